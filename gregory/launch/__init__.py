@@ -1,0 +1,1 @@
+"""How a run reaches a machine. No Django and no TensorFlow."""

@@ -1,0 +1,146 @@
+"""Every number the training depends on, in one place, with the spec's values as defaults.
+
+A YAML file may override single values (`load_hyperparameters`); whatever was used ends up in the model's manifest.
+Sources: spec section 4 and GregoryAI's reference classes; where they disagree, docs/decisions says which won.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from gregory.ml.errors import ConfigError
+
+Algorithm = Literal["pubmed_bert", "lgbm_tfidf", "lstm"]
+ALGORITHMS: tuple[Algorithm, ...] = get_args(Algorithm)
+DEFAULT_THRESHOLD = 0.8
+DEFAULT_LOOKBACK_DAYS = 90
+SEED = 69
+
+Positive = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(gt=0, le=1)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Penalty = Annotated[float, Field(ge=0)]
+
+
+class _Section(BaseModel):
+    # An unknown key is a typo whose author believes it was obeyed: refuse it.
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class BertConfig(_Section):
+    """[CLS] of a fine-tuned encoder -> Dense(relu, L2) -> Dropout -> Dense(2, softmax); Adam, cross-entropy."""
+
+    learning_rate: Rate = 2e-5
+    dense_units: Positive = 48
+    dense_l2: Penalty = 0.01
+    dropout: Share = 0.3
+    freeze_weights: bool = False
+    max_length: Annotated[int, Field(ge=8, le=512)] = 400
+    batch_size: Positive = 16
+    epochs: Positive = 10
+    patience: Positive = 3
+
+
+class LgbmConfig(_Section):
+    """Gradient boosting on a plain TF-IDF matrix. `subsample` acts only with a `subsample_freq`, which the reference class leaves at 0."""
+
+    rounds: Positive = 100
+    colsample_bytree: Rate = 0.5527441519925319
+    learning_rate: Rate = 0.05670501625777839
+    max_depth: int = 13
+    min_child_samples: Positive = 6
+    num_leaves: Annotated[int, Field(ge=2)] = 19
+    reg_alpha: Penalty = 0.028846140312283053
+    reg_lambda: Penalty = 0.5494358889794788
+    subsample: Rate = 0.8310616529434425
+    random_state: int = 42
+
+
+class LstmConfig(_Section):
+    """Embedding -> LSTM layers -> Dropout -> Dense(1, sigmoid); Adam at its default rate, binary cross-entropy."""
+
+    vocabulary_size: Annotated[int, Field(ge=3)] = 22_000
+    sequence_length: Annotated[int, Field(ge=1)] = 512
+    embedding_dim: Positive = 200
+    embedding_l2: Penalty = 0.0
+    units: Positive = 32
+    layers: Positive = 1
+    bidirectional: bool = False
+    kernel_l2: Penalty = 0.01
+    recurrent_l2: Penalty = 0.01
+    dense_l2: Penalty = 0.01
+    dropout: Share = 0.5
+    weight_seed: int = 42
+    batch_size: Positive = 32
+    epochs: Positive = 10
+    patience: Positive = 3
+    start_from_epoch: Annotated[int, Field(ge=0)] = 3
+
+
+class SummariserConfig(_Section):
+    """Beam count, length penalty and the like are the model's own and come with the bundle."""
+
+    max_new_tokens: Positive = 300
+    max_source_tokens: Positive = 1024
+    batch_size: Positive = 4
+
+
+class PseudoLabelConfig(_Section):
+    """BERT self-training: accept what the model is this sure of, at most this many rounds."""
+
+    confidence_threshold: Annotated[float, Field(ge=0.5, lt=1)] = 0.9
+    max_iterations: Positive = 7
+
+
+class SplitConfig(_Section):
+    """Shares of validation and test; the rest is training. One seed for every algorithm of a run."""
+
+    validation: Annotated[float, Field(gt=0, lt=0.5)] = 0.15
+    test: Annotated[float, Field(gt=0, lt=0.5)] = 0.15
+    seed: int = SEED
+
+
+class Hyperparameters(_Section):
+    """All sections together: the shape of the override file."""
+
+    bert: BertConfig = BertConfig()
+    lgbm: LgbmConfig = LgbmConfig()
+    lstm: LstmConfig = LstmConfig()
+    summariser: SummariserConfig = SummariserConfig()
+    pseudo_label: PseudoLabelConfig = PseudoLabelConfig()
+    split: SplitConfig = SplitConfig()
+
+
+class TrainConfig(_Section):
+    """What one run trains with: the operator's choices and the hyper-parameters."""
+
+    prob_threshold: Annotated[float, Field(gt=0, lt=1)] = DEFAULT_THRESHOLD
+    pseudo_label: bool = False
+    hyperparameters: Hyperparameters = Hyperparameters()
+
+
+def load_hyperparameters(path: Path | None) -> Hyperparameters:
+    """The spec's values, overridden by the YAML mapping at `path` where it names them.
+
+    Raises ConfigError naming the file, the key and the value.
+    """
+    if path is None:
+        return Hyperparameters()
+    try:
+        overrides = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"hyper-parameter file {path} cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"hyper-parameter file {path} is not YAML: {error}") from error
+    if overrides is None:
+        return Hyperparameters()
+    if not isinstance(overrides, dict):
+        raise ConfigError(f"hyper-parameter file {path} must be a mapping of sections ({', '.join(Hyperparameters.model_fields)})")
+    try:
+        return Hyperparameters.model_validate(overrides)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"hyper-parameter file {path}: {key}: {first['msg']} (got {first['input']!r})") from error

@@ -1,0 +1,117 @@
+"""Articles and examples as plain values, their files between stages, and the one function that makes text of them.
+
+Training and, later, prediction must read an article alike, so `clean` and `join` are the only text preparation there
+is; TEXT_VERSION changes when they do and is kept in every manifest.
+"""
+
+import hashlib
+import html
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+
+TEXT_VERSION = 1
+
+# A tag starts with a letter or a slash: "p <0.05 and n > 12" is prose and stays.
+_TAG = re.compile(r"</?[a-zA-Z][^<>]{0,500}>")
+_BLANK = re.compile(r"[\s\x00-\x1f\x7f]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Article:
+    """One row as the corpus gives it. `label` is 1 (relevant), 0 (not relevant) or None (not reviewed)."""
+
+    article_id: int
+    title: str
+    abstract: str
+    label: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """One text as the trainers read it."""
+
+    article_id: int
+    text: str
+    label: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset:
+    """Examples with unique texts, in order of article id, and what was left out to get there.
+
+    duplicates: rows dropped because an earlier row has the same text and label.
+    conflicts: rows dropped because the same text was labelled both ways; nobody knows which label is right.
+    """
+
+    examples: tuple[Example, ...]
+    duplicates: int
+    conflicts: int
+
+    def counts(self) -> dict[str, int]:
+        """Examples per class."""
+        relevant = sum(example.label for example in self.examples)
+        return {"relevant": relevant, "not_relevant": len(self.examples) - relevant}
+
+    def fingerprint(self) -> str:
+        """sha256 over ids, labels and texts: equal for equal training data, wherever it was read."""
+        digest = hashlib.sha256()
+        for example in self.examples:
+            digest.update(json.dumps([example.article_id, example.label, example.text]).encode())
+        return digest.hexdigest()
+
+
+def clean(text: str | None) -> str:
+    """Entities decoded, mark-up removed, control characters and runs of blanks folded into one space."""
+    if not text:
+        return ""
+    return _BLANK.sub(" ", _TAG.sub(" ", html.unescape(text))).strip()
+
+
+def join(title: str, summary: str) -> str:
+    """The text a classifier reads: title and summary, or the title alone where there is nothing to summarise."""
+    return f"{title} {summary}".strip()
+
+
+def deduplicate(examples: Iterable[Example]) -> Dataset:
+    """Drop repeated texts, so that none can stand in two parts of a split, and texts labelled both ways."""
+    rows = sorted(examples, key=lambda example: example.article_id)
+    if not rows:
+        return Dataset(examples=(), duplicates=0, conflicts=0)
+    frame = pd.DataFrame({"text": [row.text for row in rows], "label": [row.label for row in rows]})
+    conflicting = frame.groupby("text")["label"].transform("nunique") > 1
+    repeated = frame.duplicated("text") & ~conflicting
+    keep = ~(conflicting | repeated)
+    return Dataset(
+        examples=tuple(row for row, kept in zip(rows, keep, strict=True) if kept),
+        duplicates=int(repeated.sum()),
+        conflicts=int(conflicting.sum()),
+    )
+
+
+def write_rows(path: Path, rows: Iterable[Article] | Iterable[Example]) -> int:
+    """Write one JSON object per line, streamed; returns how many."""
+    count = 0
+    with path.open("w", encoding="utf-8") as stream:
+        for row in rows:
+            stream.write(json.dumps(asdict(row)) + "\n")
+            count += 1
+    return count
+
+
+def read_articles(path: Path) -> Iterator[Article]:
+    """The articles of a file written by `write_rows`, streamed."""
+    with path.open(encoding="utf-8") as stream:
+        for line in stream:
+            yield Article(**json.loads(line))
+
+
+def read_examples(path: Path) -> Iterator[Example]:
+    """The examples of a file written by `write_rows`, streamed."""
+    with path.open(encoding="utf-8") as stream:
+        for line in stream:
+            yield Example(**json.loads(line))

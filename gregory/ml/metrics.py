@@ -1,0 +1,39 @@
+"""The twelve numbers of metrics.json, computed in one way for every algorithm."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+NAMES = ("accuracy", "precision", "recall", "f1", "roc_auc", "pr_auc")
+
+
+def measure(labels: NDArray[np.int8], probabilities: NDArray[np.float64], threshold: float) -> dict[str, float]:
+    """The six metrics of one part.
+
+    labels, probabilities: arrays (n,); an article counts as relevant when its probability is at least `threshold`.
+    Precision, recall and f1 are of the relevant class and 0 where undefined; roc_auc and pr_auc (average precision)
+    ignore the threshold. Raises ValueError where `labels` lacks a class or a probability is not a number in [0, 1].
+    """
+    from sklearn import metrics as sk
+
+    if not ((probabilities >= 0) & (probabilities <= 1)).all():
+        raise ValueError(f"probabilities must lie in [0, 1]; {np.count_nonzero(np.isnan(probabilities))} of {len(probabilities)} are NaN")
+    if len(np.unique(labels)) < 2:
+        raise ValueError("metrics need both classes; the part has one")
+    predicted = probabilities >= threshold
+    return {
+        "accuracy": float(sk.accuracy_score(labels, predicted)),
+        "precision": float(sk.precision_score(labels, predicted, zero_division=0)),
+        "recall": float(sk.recall_score(labels, predicted, zero_division=0)),
+        "f1": float(sk.f1_score(labels, predicted, zero_division=0)),
+        "roc_auc": float(sk.roc_auc_score(labels, probabilities)),
+        "pr_auc": float(sk.average_precision_score(labels, probabilities)),
+    }
+
+
+def flat(validation: dict[str, float], test: dict[str, float], threshold: float) -> dict[str, float]:
+    """metrics.json: val_* and test_* for each name, and the threshold they were taken at."""
+    return {
+        **{f"val_{name}": validation[name] for name in NAMES},
+        **{f"test_{name}": test[name] for name in NAMES},
+        "prob_threshold": threshold,
+    }

@@ -1,0 +1,97 @@
+"""Training, validation and test parts: stratified, seeded, the same for every algorithm of a run."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gregory.ml.config import SplitConfig
+from gregory.ml.data import Dataset, Example
+from gregory.ml.errors import StratificationError
+
+# Fewer rows of a class cannot put one into each of the three parts.
+MINIMUM_PER_CLASS = 3
+_WIDEN = "or widen the window with --lookback-days N or --all-articles"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """texts: n strings; labels: int8 array (n,) of 0 and 1; article_ids: n ids, in the same order."""
+
+    article_ids: tuple[int, ...]
+    texts: tuple[str, ...]
+    labels: NDArray[np.int8]
+
+    @classmethod
+    def of(cls, examples: Sequence[Example]) -> "Part":
+        """The part that holds exactly these examples."""
+        return cls(
+            article_ids=tuple(example.article_id for example in examples),
+            texts=tuple(example.text for example in examples),
+            labels=np.array([example.label for example in examples], dtype=np.int8),
+        )
+
+    def counts(self) -> dict[str, int]:
+        """Examples per class."""
+        relevant = int(self.labels.sum())
+        return {"relevant": relevant, "not_relevant": len(self.texts) - relevant}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """Three parts without a text in common."""
+
+    train: Part
+    validation: Part
+    test: Part
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Examples per part and class."""
+        return {"train": self.train.counts(), "validation": self.validation.counts(), "test": self.test.counts()}
+
+
+def require_both_classes(*, relevant: int, not_relevant: int) -> None:
+    """Raise StratificationError where a class is too small for three parts; cheap enough to ask before any work."""
+    if relevant + not_relevant == 0:
+        raise StratificationError(
+            "no labelled article in the data window; label some, or widen the window with --lookback-days N or --all-articles"
+        )
+    smallest = min(relevant, not_relevant)
+    if smallest < MINIMUM_PER_CLASS:
+        raise StratificationError(
+            f"a stratified 70/15/15 split needs at least {MINIMUM_PER_CLASS} articles of each class, there are {relevant} relevant and "
+            f"{not_relevant} not relevant; label more, {_WIDEN}"
+        )
+
+
+def stratified(dataset: Dataset, config: SplitConfig) -> Split:
+    """Split by label with the configured shares and seed.
+
+    Raises StratificationError where a part would lack a class (spec section 3.5: such a run is skipped, never split
+    without stratification).
+    """
+    from sklearn.model_selection import train_test_split
+
+    counts = dataset.counts()
+    require_both_classes(**counts)
+    labels = [example.label for example in dataset.examples]
+    held_out = config.validation + config.test
+    try:
+        train, rest = train_test_split(dataset.examples, test_size=held_out, stratify=labels, random_state=config.seed)
+        validation, test = train_test_split(
+            rest, test_size=config.test / held_out, stratify=[example.label for example in rest], random_state=config.seed
+        )
+    except ValueError as error:
+        raise StratificationError(_too_few(counts)) from error
+    split = Split(train=Part.of(train), validation=Part.of(validation), test=Part.of(test))
+    if any(min(part.values()) == 0 for part in split.counts().values()):
+        raise StratificationError(_too_few(counts))
+    return split
+
+
+def _too_few(counts: dict[str, int]) -> str:
+    return (
+        f"{counts['relevant']} relevant and {counts['not_relevant']} not relevant articles do not fill training, validation and test "
+        f"with both classes; label more, {_WIDEN}"
+    )

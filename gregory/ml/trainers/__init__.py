@@ -1,0 +1,1 @@
+"""One module per algorithm behind the contract in `base`; `gregory.ml.registry` maps names to them."""
