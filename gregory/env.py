@@ -1,0 +1,41 @@
+"""THE table of environment variables: name, type, default and why. Nothing else in the project reads the environment.
+
+The database names are GregoryAI's own, so that its `.env` works here unchanged.
+"""
+
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+BASE_DIR = Path(__file__).resolve().parents[1]
+
+
+class Environment(BaseSettings):
+    """Each field is one variable; the description says what it is for."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", case_sensitive=True)
+
+    POSTGRES_DB: str = Field("", description="PostgreSQL database; empty means the embedded SQLite file")
+    POSTGRES_USER: str = Field("", description="PostgreSQL role")
+    POSTGRES_PASSWORD: SecretStr = Field(SecretStr(""), description="its password; never logged, never in a run's specification")
+    DB_HOST: str = Field("localhost", description="PostgreSQL host")
+    DB_PORT: int = Field(5432, description="PostgreSQL port")
+    SQLITE_FILE: Path = Field(BASE_DIR / "db.sqlite3", description="database file of the embedded default")
+    SECRET_KEY: SecretStr = Field(
+        SecretStr(""), description="Django's signing key; empty draws a new one per process, which commands do not mind"
+    )
+
+    GREGORY_RUNNER: str = Field("local", description="where train_models sends runs when --runner is not given")
+    GREGORY_BASE_MODELS: Path = Field(BASE_DIR / "base_models", description="folder of the base-model bundle")
+    GREGORY_HYPERPARAMETERS: Path | None = Field(None, description="YAML file that overrides single hyper-parameters")
+    GREGORY_STALE_AFTER: int = Field(900, ge=60, description="seconds without a heartbeat after which a run on another host counts as dead")
+    GREGORY_IMAGE_DIGEST: str = Field("", description="digest of the image a run executes in; kept in the manifest")
+
+    GREGORY_RUN_SPEC: str = Field("", description="one RunSpec as JSON: what `python -m job` shall do")
+    GREGORY_EVENT_FORMAT: str = Field(
+        "text", pattern="^(text|json)$", description="how a run logs: text for people, json for the command that follows it"
+    )
+    GREGORY_LIFELINE: bool = Field(
+        False, description="end the run when standard input closes, that is, when the process that started it is gone"
+    )

@@ -1,0 +1,48 @@
+"""The words of a run's life: states and reasons. Plain strings without Django, so that every side can share them."""
+
+from enum import StrEnum
+from uuid import uuid4
+
+
+class RunState(StrEnum):
+    """PENDING -> SUBMITTED -> RUNNING -> SUCCEEDED | FAILED | CANCELLED. Not knowing is never a state."""
+
+    PENDING = "pending"
+    SUBMITTED = "submitted"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing more will happen to a run in this state."""
+        return self in FINAL_STATES
+
+
+FINAL_STATES = frozenset({RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED})
+
+
+class Reason(StrEnum):
+    """Why an algorithm or a run ended other than well."""
+
+    BAD_DATA = "bad_data"
+    BAD_CONFIG = "bad_config"
+    BASE_MODELS = "base_models"
+    ARTIFACT = "artifact"
+    ERROR = "error"
+    OUT_OF_MEMORY = "out_of_memory"
+    KILLED = "killed"
+    INTERRUPTED = "interrupted"
+    NOT_STARTED = "not_started"
+    LOST = "lost"
+
+
+def new_run_id() -> str:
+    """Twelve hexadecimal digits: unique, and short enough for every name that is derived from it."""
+    return uuid4().hex[:12]
+
+
+def new_token() -> str:
+    """A secret-free fencing token: whoever holds the current one may write the run's end."""
+    return uuid4().hex

@@ -1,0 +1,86 @@
+"""RunSpec and RunOutcome: what crosses the border between the operator's door and the run's door. No Django, no secret."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from gregory.ml.config import Algorithm, TrainConfig
+from gregory.runs.names import Reason
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Scope(_Value):
+    """A team or a subject, by id and slug."""
+
+    id: int
+    slug: str
+
+
+class AlgorithmSpec(_Value):
+    """One model to train: its row in PredictionRunLog (0 until the row is written) and its version."""
+
+    algorithm: Algorithm
+    run_log_id: int
+    version: str
+
+
+class Window(_Value):
+    """Which articles count: those discovered at or after `cutoff` (UTC), or all where it is None."""
+
+    cutoff: AwareDatetime | None
+    description: str
+
+
+class RunSpec(_Value):
+    """One subject x one submission. The order of `algorithms` is the order asked and the order trained."""
+
+    schema_number: Literal[1] = 1
+    run_id: str
+    attempt: Annotated[int, Field(ge=1)] = 1
+    attempt_token: str
+    team: Scope
+    subject: Scope
+    algorithms: tuple[AlgorithmSpec, ...]
+    config: TrainConfig
+    window: Window
+    verbosity: Annotated[int, Field(ge=0, le=3)] = 1
+
+    @property
+    def label(self) -> str:
+        """team/subject, as people name it."""
+        return f"{self.team.slug}/{self.subject.slug}"
+
+
+class AlgorithmOutcome(_Value):
+    """How one algorithm ended. `error` is the whole traceback or the reason in words; metrics only on success."""
+
+    algorithm: Algorithm
+    run_log_id: int
+    version: str
+    success: bool
+    reason: Reason | None = None
+    error: str = ""
+    metrics: dict[str, float] = {}
+    warnings: tuple[str, ...] = ()
+    artifact: str = ""
+    digest: str = ""
+    seconds: float = 0.0
+    peak_bytes: int = 0
+
+
+class RunOutcome(_Value):
+    """How a run ended, algorithm by algorithm."""
+
+    run_id: str
+    attempt: int
+    finished_at: datetime
+    algorithms: tuple[AlgorithmOutcome, ...]
+
+    @property
+    def success(self) -> bool:
+        """Whether every algorithm succeeded."""
+        return all(outcome.success for outcome in self.algorithms)

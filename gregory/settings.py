@@ -1,0 +1,56 @@
+"""Django settings, made from the table in `env`. What is not a deployment's choice is a constant here."""
+
+from typing import Any
+
+from django.core.management.utils import get_random_secret_key
+
+from gregory.env import BASE_DIR, Environment
+
+env = Environment()
+
+SECRET_KEY = env.SECRET_KEY.get_secret_value() or get_random_secret_key()
+DEBUG = False
+ALLOWED_HOSTS: list[str] = []
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "organizations",
+    "gregory",
+    "gregory.runs",
+]
+MIDDLEWARE: list[str] = []
+
+if env.POSTGRES_DB:
+    DATABASES: dict[str, dict[str, Any]] = {
+        "default": {
+            "ENGINE": "django.db.backends.postgresql",
+            "NAME": env.POSTGRES_DB,
+            "USER": env.POSTGRES_USER,
+            "PASSWORD": env.POSTGRES_PASSWORD.get_secret_value(),
+            "HOST": env.DB_HOST,
+            "PORT": env.DB_PORT,
+            "OPTIONS": {"connect_timeout": 10},
+        }
+    }
+else:
+    DATABASES = {
+        "default": {
+            "ENGINE": "django.db.backends.sqlite3",
+            "NAME": env.SQLITE_FILE,
+            # The command, the run and a reconciler write side by side: wait for each other, readers never block.
+            "OPTIONS": {"timeout": 30, "transaction_mode": "IMMEDIATE", "init_command": "PRAGMA journal_mode=WAL"},
+        }
+    }
+
+# The spec fixes the place of the models: no flag and no variable. The image puts the project at the spec's path.
+MODELS_DIR = BASE_DIR / "models"
+BASE_MODELS_DIR = env.GREGORY_BASE_MODELS
+HYPERPARAMETERS_FILE = env.GREGORY_HYPERPARAMETERS
+RUNNER = env.GREGORY_RUNNER
+STALE_AFTER_SECONDS = env.GREGORY_STALE_AFTER
+IMAGE_DIGEST = env.GREGORY_IMAGE_DIGEST
