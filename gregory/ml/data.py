@@ -12,8 +12,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import pandas as pd
-
 TEXT_VERSION = 1
 
 # A tag starts with a letter or a slash: "p <0.05 and n > 12" is prose and stays.
@@ -38,6 +36,14 @@ class Example:
     article_id: int
     text: str
     label: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnlabelledText:
+    """One text that nobody has reviewed yet: the pool of pseudo-labelling."""
+
+    article_id: int
+    text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +85,8 @@ def join(title: str, summary: str) -> str:
 
 def deduplicate(examples: Iterable[Example]) -> Dataset:
     """Drop repeated texts, so that none can stand in two parts of a split, and texts labelled both ways."""
+    import pandas as pd  # here, since the operator's side reads articles without it
+
     rows = sorted(examples, key=lambda example: example.article_id)
     if not rows:
         return Dataset(examples=(), duplicates=0, conflicts=0)
@@ -93,7 +101,7 @@ def deduplicate(examples: Iterable[Example]) -> Dataset:
     )
 
 
-def write_rows(path: Path, rows: Iterable[Article] | Iterable[Example]) -> int:
+def write_rows(path: Path, rows: Iterable[Article] | Iterable[Example] | Iterable[UnlabelledText]) -> int:
     """Write one JSON object per line, streamed; returns how many."""
     count = 0
     with path.open("w", encoding="utf-8") as stream:
@@ -115,3 +123,10 @@ def read_examples(path: Path) -> Iterator[Example]:
     with path.open(encoding="utf-8") as stream:
         for line in stream:
             yield Example(**json.loads(line))
+
+
+def read_unlabelled(path: Path) -> Iterator[UnlabelledText]:
+    """The unlabelled texts of a file written by `write_rows`, streamed."""
+    with path.open(encoding="utf-8") as stream:
+        for line in stream:
+            yield UnlabelledText(**json.loads(line))

@@ -1,18 +1,22 @@
 """The twelve numbers of metrics.json, computed in one way for every algorithm."""
 
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # the operator's side prints metrics without the libraries that compute them
+    import numpy as np
+    from numpy.typing import NDArray
 
 NAMES = ("accuracy", "precision", "recall", "f1", "roc_auc", "pr_auc")
 
 
-def measure(labels: NDArray[np.int8], probabilities: NDArray[np.float64], threshold: float) -> dict[str, float]:
+def measure(labels: "NDArray[np.int8]", probabilities: "NDArray[np.float64]", threshold: float) -> dict[str, float]:
     """The six metrics of one part.
 
     labels, probabilities: arrays (n,); an article counts as relevant when its probability is at least `threshold`.
     Precision, recall and f1 are of the relevant class and 0 where undefined; roc_auc and pr_auc (average precision)
     ignore the threshold. Raises ValueError where `labels` lacks a class or a probability is not a number in [0, 1].
     """
+    import numpy as np
     from sklearn import metrics as sk
 
     if not ((probabilities >= 0) & (probabilities <= 1)).all():

@@ -46,6 +46,15 @@ class Split:
     validation: Part
     test: Part
 
+    def with_more_training(self, examples: Sequence[Example]) -> "Split":
+        """The same validation and test parts; `examples` join the training part only."""
+        train = Part(
+            article_ids=self.train.article_ids + tuple(example.article_id for example in examples),
+            texts=self.train.texts + tuple(example.text for example in examples),
+            labels=np.concatenate([self.train.labels, Part.of(examples).labels]),
+        )
+        return Split(train=train, validation=self.validation, test=self.test)
+
     def counts(self) -> dict[str, dict[str, int]]:
         """Examples per part and class."""
         return {"train": self.train.counts(), "validation": self.validation.counts(), "test": self.test.counts()}

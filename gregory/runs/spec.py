@@ -1,6 +1,5 @@
-"""RunSpec and RunOutcome: what crosses the border between the operator's door and the run's door. No Django, no secret."""
+"""RunSpec, RunHandle and AlgorithmOutcome: what crosses the border between the operator's door and the run's door. No Django, no secret."""
 
-from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
@@ -55,6 +54,14 @@ class RunSpec(_Value):
         return f"{self.team.slug}/{self.subject.slug}"
 
 
+class RunHandle(_Value):
+    """Where a run is: the machine, the name of the process, container or Job, and what tells it from a later namesake."""
+
+    host: str
+    name: str
+    uid: str
+
+
 class AlgorithmOutcome(_Value):
     """How one algorithm ended. `error` is the whole traceback or the reason in words; metrics only on success."""
 
@@ -70,17 +77,3 @@ class AlgorithmOutcome(_Value):
     digest: str = ""
     seconds: float = 0.0
     peak_bytes: int = 0
-
-
-class RunOutcome(_Value):
-    """How a run ended, algorithm by algorithm."""
-
-    run_id: str
-    attempt: int
-    finished_at: datetime
-    algorithms: tuple[AlgorithmOutcome, ...]
-
-    @property
-    def success(self) -> bool:
-        """Whether every algorithm succeeded."""
-        return all(outcome.success for outcome in self.algorithms)

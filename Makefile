@@ -1,0 +1,52 @@
+# Every target does its own set-up. `make` alone prints this list.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := uv==0.13.9
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint bench locks clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(VENV)/.complete ## a virtual environment from the hash-locked requirements
+
+# Made anew when a lock file changes; the marker comes last, so that an interrupted set-up is repeated.
+$(VENV)/.complete: locks/requirements-dev.lock
+	@echo "setting up $(VENV) (TensorFlow is large; a minute or two)"
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(UV)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r locks/requirements-dev.lock
+	@touch $@
+
+demo: setup ## train three classifiers for each subject of a synthetic feed
+	$(BIN)/python manage.py migrate --verbosity 0
+	$(BIN)/python manage.py prepare_base_models --demo
+	$(BIN)/python manage.py load_demo
+	$(BIN)/python manage.py train_models --all-teams --verbose 3
+	@echo "Next: open a report.html named above; check the folders with $(BIN)/python manage.py verify_models; read docs/architecture.md"
+
+test: setup ## every test: once on SQLite, the database tests again on PostgreSQL
+	$(BIN)/python -m pytest
+	$(BIN)/python -m tests.on_postgresql -m database
+
+lint: setup ## style, types, import contracts, migrations
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python manage.py makemigrations --check --dry-run --verbosity 0
+
+bench: setup ## the benchmarks; needs DATA=folder with labelled articles
+	$(BIN)/python benchmarks/lightgbm_reference.py --data $(DATA)
+	$(BIN)/python benchmarks/lstm_regularisation.py --data $(DATA)
+
+locks: setup ## resolve the requirements anew
+	for name in requirements-dev requirements requirements-submit; do \
+	  $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --quiet --constraints locks/requirements-dev.lock $$name.txt --output-file locks/$$name.lock || exit 1; \
+	done
+
+clean: ## remove what the demo made; models and base models included
+	rm -rf base_models db.sqlite3 db.sqlite3-shm db.sqlite3-wal
+	find models -mindepth 1 ! -name .gitkeep -delete

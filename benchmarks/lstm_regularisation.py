@@ -1,0 +1,98 @@
+"""Does the LSTM learn with the L2 penalties of GregoryAI's class? Three regularisations on the same splits, as a Markdown table.
+
+    python -m benchmarks.lstm_regularisation --data DIR [--subjects NAME ...] [--seeds 5] [--threads 2]
+
+DIR holds CSV files with title, abstract and a label column. Texts are the title and the leading sentences of the abstract up to
+60 words: as long as a summary, without the time of a summariser. The result is docs/decisions/0003-lstm-regularisation.md.
+"""
+
+import argparse
+import csv
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from gregory.ml.config import Hyperparameters, LstmConfig, SplitConfig
+from gregory.ml.data import Dataset, Example, clean, deduplicate, join
+from gregory.ml.metrics import measure
+from gregory.ml.progress import silent
+from gregory.ml.split import stratified
+from gregory.ml.summarisers.leading import LeadingSentences
+from gregory.ml.trainers.base import TrainerContext
+from gregory.ml.trainers.lstm import LstmTrainer
+
+SUBJECTS = ("drug_reviews/Antihistamines", "drug_reviews/ADHD", "gregory_ms_raw")
+ARMS = {
+    "L2 .01 everywhere, as the class has it": LstmConfig(embedding_l2=0.01),
+    "without the embedding's L2 (the default)": LstmConfig(),
+    "no L2 at all": LstmConfig(kernel_l2=0.0, recurrent_l2=0.0, dense_l2=0.0),
+}
+LABEL_COLUMNS = ("relevant", "label")
+WORDS = 60
+
+
+def read(path: Path) -> Dataset:
+    """The labelled rows of a CSV file as training would see them."""
+    summariser = LeadingSentences(words=WORDS)
+    with path.open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    label = next(column for column in LABEL_COLUMNS if column in rows[0])
+    summaries = summariser.summarise([clean(row["abstract"]) for row in rows])
+    return deduplicate(
+        Example(article_id=number, text=join(clean(row["title"]), summary), label=int(float(row[label])))
+        for number, (row, summary) in enumerate(zip(rows, summaries, strict=True))
+    )
+
+
+def runs(dataset: Dataset, config: LstmConfig, *, seeds: int, threads: int) -> Iterator[dict[str, float]]:
+    """One dict of test figures per split seed."""
+    context = TrainerContext(encoder_dir=Path(), threads=threads, seed=SplitConfig().seed)
+    for seed in range(seeds):
+        split = stratified(dataset, SplitConfig(seed=seed))
+        started = time.monotonic()
+        model = LstmTrainer(Hyperparameters(lstm=config), context).fit(split, report=silent)
+        seconds = time.monotonic() - started
+        probabilities = model.predict_proba(split.test.texts)
+        half, high = (measure(split.test.labels, probabilities, threshold) for threshold in (0.5, 0.8))
+        yield {
+            "roc_auc": half["roc_auc"],
+            "highest": float(probabilities.max()),
+            "f1@.5": half["f1"],
+            "f1@.8": high["f1"],
+            "epochs": len(model.history),
+            "seconds": seconds,
+        }
+
+
+def row(subject: str, arm: str, results: list[dict[str, float]]) -> str:
+    """A line of the table: means over the seeds, with the standard deviation for the AUC."""
+    columns = {name: [result[name] for result in results] for name in results[0]}
+    deviation = statistics.stdev(columns["roc_auc"]) if len(results) > 1 else 0.0
+    mean = {name: statistics.fmean(values) for name, values in columns.items()}
+    figures = (f"{mean[name]:.3f}" for name in ("highest", "f1@.5", "f1@.8"))
+    return f"| {subject} | {arm} | {mean['roc_auc']:.3f} ± {deviation:.3f} | {' | '.join(figures)} | {mean['seconds']:.1f} |"
+
+
+def main() -> None:
+    """Print the table line by line as results come."""
+    parser = argparse.ArgumentParser(description="LSTM regularisation, compared on the same splits")
+    parser.add_argument("--data", type=Path, required=True, help="folder of the labelled CSV files")
+    parser.add_argument("--subjects", nargs="+", default=SUBJECTS, help="files in it, without .csv")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    print("| data | regularisation | test ROC AUC | highest probability | f1@.5 | f1@.8 | seconds per fit |")
+    print("|---|---|---|---|---|---|---|")
+    for subject in options.subjects:
+        dataset = read(options.data / f"{subject}.csv")
+        counts = dataset.counts()
+        print(f"{subject}: {counts['relevant']} relevant, {counts['not_relevant']} not relevant", file=sys.stderr)
+        for arm, config in ARMS.items():
+            results = list(runs(dataset, config, seeds=options.seeds, threads=options.threads))
+            print(row(Path(subject).name, arm, results), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""Subject -> labelled and unlabelled articles: the only place where rows become texts and labels.
+
+Every query is read-only, restricted to the columns that each generation of GregoryAI's schema has, and streamed.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from django.db.models import Exists, OuterRef
+
+from gregory.ml.data import Article, clean
+from gregory.models import Articles, ArticleSubjectRelevance
+from gregory.runs.spec import Window
+
+CHUNK = 500
+
+
+def window(lookback_days: int | None, *, now: datetime) -> Window:
+    """The resolved data window: an exact cutoff in UTC, so that "the last 90 days" can be asked again later."""
+    if lookback_days is None:
+        return Window(cutoff=None, description="all articles")
+    cutoff = now - timedelta(days=lookback_days)
+    days = "1 day" if lookback_days == 1 else f"{lookback_days} days"
+    return Window(cutoff=cutoff, description=f"articles of the last {days}, discovered since {cutoff:%Y-%m-%d %H:%M} UTC")
+
+
+def labelled(subject_id: int, cutoff: datetime | None) -> Iterator[Article]:
+    """The reviewed articles of a subject, by article id. A label of None means not reviewed and does not count."""
+    reviews = ArticleSubjectRelevance.objects.filter(subject_id=subject_id, is_relevant__isnull=False)
+    if cutoff is not None:
+        reviews = reviews.filter(article__discovery_date__gte=cutoff)
+    columns = reviews.order_by("article_id").values_list("article_id", "article__title", "article__summary", "is_relevant")
+    for article_id, title, summary, is_relevant in columns.iterator(chunk_size=CHUNK):
+        yield Article(article_id=article_id, title=clean(title), abstract=clean(summary), label=1 if is_relevant else 0)
+
+
+def unlabelled(subject_id: int, cutoff: datetime | None) -> Iterator[Article]:
+    """The subject's own articles that nobody has reviewed for it, by article id."""
+    # exclude() across the to-many relation would drop articles reviewed for another subject: ask about one row instead.
+    reviewed = ArticleSubjectRelevance.objects.filter(article_id=OuterRef("pk"), subject_id=subject_id, is_relevant__isnull=False)
+    articles = Articles.objects.filter(~Exists(reviewed), subjects=subject_id)
+    if cutoff is not None:
+        articles = articles.filter(discovery_date__gte=cutoff)
+    columns = articles.order_by("article_id").values_list("article_id", "title", "summary")
+    for article_id, title, summary in columns.iterator(chunk_size=CHUNK):
+        yield Article(article_id=article_id, title=clean(title), abstract=clean(summary), label=None)

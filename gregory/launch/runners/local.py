@@ -1,0 +1,141 @@
+"""Runs as processes of this machine: `python -m job`, one at a time, in a session of its own.
+
+The process keeps a pipe to whoever started it and ends itself when that is gone. Its event lines go to a file in the
+run's folder, so that they survive the follower.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from signal import Signals
+
+import psutil
+
+from gregory.launch import processes
+from gregory.launch.errors import SubmitError
+from gregory.launch.runners.base import Life, Observation, Rendered
+from gregory.ml.artifacts import RUNS_FOLDER
+from gregory.runs.spec import RunHandle, RunSpec
+
+EVENTS = "events.jsonl"
+STANDARD_ERROR = "stderr.log"
+POLL_SECONDS = 0.1
+
+
+class LocalRunner:
+    """The embedded default."""
+
+    name = "local"
+    concurrent = False
+
+    def __init__(self, *, project_dir: Path, models_dir: Path, environment: Mapping[str, str]) -> None:
+        """environment: what the runs inherit, database credentials included; they end at the run's door."""
+        self._project_dir = project_dir
+        self._models_dir = models_dir
+        self._environment = environment
+        self._started: dict[str, subprocess.Popen[bytes]] = {}
+
+    def here(self) -> RunHandle:
+        """This process."""
+        return processes.handle_of(os.getpid())
+
+    def render(self, spec: RunSpec) -> Rendered:
+        """`python -m job` with the specification in its environment."""
+        return Rendered(
+            spec=spec,
+            argv=(sys.executable, "-m", "job"),
+            environment={"GREGORY_RUN_SPEC": spec.model_dump_json(), "GREGORY_EVENT_FORMAT": "json", "GREGORY_LIFELINE": "1"},
+        )
+
+    def submit(self, rendered: Rendered) -> RunHandle:
+        """Start the process and return at once."""
+        folder = self._folder(rendered.spec)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with (folder / EVENTS).open("ab") as events, (folder / STANDARD_ERROR).open("ab") as errors:
+                process = subprocess.Popen(
+                    rendered.argv,
+                    cwd=self._project_dir,
+                    env={**self._environment, **rendered.environment},
+                    stdin=subprocess.PIPE,
+                    stdout=events,
+                    stderr=errors,
+                    # Ctrl-C in the terminal must reach the command alone, which then ends the run in good order.
+                    start_new_session=True,
+                )
+        except OSError as error:
+            raise SubmitError(f"cannot start {rendered.spec.label} in {folder}: {error.strerror}") from error
+        handle = processes.handle_of(process.pid)
+        self._started[handle.name] = process
+        return handle
+
+    def observe(self, handles: Sequence[RunHandle]) -> list[Observation]:
+        """Look each process up; of another machine's processes nothing is known here."""
+        return [self._observe(handle) for handle in handles]
+
+    def cancel(self, handle: RunHandle, *, grace_seconds: float) -> None:
+        """SIGTERM, then SIGKILL for the whole session after the grace."""
+        if self._observe(handle).life is not Life.ALIVE:
+            return
+        process = psutil.Process(int(handle.name))
+        process.terminate()
+        try:
+            self._wait(process, grace_seconds)
+        except psutil.TimeoutExpired:
+            process.kill()
+            self._wait(process, None)
+
+    def logs(self, spec: RunSpec, handle: RunHandle, *, waiting: Callable[[], None]) -> Iterator[str]:
+        """Complete lines only; a line that the process did not finish before it died is left out."""
+        pending = b""
+        with (self._folder(spec) / EVENTS).open("rb") as stream:
+            while True:
+                ended = self._observe(handle).life is not Life.ALIVE
+                *lines, pending = (pending + stream.read()).split(b"\n")
+                for line in lines:
+                    yield line.decode("utf-8", "replace")
+                if ended:
+                    return
+                waiting()
+                time.sleep(POLL_SECONDS)
+
+    def forget(self, spec: RunSpec) -> None:
+        """Remove the run's folder."""
+        shutil.rmtree(self._folder(spec), ignore_errors=True)
+
+    def _observe(self, handle: RunHandle) -> Observation:
+        process = self._started.get(handle.name)
+        if process is not None:
+            code = process.poll()
+            if code is None:
+                return Observation(life=Life.ALIVE, detail=f"process {handle.name} runs")
+            return Observation(life=Life.DEAD, detail=describe_exit(code), exit_code=code)
+        if not processes.is_here(handle):
+            return Observation(life=Life.UNKNOWN, detail=f"process {handle.name} belongs to host {handle.host}")
+        if processes.is_alive(handle):
+            return Observation(life=Life.ALIVE, detail=f"process {handle.name} runs")
+        return Observation(life=Life.DEAD, detail=f"process {handle.name} on {handle.host} is gone and left no report")
+
+    def _wait(self, process: psutil.Process, seconds: float | None) -> None:
+        child = self._started.get(str(process.pid))
+        if child is None:
+            process.wait(seconds)
+            return
+        try:
+            child.wait(seconds)
+        except subprocess.TimeoutExpired as error:
+            raise psutil.TimeoutExpired(seconds, process.pid) from error
+
+    def _folder(self, spec: RunSpec) -> Path:
+        return self._models_dir / RUNS_FOLDER / spec.run_id
+
+
+def describe_exit(code: int) -> str:
+    """An exit code of subprocess in words."""
+    if code < 0:
+        return f"the run's process was killed by signal {-code} ({Signals(-code).name})"
+    return f"the run's process exited with code {code} without a report"

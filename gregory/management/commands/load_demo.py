@@ -1,0 +1,71 @@
+"""`manage.py load_demo`: the invented feed into an empty corner of the database, so that training can be tried without anybody's data."""
+
+from collections import defaultdict
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
+from django.utils import timezone
+
+from gregory.feed import FeedArticle, feed
+from gregory.importing import ImportRefused, ImportRow, article_urn, import_rows, refuse_foreign_database
+from gregory.models import Articles, Subject
+
+
+class Command(BaseCommand):
+    """Load once; a second time changes nothing."""
+
+    help = "Load two invented teams with three subjects and some 700 articles, most of them labelled. Loading again changes nothing."
+
+    def handle(self, *, verbosity: int, **options: Any) -> None:
+        """Load everything in one transaction and print what there is now. Exit code 1: refused."""
+        articles = feed(timezone.now().date())
+        try:
+            refuse_foreign_database()
+            with transaction.atomic():
+                lines = _load(articles)
+        except ImportRefused as error:
+            raise CommandError(str(error)) from error
+        if verbosity > 0:
+            self.stdout.write("\n".join(lines))
+
+
+def _load(articles: list[FeedArticle]) -> list[str]:
+    first, last = articles[0].article_id, articles[-1].article_id
+    present = Articles.objects.filter(article_id__range=(first, last)).count()
+    if present == len(articles):
+        return [f"the demonstration's {present} articles are here already; nothing was changed"]
+    if present:
+        raise ImportRefused(
+            f"{present} of the demonstration's {len(articles)} articles are here; delete the articles {first} to {last} to load it again"
+        )
+    lines = []
+    rows = _by_subject(articles)
+    for (team, subject), subject_rows in rows.items():
+        if Subject.objects.filter(team__slug=team, subject_slug=subject, articles__isnull=False).exists():
+            raise ImportRefused(
+                f"subject {team}/{subject} holds articles that are not the demonstration's; rename it, invented articles do not belong "
+                "among real ones"
+            )
+        result = import_rows(subject_rows, team_slug=team, subject_slug=subject)
+        relevant = sum(row.label is True for row in subject_rows)
+        lines.append(f"{team}/{subject}: {result.labelled} labelled articles ({relevant} relevant), {result.unlabelled} unlabelled")
+    teams = {team for team, _ in rows}
+    return [*lines, f"loaded {len(teams)} teams, {len(rows)} subjects and {len(articles)} invented articles"]
+
+
+def _by_subject(articles: list[FeedArticle]) -> dict[tuple[str, str], list[ImportRow]]:
+    rows: dict[tuple[str, str], list[ImportRow]] = defaultdict(list)
+    for article in articles:
+        for review in article.reviews:
+            rows[review.team, review.subject].append(
+                ImportRow(
+                    article_id=article.article_id,
+                    title=article.title,
+                    summary=article.abstract,
+                    link=article_urn(article.article_id),
+                    label=review.label,
+                    discovery_date=article.discovery_date,
+                )
+            )
+    return dict(sorted(rows.items()))

@@ -1,0 +1,37 @@
+"""manage.py reconcile_runs: close the rows of runs that nobody carries out any more."""
+
+import os
+from argparse import ArgumentParser
+from functools import partial
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand
+
+from gregory.env import BASE_DIR
+from gregory.launch.submit import runner_for
+from gregory.reconcile import prune, reconcile
+
+
+class Command(BaseCommand):
+    """Looks at every unfinished run; closes only what is known to be dead, with the reason."""
+
+    help = "Close the rows of runs whose process is gone, with the reason; runs that may be alive are left alone."
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """One pass; a schedule (cron, a timer) repeats it."""
+        parser.add_argument("--once", action="store_true", required=True, help="look once and end")
+
+    def handle(self, *args: Any, **flags: Any) -> None:
+        """A line per unfinished run; exit code 0 also when something had to be closed."""
+        find = partial(runner_for, project_dir=BASE_DIR, models_dir=settings.MODELS_DIR, environment=os.environ)
+        decided = reconcile(find, models_dir=settings.MODELS_DIR, stale_after=settings.STALE_AFTER_SECONDS)
+        for run, verdict in decided:
+            label = f"{run.spec['team']['slug']}/{run.spec['subject']['slug']}"
+            action = "left alone" if verdict.reason is None else f"closed ({verdict.reason})"
+            self.stdout.write(f"{run.run_id} {label}: {action}: {verdict.detail}")
+        closed = sum(verdict.reason is not None for _, verdict in decided)
+        self.stdout.write(f"{len(decided)} unfinished runs, {closed} closed")
+        for folder in prune(settings.MODELS_DIR):
+            self.stdout.write(f"removed the working folder of {folder.name}")

@@ -1,0 +1,225 @@
+"""manage.py train_models: flags -> request -> plan -> rows -> one run per subject, followed to its end."""
+
+import getpass
+import os
+import signal
+import socket
+import time
+from argparse import ArgumentParser
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from io import StringIO
+from types import FrameType
+from typing import Any, NoReturn
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser, OutputWrapper
+from django.db import DatabaseError
+from django.utils import timezone
+
+from gregory import planning, reconcile, report, request
+from gregory.env import BASE_DIR
+from gregory.launch.errors import SubmitError, UnknownRunner
+from gregory.launch.runners.base import Life, Runner
+from gregory.launch.submit import RUNNERS, runner_for
+from gregory.management import preconditions
+from gregory.management.console import Console
+from gregory.ml.config import ALGORITHMS, DEFAULT_LOOKBACK_DAYS, DEFAULT_THRESHOLD, load_hyperparameters
+from gregory.ml.errors import ConfigError
+from gregory.runs import ledger
+from gregory.runs.ledger import RunRefused
+from gregory.runs.names import Reason, RunState
+from gregory.runs.spec import RunSpec
+
+FAILURE, USAGE = 1, 2
+CANCEL_GRACE_SECONDS = 30.0
+HEARTBEAT_SECONDS = 15.0
+
+
+class Terminated(Exception):
+    """A signal asks the command to end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+class Command(BaseCommand):
+    """The operator's way to start trainings. Exit code 0: all succeeded; 1: something failed; 2: usage."""
+
+    help = "Train the classifiers of a team's subjects into versioned folders, one PredictionRunLog row per subject and algorithm."
+    # The checks are for a web site; a command that must answer at once does without.
+    requires_system_checks = ()
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        """Django has a --version of its own; here the spec's --version V wins."""
+        self._parser = super().create_parser(prog_name, subcommand, conflict_handler="resolve", **kwargs)
+        return self._parser
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Every flag of spec section 2, then ours. Rules between flags live in gregory.request."""
+        parser.add_argument("--team", metavar="SLUG", help="train the subjects of this team")
+        parser.add_argument("--subject", metavar="SLUG", help="train this subject of the team only")
+        parser.add_argument("--all-teams", action="store_true", help="train every team; --team and --subject are ignored")
+        parser.add_argument("--all-articles", action="store_true", help="use every labelled article, whatever its age")
+        parser.add_argument(
+            "--lookback-days", type=int, metavar="N", help=f"use articles discovered in the last N days (default {DEFAULT_LOOKBACK_DAYS})"
+        )
+        parser.add_argument("--algo", metavar="A,B,C", help=f"algorithms, in the order to train them (default {','.join(ALGORITHMS)})")
+        parser.add_argument(
+            "--prob-threshold",
+            type=float,
+            default=DEFAULT_THRESHOLD,
+            metavar="X",
+            help="probability from which an article counts as relevant",
+        )
+        parser.add_argument("--version", dest="model_version", metavar="V", help="name of the version (default YYYYMMDD, then _2, _3 ...)")
+        parser.add_argument("--pseudo-label", action="store_true", help="let BERT label unreviewed articles first and train on those too")
+        parser.add_argument(
+            "--verbose", type=int, choices=range(4), default=1, help="0 nothing, 1 progress, 2 and warnings, 3 and the table of all metrics"
+        )
+        parser.add_argument(
+            "--runner", default=settings.RUNNER, metavar="NAME", help=f"where runs go: {', '.join(RUNNERS)} (default %(default)s)"
+        )
+        parser.add_argument("--dry-run", action="store_true", help="print the runs that would start and write nothing")
+        parser.add_argument("--output", choices=["table", "json"], default="table", help="form of what --dry-run prints")
+
+    def handle(self, *args: Any, **flags: Any) -> None:
+        """Translate every expected problem into one clear line and the right exit code."""
+        try:
+            self._train(flags)
+        except request.UsageError as error:
+            self.stderr.write(self._usage())
+            raise CommandError(str(error), returncode=USAGE) from error
+        except UnknownRunner as error:
+            raise CommandError(f"--runner: {error}", returncode=USAGE) from error
+        except (ConfigError, preconditions.NotReady) as error:
+            self._fail(flags, str(error), cause=error)
+        except DatabaseError as error:
+            self._fail(flags, f"the database cannot be used: {' '.join(str(error).split())}", cause=error)
+
+    def _train(self, flags: dict[str, Any]) -> None:
+        wanted = request.from_flags(flags, hyperparameters=load_hyperparameters(settings.HYPERPARAMETERS_FILE))
+        runner = runner_for(flags["runner"], project_dir=BASE_DIR, models_dir=settings.MODELS_DIR, environment=os.environ)
+        specs = planning.plan(wanted, models_dir=settings.MODELS_DIR, now=timezone.now())
+        if flags["dry_run"]:
+            self._print_plan(specs, runner, as_json=flags["output"] == "json")
+            return
+        preconditions.check(bundle_dir=settings.BASE_MODELS_DIR, models_dir=settings.MODELS_DIR)
+        console = Console(self.stdout, self.style, verbosity=wanted.verbosity)
+        opened, refusals = self._open(specs, runner, console)
+        try:
+            with _signals_raise():
+                self._carry_out(opened, runner, console)
+        except Terminated as terminated:
+            name = signal.Signals(terminated.number).name
+            self._fail(
+                flags, f"interrupted by signal {terminated.number} ({name}); every open row was closed", returncode=128 + terminated.number
+            )
+        finally:
+            console.close()
+        self._conclude(flags, opened, refusals)
+
+    def _open(self, specs: list[RunSpec], runner: Runner, console: Console) -> tuple[list[RunSpec], list[str]]:
+        """Rows first, for every subject; nothing starts before its rows are committed."""
+        triggered_by = f"train_models {getpass.getuser()}@{socket.gethostname()}"
+        opened, refusals = [], []
+        for spec in specs:
+            try:
+                opened.append(ledger.open_run(spec, runner=runner.name, handle=runner.here(), triggered_by=triggered_by))
+            except RunRefused as refused:
+                refusals.append(str(refused))
+                console.warn(f"refused: {refused}")
+        return opened, refusals
+
+    def _carry_out(self, opened: list[RunSpec], runner: Runner, console: Console) -> None:
+        waiting = list(opened)
+        try:
+            while waiting:
+                self._run_one(waiting.pop(0), waiting, runner, console)
+        except Terminated as terminated:
+            for spec in waiting:
+                detail = f"interrupted by signal {terminated.number} ({signal.Signals(terminated.number).name}) before it was started"
+                ledger.end_run(spec, RunState.CANCELLED, reason=Reason.INTERRUPTED, detail=detail)
+            raise
+
+    def _run_one(self, spec: RunSpec, behind: list[RunSpec], runner: Runner, console: Console) -> None:
+        try:
+            handle = runner.submit(runner.render(spec))
+        except SubmitError as error:
+            ledger.end_run(spec, RunState.FAILED, reason=Reason.NOT_STARTED, detail=str(error))
+            console.say(self.style.ERROR(f"{spec.label}: {error}"))
+            return
+        try:
+            ledger.mark_submitted(spec, handle)
+            for line in runner.logs(spec, handle, waiting=_every(HEARTBEAT_SECONDS, lambda: ledger.heartbeat(behind))):
+                console.show_line(line)
+        except Terminated:
+            runner.cancel(handle, grace_seconds=CANCEL_GRACE_SECONDS)
+            raise
+        finally:
+            observation = runner.observe([handle])[0]
+            if observation.life is Life.DEAD and ledger.open_algorithms(spec):
+                verdict = reconcile.judge(observation, state=RunState.RUNNING, silent=False, stale_after=settings.STALE_AFTER_SECONDS)
+                reconcile.close(spec, verdict, models_dir=settings.MODELS_DIR)
+                console.say(self.style.ERROR(f"{spec.label}: {verdict.detail}"))
+            elif len(ledger.successes(spec)) == len(spec.algorithms):
+                runner.forget(spec)
+
+    def _conclude(self, flags: dict[str, Any], opened: list[RunSpec], refusals: list[str]) -> None:
+        rows = report.outcomes(opened)
+        if flags["verbose"] >= 3 and rows:
+            self.stdout.write(report.summary_table(rows))
+            self.stdout.write(f"Reports: {settings.MODELS_DIR}/<team>/<subject>/<algorithm>/<version>/report.html")
+        failed = sum(row.success is not True for row in rows)
+        problems = [f"{failed} of {len(rows)} trainings failed"] if failed else []
+        problems += refusals
+        if problems:
+            self._fail(flags, "; ".join(problems))
+
+    def _print_plan(self, specs: list[RunSpec], runner: Runner, *, as_json: bool) -> None:
+        active = ((spec, ledger.active_run(spec.subject.id)) for spec in specs)
+        refusals = {spec.subject.id: ledger.refusal(spec.label, run) for spec, run in active if run is not None}
+        rows = report.plan_rows(specs, refusals, runner=runner.name)
+        self.stdout.write(report.plan_json(rows) if as_json else report.plan_table(rows))
+
+    def _fail(self, flags: dict[str, Any], message: str, *, returncode: int = FAILURE, cause: Exception | None = None) -> NoReturn:
+        """Django prints the error to stderr; level 0 promised silence, success or not."""
+        if flags["verbose"] == 0:
+            self.stderr = OutputWrapper(StringIO())
+        raise CommandError(message, returncode=returncode) from cause
+
+    def _usage(self) -> str:
+        parser = getattr(self, "_parser", None) or self.create_parser("manage.py", "train_models")
+        return str(parser.format_usage())
+
+
+@contextmanager
+def _signals_raise() -> Iterator[None]:
+    """SIGINT, SIGTERM and SIGHUP end the command in good order while runs are in its hands."""
+
+    def terminate(number: int, frame: FrameType | None) -> NoReturn:
+        for again in before:
+            signal.signal(again, signal.SIG_IGN)  # a second Ctrl-C must not cut the closing short
+        raise Terminated(number)
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    for number in before:
+        signal.signal(number, terminate)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _every(seconds: float, call: Callable[[], None]) -> Callable[[], None]:
+    last = time.monotonic()
+
+    def tick() -> None:
+        nonlocal last
+        if time.monotonic() - last >= seconds:
+            last = time.monotonic()
+            call()
+
+    return tick

@@ -1,0 +1,32 @@
+"""manage.py verify_models: is every version folder what it was when it was sealed?"""
+
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from gregory.ml import artifacts
+from gregory.runs.models import AlgorithmRun
+
+
+class Command(BaseCommand):
+    """Reads every byte of every version folder, and looks for the folder of every success."""
+
+    help = "Check every version folder against its manifest and name what is wrong; exit code 1 if anything is."
+    requires_system_checks = ()
+
+    def handle(self, *args: Any, **flags: Any) -> None:
+        """A line per problem, then the count."""
+        models_dir = settings.MODELS_DIR
+        folders = list(artifacts.version_folders(models_dir))
+        problems = [problem for folder in folders for problem in [*artifacts.verify(folder), *artifacts.misplaced(folder)]]
+        present = {folder.relative_to(models_dir).as_posix() for folder in folders}
+        promised = AlgorithmRun.objects.filter(run_log__success=True).exclude(artifact_path="")
+        for path, row in promised.order_by("run_log_id").values_list("artifact_path", "run_log_id"):
+            if path not in present:
+                problems.append(f"{models_dir / path}: missing, although row {row} says success")
+        for problem in problems:
+            self.stdout.write(self.style.ERROR(problem))
+        if problems:
+            raise CommandError(f"{len(problems)} problems in {len(folders)} version folders", returncode=1)
+        self.stdout.write(self.style.SUCCESS(f"{len(folders)} version folders, all complete and unchanged"))

@@ -1,0 +1,84 @@
+"""A run's events on the operator's screen: a progress bar on a terminal, plain lines in a pipe, nothing above the verbosity."""
+
+import time
+
+from django.core.management.base import OutputWrapper
+from django.core.management.color import Style
+from tqdm import tqdm
+
+from gregory.runs import events
+from gregory.runs.events import Event, Level
+
+# In a pipe, lines in the middle of a stage come at most this often.
+QUIET_SECONDS = 5.0
+
+
+class Console:
+    """Shows events of the runs of one command."""
+
+    def __init__(self, stdout: OutputWrapper, style: Style, *, verbosity: int) -> None:
+        self._stdout = stdout
+        self._style = style
+        self._verbosity = verbosity
+        self._bar: tqdm | None = None
+        self._bar_stage: tuple[str, str] = ("", "")
+        self._last_progress = 0.0
+
+    def show_line(self, line: str) -> None:
+        """One line of a run's event stream; what is not an event came from a library and is dropped."""
+        try:
+            event = events.from_json(line)
+        except ValueError:
+            return
+        self.show(event)
+
+    def show(self, event: Event) -> None:
+        """One event, if the verbosity asks for it."""
+        if event.level > self._verbosity:
+            return
+        if event.fraction is not None and self._stdout.isatty():
+            self._advance(event)
+            return
+        if event.fraction is not None:
+            now = time.monotonic()
+            if now - self._last_progress < QUIET_SECONDS:
+                return
+            self._last_progress = now
+        self.close()
+        self._stdout.write(self._styled(event))
+
+    def say(self, message: str) -> None:
+        """A line of the command itself, at the default verbosity."""
+        if self._verbosity >= Level.PROGRESS:
+            self.close()
+            self._stdout.write(message)
+
+    def warn(self, message: str) -> None:
+        """A warning of the command itself."""
+        if self._verbosity >= Level.WARNING:
+            self.close()
+            self._stdout.write(self._style.WARNING(f"WARNING {message}"))
+
+    def close(self) -> None:
+        """Take the bar off the screen."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def _advance(self, event: Event) -> None:
+        stage = (event.algorithm, event.stage)
+        if self._bar is None or stage != self._bar_stage:
+            self.close()
+            # tqdm measures and draws; the event decides how far it is.
+            self._bar = tqdm(total=100, file=self._stdout, leave=False, bar_format="{l_bar}{bar:30}| {elapsed}<{remaining} {postfix}")
+            self._bar_stage = stage
+        self._bar.set_description_str(" ".join(part for part in (event.subject, event.algorithm or event.stage) if part))
+        self._bar.set_postfix_str(event.message, refresh=False)
+        self._bar.update(round(100 * (event.fraction or 0)) - self._bar.n)
+
+    def _styled(self, event: Event) -> str:
+        text = events.to_text(event)
+        if event.level >= Level.WARNING:
+            return str(self._style.WARNING(text))
+        paint = {"good": self._style.SUCCESS, "bad": self._style.ERROR}.get(event.tone)
+        return str(paint(text)) if paint else text

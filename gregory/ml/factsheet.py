@@ -1,0 +1,63 @@
+"""Manifest -> what report.html says beside the figures: which rows, which weights, which threshold, made where."""
+
+from gregory.ml.artifacts import Manifest
+from gregory.ml.evaluation import Evaluation
+from gregory.ml.model_report import FactSection, ReportInput
+
+
+def report_input(manifest: Manifest, evaluation: Evaluation) -> ReportInput:
+    """Everything the page needs, in the order a reader asks."""
+    provenance = manifest.provenance
+    return ReportInput(
+        team=provenance.team,
+        subject=provenance.subject,
+        algorithm=manifest.algorithm,
+        version=provenance.version,
+        trained_at=manifest.created_at,
+        run_id=provenance.run_id,
+        run_log_id=provenance.run_log_id,
+        # The page warns of what the data lacks as well as of what the model does.
+        evaluation=evaluation.model_copy(update={"warnings": manifest.warnings}),
+        train_counts=manifest.data.parts["train"],
+        sections=(_rows(manifest), _weights(manifest), _settings(manifest), _machine(manifest)),
+        step="round" if manifest.algorithm == "lgbm_tfidf" else "epoch",
+    )
+
+
+def _rows(manifest: Manifest) -> FactSection:
+    data = manifest.data
+    return FactSection(
+        heading="Which rows",
+        facts=(
+            ("window", data.window),
+            ("labelled articles", str(data.labelled)),
+            ("of them without an abstract (title only)", str(data.title_only)),
+            ("left out: same text again", str(data.duplicates)),
+            ("left out: same text labelled both ways", str(data.conflicts)),
+            ("pseudo-labelled texts in training", str(data.pseudo_labelled)),
+            ("sha256 of the data set", data.fingerprint),
+        ),
+    )
+
+
+def _weights(manifest: Manifest) -> FactSection:
+    # Only BERT starts from weights; the summariser stands before every algorithm.
+    used = ("encoder", "summariser") if manifest.algorithm == "pubmed_bert" else ("summariser",)
+    return FactSection(
+        heading="Which base models",
+        facts=tuple(
+            (name, f"{base['source']}, revision {base['revision']}") for name, base in manifest.base_models.items() if name in used
+        ),
+    )
+
+
+def _settings(manifest: Manifest) -> FactSection:
+    hyperparameters = manifest.config.hyperparameters
+    section = {"pubmed_bert": hyperparameters.bert, "lgbm_tfidf": hyperparameters.lgbm, "lstm": hyperparameters.lstm}[manifest.algorithm]
+    values = {**section.model_dump(), "split seed": hyperparameters.split.seed, "probability threshold": manifest.config.prob_threshold}
+    return FactSection(heading="Which settings", facts=tuple((name.replace("_", " "), str(value)) for name, value in values.items()))
+
+
+def _machine(manifest: Manifest) -> FactSection:
+    image = (("image", manifest.provenance.image_digest),) if manifest.provenance.image_digest else ()
+    return FactSection(heading="Made with", facts=(*manifest.libraries.items(), ("threads", str(manifest.threads)), *image))

@@ -1,0 +1,258 @@
+"""The drawings of the report: an evaluation in, inline SVG out, the same text for the same evaluation.
+
+matplotlib is imported when something is drawn. What makes its output fit a page is in `gregory.ml.inline_svg`, the page
+itself in `gregory.ml.model_report`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gregory.ml.evaluation import CALIBRATION_EDGES, HISTOGRAM_EDGES, Evaluation, History, PartEvaluation
+from gregory.ml.inline_svg import GRID, INK, TEST, TRAIN, VALIDATION, inline_svg
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
+
+_STYLE: dict[str, object] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "gregory",
+    "text.parse_math": False,
+    "figure.figsize": (3.6, 2.75),
+    "font.size": 9,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": GRID,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.bottom": False,
+    "ytick.left": False,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "legend.borderaxespad": 0.2,
+    "legend.handlelength": 1.8,
+}
+_MARGINS = {"left": 0.145, "right": 0.97, "bottom": 0.165, "top": 0.88}
+_DOTTED = (0, (1, 3))
+_DASHED = (0, (5, 2.5))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawing:
+    """heading and caption are plain text; svg is mark-up to be put on the page as it is."""
+
+    heading: str
+    caption: str
+    svg: str
+
+
+def draw(evaluation: Evaluation, *, step: str) -> tuple[Drawing, ...]:
+    """Every drawing of a report, in reading order. `step` names what the training counted: "epoch" or "round"."""
+    from matplotlib import style
+
+    with style.context(_STYLE, after_reset=True):
+        return (
+            _histogram(evaluation),
+            _confusion(evaluation),
+            _roc(evaluation),
+            _precision_recall(evaluation),
+            _calibration(evaluation),
+            *_training(evaluation.history, step),
+        )
+
+
+def _histogram(evaluation: Evaluation) -> Drawing:
+    figure = _figure()
+    upper, lower = figure.subplots(2, 1, sharex=True, gridspec_kw={"hspace": 0.32})
+    counts = evaluation.test.histogram
+    width = HISTOGRAM_EDGES[1]
+    for axes, name, values, colour in (
+        (upper, "relevant", counts.relevant, TEST),
+        (lower, "not relevant", counts.not_relevant, TRAIN),
+    ):
+        axes.bar(HISTOGRAM_EDGES[:-1] + 0.1 * width, values, width=0.8 * width, align="edge", color=colour)
+        axes.axvline(evaluation.threshold, color=INK, linewidth=1, linestyle=_DASHED)
+        axes.set_title(f"{name} ({sum(values):,})", loc="left", fontsize=9, pad=4)
+        axes.locator_params(axis="y", nbins=4, integer=True)
+        axes.set_ylim(0, max(values) * 1.08)
+        axes.grid(visible=False, axis="x")
+    upper.set_title(f"dashed: threshold {evaluation.threshold:g}", loc="right", fontsize=9, pad=4)
+    lower.set_xlim(0, 1)
+    lower.set_xlabel("predicted probability of relevant")
+    reached = evaluation.test.confusion
+    return Drawing(
+        heading="Predicted probabilities",
+        caption="Test articles by what the model says of them, one panel per label, each to its own scale. "
+        "From the line on, an article counts as relevant.",
+        svg=inline_svg(
+            figure,
+            key="histogram",
+            title="Predicted probabilities of the test articles, by label",
+            description=f"{reached.tp} of {evaluation.test.relevant} relevant and {reached.fp} of {evaluation.test.not_relevant} "
+            f"not relevant articles reach the threshold {evaluation.threshold:g}.",
+        ),
+    )
+
+
+def _confusion(evaluation: Evaluation) -> Drawing:
+    figure, axes = _axes("predicted", "labelled")
+    counts = evaluation.test.confusion
+    rows = (("relevant", counts.tp, counts.fn), ("not relevant", counts.fp, counts.tn))
+    for row, (_, *cells) in enumerate(rows):
+        for column, count in enumerate(cells):
+            share = count / sum(cells)
+            axes.add_patch(_cell(column, row, share, right=row == column))
+            axes.text(column + 0.5, row + 0.46, f"{count:,}", ha="center", va="center", fontsize=18)
+            axes.text(column + 0.5, row + 0.7, f"{share:.0%} of the row", ha="center", va="center", fontsize=8.5)
+    names = [name for name, *_ in rows]
+    axes.set(xlim=(0, 2), ylim=(2, 0))
+    axes.set_xticks([0.5, 1.5], names)
+    axes.set_yticks([0.5, 1.5], names, rotation=90, va="center")
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+    return Drawing(
+        heading=f"Confusion at {evaluation.threshold:g}",
+        caption="Test articles by label (rows) and by what the model makes of them at the threshold (columns). Blue is right.",
+        svg=inline_svg(
+            figure,
+            key="confusion",
+            title=f"Confusion matrix of the test articles at the threshold {evaluation.threshold:g}",
+            description=f"Of {evaluation.test.relevant} relevant articles {counts.tp} are predicted relevant and {counts.fn} are not; "
+            f"of {evaluation.test.not_relevant} not relevant articles {counts.fp} are predicted relevant and {counts.tn} are not.",
+        ),
+    )
+
+
+def _roc(evaluation: Evaluation) -> Drawing:
+    figure, axes = _axes("false positive rate", "true positive rate")
+    axes.plot([0, 1], [0, 1], color=INK, linewidth=0.9, linestyle=_DOTTED)
+    for name, part, colour, line in _parts(evaluation):
+        axes.plot(part.roc.fpr, part.roc.tpr, color=colour, linestyle=line, label=f"{name} {part.metrics['roc_auc']:.3f}")
+    _finish(axes)
+    return Drawing(
+        heading="ROC",
+        caption="Relevant articles found against others let through, as shares, over all thresholds, with the area below. Dotted: chance.",
+        svg=inline_svg(figure, key="roc", title="ROC curves", description=_areas(evaluation, "roc_auc")),
+    )
+
+
+def _precision_recall(evaluation: Evaluation) -> Drawing:
+    figure, axes = _axes("recall", "precision")
+    share = evaluation.test.relevant / evaluation.test.n
+    axes.axhline(share, color=INK, linewidth=0.9, linestyle=_DOTTED)
+    for name, part, colour, line in _parts(evaluation):
+        label = f"{name} {part.metrics['pr_auc']:.3f}"
+        axes.plot(part.pr.recall, part.pr.precision, color=colour, linestyle=line, drawstyle="steps-post", label=label)
+    _finish(axes)
+    return Drawing(
+        heading="Precision and recall",
+        caption="How pure the finds stay, the more of the relevant articles are to be found, with the average precision. "
+        f"Dotted: chance ({share:.2f}).",
+        svg=inline_svg(figure, key="pr", title="Precision-recall curves", description=_areas(evaluation, "pr_auc")),
+    )
+
+
+def _calibration(evaluation: Evaluation) -> Drawing:
+    figure, axes = _axes("predicted probability", "share of relevant articles")
+    axes.plot([0, 1], [0, 1], color=INK, linewidth=0.9, linestyle=_DOTTED)
+    for name, part, colour, line in _parts(evaluation):
+        bins = part.calibration
+        sizes = [8 + 60 * count / max(bins.counts) for count in bins.counts]
+        axes.plot(bins.predicted, bins.observed, color=colour, linestyle=line, linewidth=1.1, label=name)
+        axes.scatter(bins.predicted, bins.observed, s=sizes, color=colour, linewidths=0)
+    axes.set_xticks(CALIBRATION_EDGES[::2])
+    _finish(axes)
+    bins = evaluation.test.calibration
+    points = ", ".join(f"{predicted:.2f}: {observed:.2f}" for predicted, observed in zip(bins.predicted, bins.observed, strict=True))
+    return Drawing(
+        heading="Calibration",
+        caption="How many of the articles given a probability are relevant; larger dots hold more articles. Dotted: as predicted.",
+        svg=inline_svg(
+            figure,
+            key="calibration",
+            title="Calibration",
+            description=f"Test part, predicted probability and share of relevant articles: {points}.",
+        ),
+    )
+
+
+def _training(history: History, step: str) -> Iterator[Drawing]:
+    """One drawing per figure that the training reported: "loss" and "val_loss" share one."""
+    # A figure that never was a number has nothing to show.
+    series = {name: values for name, values in history.series.items() if any(value is not None for value in values)}
+    for number, name in enumerate(dict.fromkeys(name.removeprefix("val_") for name in series), start=1):
+        figure, axes = _axes(step, "")
+        marker = "o" if len(history.steps) <= 20 else ""
+        ends = []
+        for key, label, colour, line in ((name, "training", TRAIN, "-"), (f"val_{name}", "validation", VALIDATION, _DASHED)):
+            if key not in series:
+                continue
+            points = [(at, value) for at, value in zip(history.steps, series[key], strict=True) if value is not None]
+            axes.plot(*zip(*points, strict=True), color=colour, linestyle=line, marker=marker, markersize=3.5, label=label)
+            ends.append(f"{label} from {points[0][1]:.3g} to {points[-1][1]:.3g}")
+        axes.locator_params(axis="x", integer=True, nbins=6)
+        _legend(axes)
+        yield Drawing(
+            heading=f"Training: {name.replace('_', ' ')}",
+            caption=f"Per {step}. Where validation rises while training falls, the model begins to learn its texts by heart.",
+            svg=inline_svg(
+                figure, key=f"training-{number}", title=f"Training curves of {name}", description=f"By {step}: {', '.join(ends)}."
+            ),
+        )
+
+
+def _parts(evaluation: Evaluation) -> Iterator[tuple[str, PartEvaluation, str, str | tuple[float, tuple[float, ...]]]]:
+    yield "validation", evaluation.validation, VALIDATION, _DASHED
+    yield "test", evaluation.test, TEST, "-"
+
+
+def _figure() -> "Figure":
+    # Not pyplot: it keeps every figure alive and chooses a backend by the environment.
+    from matplotlib.figure import Figure
+
+    figure = Figure()
+    figure.subplots_adjust(**_MARGINS)
+    return figure
+
+
+def _axes(horizontal: str, vertical: str) -> tuple["Figure", "Axes"]:
+    figure = _figure()
+    axes = figure.subplots()
+    axes.set(xlabel=horizontal, ylabel=vertical)
+    return figure, axes
+
+
+def _cell(column: int, row: int, share: float, *, right: bool) -> "Rectangle":
+    from matplotlib.patches import Rectangle
+
+    gap = 0.02
+    return Rectangle(
+        (column + gap, row + gap),
+        1 - 2 * gap,
+        1 - 2 * gap,
+        facecolor=TEST if right else VALIDATION,
+        alpha=0.06 + 0.34 * share,
+        linewidth=0,
+    )
+
+
+def _finish(axes: "Axes") -> None:
+    """Both axes run from 0 to 1, with room for a line along the border."""
+    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.02))
+    _legend(axes)
+
+
+def _legend(axes: "Axes") -> None:
+    axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.01), ncols=2)
+
+
+def _areas(evaluation: Evaluation, name: str) -> str:
+    return f"Area under the curve: validation {evaluation.validation.metrics[name]:.3f}, test {evaluation.test.metrics[name]:.3f}."

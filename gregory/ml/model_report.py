@@ -1,0 +1,115 @@
+"""report.html: one page about one model for the person who decides whether to use it. Self-contained: no script, no
+link, nothing loaded. What stands where is in the template; the drawings are in `gregory.ml.figures`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from gregory.ml import figures
+from gregory.ml.evaluation import Evaluation, PartEvaluation
+
+_AT_THRESHOLD = ("accuracy", "precision", "recall", "f1")
+_AT_HALF = ("precision", "recall", "f1")
+_OVER_ALL = ("roc_auc", "pr_auc")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FactSection:
+    """A heading and labelled facts below it, e.g. which rows, which weights; all of it shown as text, in this order."""
+
+    heading: str
+    facts: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportInput:
+    """What the page tells.
+
+    train_counts: {"relevant": .., "not_relevant": ..} of the training part; the other parts' are in the evaluation.
+    run_log_id: None where nothing was logged; step: what the training counted, "epoch" or "round".
+    """
+
+    team: str
+    subject: str
+    algorithm: str
+    version: str
+    trained_at: datetime
+    run_id: str
+    run_log_id: int | None
+    evaluation: Evaluation
+    train_counts: Mapping[str, int]
+    sections: Sequence[FactSection] = ()
+    step: str = "epoch"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Group:
+    """Rows of the metrics table that were taken in the same way: (name, validation, test)."""
+
+    heading: str
+    rows: tuple[tuple[str, float, float], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tile:
+    """One figure to be seen at a glance."""
+
+    name: str
+    test: float
+    validation: float
+
+
+def render(report: ReportInput) -> str:
+    """The whole page; equal reports give equal pages."""
+    environment = Environment(
+        loader=PackageLoader("gregory.ml"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    evaluation = report.evaluation
+    return environment.get_template("model_report.html").render(
+        report=report,
+        evaluation=evaluation,
+        trained_at=report.trained_at.astimezone(UTC),
+        tiles=_tiles(evaluation),
+        groups=_groups(evaluation),
+        parts=_parts(report),
+        outcomes=(("validation", evaluation.validation), ("test", evaluation.test)),
+        drawings=[(drawing, Markup(drawing.svg)) for drawing in figures.draw(evaluation, step=report.step)],  # noqa: S704 - made here
+    )
+
+
+def _tiles(evaluation: Evaluation) -> tuple[_Tile, ...]:
+    validation, test = evaluation.validation, evaluation.test
+    return (
+        *(
+            _Tile(name=label, test=test.metrics[name], validation=validation.metrics[name])
+            for name, label in (("roc_auc", "ROC AUC"), ("pr_auc", "PR AUC"), ("f1", f"f1 at {evaluation.threshold:g}"))
+        ),
+        _Tile(name="f1 at 0.5", test=test.at_half["f1"], validation=validation.at_half["f1"]),
+    )
+
+
+def _groups(evaluation: Evaluation) -> tuple[_Group, ...]:
+    validation, test = evaluation.validation, evaluation.test
+    return (
+        _Group(heading=f"at the threshold {evaluation.threshold:g}", rows=_rows(_AT_THRESHOLD, validation.metrics, test.metrics)),
+        _Group(heading="over all thresholds", rows=_rows(_OVER_ALL, validation.metrics, test.metrics)),
+        _Group(heading="at 0.5, for comparison", rows=_rows(_AT_HALF, validation.at_half, test.at_half)),
+    )
+
+
+def _rows(names: Sequence[str], validation: Mapping[str, float], test: Mapping[str, float]) -> tuple[tuple[str, float, float], ...]:
+    return tuple((name, validation[name], test[name]) for name in names)
+
+
+def _parts(report: ReportInput) -> tuple[tuple[str, int, int], ...]:
+    def counts(name: str, part: PartEvaluation) -> tuple[str, int, int]:
+        return name, part.relevant, part.not_relevant
+
+    return (
+        ("training", report.train_counts["relevant"], report.train_counts["not_relevant"]),
+        counts("validation", report.evaluation.validation),
+        counts("test", report.evaluation.test),
+    )

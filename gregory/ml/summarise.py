@@ -1,0 +1,90 @@
+"""Abstracts to summaries: the contract of a summariser, the choice of one by the bundle, and the loop over a corpus.
+
+The summarisers themselves are in `summarisers/`. Nothing is cached and nothing is joined to a title here.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, Field, RootModel
+
+from gregory.ml.base_models import read_settings
+from gregory.ml.config import SummariserConfig
+from gregory.ml.progress import Progress, Report
+
+SETTINGS_FILE = "summariser.json"
+SECONDS_BETWEEN_REPORTS = 5.0
+
+
+class Summariser(Protocol):
+    """A model that shortens texts."""
+
+    def summarise(self, texts: Sequence[str]) -> list[str]:
+        """One summary per text, in the same order. `texts` is one batch, none of them empty."""
+
+
+class _LeadingSentences(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    kind: Literal["leading_sentences"]
+    words: Annotated[int, Field(ge=1)]
+
+
+class _Bart(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    kind: Literal["bart_ctranslate2"]
+
+
+class _Settings(RootModel[_LeadingSentences | _Bart]):
+    root: Annotated[_LeadingSentences | _Bart, Field(discriminator="kind")]
+
+
+def load_summariser(folder: Path, config: SummariserConfig, *, threads: int) -> Summariser:
+    """The summariser that the bundle's `summariser.json` names.
+
+    Raises BundleError where that file or the model is missing or wrong, ConfigError where `config` asks more of it than it can do.
+    """
+    settings = read_settings(folder / SETTINGS_FILE, _Settings).root
+    if isinstance(settings, _LeadingSentences):
+        from gregory.ml.summarisers.leading import LeadingSentences
+
+        return LeadingSentences(words=settings.words)
+    from gregory.ml.summarisers.bart import BartOnCTranslate2
+
+    return BartOnCTranslate2(folder, config, threads=threads)
+
+
+def summarise_all(
+    abstracts: Sequence[str],
+    summariser: Summariser,
+    *,
+    batch_size: int,
+    report: Report,
+    clock: Callable[[], float] = time.monotonic,
+) -> list[str]:
+    """One summary per abstract, in the same order; a blank abstract gives "" and never reaches the summariser.
+
+    clock: seconds from any origin; progress is told at most every SECONDS_BETWEEN_REPORTS, and once at the end.
+    """
+    # Alike lengths share a batch, so that little of it is padding; longest first, so that memory runs short at once or never.
+    waiting = sorted((index for index, abstract in enumerate(abstracts) if abstract.strip()), key=lambda index: -len(abstracts[index]))
+    summaries = [""] * len(abstracts)
+    told = clock()
+    for start in range(0, len(waiting), batch_size):
+        batch = waiting[start : start + batch_size]
+        made = summariser.summarise([abstracts[index] for index in batch])
+        if len(made) != len(batch):
+            raise RuntimeError(f"{type(summariser).__name__} returned {len(made)} summaries for a batch of {len(batch)} texts")
+        for index, summary in zip(batch, made, strict=True):
+            summaries[index] = summary
+        done = start + len(batch)
+        now = clock()
+        if done < len(waiting) and now - told >= SECONDS_BETWEEN_REPORTS:
+            told = now
+            report(Progress(message=f"summarised {done} of {len(waiting)} abstracts", fraction=done / len(waiting)))
+    blank = len(abstracts) - len(waiting)
+    report(Progress(message=f"summarised {len(waiting)} abstracts, {blank} blank", fraction=1.0))
+    return summaries

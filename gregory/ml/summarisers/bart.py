@@ -1,0 +1,127 @@
+"""BART on CTranslate2: one folder with the converted model, its tokenizer.json and its generation.json.
+
+The folder holds what belongs to the model (beams, penalties, positions), the configuration holds the spec's limits.
+Beam search draws nothing at random: the same texts give the same summaries.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import ctranslate2
+from pydantic import BaseModel, ConfigDict, Field
+from tokenizers import Tokenizer
+
+from gregory.ml.base_models import REMEDY, read_settings
+from gregory.ml.config import SummariserConfig
+from gregory.ml.errors import BundleError, ConfigError, MemoryExhausted
+
+Positive = Annotated[int, Field(ge=1)]
+
+
+class Generation(BaseModel):
+    """How the model was made to be asked, under the names of its Hugging Face generation config; positions: its longest input or output."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    num_beams: Positive
+    length_penalty: float
+    no_repeat_ngram_size: Annotated[int, Field(ge=0)]
+    min_length: Positive
+    forced_bos_token: str
+    positions: Positive
+
+
+class BartOnCTranslate2:
+    """An abstractive summariser: float16 on a GPU where there is one, int8 on the CPU otherwise."""
+
+    def __init__(self, folder: Path, config: SummariserConfig, *, threads: int, compute_type: str | None = None) -> None:
+        self._generation = read_settings(folder / "generation.json", Generation)
+        self._config = config
+        _check_limits(config, self._generation)
+        self._tokenizer = _load_tokenizer(folder / "tokenizer.json")
+        # Hubs' files carry limits of their own. Cutting here, not in the translator, keeps the final </s>.
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(max_length=config.max_source_tokens)
+        # A byte-level token never stands for more characters than it is long, so what is beyond this many characters
+        # cannot be among the tokens the model reads. Without it 5 MB of text take the tokenizer 10 to 25 s.
+        self._characters = config.max_source_tokens * max(map(len, self._tokenizer.get_vocab()))
+        self._translator = _load_translator(folder, threads=threads, compute_type=compute_type)
+
+    def summarise(self, texts: Sequence[str]) -> list[str]:
+        """One summary per text, in the same order. Raises MemoryExhausted where CTranslate2 says so."""
+        hypotheses = self._translate([self._tokenizer.encode(text[: self._characters]).tokens for text in texts])
+        return [self._decode(tokens) for tokens in hypotheses]
+
+    def _translate(self, sources: list[list[str]]) -> list[list[str]]:
+        generation = self._generation
+        try:
+            results = self._translator.translate_batch(
+                sources,
+                target_prefix=[[generation.forced_bos_token]] * len(sources),
+                beam_size=generation.num_beams,
+                length_penalty=generation.length_penalty,
+                no_repeat_ngram_size=generation.no_repeat_ngram_size,
+                # Hugging Face counts the decoder's start token, CTranslate2 does not.
+                min_decoding_length=generation.min_length - 1,
+                max_decoding_length=self._config.max_new_tokens,
+                max_input_length=0,
+            )
+        except MemoryError as error:
+            raise _exhausted(sources) from error
+        except RuntimeError as error:
+            # CTranslate2 has no exception of its own: the text is all there is to tell a full GPU from a defect.
+            if "out of memory" not in str(error) and "ALLOC_FAILED" not in str(error):
+                raise
+            raise _exhausted(sources) from error
+        return [result.hypotheses[0] for result in results]
+
+    def _decode(self, tokens: list[str]) -> str:
+        ids = [number for number in map(self._tokenizer.token_to_id, tokens) if number is not None]
+        return self._tokenizer.decode(ids, skip_special_tokens=True).strip()
+
+
+def _check_limits(config: SummariserConfig, generation: Generation) -> None:
+    for name, asked in (("max_source_tokens", config.max_source_tokens), ("max_new_tokens", config.max_new_tokens)):
+        if asked > generation.positions:
+            raise ConfigError(f"summariser.{name} is {asked}, but this summariser has {generation.positions} positions: lower it")
+    if config.max_new_tokens < generation.min_length:
+        raise ConfigError(
+            f"summariser.max_new_tokens is {config.max_new_tokens}, but this summariser writes at least {generation.min_length}: raise it"
+        )
+
+
+def _load_tokenizer(path: Path) -> Tokenizer:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read: {error.strerror}; {REMEDY}") from error
+    try:
+        return Tokenizer.from_buffer(content)
+    except ValueError as error:
+        raise BundleError(f"{path} is no tokenizer: {error}; {REMEDY}") from error
+
+
+def _load_translator(folder: Path, *, threads: int, compute_type: str | None) -> ctranslate2.Translator:
+    device, preferred = ("cuda", "float16") if ctranslate2.get_cuda_device_count() else ("cpu", "int8")
+    if compute_type is None:
+        # Old GPUs have no fast float16 and old CPUs no int8; float32 works everywhere.
+        compute_type = preferred if preferred in ctranslate2.get_supported_compute_types(device) else "float32"
+    try:
+        return ctranslate2.Translator(str(folder), device=device, compute_type=compute_type, inter_threads=1, intra_threads=threads)
+    except MemoryError as error:
+        raise MemoryExhausted(f"not enough memory to load the summariser {folder}") from error
+    except RuntimeError as error:
+        if "out of memory" in str(error):
+            raise MemoryExhausted(f"not enough memory to load the summariser {folder}") from error
+        if "cannot be loaded" in str(error):
+            raise  # a CUDA library is missing on this machine: no fault of the bundle
+        raise BundleError(f"summariser model {folder} cannot be loaded: {error}; {REMEDY}") from error
+
+
+def _exhausted(sources: list[list[str]]) -> MemoryExhausted:
+    longest = max(map(len, sources))
+    return MemoryExhausted(
+        f"not enough memory to summarise {len(sources)} texts of up to {longest} tokens; "
+        "lower summariser.batch_size or give the run more memory"
+    )

@@ -1,0 +1,130 @@
+"""LightGBM on TF-IDF: vectoriser and booster as two joblib files. No early stopping: the validation part is watched, not obeyed."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import joblib
+import lightgbm
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.feature_extraction.text import TfidfVectorizer
+
+from gregory.ml.config import Hyperparameters, LgbmConfig
+from gregory.ml.errors import DataError, MemoryExhausted
+from gregory.ml.progress import Progress, Report
+from gregory.ml.split import Split
+from gregory.ml.trainers.base import TrainerContext
+
+CLASSIFIER_FILE = "lgbm_classifier.joblib"
+VECTORISER_FILE = "tfidf_vectorizer.joblib"
+_REPORT_EVERY = 10
+_LOSS = "binary_logloss"
+_REMEDY = "give the run more, or shorten the data window"
+
+
+class LgbmModel:
+    """A fitted vectoriser and classifier."""
+
+    def __init__(self, vectoriser: Any, classifier: Any, history: list[dict[str, float]]) -> None:
+        self._vectoriser = vectoriser
+        self._classifier = classifier
+        self._history = history
+
+    @property
+    def history(self) -> list[dict[str, float]]:
+        """Log-loss of training and validation part per boosting round."""
+        return self._history
+
+    def predict_proba(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        """Probability of "relevant" for each text."""
+        if len(texts) == 0:
+            return np.empty(0)
+        relevant = list(self._classifier.classes_).index(1)
+        probabilities: NDArray[np.float64] = self._classifier.predict_proba(self._vectoriser.transform(texts))[:, relevant]
+        return probabilities
+
+    def save(self, folder: Path) -> None:
+        """Write the two joblib files."""
+        joblib.dump(self._classifier, folder / CLASSIFIER_FILE, compress=3)
+        joblib.dump(self._vectoriser, folder / VECTORISER_FILE, compress=3)
+
+    @classmethod
+    def load(cls, folder: Path, *, threads: int) -> Self:
+        """Read the two joblib files; unpickling runs code, so read only folders of your own."""
+        vectoriser = joblib.load(folder / VECTORISER_FILE)
+        classifier = joblib.load(folder / CLASSIFIER_FILE)
+        classifier.set_params(n_jobs=threads)
+        return cls(vectoriser, classifier, [])
+
+
+class LgbmTrainer:
+    """Fits TF-IDF on the training part and boosts a fixed number of rounds."""
+
+    model_class = LgbmModel
+
+    def __init__(self, hyperparameters: Hyperparameters, context: TrainerContext) -> None:
+        self._config = hyperparameters.lgbm
+        self._threads = context.threads
+
+    def fit(self, split: Split, *, report: Report) -> LgbmModel:
+        """Train on split.train, record the log-loss on split.validation. Raises DataError where the texts hold no word."""
+        vectoriser = TfidfVectorizer()
+        try:
+            train = vectoriser.fit_transform(split.train.texts)
+        except ValueError as error:
+            raise DataError(f"no word in the {len(split.train.texts)} training texts ({error}); check titles and abstracts") from error
+        validation = vectoriser.transform(split.validation.texts)
+        classifier = _classifier(self._config, self._threads)
+        losses: dict[str, dict[str, list[float]]] = {}
+        try:
+            classifier.fit(
+                train,
+                split.train.labels,
+                eval_X=(train, validation),
+                eval_y=(split.train.labels, split.validation.labels),
+                eval_names=["train", "validation"],
+                eval_metric=_LOSS,
+                callbacks=[lightgbm.record_evaluation(losses), _reporting(self._config.rounds, report)],
+            )
+        except MemoryError as error:
+            raise MemoryExhausted(f"LightGBM ran out of memory; {_REMEDY}") from error
+        except lightgbm.basic.LightGBMError as error:
+            if "alloc" not in str(error):
+                raise
+            raise MemoryExhausted(f"LightGBM ran out of memory ({error}); {_REMEDY}") from error
+        pairs = zip(losses["train"][_LOSS], losses["validation"][_LOSS], strict=True)
+        return LgbmModel(vectoriser, classifier, [{"loss": loss, "val_loss": val_loss} for loss, val_loss in pairs])
+
+
+def _classifier(config: LgbmConfig, threads: int) -> Any:
+    return lightgbm.LGBMClassifier(
+        n_estimators=config.rounds,
+        colsample_bytree=config.colsample_bytree,
+        learning_rate=config.learning_rate,
+        max_depth=config.max_depth,
+        min_child_samples=config.min_child_samples,
+        num_leaves=config.num_leaves,
+        reg_alpha=config.reg_alpha,
+        reg_lambda=config.reg_lambda,
+        subsample=config.subsample,
+        random_state=config.random_state,
+        n_jobs=threads,
+        deterministic=True,
+        # Without it LightGBM times both layouts and takes the faster: another machine, another rounding.
+        force_col_wise=True,
+        verbosity=-1,
+    )
+
+
+def _reporting(rounds: int, report: Report) -> Callable[[lightgbm.callback.CallbackEnv], None]:
+    def after_round(env: lightgbm.callback.CallbackEnv) -> None:
+        done = env.iteration + 1
+        if done % _REPORT_EVERY and done != rounds:
+            return
+        values = {part: value for part, _, value, *_ in env.evaluation_result_list or ()}
+        figures = {"loss": float(values["train"]), "val_loss": float(values["validation"])}
+        message = f"round {done}/{rounds} loss {figures['loss']:.4f} val_loss {figures['val_loss']:.4f}"
+        report(Progress(message=message, fraction=done / rounds, epoch=done, figures=figures))
+
+    return after_round

@@ -1,0 +1,161 @@
+"""An LSTM over word ids: word vocabulary from the training texts, network, and its three files. Fitting itself is in `_keras`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Regex, Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.normalizers import Lowercase, Replace
+from tokenizers.normalizers import Sequence as NormalizerSequence
+from tokenizers.pre_tokenizers import WhitespaceSplit
+from tokenizers.trainers import WordLevelTrainer
+
+from gregory.ml import _keras
+from gregory.ml._keras import keras
+from gregory.ml.config import Hyperparameters, LstmConfig
+from gregory.ml.progress import Report
+from gregory.ml.split import Part, Split
+from gregory.ml.trainers.base import TrainerContext
+
+WEIGHTS_FILE = "lstm_weights.h5"
+TOKENIZER_FILE = "tokenizer.json"
+SHAPE_FILE = "model.json"
+PADDING, UNKNOWN = "[PAD]", "[UNK]"
+UNKNOWN_ID = 1
+# What Keras' TextVectorization strips, from which GregoryAI's LSTM reads: removed, not replaced by a blank.
+_PUNCTUATION = Regex(r"""[!"#$%&()*+,\-./:;<=>?@\[\\\]^_`{|}~']""")
+
+
+class LstmModel:
+    """A fitted network with its vocabulary."""
+
+    def __init__(self, network: Any, tokenizer: Tokenizer, config: LstmConfig, history: list[dict[str, float]]) -> None:
+        self._network = network
+        self._predictor = _keras.Predictor(network)
+        self._tokenizer = tokenizer
+        self._config = config
+        self._history = history
+
+    @property
+    def history(self) -> list[dict[str, float]]:
+        """Losses (penalties included) per epoch."""
+        return self._history
+
+    def predict_proba(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        """Probability of "relevant" for each text."""
+        if len(texts) == 0:
+            return np.empty(0)
+        token_ids = encode(self._tokenizer, texts, self._config.sequence_length)
+        return self._predictor.predict(token_ids, batch_size=self._config.batch_size)[:, 0]
+
+    def save(self, folder: Path) -> None:
+        """Write weights, vocabulary and shape."""
+        _keras.save_weights(self._network, folder / WEIGHTS_FILE)
+        self._tokenizer.save(str(folder / TOKENIZER_FILE))
+        (folder / SHAPE_FILE).write_text(self._config.model_dump_json(indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path, *, threads: int) -> Self:
+        """Rebuild the network from its shape and fill in the weights."""
+        _keras.prepare(threads=threads)
+        config = LstmConfig.model_validate_json((folder / SHAPE_FILE).read_text(encoding="utf-8"))
+        tokenizer = Tokenizer.from_str((folder / TOKENIZER_FILE).read_text(encoding="utf-8"))
+        network = _network(config, tokenizer.get_vocab_size())
+        _keras.load_weights(network, folder / WEIGHTS_FILE)
+        return cls(network, tokenizer, config, [])
+
+
+class LstmTrainer:
+    """Learns the vocabulary from the training part, then fits the network."""
+
+    model_class = LstmModel
+
+    def __init__(self, hyperparameters: Hyperparameters, context: TrainerContext) -> None:
+        self._config = hyperparameters.lstm
+        self._context = context
+
+    def fit(self, split: Split, *, report: Report) -> LstmModel:
+        """Train on split.train, stop on split.validation."""
+        config = self._config
+        _keras.prepare(threads=self._context.threads, seed=self._context.seed)
+        tokenizer = train_tokenizer(split.train.texts, config.vocabulary_size)
+        network = _network(config, tokenizer.get_vocab_size())
+        network.compile(optimizer="adam", loss="binary_crossentropy", jit_compile=False)
+        history = _keras.fit(
+            network,
+            train=_encoded(tokenizer, split.train, config),
+            validation=_encoded(tokenizer, split.validation, config),
+            schedule=_keras.Schedule(
+                epochs=config.epochs, batch_size=config.batch_size, patience=config.patience, start_from_epoch=config.start_from_epoch
+            ),
+            seed=self._context.seed,
+            report=report,
+        )
+        return LstmModel(network, tokenizer, config, history)
+
+
+def train_tokenizer(texts: Sequence[str], vocabulary_size: int) -> Tokenizer:
+    """The most frequent words of `texts`, at most `vocabulary_size` with the padding and unknown entries."""
+    learner = _tokenizer(None)
+    learner.train_from_iterator(texts, WordLevelTrainer(vocab_size=vocabulary_size, special_tokens=[PADDING, UNKNOWN], show_progress=False))
+    # Built anew from the vocabulary, the two names are no longer matched in raw text: nobody can write padding into an article.
+    return _tokenizer(learner.get_vocab())
+
+
+def encode(tokenizer: Tokenizer, texts: Sequence[str], sequence_length: int) -> list[list[int]]:
+    """Word ids of each text, cut at `sequence_length`; a text without a word is one unknown word, since a row of padding only is an
+    error on a GPU."""
+    return [encoding.ids[:sequence_length] or [UNKNOWN_ID] for encoding in tokenizer.encode_batch_fast(list(texts))]
+
+
+def _tokenizer(vocabulary: dict[str, int] | None) -> Tokenizer:
+    tokenizer = Tokenizer(WordLevel(vocabulary, unk_token=UNKNOWN))
+    tokenizer.normalizer = NormalizerSequence([Lowercase(), Replace(_PUNCTUATION, "")])
+    tokenizer.pre_tokenizer = WhitespaceSplit()
+    return tokenizer
+
+
+def _encoded(tokenizer: Tokenizer, part: Part, config: LstmConfig) -> _keras.Encoded:
+    targets = part.labels.astype(np.float32)[:, np.newaxis]
+    return _keras.Encoded(token_ids=encode(tokenizer, part.texts, config.sequence_length), targets=targets)
+
+
+def _network(config: LstmConfig, vocabulary: int) -> Any:
+    seed = config.weight_seed
+    token_ids = keras.Input((None,), dtype="int32", name="token_ids")
+    hidden = keras.layers.Embedding(
+        vocabulary,
+        config.embedding_dim,
+        mask_zero=True,
+        embeddings_initializer=keras.initializers.GlorotUniform(seed),
+        embeddings_regularizer=_l2(config.embedding_l2),
+        name="embedding",
+    )(token_ids)
+    for index in range(config.layers):
+        layer = keras.layers.LSTM(
+            config.units,
+            return_sequences=index < config.layers - 1,
+            kernel_initializer=keras.initializers.GlorotUniform(seed),
+            recurrent_initializer=keras.initializers.Orthogonal(seed=seed),
+            kernel_regularizer=_l2(config.kernel_l2),
+            recurrent_regularizer=_l2(config.recurrent_l2),
+            name=f"lstm_{index}",
+        )
+        hidden = (keras.layers.Bidirectional(layer, name=f"bidirectional_{index}") if config.bidirectional else layer)(hidden)
+    hidden = keras.layers.Dropout(config.dropout, seed=seed, name="dropout")(hidden)
+    probability = keras.layers.Dense(
+        1,
+        activation="sigmoid",
+        kernel_initializer=keras.initializers.GlorotUniform(seed),
+        kernel_regularizer=_l2(config.dense_l2),
+        dtype="float32",
+        name="probability",
+    )(hidden)
+    return keras.Model(token_ids, probability, name="lstm_classifier")
+
+
+def _l2(penalty: float) -> Any:
+    return keras.regularizers.L2(penalty) if penalty else None

@@ -1,0 +1,104 @@
+"""TrainingRequest -> [RunSpec]: slugs become rows, versions are chosen. Reads the database and the models folder, writes nothing."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+
+from gregory import corpus
+from gregory.ml import artifacts, versions
+from gregory.ml.config import Algorithm
+from gregory.models import PredictionRunLog, Subject, Team
+from gregory.request import TrainingRequest, UsageError
+from gregory.runs.names import new_run_id, new_token
+from gregory.runs.spec import AlgorithmSpec, RunSpec, Scope
+
+_Taken = dict[tuple[int, str], set[str]]
+
+
+def plan(request: TrainingRequest, *, models_dir: Path, now: datetime) -> list[RunSpec]:
+    """One RunSpec per subject, by team and subject slug; run log ids are still 0.
+
+    Raises UsageError for unknown slugs, for a slug that cannot be a folder, and for a manual version that exists.
+    """
+    subjects = _subjects(request)
+    taken = _recorded_versions(subjects, request.algorithms)
+    window = corpus.window(request.lookback_days, now=now)
+    specs = []
+    for subject in subjects:
+        team = subject.team
+        assert team is not None  # noqa: S101 - _subjects() selects through the team
+        for slug in (team.slug, subject.subject_slug):
+            if not artifacts.is_folder_name(slug):
+                raise UsageError(f"the slug {slug!r} cannot be a folder of the models volume; correct it in GregoryAI's admin")
+        specs.append(
+            RunSpec(
+                run_id=new_run_id(),
+                attempt_token=new_token(),
+                team=Scope(id=team.pk, slug=team.slug),
+                subject=Scope(id=subject.pk, slug=subject.subject_slug),
+                algorithms=tuple(
+                    _algorithm_spec(request, subject, algorithm, taken[subject.pk, algorithm], models_dir, now)
+                    for algorithm in request.algorithms
+                ),
+                config=request.config,
+                window=window,
+                verbosity=request.verbosity,
+            )
+        )
+    return specs
+
+
+def _subjects(request: TrainingRequest) -> list[Subject]:
+    selected = Subject.objects.filter(team__isnull=False).select_related("team").only("subject_slug", "team__slug")
+    if request.team is None:
+        subjects = list(selected.order_by("team__slug", "subject_slug"))
+        if not subjects:
+            raise UsageError("--all-teams: no team has a subject; create one in GregoryAI, or run load_demo")
+        return subjects
+    if not Team.objects.filter(slug=request.team).exists():
+        raise UsageError(f"unknown team {request.team!r}; {_known('teams', Team.objects.values_list('slug', flat=True))}")
+    of_team = selected.filter(team__slug=request.team).order_by("subject_slug")
+    if request.subject is None:
+        subjects = list(of_team)
+        if not subjects:
+            raise UsageError(f"team {request.team!r} has no subject")
+        return subjects
+    subjects = list(of_team.filter(subject_slug=request.subject))
+    if not subjects:
+        known = _known("its subjects", of_team.values_list("subject_slug", flat=True))
+        raise UsageError(f"team {request.team!r} has no subject {request.subject!r}; {known}")
+    return subjects
+
+
+def _known(what: str, slugs: Iterable[str], limit: int = 10) -> str:
+    names = sorted(slugs)
+    if not names:
+        return f"{what}: none"
+    return f"{what}: {', '.join(names[:limit])}" + (f" and {len(names) - limit} more" if len(names) > limit else "")
+
+
+def _recorded_versions(subjects: list[Subject], algorithms: tuple[Algorithm, ...]) -> _Taken:
+    """Versions that a row of PredictionRunLog carries, by subject and algorithm, in one query."""
+    rows = PredictionRunLog.objects.filter(subject__in=[subject.pk for subject in subjects], algorithm__in=algorithms, run_type="train")
+    taken: _Taken = defaultdict(set)
+    for subject_id, algorithm, version in rows.values_list("subject_id", "algorithm", "model_version").distinct():
+        taken[subject_id, str(algorithm)].add(version)
+    return taken
+
+
+def _algorithm_spec(
+    request: TrainingRequest, subject: Subject, algorithm: Algorithm, recorded: set[str], models_dir: Path, now: datetime
+) -> AlgorithmSpec:
+    team = subject.team
+    assert team is not None  # noqa: S101 - _subjects() selects through the team
+    folder = artifacts.version_folder(models_dir, team=team.slug, subject=subject.subject_slug, algorithm=algorithm, version="_").parent
+    taken = recorded | ({path.name for path in folder.iterdir()} if folder.is_dir() else set())
+    if request.version is None:
+        return AlgorithmSpec(algorithm=algorithm, run_log_id=0, version=versions.next_version(taken, now.date()))
+    if request.version in taken:
+        raise UsageError(
+            f"--version {request.version}: {team.slug}/{subject.subject_slug}/{algorithm} has that version already; "
+            "versions are never overwritten, choose another"
+        )
+    return AlgorithmSpec(algorithm=algorithm, run_log_id=0, version=request.version)

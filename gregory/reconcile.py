@@ -1,0 +1,114 @@
+"""Closes what died mute: what runners see + what the ledger says -> verdicts, applied.
+
+A run ends here only on positive evidence that nothing carries it out any more. Not knowing writes nothing.
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from gregory.launch.runners.base import Life, Observation, Runner
+from gregory.ml import artifacts
+from gregory.ml.errors import ArtifactError
+from gregory.runs import ledger
+from gregory.runs.models import TrainingRun
+from gregory.runs.names import Reason, RunState
+from gregory.runs.spec import AlgorithmOutcome, AlgorithmSpec, RunHandle, RunSpec
+
+# A failed run's folder is kept this long for whoever looks into it.
+KEEP_FAILED_SECONDS = 7 * 24 * 3600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What is to become of one unfinished run. `reason` None leaves it alone; `detail` says why in either case."""
+
+    reason: Reason | None
+    detail: str
+
+
+def judge(observation: Observation, *, state: RunState, silent: bool, stale_after: int) -> Verdict:
+    """The rule, without any I/O. `silent`: no sign of life for `stale_after` seconds by the database's clock."""
+    if observation.life is Life.ALIVE:
+        return Verdict(reason=None, detail=observation.detail)
+    if observation.life is Life.UNKNOWN:
+        if not silent:
+            return Verdict(reason=None, detail=f"{observation.detail}; not known to be dead")
+        return Verdict(reason=Reason.LOST, detail=f"lost: {observation.detail} and has given no sign of life for more than {stale_after} s")
+    if state is RunState.PENDING:
+        return Verdict(reason=Reason.NOT_STARTED, detail=f"never started: the command that queued it is gone ({observation.detail})")
+    if observation.exit_code is not None and observation.exit_code < 0:
+        return Verdict(reason=Reason.KILLED, detail=observation.detail)
+    return Verdict(reason=Reason.LOST, detail=f"lost: {observation.detail}")
+
+
+def reconcile(runner_for: Callable[[str], Runner], *, models_dir: Path, stale_after: int) -> list[tuple[TrainingRun, Verdict]]:
+    """Judge every unfinished run and apply the verdicts; what was decided about each."""
+    by_runner: dict[str, list[TrainingRun]] = {}
+    for run in ledger.unfinished_runs():
+        by_runner.setdefault(run.runner, []).append(run)
+    decided = []
+    for name, runs in by_runner.items():
+        observations = runner_for(name).observe([_handle(run) for run in runs])
+        for run, observation in zip(runs, observations, strict=True):
+            verdict = judge(observation, state=RunState(run.state), silent=ledger.is_silent(run, stale_after), stale_after=stale_after)
+            if verdict.reason is not None:
+                close(RunSpec.model_validate(run.spec), verdict, models_dir=models_dir)
+            decided.append((run, verdict))
+    return decided
+
+
+def close(spec: RunSpec, verdict: Verdict, *, models_dir: Path) -> None:
+    """End a dead run: an algorithm whose complete model stands in its place succeeded, whatever happened after; the others failed."""
+    for algorithm in spec.algorithms:
+        recovered = _published(spec, algorithm, models_dir)
+        if recovered is not None and algorithm.run_log_id in ledger.open_algorithms(spec):
+            ledger.close_algorithm(spec, recovered[0], recovered[1])
+    if verdict.reason is None:
+        raise ValueError("a verdict without a reason closes nothing")
+    if ledger.open_algorithms(spec) or len(ledger.successes(spec)) < len(spec.algorithms):
+        ledger.end_run(spec, RunState.FAILED, reason=verdict.reason, detail=verdict.detail)
+    else:
+        ledger.finish_run(spec, RunState.SUCCEEDED, detail=f"every model was complete; {verdict.detail}")
+
+
+def prune(models_dir: Path, *, keep_seconds: float = KEEP_FAILED_SECONDS) -> list[Path]:
+    """Remove the working folders of runs that ended longer ago than this; which they were."""
+    unfinished = {run.run_id for run in ledger.unfinished_runs()}
+    removed = []
+    for folder in sorted((models_dir / artifacts.RUNS_FOLDER).glob("*/")):
+        if folder.name not in unfinished and folder.stat().st_mtime < time.time() - keep_seconds:
+            shutil.rmtree(folder)
+            removed.append(folder)
+    return removed
+
+
+def _handle(run: TrainingRun) -> RunHandle:
+    return RunHandle(host=run.host, name=run.external_name, uid=run.external_uid)
+
+
+def _published(spec: RunSpec, algorithm: AlgorithmSpec, models_dir: Path) -> tuple[AlgorithmOutcome, ledger.Evidence] | None:
+    """The outcome that a complete version folder of exactly this row proves, if there is one."""
+    folder = artifacts.version_folder(
+        models_dir, team=spec.team.slug, subject=spec.subject.slug, algorithm=algorithm.algorithm, version=algorithm.version
+    )
+    try:
+        manifest = artifacts.read_manifest(folder)
+    except ArtifactError:
+        return None
+    if (manifest.provenance.run_id, manifest.provenance.run_log_id) != (spec.run_id, algorithm.run_log_id) or artifacts.verify(folder):
+        return None
+    outcome = AlgorithmOutcome(
+        algorithm=algorithm.algorithm,
+        run_log_id=algorithm.run_log_id,
+        version=algorithm.version,
+        success=True,
+        metrics=json.loads((folder / artifacts.METRICS).read_text(encoding="utf-8")),
+        warnings=manifest.warnings,
+        artifact=folder.relative_to(models_dir).as_posix(),
+        digest=artifacts.digest(folder),
+    )
+    return outcome, ledger.Evidence(evaluation=json.loads((folder / artifacts.EVALUATION).read_text(encoding="utf-8")))

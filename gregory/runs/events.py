@@ -1,0 +1,60 @@
+"""What a run says while it works: one event per line, as text for people or as JSON for the command that follows it."""
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from enum import IntEnum
+
+
+class Level(IntEnum):
+    """The verbosity from which an event is shown (spec section 8)."""
+
+    PROGRESS = 1
+    WARNING = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """subject: team/subject; algorithm and stage are empty where the event is about the whole run.
+
+    tone: "good" or "bad" where the event is an end.
+    fraction: how much of the stage is done; set only on the events in the middle of a stage, which a terminal shows as a bar.
+    """
+
+    level: Level
+    at: str
+    run_id: str
+    subject: str
+    message: str
+    algorithm: str = ""
+    stage: str = ""
+    tone: str = ""
+    fraction: float | None = None
+
+
+def now() -> str:
+    """The time of an event, UTC, to the second."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def to_json(event: Event) -> str:
+    """One line without its newline."""
+    return json.dumps(asdict(event))
+
+
+def from_json(line: str) -> Event:
+    """The inverse of `to_json`. Raises ValueError on a line that is not an event."""
+    try:
+        value = json.loads(line)
+        return Event(**{**value, "level": Level(value["level"])})
+    except (TypeError, KeyError) as error:
+        raise ValueError(f"not an event: {line[:200]!r}") from error
+
+
+def to_text(event: Event) -> str:
+    """One line for a log: time, level, run, what it is about, message. No carriage return, whatever a library said."""
+    about = "/".join(part for part in (event.subject, event.algorithm) if part)
+    level = "WARNING" if event.level >= Level.WARNING else "INFO"
+    share = "" if event.fraction is None else f" [{event.fraction:4.0%}]"
+    message = " ".join(event.message.split())
+    return f"{event.at} {level} {event.run_id} {about}:{share} {message}"

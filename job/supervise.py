@@ -1,0 +1,147 @@
+"""One stage, supervised: start the worker process, pass its progress on, and say truthfully how it ended."""
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from signal import SIGKILL, Signals
+
+from gregory.ml import limits, progress, stages
+from gregory.ml.progress import Progress
+from gregory.runs.names import Reason
+from job.interruption import Interruption
+
+POLL_SECONDS = 0.5
+STANDARD_ERROR_TAIL = 4_000
+# The worker gets what libraries need to start and nothing that opens a database or a network service.
+ENVIRONMENT = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "TMPDIR",
+    "PYTHONPATH",
+    "LD_LIBRARY_PATH",
+    "CUDA_VISIBLE_DEVICES",
+    "NVIDIA_VISIBLE_DEVICES",
+)
+OFFLINE = {
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "TF_CPP_MIN_LOG_LEVEL": "2",
+    "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+    "PYTHONUNBUFFERED": "1",
+    "PYTHONHASHSEED": "0",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What a stage took: wall seconds, and the peak resident memory of its process in bytes."""
+
+    seconds: float
+    peak_bytes: int
+
+
+class StageFailed(Exception):
+    """A stage ended without a result. `report` is the whole traceback, or the reason in words where there is none."""
+
+    def __init__(self, reason: Reason, message: str, report: str, usage: Usage) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.report = report
+        self.usage = usage
+
+
+def run_stage(stage: str, folder: Path, *, interruption: Interruption, report: progress.Report, heartbeat: Callable[[], None]) -> Usage:
+    """Run `stage` on folder/in; afterwards folder/out holds its result.
+
+    Raises StageFailed. `heartbeat` is called at every sign of life of the supervisor, about twice a second.
+    """
+    started = time.monotonic()
+    memory_before = limits.memory_events()
+    last = Progress(message="starting")
+    with (folder / "stderr.log").open("wb") as errors:
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "gregory.ml.stages", stage, "--in", str(folder / "in"), "--out", str(folder / "out"), "--lifeline"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env={**{name: os.environ[name] for name in ENVIRONMENT if name in os.environ}, **OFFLINE},
+            start_new_session=True,
+        )
+    lines = _lines(worker)
+    while True:
+        if interruption.requested:
+            worker.kill()
+        try:
+            line = lines.get(timeout=POLL_SECONDS)
+        except queue.Empty:
+            heartbeat()
+            continue
+        if line is None:
+            break
+        last = _pass_on(line, report) or last
+        heartbeat()
+    _, status, used = os.wait4(worker.pid, 0)
+    worker.returncode = os.waitstatus_to_exitcode(status)
+    # ru_maxrss counts kilobytes on Linux and bytes on macOS.
+    usage = Usage(seconds=time.monotonic() - started, peak_bytes=used.ru_maxrss * (1 if sys.platform == "darwin" else 1024))
+    if worker.returncode != 0 or not (folder / "out").exists():
+        raise _failure(stage, folder, worker.returncode, usage, interruption, memory_before, last)
+    return usage
+
+
+def _lines(worker: subprocess.Popen[bytes]) -> "queue.Queue[str | None]":
+    """The worker's output line by line, then None; read by a thread, so that the supervisor never waits blindly."""
+    lines: queue.Queue[str | None] = queue.Queue()
+
+    def read() -> None:
+        assert worker.stdout is not None  # noqa: S101 - opened as a pipe above
+        for line in worker.stdout:
+            lines.put(line.decode("utf-8", "replace"))
+        lines.put(None)
+
+    threading.Thread(target=read, name="worker output", daemon=True).start()
+    return lines
+
+
+def _pass_on(line: str, report: progress.Report) -> Progress | None:
+    try:
+        decoded = progress.decode(line)
+    except ValueError:
+        return None  # not ours: a library wrote past Python to the descriptor
+    report(decoded)
+    return decoded
+
+
+def _failure(
+    stage: str, folder: Path, code: int, usage: Usage, interruption: Interruption, memory_before: limits.MemoryEvents, last: Progress
+) -> StageFailed:
+    peak = f"peak memory {usage.peak_bytes / 2**20:.0f} MiB"
+    where = f"in stage {stage} after {usage.seconds:.0f} s, at: {last.message}; {peak}"
+    if interruption.requested:
+        message = f"{interruption.reason} {where}"
+        return StageFailed(Reason.INTERRUPTED, message, message, usage)
+    described = folder / "out.partial" / stages.ERROR
+    if code == 1 and described.exists():
+        error = stages.StageError.model_validate(json.loads(described.read_text(encoding="utf-8")))
+        return StageFailed(Reason(error.kind), error.message, error.traceback, usage)
+    tail = (folder / "stderr.log").read_bytes()[-STANDARD_ERROR_TAIL:].decode("utf-8", "replace").strip()
+    words = f"\nlast lines of its standard error:\n{tail}" if tail else ""
+    memory = limits.memory_events()
+    if code == -SIGKILL and memory.oom_kills > memory_before.oom_kills:
+        limit = f"the limit is {memory.limit / 2**20:.0f} MiB" if memory.limit else "the machine has no more"
+        message = f"out of memory: the kernel killed the worker (signal 9, SIGKILL) {where}; {limit}"
+        return StageFailed(Reason.OUT_OF_MEMORY, message, message + words, usage)
+    if code < 0:
+        message = f"the worker was killed by signal {-code} ({Signals(-code).name}) {where}"
+        return StageFailed(Reason.KILLED, message, message + words, usage)
+    message = f"the worker exited with code {code} and no explanation {where}"
+    return StageFailed(Reason.ERROR, message, message + words, usage)

@@ -1,0 +1,46 @@
+"""Fixtures that several rooms share: the demo bundle, a throw-away installation, a PostgreSQL server."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import postgresql
+from tests.site import REPOSITORY, Site
+from tests.strict import need
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No variable of the developer's shell decides a test."""
+    for name in list(os.environ):
+        if name.startswith("GREGORY_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def demo_bundle() -> Path:
+    """The embedded bundle at its own place, prepared once per checkout."""
+    subprocess.run([sys.executable, "manage.py", "prepare_base_models", "--demo"], cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL)
+    return REPOSITORY / "base_models"
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[postgresql.Server]:
+    """A real server for the session."""
+    programs = postgresql.binaries()
+    need(programs, what="a PostgreSQL server", remedy="install one, for example: apt-get install postgresql")
+    assert programs is not None
+    with postgresql.running(programs) as server:
+        yield server
+
+
+@pytest.fixture
+def site(tmp_path: Path, demo_bundle: Path) -> Site:
+    """A migrated installation without articles."""
+    site = Site(tmp_path / "site")
+    site.must("migrate", "-v0")
+    return site

@@ -1,0 +1,269 @@
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from gregory.ml import _keras
+from gregory.ml._keras import keras
+from gregory.ml.config import BertConfig, Hyperparameters
+from gregory.ml.data import Example
+from gregory.ml.errors import BundleError, ConfigError
+from gregory.ml.progress import silent
+from gregory.ml.split import Part, Split
+from gregory.ml.trainers import bert
+from gregory.ml.trainers.base import TrainerContext
+from tests.ml.tiny_models import HEADS, IRRELEVANT, LAYERS, NEUTRAL, RELEVANT, WIDTH, tiny_encoder
+
+Array = np.ndarray
+Fit = dict[str, Any]
+
+
+def part(count: int, seed: int) -> Part:
+    generator = np.random.default_rng(seed)
+    rows = []
+    for index in range(count):
+        text = " ".join(generator.choice([*(RELEVANT if index % 2 else IRRELEVANT), *NEUTRAL[:4]], size=3 + index % 7))
+        rows.append(Example(article_id=index, text=text, label=index % 2))
+    return Part.of(rows)
+
+
+def train(encoder_dir: Path, config: BertConfig) -> bert.BertModel:
+    split = Split(train=part(40, 1), validation=part(12, 2), test=part(0, 3))
+    context = TrainerContext(encoder_dir=encoder_dir, threads=1, seed=69)
+    return bert.BertTrainer(Hyperparameters(bert=config), context).fit(split, report=silent)
+
+
+@pytest.fixture
+def built(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[BertConfig], Fit]:
+    """What the trainer hands over to be fitted."""
+
+    def build(config: BertConfig) -> Fit:
+        seen: Fit = {}
+
+        def fit(model: keras.Model, **options: object) -> list[dict[str, float]]:
+            seen.update(options, model=model)
+            return []
+
+        monkeypatch.setattr(_keras, "fit", fit)
+        seen["trained"] = train(tiny_encoder(tmp_path / "bundle"), config)
+        return seen
+
+    return build
+
+
+def exact_gelu(x: Array) -> Array:
+    return x * 0.5 * (1 + np.vectorize(math.erf)(x / math.sqrt(2)))
+
+
+def tanh_gelu(x: Array) -> Array:
+    return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+
+
+def by_hand(folder: Path, ids: Array, gelu: Callable[[Array], Array]) -> Array:
+    """The last hidden state of one sequence without padding, from the published equations in float64."""
+    weights = {name: value.astype(np.float64) for name, value in load_file(folder / "model.safetensors").items()}
+
+    def dense(name: str, x: Array) -> Array:
+        return x @ weights[f"{name}.weight"].T + weights[f"{name}.bias"]
+
+    def norm(name: str, x: Array) -> Array:
+        centred = x - x.mean(axis=-1, keepdims=True)
+        scaled = centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + 1e-12)
+        return scaled * weights[f"{name}.weight"] + weights[f"{name}.bias"]
+
+    def heads(name: str, x: Array) -> Array:
+        return dense(name, x).reshape(len(x), HEADS, WIDTH // HEADS).transpose(1, 0, 2)
+
+    embedded = weights["embeddings.word_embeddings.weight"][ids] + weights["embeddings.position_embeddings.weight"][: len(ids)]
+    x = norm("embeddings.LayerNorm", embedded + weights["embeddings.token_type_embeddings.weight"][0])
+    for index in range(LAYERS):
+        layer = f"encoder.layer.{index}"
+        query, key, value = (heads(f"{layer}.attention.self.{name}", x) for name in ("query", "key", "value"))
+        scores = np.exp(query @ key.transpose(0, 2, 1) / math.sqrt(WIDTH // HEADS))
+        mixed = ((scores / scores.sum(axis=-1, keepdims=True)) @ value).transpose(1, 0, 2).reshape(len(x), WIDTH)
+        x = norm(f"{layer}.attention.output.LayerNorm", x + dense(f"{layer}.attention.output.dense", mixed))
+        inner = gelu(dense(f"{layer}.intermediate.dense", x))
+        x = norm(f"{layer}.output.LayerNorm", x + dense(f"{layer}.output.dense", inner))
+    return x
+
+
+def encoder_output(folder: Path, ids: Array) -> Array:
+    inputs = {"token_ids": ids[np.newaxis], "segment_ids": np.zeros((1, len(ids))), "padding_mask": np.ones((1, len(ids)))}
+    output: Array = np.asarray(bert.load_backbone(folder)(inputs)["sequence_output"])[0]
+    return output
+
+
+def rename_activation(folder: Path, name: str) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "hidden_act": name}))
+
+
+def test_the_encoder_computes_the_exact_gelu_it_was_trained_with(tmp_path: Path) -> None:
+    folder = tiny_encoder(tmp_path)
+    ids = np.array([2, 5, 16, 9, 12, 3])
+    output = encoder_output(folder, ids)
+    np.testing.assert_allclose(output, by_hand(folder, ids, exact_gelu), atol=5e-6)
+    # The approximation is far enough away to be told apart.
+    assert np.abs(output - by_hand(folder, ids, tanh_gelu)).max() > 1e-4
+
+
+def test_the_encoder_computes_the_approximation_where_config_json_names_it(tmp_path: Path) -> None:
+    folder = tiny_encoder(tmp_path)
+    rename_activation(folder, "gelu_new")
+    ids = np.array([2, 5, 16, 9, 12, 3])
+    np.testing.assert_allclose(encoder_output(folder, ids), by_hand(folder, ids, tanh_gelu), atol=5e-6)
+
+
+def test_the_network_of_the_specification(built: Callable[[BertConfig], Fit]) -> None:
+    model = built(BertConfig())["model"]
+    dense, dropout, probabilities = model.layers[-3:]
+    assert (dense.units, dense.activation.__name__, float(dense.kernel_regularizer.l2)) == (48, "relu", pytest.approx(0.01))
+    assert dropout.rate == 0.3
+    assert (probabilities.units, probabilities.activation.__name__, probabilities.compute_dtype) == (2, "softmax", "float32")
+    assert (type(model.optimizer).__name__, float(model.optimizer.learning_rate)) == ("Adam", pytest.approx(2e-5))
+    assert (model.loss, model.jit_compile) == ("categorical_crossentropy", False)
+
+
+def test_the_schedule_of_the_specification(built: Callable[[BertConfig], Fit]) -> None:
+    seen = built(BertConfig())
+    assert seen["schedule"] == _keras.Schedule(epochs=10, batch_size=16, patience=3)
+    assert seen["seed"] == 69
+    np.testing.assert_array_equal(seen["train"].targets[:3], [[1, 0], [0, 1], [1, 0]])
+    assert len(seen["validation"].token_ids) == 12
+
+
+def test_the_head_reads_the_first_token_of_the_last_hidden_state(built: Callable[[BertConfig], Fit], tmp_path: Path) -> None:
+    model = built(BertConfig())["model"]
+    ids = np.array([2, 5, 16, 3])
+    first, last = ([np.asarray(weight) for weight in model.get_layer(name).get_weights()] for name in ("dense", "probabilities"))
+    hidden = np.maximum(by_hand(tmp_path / "bundle", ids, exact_gelu)[0] @ first[0] + first[1], 0)
+    scores = np.exp(hidden @ last[0] + last[1])
+    padded = np.array([[*ids, 0, 0, 0, 0]])
+    np.testing.assert_allclose(np.asarray(model(padded, training=False))[0], scores / scores.sum(), atol=1e-5)
+
+
+@pytest.mark.parametrize(("freeze", "trainable"), [(True, 4), (False, 4 + 5 + 16 * LAYERS)])
+def test_freezing_leaves_the_head_to_learn(built: Callable[[BertConfig], Fit], freeze: bool, trainable: int) -> None:
+    # Without the pooler: three embeddings and one normalisation before the layers, 16 arrays in each.
+    assert len(built(BertConfig(freeze_weights=freeze))["model"].trainable_weights) == trainable
+
+
+def test_truncation_and_padding_of_the_folder_do_not_leak(built: Callable[[BertConfig], Fit]) -> None:
+    tokenizer = built(BertConfig())["trained"]._tokenizer
+    long, short = bert.encode(tokenizer, ["myelin " * 900, "Myelin lesions"], 400)
+    assert (len(long), long[0], long[-1]) == (400, 2, 3)
+    assert short == [2, 5, 6, 20, 3]
+
+
+def test_encodes_more_texts_than_one_call_takes(built: Callable[[BertConfig], Fit], monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = built(BertConfig())["trained"]._tokenizer
+    texts = list(part(11, 5).texts)
+    together = bert.encode(tokenizer, texts, 400)
+    monkeypatch.setattr(bert, "_TEXTS_AT_ONCE", 4)
+    assert bert.encode(tokenizer, texts, 400) == together
+    assert len(together) == 11
+
+
+def test_the_folder_holds_neither_pooler_nor_optimiser(built: Callable[[BertConfig], Fit], tmp_path: Path) -> None:
+    saved = tmp_path / "saved"
+    saved.mkdir()
+    built(BertConfig())["trained"].save(saved)
+    shapes: dict[str, tuple[int, ...]] = {}
+    with h5py.File(saved / "bert_weights.h5") as file:
+        file.visititems(lambda name, item: shapes.update({name: item.shape}) if isinstance(item, h5py.Dataset) else None)
+    assert (WIDTH, 48) in shapes.values()
+    assert (WIDTH, WIDTH) not in shapes.values()  # the pooler's; those of the attention have three dimensions
+    assert not [name for name in shapes if "optimizer" in name]
+    assert {path.name for path in (saved / "encoder").iterdir()} == {"backbone.json", "tokenizer.json", "tokenizer_config.json"}
+    assert not [path for path in saved.rglob("*.json") if str(tmp_path) in path.read_text()]
+
+
+def test_learns_words_that_tell(tmp_path: Path) -> None:
+    model = train(tiny_encoder(tmp_path), BertConfig(epochs=15, learning_rate=0.01, patience=15))
+    relevant, irrelevant = model.predict_proba([" ".join(RELEVANT), " ".join(IRRELEVANT)])
+    assert relevant > 0.8
+    assert irrelevant < 0.2
+
+
+def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BundleError) as caught:
+        bert.load_backbone(tmp_path / "nowhere")
+    assert str(caught.value) == (
+        f"{tmp_path / 'nowhere'} holds no model.safetensors; make the bundle again with manage.py prepare_base_models"
+    )
+
+
+def test_a_damaged_folder_is_refused(tmp_path: Path) -> None:
+    folder = tiny_encoder(tmp_path)
+    (folder / "config.json").write_text("{")
+    with pytest.raises(BundleError) as caught:
+        bert.load_backbone(folder)
+    assert str(caught.value) == (
+        f"{folder / 'config.json'} cannot be read: Expecting property name enclosed in double quotes: line 1 column 2 (char 1); "
+        "make the bundle again with manage.py prepare_base_models"
+    )
+
+
+def test_an_encoder_of_another_family_is_refused(tmp_path: Path) -> None:
+    folder = tiny_encoder(tmp_path)
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "model_type": "unheard_of"}))
+    with pytest.raises(BundleError, match="is no BERT that KerasHub can read"):
+        bert.load_backbone(folder)
+
+
+def test_another_activation_is_refused(tmp_path: Path) -> None:
+    folder = tiny_encoder(tmp_path)
+    rename_activation(folder, "relu")
+    with pytest.raises(BundleError) as caught:
+        bert.read_activation(folder)
+    assert str(caught.value) == (
+        f"{folder / 'config.json'}: hidden_act 'relu' is none of gelu, gelu_new, gelu_pytorch_tanh; choose another encoder"
+    )
+
+
+def test_more_tokens_than_positions_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tiny_encoder(tmp_path)
+    backbone = bert.load_backbone(folder)
+    backbone.max_sequence_length = 128
+    monkeypatch.setattr(bert, "load_backbone", lambda encoder_dir: backbone)
+    with pytest.raises(ConfigError) as caught:
+        train(folder, BertConfig())
+    assert str(caught.value) == f"bert.max_length 400 exceeds the 128 positions of {folder}; lower it"
+
+
+@pytest.mark.parametrize("missing", [("tokenizer.json", "vocab.txt"), ("tokenizer.json", "tokenizer_config.json", "vocab.txt")])
+def test_a_folder_without_vocabulary_is_refused(tmp_path: Path, missing: tuple[str, ...]) -> None:
+    folder = tiny_encoder(tmp_path)
+    for name in missing:
+        (folder / name).unlink()
+    with pytest.raises(BundleError) as caught:
+        bert.load_tokenizer(folder)
+    assert str(caught.value) == (
+        f"{folder} holds neither tokenizer.json nor vocab.txt; make the bundle again with manage.py prepare_base_models"
+    )
+
+
+def test_a_damaged_tokenizer_is_refused(tmp_path: Path) -> None:
+    folder = tiny_encoder(tmp_path)
+    (folder / "tokenizer.json").write_text("{")
+    with pytest.raises(BundleError, match="holds no tokenizer that can be read"):
+        bert.load_tokenizer(folder)
+
+
+def test_a_tokenizer_of_another_encoder_is_refused(tmp_path: Path) -> None:
+    folder = tiny_encoder(tmp_path)
+    backbone = bert.load_backbone(folder)
+    tokenizer = bert.load_tokenizer(folder)
+    tokenizer.add_tokens(["one", "two"])
+    with pytest.raises(BundleError) as caught:
+        bert.require_match(tokenizer, backbone, folder)
+    assert str(caught.value) == (
+        f"{folder}: the tokenizer knows 25 tokens, the encoder 23; make the bundle again with manage.py prepare_base_models"
+    )

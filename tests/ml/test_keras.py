@@ -1,0 +1,176 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from gregory.ml import _keras
+from gregory.ml._keras import keras
+from gregory.ml.errors import ArtifactError, MemoryExhausted
+from gregory.ml.progress import Progress, silent
+
+
+def lengths(count: int) -> list[int]:
+    return [int(length) for length in np.random.default_rng(3).integers(1, 400, count)]
+
+
+def network(width: int = 3) -> keras.Model:
+    """Token ids -> two probabilities, small enough to fit in a blink."""
+    ids = keras.Input((None,), dtype="int32")
+    hidden = keras.layers.GlobalAveragePooling1D()(keras.layers.Embedding(10, width, name="embedding")(ids))
+    model = keras.Model(ids, keras.layers.Dense(2, activation="softmax", name="dense")(hidden), name="tiny")
+    model.compile(optimizer=keras.optimizers.SGD(0.5), loss="categorical_crossentropy", jit_compile=False)
+    return model
+
+
+def encoded(count: int, *, swapped: bool = False) -> _keras.Encoded:
+    labels = np.arange(count) % 2
+    return _keras.Encoded(
+        token_ids=[[2 + label] * (1 + index % 11) for index, label in enumerate(labels)],
+        targets=np.eye(2, dtype=np.float32)[1 - labels if swapped else labels],
+    )
+
+
+def fit(model: keras.Model, *, epochs: int = 2, patience: int = 3, swapped: bool = False, report=silent) -> list[dict[str, float]]:
+    schedule = _keras.Schedule(epochs=epochs, batch_size=4, patience=patience)
+    return _keras.fit(model, train=encoded(18), validation=encoded(7, swapped=swapped), schedule=schedule, seed=1, report=report)
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+@pytest.mark.parametrize("count", [1, 15, 16, 17, 300])
+def test_every_sequence_stands_in_one_batch(count: int, shuffled: bool) -> None:
+    batches = _keras.batch_plan(lengths(count), 16, np.random.default_rng(0) if shuffled else None)
+    assert len(batches) == -(-count // 16)
+    assert max(len(batch) for batch in batches) <= 16
+    assert sorted(np.concatenate(batches)) == list(range(count))
+
+
+def test_a_shuffled_plan_pads_little() -> None:
+    sizes = np.array(lengths(640))
+    buckets = _keras.batch_plan(sizes.tolist(), 16, np.random.default_rng(0))
+    chance = np.split(np.random.default_rng(0).permutation(640), 40)
+    padded, by_chance = (sum(sizes[batch].max() * len(batch) for batch in plan) for plan in (buckets, chance))
+    assert padded < 1.15 * sizes.sum() < 1.6 * sizes.sum() < by_chance
+
+
+def test_each_pass_is_another_shuffle_and_repeatable() -> None:
+    plans = [_keras.batch_plan(lengths(64), 16, np.random.default_rng([69, index])) for index in (0, 1, 0)]
+    first, second, again = (np.concatenate(plan).tolist() for plan in plans)
+    assert first == again
+    assert first != second
+
+
+def test_shuffling_ignores_the_global_generator() -> None:
+    rows = []
+    for seed in (1, 2):
+        np.random.seed(seed)
+        rows.append([ids.numpy().tolist() for ids, _ in _keras._feed(encoded(18), 4, seed=5)])
+    assert rows[0] == rows[1]
+
+
+def test_pads_on_the_right_to_a_multiple_of_eight() -> None:
+    padded = _keras.pad([[5, 6, 7], list(range(1, 10))])
+    assert padded.dtype == np.int32
+    assert padded.tolist() == [[5, 6, 7, *[0] * 13], [*range(1, 10), *[0] * 7]]
+
+
+def test_fit_learns_and_keeps_one_dict_per_epoch() -> None:
+    model = network()
+    history = fit(model, epochs=12)
+    assert len(history) == 12
+    assert history[-1]["val_loss"] < 0.5 * history[0]["val_loss"]
+    probabilities = _keras.Predictor(model).predict([[2, 2], [3]], batch_size=4)
+    assert probabilities.argmax(axis=1).tolist() == [0, 1]
+
+
+def test_fit_stops_early_and_restores_the_best_epoch() -> None:
+    model = network()
+    said: list[Progress] = []
+    # The validation part contradicts the training part: it can only get worse.
+    history = fit(model, epochs=10, patience=2, swapped=True, report=said.append)
+    assert len(history) == 3
+    assert said[-1] == Progress(message="kept the weights of epoch 1 of 3", fraction=1.0)
+    held = encoded(7, swapped=True)
+    outputs = _keras.Predictor(model).predict(held.token_ids, batch_size=4)
+    assert -np.log((outputs * held.targets).sum(axis=1)).mean() == pytest.approx(history[0]["val_loss"], rel=1e-5)
+
+
+def test_fit_tells_epochs() -> None:
+    said: list[Progress] = []
+    history = fit(network(), report=said.append)
+    first = history[0]
+    assert said[0] == Progress(
+        message=f"epoch 1/2 loss {first['loss']:.4f} val_loss {first['val_loss']:.4f}", fraction=0.5, epoch=1, figures=first
+    )
+    assert [progress.fraction for progress in said] == [0.5, 1.0, 1.0]
+
+
+def test_fit_tells_steps_of_a_long_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_keras, "_SECONDS_BETWEEN_STEPS", 0.0)
+    said: list[Progress] = []
+    fit(network(), report=said.append)
+    steps = [progress for progress in said if "step" in progress.message]
+    assert [progress.fraction for progress in steps] == [step / 10 for step in range(1, 11)]
+    assert steps[6].message == f"epoch 2/2 step 2/5 loss {steps[6].figures['loss']:.4f}"
+
+
+def test_predictor_keeps_the_order_given() -> None:
+    model = network()
+    sequences = [[1 + index % 9] * (1 + (index * 7) % 40) for index in range(23)]
+    together = _keras.Predictor(model).predict(sequences, batch_size=4)
+    alone = np.concatenate([_keras.Predictor(model).predict([sequence], batch_size=1) for sequence in sequences[:3]])
+    assert together.shape == (23, 2)
+    # This network averages the padding in, so equal padding is compared: 8 tokens at most.
+    assert max(len(sequence) for sequence in sequences[:2]) <= 8
+    np.testing.assert_allclose(together[0], alone[0], atol=1e-6)
+
+
+def test_predictor_traces_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    predictor = _keras.Predictor(network())
+    for length in (1, 9, 17, 30):
+        predictor.predict([[1] * length] * length, batch_size=4)
+    assert predictor._call.experimental_get_tracing_count() == 1
+
+
+def test_weights_keep_the_name_given_and_no_optimiser(tmp_path: Path) -> None:
+    model = network()
+    fit(model)
+    _keras.save_weights(model, tmp_path / "some_weights.h5")
+    assert [path.name for path in tmp_path.iterdir()] == ["some_weights.h5"]
+    assert b"optimizer" not in (tmp_path / "some_weights.h5").read_bytes()
+    other = network()
+    _keras.load_weights(other, tmp_path / "some_weights.h5")
+    for mine, theirs in zip(model.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+@pytest.mark.parametrize("damage", ["shape", "content", "absence"])
+def test_weights_of_another_network_are_refused(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "some_weights.h5"
+    if damage == "shape":
+        _keras.save_weights(network(width=4), path)
+    if damage == "content":
+        path.write_bytes(b"not HDF5")
+    with pytest.raises(ArtifactError) as caught:
+        _keras.load_weights(network(), path)
+    assert str(caught.value).startswith(f"{path} does not hold the weights of this network: ")
+    assert str(caught.value).endswith("; train the model again")
+
+
+def test_exhausted_memory_is_translated_in_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = network()
+    monkeypatch.setattr(model, "fit", exhausted)
+    with pytest.raises(MemoryExhausted) as caught:
+        fit(model)
+    assert str(caught.value) == "TensorFlow ran out of memory (OOM when allocating a tensor); give the run more, or lower the batch size"
+
+
+def test_exhausted_memory_is_translated_in_predict(monkeypatch: pytest.MonkeyPatch) -> None:
+    predictor = _keras.Predictor(network())
+    monkeypatch.setattr(predictor, "_call", exhausted)
+    with pytest.raises(MemoryExhausted):
+        predictor.predict([[1]], batch_size=1)
+
+
+def exhausted(*arguments: object, **options: object) -> None:
+    raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating a tensor\n\t[[node dense]]")

@@ -1,0 +1,147 @@
+from pathlib import Path
+from typing import cast
+
+import lightgbm
+import numpy as np
+import pytest
+from sklearn.feature_extraction.text import TfidfVectorizer
+
+from gregory.ml.config import Hyperparameters, LgbmConfig
+from gregory.ml.data import Example
+from gregory.ml.errors import DataError, MemoryExhausted
+from gregory.ml.progress import Progress, silent
+from gregory.ml.split import Part, Split
+from gregory.ml.trainers.base import TrainerContext
+from gregory.ml.trainers.lgbm import LgbmModel, LgbmTrainer
+from tests.ml.tiny_models import IRRELEVANT, NEUTRAL, RELEVANT
+
+
+def part(count: int, seed: int) -> Part:
+    generator = np.random.default_rng(seed)
+    rows = []
+    for index in range(count):
+        text = " ".join(generator.choice([*(RELEVANT if index % 2 else IRRELEVANT), *NEUTRAL], size=8))
+        rows.append(Example(article_id=index, text=text, label=index % 2))
+    return Part.of(rows)
+
+
+SPLIT = Split(train=part(60, 1), validation=part(20, 2), test=part(0, 3))
+
+
+def fit(split: Split = SPLIT, *, rounds: int = 25, threads: int = 1, said: list[Progress] | None = None) -> LgbmModel:
+    context = TrainerContext(encoder_dir=Path("nowhere"), threads=threads, seed=69)
+    trainer = LgbmTrainer(Hyperparameters(lgbm=LgbmConfig(rounds=rounds)), context)
+    return trainer.fit(split, report=silent if said is None else said.append)
+
+
+def classifier_of(model: LgbmModel) -> lightgbm.LGBMClassifier:
+    return cast(lightgbm.LGBMClassifier, model._classifier)
+
+
+def test_uses_the_parameters_of_the_reference_class() -> None:
+    parameters = classifier_of(fit(rounds=100, threads=1)).get_params()
+    expected = {
+        "n_estimators": 100,
+        "colsample_bytree": 0.5527441519925319,
+        "learning_rate": 0.05670501625777839,
+        "max_depth": 13,
+        "min_child_samples": 6,
+        "num_leaves": 19,
+        "reg_alpha": 0.028846140312283053,
+        "reg_lambda": 0.5494358889794788,
+        "subsample": 0.8310616529434425,
+        "subsample_freq": 0,
+        "random_state": 42,
+        "class_weight": None,
+        "n_jobs": 1,
+    }
+    assert {name: parameters[name] for name in expected} == expected
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_same_run_twice_writes_the_same_bytes(tmp_path: Path, threads: int) -> None:
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        fit(threads=threads).save(tmp_path / name)
+    for file in ("lgbm_classifier.joblib", "tfidf_vectorizer.joblib"):
+        assert (tmp_path / "first" / file).read_bytes() == (tmp_path / "second" / file).read_bytes()
+
+
+def test_the_number_of_threads_does_not_move_a_probability() -> None:
+    texts = part(30, 4).texts
+    np.testing.assert_array_equal(fit(threads=1).predict_proba(texts), fit(threads=2).predict_proba(texts))
+
+
+def test_watching_the_validation_part_does_not_change_the_trees() -> None:
+    watched = classifier_of(fit())
+    vectors = TfidfVectorizer().fit_transform(SPLIT.train.texts)
+    alone = lightgbm.LGBMClassifier(**watched.get_params()).fit(vectors, SPLIT.train.labels)
+    assert watched.booster_.num_trees() == 25
+    assert watched.booster_.model_to_string() == alone.booster_.model_to_string()
+
+
+def test_the_probability_is_that_of_relevant() -> None:
+    relevant, irrelevant = fit().predict_proba([" ".join(RELEVANT), " ".join(IRRELEVANT)])
+    assert relevant > 0.7
+    assert irrelevant < 0.3
+
+
+def test_reports_every_tenth_round_and_the_last() -> None:
+    said: list[Progress] = []
+    model = fit(said=said)
+    assert [(progress.epoch, progress.fraction) for progress in said] == [(10, 0.4), (20, 0.8), (25, 1.0)]
+    last = model.history[-1]
+    assert said[-1].figures == last
+    assert said[-1].message == f"round 25/25 loss {last['loss']:.4f} val_loss {last['val_loss']:.4f}"
+
+
+def test_says_nothing_of_its_own(capfd: pytest.CaptureFixture[str]) -> None:
+    fit()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_loading_sets_the_threads_of_this_machine(tmp_path: Path) -> None:
+    fit(threads=1).save(tmp_path)
+    assert classifier_of(LgbmModel.load(tmp_path, threads=3)).n_jobs == 3
+
+
+def test_texts_without_a_word_are_a_data_error() -> None:
+    wordless = Part(article_ids=(1, 2), texts=("! ?", ""), labels=np.array([0, 1], dtype=np.int8))
+    with pytest.raises(DataError) as caught:
+        fit(Split(train=wordless, validation=wordless, test=wordless))
+    assert str(caught.value) == (
+        "no word in the 2 training texts (empty vocabulary; perhaps the documents only contain stop words); check titles and abstracts"
+    )
+
+
+@pytest.mark.parametrize(
+    ("raised", "message"),
+    [
+        (MemoryError(), "LightGBM ran out of memory; give the run more, or shorten the data window"),
+        (
+            lightgbm.basic.LightGBMError("std::bad_alloc"),
+            "LightGBM ran out of memory (std::bad_alloc); give the run more, or shorten the data window",
+        ),
+    ],
+)
+def test_memory_errors_are_translated(monkeypatch: pytest.MonkeyPatch, raised: Exception, message: str) -> None:
+    monkeypatch.setattr(lightgbm.LGBMClassifier, "fit", raising(raised))
+    with pytest.raises(MemoryExhausted) as caught:
+        fit()
+    assert str(caught.value) == message
+    assert caught.value.__cause__ is raised
+
+
+def test_other_errors_of_the_library_pass_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    error = lightgbm.basic.LightGBMError("Check failed: num_data > 0")
+    monkeypatch.setattr(lightgbm.LGBMClassifier, "fit", raising(error))
+    with pytest.raises(lightgbm.basic.LightGBMError) as caught:
+        fit()
+    assert caught.value is error
+
+
+def raising(error: Exception):
+    def fit(*arguments: object, **options: object) -> None:
+        raise error
+
+    return fit

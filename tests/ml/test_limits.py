@@ -1,0 +1,126 @@
+"""Threads and memory from control groups as Docker, Kubernetes and systemd lay them out."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from gregory.ml import limits
+from gregory.ml.limits import MemoryEvents, cpu_count, memory_events
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The files of a kernel, by path; 8 CPUs; fill in what the test needs."""
+    files: dict[str, str] = {}
+    monkeypatch.setattr(limits, "_read", lambda path: files.get(str(path), ""))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
+    return files
+
+
+def test_no_control_group_leaves_the_affinity_mask(machine: dict[str, str]) -> None:
+    assert cpu_count() == 8
+
+
+@pytest.mark.parametrize(
+    ("quota", "threads"),
+    [("max 100000", 8), ("200000 100000", 2), ("150000 100000", 2), ("50000 100000", 1), ("1000 100000", 1), ("6400000 100000", 8)],
+)
+def test_quota_of_a_container_with_version_2(machine: dict[str, str], quota: str, threads: int) -> None:
+    machine |= {"/proc/self/cgroup": "0::/", "/sys/fs/cgroup/cpu.max": quota}
+    assert cpu_count() == threads
+
+
+def test_own_group_comes_before_the_root(machine: dict[str, str]) -> None:
+    machine |= {
+        "/proc/self/cgroup": "0::/user.slice/train.scope",
+        "/sys/fs/cgroup/user.slice/train.scope/cpu.max": "300000 100000",
+        "/sys/fs/cgroup/cpu.max": "100000 100000",
+    }
+    assert cpu_count() == 3
+
+
+def test_group_that_the_container_cannot_see_falls_back_to_the_mount(machine: dict[str, str]) -> None:
+    machine |= {"/proc/self/cgroup": "0::/kubepods/pod1/container1", "/sys/fs/cgroup/cpu.max": "200000 100000"}
+    assert cpu_count() == 2
+
+
+@pytest.mark.parametrize(("quota", "threads"), [("-1", 8), ("250000", 3), ("0", 8)])
+def test_quota_of_version_1(machine: dict[str, str], quota: str, threads: int) -> None:
+    machine |= {
+        "/proc/self/cgroup": "5:devices:/\n4:cpu,cpuacct:/docker/abc\n1:name=systemd:/docker/abc",
+        "/sys/fs/cgroup/cpu/docker/abc/cpu.cfs_quota_us": quota,
+        "/sys/fs/cgroup/cpu/docker/abc/cpu.cfs_period_us": "100000",
+    }
+    assert cpu_count() == threads
+
+
+def test_quota_of_version_1_inside_a_container(machine: dict[str, str]) -> None:
+    machine |= {
+        "/proc/self/cgroup": "4:cpu:/docker/abc",
+        "/sys/fs/cgroup/cpu/cpu.cfs_quota_us": "400000",
+        "/sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000",
+    }
+    assert cpu_count() == 4
+
+
+def test_affinity_mask_limits_a_large_quota(machine: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {3})
+    machine |= {"/proc/self/cgroup": "0::/", "/sys/fs/cgroup/cpu.max": "400000 100000"}
+    assert cpu_count() == 1
+
+
+def test_system_without_affinity_masks_counts_its_processors(machine: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    assert cpu_count() == 6
+
+
+def test_memory_of_a_container_with_version_2(machine: dict[str, str]) -> None:
+    machine |= {
+        "/proc/self/cgroup": "0::/",
+        "/sys/fs/cgroup/memory.max": "4294967296",
+        "/sys/fs/cgroup/memory.events": "low 0\nhigh 12\nmax 7\noom 3\noom_kill 2\noom_group_kill 0",
+    }
+    assert memory_events() == MemoryEvents(oom_kills=2, limit=4 << 30)
+
+
+def test_memory_of_version_1(machine: dict[str, str]) -> None:
+    machine |= {
+        "/proc/self/cgroup": "4:memory:/docker/abc\n1:cpu:/",
+        "/sys/fs/cgroup/memory/docker/abc/memory.limit_in_bytes": "1073741824",
+        "/sys/fs/cgroup/memory/docker/abc/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 1",
+    }
+    assert memory_events() == MemoryEvents(oom_kills=1, limit=1 << 30)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [("/sys/fs/cgroup/memory.max", "max"), ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712")],
+)
+def test_no_limit_is_none(machine: dict[str, str], path: str, value: str) -> None:
+    machine[path] = value
+    assert memory_events().limit is None
+
+
+def test_host_without_control_groups_counts_its_own_kills(machine: dict[str, str]) -> None:
+    machine["/proc/vmstat"] = "nr_free_pages 81\noom_kill 5"
+    assert memory_events() == MemoryEvents(oom_kills=5, limit=None)
+
+
+def test_system_that_counts_nothing(machine: dict[str, str]) -> None:
+    assert memory_events() == MemoryEvents(oom_kills=0, limit=None)
+
+
+def test_file_that_is_not_there_reads_as_nothing(tmp_path: Path) -> None:
+    assert limits._read(tmp_path / "cpu.max") == ""
+
+
+def test_control_group_may_be_called_anything(tmp_path: Path) -> None:
+    (tmp_path / "cgroup").write_text("0::/formação", encoding="utf-8")
+    assert limits._read(tmp_path / "cgroup").startswith("0::/forma")
+
+
+def test_file_is_read_without_its_newline(tmp_path: Path) -> None:
+    (tmp_path / "cpu.max").write_text("max 100000\n", encoding="ascii")
+    assert limits._read(tmp_path / "cpu.max") == "max 100000"

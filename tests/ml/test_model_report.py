@@ -1,0 +1,285 @@
+"""report.html: one page that stands alone, the same every time, and shows strangers' text as text."""
+
+import re
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from html.parser import HTMLParser
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from gregory.ml.evaluation import Evaluation, evaluate
+from gregory.ml.model_report import FactSection, ReportInput, render
+
+EPOCHS = [{"loss": 0.9 * 0.8**number, "val_loss": 0.9 * 0.85**number} for number in range(10)]
+ROUNDS = [{"loss": 0.7 * 0.97**number, "val_loss": 0.7 * 0.98**number} for number in range(100)]
+SCRIPT = "<script>alert(1)</script>"
+VOID = {"meta", "br"}
+
+
+def evaluation(history: list[dict[str, float]], *, n: int = 120, threshold: float = 0.8) -> Evaluation:
+    random = np.random.default_rng(1)
+    labels = (np.arange(n) % 4 == 0).astype(np.int8)
+    validation, test = (np.clip(random.normal(0.25 + 0.7 * labels, spread), 0, 1) for spread in (0.3, 0.2))
+    return evaluate(validation=(labels, validation), test=(labels, test), threshold=threshold, history=history)
+
+
+def report_of(history: list[dict[str, float]], *, n: int = 120, step: str = "epoch") -> ReportInput:
+    return ReportInput(
+        team="Team Clinical",
+        subject="Multiple Sclerosis",
+        algorithm="pubmed_bert",
+        version="20250614_2",
+        trained_at=datetime(2025, 6, 14, 13, 5, tzinfo=UTC),
+        run_id="7f3c2a1e",
+        run_log_id=1234,
+        evaluation=evaluation(history, n=n),
+        train_counts={"relevant": 140, "not_relevant": 1420},
+        sections=[
+            FactSection(heading="Which rows", facts=[("labelled articles", "1,800"), ("window", "all articles")]),
+            FactSection(heading="Which weights", facts=[("encoder", "microsoft/BiomedBERT, revision e1354b7")]),
+        ],
+        step=step,
+    )
+
+
+class Page(HTMLParser):
+    """What a page holds: elements with their attributes, texts, and whether every element is closed."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.open: list[str] = []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] != "style" and data.strip():
+            self.texts.append(" ".join(data.split()))
+
+    def attributes(self, name: str) -> list[str]:
+        return [value for _, attributes in self.elements if (value := attributes.get(name)) is not None]
+
+    def count(self, tag: str) -> int:
+        return sum(name == tag for name, _ in self.elements)
+
+
+@pytest.fixture(scope="module")
+def bert() -> str:
+    return render(report_of(EPOCHS))
+
+
+@pytest.fixture(scope="module")
+def page(bert: str) -> Page:
+    return Page(bert)
+
+
+def test_two_renders_are_equal(bert: str) -> None:
+    assert render(report_of(EPOCHS)) == bert
+
+
+def test_every_element_is_closed(page: Page) -> None:
+    assert page.open == []
+
+
+def test_ids_are_unique(page: Page) -> None:
+    assert [name for name, count in Counter(page.attributes("id")).items() if count > 1] == []
+
+
+def test_references_lead_to_ids_of_the_page(bert: str, page: Page) -> None:
+    references = [value for name in ("aria-labelledby", "aria-describedby") for value in page.attributes(name)]
+    references += [value.removeprefix("#") for value in page.attributes("href")] + re.findall(r"url\(#([^)]+)\)", bert)
+    assert len(references) > 20
+    assert set(references) <= set(page.attributes("id"))
+
+
+def test_page_loads_and_runs_nothing(bert: str, page: Page) -> None:
+    assert page.count("script") == page.count("link") == page.count("img") == page.count("iframe") == 0
+    assert not re.search(r"https?:|@import|src=|javascript:|\son\w+=", bert)
+    assert "default-src 'none'; style-src 'unsafe-inline'" in page.attributes("content")
+
+
+def test_page_has_light_dark_narrow_and_printed_forms(bert: str) -> None:
+    assert re.findall(r"@media ([^{]+?) \{", bert) == ["(prefers-color-scheme: dark)", "(max-width: 36rem)", "print"]
+
+
+def test_drawings_take_their_colours_from_the_page(page: Page) -> None:
+    styles = " ".join(page.attributes("style"))
+    assert not re.search(r"#[0-9a-f]{6}", styles)
+    assert set(re.findall(r"var\((--\w+)\)", styles)) == {"--ink", "--grid", "--train", "--validation", "--test"}
+
+
+def test_drawings_bring_no_font_and_no_style_sheet(bert: str, page: Page) -> None:
+    assert page.count("style") == 1
+    assert "DejaVu" not in bert
+
+
+def test_there_are_six_drawings_each_with_a_title_and_a_description(page: Page) -> None:
+    drawings = [attributes for tag, attributes in page.elements if tag == "svg"]
+    assert [(drawing["role"], drawing["aria-labelledby"], drawing["aria-describedby"]) for drawing in drawings] == [
+        ("img", f"{key}-title", f"{key}-description") for key in ("histogram", "confusion", "roc", "pr", "calibration", "training-1")
+    ]
+
+
+def test_tables_have_captions_and_row_headers(page: Page) -> None:
+    assert page.count("table") == page.count("caption") == 4
+    assert Counter(page.attributes("scope")) == {"col": 16, "row": 16, "rowgroup": 3}
+
+
+def test_headings_go_down_one_level_at_a_time(page: Page) -> None:
+    levels = [int(tag[1]) for tag, _ in page.elements if re.fullmatch(r"h\d", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(below <= above + 1 for above, below in pairwise(levels))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Team Clinical", "Multiple Sclerosis", "pubmed_bert, version 20250614_2", "2025-06-14 13:05 UTC", "7f3c2a1e", "1234"],
+)
+def test_header_names_the_model(page: Page, text: str) -> None:
+    assert text in page.texts
+
+
+def test_time_is_told_in_utc() -> None:
+    lisbon = datetime(2025, 6, 14, 14, 5, tzinfo=timezone(timedelta(hours=1)))
+    assert "2025-06-14 13:05 UTC" in Page(render(replace(report_of([]), trained_at=lisbon))).texts
+
+
+def test_run_without_a_log_row_says_so() -> None:
+    texts = Page(render(replace(report_of([]), run_log_id=None))).texts
+    assert texts[texts.index("Run log") + 1] == "none"
+
+
+def test_twelve_metrics_stand_in_the_table(page: Page) -> None:
+    figures = report_of(EPOCHS).evaluation
+    for name in ("accuracy", "precision", "recall", "f1", "roc_auc", "pr_auc"):
+        at = page.texts.index(name, page.texts.index("Metrics of the class “relevant”"))
+        assert page.texts[at + 1 : at + 3] == [f"{part.metrics[name]:.3f}" for part in (figures.validation, figures.test)]
+
+
+def test_figures_at_one_half_stand_below(page: Page) -> None:
+    at = page.texts.index("at 0.5, for comparison")
+    validation, test = (part.at_half for part in (report_of(EPOCHS).evaluation.validation, report_of(EPOCHS).evaluation.test))
+    assert page.texts[at + 1 : at + 10] == [
+        text for name in ("precision", "recall", "f1") for text in (name, f"{validation[name]:.3f}", f"{test[name]:.3f}")
+    ]
+
+
+def test_class_counts_of_each_part(page: Page) -> None:
+    at = page.texts.index("training", page.texts.index("Articles per part"))
+    assert page.texts[at : at + 15] == [
+        *("training", "140", "1,420", "1,560", "9.0%"),
+        *("validation", "30", "90", "120", "25.0%"),
+        *("test", "30", "90", "120", "25.0%"),
+    ]
+
+
+def test_facts_of_the_caller_in_their_order(page: Page) -> None:
+    at = page.texts.index("Which rows")
+    assert page.texts[at : at + 8] == [
+        *("Which rows", "labelled articles", "1,800", "window", "all articles"),
+        *("Which weights", "encoder", "microsoft/BiomedBERT, revision e1354b7"),
+    ]
+
+
+def test_no_facts_no_section() -> None:
+    assert "Where it comes from" not in Page(render(replace(report_of([]), sections=()))).texts
+
+
+def test_warnings_stand_at_the_top() -> None:
+    report = report_of([])
+    warned = replace(report, evaluation=report.evaluation.model_copy(update={"warnings": ("first thing", "second thing")}))
+    texts = Page(render(warned)).texts
+    at = texts.index("Before you use this model")
+    assert texts[at + 1 : at + 3] == ["First thing.", "Second thing."]
+    assert at < texts.index("Test ROC AUC")
+
+
+def test_no_warnings_no_box(page: Page) -> None:
+    assert report_of(EPOCHS).evaluation.warnings == ()
+    assert "Before you use this model" not in page.texts
+
+
+def test_threshold_is_written_as_it_was_given() -> None:
+    report = replace(report_of([]), evaluation=evaluation([], threshold=0.65))
+    texts = Page(render(report)).texts
+    assert {"Test f1 at 0.65", "Confusion at 0.65", "dashed: threshold 0.65", "at the threshold 0.65"} <= set(texts)
+
+
+def test_strangers_text_is_shown_as_text() -> None:
+    report = replace(
+        report_of([{SCRIPT: 0.5, f"val_{SCRIPT}": 0.6}, {SCRIPT: 0.4, f"val_{SCRIPT}": 0.5}]),
+        team=SCRIPT,
+        subject=SCRIPT,
+        algorithm=SCRIPT,
+        version=SCRIPT,
+        run_id=SCRIPT,
+        sections=[FactSection(heading=SCRIPT, facts=[(SCRIPT, SCRIPT)])],
+        step=SCRIPT,
+    )
+    warned = replace(report, evaluation=report.evaluation.model_copy(update={"warnings": (SCRIPT,)}))
+    html = render(warned)
+    page = Page(html)
+    assert page.count("script") == 0
+    assert "<script" not in html
+    assert page.texts.count(SCRIPT) == 7
+
+
+def test_dollar_signs_are_no_formulas() -> None:
+    assert "Training: $x^2$" in Page(render(report_of([{"$x^2$": 0.5}, {"$x^2$": 0.4}]))).texts
+
+
+def test_boosting_rounds_are_drawn_as_rounds() -> None:
+    texts = Page(render(report_of(ROUNDS, step="round"))).texts
+    assert "round" in texts
+    assert "By round: training from 0.7 to 0.0343, validation from 0.7 to 0.0947." in texts
+
+
+def test_epochs_are_drawn_as_epochs(page: Page) -> None:
+    assert "By epoch: training from 0.9 to 0.121, validation from 0.9 to 0.208." in page.texts
+
+
+def test_no_history_no_training_curve() -> None:
+    page = Page(render(report_of([])))
+    assert page.count("svg") == 5
+    assert not any(text.startswith("Training:") for text in page.texts)
+
+
+def test_history_that_never_was_a_number_is_not_drawn() -> None:
+    nan = float("nan")
+    page = Page(render(report_of([{"loss": nan, "val_loss": 0.5}, {"loss": nan, "val_loss": nan}, {"loss": nan, "val_loss": 0.4}])))
+    assert "By epoch: validation from 0.5 to 0.4." in page.texts
+    assert Page(render(report_of([{"loss": nan}]))).count("svg") == 5
+
+
+def test_each_training_figure_has_its_own_drawing() -> None:
+    page = Page(render(report_of([{"loss": 0.5, "accuracy": 0.7, "val_loss": 0.6, "val_accuracy": 0.6}] * 3)))
+    assert [text for text in page.texts if text.startswith("Training:")] == ["Training: loss", "Training: accuracy"]
+
+
+def test_page_shows_no_nan(bert: str) -> None:
+    assert not re.search(r"\b(nan|inf|None)\b", bert)
+
+
+def test_page_of_large_parts_stays_small() -> None:
+    assert len(render(report_of(ROUNDS, n=20_000)).encode()) <= 300 * 1024
+
+
+@pytest.mark.filterwarnings("error")
+def test_model_that_predicts_nothing_is_drawn_too() -> None:
+    labels = np.array([1, 0, 0], dtype=np.int8)
+    flat = (labels, np.full(3, 0.2))
+    report = replace(report_of([{"loss": 0.5}]), evaluation=evaluate(validation=flat, test=flat, threshold=0.8, history=[{"loss": 0.5}]))
+    assert Page(render(report)).count("svg") == 6

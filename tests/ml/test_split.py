@@ -1,0 +1,100 @@
+"""The stratified split: what it promises to every trainer, and what it says when it cannot."""
+
+import pytest
+
+from gregory.ml.config import SplitConfig
+from gregory.ml.data import Dataset, Example, deduplicate
+from gregory.ml.errors import StratificationError
+from gregory.ml.split import Part, Split, require_both_classes, stratified
+
+
+def dataset(*, relevant: int, not_relevant: int) -> Dataset:
+    labels = [1] * relevant + [0] * not_relevant
+    return deduplicate(Example(article_id=number, text=f"text {number}", label=label) for number, label in enumerate(labels))
+
+
+def parts(split: Split) -> tuple[Part, Part, Part]:
+    return split.train, split.validation, split.test
+
+
+def test_parts_share_no_text_and_lose_none() -> None:
+    texts = [text for part in parts(stratified(dataset(relevant=30, not_relevant=70), SplitConfig())) for text in part.texts]
+    assert sorted(texts) == sorted(f"text {number}" for number in range(100))
+
+
+def test_shares_are_70_15_15_in_each_class() -> None:
+    assert stratified(dataset(relevant=200, not_relevant=1000), SplitConfig()).counts() == {
+        "train": {"relevant": 140, "not_relevant": 700},
+        "validation": {"relevant": 30, "not_relevant": 150},
+        "test": {"relevant": 30, "not_relevant": 150},
+    }
+
+
+def test_shares_follow_the_configuration() -> None:
+    split = stratified(dataset(relevant=50, not_relevant=50), SplitConfig(validation=0.1, test=0.2))
+    assert [len(part.texts) for part in parts(split)] == [70, 10, 20]
+
+
+def test_text_label_and_id_stay_together() -> None:
+    split = stratified(dataset(relevant=20, not_relevant=20), SplitConfig())
+    for part in parts(split):
+        assert part.texts == tuple(f"text {number}" for number in part.article_ids)
+        assert part.labels.tolist() == [int(number < 20) for number in part.article_ids]
+
+
+def test_seed_is_69_by_default() -> None:
+    data = dataset(relevant=20, not_relevant=20)
+    assert stratified(data, SplitConfig()).test.texts == stratified(data, SplitConfig(seed=69)).test.texts
+
+
+def test_other_seed_splits_otherwise() -> None:
+    data = dataset(relevant=20, not_relevant=20)
+    assert stratified(data, SplitConfig(seed=1)).test.texts != stratified(data, SplitConfig()).test.texts
+
+
+def test_order_of_the_rows_does_not_matter() -> None:
+    rows = dataset(relevant=20, not_relevant=20).examples
+    assert stratified(deduplicate(reversed(rows)), SplitConfig()).test.texts == stratified(deduplicate(rows), SplitConfig()).test.texts
+
+
+def test_more_training_leaves_the_other_parts_alone() -> None:
+    split = stratified(dataset(relevant=20, not_relevant=20), SplitConfig())
+    more = split.with_more_training([Example(article_id=99, text="pseudo", label=1)])
+    assert (more.train.article_ids[-1], more.train.texts[-1], more.train.labels[-1], len(more.train.texts)) == (99, "pseudo", 1, 29)
+    assert (more.validation, more.test) == (split.validation, split.test)
+
+
+def test_no_labelled_article_is_an_error() -> None:
+    message = "no labelled article in the data window; label some, or widen the window with --lookback-days N or --all-articles"
+    with pytest.raises(StratificationError) as caught:
+        stratified(dataset(relevant=0, not_relevant=0), SplitConfig())
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(("relevant", "not_relevant"), [(0, 40), (40, 0), (2, 40), (1, 1)])
+def test_class_of_fewer_than_three_is_an_error(relevant: int, not_relevant: int) -> None:
+    with pytest.raises(StratificationError) as caught:
+        stratified(dataset(relevant=relevant, not_relevant=not_relevant), SplitConfig())
+    assert str(caught.value) == (
+        f"a stratified 70/15/15 split needs at least 3 articles of each class, there are {relevant} relevant and "
+        f"{not_relevant} not relevant; label more, or widen the window with --lookback-days N or --all-articles"
+    )
+
+
+@pytest.mark.parametrize(("relevant", "not_relevant"), [(3, 3), (3, 40)])
+def test_too_few_to_give_each_part_both_classes_is_an_error(relevant: int, not_relevant: int) -> None:
+    with pytest.raises(StratificationError) as caught:
+        stratified(dataset(relevant=relevant, not_relevant=not_relevant), SplitConfig())
+    assert str(caught.value) == (
+        f"{relevant} relevant and {not_relevant} not relevant articles do not fill training, validation and test with both classes; "
+        "label more, or widen the window with --lookback-days N or --all-articles"
+    )
+
+
+def test_three_of_each_class_pass_the_early_check() -> None:
+    require_both_classes(relevant=3, not_relevant=3)
+
+
+def test_small_split_gives_each_part_both_classes() -> None:
+    counts = stratified(dataset(relevant=7, not_relevant=14), SplitConfig()).counts()
+    assert min(count for part in counts.values() for count in part.values()) == 1

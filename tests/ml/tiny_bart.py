@@ -1,0 +1,92 @@
+"""A real BART of one layer and sixteen dimensions for CTranslate2, made of seeded random numbers and of nothing else.
+
+It has BART's every particular (post-norm, a norm on the embeddings, learned positions, GELU, one matrix for both
+embeddings and the projection, `</s>` as first decoder token), so what it says is nonsense but how it is driven is real.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from ctranslate2.specs import attention_spec, common_spec, transformer_spec
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+
+SPECIALS = ["<s>", "<pad>", "</s>", "<unk>"]
+WIDTH = 16
+HEADS = 2
+GENERATION = {"num_beams": 4, "length_penalty": 2.0, "no_repeat_ngram_size": 3, "min_length": 8, "forced_bos_token": "<s>", "positions": 64}
+END_BIAS = 4.0
+_WORDS = (
+    "relapse lesion fatigue trial placebo dose patient therapy outcome risk "
+    "treated treatment measured improved reduced was were the and of in with"
+)
+
+
+def tiny_bart(folder: Path) -> Path:
+    """Write the model, its tokenizer and its settings into `folder`, which must not exist yet, and return it."""
+    tokenizer = _tokenizer()
+    vocabulary = [token for token, _ in sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])]
+    spec = transformer_spec.TransformerSpec.from_config(
+        (1, 1), HEADS, pre_norm=False, activation=common_spec.Activation.GELU, layernorm_embedding=True
+    )
+    _fill(spec, len(vocabulary))
+    spec.register_source_vocabulary(vocabulary)
+    spec.register_target_vocabulary(vocabulary)
+    spec.config.bos_token, spec.config.eos_token, spec.config.unk_token = "<s>", "</s>", "<unk>"
+    spec.config.decoder_start_token = "</s>"
+    spec.validate()
+    folder.mkdir(parents=True)
+    spec.save(str(folder))
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "generation.json").write_text(json.dumps(GENERATION), encoding="utf-8")
+    (folder / "summariser.json").write_text(json.dumps({"kind": "bart_ctranslate2"}), encoding="utf-8")
+    return folder
+
+
+def _tokenizer() -> Tokenizer:
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    corpus = [*_WORDS.split(), *(f" {word}" for word in _WORDS.split())]
+    tokenizer.train_from_iterator(corpus, trainers.BpeTrainer(vocab_size=240, special_tokens=SPECIALS, show_progress=False))
+    tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=False)
+    # As the converters of hubs leave it behind: a limit of somebody else's, to be reset by whoever loads it.
+    tokenizer.enable_truncation(max_length=5)
+    tokenizer.enable_padding(length=5, pad_id=1, pad_token="<pad>")
+    return tokenizer
+
+
+def _fill(spec: transformer_spec.TransformerSpec, words: int) -> None:
+    rng = np.random.default_rng(69)
+
+    def weights(*shape: int) -> np.ndarray:
+        return rng.normal(scale=0.6, size=shape).astype(np.float32)
+
+    def linear(target: common_spec.LinearSpec, outputs: int, inputs: int) -> None:
+        target.weight, target.bias = weights(outputs, inputs), weights(outputs)
+
+    def norm(target: common_spec.LayerNormSpec) -> None:
+        target.gamma, target.beta = np.ones(WIDTH, np.float32), np.zeros(WIDTH, np.float32)
+
+    def attention(target: attention_spec.MultiHeadAttentionSpec) -> None:
+        # Self-attention fuses query, key and value; attention to the source fuses key and value only.
+        for part, outputs in zip(target.linear, (3 * WIDTH, WIDTH) if len(target.linear) == 2 else (WIDTH, 2 * WIDTH, WIDTH), strict=True):
+            linear(part, outputs, WIDTH)
+        norm(target.layer_norm)
+
+    shared = weights(words, WIDTH)
+    for side, embeddings in ((spec.encoder, spec.encoder.embeddings[0]), (spec.decoder, spec.decoder.embeddings)):
+        side.scale_embeddings = 1.0
+        embeddings.weight = shared
+        side.position_encodings.encodings = weights(GENERATION["positions"], WIDTH)
+        norm(side.layernorm_embedding)
+        for layer in side.layer:
+            attention(layer.self_attention)
+            if hasattr(layer, "attention"):
+                attention(layer.attention)
+            linear(layer.ffn.linear_0, 4 * WIDTH, WIDTH)
+            linear(layer.ffn.linear_1, WIDTH, 4 * WIDTH)
+            norm(layer.ffn.layer_norm)
+    spec.decoder.projection.weight = shared
+    # BART has no bias here. It makes the nonsense end at some point, and keeps it free of special tokens on the way.
+    spec.decoder.projection.bias = np.array([-20, -20, END_BIAS, -20] + [0] * (words - 4), np.float32)

@@ -1,0 +1,10 @@
+"""Settings of the tests: the product's own, with places that a test may choose and a database that it may throw away."""
+
+import os
+from pathlib import Path
+
+from gregory.settings import *  # noqa: F403
+
+# The product has no variable for the models folder; processes that a test starts still need one of their own.
+if "TEST_MODELS_DIR" in os.environ:
+    MODELS_DIR = Path(os.environ["TEST_MODELS_DIR"])
