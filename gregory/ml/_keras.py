@@ -1,6 +1,7 @@
 """Keras and TensorFlow as the trainers use them: start-up, feeding, fitting, asking, and weight files. The only module that imports
 them; the networks themselves stand in the trainers, which take `keras` and `keras_hub` from here."""
 
+import gc
 import os
 import tempfile
 import time
@@ -59,6 +60,8 @@ class Schedule:
 def prepare(*, threads: int, seed: int | None = None) -> None:
     """Use this many threads; with a seed, also make everything random in Keras and TensorFlow repeatable."""
     _limit_threads(threads)
+    # A network is held by cycles, and the collector counts objects, not gigabytes: free the last fit's before the next one's.
+    gc.collect()
     if seed is not None:
         keras.utils.set_random_seed(seed)
         tf.config.experimental.enable_op_determinism()

@@ -4,6 +4,7 @@ A YAML file may override single values (`load_hyperparameters`); whatever was us
 Sources: spec section 4 and GregoryAI's reference classes; where they disagree, docs/decisions says which won.
 """
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
@@ -24,9 +25,13 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 Penalty = Annotated[float, Field(ge=0)]
 
 
+_EXPONENT = re.compile(r"([-+]?\d+)[eE]([-+]?\d+)")
+
+
 class _Section(BaseModel):
     # An unknown key is a typo whose author believes it was obeyed: refuse it.
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    # Infinity is valid YAML but no JSON: it would reach the worker as null.
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class BertConfig(_Section):
@@ -143,4 +148,13 @@ def load_hyperparameters(path: Path | None) -> Hyperparameters:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"hyper-parameter file {path}: {key}: {first['msg']} (got {first['input']!r})") from error
+        raise ConfigError(
+            f"hyper-parameter file {path}: {key}: {first['msg']} (got {first['input']!r}){_remedy(first['input'])}"
+        ) from error
+
+
+def _remedy(value: object) -> str:
+    # The spec itself writes 2e-5; YAML 1.1 wants a dot before the exponent.
+    if isinstance(value, str) and (number := _EXPONENT.fullmatch(value)):
+        return f"; YAML takes this for a word, write {number[1]}.0e{number[2]}"
+    return ""

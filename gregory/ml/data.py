@@ -14,8 +14,8 @@ from pathlib import Path
 
 TEXT_VERSION = 1
 
-# A tag starts with a letter or a slash: "p <0.05 and n > 12" is prose and stays.
-_TAG = re.compile(r"</?[a-zA-Z][^<>]{0,500}>")
+# A tag is a name with quoted attributes or none: "p <0.05 and n > 12" and "a<b and c>d" are prose and stay.
+_TAG = re.compile(r"""</?[a-zA-Z][\w:.-]{0,50}(?:\s+[\w:.-]{1,50}\s*=\s*(?:"[^"<>]{0,500}"|'[^'<>]{0,500}'))*\s*/?>""")
 _BLANK = re.compile(r"[\s\x00-\x1f\x7f]+")
 
 

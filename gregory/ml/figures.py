@@ -167,7 +167,7 @@ def _calibration(evaluation: Evaluation) -> Drawing:
         bins = part.calibration
         sizes = [8 + 60 * count / max(bins.counts) for count in bins.counts]
         axes.plot(bins.predicted, bins.observed, color=colour, linestyle=line, linewidth=1.1, label=name)
-        axes.scatter(bins.predicted, bins.observed, s=sizes, color=colour, linewidths=0)
+        axes.scatter(bins.predicted, bins.observed, s=sizes, color=colour, linewidths=0, clip_on=False)
     axes.set_xticks(CALIBRATION_EDGES[::2])
     _finish(axes)
     bins = evaluation.test.calibration

@@ -46,7 +46,8 @@ def _first(paths: list[Path]) -> str:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="ascii").strip()
+        # Replaced, not refused: a control group may be called anything.
+        return path.read_text(encoding="ascii", errors="replace").strip()
     except OSError:
         return ""
 

@@ -1,6 +1,7 @@
 """What a stage says while it works: one JSON object per line, so that any supervisor can read it."""
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import IO
@@ -29,8 +30,12 @@ def silent(progress: Progress) -> None:
 
 
 def encode(progress: Progress) -> str:
-    """One line of JSON without its newline; fields that say nothing are left out."""
-    return json.dumps({key: value for key, value in asdict(progress).items() if value not in (None, {}, False)})
+    """One line of JSON without its newline; fields that say nothing are left out, and figures that are no numbers."""
+    fields = asdict(progress)
+    # JSON knows no NaN, and PostgreSQL refuses the whole value for one.
+    fields["figures"] = {name: figure for name, figure in progress.figures.items() if math.isfinite(figure)}
+    # Identity, not equality: a fraction of 0 equals False.
+    return json.dumps({key: value for key, value in fields.items() if value is not None and value is not False and value != {}})
 
 
 def decode(line: str) -> Progress:

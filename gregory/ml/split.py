@@ -1,5 +1,6 @@
 """Training, validation and test parts: stratified, seeded, the same for every algorithm of a run."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -87,9 +88,14 @@ def stratified(dataset: Dataset, config: SplitConfig) -> Split:
     labels = [example.label for example in dataset.examples]
     held_out = config.validation + config.test
     try:
-        train, rest = train_test_split(dataset.examples, test_size=held_out, stratify=labels, random_state=config.seed)
+        train, rest = train_test_split(
+            dataset.examples, test_size=_articles(len(labels) * held_out), stratify=labels, random_state=config.seed
+        )
         validation, test = train_test_split(
-            rest, test_size=config.test / held_out, stratify=[example.label for example in rest], random_state=config.seed
+            rest,
+            test_size=_articles(len(rest) * config.test / held_out),
+            stratify=[example.label for example in rest],
+            random_state=config.seed,
         )
     except ValueError as error:
         raise StratificationError(_too_few(counts)) from error
@@ -104,3 +110,8 @@ def _too_few(counts: dict[str, int]) -> str:
         f"{counts['relevant']} relevant and {counts['not_relevant']} not relevant articles do not fill training, validation and test "
         f"with both classes; label more, {_WIDEN}"
     )
+
+
+def _articles(share: float) -> int:
+    # Rounded first: shares of 0.1 and 0.2 add up to a little more than 0.3, which would cost training an article.
+    return math.ceil(round(share, 6))

@@ -80,6 +80,13 @@ def test_watching_the_validation_part_does_not_change_the_trees() -> None:
     assert watched.booster_.model_to_string() == alone.booster_.model_to_string()
 
 
+def test_subsample_has_no_effect_without_its_frequency() -> None:
+    config = Hyperparameters(lgbm=LgbmConfig(rounds=25, subsample=1.0))
+    whole = LgbmTrainer(config, TrainerContext(encoder_dir=Path("nowhere"), threads=1, seed=69)).fit(SPLIT, report=silent)
+    texts = part(30, 4).texts
+    np.testing.assert_array_equal(whole.predict_proba(texts), fit().predict_proba(texts))
+
+
 def test_the_probability_is_that_of_relevant() -> None:
     relevant, irrelevant = fit().predict_proba([" ".join(RELEVANT), " ".join(IRRELEVANT)])
     assert relevant > 0.7
