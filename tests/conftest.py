@@ -5,12 +5,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 from tests import postgresql
 from tests.site import REPOSITORY, Site
 from tests.strict import need
+from tests.tiny_bundle import tiny_bundle
 
 
 @pytest.fixture(autouse=True)
@@ -38,9 +40,25 @@ def postgresql_server() -> Iterator[postgresql.Server]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def small_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle with a tiny BERT: the whole path in seconds."""
+    return tiny_bundle(tmp_path_factory.mktemp("bundle") / "base_models")
+
+
 @pytest.fixture
-def site(tmp_path: Path, demo_bundle: Path) -> Site:
-    """A migrated installation without articles."""
-    site = Site(tmp_path / "site")
+def site(tmp_path: Path, small_bundle: Path) -> Site:
+    """A migrated installation on SQLite, without articles, that trains from the tiny bundle."""
+    site = Site(tmp_path / "site", environment={"GREGORY_BASE_MODELS": str(small_bundle)})
+    site.must("migrate", "-v0")
+    return site
+
+
+@pytest.fixture
+def postgresql_site(tmp_path: Path, small_bundle: Path, postgresql_server: postgresql.Server) -> Site:
+    """The same on PostgreSQL, in a database of its own."""
+    database = f"site_{uuid4().hex[:12]}"
+    postgresql_server.create(database)
+    site = Site(tmp_path / "site", environment={"GREGORY_BASE_MODELS": str(small_bundle), **postgresql_server.environment(database)})
     site.must("migrate", "-v0")
     return site

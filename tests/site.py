@@ -18,9 +18,11 @@ import json
 from gregory.models import PredictionRunLog as Log
 rows = Log.objects.filter(run_type="train").select_related("algorithm_run__run", "subject", "team").order_by("pk")
 print(json.dumps([dict(
-    id=row.pk, team=row.team.slug, subject=row.subject.subject_slug, algorithm=row.algorithm, version=row.model_version, success=row.success,
+    id=row.pk, team=row.team.slug, subject=row.subject.subject_slug, algorithm=row.algorithm, version=row.model_version,
+    success=row.success, triggered_by=row.triggered_by,
     finished=row.run_finished is not None, error=row.error_message, reason=row.algorithm_run.reason, warnings=row.algorithm_run.warnings,
-    metrics=row.algorithm_run.metrics, artifact=row.algorithm_run.artifact_path, resources=row.algorithm_run.resources, stage=row.algorithm_run.stage,
+    metrics=row.algorithm_run.metrics, artifact=row.algorithm_run.artifact_path,
+    resources=row.algorithm_run.resources, stage=row.algorithm_run.stage, runner=row.algorithm_run.run.runner,
     run_id=row.algorithm_run.run_id, state=row.algorithm_run.run.state, run_reason=row.algorithm_run.run.reason,
     detail=row.algorithm_run.run.detail, pid=row.algorithm_run.run.external_name, exit_code=row.algorithm_run.run.exit_code,
 ) for row in rows]))
