@@ -10,7 +10,6 @@ import argparse
 import csv
 import statistics
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,9 +50,7 @@ def runs(dataset: Dataset, config: LstmConfig, *, seeds: int, threads: int) -> I
     context = TrainerContext(encoder_dir=Path(), threads=threads, seed=SplitConfig().seed)
     for seed in range(seeds):
         split = stratified(dataset, SplitConfig(seed=seed))
-        started = time.monotonic()
         model = LstmTrainer(Hyperparameters(lstm=config), context).fit(split, report=silent)
-        seconds = time.monotonic() - started
         probabilities = model.predict_proba(split.test.texts)
         half, high = (measure(split.test.labels, probabilities, threshold) for threshold in (0.5, 0.8))
         yield {
@@ -61,8 +58,6 @@ def runs(dataset: Dataset, config: LstmConfig, *, seeds: int, threads: int) -> I
             "highest": float(probabilities.max()),
             "f1@.5": half["f1"],
             "f1@.8": high["f1"],
-            "epochs": len(model.history),
-            "seconds": seconds,
         }
 
 
@@ -72,7 +67,7 @@ def row(subject: str, arm: str, results: list[dict[str, float]]) -> str:
     deviation = statistics.stdev(columns["roc_auc"]) if len(results) > 1 else 0.0
     mean = {name: statistics.fmean(values) for name, values in columns.items()}
     figures = (f"{mean[name]:.3f}" for name in ("highest", "f1@.5", "f1@.8"))
-    return f"| {subject} | {arm} | {mean['roc_auc']:.3f} ± {deviation:.3f} | {' | '.join(figures)} | {mean['seconds']:.1f} |"
+    return f"| {subject} | {arm} | {mean['roc_auc']:.3f} ± {deviation:.3f} | {' | '.join(figures)} |"
 
 
 def main() -> None:
@@ -83,8 +78,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
-    print("| data | regularisation | test ROC AUC | highest probability | f1@.5 | f1@.8 | seconds per fit |")
-    print("|---|---|---|---|---|---|---|")
+    print("| data | regularisation | test ROC AUC | highest probability | f1@.5 | f1@.8 |")
+    print("|---|---|---|---|---|---|")
     for subject in options.subjects:
         dataset = read(options.data / f"{subject}.csv")
         counts = dataset.counts()

@@ -63,16 +63,17 @@ def reconcile(runner_for: Callable[[str], Runner], *, models_dir: Path, stale_af
 
 def close(spec: RunSpec, verdict: Verdict, *, models_dir: Path) -> None:
     """End a dead run: an algorithm whose complete model stands in its place succeeded, whatever happened after; the others failed."""
-    for algorithm in spec.algorithms:
-        recovered = _published(spec, algorithm, models_dir)
-        if recovered is not None and algorithm.run_log_id in ledger.open_algorithms(spec):
-            ledger.close_algorithm(spec, recovered[0], recovered[1])
     if verdict.reason is None:
         raise ValueError("a verdict without a reason closes nothing")
-    if ledger.open_algorithms(spec) or len(ledger.successes(spec)) < len(spec.algorithms):
-        ledger.end_run(spec, RunState.FAILED, reason=verdict.reason, detail=verdict.detail)
-    else:
+    still_open = ledger.open_algorithms(spec)
+    for algorithm in spec.algorithms:
+        recovered = _published(spec, algorithm, models_dir)
+        if recovered is not None and algorithm.run_log_id in still_open:
+            ledger.close_algorithm(spec, *recovered)
+    if len(ledger.successes(spec)) == len(spec.algorithms):
         ledger.finish_run(spec, RunState.SUCCEEDED, detail=f"every model was complete; {verdict.detail}")
+    else:
+        ledger.end_run(spec, RunState.FAILED, reason=verdict.reason, detail=verdict.detail)
 
 
 def prune(models_dir: Path, *, keep_seconds: float = KEEP_FAILED_SECONDS) -> list[Path]:

@@ -13,9 +13,9 @@ from gregory.ml.errors import TrainingError
 from gregory.ml.stages import kind_of
 from gregory.runs import ledger
 from gregory.runs.names import Reason, RunState
+from gregory.runs.persistence import durably
 from gregory.runs.spec import AlgorithmOutcome, RunSpec
 from job.interruption import Interruption
-from job.persistence import durably
 from job.pipeline import Pipeline
 from job.supervise import StageFailed
 from job.voice import Voice

@@ -25,9 +25,9 @@ from gregory.ml.limits import cpu_count
 from gregory.ml.progress import Progress
 from gregory.runs import ledger
 from gregory.runs.names import Reason
+from gregory.runs.persistence import durably, if_possible
 from gregory.runs.spec import AlgorithmOutcome, AlgorithmSpec, RunSpec
 from job.interruption import Interruption
-from job.persistence import durably, if_possible
 from job.supervise import StageFailed, Usage, run_stage
 from job.voice import Voice
 

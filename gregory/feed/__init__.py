@@ -16,7 +16,7 @@ import yaml
 
 # Far above GregoryAI's ids and PubMed's, within a 32-bit column.
 FIRST_ID = 1_000_000_001
-LABELLED, UNLABELLED = 190, 40
+LABELLED, UNLABELLED = 120, 40
 # How the feed resembles a real one: some reviewers err, some abstracts are missing, some carry mark-up.
 LABELS_PER_ERROR = 14
 EMPTY_ABSTRACTS = 0.09

@@ -1,6 +1,7 @@
 """A run's events on the operator's screen: a progress bar on a terminal, plain lines in a pipe, nothing above the verbosity."""
 
 import time
+from collections.abc import Callable
 
 from django.core.management.base import OutputWrapper
 from django.core.management.color import Style
@@ -11,6 +12,20 @@ from gregory.runs.events import Event, Level
 
 # In a pipe, lines in the middle of a stage come at most this often.
 QUIET_SECONDS = 5.0
+
+
+class _BarLine:
+    """The terminal as tqdm needs it: OutputWrapper would end the line after every stroke of the bar."""
+
+    def __init__(self, stdout: OutputWrapper) -> None:
+        self._stdout = stdout
+        self.encoding: str = stdout.encoding
+        self.fileno: Callable[[], int] = stdout.fileno
+        self.flush = stdout.flush
+
+    def write(self, text: str) -> None:
+        """Write and stay on the line."""
+        self._stdout.write(text, ending="")
 
 
 class Console:
@@ -70,9 +85,15 @@ class Console:
         if self._bar is None or stage != self._bar_stage:
             self.close()
             # tqdm measures and draws; the event decides how far it is.
-            self._bar = tqdm(total=100, file=self._stdout, leave=False, bar_format="{l_bar}{bar:30}| {elapsed}<{remaining} {postfix}")
+            self._bar = tqdm(
+                total=100,
+                desc=" ".join(part for part in (event.subject, event.algorithm or event.stage) if part),
+                file=_BarLine(self._stdout),
+                leave=False,
+                dynamic_ncols=True,  # a bar wider than the terminal wraps, and every stroke of it would leave a line behind
+                bar_format="{desc} {percentage:3.0f}% {elapsed}<{remaining} |{bar:20}|{postfix}",
+            )
             self._bar_stage = stage
-        self._bar.set_description_str(" ".join(part for part in (event.subject, event.algorithm or event.stage) if part))
         self._bar.set_postfix_str(event.message, refresh=False)
         self._bar.update(round(100 * (event.fraction or 0)) - self._bar.n)
 

@@ -47,7 +47,7 @@ def test_two_teams_and_three_subjects(articles):
 @pytest.mark.parametrize("subject", [subject for _, subject in SUBJECTS])
 def test_each_subject_has_enough_of_both_classes_in_the_window(articles, subject):
     reviewed = [label for _, label in labels(articles, subject) if label is not None]
-    assert 160 <= len(reviewed) <= 200
+    assert 110 <= len(reviewed) <= 140
     assert 0.35 <= statistics.mean(reviewed) <= 0.45
     assert 30 <= sum(label is None for _, label in labels(articles, subject)) <= 45
     start = datetime(TODAY.year, TODAY.month, TODAY.day, tzinfo=UTC) - timedelta(days=90)

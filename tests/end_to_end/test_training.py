@@ -38,7 +38,11 @@ def test_one_subject_trains_three_models_and_the_next_run_of_the_day_takes_the_n
     for row in rows:
         folder = site.models / row["artifact"]
         assert folder == site.models / "neurology" / "migraine-prevention" / row["algorithm"] / row["version"]
-        assert {path.name for path in folder.iterdir()} >= SPEC_FILES[row["algorithm"]] | {"manifest.json", "evaluation.json", "report.html"}
+        assert {path.name for path in folder.iterdir()} >= SPEC_FILES[row["algorithm"]] | {
+            "manifest.json",
+            "evaluation.json",
+            "report.html",
+        }
         metrics = json.loads((folder / "metrics.json").read_text())
         assert metrics.keys() == {*(f"{part}_{name}" for part in ("val", "test") for name in NAMES), "prob_threshold"}
         assert metrics == row["metrics"]
@@ -53,7 +57,9 @@ def test_one_subject_trains_three_models_and_the_next_run_of_the_day_takes_the_n
     assert second.returncode == 0, second.stderr
     day = rows[0]["version"]
     assert versions(site)["lgbm_tfidf"] == [day, f"{day}_2"]
-    same = [(site.models / row["artifact"] / "lgbm_classifier.joblib").read_bytes() for row in site.rows() if row["algorithm"] == "lgbm_tfidf"]
+    same = [
+        (site.models / row["artifact"] / "lgbm_classifier.joblib").read_bytes() for row in site.rows() if row["algorithm"] == "lgbm_tfidf"
+    ]
     assert same[0] == same[1]
     assert "4 version folders" in site.must("verify_models")
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from signal import Signals
 
@@ -24,6 +25,20 @@ from gregory.runs.spec import RunHandle, RunSpec
 EVENTS = "events.jsonl"
 STANDARD_ERROR = "stderr.log"
 POLL_SECONDS = 0.1
+LAST_WORDS = 4_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Child:
+    """A process that this runner started, and where its standard error goes."""
+
+    process: subprocess.Popen[bytes]
+    standard_error: Path
+
+    def last_words(self) -> str:
+        """What it said last, for the rows it could not close."""
+        tail = self.standard_error.read_bytes()[-LAST_WORDS:].decode("utf-8", "replace").strip() if self.standard_error.exists() else ""
+        return f"; last lines of its standard error:\n{tail}" if tail else ""
 
 
 class LocalRunner:
@@ -37,7 +52,7 @@ class LocalRunner:
         self._project_dir = project_dir
         self._models_dir = models_dir
         self._environment = environment
-        self._started: dict[str, subprocess.Popen[bytes]] = {}
+        self._children: dict[str, _Child] = {}
 
     def here(self) -> RunHandle:
         """This process."""
@@ -70,7 +85,7 @@ class LocalRunner:
         except OSError as error:
             raise SubmitError(f"cannot start {rendered.spec.label} in {folder}: {error.strerror}") from error
         handle = processes.handle_of(process.pid)
-        self._started[handle.name] = process
+        self._children[handle.name] = _Child(process=process, standard_error=folder / STANDARD_ERROR)
         return handle
 
     def observe(self, handles: Sequence[RunHandle]) -> list[Observation]:
@@ -108,12 +123,12 @@ class LocalRunner:
         shutil.rmtree(self._folder(spec), ignore_errors=True)
 
     def _observe(self, handle: RunHandle) -> Observation:
-        process = self._started.get(handle.name)
-        if process is not None:
-            code = process.poll()
+        child = self._children.get(handle.name)
+        if child is not None:
+            code = child.process.poll()
             if code is None:
                 return Observation(life=Life.ALIVE, detail=f"process {handle.name} runs")
-            return Observation(life=Life.DEAD, detail=describe_exit(code), exit_code=code)
+            return Observation(life=Life.DEAD, detail=describe_exit(code) + child.last_words(), exit_code=code)
         if not processes.is_here(handle):
             return Observation(life=Life.UNKNOWN, detail=f"process {handle.name} belongs to host {handle.host}")
         if processes.is_alive(handle):
@@ -121,12 +136,12 @@ class LocalRunner:
         return Observation(life=Life.DEAD, detail=f"process {handle.name} on {handle.host} is gone and left no report")
 
     def _wait(self, process: psutil.Process, seconds: float | None) -> None:
-        child = self._started.get(str(process.pid))
+        child = self._children.get(str(process.pid))
         if child is None:
             process.wait(seconds)
             return
         try:
-            child.wait(seconds)
+            child.process.wait(seconds)
         except subprocess.TimeoutExpired as error:
             raise psutil.TimeoutExpired(seconds, process.pid) from error
 

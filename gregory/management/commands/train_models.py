@@ -8,6 +8,7 @@ import time
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from io import StringIO
 from types import FrameType
 from typing import Any, NoReturn
@@ -29,7 +30,8 @@ from gregory.ml.errors import ConfigError
 from gregory.runs import ledger
 from gregory.runs.ledger import RunRefused
 from gregory.runs.names import Reason, RunState
-from gregory.runs.spec import RunSpec
+from gregory.runs.persistence import durably, if_possible
+from gregory.runs.spec import RunHandle, RunSpec
 
 FAILURE, USAGE = 1, 2
 CANCEL_GRACE_SECONDS = 30.0
@@ -151,26 +153,31 @@ class Command(BaseCommand):
             console.say(self.style.ERROR(f"{spec.label}: {error}"))
             return
         try:
-            ledger.mark_submitted(spec, handle)
-            for line in runner.logs(spec, handle, waiting=_every(HEARTBEAT_SECONDS, lambda: ledger.heartbeat(behind))):
+            durably(partial(ledger.mark_submitted, spec, handle))
+            beat = partial(if_possible, partial(ledger.heartbeat, behind))
+            for line in runner.logs(spec, handle, waiting=_every(HEARTBEAT_SECONDS, beat)):
                 console.show_line(line)
         except Terminated:
             runner.cancel(handle, grace_seconds=CANCEL_GRACE_SECONDS)
             raise
         finally:
-            observation = runner.observe([handle])[0]
-            if observation.life is Life.DEAD and ledger.open_algorithms(spec):
-                verdict = reconcile.judge(observation, state=RunState.RUNNING, silent=False, stale_after=settings.STALE_AFTER_SECONDS)
-                reconcile.close(spec, verdict, models_dir=settings.MODELS_DIR)
-                console.say(self.style.ERROR(f"{spec.label}: {verdict.detail}"))
-            elif len(ledger.successes(spec)) == len(spec.algorithms):
-                runner.forget(spec)
+            durably(partial(self._account_for, spec, handle, runner, console))
+
+    def _account_for(self, spec: RunSpec, handle: RunHandle, runner: Runner, console: Console) -> None:
+        """After a run's process: close what it could not close itself, or put away what a good end leaves."""
+        observation = runner.observe([handle])[0]
+        if observation.life is Life.DEAD and ledger.open_algorithms(spec):
+            verdict = reconcile.judge(observation, state=RunState.RUNNING, silent=False, stale_after=settings.STALE_AFTER_SECONDS)
+            reconcile.close(spec, verdict, models_dir=settings.MODELS_DIR)
+            console.say(self.style.ERROR(f"{spec.label}: {verdict.detail.splitlines()[0]}"))
+        elif len(ledger.successes(spec)) == len(spec.algorithms):
+            runner.forget(spec)
 
     def _conclude(self, flags: dict[str, Any], opened: list[RunSpec], refusals: list[str]) -> None:
         rows = report.outcomes(opened)
         if flags["verbose"] >= 3 and rows:
-            self.stdout.write(report.summary_table(rows))
             self.stdout.write(f"Reports: {settings.MODELS_DIR}/<team>/<subject>/<algorithm>/<version>/report.html")
+            self.stdout.write(report.summary_table(rows))
         failed = sum(row.success is not True for row in rows)
         problems = [f"{failed} of {len(rows)} trainings failed"] if failed else []
         problems += refusals

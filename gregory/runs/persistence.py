@@ -1,4 +1,4 @@
-"""Database calls of a run that may last for hours: a connection that went away is opened again, a server that is away is waited for."""
+"""Database calls of processes that last for hours: a connection that went away is opened again, a server that is away is waited for."""
 
 import time
 from collections.abc import Callable

@@ -1,0 +1,81 @@
+"""Markdown as the document tests read it: fenced blocks, links, headings, tables and inline code of the project's documents."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.site import REPOSITORY
+
+DOCUMENTS = [
+    path.relative_to(REPOSITORY).as_posix()
+    for pattern in ("*.md", "docs/**/*.md")
+    for path in sorted(REPOSITORY.glob(pattern))
+    if not path.is_symlink()
+]
+
+_FENCE = re.compile(r"^```(\S*)[ ]?(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_HEADING = re.compile(r"^#{1,6} (.+)$", re.MULTILINE)
+_LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+_CODE = re.compile(r"`([^`\n]+)`")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """A fenced block. `section` is the heading above it; `name` the file that it is, where its fence says so."""
+
+    document: str
+    section: str
+    line: int
+    language: str
+    name: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.document}:{self.line}"
+
+
+def read(document: str) -> str:
+    return (REPOSITORY / document).read_text(encoding="utf-8")
+
+
+def blocks(document: str) -> list[Block]:
+    text = read(document)
+    found = []
+    for fence in _FENCE.finditer(text):
+        above = [heading.group(1) for heading in _HEADING.finditer(_prose(text[: fence.start()]))]
+        language, name, content = fence.groups()
+        line = text.count("\n", 0, fence.start()) + 1
+        found.append(Block(document=document, section=above[-1] if above else "", line=line, language=language, name=name, text=content))
+    return found
+
+
+def links(document: str) -> list[str]:
+    return [link.group(1) for link in _LINK.finditer(_prose(read(document)))]
+
+
+def anchors(document: str) -> set[str]:
+    """The fragments by which headings can be reached, as GitHub names them."""
+    headings = _HEADING.findall(_prose(read(document)))
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def code_spans(document: str) -> list[str]:
+    return [span.group(1) for span in _CODE.finditer(_prose(read(document)))]
+
+
+def table(document: str, first_header: str) -> list[list[str]]:
+    """The cells of the one table whose first header is this, without its header."""
+    lines = _prose(read(document)).splitlines()
+    starts = [number for number, line in enumerate(lines) if line.startswith(f"| {first_header} |")]
+    assert len(starts) == 1, f"{document} has {len(starts)} tables that begin with {first_header!r}"
+    rows = []
+    for line in lines[starts[0] + 2 :]:
+        if not line.startswith("|"):
+            break
+        rows.append([cell.strip() for cell in line.strip("|").split("|")])
+    return rows
+
+
+def _prose(text: str) -> str:
+    """The text with fenced blocks emptied, so that nothing inside them counts as Markdown."""
+    return _FENCE.sub(lambda fence: "\n" * fence.group(0).count("\n"), text)

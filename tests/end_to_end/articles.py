@@ -1,0 +1,40 @@
+"""Small invented articles for end-to-end tests, as the CSV files that import_articles reads."""
+
+import csv
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from tests.ml.tiny_models import IRRELEVANT, RELEVANT
+from tests.site import Site
+
+
+class Row(NamedTuple):
+    """One line of the file; an empty label means not reviewed."""
+
+    article_id: int
+    title: str
+    summary: str
+    relevant: str
+    discovery_date: str = ""
+
+
+def labelled(count: int, *, first: int) -> list[Row]:
+    """Both classes in turn, told apart by their words; no two texts alike."""
+    return list(_rows(count, first))
+
+
+def store(site: Site, rows: Iterable[Row], *, team: str = "t", subject: str) -> None:
+    """Import the rows into a subject, which is made if it is not there."""
+    path = site.folder / "articles.csv"
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(Row._fields)
+        writer.writerows(rows)
+    site.must("import_articles", str(path), "--team", team, "--subject", subject)
+
+
+def _rows(count: int, first: int) -> Iterator[Row]:
+    for number in range(first, first + count):
+        words = RELEVANT if number % 2 else IRRELEVANT
+        word, other = words[number % len(words)], words[number // 2 % len(words)]
+        yield Row(number, f"The {word} in study {number}", f"A {other} of {word} was seen. It was the {number}th.", str(number % 2))
