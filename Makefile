@@ -17,7 +17,7 @@ $(VENV)/.complete: locks/requirements-dev.lock
 	@echo "setting up $(VENV) (TensorFlow is large; a minute or two)"
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(UV)
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r locks/requirements-dev.lock
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r locks/requirements-dev.lock
 	@touch $@
 
 demo: setup ## train three classifiers for each subject of a synthetic feed

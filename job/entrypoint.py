@@ -42,7 +42,9 @@ def carry_out(spec: RunSpec, *, event_format: str, lifeline: bool) -> int:
         _close_open_rows(spec, voice, reason=Reason(kind_of(error)), error=traceback.format_exc(), message=str(error))
     except Exception as error:  # noqa: BLE001 - the run's door: whatever happened must reach the rows
         _close_open_rows(spec, voice, reason=Reason.ERROR, error=traceback.format_exc(), message=f"{type(error).__name__}: {error}")
-    return _end(spec, pipeline, interruption)
+    code = _end(spec, pipeline, interruption)
+    voice.close()
+    return code
 
 
 def _close_open_rows(spec: RunSpec, voice: Voice, *, reason: Reason, error: str, message: str) -> None:

@@ -1,6 +1,8 @@
 """What a run says: events to standard output, within the verbosity it was given."""
 
+import os
 import time
+from contextlib import suppress
 from typing import IO
 
 from gregory.ml.progress import Progress
@@ -54,5 +56,14 @@ class Voice:
             tone=tone,
             fraction=fraction,
         )
-        self._stream.write(self._encode(event) + "\n")
-        self._stream.flush()
+        # A full disk under the log must not end a training; what it did not take stays buffered and is tried again with the next line.
+        with suppress(OSError):
+            self._stream.write(self._encode(event) + "\n")
+            self._stream.flush()
+
+    def close(self) -> None:
+        """Give up what the log did not take: Python would try once more at its exit and change the exit code."""
+        try:
+            self._stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())

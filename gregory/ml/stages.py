@@ -276,13 +276,26 @@ def perform(stage: str, source: Path, target: Path, report: Report) -> int:
         (unfinished / RESULT).write_text(result.model_dump_json(indent=2), encoding="utf-8")
         unfinished.rename(target)
     except Exception as error:  # noqa: BLE001 - the one place around a stage where whatever happened becomes its outcome
-        description = _describe(error)
-        sys.stderr.write(description.traceback)
-        # The disk may be what is full: standard error has said it already.
-        with suppress(OSError):
-            (unfinished / ERROR).write_text(description.model_dump_json(), encoding="utf-8")
+        _explain(_describe(error), unfinished, report)
         return 1
     return 0
+
+
+def _explain(error: StageError, unfinished: Path, report: Report) -> None:
+    """Leave error.json behind; the disk may be what is full."""
+    # What a failed stage wrote helps nobody, and gone it makes room.
+    shutil.rmtree(unfinished, ignore_errors=True)
+    with suppress(OSError):
+        sys.stderr.write(error.traceback)
+    described = unfinished / ERROR
+    try:
+        unfinished.mkdir(parents=True)
+        described.write_text(error.model_dump_json(), encoding="utf-8")
+    except OSError:
+        with suppress(OSError):
+            described.unlink()  # half an explanation is none
+        # A pipe needs no disk.
+        report(progress.Progress(message=f"failed: {error.message}"))
 
 
 STAGES: dict[str, Callable[[Path, Path, Report], BaseModel]] = {"summarise": summarise, "pseudo_label": pseudo_label, "train": train}

@@ -464,7 +464,7 @@ def test_level_0_is_silence_whatever_django_is_told(run, feed):
 def test_level_3_ends_with_every_metric(run, feed, models):
     done = run(*MS, "--algo", "lstm", "--runner", "rehearsal", "--verbose", "3")
     assert done.out.startswith(said(warning=True))
-    header, _, validation, test, reports = done.out.removeprefix(said(warning=True)).splitlines()
+    reports, header, _, validation, test = done.out.removeprefix(said(warning=True)).splitlines()
     assert header.split() == ["team", "subject", "algorithm", "version", "result", "part", *NAMES, "seconds", "peak", "MiB"]
     assert validation.split() == ["neurology", "ms", "lstm", DAY, "success", "validation", *["0.500"] * 6, "0", "0"]
     assert test.split() == ["test", *["0.500"] * 6]

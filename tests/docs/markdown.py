@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
 from tests.site import REPOSITORY
 
@@ -64,16 +63,10 @@ def code_spans(document: str) -> list[str]:
 
 
 def table(document: str, first_header: str) -> list[list[str]]:
-    """The cells of the one table whose first header is this, without its header."""
-    lines = _prose(read(document)).splitlines()
-    starts = [number for number, line in enumerate(lines) if line.startswith(f"| {first_header} |")]
-    assert len(starts) == 1, f"{document} has {len(starts)} tables that begin with {first_header!r}"
-    rows = []
-    for line in lines[starts[0] + 2 :]:
-        if not line.startswith("|"):
-            break
-        rows.append([cell.strip() for cell in line.strip("|").split("|")])
-    return rows
+    """The cells of every table whose first header is this, without the headers."""
+    tables = re.findall(rf"^\| {first_header} \|.*\n\|[-|]+\|\n((?:\|.*\n)+)", _prose(read(document)) + "\n", re.MULTILINE)
+    assert tables, f"{document} has no table that begins with {first_header!r}"
+    return [[cell.strip() for cell in line.strip("|").split("|")] for rows in tables for line in rows.splitlines()]
 
 
 def _prose(text: str) -> str:

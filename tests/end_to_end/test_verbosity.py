@@ -87,7 +87,7 @@ def test_level_2_adds_the_warnings(good: dict[int, CompletedProcess[str]]):
 
 def test_level_3_ends_with_every_metric_of_both_parts(place: Site, good: dict[int, CompletedProcess[str]]):
     lines = good[3].stdout.splitlines()
-    *events, header, _, validation, test, reports = lines
+    *events, reports, header, _, validation, test = lines
     assert [line for line in events if not EVENT.fullmatch(line)] == []
     assert CONFLICT in messages(good[3], "WARNING")
     row = [row for row in place.rows() if row["subject"] == "good"][3]
@@ -139,7 +139,7 @@ def test_the_other_levels_say_what_failed_and_why(bad: dict[int, CompletedProces
 
 
 def test_the_table_gives_the_reason_of_a_failure(bad: dict[int, CompletedProcess[str]]):
-    assert "failed: bad_data" in bad[3].stdout.splitlines()[-2]
+    assert "failed: bad_data" in bad[3].stdout.splitlines()[-1]
     assert "failed: bad_data" not in bad[1].stdout + bad[2].stdout
 
 

@@ -1,0 +1,174 @@
+"""What the documents say of the code is what the code says: links, tables of variables, flags, states and reasons, commands, versions."""
+
+import re
+import tomllib
+from argparse import ArgumentParser
+from pathlib import Path
+
+import pytest
+from django.core.management import BaseCommand, load_command_class
+from pydantic import SecretStr
+
+from gregory import report
+from gregory.env import BASE_DIR, Environment
+from gregory.ml.artifacts import EVALUATION, MANIFEST, METRICS, REPORT
+from gregory.ml.config import Hyperparameters
+from gregory.runs.names import Reason, RunState
+from tests.docs.markdown import DOCUMENTS, anchors, blocks, code_spans, links, read, table
+from tests.ml.test_trainer_contract import FILES
+from tests.site import REPOSITORY
+
+COMMANDS = sorted(path.stem for path in (REPOSITORY / "gregory/management/commands").glob("[!_]*.py"))
+DECISIONS = sorted(path.name for path in (REPOSITORY / "docs/decisions").glob("[0-9]*.md"))
+LIFECYCLE, OPERATIONS, INDEX = "docs/run-lifecycle.md", "docs/operations.md", "docs/decisions/README.md"
+
+
+def parser_of(command: str) -> ArgumentParser:
+    return load_command_class("gregory", command).create_parser("manage.py", command)
+
+
+def flags_of(command: str) -> set[str]:
+    """The long flags that are this command's own."""
+    inherited = BaseCommand().create_parser("manage.py", "any")._option_string_actions.keys()
+    own = {flag for flag in parser_of(command)._option_string_actions if flag.startswith("--")} - inherited
+    # Django's flag of that name gives way to the specification's.
+    return own | ({"--version"} if command == "train_models" else set())
+
+
+def in_code(cell: str) -> str:
+    assert cell.startswith("`"), f"{cell!r} should be in backticks"
+    return cell.strip("`")
+
+
+def default_of(variable: str) -> str:
+    """As the table writes it."""
+    value = Environment.model_fields[variable].default
+    match value:
+        case SecretStr() | None | "":
+            return ""
+        case bool():
+            return f"`{str(value).lower()}`"
+        case Path():
+            return f"`{value.relative_to(BASE_DIR).as_posix()}`"
+    return f"`{value}`"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_link_leads_somewhere(document: str):
+    broken = []
+    for link in links(document):
+        if link.startswith("https://"):
+            continue
+        path, _, fragment = link.partition("#")
+        target = ((REPOSITORY / document).parent / path).resolve() if path else REPOSITORY / document
+        if not target.exists() or (fragment and fragment not in anchors(target.relative_to(REPOSITORY).as_posix())):
+            broken.append(link)
+
+    assert broken == []
+
+
+def test_the_table_of_variables_is_the_environment():
+    rows = table(OPERATIONS, "variable")
+
+    assert [in_code(name) for name, *_ in rows] == list(Environment.model_fields)
+    assert {in_code(name): default for name, default, _ in rows} == {name: default_of(name) for name in Environment.model_fields}
+
+
+def test_the_table_of_flags_is_the_command_line():
+    assert {in_code(flag) for flag, *_ in table("README.md", "flag")} == flags_of("train_models")
+
+
+def test_defaults_in_the_table_of_flags_are_the_command_line_s():
+    told = {in_code(flag): default.strip("`") for flag, default, _ in table("README.md", "flag")}
+    parser = parser_of("train_models")
+
+    for flag in ("--prob-threshold", "--verbose", "--runner", "--output"):
+        assert told[flag] == str(parser.get_default(flag.strip("-").replace("-", "_"))), flag
+    for flag in ("--algo", "--lookback-days"):
+        assert f"(default {told[flag]})" in parser._option_string_actions[flag].help, flag
+
+
+def test_every_flag_stands_in_a_command_that_is_shown():
+    shown = {word for block in blocks("README.md") for word in block.text.split()}
+
+    assert flags_of("train_models") - shown == set()
+
+
+def test_every_command_is_in_the_table_of_commands():
+    rows = [in_code(command).split() for command, *_ in table(OPERATIONS, "command")]
+
+    assert {name for name, *_ in rows} - {"python"} == set(COMMANDS)
+
+
+@pytest.mark.parametrize("document", [document for document in DOCUMENTS if "/decisions/" not in document])
+def test_no_flag_in_the_documents_is_invented(document: str):
+    known = set().union(
+        *(flags_of(command) for command in COMMANDS), BaseCommand().create_parser("manage.py", "any")._option_string_actions
+    )
+    # Of Django's own migrate, and of a stage's command line.
+    known |= {"--plan", "--in", "--out"}
+
+    assert {flag for span in code_spans(document) for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]*", span)} - known == set()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_no_command_in_the_documents_is_invented(document: str):
+    assert set(re.findall(r"manage\.py ([a-z_]+)", read(document))) <= {*COMMANDS, "migrate"}
+
+
+def test_the_states_are_the_ledger_s():
+    assert [in_code(state) for state, *_ in table(LIFECYCLE, "state")] == [state.value for state in RunState]
+
+
+@pytest.mark.parametrize("document", [LIFECYCLE, OPERATIONS])
+def test_the_reasons_are_the_ledger_s(document: str):
+    assert {in_code(reason) for reason, *_ in table(document, "reason")} == {reason.value for reason in Reason}
+
+
+def test_the_files_of_a_version_folder_are_those_that_training_writes():
+    told = {algorithm.strip("`"): set[str]() for _, algorithm, _ in table("docs/architecture.md", "file")}
+    for files, algorithm, _ in table("docs/architecture.md", "file"):
+        told[algorithm.strip("`")] |= {in_code(file).rstrip("/") for file in files.split(", ")}
+
+    assert told.pop("all") == {METRICS, EVALUATION, REPORT, MANIFEST}
+    assert told == FILES
+
+
+def test_the_summary_in_the_readme_has_the_columns_of_the_summary():
+    (shown,) = [block.text for block in blocks("README.md") if block.text.startswith("team ")]
+    headers = report.summary_table([]).splitlines()[0]
+
+    assert re.split(r"\s{2,}", shown.splitlines()[0].strip()) == re.split(r"\s{2,}", headers.strip())
+
+
+def test_the_sections_of_the_hyper_parameter_file_are_named():
+    assert set(Hyperparameters.model_fields) <= set(code_spans(OPERATIONS))
+
+
+def test_every_decision_is_in_the_index():
+    rows = table(INDEX, "page")
+
+    assert [re.findall(r"\((.+?)\)", page) for page, _ in rows] == [[name] for name in DECISIONS]
+
+
+@pytest.mark.parametrize("name", DECISIONS)
+def test_a_decision_says_in_its_title_what_the_index_says(name: str):
+    number, _, title = read(f"docs/decisions/{name}").splitlines()[0].removeprefix("# ").partition(": ")
+
+    assert name.startswith(f"{number}-")
+    assert title in [decision for _, decision in table(INDEX, "page")]
+
+
+def test_the_changelog_knows_this_version():
+    project = tomllib.loads(read("pyproject.toml"))["project"]
+
+    assert re.search(rf"^## \[{re.escape(project['version'])}\]", read("CHANGELOG.md"), re.MULTILINE)
+
+
+def test_every_direct_dependency_says_what_it_is_for():
+    assert {name for names, _ in table("docs/decisions/0002-dependencies.md", "package") for name in names.split(", ")} == {
+        re.split(r"[=\[]", line)[0]
+        for file in ("requirements.txt", "requirements-submit.txt", "requirements-dev.txt")
+        for line in read(file).splitlines()
+        if line and not line.startswith(("#", "-r"))
+    }

@@ -1,0 +1,186 @@
+"""Whatever kills a run, its rows end with the true reason. Real processes, real signals, a real memory limit."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.site import REPOSITORY, Site
+from tests.strict import need
+
+pytestmark = pytest.mark.slow
+
+SUBJECT = ("--team", "neurology", "--subject", "migraine-prevention")
+
+
+@pytest.fixture
+def demo_site(site: Site, tmp_path: Path) -> Site:
+    """A site whose BERT trains long enough to be caught at it, and whose other algorithms are quick."""
+    overrides = tmp_path / "hyperparameters.yaml"
+    overrides.write_text("bert: {epochs: 400, patience: 400}\nlstm: {epochs: 1}\n")
+    site.environment["GREGORY_HYPERPARAMETERS"] = str(overrides)
+    site.must("load_demo")
+    return site
+
+
+def wait_for(find, *, seconds: float = 120):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found = find()
+        if found:
+            return found
+        time.sleep(0.1)
+    raise AssertionError("it did not happen in time")
+
+
+def processes(command: subprocess.Popen[str], *words: str) -> list[psutil.Process]:
+    """The descendants of a command whose command line has these words."""
+    found = []
+    for process in psutil.Process(command.pid).children(recursive=True):
+        try:
+            if all(word in " ".join(process.cmdline()) for word in words):
+                found.append(process)
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
+def training(site: Site, command: subprocess.Popen[str], algorithm: str) -> psutil.Process:
+    """The worker of an algorithm, once it is in the middle of an epoch."""
+
+    def find() -> psutil.Process | None:
+        events = "".join(path.read_text() for path in site.models.glob(".runs/*/events.jsonl"))
+        workers = processes(command, "gregory.ml.stages", f"train-{algorithm}")
+        return workers[0] if workers and "epoch 2/" in events else None
+
+    return wait_for(find)
+
+
+def test_a_killed_worker_closes_its_own_row_and_the_next_algorithms_still_train(demo_site: Site):
+    with demo_site.start("train_models", *SUBJECT, "--verbose", "3") as command:
+        training(demo_site, command, "pubmed_bert").send_signal(signal.SIGKILL)
+        output, _ = command.communicate(timeout=200)
+
+    assert command.returncode == 1
+    bert, lgbm, lstm = demo_site.rows()
+    assert (bert["success"], bert["reason"]) == (False, "killed")
+    assert bert["error"].startswith("the worker was killed by signal 9 (SIGKILL) in stage train after ")
+    assert "at: epoch " in bert["error"]
+    assert "peak memory" in bert["error"]
+    assert (lgbm["success"], lstm["success"]) == (True, True)
+    assert "CommandError: 1 of 3 trainings failed" in output
+    assert not list(demo_site.models.glob("neurology/migraine-prevention/pubmed_bert/*"))
+
+
+def test_a_killed_command_takes_its_run_along_and_reconcile_closes_what_is_left(demo_site: Site):
+    with demo_site.start("train_models", "--team", "neurology", "--algo", "pubmed_bert") as command:
+        worker = training(demo_site, command, "pubmed_bert")
+        (job,) = processes(command, "-m job")
+        command.kill()
+        command.wait()
+        wait_for(lambda: not job.is_running() and not worker.is_running())
+
+        started, waiting = demo_site.rows()
+        # The run itself noticed and closed its row; the subject behind it was never started and has nobody left but the reconciler.
+        assert (started["success"], started["reason"]) == (False, "interrupted")
+        assert started["error"].startswith("interrupted: the command that started the run is gone in stage train")
+        assert waiting["success"] is None
+
+        report = demo_site.must("reconcile_runs", "--once")
+
+    assert "1 unfinished runs, 1 closed" in report
+    started, waiting = demo_site.rows()
+    assert (waiting["success"], waiting["reason"], waiting["state"]) == (False, "not_started", "failed")
+    assert waiting["error"].startswith("never started: the command that queued it is gone (process ")
+    assert "0 unfinished runs, 0 closed" in demo_site.must("reconcile_runs", "--once")
+
+
+def test_a_power_cut_leaves_rows_that_reconcile_closes(demo_site: Site):
+    with demo_site.start("train_models", *SUBJECT) as command:
+        worker = training(demo_site, command, "pubmed_bert")
+        (job,) = processes(command, "-m job")
+        alive = demo_site.must("reconcile_runs", "--once")
+        for process in (command, job, worker):
+            process.send_signal(signal.SIGKILL)
+        command.wait()
+
+    assert f"left alone: process {job.pid} runs" in alive
+    assert [row["success"] for row in demo_site.rows()] == [None, None, None]
+
+    demo_site.must("reconcile_runs", "--once")
+
+    rows = demo_site.rows()
+    assert [(row["success"], row["reason"], row["state"]) for row in rows] == [(False, "lost", "failed")] * 3
+    assert rows[0]["error"].endswith(f"process {job.pid} on {os.uname().nodename} is gone and left no report")
+    assert not list(demo_site.models.glob("neurology/*/*/*"))
+
+
+def test_a_killed_run_is_closed_by_the_command_that_follows_it(demo_site: Site):
+    with demo_site.start("train_models", *SUBJECT) as command:
+        training(demo_site, command, "pubmed_bert")
+        (job,) = processes(command, "-m job")
+        job.kill()
+        output, _ = command.communicate(timeout=60)
+
+    assert command.returncode == 1
+    assert {(row["success"], row["reason"]) for row in demo_site.rows()} == {(False, "killed")}
+    assert "the run's process was killed by signal 9 (SIGKILL)" in output
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_to_the_command_ends_everything_and_closes_every_row(demo_site: Site, number: signal.Signals, code: int):
+    with demo_site.start("train_models", "--team", "neurology", "--algo", "pubmed_bert") as command:
+        worker = training(demo_site, command, "pubmed_bert")
+        command.send_signal(number)
+        output, _ = command.communicate(timeout=60)
+
+    assert command.returncode == code
+    assert f"interrupted by signal {number.value} ({number.name}); every open row was closed" in output
+    assert not worker.is_running()
+    running, waiting = demo_site.rows()
+    assert running["error"].startswith("interrupted by signal 15 (SIGTERM) in stage train")
+    assert waiting["error"] == f"interrupted by signal {number.value} ({number.name}) before it was started"
+    assert {(row["success"], row["reason"], row["state"]) for row in (running, waiting)} == {(False, "interrupted", "cancelled")}
+
+
+def memory_group(limit: int) -> Path:
+    """A control group (v1 or v2) of our own with a memory limit, where the machine lets us make one."""
+    for root, limit_file in ((Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes"), (Path("/sys/fs/cgroup"), "memory.max")):
+        group = root / f"gregory-test-{os.getpid()}"
+        try:
+            group.mkdir()
+            (group / limit_file).write_text(str(limit))
+        except OSError:
+            continue
+        return group
+    need(None, what="the right to make a memory control group", remedy="run the tests as root on a machine with cgroups")
+    raise AssertionError("need() does not return without a group")
+
+
+def test_a_worker_that_the_kernel_kills_for_memory_says_out_of_memory_with_peak_and_limit(demo_site: Site):
+    limit = 420 * 2**20
+    group = memory_group(limit)
+    try:
+        enter = (
+            f"import os, sys; open({str(group / 'cgroup.procs')!r}, 'w').write(str(os.getpid())); os.execv(sys.executable, sys.argv[1:])"
+        )
+        argv = [sys.executable, str(REPOSITORY / "manage.py"), "train_models", *SUBJECT, "--algo", "lstm,lgbm_tfidf"]
+        done = subprocess.run(
+            [sys.executable, "-c", enter, *argv], cwd=REPOSITORY, env=demo_site.environment, capture_output=True, text=True, timeout=200
+        )
+    finally:
+        wait_for(lambda: not (group / "cgroup.procs").read_text().split())
+        group.rmdir()
+
+    assert done.returncode == 1, done.stdout + done.stderr
+    lstm, lgbm = demo_site.rows()
+    assert (lstm["success"], lstm["reason"]) == (False, "out_of_memory"), lstm["error"]
+    assert lstm["error"].startswith("out of memory: the kernel killed the worker (signal 9, SIGKILL) in stage train")
+    assert "peak memory " in lstm["error"]
+    assert "the limit is 420 MiB" in lstm["error"]
+    assert lgbm["success"] is True, lgbm["error"]
