@@ -39,8 +39,8 @@ lint: setup ## style, types, import contracts, migrations
 	$(BIN)/python manage.py makemigrations --check --dry-run --verbosity 0
 
 bench: setup ## the benchmarks; needs DATA=folder with labelled articles
-	$(BIN)/python benchmarks/lightgbm_reference.py --data $(DATA)
-	$(BIN)/python benchmarks/lstm_regularisation.py --data $(DATA)
+	$(BIN)/python -m benchmarks.lightgbm_reference --data $(DATA)
+	$(BIN)/python -m benchmarks.lstm_regularisation --data $(DATA)
 
 locks: setup ## resolve the requirements anew
 	for name in requirements-dev requirements requirements-submit; do \

@@ -7,18 +7,17 @@ DIR holds CSV files with title, abstract and a label column. Texts are the title
 """
 
 import argparse
-import csv
 import statistics
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks.labelled_files import read
 from gregory.ml.config import Hyperparameters, LstmConfig, SplitConfig
-from gregory.ml.data import Dataset, Example, clean, deduplicate, join
+from gregory.ml.data import Dataset
 from gregory.ml.metrics import measure
 from gregory.ml.progress import silent
 from gregory.ml.split import stratified
-from gregory.ml.summarisers.leading import LeadingSentences
 from gregory.ml.trainers.base import TrainerContext
 from gregory.ml.trainers.lstm import LstmTrainer
 
@@ -28,21 +27,7 @@ ARMS = {
     "without the embedding's L2 (the default)": LstmConfig(),
     "no L2 at all": LstmConfig(kernel_l2=0.0, recurrent_l2=0.0, dense_l2=0.0),
 }
-LABEL_COLUMNS = ("relevant", "label")
 WORDS = 60
-
-
-def read(path: Path) -> Dataset:
-    """The labelled rows of a CSV file as training would see them."""
-    summariser = LeadingSentences(words=WORDS)
-    with path.open(encoding="utf-8", newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    label = next(column for column in LABEL_COLUMNS if column in rows[0])
-    summaries = summariser.summarise([clean(row["abstract"]) for row in rows])
-    return deduplicate(
-        Example(article_id=number, text=join(clean(row["title"]), summary), label=int(float(row[label])))
-        for number, (row, summary) in enumerate(zip(rows, summaries, strict=True))
-    )
 
 
 def runs(dataset: Dataset, config: LstmConfig, *, seeds: int, threads: int) -> Iterator[dict[str, float]]:
@@ -81,7 +66,7 @@ def main() -> None:
     print("| data | regularisation | test ROC AUC | highest probability | f1@.5 | f1@.8 |")
     print("|---|---|---|---|---|---|")
     for subject in options.subjects:
-        dataset = read(options.data / f"{subject}.csv")
+        dataset = read(options.data / f"{subject}.csv", words=WORDS)
         counts = dataset.counts()
         print(f"{subject}: {counts['relevant']} relevant, {counts['not_relevant']} not relevant", file=sys.stderr)
         for arm, config in ARMS.items():

@@ -69,7 +69,7 @@ def run_stage(stage: str, folder: Path, *, interruption: Interruption, report: p
     last = Progress(message="starting")
     with (folder / "stderr.log").open("wb") as errors:
         worker = subprocess.Popen(
-            [sys.executable, "-m", "gregory.ml.stages", stage, "--in", str(folder / "in"), "--out", str(folder / "out"), "--lifeline"],
+            worker_command(stage, folder),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
@@ -96,6 +96,11 @@ def run_stage(stage: str, folder: Path, *, interruption: Interruption, report: p
     if worker.returncode != 0 or not (folder / "out").exists():
         raise _failure(stage, folder, worker.returncode, usage, interruption, memory_before, last)
     return usage
+
+
+def worker_command(stage: str, folder: Path) -> list[str]:
+    """How a stage's worker is started."""
+    return [sys.executable, "-m", "gregory.ml.stages", stage, "--in", str(folder / "in"), "--out", str(folder / "out"), "--lifeline"]
 
 
 def _lines(worker: subprocess.Popen[bytes]) -> "queue.Queue[str | None]":

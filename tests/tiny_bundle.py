@@ -20,6 +20,7 @@ def tiny_bundle(root: Path) -> Path:
 
 def _part(folder: Path) -> dict[str, object]:
     files = {
-        path.name: {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "bytes": path.stat().st_size} for path in sorted(folder.iterdir())
+        path.name: {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "bytes": path.stat().st_size}
+        for path in sorted(folder.iterdir())
     }
     return {"source": "made by the tests", "revision": "1", "licence": "none needed", "files": files}

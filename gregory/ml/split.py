@@ -61,9 +61,12 @@ class Split:
         return {"train": self.train.counts(), "validation": self.validation.counts(), "test": self.test.counts()}
 
 
-def require_both_classes(*, relevant: int, not_relevant: int) -> None:
-    """Raise StratificationError where a class is too small for three parts; cheap enough to ask before any work."""
-    if relevant + not_relevant == 0:
+def require_both_classes(*, relevant: int, not_relevant: int, left_out: str = "") -> None:
+    """Raise StratificationError where a class is too small for three parts; cheap enough to ask before any work.
+
+    left_out: a clause on what was taken away before, where anything was.
+    """
+    if relevant + not_relevant == 0 and not left_out:
         raise StratificationError(
             "no labelled article in the data window; label some, or widen the window with --lookback-days N or --all-articles"
         )
@@ -71,7 +74,7 @@ def require_both_classes(*, relevant: int, not_relevant: int) -> None:
     if smallest < MINIMUM_PER_CLASS:
         raise StratificationError(
             f"a stratified 70/15/15 split needs at least {MINIMUM_PER_CLASS} articles of each class, there are {relevant} relevant and "
-            f"{not_relevant} not relevant; label more, {_WIDEN}"
+            f"{not_relevant} not relevant{left_out}; label more, {_WIDEN}"
         )
 
 
@@ -84,7 +87,8 @@ def stratified(dataset: Dataset, config: SplitConfig) -> Split:
     from sklearn.model_selection import train_test_split
 
     counts = dataset.counts()
-    require_both_classes(**counts)
+    left_out = _left_out(dataset)
+    require_both_classes(**counts, left_out=left_out)
     labels = [example.label for example in dataset.examples]
     held_out = config.validation + config.test
     try:
@@ -98,18 +102,25 @@ def stratified(dataset: Dataset, config: SplitConfig) -> Split:
             random_state=config.seed,
         )
     except ValueError as error:
-        raise StratificationError(_too_few(counts)) from error
+        raise StratificationError(_too_few(counts, left_out)) from error
     split = Split(train=Part.of(train), validation=Part.of(validation), test=Part.of(test))
     if any(min(part.values()) == 0 for part in split.counts().values()):
-        raise StratificationError(_too_few(counts))
+        raise StratificationError(_too_few(counts, left_out))
     return split
 
 
-def _too_few(counts: dict[str, int]) -> str:
+def _too_few(counts: dict[str, int], left_out: str) -> str:
     return (
         f"{counts['relevant']} relevant and {counts['not_relevant']} not relevant articles do not fill training, validation and test "
-        f"with both classes; label more, {_WIDEN}"
+        f"with both classes{left_out}; label more, {_WIDEN}"
     )
+
+
+def _left_out(dataset: Dataset) -> str:
+    # Counts that differ from those of the database need the reason beside them.
+    if not dataset.duplicates + dataset.conflicts:
+        return ""
+    return f" after {dataset.duplicates} repeated and {dataset.conflicts} contradictory texts were left out"
 
 
 def _articles(share: float) -> int:

@@ -1,26 +1,28 @@
 """Bad rows, bad disks, bad neighbours: how a run ends when what it needs is missing, damaged, full or in use."""
 
 import os
+import re
 import shutil
-import signal
 import socket
 import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from gregory.ml import artifacts, stages
 from gregory.ml.config import SummariserConfig
 from gregory.ml.data import Article, write_rows
-from gregory.ml.load import load_model
-from gregory.ml.progress import decode
+from gregory.ml.progress import silent
+from job.interruption import Interruption
+from job.supervise import StageFailed, run_stage
 from tests.end_to_end.articles import Row, labelled, store
 from tests.site import REPOSITORY, Site
 from tests.strict import need
@@ -42,12 +44,22 @@ def ready(tmp_path_factory: pytest.TempPathFactory, small_bundle: Path) -> Site:
 
 def refused(site: Site, message: str, **environment: str) -> None:
     """The command ends with 1 and one line, and leaves neither rows nor folders."""
-    done = site.manage("train_models", "--team", "t", "--algo", "lgbm_tfidf", **environment)
+    before = traces(site)
+    done = site.manage("train_models", "--team", "t", "--subject", "good", "--algo", "lgbm_tfidf", **environment)
     assert (done.returncode, done.stdout, done.stderr) == (1, "", f"CommandError: {message}\n")
-    with sqlite3.connect(site.folder / "db.sqlite3") as database:
-        assert database.execute("SELECT count(*) FROM gregory_predictionrunlog").fetchone() == (0,)
-        assert database.execute("SELECT count(*) FROM gregory_runs_trainingrun").fetchone() == (0,)
-    assert not list(site.models.glob("[!f]*"))
+    assert traces(site) == before
+
+
+def traces(site: Site) -> tuple[list[Any], list[Path]]:
+    """Everything that a run leaves: its rows and its folders."""
+    tables = ("gregory_predictionrunlog", "gregory_runs_trainingrun")
+    return [row for table in tables for row in query(site, f"SELECT * FROM {table}")], sorted(site.models.rglob("*"))
+
+
+def query(site: Site, statement: str) -> list[Any]:
+    """Read the site's database without starting Django."""
+    with closing(sqlite3.connect(site.folder / "db.sqlite3")) as database:
+        return database.execute(statement).fetchall()
 
 
 @contextmanager
@@ -71,6 +83,14 @@ def fill(folder: Path) -> None:
     (folder / "filler").write_bytes(b"\0" * space.f_bavail * space.f_frsize)
 
 
+def too_few(counts: str) -> str:
+    """The refusal of labels that cannot fill three parts."""
+    return (
+        f"a stratified 70/15/15 split needs at least 3 articles of each class, there are {counts}; label more, "
+        "or widen the window with --lookback-days N or --all-articles"
+    )
+
+
 def test_labels_that_cannot_be_split_fail_every_row_with_the_reason(site: Site):
     store(site, [Row(1, "A title", "Words.", "")], subject="unreviewed")
     store(site, [Row(number, f"Title {number}", "Words.", "1") for number in range(10, 30)], subject="one-class")
@@ -82,12 +102,10 @@ def test_labels_that_cannot_be_split_fail_every_row_with_the_reason(site: Site):
     assert (done.returncode, done.stderr) == (1, "CommandError: 8 of 8 trainings failed\n")
     assert "Finished" not in done.stdout
     rows = site.rows()
-    too_few = "a stratified 70/15/15 split needs at least 3 articles of each class, there are {} relevant and {} not relevant; label more, "
-    widen = "or widen the window with --lookback-days N or --all-articles"
     messages = {
-        "contradictory": NO_LABEL,
-        "one-class": too_few.format(20, 0) + widen,
-        "three": too_few.format(2, 1) + widen,
+        "contradictory": too_few("0 relevant and 0 not relevant after 0 repeated and 10 contradictory texts were left out"),
+        "one-class": too_few("20 relevant and 0 not relevant"),
+        "three": too_few("2 relevant and 1 not relevant"),
         "unreviewed": NO_LABEL,
     }
     assert [(row["subject"], row["algorithm"]) for row in rows] == [(name, algo) for name in messages for algo in ("lstm", "lgbm_tfidf")]
@@ -131,7 +149,6 @@ def test_odd_articles_train_like_others(site: Site):
         manifest = artifacts.read_manifest(site.models / row["artifact"])
         assert (manifest.data.labelled, manifest.data.title_only) == (46, 2)
         assert before <= manifest.data.cutoff + timedelta(days=90) <= datetime.now(UTC)
-        assert load_model(site.models / row["artifact"]).predict_proba(["myelin", ""]).shape == (2,)
 
 
 @pytest.mark.parametrize(
@@ -166,15 +183,134 @@ def test_a_hyperparameter_file_with_a_typo(ready: Site, tmp_path: Path):
     refused(ready, message, GREGORY_HYPERPARAMETERS=str(overrides))
 
 
-def test_a_disk_that_fills_up_during_training(ready: Site):
-    # What goes into the run's folder before the model fits, the model and its report do not.
-    with mounted(ready.models, "size=96k"):
-        done = ready.manage("train_models", "--team", "t", "--algo", "lgbm_tfidf")
-        left = sorted(str(path.relative_to(ready.models)) for path in ready.models.rglob("*"))
+@pytest.mark.parametrize("command", [("train_models", "--all-teams"), ("train_models", "--all-teams", "--dry-run")])
+def test_an_unmigrated_database(tmp_path: Path, small_bundle: Path, command: tuple[str, ...]):
+    site = Site(tmp_path / "site", environment={"GREGORY_BASE_MODELS": str(small_bundle)})
+    done = site.manage(*command)
+    message = "the database cannot be used: no such table: subjects; check its settings, or run: python manage.py migrate"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"CommandError: {message}\n")
 
-    (row,) = ready.rows()
-    print(done, row, left)
+
+def test_a_dead_database(ready: Site):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    refused(
+        ready,
+        f'the database cannot be used: connection failed: connection to server at "127.0.0.1", port {port} failed: Connection refused '
+        "Is the server running on that host and accepting TCP/IP connections?; check its settings, or run: python manage.py migrate",
+        POSTGRES_DB="gregory",
+        POSTGRES_USER="gregory",
+        POSTGRES_PASSWORD="secret",
+        DB_HOST="127.0.0.1",
+        DB_PORT=str(port),
+    )
+
+
+def test_a_disk_that_fills_up_during_training(ready: Site):
+    # What goes into the run's folder before the model fits; the model and its report do not.
+    with mounted(ready.models, "size=96k"):
+        done = ready.manage("train_models", "--team", "t", "--subject", "good", "--algo", "lgbm_tfidf")
+        left = [path.relative_to(ready.models).parts[0] for path in ready.models.iterdir()]
+
+    row = ready.rows()[-1]
     assert (done.returncode, done.stderr) == (1, "CommandError: 1 of 1 trainings failed\n")
-    assert (row["success"], row["finished"], row["state"]) == (False, True, "failed")
-    assert "No space left on device" in row["error"].splitlines()[-1]
-    assert [path for path in left if not path.startswith(".runs")] == []
+    assert re.search(r"/lgbm_tfidf: Failed version \w+: \[Errno 28\] No space left on device", done.stdout)
+    assert (row["success"], row["finished"], row["reason"], row["state"]) == (False, True, "error", "failed")
+    assert row["error"].startswith("Traceback (most recent call last):\n")
+    assert "OSError: [Errno 28] No space left on device" in row["error"].splitlines()[-1]
+    assert left == [".runs"]
+
+
+def test_a_stage_that_cannot_even_write_its_explanation_gives_it_through_its_pipe(small_bundle: Path, tmp_path: Path):
+    with mounted(tmp_path, "size=256k"):
+        source = tmp_path / "in"
+        source.mkdir()
+        write_rows(source / stages.ARTICLES, [Article(article_id=1, title="A title", abstract="Words.", label=1)])
+        request = stages.SummariseRequest(bundle=small_bundle, config=SummariserConfig(), threads=1)
+        (source / stages.REQUEST).write_text(request.model_dump_json(), encoding="utf-8")
+        fill(tmp_path)
+        with pytest.raises(StageFailed) as caught:
+            run_stage("summarise", tmp_path, interruption=Interruption(), report=silent, heartbeat=lambda: None)
+    assert re.fullmatch(
+        r"the worker exited with code 1 and no explanation in stage summarise after \d+ s, "
+        r"at: failed: \[Errno 28\] No space left on device; peak memory \d+ MiB",
+        caught.value.report,
+    )
+
+
+OPEN_A_RUN = """
+from datetime import timedelta
+from django.conf import settings
+from django.utils import timezone
+from gregory import planning, request
+from gregory.launch import processes
+from gregory.ml.config import TrainConfig
+from gregory.runs import ledger
+wanted = request.TrainingRequest(
+    team="t", subject="good", lookback_days=1, algorithms=("lstm", "lgbm_tfidf"), version=None, config=TrainConfig(), verbosity=1
+)
+(spec,) = planning.plan(wanted, models_dir=settings.MODELS_DIR, now=timezone.now() + timedelta(days=2))
+print(ledger.open_run(spec, runner="local", handle=processes.handle_of(1), triggered_by="a test").model_dump_json())
+"""
+
+
+def test_a_run_whose_log_takes_not_a_line_ends_all_the_same(ready: Site):
+    spec = ready.run_code(OPEN_A_RUN)
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "job"],
+            cwd=REPOSITORY,
+            env={**ready.environment, "GREGORY_RUN_SPEC": spec},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=120,
+        )
+    assert (done.returncode, done.stderr) == (1, "")
+    ended = [(row["success"], row["reason"], row["state"], row["exit_code"]) for row in ready.rows()[-2:]]
+    assert ended == [(False, "bad_data", "failed", 1)] * 2
+
+
+def test_a_second_command_leaves_a_subject_that_is_being_trained_alone_and_trains_the_others(site: Site):
+    store(site, labelled(40, first=1), subject="busy")
+    store(site, labelled(40, first=101), subject="free")
+    with site.start("train_models", "--team", "t", "--subject", "busy", "--algo", "lgbm_tfidf") as first:
+        run_id, queued_at, worker = held(site)
+        try:
+            second = site.manage("train_models", "--team", "t", "--algo", "lgbm_tfidf", "--verbose", "2")
+            rows = site.rows()
+        finally:
+            worker.resume()
+        assert first.wait(120) == 0
+
+    refusal = (
+        f"t/busy has an unfinished run {run_id} (running since {queued_at[:16]} UTC); "
+        "wait for it, or run reconcile_runs --once if it is dead"
+    )
+    assert (second.returncode, second.stderr) == (1, f"CommandError: {refusal}\n")
+    assert second.stdout.startswith(f"WARNING refused: {refusal}\n")
+    assert [(row["subject"], row["success"], row["state"], row["run_id"] == run_id) for row in rows] == [
+        ("busy", None, "running", True),
+        ("free", True, "succeeded", False),
+    ]
+    assert [(row["subject"], row["success"], row["state"]) for row in site.rows()] == [
+        ("busy", True, "succeeded"),
+        ("free", True, "succeeded"),
+    ]
+
+
+def held(site: Site) -> tuple[str, str, psutil.Process]:
+    """Stop the first worker of the only run, which holds no lock of the database: the run, when it was queued, the worker."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        for run_id, queued_at, pid in query(
+            site, "SELECT run_id, queued_at, external_name FROM gregory_runs_trainingrun WHERE state = 'running'"
+        ):
+            for worker in psutil.Process(int(pid)).children():
+                with suppress(psutil.NoSuchProcess):
+                    worker.suspend()
+                    if worker.status() == psutil.STATUS_STOPPED:
+                        return run_id, queued_at, worker
+        time.sleep(0.05)
+    raise AssertionError("no worker was seen within a minute")

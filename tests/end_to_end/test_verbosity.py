@@ -14,6 +14,7 @@ from subprocess import CompletedProcess
 
 import pytest
 
+from gregory.ml import artifacts
 from gregory.ml.metrics import NAMES
 from tests.end_to_end.articles import Row, labelled, store
 from tests.site import REPOSITORY, Site
@@ -83,6 +84,14 @@ def test_level_2_adds_the_warnings(good: dict[int, CompletedProcess[str]]):
     assert CONFLICT in messages(good[2], "WARNING")
     assert [line for line in good[2].stdout.splitlines() if not EVENT.fullmatch(line)] == []
     assert messages(good[2], "INFO")[-1].startswith("Finished version ")
+
+
+def test_what_is_warned_of_is_counted_in_the_manifest(place: Site, good: dict[int, CompletedProcess[str]]):
+    row = next(row for row in place.rows() if row["subject"] == "good")
+    assert CONFLICT in row["warnings"]
+    data = artifacts.read_manifest(place.models / row["artifact"]).data
+    assert (data.labelled, data.duplicates, data.conflicts) == (62, 0, 2)
+    assert sum(sum(part.values()) for part in data.parts.values()) == 60
 
 
 def test_level_3_ends_with_every_metric_of_both_parts(place: Site, good: dict[int, CompletedProcess[str]]):

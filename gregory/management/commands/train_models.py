@@ -98,7 +98,8 @@ class Command(BaseCommand):
         except (ConfigError, preconditions.NotReady) as error:
             self._fail(flags, str(error), cause=error)
         except DatabaseError as error:
-            self._fail(flags, f"the database cannot be used: {' '.join(str(error).split())}", cause=error)
+            reason = " ".join(str(error).split())
+            self._fail(flags, f"the database cannot be used: {reason}; check its settings, or run: python manage.py migrate", cause=error)
 
     def _train(self, flags: dict[str, Any]) -> None:
         wanted = request.from_flags(flags, hyperparameters=load_hyperparameters(settings.HYPERPARAMETERS_FILE))

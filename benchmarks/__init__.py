@@ -1,0 +1,1 @@
+"""Measurements against named baselines; each module prints a Markdown table and is no test."""

@@ -1,0 +1,22 @@
+"""Labelled CSV files as training would see them: columns title, abstract and a label, whatever the folder they lie in."""
+
+import csv
+from pathlib import Path
+
+from gregory.ml.data import Dataset, Example, clean, deduplicate, join
+from gregory.ml.summarisers.leading import LeadingSentences
+
+LABEL_COLUMNS = ("relevant", "label")
+
+
+def read(path: Path, *, words: int | None) -> Dataset:
+    """Title and the leading sentences of the abstract up to `words` words; None keeps the whole abstract. Ids are line numbers."""
+    with path.open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    label = next(column for column in LABEL_COLUMNS if column in rows[0])
+    abstracts = [clean(row["abstract"]) for row in rows]
+    summaries = abstracts if words is None else LeadingSentences(words=words).summarise(abstracts)
+    return deduplicate(
+        Example(article_id=number, text=join(clean(row["title"]), summary), label=int(float(row[label])))
+        for number, (row, summary) in enumerate(zip(rows, summaries, strict=True))
+    )

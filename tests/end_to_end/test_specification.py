@@ -1,0 +1,90 @@
+"""What the specification names and no other file is about: stages by hand, a dry run that stays dry, repeatability, a smoke test of time."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gregory.ml import artifacts
+from gregory.ml.config import LgbmConfig
+from gregory.ml.data import Article, write_rows
+from tests.site import REPOSITORY, Site
+
+pytestmark = pytest.mark.slow
+
+# Minutes, for a tiny encoder on a shared two-core machine; a hang or a forgotten full-size network takes far longer.
+SMOKE_MINUTES = 5
+
+
+def test_performance_smoke_one_small_subject_with_bert(site: Site):
+    site.must("load_demo")
+
+    done = site.manage("train_models", "--team", "public-health", "--algo", "pubmed_bert", timeout=SMOKE_MINUTES * 60)
+
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_dry_run_writes_nothing_at_all(site: Site):
+    site.must("load_demo")
+    before = sorted(path for path in site.folder.rglob("*") if "sqlite3-" not in path.name)
+
+    plan = json.loads(site.must("train_models", "--all-teams", "--dry-run", "--output", "json"))
+
+    assert [(row["subject"], row["algorithm"]) for row in plan] == [
+        (subject, algorithm)
+        for subject in ("migraine-prevention", "multiple-sclerosis-remyelination", "vaccine-uptake")
+        for algorithm in ("pubmed_bert", "lgbm_tfidf", "lstm")
+    ]
+    assert sorted(path for path in site.folder.rglob("*") if "sqlite3-" not in path.name) == before
+    assert site.rows() == []
+
+
+def run_stage(stage: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, "-m", "gregory.ml.stages", stage, "--in", str(folder / "in"), "--out", str(folder / "out")]
+    return subprocess.run(argv, cwd=REPOSITORY, capture_output=True, text=True, env={"PATH": "", "PYTHONPATH": str(REPOSITORY)})
+
+
+def test_a_stage_works_by_hand_without_django_or_a_database(small_bundle: Path, tmp_path: Path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "request.json").write_text(json.dumps({"bundle": str(small_bundle), "config": {}, "threads": 1}))
+    write_rows(tmp_path / "in" / "articles.jsonl", [Article(article_id=1, title="T", abstract="One. Two.", label=1)])
+
+    done = run_stage("summarise", tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "out" / "examples.jsonl").read_text()) == {"article_id": 1, "text": "T One. Two.", "label": 1}
+    assert all(json.loads(line)["message"] for line in done.stdout.splitlines())
+
+
+def test_a_failed_stage_leaves_its_reason_and_no_result(small_bundle: Path, tmp_path: Path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "request.json").write_text(json.dumps({"bundle": str(tmp_path / "none"), "config": {}, "threads": 1}))
+    write_rows(tmp_path / "in" / "articles.jsonl", [])
+
+    done = run_stage("summarise", tmp_path)
+
+    assert done.returncode == 1
+    assert not (tmp_path / "out").exists()
+    error = json.loads((tmp_path / "out.partial" / "error.json").read_text())
+    assert error["kind"] == "base_models"
+    assert error["traceback"].startswith("Traceback (most recent call last)")
+
+
+def test_the_same_request_twice_gives_the_same_metrics_and_bytes_and_overrides_reach_the_manifest(site: Site, tmp_path: Path):
+    overrides = tmp_path / "hyperparameters.yaml"
+    overrides.write_text("lgbm: {rounds: 20}\nlstm: {epochs: 2}\n")
+    site.environment["GREGORY_HYPERPARAMETERS"] = str(overrides)
+    site.must("load_demo")
+
+    for _ in range(2):
+        site.must("train_models", "--team", "public-health", "--algo", "lgbm_tfidf,lstm,pubmed_bert")
+
+    rows = site.rows()
+    for algorithm in ("lgbm_tfidf", "lstm", "pubmed_bert"):
+        first, second = (row for row in rows if row["algorithm"] == algorithm)
+        assert first["metrics"] == pytest.approx(second["metrics"], abs=1e-6)
+    lgbm = [site.models / row["artifact"] for row in rows if row["algorithm"] == "lgbm_tfidf"]
+    assert (lgbm[0] / "lgbm_classifier.joblib").read_bytes() == (lgbm[1] / "lgbm_classifier.joblib").read_bytes()
+    assert artifacts.read_manifest(lgbm[0]).config.hyperparameters.lgbm == LgbmConfig(rounds=20)

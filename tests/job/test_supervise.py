@@ -1,0 +1,149 @@
+"""One stage under supervision: real worker processes that end in every way there is."""
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from gregory.ml.progress import Progress
+from gregory.runs.names import Reason
+from job import supervise
+from job.interruption import Interruption
+from job.supervise import StageFailed, run_stage
+
+WORKERS = {
+    "good": "print(json.dumps({'message': 'half', 'fraction': 0.5}), flush=True); print('noise of a library'); out.mkdir()",
+    "no result": "pass",
+    "abort": "import signal; os.kill(os.getpid(), signal.SIGABRT)",
+    "killed": "print(json.dumps({'message': 'epoch 3/10'}), flush=True); import signal; os.kill(os.getpid(), signal.SIGKILL)",
+    "mute": "sys.stderr.write('libfoo: cannot open'); os._exit(7)",
+    "told": "error = dict(kind='bad_data', message='too few', traceback='T\\ntoo few'); partial = out.with_name('out.partial'); partial.mkdir(); "
+    "(partial / 'error.json').write_text(json.dumps(error)); sys.exit(1)",
+    "secrets": "print(json.dumps({'message': ' '.join(sorted(os.environ))}), flush=True); out.mkdir()",
+    "slow": "import time; print(json.dumps({'message': 'working'}), flush=True); time.sleep(60)",
+}
+
+
+@pytest.fixture
+def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Run a worker of ours in the place of `python -m gregory.ml.stages`; the progress it reported."""
+    (tmp_path / "in").mkdir()
+    seen: list[Progress] = []
+
+    def run(name: str, *, interruption: Interruption | None = None, on_progress=lambda progress: None):
+        code = f"import json, os, pathlib, sys; out = pathlib.Path({str(tmp_path / 'out')!r}); {WORKERS[name]}"
+        monkeypatch.setattr(supervise, "worker_command", lambda stage, folder: [supervise.sys.executable, "-c", code])
+
+        def report(progress: Progress) -> None:
+            seen.append(progress)
+            on_progress(progress)
+
+        return run_stage("train", tmp_path, interruption=interruption or Interruption(), report=report, heartbeat=lambda: None)
+
+    run.seen = seen
+    return run
+
+
+def test_a_good_stage_passes_its_progress_on_and_tells_what_it_took(stage):
+    usage = stage("good")
+
+    assert stage.seen == [Progress(message="half", fraction=0.5)]
+    assert usage.seconds > 0
+    assert usage.peak_bytes > 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("name", "reason", "message"),
+    [
+        ("no result", Reason.ERROR, "the worker exited with code 0 and no explanation in stage train after "),
+        ("abort", Reason.KILLED, "the worker was killed by signal 6 (SIGABRT) in stage train after "),
+        ("killed", Reason.KILLED, "the worker was killed by signal 9 (SIGKILL) in stage train after "),
+        ("mute", Reason.ERROR, "the worker exited with code 7 and no explanation in stage train after "),
+    ],
+)
+def test_a_stage_that_says_nothing_is_told_by_its_exit(stage, name: str, reason: Reason, message: str):
+    with pytest.raises(StageFailed) as failed:
+        stage(name)
+
+    assert failed.value.reason is reason
+    assert str(failed.value).startswith(message)
+    assert "; peak memory " in str(failed.value)
+
+
+def test_the_last_progress_and_the_last_words_are_in_the_report(stage):
+    with pytest.raises(StageFailed) as killed:
+        stage("killed")
+    assert "at: epoch 3/10;" in killed.value.report
+
+    with pytest.raises(StageFailed) as mute:
+        stage("mute")
+    assert mute.value.report.endswith("last lines of its standard error:\nlibfoo: cannot open")
+
+
+def test_a_stage_that_explains_itself_is_believed(stage):
+    with pytest.raises(StageFailed) as failed:
+        stage("told")
+
+    assert (failed.value.reason, str(failed.value), failed.value.report) == (Reason.BAD_DATA, "too few", "T\ntoo few")
+
+
+def test_the_kernels_memory_killer_is_recognised_by_its_count(stage, monkeypatch: pytest.MonkeyPatch):
+    counts = iter([3, 4])
+    monkeypatch.setattr(supervise.limits, "memory_events", lambda: supervise.limits.MemoryEvents(oom_kills=next(counts), limit=512 * 2**20))
+
+    with pytest.raises(StageFailed) as failed:
+        stage("killed")
+
+    assert failed.value.reason is Reason.OUT_OF_MEMORY
+    assert str(failed.value).startswith("out of memory: the kernel killed the worker (signal 9, SIGKILL) in stage train after ")
+    assert str(failed.value).endswith("; the limit is 512 MiB")
+
+
+def test_an_interruption_ends_the_worker_and_is_the_reason(stage):
+    interruption = Interruption()
+
+    with pytest.raises(StageFailed) as failed:
+        stage("slow", interruption=interruption, on_progress=lambda progress: interruption.request("interrupted by signal 15 (SIGTERM)"))
+
+    assert failed.value.reason is Reason.INTERRUPTED
+    assert str(failed.value).startswith("interrupted by signal 15 (SIGTERM) in stage train after ")
+    assert "at: working" in str(failed.value)
+
+
+def test_a_worker_gets_no_credentials(stage, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("POSTGRES_PASSWORD", "secret")
+    monkeypatch.setenv("GREGORY_RUN_SPEC", "{}")
+
+    stage("secrets")
+
+    names = stage.seen[0].message.split()
+    assert "PATH" in names
+    assert "HF_HUB_OFFLINE" in names
+    assert not {"POSTGRES_PASSWORD", "GREGORY_RUN_SPEC"} & set(names)
+
+
+def test_the_first_reason_of_an_interruption_stays():
+    interruption = Interruption()
+    interruption.request("first")
+    interruption.request("second")
+
+    assert (interruption.requested, interruption.reason) == (True, "first")
+
+
+def test_signals_are_remembered_not_raised():
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    interruption = Interruption()
+    try:
+        interruption.listen(with_lifeline=False)
+        signal.raise_signal(signal.SIGTERM)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    assert interruption.reason == "interrupted by signal 15 (SIGTERM)"
+
+
+def test_the_real_worker_command_is_the_stages_module(tmp_path: Path):
+    assert supervise.worker_command("train", tmp_path)[1:] == [
+        "-m", "gregory.ml.stages", "train", "--in", str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--lifeline",
+    ]  # fmt: skip

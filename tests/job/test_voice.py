@@ -1,0 +1,52 @@
+"""The voice of a run keeps to its verbosity."""
+
+from io import StringIO
+
+import pytest
+
+from gregory.ml.config import TrainConfig
+from gregory.ml.progress import Progress
+from gregory.runs import events
+from gregory.runs.spec import RunSpec, Scope, Window
+from job.voice import Voice
+
+
+def voice(verbosity: int, event_format: str) -> tuple[Voice, StringIO]:
+    spec = RunSpec(
+        run_id="run", attempt_token="t", team=Scope(id=1, slug="team"), subject=Scope(id=2, slug="subject"), algorithms=(),
+        config=TrainConfig(), window=Window(cutoff=None, description="all articles"), verbosity=verbosity,
+    )  # fmt: skip
+    stream = StringIO()
+    return Voice(spec, stream, event_format=event_format), stream
+
+
+@pytest.mark.parametrize(("verbosity", "said"), [(0, []), (1, ["step"]), (2, ["step", "warning"]), (3, ["step", "warning"])])
+def test_levels(verbosity: int, said: list[str]):
+    speaker, stream = voice(verbosity, "json")
+
+    speaker.say("step")
+    speaker.warn("warning")
+
+    assert [events.from_json(line).message for line in stream.getvalue().splitlines()] == said
+
+
+def test_a_log_for_people_gets_the_middle_of_a_stage_thinned_and_every_warning():
+    speaker, stream = voice(2, "text")
+
+    for step in range(50):
+        speaker.progress(Progress(message=f"step {step}", fraction=step / 50), algorithm="lstm", stage="train")
+    speaker.progress(Progress(message="odd", warning=True), algorithm="lstm", stage="train")
+
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == 2
+    assert lines[0].endswith("team/subject/lstm: [  0%] step 0")
+    assert lines[1].endswith("WARNING run team/subject/lstm: odd")
+
+
+def test_the_command_that_follows_gets_every_step():
+    speaker, stream = voice(1, "json")
+
+    for step in range(5):
+        speaker.progress(Progress(message=f"step {step}", fraction=step / 5), algorithm="lstm", stage="train")
+
+    assert len(stream.getvalue().splitlines()) == 5

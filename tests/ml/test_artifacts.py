@@ -1,0 +1,187 @@
+"""Version folders: complete or absent, and verified byte by byte."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gregory.ml import artifacts, load
+from gregory.ml.artifacts import DataFacts, Manifest, Probe, Provenance
+from gregory.ml.config import TrainConfig
+from gregory.ml.errors import ArtifactError
+
+
+def manifest(
+    *, algorithm="lgbm_tfidf", run_id: str = "run", run_log_id: int = 1, created_at: datetime = datetime(2026, 1, 1, tzinfo=UTC)
+) -> Manifest:
+    """A manifest before it is sealed."""
+    return Manifest(
+        algorithm=algorithm,
+        provenance=Provenance(
+            team="team",
+            subject="subject",
+            version="20260101",
+            run_id=run_id,
+            attempt=1,
+            run_log_id=run_log_id,
+            cutoff=None,
+            window="all articles",
+            image_digest="",
+        ),
+        created_at=created_at,
+        config=TrainConfig(),
+        data=DataFacts(
+            cutoff=None, window="all articles", labelled=9, title_only=0, duplicates=0, conflicts=0, pseudo_labelled=0, parts={},
+            fingerprint="f", text_version=1,
+        ),
+        base_models={},
+        libraries={"numpy": "1"},
+        threads=1,
+        warnings=(),
+        probe=Probe(texts=("a", "b"), probabilities=(0.25, 0.75)),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def sealed(tmp_path: Path) -> Path:
+    folder = tmp_path / ".runs" / "staged"
+    (folder / "encoder").mkdir(parents=True)
+    (folder / "weights.h5").write_bytes(b"weights")
+    (folder / "encoder" / "vocab.txt").write_text("words")
+    artifacts.seal(folder, manifest())
+    return folder
+
+
+@pytest.fixture
+def published(tmp_path: Path, sealed: Path) -> Path:
+    destination = tmp_path / "team" / "subject" / "lgbm_tfidf" / "20260101"
+    artifacts.publish(sealed, destination)
+    return destination
+
+
+def test_a_published_folder_is_complete_and_the_staged_one_is_gone(published: Path, sealed: Path):
+    assert artifacts.verify(published) == []
+    assert not sealed.exists()
+    assert artifacts.read_manifest(published).files.keys() == {"weights.h5", "encoder/vocab.txt"}
+
+
+def test_an_existing_version_is_never_overwritten(published: Path, tmp_path: Path):
+    again = tmp_path / ".runs" / "again"
+    again.mkdir()
+    artifacts.seal(again, manifest())
+
+    with pytest.raises(ArtifactError, match=r"20260101 already exists; versions are never overwritten"):
+        artifacts.publish(again, published)
+
+    assert (published / "weights.h5").read_bytes() == b"weights"
+
+
+def test_a_folder_without_its_manifest_is_not_published(tmp_path: Path):
+    (tmp_path / "staged").mkdir()
+
+    with pytest.raises(ArtifactError, match=r"refusing to publish staged: .*no manifest.json: not a complete model"):
+        artifacts.publish(tmp_path / "staged", tmp_path / "version")
+
+    assert not (tmp_path / "version").exists()
+
+
+@pytest.mark.parametrize(
+    ("damage", "problem"),
+    [
+        (lambda folder: (folder / "weights.h5").write_bytes(b"other"), "weights.h5: changed since training (sha256 differs)"),
+        (lambda folder: (folder / "encoder" / "vocab.txt").unlink(), "encoder/vocab.txt: missing"),
+        (lambda folder: (folder / "extra").touch(), "extra: not in the manifest"),
+        (lambda folder: (folder / "manifest.json").unlink(), ": no manifest.json: not a complete model"),
+        (lambda folder: (folder / "manifest.json").write_text("{"), ": manifest.json is damaged: Invalid JSON"),
+    ],
+)
+def test_every_damage_is_named(published: Path, damage, problem: str):
+    damage(published)
+
+    (found,) = artifacts.verify(published)
+
+    assert found.startswith(f"{published}")
+    assert problem in found
+
+
+def test_a_copy_under_another_name_is_not_that_version(published: Path):
+    moved = published.rename(published.with_name("20260102"))
+
+    assert artifacts.verify(moved) == []
+    assert artifacts.misplaced(moved) == [f"{moved}: holds team/subject/lgbm_tfidf/20260101; it was moved or copied here"]
+
+
+def test_version_folders_are_found_and_working_folders_are_not(published: Path, tmp_path: Path):
+    (tmp_path / "team" / "subject" / "pseudo_labels" / "x").mkdir(parents=True)
+    (tmp_path / ".runs" / "a" / "lgbm_tfidf" / "b").mkdir(parents=True)
+
+    assert list(artifacts.version_folders(tmp_path)) == [published]
+
+
+@pytest.mark.parametrize(("slug", "usable"), [("ms", True), ("過敏", True), ("", False), (".", False), ("..", False), (".x", False)])
+def test_slugs_that_cannot_be_folders(slug: str, usable: bool):
+    assert artifacts.is_folder_name(slug) is usable
+
+
+@pytest.mark.parametrize("slug", ["a/b", "a\\b", "a\0b", "ü" * 128])
+def test_slugs_that_would_leave_their_place_or_not_fit(slug: str):
+    assert not artifacts.is_folder_name(slug)
+
+
+def test_pseudo_label_files_of_one_second_get_suffixes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    class Frozen(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return datetime(2026, 1, 2, 3, 4, 5, tzinfo=tz)
+
+    monkeypatch.setattr(artifacts, "datetime", Frozen)
+    source = tmp_path / "labels.csv"
+    source.write_text("x")
+
+    names = [artifacts.keep_pseudo_labels(source, tmp_path, team="t", subject="s").name for _ in range(3)]
+
+    assert names == ["20260102_030405.csv", "20260102_030405_2.csv", "20260102_030405_3.csv"]
+
+
+class Answers:
+    """A model that gives the same probabilities whatever it is asked."""
+
+    probabilities = (0.25, 0.75)
+
+    @classmethod
+    def load(cls, folder: Path, *, threads: int) -> "Answers":
+        return cls()
+
+    def predict_proba(self, texts):
+        return np.array(self.probabilities)
+
+
+@pytest.fixture
+def fake_trainer(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Fake:
+        model_class = Answers
+
+    monkeypatch.setattr(load, "trainer_class", lambda algorithm: Fake)
+
+
+@pytest.mark.usefixtures("fake_trainer")
+def test_a_model_that_answers_as_it_did_is_loaded(published: Path):
+    assert isinstance(load.load_model(published), Answers)
+
+
+@pytest.mark.usefixtures("fake_trainer")
+@pytest.mark.parametrize("moved", [(0.25, 0.76), (0.25, float("nan"))])
+def test_a_model_whose_probabilities_moved_is_refused(published: Path, monkeypatch: pytest.MonkeyPatch, moved):
+    monkeypatch.setattr(Answers, "probabilities", moved)
+
+    with pytest.raises(ArtifactError, match="the model answers its probe texts otherwise than when it was trained"):
+        load.load_model(published)
+
+
+@pytest.mark.usefixtures("fake_trainer")
+def test_a_changed_file_is_refused_before_anything_is_loaded(published: Path):
+    (published / "weights.h5").write_bytes(b"other")
+
+    with pytest.raises(ArtifactError, match="changed since training"):
+        load.load_model(published)

@@ -1,0 +1,112 @@
+"""Self-training with a trainer whose confidence we choose: what is taken, when it ends, and what can never leak."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gregory.ml.config import PseudoLabelConfig
+from gregory.ml.data import Example, UnlabelledText
+from gregory.ml.progress import Progress, silent
+from gregory.ml.pseudo_label import self_train, write_csv
+from gregory.ml.split import Part, Split
+
+SPLIT = Split(
+    train=Part.of([Example(article_id=1, text="train yes", label=1), Example(article_id=2, text="train no", label=0)]),
+    validation=Part.of([Example(article_id=3, text="validation", label=1)]),
+    test=Part.of([Example(article_id=4, text="test", label=0)]),
+)
+
+
+class Oracle:
+    """Answers with the number that ends a text, once the training part has grown to what the text asks for."""
+
+    def __init__(self) -> None:
+        self.trained_on: list[int] = []
+
+    def fit(self, split: Split, *, report):
+        self.trained_on.append(len(split.train.texts))
+        report(Progress(message="fitted", fraction=1.0))
+        return self
+
+    def predict_proba(self, texts):
+        return np.array([float(text.split()[-1]) for text in texts])
+
+
+def pool(*texts: str) -> list[UnlabelledText]:
+    return [UnlabelledText(article_id=100 + position, text=text) for position, text in enumerate(texts)]
+
+
+def test_confident_answers_of_either_class_are_taken_and_the_rest_is_asked_again():
+    oracle = Oracle()
+
+    rounds = self_train(oracle, SPLIT, pool("a 0.95", "b 0.05", "c 0.5", "d 0.89"), PseudoLabelConfig(), report=silent)
+
+    taken = [(label.example.article_id, label.example.label, round(label.confidence, 2), label.round) for label in rounds[0]]
+    assert taken == [(100, 1, 0.95, 1), (101, 0, 0.95, 1)]
+    assert rounds[1:] == [[]]
+    assert oracle.trained_on == [2, 4]
+
+
+def test_the_threshold_itself_is_enough():
+    (accepted, *_) = self_train(Oracle(), SPLIT, pool("a 0.9"), PseudoLabelConfig(), report=silent)
+
+    assert [label.example.text for label in accepted] == ["a 0.9"]
+
+
+def test_it_ends_when_the_pool_is_empty_without_another_fit():
+    oracle = Oracle()
+
+    self_train(oracle, SPLIT, pool("a 0.95"), PseudoLabelConfig(), report=silent)
+
+    assert oracle.trained_on == [2]
+
+
+def test_it_ends_after_the_last_round():
+    class Slow(Oracle):
+        def predict_proba(self, texts):
+            return np.array([0.99] + [0.5] * (len(texts) - 1))
+
+    rounds = self_train(Slow(), SPLIT, pool("a", "b", "c", "d"), PseudoLabelConfig(max_iterations=3), report=silent)
+
+    assert [len(labels) for labels in rounds] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("known", ["train yes", "validation", "test", ""])
+def test_a_text_that_is_labelled_already_is_never_asked(known: str):
+    assert self_train(Oracle(), SPLIT, pool(known), PseudoLabelConfig(), report=silent) == []
+
+
+def test_a_repeated_text_is_taken_once():
+    (accepted,) = self_train(Oracle(), SPLIT, pool("a 0.95", "a 0.95"), PseudoLabelConfig(), report=silent)
+
+    assert len(accepted) == 1
+
+
+def test_validation_and_test_stay_as_they_were():
+    grown = SPLIT.with_more_training([Example(article_id=9, text="more", label=1)])
+
+    assert (grown.validation, grown.test) == (SPLIT.validation, SPLIT.test)
+    assert grown.train.texts == ("train yes", "train no", "more")
+    assert grown.train.labels.tolist() == [1, 0, 1]
+
+
+def test_progress_counts_over_all_rounds():
+    seen: list[Progress] = []
+
+    self_train(Oracle(), SPLIT, pool("a 0.95", "b 0.5"), PseudoLabelConfig(max_iterations=4), report=seen.append)
+
+    assert [progress.fraction for progress in seen if progress.fraction is not None] == [0.25, 0.25, 0.5, 0.5]
+
+
+def test_the_file_has_the_columns_people_read(tmp_path: Path):
+    rounds = self_train(Oracle(), SPLIT, pool('quoted, "text" 0.95'), PseudoLabelConfig(), report=silent)
+
+    write_csv(tmp_path / "labels.csv", rounds[0])
+
+    with (tmp_path / "labels.csv").open(newline="") as stream:
+        assert list(csv.reader(stream)) == [
+            ["article_id", "text", "label", "confidence", "round"],
+            ["100", 'quoted, "text" 0.95', "1", "0.950000", "1"],
+        ]

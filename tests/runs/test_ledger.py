@@ -1,0 +1,238 @@
+"""The ledger: rows open together, end once, and only by whoever holds the attempt."""
+
+from datetime import timedelta
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from gregory.ml.config import TrainConfig
+from gregory.ml.progress import Progress
+from gregory.models import PredictionRunLog, Subject, Team
+from gregory.runs import ledger
+from gregory.runs.models import AlgorithmRun, RunEvent, TrainingRun
+from gregory.runs.names import Reason, RunState, new_run_id, new_token
+from gregory.runs.spec import AlgorithmOutcome, AlgorithmSpec, RunHandle, RunSpec, Scope, Window
+
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
+
+HERE = RunHandle(host="here", name="1", uid="1")
+
+
+@pytest.fixture
+def subject() -> Subject:
+    from organizations.models import Organization
+
+    team = Team.objects.create(organization=Organization.objects.create(name="o", slug="o"), slug="team")
+    return Subject.objects.create(subject_name="Subject", subject_slug="subject", team=team)
+
+
+def planned(subject: Subject, *, version: str = "20260101") -> RunSpec:
+    return RunSpec(
+        run_id=new_run_id(),
+        attempt_token=new_token(),
+        team=Scope(id=subject.team_id, slug="team"),
+        subject=Scope(id=subject.pk, slug="subject"),
+        algorithms=tuple(AlgorithmSpec(algorithm=name, run_log_id=0, version=version) for name in ("lstm", "lgbm_tfidf")),
+        config=TrainConfig(),
+        window=Window(cutoff=None, description="all articles"),
+    )
+
+
+def opened(subject: Subject, **kwargs) -> RunSpec:
+    return ledger.open_run(planned(subject, **kwargs), runner="local", handle=HERE, triggered_by="a test")
+
+
+def outcome(spec: RunSpec, position: int = 0, *, success: bool = True, error: str = "") -> AlgorithmOutcome:
+    algorithm = spec.algorithms[position]
+    return AlgorithmOutcome(
+        algorithm=algorithm.algorithm,
+        run_log_id=algorithm.run_log_id,
+        version=algorithm.version,
+        success=success,
+        error=error,
+        reason=None if success else Reason.ERROR,
+        metrics={"test_f1": 0.5} if success else {},
+    )
+
+
+def test_opening_a_run_writes_a_row_per_algorithm_in_the_order_asked(subject):
+    spec = opened(subject)
+
+    rows = PredictionRunLog.objects.order_by("pk")
+    assert [(row.algorithm, row.model_version, row.run_type, row.success, row.triggered_by) for row in rows] == [
+        ("lstm", "20260101", "train", None, "a test"),
+        ("lgbm_tfidf", "20260101", "train", None, "a test"),
+    ]
+    assert [algorithm.run_log_id for algorithm in spec.algorithms] == [row.pk for row in rows]
+    run = TrainingRun.objects.get()
+    assert (run.state, run.runner, RunSpec.model_validate(run.spec)) == ("pending", "local", spec)
+
+
+def test_a_second_unfinished_run_of_a_subject_is_refused_and_writes_nothing(subject):
+    first = opened(subject)
+
+    with pytest.raises(ledger.RunRefused) as refused:
+        opened(subject, version="other")
+
+    assert str(refused.value).startswith(f"team/subject has an unfinished run {first.run_id} (pending since ")
+    assert str(refused.value).endswith("wait for it, or run reconcile_runs --once if it is dead")
+    assert (TrainingRun.objects.count(), PredictionRunLog.objects.count()) == (1, 2)
+
+
+def test_a_subject_may_run_again_once_its_run_has_ended(subject):
+    ledger.end_run(opened(subject), RunState.FAILED, reason=Reason.LOST, detail="gone")
+
+    opened(subject, version="20260101_2")
+
+    assert TrainingRun.objects.count() == 2
+
+
+def test_a_version_taken_since_planning_is_refused_and_writes_nothing(subject):
+    ledger.end_run(opened(subject), RunState.FAILED, reason=Reason.LOST, detail="gone")
+
+    with pytest.raises(ledger.RunRefused, match=r"team/subject: version 20260101 of lstm was taken a moment ago; run the command again"):
+        opened(subject)
+
+    assert TrainingRun.objects.count() == 1
+
+
+def test_success_is_written_with_metrics_and_the_databases_clock(subject):
+    spec = opened(subject)
+
+    assert ledger.close_algorithm(spec, outcome(spec), ledger.Evidence(evaluation={"a": 1}, resources={"stages": {}}))
+
+    row = PredictionRunLog.objects.get(pk=spec.algorithms[0].run_log_id)
+    assert (row.success, row.error_message) == (True, None)
+    assert abs(row.run_finished - timezone.now()) < timedelta(minutes=1)
+    assert (row.algorithm_run.metrics, row.algorithm_run.evaluation) == ({"test_f1": 0.5}, {"a": 1})
+
+
+def test_the_first_writer_wins_and_the_late_one_is_kept_as_an_event(subject):
+    spec = opened(subject)
+    ledger.close_algorithm(spec, outcome(spec, success=False, error="first"))
+
+    assert not ledger.close_algorithm(spec, outcome(spec))
+
+    row = PredictionRunLog.objects.get(pk=spec.algorithms[0].run_log_id)
+    assert (row.success, row.error_message, row.algorithm_run.metrics) == (False, "first", {})
+    event = RunEvent.objects.get()
+    assert (event.kind, event.message) == ("late report", "lstm 20260101 of attempt 1: success")
+
+
+def test_a_superseded_attempt_ends_nothing(subject):
+    spec = opened(subject)
+    old = spec.model_copy(update={"attempt_token": new_token()})
+
+    assert not ledger.close_algorithm(old, outcome(old))
+    assert not ledger.finish_run(old, RunState.SUCCEEDED)
+    assert not ledger.claim(old, HERE, image_digest="")
+
+    assert set(PredictionRunLog.objects.values_list("success", flat=True)) == {None}
+    assert TrainingRun.objects.get().state == "pending"
+
+
+def test_a_run_is_claimed_once(subject):
+    spec = opened(subject)
+
+    assert ledger.claim(spec, HERE, image_digest="sha256:1")
+    assert not ledger.claim(spec, HERE, image_digest="sha256:1")
+
+    run = TrainingRun.objects.get()
+    assert (run.state, run.image_digest) == ("running", "sha256:1")
+
+
+def test_the_command_cannot_take_a_running_run_back_to_submitted(subject):
+    spec = opened(subject)
+    ledger.claim(spec, HERE, image_digest="")
+
+    assert not ledger.mark_submitted(spec, RunHandle(host="there", name="2", uid="2"))
+
+    assert TrainingRun.objects.get().state == "running"
+
+
+def test_ending_a_run_leaves_finished_rows_alone(subject):
+    spec = opened(subject)
+    ledger.close_algorithm(spec, outcome(spec))
+
+    ledger.end_run(spec, RunState.CANCELLED, reason=Reason.INTERRUPTED, detail="stop")
+
+    rows = PredictionRunLog.objects.order_by("pk")
+    assert [(row.success, row.error_message) for row in rows] == [(True, None), (False, "stop")]
+    run = TrainingRun.objects.get()
+    assert (run.state, run.reason, run.detail) == ("cancelled", "interrupted", "stop")
+    assert ledger.unfinished_runs() == []
+
+
+def test_nul_and_lone_surrogates_in_a_traceback_are_stored(subject):
+    spec = opened(subject)
+
+    ledger.close_algorithm(spec, outcome(spec, success=False, error="a\0b\udcffc"))
+
+    assert PredictionRunLog.objects.get(pk=spec.algorithms[0].run_log_id).error_message == "a\\0b\\udcffc"
+
+
+def test_a_huge_traceback_loses_its_head_and_keeps_its_end():
+    text = ledger.storable("x" * 300_000 + "ValueError: the end", 1_000)
+
+    assert text.startswith("[299019 characters cut]\nxxx")
+    assert text.endswith("ValueError: the end")
+
+
+def test_silence_is_measured_by_the_databases_clock(subject):
+    opened(subject)
+    run = TrainingRun.objects.get()
+    assert not ledger.is_silent(run, 60)
+
+    TrainingRun.objects.update(heartbeat_at=timezone.now() - timedelta(seconds=61))
+
+    assert ledger.is_silent(run, 60)
+
+
+def test_a_heartbeat_is_a_sign_of_life_of_the_current_attempt_only(subject):
+    spec = opened(subject)
+    past = timezone.now() - timedelta(hours=1)
+    TrainingRun.objects.update(heartbeat_at=past)
+
+    ledger.heartbeat([spec.model_copy(update={"attempt_token": "another"})])
+    assert TrainingRun.objects.get().heartbeat_at == past
+
+    ledger.heartbeat([spec])
+    assert TrainingRun.objects.get().heartbeat_at > past
+
+
+def test_progress_is_kept_without_ending_anything(subject):
+    spec = opened(subject)
+
+    progress = Progress(message="epoch 1/10", fraction=0.1, epoch=1, figures={"loss": 0.5})
+    ledger.record_progress(spec, spec.algorithms[0].run_log_id, stage="train", progress=progress, seconds_left=90.0)
+
+    first = AlgorithmRun.objects.first()
+    assert first.stage == "train"
+    assert first.progress == {"message": "epoch 1/10", "fraction": 0.1, "epoch": 1, "seconds_left": 90.0, "loss": 0.5}
+
+
+def test_gregoryai_may_delete_its_rows_with_statements_that_do_not_know_our_tables(subject):
+    opened(subject)
+
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM gregory_predictionrunlog")
+        cursor.execute("DELETE FROM subjects")
+        connection.check_constraints()
+
+    assert AlgorithmRun.objects.count() == 2
+
+
+def test_deleting_a_subject_through_django_takes_its_runs_along(subject):
+    opened(subject)
+
+    subject.delete()
+
+    assert (TrainingRun.objects.count(), AlgorithmRun.objects.count(), PredictionRunLog.objects.count()) == (0, 0, 0)
+
+
+def test_the_report_of_a_run_whose_subject_was_deleted_is_refused_without_an_error(subject):
+    spec = opened(subject)
+    subject.delete()
+
+    assert not ledger.close_algorithm(spec, outcome(spec))
