@@ -135,10 +135,10 @@ def test_the_files_of_a_version_folder_are_those_that_training_writes():
 
 
 def test_the_summary_in_the_readme_has_the_columns_of_the_summary():
-    (shown,) = [block.text for block in blocks("README.md") if block.text.startswith("team ")]
+    (shown,) = [line for block in blocks("README.md") for line in block.text.splitlines() if line.startswith("team ")]
     headers = report.summary_table([]).splitlines()[0]
 
-    assert re.split(r"\s{2,}", shown.splitlines()[0].strip()) == re.split(r"\s{2,}", headers.strip())
+    assert re.split(r"\s{2,}", shown.strip()) == re.split(r"\s{2,}", headers.strip())
 
 
 def test_the_sections_of_the_hyper_parameter_file_are_named():

@@ -1,4 +1,4 @@
-"""What the specification names and no other file is about: stages by hand, a dry run that stays dry, repeatability, a smoke test of time."""
+"""What the specification names and no other file is about: stages by hand, dry runs, repeatability, a smoke test of time."""
 
 import json
 import subprocess
