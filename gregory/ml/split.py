@@ -61,21 +61,9 @@ class Split:
         return {"train": self.train.counts(), "validation": self.validation.counts(), "test": self.test.counts()}
 
 
-def require_both_classes(*, relevant: int, not_relevant: int, left_out: str = "") -> None:
-    """Raise StratificationError where a class is too small for three parts; cheap enough to ask before any work.
-
-    left_out: a clause on what was taken away before, where anything was.
-    """
-    if relevant + not_relevant == 0 and not left_out:
-        raise StratificationError(
-            "no labelled article in the data window; label some, or widen the window with --lookback-days N or --all-articles"
-        )
-    smallest = min(relevant, not_relevant)
-    if smallest < MINIMUM_PER_CLASS:
-        raise StratificationError(
-            f"a stratified 70/15/15 split needs at least {MINIMUM_PER_CLASS} articles of each class, there are {relevant} relevant and "
-            f"{not_relevant} not relevant{left_out}; label more, {_WIDEN}"
-        )
+def require_both_classes(*, relevant: int, not_relevant: int) -> None:
+    """Raise StratificationError where a class is too small for three parts; cheap enough to ask before any work."""
+    _require_enough(relevant, not_relevant, left_out="")
 
 
 def stratified(dataset: Dataset, config: SplitConfig) -> Split:
@@ -88,7 +76,7 @@ def stratified(dataset: Dataset, config: SplitConfig) -> Split:
 
     counts = dataset.counts()
     left_out = _left_out(dataset)
-    require_both_classes(**counts, left_out=left_out)
+    _require_enough(counts["relevant"], counts["not_relevant"], left_out)
     labels = [example.label for example in dataset.examples]
     held_out = config.validation + config.test
     try:
@@ -107,6 +95,18 @@ def stratified(dataset: Dataset, config: SplitConfig) -> Split:
     if any(min(part.values()) == 0 for part in split.counts().values()):
         raise StratificationError(_too_few(counts, left_out))
     return split
+
+
+def _require_enough(relevant: int, not_relevant: int, left_out: str) -> None:
+    if relevant + not_relevant == 0 and not left_out:
+        raise StratificationError(
+            "no labelled article in the data window; label some, or widen the window with --lookback-days N or --all-articles"
+        )
+    if min(relevant, not_relevant) < MINIMUM_PER_CLASS:
+        raise StratificationError(
+            f"a stratified 70/15/15 split needs at least {MINIMUM_PER_CLASS} articles of each class, there are {relevant} relevant and "
+            f"{not_relevant} not relevant{left_out}; label more, {_WIDEN}"
+        )
 
 
 def _too_few(counts: dict[str, int], left_out: str) -> str:
