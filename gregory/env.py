@@ -5,7 +5,7 @@ The database names are GregoryAI's own, so that its `.env` works here unchanged.
 
 from pathlib import Path
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 BASE_DIR = Path(__file__).resolve().parents[1]
@@ -39,3 +39,12 @@ class Environment(BaseSettings):
     GREGORY_LIFELINE: bool = Field(
         False, description="end the run when standard input closes, that is, when the process that started it is gone"
     )
+
+
+def read_environment() -> Environment:
+    """The environment, checked. A bad value ends the process with one line that names it, whoever asked."""
+    try:
+        return Environment()
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise SystemExit(f"environment variable {first['loc'][0]}: {first['msg']} (got {first['input']!r})") from None

@@ -52,16 +52,18 @@ def reconcile(runner_for: Callable[[str], Runner], *, models_dir: Path, stale_af
         by_runner.setdefault(run.runner, []).append(run)
     decided = []
     for name, runs in by_runner.items():
-        observations = runner_for(name).observe([_handle(run) for run in runs])
+        runner = runner_for(name)
+        observations = runner.observe([_handle(run) for run in runs])
         for run, observation in zip(runs, observations, strict=True):
             verdict = judge(observation, state=RunState(run.state), silent=ledger.is_silent(run, stale_after), stale_after=stale_after)
             if verdict.reason is not None:
-                close(RunSpec.model_validate(run.spec), verdict, models_dir=models_dir)
+                spec = RunSpec.model_validate(run.spec)
+                close(spec, verdict, models_dir=models_dir, log_tail=runner.tail(spec))
             decided.append((run, verdict))
     return decided
 
 
-def close(spec: RunSpec, verdict: Verdict, *, models_dir: Path) -> None:
+def close(spec: RunSpec, verdict: Verdict, *, models_dir: Path, log_tail: str = "") -> None:
     """End a dead run: an algorithm whose complete model stands in its place succeeded, whatever happened after; the others failed."""
     if verdict.reason is None:
         raise ValueError("a verdict without a reason closes nothing")
@@ -73,7 +75,7 @@ def close(spec: RunSpec, verdict: Verdict, *, models_dir: Path) -> None:
     if len(ledger.successes(spec)) == len(spec.algorithms):
         ledger.finish_run(spec, RunState.SUCCEEDED, detail=f"every model was complete; {verdict.detail}")
     else:
-        ledger.end_run(spec, RunState.FAILED, reason=verdict.reason, detail=verdict.detail)
+        ledger.end_run(spec, RunState.FAILED, reason=verdict.reason, detail=verdict.detail, log_tail=log_tail)
 
 
 def prune(models_dir: Path, *, keep_seconds: float = KEEP_FAILED_SECONDS) -> list[Path]:

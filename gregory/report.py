@@ -72,5 +72,6 @@ def _result(row: PredictionRunLog) -> str:
     if row.success is None:
         return "unfinished"
     if row.success:
-        return f"success, {len(row.algorithm_run.warnings)} warnings" if row.algorithm_run.warnings else "success"
+        count = len(row.algorithm_run.warnings)
+        return "success" if count == 0 else f"success, {count} warning{'s' if count > 1 else ''}"
     return f"failed: {row.algorithm_run.reason or 'error'}"

@@ -4,9 +4,9 @@ from typing import Any
 
 from django.core.management.utils import get_random_secret_key
 
-from gregory.env import BASE_DIR, Environment
+from gregory.env import BASE_DIR, read_environment
 
-env = Environment()
+env = read_environment()
 
 SECRET_KEY = env.SECRET_KEY.get_secret_value() or get_random_secret_key()
 DEBUG = False

@@ -5,7 +5,7 @@ import sys
 
 from pydantic import ValidationError
 
-from gregory.env import Environment
+from gregory.env import read_environment
 from gregory.runs.spec import RunSpec
 
 USAGE = 2
@@ -13,7 +13,7 @@ USAGE = 2
 
 def main() -> int:
     """The exit code: 0 every algorithm succeeded, 1 one did not, 2 no usable specification, 143 ended by a signal."""
-    environment = Environment()
+    environment = read_environment()
     try:
         spec = RunSpec.model_validate_json(environment.GREGORY_RUN_SPEC)
     except ValidationError as error:

@@ -67,13 +67,14 @@ def _close_open_rows(spec: RunSpec, voice: Voice, *, reason: Reason, error: str,
 
 def _end(spec: RunSpec, pipeline: Pipeline, interruption: Interruption) -> int:
     finish = partial(ledger.finish_run, spec)
-    if interruption.requested:
-        durably(partial(finish, RunState.CANCELLED, reason=Reason.INTERRUPTED, detail=interruption.reason, exit_code=TERMINATED))
-        return TERMINATED
     succeeded = durably(partial(ledger.successes, spec))
     failed = [algorithm.algorithm for algorithm in spec.algorithms if algorithm.run_log_id not in succeeded]
+    if failed and interruption.requested:
+        durably(partial(finish, RunState.CANCELLED, reason=Reason.INTERRUPTED, detail=interruption.reason, exit_code=TERMINATED))
+        return TERMINATED
     if failed:
-        durably(partial(finish, RunState.FAILED, reason=Reason.ERROR, detail=f"failed: {', '.join(failed)}", exit_code=FAILURE))
+        reason = durably(partial(ledger.failure_reason, spec))
+        durably(partial(finish, RunState.FAILED, reason=reason, detail=f"failed: {', '.join(failed)}", exit_code=FAILURE))
         return FAILURE
     durably(partial(finish, RunState.SUCCEEDED, exit_code=SUCCESS))
     # What a run that ended well leaves is in its version folders.

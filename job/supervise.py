@@ -3,6 +3,7 @@
 import json
 import os
 import queue
+import resource
 import subprocess
 import sys
 import threading
@@ -77,9 +78,11 @@ def run_stage(stage: str, folder: Path, *, interruption: Interruption, report: p
             start_new_session=True,
         )
     lines = _lines(worker)
+    peak = 0
     while True:
         if interruption.requested:
             worker.kill()
+        peak = max(peak, _peak_so_far(worker.pid))
         try:
             line = lines.get(timeout=POLL_SECONDS)
         except queue.Empty:
@@ -91,16 +94,35 @@ def run_stage(stage: str, folder: Path, *, interruption: Interruption, report: p
         heartbeat()
     _, status, used = os.wait4(worker.pid, 0)
     worker.returncode = os.waitstatus_to_exitcode(status)
-    # ru_maxrss counts kilobytes on Linux and bytes on macOS.
-    usage = Usage(seconds=time.monotonic() - started, peak_bytes=used.ru_maxrss * (1 if sys.platform == "darwin" else 1024))
+    usage = Usage(seconds=time.monotonic() - started, peak_bytes=_peak(used.ru_maxrss, peak))
     if worker.returncode != 0 or not (folder / "out").exists():
-        raise _failure(stage, folder, worker.returncode, usage, interruption, memory_before, last)
+        raise _failure(folder, worker.returncode, usage, interruption, memory_before, last)
     return usage
 
 
 def worker_command(stage: str, folder: Path) -> list[str]:
     """How a stage's worker is started."""
     return [sys.executable, "-m", "gregory.ml.stages", stage, "--in", str(folder / "in"), "--out", str(folder / "out"), "--lifeline"]
+
+
+def _peak_so_far(pid: int) -> int:
+    """The kernel's high-water mark of a living process in bytes; 0 where it does not keep one in this place."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:")), 0)
+
+
+def _peak(at_end: int, sampled: int) -> int:
+    """Peak resident bytes of a worker that has ended.
+
+    `at_end`, its ru_maxrss, is exact unless the worker stayed smaller than this process: Linux starts a child's mark at
+    its parent's. Then the last sample is nearer the truth.
+    """
+    unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes
+    inherited = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return at_end * unit if at_end > inherited or not sampled else sampled
 
 
 def _lines(worker: subprocess.Popen[bytes]) -> "queue.Queue[str | None]":
@@ -127,10 +149,10 @@ def _pass_on(line: str, report: progress.Report) -> Progress | None:
 
 
 def _failure(
-    stage: str, folder: Path, code: int, usage: Usage, interruption: Interruption, memory_before: limits.MemoryEvents, last: Progress
+    folder: Path, code: int, usage: Usage, interruption: Interruption, memory_before: limits.MemoryEvents, last: Progress
 ) -> StageFailed:
     peak = f"peak memory {usage.peak_bytes / 2**20:.0f} MiB"
-    where = f"in stage {stage} after {usage.seconds:.0f} s, at: {last.message}; {peak}"
+    where = f"in stage {folder.name} after {usage.seconds:.0f} s, at: {last.message}; {peak}"
     if interruption.requested:
         message = f"{interruption.reason} {where}"
         return StageFailed(Reason.INTERRUPTED, message, message, usage)

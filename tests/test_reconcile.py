@@ -62,6 +62,9 @@ class OneAnswer:
         self.asked.append(len(handles))
         return [self.observation] * len(handles)
 
+    def tail(self, spec):
+        return "last line"
+
 
 @pytest.mark.django_db
 @pytest.mark.database
@@ -75,7 +78,7 @@ class TestApplied:
 
         assert runner.asked == [1]
         assert set(PredictionRunLog.objects.values_list("success", "error_message")) == {(False, KILLED.detail)}
-        assert TrainingRun.objects.values_list("state", "reason").get() == ("failed", "killed")
+        assert TrainingRun.objects.values_list("state", "reason", "log_tail").get() == ("failed", "killed", "last line")
 
     @pytest.mark.parametrize("observation", [ALIVE, ELSEWHERE])
     def test_what_is_not_known_to_be_dead_is_not_touched(self, subject, tmp_path: Path, observation):  # noqa: F811

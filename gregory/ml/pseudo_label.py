@@ -41,6 +41,7 @@ def self_train(
             break
         model = trainer.fit(split.with_more_training(accepted), report=_within(report, number, config.max_iterations))
         probabilities = model.predict_proba([item.text for item in remaining])
+        del model  # the next round fits a new one: two networks and their moments need not fit into memory
         confidence = np.maximum(probabilities, 1 - probabilities)
         taken = [
             PseudoLabel(

@@ -169,7 +169,7 @@ def finish_run(
     return bool(written)
 
 
-def end_run(spec: RunSpec, state: RunState, *, reason: Reason, detail: str) -> None:
+def end_run(spec: RunSpec, state: RunState, *, reason: Reason, detail: str, log_tail: str = "") -> None:
     """End a run that nobody carries out (any more): every open row fails with `detail`, then the run ends."""
     still_open = open_algorithms(spec)
     for algorithm in spec.algorithms:
@@ -183,7 +183,12 @@ def end_run(spec: RunSpec, state: RunState, *, reason: Reason, detail: str) -> N
                 error=detail,
             )
             close_algorithm(spec, outcome)
-    finish_run(spec, state, reason=reason, detail=detail)
+    finish_run(spec, state, reason=reason, detail=detail, log_tail=log_tail)
+
+
+def is_unfinished(spec: RunSpec) -> bool:
+    """Whether the run, in this attempt, has not ended."""
+    return _current(spec).exists()
 
 
 def open_algorithms(spec: RunSpec) -> set[int]:
@@ -196,6 +201,13 @@ def successes(spec: RunSpec) -> set[int]:
     """The run log ids of this run whose rows ended in success."""
     ids = [algorithm.run_log_id for algorithm in spec.algorithms]
     return set(PredictionRunLog.objects.filter(pk__in=ids, success=True).values_list("pk", flat=True))
+
+
+def failure_reason(spec: RunSpec) -> Reason:
+    """The reason that all failed rows of this run share, or ERROR where they differ."""
+    failed = AlgorithmRun.objects.filter(run_id=spec.run_id, run_log__success=False)
+    reasons = set(failed.order_by().values_list("reason", flat=True))
+    return Reason(reasons.pop()) if len(reasons) == 1 and "" not in reasons else Reason.ERROR
 
 
 def is_silent(run: TrainingRun, seconds: int) -> bool:

@@ -71,7 +71,7 @@ class AlgorithmRun(models.Model):
 
 
 class RunEvent(models.Model):
-    """Something that happened to a run and must not be lost: a transition, or a late report that was refused."""
+    """Something that happened to a run and must not be lost, such as a late report that was refused."""
 
     run = models.ForeignKey(TrainingRun, on_delete=models.CASCADE, related_name="events")
     at = models.DateTimeField()

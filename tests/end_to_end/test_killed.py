@@ -69,7 +69,7 @@ def test_a_killed_worker_closes_its_own_row_and_the_next_algorithms_still_train(
     assert command.returncode == 1
     bert, lgbm, lstm = demo_site.rows()
     assert (bert["success"], bert["reason"]) == (False, "killed")
-    assert bert["error"].startswith("the worker was killed by signal 9 (SIGKILL) in stage train after ")
+    assert bert["error"].startswith("the worker was killed by signal 9 (SIGKILL) in stage train-pubmed_bert after ")
     assert "at: epoch " in bert["error"]
     assert "peak memory" in bert["error"]
     assert (lgbm["success"], lstm["success"]) == (True, True)
@@ -88,7 +88,7 @@ def test_a_killed_command_takes_its_run_along_and_reconcile_closes_what_is_left(
         started, waiting = demo_site.rows()
         # The run itself noticed and closed its row; the subject behind it was never started and has nobody left but the reconciler.
         assert (started["success"], started["reason"]) == (False, "interrupted")
-        assert started["error"].startswith("interrupted: the command that started the run is gone in stage train")
+        assert started["error"].startswith("interrupted: the command that started the run is gone in stage train-pubmed_bert")
         assert waiting["success"] is None
 
         report = demo_site.must("reconcile_runs", "--once")
@@ -143,7 +143,7 @@ def test_a_signal_to_the_command_ends_everything_and_closes_every_row(demo_site:
     assert f"interrupted by signal {number.value} ({number.name}); every open row was closed" in output
     assert not worker.is_running()
     running, waiting = demo_site.rows()
-    assert running["error"].startswith("interrupted by signal 15 (SIGTERM) in stage train")
+    assert running["error"].startswith("interrupted by signal 15 (SIGTERM) in stage train-pubmed_bert")
     assert waiting["error"] == f"interrupted by signal {number.value} ({number.name}) before it was started"
     assert {(row["success"], row["reason"], row["state"]) for row in (running, waiting)} == {(False, "interrupted", "cancelled")}
 
@@ -180,7 +180,7 @@ def test_a_worker_that_the_kernel_kills_for_memory_says_out_of_memory_with_peak_
     assert done.returncode == 1, done.stdout + done.stderr
     lstm, lgbm = demo_site.rows()
     assert (lstm["success"], lstm["reason"]) == (False, "out_of_memory"), lstm["error"]
-    assert lstm["error"].startswith("out of memory: the kernel killed the worker (signal 9, SIGKILL) in stage train")
+    assert lstm["error"].startswith("out of memory: the kernel killed the worker (signal 9, SIGKILL) in stage train-lstm")
     assert "peak memory " in lstm["error"]
     assert "the limit is 420 MiB" in lstm["error"]
     assert lgbm["success"] is True, lgbm["error"]

@@ -19,6 +19,7 @@ WORKERS = {
     "mute": "sys.stderr.write('libfoo: cannot open'); os._exit(7)",
     "told": "error = dict(kind='bad_data', message='too few', traceback='T\\ntoo few'); partial = out.with_name('out.partial'); partial.mkdir(); "
     "(partial / 'error.json').write_text(json.dumps(error)); sys.exit(1)",
+    "large": "x = bytearray(300 * 2**20); print(json.dumps({'message': 'grown'}), flush=True); out.mkdir()",
     "secrets": "print(json.dumps({'message': ' '.join(sorted(os.environ))}), flush=True); out.mkdir()",
     "slow": "import time; print(json.dumps({'message': 'working'}), flush=True); time.sleep(60)",
 }
@@ -27,18 +28,19 @@ WORKERS = {
 @pytest.fixture
 def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Run a worker of ours in the place of `python -m gregory.ml.stages`; the progress it reported."""
-    (tmp_path / "in").mkdir()
+    folder = tmp_path / "train-lstm"
+    (folder / "in").mkdir(parents=True)
     seen: list[Progress] = []
 
     def run(name: str, *, interruption: Interruption | None = None, on_progress=lambda progress: None):
-        code = f"import json, os, pathlib, sys; out = pathlib.Path({str(tmp_path / 'out')!r}); {WORKERS[name]}"
+        code = f"import json, os, pathlib, sys; out = pathlib.Path({str(folder / 'out')!r}); {WORKERS[name]}"
         monkeypatch.setattr(supervise, "worker_command", lambda stage, folder: [supervise.sys.executable, "-c", code])
 
         def report(progress: Progress) -> None:
             seen.append(progress)
             on_progress(progress)
 
-        return run_stage("train", tmp_path, interruption=interruption or Interruption(), report=report, heartbeat=lambda: None)
+        return run_stage("train", folder, interruption=interruption or Interruption(), report=report, heartbeat=lambda: None)
 
     run.seen = seen
     return run
@@ -52,13 +54,26 @@ def test_a_good_stage_passes_its_progress_on_and_tells_what_it_took(stage):
     assert usage.peak_bytes > 1_000_000
 
 
+def test_the_peak_is_the_workers_own_and_not_that_of_the_process_that_started_it(stage):
+    ballast = bytearray(200 * 2**20)
+
+    small = stage("good").peak_bytes
+
+    assert len(ballast) > 0
+    assert small < 100 * 2**20
+
+
+def test_the_peak_of_a_large_worker_is_seen_however_short_it_lived(stage):
+    assert stage("large").peak_bytes > 300 * 2**20
+
+
 @pytest.mark.parametrize(
     ("name", "reason", "message"),
     [
-        ("no result", Reason.ERROR, "the worker exited with code 0 and no explanation in stage train after "),
-        ("abort", Reason.KILLED, "the worker was killed by signal 6 (SIGABRT) in stage train after "),
-        ("killed", Reason.KILLED, "the worker was killed by signal 9 (SIGKILL) in stage train after "),
-        ("mute", Reason.ERROR, "the worker exited with code 7 and no explanation in stage train after "),
+        ("no result", Reason.ERROR, "the worker exited with code 0 and no explanation in stage train-lstm after "),
+        ("abort", Reason.KILLED, "the worker was killed by signal 6 (SIGABRT) in stage train-lstm after "),
+        ("killed", Reason.KILLED, "the worker was killed by signal 9 (SIGKILL) in stage train-lstm after "),
+        ("mute", Reason.ERROR, "the worker exited with code 7 and no explanation in stage train-lstm after "),
     ],
 )
 def test_a_stage_that_says_nothing_is_told_by_its_exit(stage, name: str, reason: Reason, message: str):
@@ -95,7 +110,7 @@ def test_the_kernels_memory_killer_is_recognised_by_its_count(stage, monkeypatch
         stage("killed")
 
     assert failed.value.reason is Reason.OUT_OF_MEMORY
-    assert str(failed.value).startswith("out of memory: the kernel killed the worker (signal 9, SIGKILL) in stage train after ")
+    assert str(failed.value).startswith("out of memory: the kernel killed the worker (signal 9, SIGKILL) in stage train-lstm after ")
     assert str(failed.value).endswith("; the limit is 512 MiB")
 
 
@@ -106,7 +121,7 @@ def test_an_interruption_ends_the_worker_and_is_the_reason(stage):
         stage("slow", interruption=interruption, on_progress=lambda progress: interruption.request("interrupted by signal 15 (SIGTERM)"))
 
     assert failed.value.reason is Reason.INTERRUPTED
-    assert str(failed.value).startswith("interrupted by signal 15 (SIGTERM) in stage train after ")
+    assert str(failed.value).startswith("interrupted by signal 15 (SIGTERM) in stage train-lstm after ")
     assert "at: working" in str(failed.value)
 
 

@@ -61,5 +61,8 @@ class Runner(Protocol):
     def logs(self, spec: RunSpec, handle: RunHandle, *, waiting: Callable[[], None]) -> Iterator[str]:
         """The run's event lines from the first on, until it has ended; `waiting` is called whenever there is nothing to read."""
 
+    def tail(self, spec: RunSpec) -> str:
+        """The last lines of the run's log, for whoever looks into a dead run; empty where there is none."""
+
     def forget(self, spec: RunSpec) -> None:
         """Remove what `submit` and `logs` keep of a run that ended well."""

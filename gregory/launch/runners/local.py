@@ -37,7 +37,7 @@ class _Child:
 
     def last_words(self) -> str:
         """What it said last, for the rows it could not close."""
-        tail = self.standard_error.read_bytes()[-LAST_WORDS:].decode("utf-8", "replace").strip() if self.standard_error.exists() else ""
+        tail = _end_of(self.standard_error)
         return f"; last lines of its standard error:\n{tail}" if tail else ""
 
 
@@ -93,7 +93,7 @@ class LocalRunner:
         return [self._observe(handle) for handle in handles]
 
     def cancel(self, handle: RunHandle, *, grace_seconds: float) -> None:
-        """SIGTERM, then SIGKILL for the whole session after the grace."""
+        """SIGTERM, then SIGKILL after the grace; a stage ends with the process that started it."""
         if self._observe(handle).life is not Life.ALIVE:
             return
         process = psutil.Process(int(handle.name))
@@ -117,6 +117,10 @@ class LocalRunner:
                     return
                 waiting()
                 time.sleep(POLL_SECONDS)
+
+    def tail(self, spec: RunSpec) -> str:
+        """The last of its event lines."""
+        return _end_of(self._folder(spec) / EVENTS)
 
     def forget(self, spec: RunSpec) -> None:
         """Remove the run's folder."""
@@ -147,6 +151,11 @@ class LocalRunner:
 
     def _folder(self, spec: RunSpec) -> Path:
         return self._models_dir / RUNS_FOLDER / spec.run_id
+
+
+def _end_of(path: Path) -> str:
+    """The last bytes of a log as text; empty where there is no log."""
+    return path.read_bytes()[-LAST_WORDS:].decode("utf-8", "replace").strip() if path.exists() else ""
 
 
 def describe_exit(code: int) -> str:

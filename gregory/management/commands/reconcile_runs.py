@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand
 
 from gregory.env import BASE_DIR
 from gregory.launch.submit import runner_for
+from gregory.management.database import clear_database_errors
 from gregory.reconcile import prune, reconcile
 
 
@@ -21,8 +22,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """One pass; a schedule (cron, a timer) repeats it."""
-        parser.add_argument("--once", action="store_true", required=True, help="look once and end")
+        parser.add_argument("--once", action="store_true", help="look once and end, which is all that this version does")
 
+    @clear_database_errors()
     def handle(self, *args: Any, **flags: Any) -> None:
         """A line per unfinished run; exit code 0 also when something had to be closed."""
         find = partial(runner_for, project_dir=BASE_DIR, models_dir=settings.MODELS_DIR, environment=os.environ)

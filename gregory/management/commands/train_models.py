@@ -25,6 +25,7 @@ from gregory.launch.runners.base import Life, Runner
 from gregory.launch.submit import RUNNERS, runner_for
 from gregory.management import preconditions
 from gregory.management.console import Console
+from gregory.management.database import describe
 from gregory.ml.config import ALGORITHMS, DEFAULT_LOOKBACK_DAYS, DEFAULT_THRESHOLD, load_hyperparameters
 from gregory.ml.errors import ConfigError
 from gregory.runs import ledger
@@ -98,8 +99,7 @@ class Command(BaseCommand):
         except (ConfigError, preconditions.NotReady) as error:
             self._fail(flags, str(error), cause=error)
         except DatabaseError as error:
-            reason = " ".join(str(error).split())
-            self._fail(flags, f"the database cannot be used: {reason}; check its settings, or run: python manage.py migrate", cause=error)
+            self._fail(flags, describe(error), cause=error)
 
     def _train(self, flags: dict[str, Any]) -> None:
         wanted = request.from_flags(flags, hyperparameters=load_hyperparameters(settings.HYPERPARAMETERS_FILE))
@@ -167,9 +167,9 @@ class Command(BaseCommand):
     def _account_for(self, spec: RunSpec, handle: RunHandle, runner: Runner, console: Console) -> None:
         """After a run's process: close what it could not close itself, or put away what a good end leaves."""
         observation = runner.observe([handle])[0]
-        if observation.life is Life.DEAD and ledger.open_algorithms(spec):
+        if observation.life is Life.DEAD and ledger.is_unfinished(spec):
             verdict = reconcile.judge(observation, state=RunState.RUNNING, silent=False, stale_after=settings.STALE_AFTER_SECONDS)
-            reconcile.close(spec, verdict, models_dir=settings.MODELS_DIR)
+            reconcile.close(spec, verdict, models_dir=settings.MODELS_DIR, log_tail=runner.tail(spec))
             console.say(self.style.ERROR(f"{spec.label}: {verdict.detail.splitlines()[0]}"))
         elif len(ledger.successes(spec)) == len(spec.algorithms):
             runner.forget(spec)

@@ -5,6 +5,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from gregory.management.database import clear_database_errors
 from gregory.ml import artifacts
 from gregory.runs.models import AlgorithmRun
 
@@ -15,6 +16,7 @@ class Command(BaseCommand):
     help = "Check every version folder against its manifest and name what is wrong; exit code 1 if anything is."
     requires_system_checks = ()
 
+    @clear_database_errors()
     def handle(self, *args: Any, **flags: Any) -> None:
         """A line per problem, then the count."""
         models_dir = settings.MODELS_DIR
