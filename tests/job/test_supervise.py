@@ -1,5 +1,6 @@
 """One stage under supervision: real worker processes that end in every way there is."""
 
+import json
 import signal
 from pathlib import Path
 
@@ -11,14 +12,14 @@ from job import supervise
 from job.interruption import Interruption
 from job.supervise import StageFailed, run_stage
 
+ERROR = json.dumps({"kind": "bad_data", "message": "too few", "traceback": "T\ntoo few"})
 WORKERS = {
     "good": "print(json.dumps({'message': 'half', 'fraction': 0.5}), flush=True); print('noise of a library'); out.mkdir()",
     "no result": "pass",
     "abort": "import signal; os.kill(os.getpid(), signal.SIGABRT)",
     "killed": "print(json.dumps({'message': 'epoch 3/10'}), flush=True); import signal; os.kill(os.getpid(), signal.SIGKILL)",
     "mute": "sys.stderr.write('libfoo: cannot open'); os._exit(7)",
-    "told": "error = dict(kind='bad_data', message='too few', traceback='T\\ntoo few'); partial = out.with_name('out.partial'); partial.mkdir(); "
-    "(partial / 'error.json').write_text(json.dumps(error)); sys.exit(1)",
+    "told": "partial = out.with_name('out.partial'); partial.mkdir(); (partial / 'error.json').write_text(ERROR); sys.exit(1)",
     "large": "x = bytearray(300 * 2**20); print(json.dumps({'message': 'grown'}), flush=True); out.mkdir()",
     "secrets": "print(json.dumps({'message': ' '.join(sorted(os.environ))}), flush=True); out.mkdir()",
     "slow": "import time; print(json.dumps({'message': 'working'}), flush=True); time.sleep(60)",
@@ -33,7 +34,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     seen: list[Progress] = []
 
     def run(name: str, *, interruption: Interruption | None = None, on_progress=lambda progress: None):
-        code = f"import json, os, pathlib, sys; out = pathlib.Path({str(folder / 'out')!r}); {WORKERS[name]}"
+        code = f"import json, os, pathlib, sys; ERROR = {ERROR!r}; out = pathlib.Path({str(folder / 'out')!r}); {WORKERS[name]}"
         monkeypatch.setattr(supervise, "worker_command", lambda stage, folder: [supervise.sys.executable, "-c", code])
 
         def report(progress: Progress) -> None:
