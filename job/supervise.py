@@ -94,6 +94,9 @@ def run_stage(stage: str, folder: Path, *, interruption: Interruption, report: p
         heartbeat()
     _, status, used = os.wait4(worker.pid, 0)
     worker.returncode = os.waitstatus_to_exitcode(status)
+    for pipe in (worker.stdin, worker.stdout):
+        if pipe is not None:
+            pipe.close()
     usage = Usage(seconds=time.monotonic() - started, peak_bytes=_peak(used.ru_maxrss, peak))
     if worker.returncode != 0 or not (folder / "out").exists():
         raise _failure(folder, worker.returncode, usage, interruption, memory_before, last)

@@ -106,6 +106,8 @@ def run(models: Path, small_bundle: Path, settings: Any, monkeypatch: pytest.Mon
     monkeypatch.setattr("django.utils.timezone.now", lambda: NOW)
     # argparse folds its usage to the terminal's width.
     monkeypatch.setenv("COLUMNS", "80")
+    # Django is set up already; doing it again would close every log handler, and absl's takes pytest's own stderr along.
+    monkeypatch.setattr("django.setup", lambda: None)
     # A command closes its connections when it ends; here they hold the test's transaction.
     monkeypatch.setattr(connections, "close_all", lambda: None)
 

@@ -144,6 +144,7 @@ def test_weights_keep_the_name_given_and_no_optimiser(tmp_path: Path) -> None:
         np.testing.assert_array_equal(mine, theirs)
 
 
+@pytest.mark.filterwarnings("ignore:Skipping nested container")
 @pytest.mark.parametrize("damage", ["shape", "content", "absence"])
 def test_weights_of_another_network_are_refused(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "some_weights.h5"

@@ -35,6 +35,11 @@ class _Child:
     process: subprocess.Popen[bytes]
     standard_error: Path
 
+    def release(self) -> None:
+        """Give the lifeline back once nobody hangs on it."""
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+
     def last_words(self) -> str:
         """What it said last, for the rows it could not close."""
         tail = _end_of(self.standard_error)
@@ -132,6 +137,7 @@ class LocalRunner:
             code = child.process.poll()
             if code is None:
                 return Observation(life=Life.ALIVE, detail=f"process {handle.name} runs")
+            child.release()
             return Observation(life=Life.DEAD, detail=describe_exit(code) + child.last_words(), exit_code=code)
         if not processes.is_here(handle):
             return Observation(life=Life.UNKNOWN, detail=f"process {handle.name} belongs to host {handle.host}")
@@ -148,6 +154,7 @@ class LocalRunner:
             child.process.wait(seconds)
         except subprocess.TimeoutExpired as error:
             raise psutil.TimeoutExpired(seconds, process.pid) from error
+        child.release()
 
     def _folder(self, spec: RunSpec) -> Path:
         return self._models_dir / RUNS_FOLDER / spec.run_id
