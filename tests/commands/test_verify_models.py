@@ -1,0 +1,54 @@
+"""`verify_models` names what is wrong with which folder, and ends with 1 if anything is."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from gregory.runs import ledger
+from gregory.runs.spec import AlgorithmOutcome, RunSpec
+from tests.runs.test_ledger import opened, subject  # noqa: F401 - a fixture
+from tests.test_reconcile import publish
+
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
+
+
+@pytest.fixture
+def trained(subject: Any, settings: Any, tmp_path: Path) -> tuple[RunSpec, Path]:  # noqa: F811
+    """One published model whose row says success."""
+    settings.MODELS_DIR = tmp_path
+    spec = opened(subject)
+    folder = publish(tmp_path, spec, position=0)
+    artifact = folder.relative_to(tmp_path).as_posix()
+    ledger.close_algorithm(spec, AlgorithmOutcome(**spec.algorithms[0].model_dump(), success=True, artifact=artifact))
+    return spec, folder
+
+
+def test_complete_folders_are_counted(trained: Any, capsys: pytest.CaptureFixture[str]):
+    call_command("verify_models")
+
+    assert capsys.readouterr().out == "1 version folders, all complete and unchanged\n"
+
+
+def test_a_changed_file_is_named(trained: tuple[RunSpec, Path], capsys: pytest.CaptureFixture[str]):
+    (trained[1] / "metrics.json").write_text("{}")
+
+    with pytest.raises(CommandError, match=r"^1 problems in 1 version folders$") as error:
+        call_command("verify_models")
+
+    assert error.value.returncode == 1
+    assert capsys.readouterr().out == f"{trained[1]}/metrics.json: changed since training (sha256 differs)\n"
+
+
+def test_a_success_whose_folder_is_gone_is_named(trained: tuple[RunSpec, Path], capsys: pytest.CaptureFixture[str]):
+    spec, folder = trained
+    folder.rename(folder.with_name("elsewhere"))
+
+    with pytest.raises(CommandError, match=r"^2 problems in 1 version folders$"):
+        call_command("verify_models")
+
+    assert capsys.readouterr().out.splitlines() == [
+        f"{folder.with_name('elsewhere')}: holds team/subject/lstm/20260101; it was moved or copied here",
+        f"{folder}: missing, although row {spec.algorithms[0].run_log_id} says success",
+    ]
