@@ -57,6 +57,7 @@ class Pipeline:
         pseudo_labels = self._pseudo_label(summaries) if spec.config.pseudo_label else None
         title_only = stages.SummariseResult.model_validate_json((summaries / stages.RESULT).read_text(encoding="utf-8")).title_only
         for algorithm in spec.algorithms:
+            durably(partial(ledger.begin_algorithm, spec, algorithm.run_log_id))
             self._voice.say(f"Started training version {algorithm.version}", algorithm=algorithm.algorithm, stage="train")
             try:
                 outcome, evidence = self._train(algorithm, summaries, pseudo_labels, title_only=title_only)

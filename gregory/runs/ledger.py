@@ -108,6 +108,13 @@ def heartbeat(specs: Iterable[RunSpec]) -> None:
         _current(spec).update(heartbeat_at=Now())
 
 
+def begin_algorithm(spec: RunSpec, run_log_id: int) -> None:
+    """Training of this algorithm starts now: GregoryAI's row was written when the run was queued, perhaps hours ago."""
+    mine = AlgorithmRun.objects.filter(run_log_id=run_log_id, run_id=spec.run_id, run__attempt_token=spec.attempt_token)
+    if mine.update(stage="train"):
+        PredictionRunLog.objects.filter(pk=run_log_id, success__isnull=True).update(run_started=Now())
+
+
 def record_progress(spec: RunSpec, run_log_id: int, *, stage: str, progress: Progress, seconds_left: float | None = None) -> None:
     """What an algorithm is doing; never an end."""
     figures = {

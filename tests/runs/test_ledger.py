@@ -201,6 +201,19 @@ def test_a_heartbeat_is_a_sign_of_life_of_the_current_attempt_only(subject):
     assert TrainingRun.objects.get().heartbeat_at > past
 
 
+def test_an_algorithm_starts_when_its_training_does_and_not_when_it_was_queued(subject):
+    spec = opened(subject)
+    past = timezone.now() - timedelta(hours=3)
+    PredictionRunLog.objects.update(run_started=past)
+
+    ledger.begin_algorithm(spec.model_copy(update={"attempt_token": "another"}), spec.algorithms[0].run_log_id)
+    assert set(PredictionRunLog.objects.values_list("run_started", flat=True)) == {past}
+
+    ledger.begin_algorithm(spec, spec.algorithms[0].run_log_id)
+    first, second = PredictionRunLog.objects.order_by("pk")
+    assert (first.run_started > past, second.run_started) == (True, past)
+
+
 def test_progress_is_kept_without_ending_anything(subject):
     spec = opened(subject)
 
