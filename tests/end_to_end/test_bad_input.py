@@ -224,14 +224,14 @@ def test_a_disk_that_fills_up_during_training(ready: Site):
 
 def test_a_stage_that_cannot_even_write_its_explanation_gives_it_through_its_pipe(small_bundle: Path, tmp_path: Path):
     with mounted(tmp_path, "size=256k"):
-        source = tmp_path / "in"
-        source.mkdir()
+        source = tmp_path / "summarise" / "in"
+        source.mkdir(parents=True)
         write_rows(source / stages.ARTICLES, [Article(article_id=1, title="A title", abstract="Words.", label=1)])
         request = stages.SummariseRequest(bundle=small_bundle, config=SummariserConfig(), threads=1)
         (source / stages.REQUEST).write_text(request.model_dump_json(), encoding="utf-8")
         fill(tmp_path)
         with pytest.raises(StageFailed) as caught:
-            run_stage("summarise", tmp_path, interruption=Interruption(), report=silent, heartbeat=lambda: None)
+            run_stage("summarise", tmp_path / "summarise", interruption=Interruption(), report=silent, heartbeat=lambda: None)
     assert re.fullmatch(
         r"the worker exited with code 1 and no explanation in stage summarise after \d+ s, "
         r"at: failed: \[Errno 28\] No space left on device; peak memory \d+ MiB",
