@@ -95,7 +95,9 @@ class Console:
             )
             self._bar_stage = stage
         self._bar.set_postfix_str(event.message, refresh=False)
-        self._bar.update(round(100 * (event.fraction or 0)) - self._bar.n)
+        self._bar.n = round(100 * (event.fraction or 0))
+        # Stages report sparingly; tqdm's own thinning would leave a quick one without a single stroke.
+        self._bar.refresh()
 
     def _styled(self, event: Event) -> str:
         text = events.to_text(event)
