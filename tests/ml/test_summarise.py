@@ -54,12 +54,15 @@ class Recorder:
     """Stands for ctranslate2.Translator: remembers how it was made and called, says nothing."""
 
     def __init__(self, folder: str, **options: object) -> None:
+        self.folder = folder
         self.options = options
         self.calls: list[tuple[list[list[str]], dict[str, object]]] = []
+        self.hypotheses = [["<s>", "Ġdose", "</s>"]]
+        self.scores = [-1.0]
 
     def translate_batch(self, sources: list[list[str]], **options: object) -> list[SimpleNamespace]:
         self.calls.append((sources, options))
-        return [SimpleNamespace(hypotheses=[["<s>", "Ġdose"]]) for _ in sources]
+        return [SimpleNamespace(hypotheses=self.hypotheses, scores=self.scores) for _ in sources]
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +71,8 @@ def bart_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def recorded(bart_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[SummariserConfig], tuple[BartOnCTranslate2, Recorder]]:
-    def load(config: SummariserConfig) -> tuple[BartOnCTranslate2, Recorder]:
+def recorded(bart_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[BartOnCTranslate2, Recorder]]:
+    def load(config: SummariserConfig, folder: Path = bart_folder) -> tuple[BartOnCTranslate2, Recorder]:
         made: list[Recorder] = []
 
         def make(folder: str, **options: object) -> Recorder:
@@ -77,7 +80,7 @@ def recorded(bart_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Su
             return made[0]
 
         monkeypatch.setattr(bart.ctranslate2, "Translator", make)
-        return BartOnCTranslate2(bart_folder, config, threads=3), made[0]
+        return BartOnCTranslate2(folder, config, threads=3), made[0]
 
     return load
 
@@ -270,8 +273,8 @@ def test_bart_stops_at_the_most_tokens_it_may_write(bart_folder: Path, tmp_path:
     free = _bart(talkative, SummariserConfig(max_source_tokens=64, max_new_tokens=60))
     bound = _bart(talkative, SummariserConfig(max_source_tokens=64, max_new_tokens=30))
     assert max(_lengths(bart_folder, free.summarise(TEXTS))) > 30
-    # <s> is one of the thirty.
-    assert max(_lengths(bart_folder, bound.summarise(TEXTS))) == 29
+    # <s> and the forced </s> are among the thirty.
+    assert max(_lengths(bart_folder, bound.summarise(TEXTS))) == 28
 
 
 def test_bart_reads_no_more_tokens_than_it_may(bart_folder: Path) -> None:
@@ -310,12 +313,55 @@ def test_bart_is_asked_with_the_parameters_of_its_folder_and_the_limits_of_the_c
     assert options == {
         "target_prefix": [["<s>"], ["<s>"]],
         "beam_size": 4,
+        "num_hypotheses": 4,
         "length_penalty": 2.0,
         "no_repeat_ngram_size": 3,
         "min_decoding_length": 7,
         "max_decoding_length": 40,
         "max_input_length": 0,
+        "return_end_token": True,
+        "return_scores": True,
     }
+    assert len(translator.calls) == 1
+
+
+def test_a_summariser_that_forces_no_first_token_is_given_none(recorded: Callable, bart_folder: Path, tmp_path: Path) -> None:
+    summariser, translator = recorded(SMALL, _changed(bart_folder, tmp_path / "free", forced_bos_token=None))
+    summariser.summarise(["dose"])
+    assert translator.calls[0][1]["target_prefix"] is None
+
+
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    [
+        # A forced end spreads the same probability over one token more: (39/40)**2 brings -1.0 to -.9506.
+        ([-0.951, -1.0], "riskrisk"),
+        ([-0.95, -1.0], "dosedose"),
+    ],
+)
+def test_a_search_that_reached_the_limit_ends_as_transformers_ends_it(recorded: Callable, scores: list[float], expected: str) -> None:
+    summariser, translator = recorded(SMALL)
+    translator.scores = scores
+    translator.hypotheses = [["<s>", "dose", "dose", "</s>"], ["<s>", "risk", "risk", *["</s>"] * 36, "dose"]]
+    searched = translator.translate_batch
+
+    def second_time_shorter(sources: list[list[str]], **options: object) -> list[SimpleNamespace]:
+        if translator.calls:
+            translator.hypotheses = [translator.hypotheses[0], ["<s>", "risk", "risk", *["</s>"] * 35, "<s>"]]
+        return searched(sources, **options)
+
+    translator.translate_batch = second_time_shorter
+    assert summariser.summarise(["dose"]) == [expected]
+    assert [options["max_decoding_length"] for _, options in translator.calls] == [40, 39]
+
+
+def test_a_search_that_reached_the_limit_without_a_forced_end_is_taken_as_it_is(
+    recorded: Callable, bart_folder: Path, tmp_path: Path
+) -> None:
+    summariser, translator = recorded(SMALL, _changed(bart_folder, tmp_path / "free", forced_eos_token=None))
+    translator.hypotheses = [["<s>", *["dose"] * 39]]
+    assert summariser.summarise(["dose"]) == ["dose" * 39]
+    assert len(translator.calls) == 1
 
 
 def test_a_cut_source_keeps_its_end_token(recorded: Callable) -> None:
@@ -340,6 +386,31 @@ def test_bart_takes_the_device_there_is_and_the_threads_it_is_given(
     monkeypatch.setattr(bart.ctranslate2, "get_supported_compute_types", lambda device: offered)
     _, translator = recorded(SMALL)
     assert translator.options == {"device": expected[0], "compute_type": expected[1], "inter_threads": 1, "intra_threads": 3}
+
+
+@pytest.mark.parametrize(
+    ("stored", "asked", "expected"),
+    [
+        (["int8", "float16"], "int8", "int8"),
+        (["int8", "float16"], "float16", "float16"),
+        (["int8", "float16"], "float32", "float16"),
+        (["int8", "float16"], "int8_float16", "float16"),
+        (["int8"], "float16", "int8"),
+        (["int8", "float16", "float32"], "bfloat16", "float32"),
+    ],
+)
+def test_bart_is_read_in_the_precision_asked_for_or_in_the_best_there_is(
+    recorded: Callable, bart_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stored: list[str], asked: str, expected: str
+) -> None:
+    recorded(SMALL)
+    folder = tmp_path / "bart"
+    shutil.copytree(bart_folder, folder, ignore=shutil.ignore_patterns("float32"))
+    for name in stored:
+        (folder / name).mkdir()
+    monkeypatch.setattr(bart.ctranslate2, "Translator", Recorder)
+    summariser = BartOnCTranslate2(folder, SMALL, threads=1, compute_type=asked)
+    assert isinstance(summariser._translator, Recorder)
+    assert summariser._translator.folder == str(folder / expected)
 
 
 # BART on CTranslate2: what goes wrong
@@ -385,11 +456,20 @@ def test_a_missing_file_is_an_error_of_the_bundle(bart_folder: Path, tmp_path: P
 
 def test_a_missing_model_is_an_error_of_the_bundle(bart_folder: Path, tmp_path: Path) -> None:
     folder = _changed(bart_folder, tmp_path / "missing")
-    (folder / "model.bin").unlink()
+    model = folder / "float32"
+    (model / "model.bin").unlink()
     with pytest.raises(BundleError) as caught:
         _bart(folder)
-    expected = f"summariser model {folder} cannot be loaded: Unable to open file 'model.bin' in model '{folder}'; {REMEDY}"
+    expected = f"summariser model {model} cannot be loaded: Unable to open file 'model.bin' in model '{model}'; {REMEDY}"
     assert str(caught.value) == expected
+
+
+def test_a_folder_without_any_model_is_an_error_of_the_bundle(bart_folder: Path, tmp_path: Path) -> None:
+    folder = _changed(bart_folder, tmp_path / "empty")
+    shutil.rmtree(folder / "float32")
+    with pytest.raises(BundleError) as caught:
+        _bart(folder)
+    assert str(caught.value) == f"{folder} holds no converted model: none of the folders float32, float16, int8; {REMEDY}"
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA failed with error out of memory")])
@@ -409,7 +489,7 @@ def test_memory_that_runs_short_while_loading_is_reported_as_such(
     monkeypatch.setattr(bart.ctranslate2, "Translator", _raiser(error))
     with pytest.raises(MemoryExhausted) as caught:
         _bart(bart_folder)
-    assert str(caught.value) == f"not enough memory to load the summariser {bart_folder}"
+    assert str(caught.value) == f"not enough memory to load the summariser {bart_folder / 'float32'}"
 
 
 def test_a_missing_cuda_library_is_not_blamed_on_the_bundle(bart_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,9 +14,17 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 SPECIALS = ["<s>", "<pad>", "</s>", "<unk>"]
 WIDTH = 16
 HEADS = 2
-GENERATION = {"num_beams": 4, "length_penalty": 2.0, "no_repeat_ngram_size": 3, "min_length": 8, "forced_bos_token": "<s>", "positions": 64}
+GENERATION = {
+    "num_beams": 4,
+    "length_penalty": 2.0,
+    "no_repeat_ngram_size": 3,
+    "min_length": 8,
+    "forced_bos_token": "<s>",
+    "forced_eos_token": "</s>",
+    "positions": 64,
+}
 END_BIAS = 4.0
-_WORDS = (
+WORDS = (
     "relapse lesion fatigue trial placebo dose patient therapy outcome risk "
     "treated treatment measured improved reduced was were the and of in with"
 )
@@ -24,7 +32,7 @@ _WORDS = (
 
 def tiny_bart(folder: Path) -> Path:
     """Write the model, its tokenizer and its settings into `folder`, which must not exist yet, and return it."""
-    tokenizer = _tokenizer()
+    tokenizer = tiny_tokenizer()
     vocabulary = [token for token, _ in sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])]
     spec = transformer_spec.TransformerSpec.from_config(
         (1, 1), HEADS, pre_norm=False, activation=common_spec.Activation.GELU, layernorm_embedding=True
@@ -35,19 +43,21 @@ def tiny_bart(folder: Path) -> Path:
     spec.config.bos_token, spec.config.eos_token, spec.config.unk_token = "<s>", "</s>", "<unk>"
     spec.config.decoder_start_token = "</s>"
     spec.validate()
-    folder.mkdir(parents=True)
-    spec.save(str(folder))
+    model = folder / "float32"
+    model.mkdir(parents=True)
+    spec.save(str(model))
     tokenizer.save(str(folder / "tokenizer.json"))
     (folder / "generation.json").write_text(json.dumps(GENERATION), encoding="utf-8")
     (folder / "summariser.json").write_text(json.dumps({"kind": "bart_ctranslate2"}), encoding="utf-8")
     return folder
 
 
-def _tokenizer() -> Tokenizer:
+def tiny_tokenizer() -> Tokenizer:
+    """A byte-level tokenizer with BART's special tokens at BART's ids, and with limits of somebody else's."""
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    corpus = [*_WORDS.split(), *(f" {word}" for word in _WORDS.split())]
+    corpus = [*WORDS.split(), *(f" {word}" for word in WORDS.split())]
     tokenizer.train_from_iterator(corpus, trainers.BpeTrainer(vocab_size=240, special_tokens=SPECIALS, show_progress=False))
     tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=False)
     # As the converters of hubs leave it behind: a limit of somebody else's, to be reset by whoever loads it.

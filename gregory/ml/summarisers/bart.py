@@ -1,12 +1,13 @@
-"""BART on CTranslate2: one folder with the converted model, its tokenizer.json and its generation.json.
+"""BART on CTranslate2: one folder with tokenizer.json, generation.json, and the converted model once per stored precision.
 
 The folder holds what belongs to the model (beams, penalties, positions), the configuration holds the spec's limits.
-Beam search draws nothing at random: the same texts give the same summaries.
+Beam search draws nothing at random: the same texts give the same summaries. In float32 they are those of transformers'
+`generate` with renormalised scores, and where they differ from its default: docs/decisions/0008-real-base-models.md.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import ctranslate2
 from pydantic import BaseModel, ConfigDict, Field
@@ -17,6 +18,8 @@ from gregory.ml.config import SummariserConfig
 from gregory.ml.errors import BundleError, ConfigError, MemoryExhausted
 
 Positive = Annotated[int, Field(ge=1)]
+_MOST_PRECISE_FIRST = ("float32", "float16", "int8")
+_SHORTEST = 3  # the first token, a word, the last token
 
 
 class Generation(BaseModel):
@@ -28,7 +31,9 @@ class Generation(BaseModel):
     length_penalty: float
     no_repeat_ngram_size: Annotated[int, Field(ge=0)]
     min_length: Positive
-    forced_bos_token: str
+    early_stopping: Literal[True] = True
+    forced_bos_token: str | None
+    forced_eos_token: str | None
     positions: Positive
 
 
@@ -50,22 +55,42 @@ class BartOnCTranslate2:
 
     def summarise(self, texts: Sequence[str]) -> list[str]:
         """One summary per text, in the same order. Raises MemoryExhausted where CTranslate2 says so."""
-        hypotheses = self._translate([self._tokenizer.encode(text[: self._characters]).tokens for text in texts])
-        return [self._decode(tokens) for tokens in hypotheses]
+        sources = [self._tokenizer.encode(text[: self._characters]).tokens for text in texts]
+        longest = self._config.max_new_tokens
+        found = self._translate(sources, longest)
+        last = self._generation.forced_eos_token
+        # transformers makes `last` the final token of whatever has reached the limit, without a cost; CTranslate2 chooses one
+        # more token freely. So those searches are made again, one token shorter, and end as transformers ends them.
+        cut = [index for index, hypotheses in enumerate(found) if last and any(len(tokens) == longest for tokens, _ in hypotheses)]
+        for index, hypotheses in zip(cut, self._translate([sources[index] for index in cut], longest - 1) if cut else [], strict=True):
+            found[index] = [self._closed(tokens, score) for tokens, score in hypotheses]
+        return [self._decode(max(hypotheses, key=lambda hypothesis: hypothesis[1])[0]) for hypotheses in found]
 
-    def _translate(self, sources: list[list[str]]) -> list[list[str]]:
+    def _closed(self, tokens: list[str], score: float) -> tuple[list[str], float]:
+        """A hypothesis with its forced end: the same probability, spread over one token more."""
+        if tokens[-1] == self._generation.forced_eos_token:
+            return tokens, score
+        return tokens, score * (len(tokens) / (len(tokens) + 1)) ** self._generation.length_penalty
+
+    def _translate(self, sources: list[list[str]], max_decoding_length: int) -> list[list[tuple[list[str], float]]]:
+        """Tokens and score of every hypothesis that each search ended with."""
         generation = self._generation
+        first = generation.forced_bos_token
         try:
             results = self._translator.translate_batch(
                 sources,
-                target_prefix=[[generation.forced_bos_token]] * len(sources),
+                target_prefix=[[first]] * len(sources) if first else None,
                 beam_size=generation.num_beams,
+                num_hypotheses=generation.num_beams,
                 length_penalty=generation.length_penalty,
                 no_repeat_ngram_size=generation.no_repeat_ngram_size,
                 # Hugging Face counts the decoder's start token, CTranslate2 does not.
                 min_decoding_length=generation.min_length - 1,
-                max_decoding_length=self._config.max_new_tokens,
+                max_decoding_length=max_decoding_length,
                 max_input_length=0,
+                # The end token counts in a hypothesis's length, by which its score is divided.
+                return_end_token=True,
+                return_scores=True,
             )
         except MemoryError as error:
             raise _exhausted(sources) from error
@@ -74,7 +99,7 @@ class BartOnCTranslate2:
             if "out of memory" not in str(error) and "ALLOC_FAILED" not in str(error):
                 raise
             raise _exhausted(sources) from error
-        return [result.hypotheses[0] for result in results]
+        return [list(zip(result.hypotheses, result.scores, strict=True)) for result in results]
 
     def _decode(self, tokens: list[str]) -> str:
         ids = [number for number in map(self._tokenizer.token_to_id, tokens) if number is not None]
@@ -85,10 +110,9 @@ def _check_limits(config: SummariserConfig, generation: Generation) -> None:
     for name, asked in (("max_source_tokens", config.max_source_tokens), ("max_new_tokens", config.max_new_tokens)):
         if asked > generation.positions:
             raise ConfigError(f"summariser.{name} is {asked}, but this summariser has {generation.positions} positions: lower it")
-    if config.max_new_tokens < generation.min_length:
-        raise ConfigError(
-            f"summariser.max_new_tokens is {config.max_new_tokens}, but this summariser writes at least {generation.min_length}: raise it"
-        )
+    shortest = max(generation.min_length, _SHORTEST)
+    if config.max_new_tokens < shortest:
+        raise ConfigError(f"summariser.max_new_tokens is {config.max_new_tokens}, but this summariser writes at least {shortest}: raise it")
 
 
 def _load_tokenizer(path: Path) -> Tokenizer:
@@ -107,16 +131,25 @@ def _load_translator(folder: Path, *, threads: int, compute_type: str | None) ->
     if compute_type is None:
         # Old GPUs have no fast float16 and old CPUs no int8; float32 works everywhere.
         compute_type = preferred if preferred in ctranslate2.get_supported_compute_types(device) else "float32"
+    stored = _stored(folder, compute_type)
     try:
-        return ctranslate2.Translator(str(folder), device=device, compute_type=compute_type, inter_threads=1, intra_threads=threads)
+        return ctranslate2.Translator(str(stored), device=device, compute_type=compute_type, inter_threads=1, intra_threads=threads)
     except MemoryError as error:
-        raise MemoryExhausted(f"not enough memory to load the summariser {folder}") from error
+        raise MemoryExhausted(f"not enough memory to load the summariser {stored}") from error
     except RuntimeError as error:
         if "out of memory" in str(error):
-            raise MemoryExhausted(f"not enough memory to load the summariser {folder}") from error
+            raise MemoryExhausted(f"not enough memory to load the summariser {stored}") from error
         if "cannot be loaded" in str(error):
             raise  # a CUDA library is missing on this machine: no fault of the bundle
-        raise BundleError(f"summariser model {folder} cannot be loaded: {error}; {REMEDY}") from error
+        raise BundleError(f"summariser model {stored} cannot be loaded: {error}; {REMEDY}") from error
+
+
+def _stored(folder: Path, compute_type: str) -> Path:
+    """The converted model of that precision, or the most precise one there is: CTranslate2 converts on loading."""
+    for name in (compute_type, *_MOST_PRECISE_FIRST):
+        if (folder / name).is_dir():
+            return folder / name
+    raise BundleError(f"{folder} holds no converted model: none of the folders {', '.join(_MOST_PRECISE_FIRST)}; {REMEDY}")
 
 
 def _exhausted(sources: list[list[str]]) -> MemoryExhausted:

@@ -1,0 +1,123 @@
+"""A BART of a Hugging Face folder as this project's summariser: CTranslate2's files for CPU and GPU, its tokenizer, how to ask it.
+
+The torch side of it, run as a process by `worker`. Settings of the model that CTranslate2 has no counterpart for are
+refused here, since they would change summaries silently.
+"""
+
+import json
+import pickle
+import sys
+from pathlib import Path
+from typing import Any
+
+from ctranslate2.converters import TransformersConverter
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoTokenizer, BartForConditionalGeneration
+
+from gregory.ml.errors import BundleError
+from gregory.ml.preparation import worker
+from gregory.ml.progress import Progress, Report
+
+# One for CPUs, one for GPUs, and the second is also what any other precision is converted from.
+STORED_TYPES = ("int8", "float16")
+
+# Of a generation config: what is used, what only says which ids are special, and what says nothing about the text.
+_USED = {
+    "num_beams",
+    "length_penalty",
+    "no_repeat_ngram_size",
+    "min_length",
+    "early_stopping",
+    "forced_bos_token_id",
+    "forced_eos_token_id",
+}
+_IDS = {"bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id"}
+_SILENT = {"max_length", "max_new_tokens", "use_cache", "_from_model_config", "transformers_version"}
+
+
+class Converter(TransformersConverter):  # type: ignore[misc]
+    """CTranslate2's converter with what it expects of older configurations."""
+
+    def load_model(self, model_class: Any, model_name_or_path: str, **kwargs: Any) -> Any:
+        model = _load_model(Path(model_name_or_path))
+        # A BART normalises after each block; files of later libraries no longer say so.
+        model.config.normalize_before = getattr(model.config, "normalize_before", False)
+        return model
+
+    def load_tokenizer(self, tokenizer_class: Any, model_name_or_path: str, **kwargs: Any) -> Any:
+        return _load_tokenizer(Path(model_name_or_path))
+
+
+def convert(source: Path, folder: Path, *, report: Report) -> None:
+    """Write the summariser of `source` to `folder`. Raises BundleError."""
+    _require_bart(source)
+    model = _load_model(source)
+    generation = _generation(model, source)
+    tokenizer = _load_tokenizer(source)
+    words = {name: tokenizer.convert_ids_to_tokens(generation.pop(f"{name}_id")) for name in ("forced_bos_token", "forced_eos_token")}
+    settings = {**generation, **words, "positions": model.config.max_position_embeddings}
+    del model  # the converter loads its own, and there is room for one
+    folder.mkdir(parents=True)
+    for name, value in (("summariser.json", {"kind": "bart_ctranslate2"}), ("generation.json", settings)):
+        (folder / name).write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+    tokenizer.backend_tokenizer.no_truncation()
+    tokenizer.backend_tokenizer.no_padding()
+    tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
+    for stored in STORED_TYPES:
+        report(Progress(message=f"converting the summariser to {stored}"))
+        Converter(str(source)).convert(str(folder / stored), quantization=stored)
+
+
+def _require_bart(source: Path) -> None:
+    try:
+        kind = AutoConfig.from_pretrained(source).model_type
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{source}: config.json cannot be read: {_first_line(error)}") from error
+    if kind != "bart":
+        raise BundleError(f"{source} holds a model of the type {kind}: the summariser must be a BART")
+
+
+def _load_model(source: Path) -> Any:
+    try:
+        model, loading = BartForConditionalGeneration.from_pretrained(source, output_loading_info=True)
+    except (OSError, ValueError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
+        raise BundleError(f"{source} holds no BART that torch can read: {_first_line(error)}") from error
+    missing = sorted(loading["missing_keys"])
+    if missing:
+        raise BundleError(f"{source} holds no complete BART: {len(missing)} weights are missing, the first is {missing[0]}")
+    return model.eval()
+
+
+def _load_tokenizer(source: Path) -> Any:
+    if not (source / "tokenizer.json").is_file() and not all((source / name).is_file() for name in ("vocab.json", "merges.txt")):
+        raise BundleError(f"{source} holds neither tokenizer.json nor vocab.json with merges.txt")
+    try:
+        return AutoTokenizer.from_pretrained(source, use_fast=True)
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{source} holds no tokenizer that can be read: {_first_line(error)}") from error
+
+
+def _generation(model: Any, source: Path) -> dict[str, Any]:
+    asked = {name: value for name, value in model.generation_config.to_diff_dict().items() if value is not None}
+    unknown = sorted(asked.keys() - _USED - _IDS - _SILENT)
+    if unknown:
+        raise BundleError(f"{source}: the generation setting {unknown[0]} = {asked[unknown[0]]!r} has no counterpart in CTranslate2")
+    beams = asked.get("num_beams", 1)
+    if beams > 1 and asked.get("early_stopping") is not True:
+        raise BundleError(f"{source}: early_stopping is {asked.get('early_stopping', False)!r}, but CTranslate2's beams stop as with true")
+    return {
+        "num_beams": beams,
+        "length_penalty": float(asked.get("length_penalty", 1.0)),
+        "no_repeat_ngram_size": asked.get("no_repeat_ngram_size", 0),
+        "min_length": max(asked.get("min_length", 0), 1),
+        "forced_bos_token_id": asked.get("forced_bos_token_id"),
+        "forced_eos_token_id": asked.get("forced_eos_token_id"),
+    }
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+if __name__ == "__main__":
+    sys.exit(worker.step(convert, sys.argv[1:]))

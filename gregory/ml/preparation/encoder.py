@@ -1,0 +1,103 @@
+"""A BERT of a Hugging Face folder as this project's encoder: one safetensors file, a fast tokenizer, a plain config.json.
+
+The torch side of it, run as a process by `worker`. The same source gives the same bytes. What torch answers to a few
+sentences is written beside the encoder, for `check` to compare.
+"""
+
+import json
+import pickle
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save
+from transformers import AutoConfig, AutoTokenizer, BertModel
+
+from gregory.ml.errors import BundleError
+from gregory.ml.preparation import worker
+from gregory.ml.progress import Progress, Report
+
+# Of different lengths, so that most rows of the batch are padded.
+SENTENCES = (
+    "Relapse.",
+    "Patients with relapsing multiple sclerosis were treated with interferon beta for two years.",
+    "The primary outcome was the number of new lesions on magnetic resonance imaging; fatigue, disability and quality of life "
+    "were secondary outcomes, and adverse events were recorded at every visit by a nurse who did not know the treatment.",
+    "Naïve CD4+ T-cells (IL-17, p < 0.05)",
+    "",
+)
+
+# What KerasHub and the trainer read; the rest of a config.json is about other uses of the model.
+_SETTINGS = (
+    "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act", "hidden_dropout_prob",
+    "attention_probs_dropout_prob", "max_position_embeddings", "type_vocab_size", "layer_norm_eps", "pad_token_id", "initializer_range",
+)  # fmt: skip
+
+
+def convert(source: Path, folder: Path, reference: Path, *, report: Report) -> None:
+    """Write the encoder of `source` to `folder`, and token ids and [CLS] of SENTENCES to the `reference` file. Raises BundleError."""
+    report(Progress(message="converting the encoder to safetensors"))
+    torch.set_grad_enabled(False)
+    model, tokenizer = _load_model(source), _load_tokenizer(source)
+    folder.mkdir(parents=True)
+    weights = {name: tensor.to(torch.float32).contiguous() for name, tensor in model.state_dict().items() if tensor.is_floating_point()}
+    # Not save_file, which leaves the file to its owner alone.
+    (folder / "model.safetensors").write_bytes(save(weights, metadata={"format": "pt"}))
+    settings = {"architectures": ["BertModel"], "model_type": "bert", **{name: getattr(model.config, name) for name in _SETTINGS}}
+    (folder / "config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+    # Whoever tokenises sets the length; what the file brings along is its author's.
+    tokenizer.backend_tokenizer.no_truncation()
+    tokenizer.backend_tokenizer.no_padding()
+    tokenizer.save_pretrained(folder)
+    batch = tokenizer(list(SENTENCES), truncation=True, max_length=model.config.max_position_embeddings, padding=True, return_tensors="pt")
+    hidden = model(**batch).last_hidden_state
+    np.savez(
+        reference,
+        texts=np.array(SENTENCES),
+        ids=batch["input_ids"].numpy(),
+        mask=batch["attention_mask"].numpy(),
+        cls=hidden[:, 0].numpy(),
+    )
+
+
+def _load_model(source: Path) -> Any:
+    try:
+        kind = AutoConfig.from_pretrained(source).model_type
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{source}: config.json cannot be read: {_first_line(error)}") from error
+    if kind != "bert":
+        raise BundleError(f"{source} holds a model of the type {kind}: the encoder must be a BERT")
+    try:
+        model, loading = BertModel.from_pretrained(source, output_loading_info=True, dtype=torch.float32)
+    except (OSError, ValueError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
+        raise BundleError(f"{source} holds no BERT that torch can read: {_first_line(error)}") from error
+    missing = sorted(name for name in loading["missing_keys"] if not name.startswith("pooler."))
+    if missing:
+        raise BundleError(f"{source} holds no complete BERT: {len(missing)} weights are missing, the first is {missing[0]}")
+    if loading["missing_keys"]:
+        # Checkpoints of masked language models have no pooler. Nothing here reads it, but KerasHub's reader wants it,
+        # and transformers would fill it at random.
+        for weights in model.pooler.parameters():
+            weights.zero_()
+    return model.eval()
+
+
+def _load_tokenizer(source: Path) -> Any:
+    # With neither file transformers would make up a tokenizer that knows no word.
+    if not any((source / name).is_file() for name in ("tokenizer.json", "vocab.txt")):
+        raise BundleError(f"{source} holds neither tokenizer.json nor vocab.txt")
+    try:
+        return AutoTokenizer.from_pretrained(source, use_fast=True)
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{source} holds no tokenizer that can be read: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+if __name__ == "__main__":
+    sys.exit(worker.step(convert, sys.argv[1:]))

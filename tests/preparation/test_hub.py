@@ -1,0 +1,191 @@
+"""Downloads from a hub: which files, how they are checked, continued and refused. Against a server of the tests' own."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from json import dumps
+from pathlib import Path
+
+import pytest
+
+from tests.preparation.hub_server import Hub, serving
+from tests.site import REPOSITORY
+
+MODEL, REVISION = "somebody/tiny-bert", "0123456789abcdef0123456789abcdef01234567"
+# The client reads by ten megabytes: only from there on is there something to continue.
+CHUNK = 10 * 1024 * 1024
+WEIGHTS = bytes(range(256)) * (5 * CHUNK // 2 // 256)
+SMALL = {"config.json": b'{"model_type": "bert"}', "vocab.txt": b"[PAD]\n"}
+REMEDY = "without a network give the model's folder with --encoder-dir"
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    """A hub with one model in every format there is."""
+    others = {
+        "tf_model.h5": b"tf",
+        "flax_model.msgpack": b"flax",
+        "model.onnx": b"onnx",
+        "README.md": b"# read me",
+        "pytorch_model.bin": b"bin",
+    }
+    with serving({MODEL: {REVISION: {**SMALL, **others, "model.safetensors": WEIGHTS}}}) as hub:
+        yield hub
+
+
+def command(**changes: object) -> list[str]:
+    pin = {"repository": MODEL, "revision": REVISION, "licence": "MIT", "option": "--encoder-dir", "sha256": {}, **changes}
+    return [sys.executable, "-m", "tests.preparation.fetching", dumps(pin)]
+
+
+def environment(hub: Hub | str, home: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("HF_") and not name.lower().endswith("_proxy")}
+    return {**kept, "HF_ENDPOINT": hub if isinstance(hub, str) else hub.url, "HF_HOME": str(home)}
+
+
+def fetch(hub: Hub | str, home: Path, **changes: object) -> tuple[list[str], str]:
+    """What it printed, and what it refused with."""
+    done = subprocess.run(command(**changes), cwd=REPOSITORY, env=environment(hub, home), capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.stdout.splitlines(), done.stderr.strip()
+
+
+def kept(home: Path) -> Path:
+    return home / "gregory" / "somebody--tiny-bert" / REVISION
+
+
+def test_only_what_is_needed_is_fetched_and_told(hub: Hub, tmp_path: Path):
+    said, refusal = fetch(hub, tmp_path)
+
+    assert refusal == ""
+    assert hub.downloads() == [("config.json", ""), ("vocab.txt", ""), ("model.safetensors", "")]
+    assert said == [
+        f"downloading config.json of {MODEL}, 22 bytes",
+        f"checking config.json of {MODEL}, 22 bytes",
+        f"downloading vocab.txt of {MODEL}, 6 bytes",
+        f"checking vocab.txt of {MODEL}, 6 bytes",
+        f"downloading model.safetensors of {MODEL}, 26,214,400 bytes",
+        f"checking model.safetensors of {MODEL}, 26,214,400 bytes",
+        str(kept(tmp_path)),
+    ]
+    assert {path.name: path.read_bytes() for path in kept(tmp_path).iterdir()} == {**SMALL, "model.safetensors": WEIGHTS}
+
+
+def test_without_safetensors_torch_s_own_file_is_taken(hub: Hub, tmp_path: Path):
+    del hub.models[MODEL][REVISION]["model.safetensors"]
+
+    fetch(hub, tmp_path)
+
+    assert hub.downloads()[-1] == ("pytorch_model.bin", "")
+
+
+def test_without_weights_for_torch_the_model_is_refused(hub: Hub, tmp_path: Path):
+    for name in ("model.safetensors", "pytorch_model.bin"):
+        del hub.models[MODEL][REVISION][name]
+
+    assert fetch(hub, tmp_path)[1] == f"{MODEL} at {REVISION} holds none of model.safetensors, pytorch_model.bin"
+
+
+def test_a_second_time_nothing_is_downloaded(hub: Hub, tmp_path: Path):
+    fetch(hub, tmp_path)
+    hub.asked.clear()
+
+    assert fetch(hub, tmp_path)[1] == ""
+    assert hub.downloads() == []
+
+
+def test_what_the_library_s_cache_holds_is_not_downloaded(hub: Hub, tmp_path: Path):
+    snapshot = tmp_path / "hub" / "models--somebody--tiny-bert" / "snapshots" / REVISION
+    snapshot.mkdir(parents=True)
+    (snapshot / "model.safetensors").write_bytes(WEIGHTS)
+
+    assert fetch(hub, tmp_path)[1] == ""
+    assert [name for name, _ in hub.downloads()] == ["config.json", "vocab.txt"]
+    assert (kept(tmp_path) / "model.safetensors").read_bytes() == WEIGHTS
+
+
+def test_a_dropped_connection_is_taken_up_where_it_broke(hub: Hub, tmp_path: Path):
+    hub.drop_after["model.safetensors"] = CHUNK + 5
+
+    assert fetch(hub, tmp_path)[1] == ""
+    assert hub.downloads()[-2:] == [("model.safetensors", ""), ("model.safetensors", f"bytes={CHUNK}-")]
+    assert (kept(tmp_path) / "model.safetensors").read_bytes() == WEIGHTS
+
+
+def test_a_killed_download_is_continued_by_the_next_one(hub: Hub, tmp_path: Path):
+    hub.stall_after["model.safetensors"] = 2 * CHUNK + 5
+    partial = kept(tmp_path) / "model.safetensors.partial"
+    with subprocess.Popen(command(), cwd=REPOSITORY, env=environment(hub, tmp_path), stdout=subprocess.DEVNULL) as process:
+        assert hub.stalled.wait(60)
+        while not partial.exists() or partial.stat().st_size < 2 * CHUNK:
+            assert process.poll() is None
+        process.send_signal(signal.SIGKILL)
+    assert not (kept(tmp_path) / "model.safetensors").exists()
+    hub.asked.clear()
+
+    said, refusal = fetch(hub, tmp_path)
+
+    assert refusal == ""
+    assert hub.downloads() == [("model.safetensors", f"bytes={2 * CHUNK}-")]
+    assert f"downloading model.safetensors of {MODEL}, 26,214,400 bytes, from byte 20,971,520 on" in said
+    assert (kept(tmp_path) / "model.safetensors").read_bytes() == WEIGHTS
+
+
+def test_weights_of_another_checksum_are_refused_and_removed(hub: Hub, tmp_path: Path):
+    hub.claimed_sha256["model.safetensors"] = "0" * 64
+
+    found = hashlib.sha256(WEIGHTS).hexdigest()
+    expected = f"model.safetensors of {MODEL} at {REVISION} has the checksum {found} instead of {'0' * 64}: removed, try again"
+    assert fetch(hub, tmp_path)[1] == expected
+    assert not (kept(tmp_path) / "model.safetensors").exists()
+
+
+def test_a_pinned_checksum_outranks_the_hub_s(hub: Hub, tmp_path: Path):
+    refusal = fetch(hub, tmp_path, sha256={"model.safetensors": "1" * 64})[1]
+
+    assert refusal.endswith(f"has the checksum {hashlib.sha256(WEIGHTS).hexdigest()} instead of {'1' * 64}: removed, try again")
+
+
+def test_a_small_file_that_was_changed_is_refused(hub: Hub, tmp_path: Path):
+    fetch(hub, tmp_path)
+    (kept(tmp_path) / "vocab.txt").write_bytes(b"[BAD]\n")
+
+    refusal = fetch(hub, tmp_path)[1]
+
+    assert refusal.startswith(f"vocab.txt of {MODEL} at {REVISION} has the checksum ")
+    assert fetch(hub, tmp_path)[1] == ""
+
+
+def test_an_unknown_revision_is_named(hub: Hub, tmp_path: Path):
+    assert fetch(hub, tmp_path, revision="f" * 40)[1] == f"{MODEL} has no revision {'f' * 40} on {hub.url}: check HF_ENDPOINT; {REMEDY}"
+
+
+def test_an_unknown_model_is_named(hub: Hub, tmp_path: Path):
+    expected = f"nobody/nothing at {REVISION} is not on {hub.url}: check HF_ENDPOINT; {REMEDY}"
+    assert fetch(hub, tmp_path, repository="nobody/nothing")[1] == expected
+
+
+def test_a_hub_that_answers_with_another_revision_is_not_trusted(hub: Hub, tmp_path: Path):
+    hub.claimed_revision = "e" * 40
+
+    assert fetch(hub, tmp_path)[1] == f"the hub answers {MODEL} at {REVISION} with the revision {'e' * 40}"
+    assert hub.downloads() == []
+
+
+def test_without_a_network_the_way_around_is_named(tmp_path: Path):
+    with serving({}) as closed:
+        pass
+
+    cause = "[Errno 111] Connection refused; try again, it goes on where it stopped"
+    expected = f"{MODEL} at {REVISION} cannot be fetched from {closed.url}: {cause}; {REMEDY}"
+    assert fetch(closed, tmp_path)[1] == expected
+
+
+def test_a_place_that_takes_no_files_is_named(hub: Hub, tmp_path: Path):
+    (tmp_path / "home").write_text("", encoding="utf-8")
+
+    expected = f"{MODEL} at {REVISION} cannot be kept in {tmp_path / 'home'}: Not a directory; free space there or set HF_HOME"
+    assert fetch(hub, tmp_path / "home")[1] == expected

@@ -1,0 +1,100 @@
+"""A preparation that is killed while it fills the bundle: nothing that looks like one is left, and the next one clears up."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gregory.ml.base_models import REMEDY, BundleDescription, BundlePart, describe_files, open_bundle, prepare
+from gregory.ml.errors import BundleError
+from gregory.ml.progress import silent
+from tests.site import REPOSITORY
+
+FILLING = """
+import sys, time
+from pathlib import Path
+from gregory.ml.base_models import prepare
+from gregory.ml.progress import silent
+
+def fill(folder):
+    (folder / "encoder").mkdir()
+    (folder / "encoder" / "model.safetensors").write_bytes(b"half")
+    print("filling", flush=True)
+    time.sleep(60)
+
+prepare(Path(sys.argv[1]), name="gregory", fill=fill, report=silent)
+"""
+
+
+def fill(folder: Path) -> BundleDescription:
+    """A bundle of two small files."""
+    parts = {}
+    for name in ("encoder", "summariser"):
+        (folder / name / "int8").mkdir(parents=True)
+        (folder / name / "int8" / "model.bin").write_bytes(name.encode())
+        parts[name] = BundlePart(source="s", revision="r", licence="l", files=describe_files(folder / name))
+    return BundleDescription(name="gregory", **parts)
+
+
+def filling(root: Path) -> subprocess.Popen[str]:
+    """A preparation that is in the middle of it."""
+    process = subprocess.Popen([sys.executable, "-c", FILLING, str(root)], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "filling\n"
+    return process
+
+
+def test_a_kill_leaves_no_bundle_and_the_next_preparation_no_rubbish(tmp_path: Path):
+    root = tmp_path / "base_models"
+    with filling(root) as process:
+        process.send_signal(signal.SIGKILL)
+    with pytest.raises(BundleError) as caught:
+        open_bundle(root)
+    assert str(caught.value) == f"there is no base-model bundle: the folder {root} does not exist; {REMEDY}"
+    assert len(list(tmp_path.iterdir())) == 1
+
+    bundle = prepare(root, name="gregory", fill=fill, report=silent)
+
+    assert list(bundle.description.encoder.files) == ["int8/model.bin"]
+    assert list(tmp_path.iterdir()) == [root]
+
+
+def test_a_preparation_at_work_is_not_taken_for_a_dead_one(tmp_path: Path):
+    root = tmp_path / "base_models"
+    with filling(root) as process:
+        (theirs,) = tmp_path.iterdir()
+
+        prepare(root, name="gregory", fill=fill, report=silent)
+
+        assert (theirs / "bundle" / "encoder" / "model.safetensors").read_bytes() == b"half"
+        process.send_signal(signal.SIGKILL)
+
+
+def test_only_the_real_bundle_takes_a_demo_s_place_and_only_when_told(tmp_path: Path):
+    root = tmp_path / "base_models"
+    prepare(root, name="demo", fill=lambda folder: fill(folder).model_copy(update={"name": "demo"}), report=silent)
+
+    with pytest.raises(BundleError) as caught:
+        prepare(root, name="gregory", fill=fill, report=silent)
+    assert str(caught.value) == f"{root} holds the demo bundle: give --replace-demo to put the gregory bundle in its place"
+
+    assert prepare(root, name="gregory", fill=fill, report=silent, replace_demo=True).description.name == "gregory"
+    # The other way round an intact bundle is left alone.
+    assert prepare(root, name="demo", fill=fill, report=silent).description.name == "gregory"
+    assert list(tmp_path.iterdir()) == [root]
+
+
+@pytest.mark.parametrize("replace_demo", [False, True])
+def test_a_damaged_real_bundle_is_replaced_by_a_real_one_only(tmp_path: Path, replace_demo: bool):
+    root = tmp_path / "base_models"
+    prepare(root, name="gregory", fill=fill, report=silent)
+    (root / "encoder" / "int8" / "model.bin").write_bytes(b"eNcoder")
+
+    with pytest.raises(BundleError) as caught:
+        prepare(root, name="demo", fill=fill, report=silent, replace_demo=replace_demo)
+    expected = f"{root} holds the bundle 'gregory', damaged: copy it there again, or remove the folder for the demo bundle"
+    assert str(caught.value) == expected
+    assert prepare(root, name="gregory", fill=fill, report=silent).description.name == "gregory"
+    assert (root / "encoder" / "int8" / "model.bin").read_bytes() == b"encoder"
