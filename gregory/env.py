@@ -30,6 +30,7 @@ class Environment(BaseSettings):
     GREGORY_BASE_MODELS: Path = Field(BASE_DIR / "base_models", description="folder of the base-model bundle")
     GREGORY_HYPERPARAMETERS: Path | None = Field(None, description="YAML file that overrides single hyper-parameters")
     GREGORY_STALE_AFTER: int = Field(900, ge=60, description="seconds without a heartbeat after which a run on another host counts as dead")
+    GREGORY_REQUIRE_GPU: bool = Field(False, description="runs must find a GPU and fail at once where there is none")
     GREGORY_IMAGE_DIGEST: str = Field("", description="digest of the image a run executes in; kept in the manifest")
 
     GREGORY_RUN_SPEC: str = Field("", description="one RunSpec as JSON: what `python -m job` shall do")

@@ -1,7 +1,7 @@
 """TrainingRequest -> [RunSpec]: slugs become rows, versions are chosen. Reads the database and the models folder, writes nothing."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from pathlib import Path
 
@@ -13,16 +13,16 @@ from gregory.request import TrainingRequest, UsageError
 from gregory.runs.names import new_run_id, new_token
 from gregory.runs.spec import AlgorithmSpec, RunSpec, Scope
 
-_Taken = dict[tuple[int, str], set[str]]
+Recorded = dict[tuple[int, str], set[str]]
 
 
-def plan(request: TrainingRequest, *, models_dir: Path, now: datetime) -> list[RunSpec]:
+def plan(request: TrainingRequest, *, models_dir: Path, now: datetime, require_gpu: bool) -> list[RunSpec]:
     """One RunSpec per subject, by team and subject slug; run log ids are still 0.
 
     Raises UsageError for unknown slugs, for a slug that cannot be a folder, and for a manual version that exists.
     """
     subjects = _subjects(request)
-    taken = _recorded_versions(subjects, request.algorithms)
+    recorded = recorded_versions([subject.pk for subject in subjects], request.algorithms)
     window = corpus.window(request.lookback_days, now=now)
     specs = []
     for subject in subjects:
@@ -38,15 +38,31 @@ def plan(request: TrainingRequest, *, models_dir: Path, now: datetime) -> list[R
                 team=Scope(id=team.pk, slug=team.slug),
                 subject=Scope(id=subject.pk, slug=subject.subject_slug),
                 algorithms=tuple(
-                    _algorithm_spec(request, subject, algorithm, taken[subject.pk, algorithm], models_dir, now)
+                    _algorithm_spec(request, subject, algorithm, recorded[subject.pk, algorithm], models_dir, now)
                     for algorithm in request.algorithms
                 ),
                 config=request.config,
                 window=window,
+                require_gpu=require_gpu,
                 verbosity=request.verbosity,
             )
         )
     return specs
+
+
+def recorded_versions(subject_ids: Collection[int], algorithms: Collection[Algorithm]) -> Recorded:
+    """Versions that a row of PredictionRunLog carries, by subject and algorithm, in one query."""
+    rows = PredictionRunLog.objects.filter(subject__in=subject_ids, algorithm__in=algorithms, run_type="train")
+    recorded: Recorded = defaultdict(set)
+    for subject_id, algorithm, version in rows.values_list("subject_id", "algorithm", "model_version").distinct():
+        recorded[subject_id, str(algorithm)].add(version)
+    return recorded
+
+
+def taken_versions(recorded: set[str], *, models_dir: Path, team: str, subject: str, algorithm: Algorithm) -> set[str]:
+    """Versions that cannot be given again: those of rows and those of folders."""
+    folder = artifacts.version_folder(models_dir, team=team, subject=subject, algorithm=algorithm, version="_").parent
+    return recorded | ({path.name for path in folder.iterdir()} if folder.is_dir() else set())
 
 
 def _subjects(request: TrainingRequest) -> list[Subject]:
@@ -78,22 +94,12 @@ def _known(what: str, slugs: Iterable[str], limit: int = 10) -> str:
     return f"{what}: {', '.join(names[:limit])}" + (f" and {len(names) - limit} more" if len(names) > limit else "")
 
 
-def _recorded_versions(subjects: list[Subject], algorithms: tuple[Algorithm, ...]) -> _Taken:
-    """Versions that a row of PredictionRunLog carries, by subject and algorithm, in one query."""
-    rows = PredictionRunLog.objects.filter(subject__in=[subject.pk for subject in subjects], algorithm__in=algorithms, run_type="train")
-    taken: _Taken = defaultdict(set)
-    for subject_id, algorithm, version in rows.values_list("subject_id", "algorithm", "model_version").distinct():
-        taken[subject_id, str(algorithm)].add(version)
-    return taken
-
-
 def _algorithm_spec(
     request: TrainingRequest, subject: Subject, algorithm: Algorithm, recorded: set[str], models_dir: Path, now: datetime
 ) -> AlgorithmSpec:
     team = subject.team
     assert team is not None  # noqa: S101 - _subjects() selects through the team
-    folder = artifacts.version_folder(models_dir, team=team.slug, subject=subject.subject_slug, algorithm=algorithm, version="_").parent
-    taken = recorded | ({path.name for path in folder.iterdir()} if folder.is_dir() else set())
+    taken = taken_versions(recorded, models_dir=models_dir, team=team.slug, subject=subject.subject_slug, algorithm=algorithm)
     if request.version is None:
         return AlgorithmSpec(algorithm=algorithm, run_log_id=0, version=versions.next_version(taken, now.date()))
     if request.version in taken:

@@ -16,7 +16,7 @@ from gregory.ml.errors import ArtifactError
 from gregory.runs import ledger
 from gregory.runs.models import TrainingRun
 from gregory.runs.names import Reason, RunState
-from gregory.runs.spec import AlgorithmOutcome, AlgorithmSpec, RunHandle, RunSpec
+from gregory.runs.spec import AlgorithmOutcome, AlgorithmSpec, RunSpec
 
 # A failed run's folder is kept this long for whoever looks into it.
 KEEP_FAILED_SECONDS = 7 * 24 * 3600
@@ -53,7 +53,7 @@ def reconcile(runner_for: Callable[[str], Runner], *, models_dir: Path, stale_af
     decided = []
     for name, runs in by_runner.items():
         runner = runner_for(name)
-        observations = runner.observe([_handle(run) for run in runs])
+        observations = runner.observe([ledger.handle_of(run) for run in runs])
         for run, observation in zip(runs, observations, strict=True):
             verdict = judge(observation, state=RunState(run.state), silent=ledger.is_silent(run, stale_after), stale_after=stale_after)
             if verdict.reason is not None:
@@ -67,15 +67,21 @@ def close(spec: RunSpec, verdict: Verdict, *, models_dir: Path, log_tail: str = 
     """End a dead run: an algorithm whose complete model stands in its place succeeded, whatever happened after; the others failed."""
     if verdict.reason is None:
         raise ValueError("a verdict without a reason closes nothing")
+    if not recover(spec, verdict.detail, models_dir=models_dir):
+        ledger.end_run(spec, RunState.FAILED, reason=verdict.reason, detail=verdict.detail, log_tail=log_tail)
+
+
+def recover(spec: RunSpec, detail: str, *, models_dir: Path) -> bool:
+    """Close as successes what a dead run had finished and not reported; whether that completes the run, which then ends well."""
     still_open = ledger.open_algorithms(spec)
     for algorithm in spec.algorithms:
-        recovered = _published(spec, algorithm, models_dir)
-        if recovered is not None and algorithm.run_log_id in still_open:
-            ledger.close_algorithm(spec, *recovered)
-    if len(ledger.successes(spec)) == len(spec.algorithms):
-        ledger.finish_run(spec, RunState.SUCCEEDED, detail=f"every model was complete; {verdict.detail}")
-    else:
-        ledger.end_run(spec, RunState.FAILED, reason=verdict.reason, detail=verdict.detail, log_tail=log_tail)
+        proof = _published(spec, algorithm, models_dir) if algorithm.run_log_id in still_open else None
+        if proof is not None:
+            ledger.close_algorithm(spec, *proof)
+    if len(ledger.successes(spec)) < len(spec.algorithms):
+        return False
+    ledger.finish_run(spec, RunState.SUCCEEDED, detail=f"every model was complete; {detail}")
+    return True
 
 
 def prune(models_dir: Path, *, keep_seconds: float = KEEP_FAILED_SECONDS) -> list[Path]:
@@ -87,10 +93,6 @@ def prune(models_dir: Path, *, keep_seconds: float = KEEP_FAILED_SECONDS) -> lis
             shutil.rmtree(folder)
             removed.append(folder)
     return removed
-
-
-def _handle(run: TrainingRun) -> RunHandle:
-    return RunHandle(host=run.host, name=run.external_name, uid=run.external_uid)
 
 
 def _published(spec: RunSpec, algorithm: AlgorithmSpec, models_dir: Path) -> tuple[AlgorithmOutcome, ledger.Evidence] | None:
@@ -114,4 +116,5 @@ def _published(spec: RunSpec, algorithm: AlgorithmSpec, models_dir: Path) -> tup
         artifact=folder.relative_to(models_dir).as_posix(),
         digest=artifacts.digest(folder),
     )
-    return outcome, ledger.Evidence(evaluation=json.loads((folder / artifacts.EVALUATION).read_text(encoding="utf-8")))
+    evaluation = json.loads((folder / artifacts.EVALUATION).read_text(encoding="utf-8"))
+    return outcome, ledger.Evidence(evaluation=evaluation, data=manifest.data.model_dump(mode="json"), compute=dict(manifest.compute))

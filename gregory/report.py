@@ -24,6 +24,7 @@ def plan_rows(specs: Sequence[RunSpec], refusals: dict[int, str], *, runner: str
             "cutoff": spec.window.cutoff.isoformat() if spec.window.cutoff else None,
             "prob_threshold": spec.config.prob_threshold,
             "pseudo_label": spec.config.pseudo_label,
+            "require_gpu": spec.require_gpu,
             "refused": refusals.get(spec.subject.id),
         }
         for spec in specs

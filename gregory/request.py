@@ -6,10 +6,23 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from gregory.ml import versions
-from gregory.ml.config import ALGORITHMS, DEFAULT_LOOKBACK_DAYS, Algorithm, Hyperparameters, TrainConfig
+from gregory.ml.config import ALGORITHMS, DEFAULT_LOOKBACK_DAYS, DEFAULT_THRESHOLD, Algorithm, Hyperparameters, TrainConfig
 
 # timedelta and the calendar end near here; nobody means more than 100 years.
 MAXIMUM_LOOKBACK_DAYS = 36_500
+# What a run's stored specification says: beside --resume such a flag could only contradict it.
+SPECIFIED = {
+    "team": "--team",
+    "subject": "--subject",
+    "all_teams": "--all-teams",
+    "all_articles": "--all-articles",
+    "lookback_days": "--lookback-days",
+    "algo": "--algo",
+    "prob_threshold": "--prob-threshold",
+    "model_version": "--version",
+    "pseudo_label": "--pseudo-label",
+    "dry_run": "--dry-run",
+}
 
 
 class UsageError(Exception):
@@ -43,6 +56,17 @@ def from_flags(flags: Mapping[str, Any], *, hyperparameters: Hyperparameters) ->
         ),
         verbosity=flags["verbose"],
     )
+
+
+def run_to_resume(flags: Mapping[str, Any]) -> str | None:
+    """The id that --resume names; None for a new training. Raises UsageError naming a flag that cannot stand beside it."""
+    run_id: str | None = flags["resume"]
+    if run_id is None:
+        return None
+    for name, flag in SPECIFIED.items():
+        if flags[name] is not None and flags[name] is not False:
+            raise UsageError(f"--resume and {flag} exclude each other: the specification of run {run_id} is taken as it is")
+    return run_id
 
 
 def _scope(flags: Mapping[str, Any]) -> tuple[str | None, str | None]:
@@ -80,7 +104,9 @@ def _algorithms(text: str | None) -> tuple[Algorithm, ...]:
     return cast(tuple[Algorithm, ...], tuple(names))
 
 
-def _threshold(value: float) -> float:
+def _threshold(value: float | None) -> float:
+    if value is None:
+        return DEFAULT_THRESHOLD
     if not (math.isfinite(value) and 0 < value < 1):
         raise UsageError(f"--prob-threshold {value:g} must lie between 0 and 1, both excluded")
     return value

@@ -10,11 +10,11 @@ from django.conf import settings
 
 from gregory.launch import processes
 from gregory.ml.errors import TrainingError
-from gregory.ml.stages import kind_of
+from gregory.ml.stages.contract import kind_of
 from gregory.runs import ledger
 from gregory.runs.names import Reason, RunState
 from gregory.runs.persistence import durably
-from gregory.runs.spec import AlgorithmOutcome, RunSpec
+from gregory.runs.spec import RunSpec
 from job.interruption import Interruption
 from job.pipeline import Pipeline
 from job.supervise import StageFailed
@@ -48,20 +48,7 @@ def carry_out(spec: RunSpec, *, event_format: str, lifeline: bool) -> int:
 
 
 def _close_open_rows(spec: RunSpec, voice: Voice, *, reason: Reason, error: str, message: str) -> None:
-    """What stopped the whole run is the end of every algorithm that has none yet."""
-    still_open = durably(partial(ledger.open_algorithms, spec))
-    for algorithm in spec.algorithms:
-        if algorithm.run_log_id not in still_open:
-            continue
-        outcome = AlgorithmOutcome(
-            algorithm=algorithm.algorithm,
-            run_log_id=algorithm.run_log_id,
-            version=algorithm.version,
-            success=False,
-            reason=reason,
-            error=error,
-        )
-        durably(partial(ledger.close_algorithm, spec, outcome))
+    for algorithm in durably(partial(ledger.fail_open_rows, spec, reason=reason, error=error)):
         voice.say(f"Failed version {algorithm.version}: {message}", algorithm=algorithm.algorithm, tone="bad")
 
 

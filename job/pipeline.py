@@ -1,37 +1,44 @@
-"""The straight line of a run: corpus -> summarise -> (pseudo-label) -> train, publish and report each algorithm in turn."""
+"""The straight line of a run: corpus -> summarise -> (pseudo-label) -> train, publish and report each algorithm in turn.
+
+What a step leaves in the run's folder is complete or not there, so an attempt goes the same line as the one before it and
+finds done what that one had done.
+"""
 
 import json
 import os
+import shutil
 import time
 import traceback
-from collections.abc import Iterator
 from dataclasses import asdict
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from django.conf import settings
 from django.db import connection
 from pydantic import BaseModel
 
 from gregory import corpus
-from gregory.ml import artifacts, split, stages
-from gregory.ml.artifacts import Provenance
+from gregory.ml import artifacts, split
+from gregory.ml.artifacts import Provenance, PseudoLabelFacts
 from gregory.ml.base_models import verify_bundle
-from gregory.ml.data import Article, write_rows
+from gregory.ml.data import read_articles, write_rows
 from gregory.ml.errors import ArtifactError
+from gregory.ml.files import flush
 from gregory.ml.limits import cpu_count
 from gregory.ml.progress import Progress
+from gregory.ml.stages import contract
 from gregory.runs import ledger
 from gregory.runs.names import Reason
 from gregory.runs.persistence import durably, if_possible
 from gregory.runs.spec import AlgorithmOutcome, AlgorithmSpec, RunSpec
 from job.interruption import Interruption
-from job.supervise import StageFailed, Usage, run_stage
+from job.supervise import StageFailed, Usage, read_usage, run_stage
 from job.voice import Voice
 
 HEARTBEAT_SECONDS = 15.0
+Result = TypeVar("Result", bound=BaseModel)
 
 
 class Pipeline:
@@ -45,6 +52,7 @@ class Pipeline:
         self._models_dir = models_dir
         self._bundle_dir = bundle_dir
         self._threads = cpu_count()
+        self._bundle_digest = ""
         self._last_heartbeat = time.monotonic()
         self._usage: dict[str, Usage] = {}
 
@@ -52,78 +60,89 @@ class Pipeline:
         """Every step in order."""
         spec = self._spec
         self._voice.say(f"Started run {spec.run_id}: {', '.join(a.algorithm for a in spec.algorithms)}; {spec.window.description}")
-        verify_bundle(self._bundle_dir)
+        if spec.require_gpu:
+            self._find_gpu()
+        self._bundle_digest = verify_bundle(self._bundle_dir).digest()
         summaries = self._summarise()
         pseudo_labels = self._pseudo_label(summaries) if spec.config.pseudo_label else None
-        title_only = stages.SummariseResult.model_validate_json((summaries / stages.RESULT).read_text(encoding="utf-8")).title_only
         for algorithm in spec.algorithms:
             durably(partial(ledger.begin_algorithm, spec, algorithm.run_log_id))
             self._voice.say(f"Started training version {algorithm.version}", algorithm=algorithm.algorithm, stage="train")
             try:
-                outcome, evidence = self._train(algorithm, summaries, pseudo_labels, title_only=title_only)
+                outcome, evidence = self._train(algorithm, summaries, pseudo_labels)
             except StageFailed as failure:
                 if failure.reason is Reason.INTERRUPTED:
                     raise
                 outcome, evidence = self._failure(algorithm, failure)
             self._close(outcome, evidence)
+            if outcome.success:
+                # A fit's checkpoint is several times the model's size.
+                shutil.rmtree(self.stages_dir / f"train-{algorithm.algorithm}", ignore_errors=True)
+
+    def _find_gpu(self) -> None:
+        """In a process of its own, and in every attempt: another machine may carry it out."""
+        folder = self._prepare("find_gpu")
+        shutil.rmtree(folder / "out", ignore_errors=True)
+        out = self._stage("find_gpu", folder, contract.GpuRequest(), about=self._spec.algorithms)
+        self._voice.say(f"GPU: {_result(out, contract.GpuResult).name}", stage="find_gpu")
 
     def _summarise(self) -> Path:
         folder = self._prepare("summarise")
-        written = self._write_corpus(folder / "in" / stages.ARTICLES)
-        self._voice.say(f"{written['relevant']} relevant and {written['not_relevant']} not relevant articles")
-        split.require_both_classes(**written)
-        request = stages.SummariseRequest(
-            bundle=self._bundle_dir, config=self._spec.config.hyperparameters.summariser, threads=self._threads
-        )
+        articles = folder / "in" / contract.ARTICLES
+        if not articles.exists():
+            self._write_corpus(articles)
+        labels = [article.label for article in read_articles(articles) if article.label is not None]
+        relevant, not_relevant = sum(labels), len(labels) - sum(labels)
+        self._voice.say(f"{relevant} relevant and {not_relevant} not relevant articles")
+        split.require_both_classes(relevant=relevant, not_relevant=not_relevant)
+        request = contract.SummariseRequest(config=self._spec.config.hyperparameters.summariser, **self._base())
         return self._stage("summarise", folder, request, about=self._spec.algorithms)
 
-    def _write_corpus(self, path: Path) -> dict[str, int]:
-        """Stream the subject's articles into the first stage's input; labelled articles per class."""
-        spec, counts = self._spec, {"relevant": 0, "not_relevant": 0}
-
-        def counted(articles: Iterator[Article]) -> Iterator[Article]:
-            for article in articles:
-                counts["relevant" if article.label else "not_relevant"] += 1
-                yield article
+    def _write_corpus(self, path: Path) -> None:
+        """Stream the subject's articles into the first stage's input, once: every attempt learns from the same rows."""
+        spec, unfinished = self._spec, path.with_suffix(".partial")
 
         def read() -> None:
-            counts.update(relevant=0, not_relevant=0)
             pool = corpus.unlabelled(spec.subject.id, spec.window.cutoff) if spec.config.pseudo_label else iter(())
-            write_rows(path, chain(counted(corpus.labelled(spec.subject.id, spec.window.cutoff)), pool))
+            write_rows(unfinished, chain(corpus.labelled(spec.subject.id, spec.window.cutoff), pool))
 
         durably(read)
+        flush(unfinished)
+        unfinished.rename(path)
         # Training takes hours and needs no database; a connection left open would be cut by somebody's timeout.
         connection.close()
-        return counts
 
     def _pseudo_label(self, summaries: Path) -> Path:
         folder = self._prepare("pseudo_label")
-        for name in (stages.EXAMPLES, stages.POOL):
-            os.link(summaries / name, folder / "in" / name)
-        request = stages.PseudoLabelRequest(bundle=self._bundle_dir, config=self._spec.config, threads=self._threads)
+        _link(summaries / contract.EXAMPLES, folder / "in")
+        _link(summaries / contract.POOL, folder / "in")
+        request = contract.PseudoLabelRequest(config=self._spec.config, **self._base())
         out = self._stage("pseudo_label", folder, request, about=self._spec.algorithms)
-        result = stages.PseudoLabelResult.model_validate_json((out / stages.RESULT).read_text(encoding="utf-8"))
-        kept = artifacts.keep_pseudo_labels(
-            out / stages.PSEUDO_LABELS_CSV, self._models_dir, team=self._spec.team.slug, subject=self._spec.subject.slug
-        )
-        rounds = ", ".join(str(count) for count in result.accepted_per_round) or "no round"
-        self._voice.say(f"Pseudo-labels accepted per round: {rounds}; {kept.relative_to(self._models_dir)}", stage="pseudo_label")
+        facts = self._pseudo_label_facts(out)
+        rounds = ", ".join(f"{done.relevant + done.not_relevant} of {done.asked}" for done in facts.rounds) or "no round"
+        self._voice.say(f"Pseudo-labels accepted per round: {rounds}; {facts.file}", stage="pseudo_label")
         return out
 
-    def _train(
-        self, algorithm: AlgorithmSpec, summaries: Path, pseudo_labels: Path | None, *, title_only: int
-    ) -> tuple[AlgorithmOutcome, ledger.Evidence]:
+    def _pseudo_label_facts(self, out: Path) -> PseudoLabelFacts:
+        """What the manifests say; the file with the labels is put in its place."""
+        result = _result(out, contract.PseudoLabelResult)
+        csv_file = artifacts.keep_pseudo_labels(
+            out / contract.PSEUDO_LABELS_CSV, self._models_dir, team=self._spec.team.slug, subject=self._spec.subject.slug
+        )
+        return PseudoLabelFacts(pool=result.pool, rounds=result.rounds, file=csv_file.relative_to(self._models_dir).as_posix())
+
+    def _train(self, algorithm: AlgorithmSpec, summaries: Path, pseudo_labels: Path | None) -> tuple[AlgorithmOutcome, ledger.Evidence]:
         spec = self._spec
         folder = self._prepare(f"train-{algorithm.algorithm}")
-        os.link(summaries / stages.EXAMPLES, folder / "in" / stages.EXAMPLES)
+        _link(summaries / contract.EXAMPLES, folder / "in")
         if pseudo_labels is not None:
-            os.link(pseudo_labels / stages.PSEUDO_LABELS, folder / "in" / stages.PSEUDO_LABELS)
-        request = stages.TrainRequest(
+            _link(pseudo_labels / contract.PSEUDO_LABELS, folder / "in")
+        request = contract.TrainRequest(
             algorithm=algorithm.algorithm,
-            bundle=self._bundle_dir,
             config=spec.config,
-            threads=self._threads,
-            title_only=title_only,
+            title_only=_result(summaries, contract.SummariseResult).title_only,
+            pseudo_labels=self._pseudo_label_facts(pseudo_labels) if pseudo_labels else None,
+            **self._base(),
             provenance=Provenance(
                 team=spec.team.slug,
                 subject=spec.subject.slug,
@@ -144,10 +163,10 @@ class Pipeline:
         destination = artifacts.version_folder(
             self._models_dir, team=spec.team.slug, subject=spec.subject.slug, algorithm=algorithm.algorithm, version=algorithm.version
         )
-        result = stages.TrainResult.model_validate_json((out / stages.RESULT).read_text(encoding="utf-8"))
+        result = _result(out, contract.TrainResult)
         usage = self._usage["train"]
         try:
-            artifacts.publish(out / stages.MODEL_FOLDER, destination)
+            artifacts.publish(out / contract.MODEL_FOLDER, destination)
         except ArtifactError as error:
             raise StageFailed(Reason.ARTIFACT, str(error), traceback.format_exc(), usage) from error
         outcome = AlgorithmOutcome(
@@ -163,7 +182,8 @@ class Pipeline:
             peak_bytes=usage.peak_bytes,
         )
         evaluation = json.loads((destination / artifacts.EVALUATION).read_text(encoding="utf-8"))
-        return outcome, ledger.Evidence(evaluation=evaluation, resources=self._resources())
+        data = result.data.model_dump(mode="json")
+        return outcome, ledger.Evidence(evaluation=evaluation, resources=self._resources(), data=data, compute=result.compute)
 
     def _failure(self, algorithm: AlgorithmSpec, failure: StageFailed) -> tuple[AlgorithmOutcome, ledger.Evidence]:
         outcome = AlgorithmOutcome(
@@ -198,12 +218,28 @@ class Pipeline:
 
     def _prepare(self, name: str) -> Path:
         folder = self.stages_dir / name
-        (folder / "in").mkdir(parents=True)
+        (folder / "in").mkdir(parents=True, exist_ok=True)
         return folder
 
+    def _base(self) -> dict[str, Any]:
+        """What every request of a stage that loads base models holds."""
+        return {
+            "bundle": self._bundle_dir,
+            "bundle_digest": self._bundle_digest,
+            "threads": self._threads,
+            "require_gpu": self._spec.require_gpu,
+        }
+
     def _stage(self, stage: str, folder: Path, request: BaseModel, *, about: tuple[AlgorithmSpec, ...]) -> Path:
-        """Run one stage and remember what it took; its output folder."""
-        (folder / "in" / stages.REQUEST).write_text(request.model_dump_json(indent=2), encoding="utf-8")
+        """Run one stage, unless an earlier attempt has, and remember what it took; its output folder."""
+        asked = folder / "in" / contract.REQUEST
+        if (folder / "out").exists():
+            if contract.same_result(request, type(request).model_validate_json(asked.read_text(encoding="utf-8"))):
+                self._voice.say(f"{folder.name}: done by an earlier attempt")
+                self._usage[stage] = read_usage(folder)
+                return folder / "out"
+            shutil.rmtree(folder / "out")
+        asked.write_text(request.model_dump_json(indent=2), encoding="utf-8")
         started = time.monotonic()
         name = about[0].algorithm if len(about) == 1 else ""
         latest = Progress(message="starting")
@@ -224,6 +260,7 @@ class Pipeline:
                     partial(ledger.record_progress, self._spec, algorithm.run_log_id, stage=stage, progress=latest, seconds_left=left)
                 )
             if_possible(partial(ledger.heartbeat, [self._spec]))
+            if_possible(self._end_if_superseded)
             connection.close()
 
         heartbeat(at_once=True)
@@ -235,8 +272,23 @@ class Pipeline:
         self._usage[stage] = usage
         return folder / "out"
 
+    def _end_if_superseded(self) -> None:
+        """Two attempts must not work in one folder: one that was taken for dead, and woke up, gives way."""
+        if not ledger.is_unfinished(self._spec):
+            self._interruption.request("superseded: the run was ended, or resumed in another attempt")
+
     def _resources(self) -> dict[str, Any]:
         return {"stages": {stage: asdict(usage) for stage, usage in self._usage.items()}}
+
+
+def _result(out: Path, result: type[Result]) -> Result:
+    return result.model_validate_json((out / contract.RESULT).read_text(encoding="utf-8"))
+
+
+def _link(file: Path, folder: Path) -> None:
+    """The file in the folder too, in place of what an earlier attempt may have left there."""
+    (folder / file.name).unlink(missing_ok=True)
+    os.link(file, folder / file.name)
 
 
 def seconds_left(fraction: float | None, elapsed: float) -> float | None:

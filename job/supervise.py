@@ -9,17 +9,19 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from signal import SIGKILL, Signals
 
-from gregory.ml import limits, progress, stages
+from gregory.ml import limits, progress
 from gregory.ml.progress import Progress
+from gregory.ml.stages import contract
 from gregory.runs.names import Reason
 from job.interruption import Interruption
 
 POLL_SECONDS = 0.5
 STANDARD_ERROR_TAIL = 4_000
+USAGE = "usage.json"
 # The worker gets what libraries need to start and nothing that opens a database or a network service.
 ENVIRONMENT = (
     "PATH",
@@ -100,7 +102,16 @@ def run_stage(stage: str, folder: Path, *, interruption: Interruption, report: p
     usage = Usage(seconds=time.monotonic() - started, peak_bytes=_peak(used.ru_maxrss, peak))
     if worker.returncode != 0 or not (folder / "out").exists():
         raise _failure(folder, worker.returncode, usage, interruption, memory_before, last)
+    (folder / USAGE).write_text(json.dumps(asdict(usage)), encoding="utf-8")
     return usage
+
+
+def read_usage(folder: Path) -> Usage:
+    """What a finished stage took; zeros where its supervisor died before it could write that down."""
+    try:
+        return Usage(**json.loads((folder / USAGE).read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return Usage(seconds=0.0, peak_bytes=0)
 
 
 def worker_command(stage: str, folder: Path) -> list[str]:
@@ -159,19 +170,25 @@ def _failure(
     if interruption.requested:
         message = f"{interruption.reason} {where}"
         return StageFailed(Reason.INTERRUPTED, message, message, usage)
-    described = folder / "out.partial" / stages.ERROR
+    described = folder / "out.partial" / contract.ERROR
     if code == 1 and described.exists():
-        error = stages.StageError.model_validate(json.loads(described.read_text(encoding="utf-8")))
-        return StageFailed(Reason(error.kind), error.message, error.traceback, usage)
+        error = contract.StageError.model_validate(json.loads(described.read_text(encoding="utf-8")))
+        if Reason(error.kind) is not Reason.OUT_OF_MEMORY:
+            return StageFailed(Reason(error.kind), error.message, error.traceback, usage)
+        message = f"{error.message}; {where}; {_limit(limits.memory_events())}"
+        return StageFailed(Reason.OUT_OF_MEMORY, message, f"{error.traceback}{message}", usage)
     tail = (folder / "stderr.log").read_bytes()[-STANDARD_ERROR_TAIL:].decode("utf-8", "replace").strip()
     words = f"\nlast lines of its standard error:\n{tail}" if tail else ""
     memory = limits.memory_events()
     if code == -SIGKILL and memory.oom_kills > memory_before.oom_kills:
-        limit = f"the limit is {memory.limit / 2**20:.0f} MiB" if memory.limit else "the machine has no more"
-        message = f"out of memory: the kernel killed the worker (signal 9, SIGKILL) {where}; {limit}"
+        message = f"out of memory: the kernel killed the worker (signal 9, SIGKILL) {where}; {_limit(memory)}"
         return StageFailed(Reason.OUT_OF_MEMORY, message, message + words, usage)
     if code < 0:
         message = f"the worker was killed by signal {-code} ({Signals(-code).name}) {where}"
         return StageFailed(Reason.KILLED, message, message + words, usage)
     message = f"the worker exited with code {code} and no explanation {where}"
     return StageFailed(Reason.ERROR, message, message + words, usage)
+
+
+def _limit(memory: limits.MemoryEvents) -> str:
+    return f"the limit is {memory.limit / 2**20:.0f} MiB" if memory.limit else "the machine has no more"

@@ -23,6 +23,7 @@ print(json.dumps([dict(
     finished=row.run_finished is not None, error=row.error_message, reason=row.algorithm_run.reason, warnings=row.algorithm_run.warnings,
     metrics=row.algorithm_run.metrics, artifact=row.algorithm_run.artifact_path,
     resources=row.algorithm_run.resources, stage=row.algorithm_run.stage, runner=row.algorithm_run.run.runner,
+    data=row.algorithm_run.data, compute=row.algorithm_run.compute, attempt=row.algorithm_run.run.attempt,
     run_id=row.algorithm_run.run_id, state=row.algorithm_run.run.state, run_reason=row.algorithm_run.run.reason,
     detail=row.algorithm_run.run.detail, pid=row.algorithm_run.run.external_name, exit_code=row.algorithm_run.run.exit_code,
 ) for row in rows]))

@@ -49,7 +49,7 @@ def request(**fields: Any) -> TrainingRequest:
 
 
 def planned(models: Path, **fields: Any) -> list[RunSpec]:
-    return plan(request(**fields), models_dir=models, now=NOW)
+    return plan(request(**fields), models_dir=models, now=NOW, require_gpu=False)
 
 
 def versions(specs: list[RunSpec]) -> dict[str, str]:

@@ -100,6 +100,8 @@ class TestApplied:
         assert (failed.success, recovered.success) == (False, True)
         assert recovered.algorithm_run.metrics == {"test_f1": 0.25}
         assert recovered.algorithm_run.artifact_path == "team/subject/lgbm_tfidf/20260101"
+        assert (recovered.algorithm_run.data["labelled"], recovered.algorithm_run.data["window"]) == (9, "all articles")
+        assert recovered.algorithm_run.compute == {"device": "cpu"}
         assert TrainingRun.objects.get().state == "failed"
 
     def test_a_run_whose_models_are_all_complete_succeeded(self, subject, tmp_path: Path):  # noqa: F811
@@ -111,6 +113,15 @@ class TestApplied:
 
         assert set(PredictionRunLog.objects.values_list("success", flat=True)) == {True}
         assert TrainingRun.objects.get().state == "succeeded"
+
+    def test_what_can_be_recovered_is_and_the_rest_stays_open(self, subject, tmp_path: Path):  # noqa: F811
+        spec = opened(subject)
+        publish(tmp_path, spec, position=0)
+
+        assert not reconcile.recover(spec, "gone", models_dir=tmp_path)
+
+        assert list(PredictionRunLog.objects.order_by("pk").values_list("success", flat=True)) == [True, None]
+        assert TrainingRun.objects.get().state == "pending"
 
     def test_a_folder_of_another_row_proves_nothing(self, subject, tmp_path: Path):  # noqa: F811
         spec = opened(subject)
@@ -148,7 +159,9 @@ def publish(models: Path, spec, *, position: int, run_log_id: int | None = None)
     sealed = manifest(
         algorithm=algorithm.algorithm, run_id=spec.run_id, run_log_id=run_log_id or algorithm.run_log_id, created_at=datetime.now(UTC)
     )
-    artifacts.seal(staged, sealed)
-    destination = artifacts.version_folder(models, team="team", subject="subject", algorithm=algorithm.algorithm, version=algorithm.version)
+    artifacts.seal(staged, sealed.model_copy(update={"compute": {"device": "cpu"}}))
+    destination = artifacts.version_folder(
+        models, team=spec.team.slug, subject=spec.subject.slug, algorithm=algorithm.algorithm, version=algorithm.version
+    )
     artifacts.publish(staged, destination)
     return destination

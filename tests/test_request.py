@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gregory.ml.config import ALGORITHMS, Hyperparameters, LgbmConfig, TrainConfig
-from gregory.request import TrainingRequest, UsageError, from_flags
+from gregory.request import TrainingRequest, UsageError, from_flags, run_to_resume
 
 # What argparse gives for `--team neurology` alone.
 FLAGS = {
@@ -16,7 +16,7 @@ FLAGS = {
     "all_articles": False,
     "lookback_days": None,
     "algo": None,
-    "prob_threshold": 0.8,
+    "prob_threshold": None,
     "model_version": None,
     "pseudo_label": False,
     "verbose": 1,
@@ -147,3 +147,38 @@ def test_versions_that_cannot(version: str):
 
 def test_the_scope_is_judged_first():
     assert refusal(team=None, algo="svm", prob_threshold=7.0) == "nothing to train: give --team SLUG, or --all-teams"
+
+
+# What argparse gives for `--resume abc` alone.
+RESUME = {**FLAGS, "team": None, "resume": "abc", "dry_run": False}
+
+
+def test_resume_alone_names_its_run_and_a_new_training_names_none():
+    assert run_to_resume(RESUME) == "abc"
+    assert run_to_resume({**RESUME, "resume": None, "team": "neurology"}) is None
+
+
+def test_how_much_is_told_is_asked_anew():
+    assert run_to_resume({**RESUME, "verbose": 3}) == "abc"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "flag"),
+    [
+        ("team", "neurology", "--team"),
+        ("subject", "ms", "--subject"),
+        ("all_teams", True, "--all-teams"),
+        ("all_articles", True, "--all-articles"),
+        ("lookback_days", 90, "--lookback-days"),
+        ("lookback_days", 0, "--lookback-days"),
+        ("algo", "", "--algo"),
+        ("prob_threshold", 0.8, "--prob-threshold"),
+        ("model_version", "v1", "--version"),
+        ("pseudo_label", True, "--pseudo-label"),
+        ("dry_run", True, "--dry-run"),
+    ],
+)
+def test_what_the_run_was_asked_then_cannot_be_asked_again(name: str, value: object, flag: str):
+    with pytest.raises(UsageError) as caught:
+        run_to_resume({**RESUME, name: value})
+    assert str(caught.value) == f"--resume and {flag} exclude each other: the specification of run abc is taken as it is"

@@ -13,14 +13,20 @@ def tiny_bundle(root: Path) -> Path:
     tiny_encoder(root / "encoder")
     (root / "summariser").mkdir()
     (root / "summariser" / "summariser.json").write_text(json.dumps({"kind": "leading_sentences", "words": 60}))
+    describe(root)
+    return root
+
+
+def describe(root: Path) -> None:
+    """Write bundle.json for what is there."""
     description = {"schema_number": 1, "name": "tiny", **{part: _part(root / part) for part in ("encoder", "summariser")}}
     (root / "bundle.json").write_text(json.dumps(description))
-    return root
 
 
 def _part(folder: Path) -> dict[str, object]:
     files = {
-        path.name: {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "bytes": path.stat().st_size}
-        for path in sorted(folder.iterdir())
+        path.relative_to(folder).as_posix(): {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "bytes": path.stat().st_size}
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
     }
     return {"source": "made by the tests", "revision": "1", "licence": "none needed", "files": files}

@@ -5,7 +5,6 @@ only then the folder gets its name. So a version folder that exists is complete;
 """
 
 import errno
-import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import suppress
@@ -18,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from gregory.ml.config import ALGORITHMS, Algorithm, TrainConfig
 from gregory.ml.errors import ArtifactError
+from gregory.ml.files import flush, flush_tree, sha256
 
 MANIFEST = "manifest.json"
 METRICS = "metrics.json"
@@ -52,8 +52,27 @@ class Probe(_Value):
     tolerance: float = PROBE_TOLERANCE
 
 
+class PseudoLabelRound(_Value):
+    """How many texts a round asked about, and how many of its answers were accepted, per class."""
+
+    asked: int
+    relevant: int
+    not_relevant: int
+
+
+class PseudoLabelFacts(_Value):
+    """Where pseudo-labels come from. pool: unlabelled articles; file: the CSV file with each of them, relative to the models folder."""
+
+    pool: int
+    rounds: tuple[PseudoLabelRound, ...]
+    file: str
+
+
 class DataFacts(_Value):
-    """Which rows: the window, what was left out of it and why, and examples per part and class."""
+    """Which rows: the window, what was left out of it and why, and examples per part and class.
+
+    parts: as labelled by people; pseudo_labelled: how many texts joined the training part beside them.
+    """
 
     cutoff: datetime | None
     window: str
@@ -62,6 +81,7 @@ class DataFacts(_Value):
     duplicates: int
     conflicts: int
     pseudo_labelled: int
+    pseudo_labels: PseudoLabelFacts | None = None
     parts: dict[str, dict[str, int]]
     fingerprint: str
     text_version: int
@@ -93,6 +113,7 @@ class Manifest(_Value):
     base_models: dict[str, dict[str, str]]
     libraries: dict[str, str]
     threads: int
+    compute: dict[str, str | int] = {}
     warnings: tuple[str, ...]
     probe: Probe
     files: dict[str, FileFacts] = {}
@@ -120,8 +141,7 @@ def seal(folder: Path, manifest: Manifest) -> Manifest:
     files = {name: _facts(folder / name) for name in _files(folder)}
     sealed = manifest.model_copy(update={"files": files})
     (folder / MANIFEST).write_text(sealed.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    for path in [*folder.rglob("*"), folder]:
-        _flush(path)
+    flush_tree(folder)
     return sealed
 
 
@@ -139,13 +159,17 @@ def publish(folder: Path, destination: Path) -> None:
         if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
             raise ArtifactError(f"{destination} already exists; versions are never overwritten") from error
         raise ArtifactError(f"cannot publish {destination}: {error.strerror}") from error
-    _flush(destination.parent)
+    flush(destination.parent)
 
 
 def keep_pseudo_labels(csv_file: Path, models_dir: Path, *, team: str, subject: str) -> Path:
-    """Copy a pseudo-label file to the spec's place, <YYYYMMDD_HHMMSS>[_n].csv; returns where."""
+    """Give a pseudo-label file its place in the spec, <YYYYMMDD_HHMMSS>[_n].csv, once; returns where."""
     folder = models_dir / team / subject / PSEUDO_LABELS_FOLDER
     folder.mkdir(parents=True, exist_ok=True)
+    # A run that died between this and its next step is continued before it: its file is there already.
+    for kept in folder.iterdir():
+        if kept.samefile(csv_file):
+            return kept
     stamp = datetime.now(UTC).strftime("%Y%m%d_%H%M%S")
     names = chain([stamp], (f"{stamp}_{suffix}" for suffix in count(2)))
     while True:
@@ -170,7 +194,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 def digest(folder: Path) -> str:
     """sha256 of the manifest, which pins every other file."""
-    return _facts(folder / MANIFEST).sha256
+    return sha256(folder / MANIFEST)
 
 
 def verify(folder: Path) -> list[str]:
@@ -205,13 +229,4 @@ def _files(folder: Path) -> list[str]:
 
 
 def _facts(path: Path) -> FileFacts:
-    with path.open("rb") as stream:
-        return FileFacts(sha256=hashlib.file_digest(stream, "sha256").hexdigest(), bytes=path.stat().st_size)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    return FileFacts(sha256=sha256(path), bytes=path.stat().st_size)

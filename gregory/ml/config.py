@@ -35,17 +35,27 @@ class _Section(BaseModel):
 
 
 class BertConfig(_Section):
-    """[CLS] of a fine-tuned encoder -> Dense(relu, L2) -> Dropout -> Dense(2, softmax); Adam, cross-entropy."""
+    """[CLS] of a fine-tuned encoder -> Dense(relu, L2) -> Dropout -> Dense(2, softmax); Adam, cross-entropy.
+
+    encoder_dropout: None leaves it as the encoder was made with. padding: of a batch, under its Hugging Face names.
+    micro_batch: rows in memory at once, their gradients accumulated to those of the batch; None takes what fits.
+    precision: "auto" is mixed where the GPU multiplies bfloat16, float32 elsewhere.
+    """
 
     learning_rate: Rate = 2e-5
     dense_units: Positive = 48
     dense_l2: Penalty = 0.01
     dropout: Share = 0.3
+    encoder_dropout: Share | None = None
     freeze_weights: bool = False
     max_length: Annotated[int, Field(ge=8, le=512)] = 400
     batch_size: Positive = 16
     epochs: Positive = 10
     patience: Positive = 3
+    # How it is computed, not what: the same update from less memory, the same probabilities from less padding.
+    padding: Literal["longest", "max_length"] = "longest"
+    micro_batch: Positive | None = None
+    precision: Literal["auto", "float32", "mixed_bfloat16"] = "auto"
 
 
 class LgbmConfig(_Section):

@@ -6,7 +6,8 @@ TrainingError
 ├── ConfigError            a hyper-parameter or hyper-parameter file is wrong
 ├── BundleError            a base model is missing, damaged or of the wrong kind
 ├── ArtifactError          a version folder is incomplete, changed, or already there
-└── MemoryExhausted        a library reported that it could not get memory
+├── MemoryExhausted        a library reported that it could not get memory
+└── NoGpu                  the run must have a GPU and there is none
 """
 
 
@@ -36,3 +37,7 @@ class ArtifactError(TrainingError):
 
 class MemoryExhausted(TrainingError):
     """A training library asked for memory that the machine would not give."""
+
+
+class NoGpu(TrainingError):
+    """A run that must have a GPU found none."""

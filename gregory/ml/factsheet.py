@@ -1,6 +1,6 @@
 """Manifest -> what report.html says beside the figures: which rows, which weights, which threshold, made where."""
 
-from gregory.ml.artifacts import Manifest
+from gregory.ml.artifacts import DataFacts, Manifest
 from gregory.ml.evaluation import Evaluation
 from gregory.ml.model_report import FactSection, ReportInput
 
@@ -35,9 +35,18 @@ def _rows(manifest: Manifest) -> FactSection:
             ("left out: same text again", str(data.duplicates)),
             ("left out: same text labelled both ways", str(data.conflicts)),
             ("pseudo-labelled texts in training", str(data.pseudo_labelled)),
+            *_pseudo_labels(data),
             ("sha256 of the data set", data.fingerprint),
         ),
     )
+
+
+def _pseudo_labels(data: DataFacts) -> tuple[tuple[str, str], ...]:
+    if data.pseudo_labels is None:
+        return ()
+    rounds = ((f"accepted in round {number}", done) for number, done in enumerate(data.pseudo_labels.rounds, start=1))
+    told = ((name, f"{done.relevant} relevant, {done.not_relevant} not relevant of {done.asked}") for name, done in rounds)
+    return (("unlabelled articles in the pool", str(data.pseudo_labels.pool)), *told, ("pseudo-labels", data.pseudo_labels.file))
 
 
 def _weights(manifest: Manifest) -> FactSection:
@@ -60,4 +69,5 @@ def _settings(manifest: Manifest) -> FactSection:
 
 def _machine(manifest: Manifest) -> FactSection:
     image = (("image", manifest.provenance.image_digest),) if manifest.provenance.image_digest else ()
-    return FactSection(heading="Made with", facts=(*manifest.libraries.items(), ("threads", str(manifest.threads)), *image))
+    compute = ((name.replace("_", " "), str(value)) for name, value in manifest.compute.items())
+    return FactSection(heading="Made with", facts=(*manifest.libraries.items(), ("threads", str(manifest.threads)), *compute, *image))

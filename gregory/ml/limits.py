@@ -28,6 +28,26 @@ def memory_events() -> MemoryEvents:
     return MemoryEvents(oom_kills=_oom_kills(), limit=_memory_limit())
 
 
+def available_memory() -> int:
+    """Bytes a process may still take: what the control group leaves below its limit, or the machine has to give, whichever is less."""
+    free = _field(_read(Path("/proc/meminfo")), "MemAvailable:") * 1024
+    limit = _memory_limit()
+    if limit is None:
+        return free
+    used = int(_first(_cgroup_files("memory", "memory.current", "memory.usage_in_bytes")) or 0)
+    # File pages that nobody touched lately are given back before anybody is killed; so Kubernetes counts, too.
+    statistics = _first(_cgroup_files("memory", "memory.stat", "memory.stat"))
+    reclaimable = _field(statistics, "total_inactive_file") or _field(statistics, "inactive_file")
+    left = limit - max(0, used - reclaimable)
+    return max(0, min(free, left) if free else left)
+
+
+def _field(table: str, name: str) -> int:
+    """The number behind a name in one of the kernel's tables; 0 where it is not there."""
+    lines = (line.split() for line in table.splitlines())
+    return next((int(line[1]) for line in lines if line and line[0] == name), 0)
+
+
 def _cgroup_files(v1_controller: str, v2_name: str, v1_name: str) -> list[Path]:
     """Where the kernel keeps a figure: the process's own group first, then the mount as a container sees it."""
     candidates = []
@@ -70,9 +90,4 @@ def _memory_limit() -> int | None:
 
 def _oom_kills() -> int:
     # v2: memory.events; v1: memory.oom_control; both hold a line "oom_kill N".
-    text = _first(_cgroup_files("memory", "memory.events", "memory.oom_control")) or _read(Path("/proc/vmstat"))
-    for line in text.splitlines():
-        name, _, value = line.partition(" ")
-        if name == "oom_kill":
-            return int(value)
-    return 0
+    return _field(_first(_cgroup_files("memory", "memory.events", "memory.oom_control")) or _read(Path("/proc/vmstat")), "oom_kill")

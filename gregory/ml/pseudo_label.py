@@ -6,14 +6,18 @@ test text can come back as training data.
 """
 
 import csv
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gregory.ml.config import PseudoLabelConfig
 from gregory.ml.data import Example, UnlabelledText
+from gregory.ml.journal import Journal, name_of_work
 from gregory.ml.progress import Progress, Report
 from gregory.ml.split import Split
 from gregory.ml.trainers.base import Trainer
@@ -28,39 +32,56 @@ class PseudoLabel:
     round: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Round:
+    """One fit and its answers. asked: how many texts were left to ask."""
+
+    asked: int
+    accepted: tuple[PseudoLabel, ...]
+
+
 def self_train(
-    trainer: Trainer, split: Split, pool: Sequence[UnlabelledText], config: PseudoLabelConfig, *, report: Report
-) -> list[list[PseudoLabel]]:
-    """The accepted texts, round by round; ends when a round accepts none, the pool is empty, or rounds run out."""
+    trainer: Trainer,
+    split: Split,
+    pool: Sequence[UnlabelledText],
+    config: PseudoLabelConfig,
+    *,
+    report: Report,
+    kept: Path | None = None,
+) -> list[Round]:
+    """The rounds in order; ends when one accepts nothing, the pool is empty, or rounds run out.
+
+    kept: folder of finished rounds and of the fit under way, by which work that was broken off is continued.
+    """
     remaining = _askable(split, pool)
     report(Progress(message=f"pool of {len(pool)} unlabelled articles, {len(remaining)} with a text of their own"))
-    rounds: list[list[PseudoLabel]] = []
-    accepted: list[Example] = []
+    journal = Journal(kept / "rounds.jsonl" if kept else None, work=_name_of_work(split, remaining, config))
+    rounds: list[Round] = []
     for number in range(1, config.max_iterations + 1):
         if not remaining:
             break
-        model = trainer.fit(split.with_more_training(accepted), report=_within(report, number, config.max_iterations))
-        probabilities = model.predict_proba([item.text for item in remaining])
-        del model  # the next round fits a new one: two networks and their moments need not fit into memory
-        confidence = np.maximum(probabilities, 1 - probabilities)
-        taken = [
-            PseudoLabel(
-                example=Example(article_id=item.article_id, text=item.text, label=int(probability >= 0.5)),
-                confidence=float(sure),
-                round=number,
+        if number > len(journal.entries):
+            accepted = [label.example for done in rounds for label in done.accepted]
+            checkpoint = kept / f"round-{number}.npz" if kept else None
+            answers = _ask(
+                trainer, split.with_more_training(accepted), remaining, checkpoint, _within(report, number, config.max_iterations)
             )
-            for item, probability, sure in zip(remaining, probabilities, confidence, strict=True)
-            if sure >= config.confidence_threshold
-        ]
-        report(
-            Progress(message=f"round {number}: accepted {len(taken)} of {len(remaining)} texts", fraction=number / config.max_iterations)
+            journal.append(_confident(answers, config.confidence_threshold))
+            if checkpoint is not None:
+                checkpoint.unlink(missing_ok=True)
+        done = Round(
+            asked=len(remaining),
+            accepted=tuple(
+                _label(remaining[position], probability=probability, round=number) for position, probability in journal.entries[number - 1]
+            ),
         )
-        rounds.append(taken)
-        if not taken:
+        message = f"round {number}: accepted {len(done.accepted)} of {done.asked} texts"
+        report(Progress(message=message, fraction=number / config.max_iterations))
+        rounds.append(done)
+        if not done.accepted:
             break
-        accepted += [label.example for label in taken]
-        taken_texts = {label.example.text for label in taken}
-        remaining = [item for item in remaining if item.text not in taken_texts]
+        taken = {label.example.text for label in done.accepted}
+        remaining = [item for item in remaining if item.text not in taken]
     return rounds
 
 
@@ -71,6 +92,29 @@ def write_csv(path: Path, labels: Sequence[PseudoLabel]) -> None:
         writer.writerow(["article_id", "text", "label", "confidence", "round"])
         for label in labels:
             writer.writerow([label.example.article_id, label.example.text, label.example.label, f"{label.confidence:.6f}", label.round])
+
+
+def _ask(trainer: Trainer, split: Split, texts: Sequence[UnlabelledText], checkpoint: Path | None, report: Report) -> NDArray[np.float64]:
+    """Probabilities of a fresh model, which is gone afterwards: two networks and their moments need not fit into memory."""
+    return trainer.fit(split, report=report, checkpoint=checkpoint).predict_proba([item.text for item in texts])
+
+
+def _confident(probabilities: NDArray[np.float64], threshold: float) -> list[tuple[int, float]]:
+    """Position and probability of the answers that are sure enough, of either class."""
+    sure = np.maximum(probabilities, 1 - probabilities) >= threshold
+    return [(int(position), float(probabilities[position])) for position in np.flatnonzero(sure)]
+
+
+def _label(item: UnlabelledText, *, probability: float, round: int) -> PseudoLabel:
+    label = int(probability >= 0.5)
+    example = Example(article_id=item.article_id, text=item.text, label=label)
+    return PseudoLabel(example=example, confidence=probability if label else 1 - probability, round=round)
+
+
+def _name_of_work(split: Split, remaining: Sequence[UnlabelledText], config: PseudoLabelConfig) -> str:
+    labels = json.dumps([split.train.labels.tolist(), split.validation.labels.tolist()])
+    texts = chain(split.train.texts, split.validation.texts, (item.text for item in remaining))
+    return name_of_work(config.model_dump_json(), labels, texts=texts)
 
 
 def _askable(split: Split, pool: Sequence[UnlabelledText]) -> list[UnlabelledText]:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from gregory.ml.base_models import read_settings
 from gregory.ml.config import SummariserConfig
+from gregory.ml.journal import Journal, name_of_work
 from gregory.ml.progress import Progress, Report
 
 SETTINGS_FILE = "summariser.json"
@@ -64,22 +65,31 @@ def summarise_all(
     batch_size: int,
     report: Report,
     clock: Callable[[], float] = time.monotonic,
+    kept: Path | None = None,
 ) -> list[str]:
     """One summary per abstract, in the same order; a blank abstract gives "" and never reaches the summariser.
 
+    kept: file of finished batches, by which work that was broken off is continued; it belongs to one run, not to the texts.
     clock: seconds from any origin; progress is told at most every SECONDS_BETWEEN_REPORTS, and once at the end.
     """
     # Alike lengths share a batch, so that little of it is padding; longest first, so that memory runs short at once or never.
     waiting = sorted((index for index, abstract in enumerate(abstracts) if abstract.strip()), key=lambda index: -len(abstracts[index]))
     summaries = [""] * len(abstracts)
+    journal = Journal(kept, work=name_of_work(str(batch_size), texts=abstracts))
+    for index, summary in (pair for entry in journal.entries for pair in entry):
+        summaries[index] = summary
+    begun = len(journal.entries) * batch_size
+    if begun:
+        report(Progress(message=f"continuing after {min(begun, len(waiting))} of {len(waiting)} abstracts"))
     told = clock()
-    for start in range(0, len(waiting), batch_size):
+    for start in range(begun, len(waiting), batch_size):
         batch = waiting[start : start + batch_size]
         made = summariser.summarise([abstracts[index] for index in batch])
         if len(made) != len(batch):
             raise RuntimeError(f"{type(summariser).__name__} returned {len(made)} summaries for a batch of {len(batch)} texts")
         for index, summary in zip(batch, made, strict=True):
             summaries[index] = summary
+        journal.append(list(zip(batch, made, strict=True)))
         done = start + len(batch)
         now = clock()
         if done < len(waiting) and now - told >= SECONDS_BETWEEN_REPORTS:

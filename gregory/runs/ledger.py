@@ -5,7 +5,7 @@ attempt token, then the end is written only where none is. So the first writer w
 nothing, and what came too late is kept as an event.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -13,11 +13,12 @@ from typing import Any
 from django.db import IntegrityError, models, transaction
 from django.db.models.functions import Now
 
+from gregory.ml.config import Algorithm
 from gregory.ml.progress import Progress
 from gregory.models import PredictionRunLog
 from gregory.runs.models import AlgorithmRun, RunEvent, TrainingRun
-from gregory.runs.names import FINAL_STATES, Reason, RunState
-from gregory.runs.spec import AlgorithmOutcome, RunHandle, RunSpec
+from gregory.runs.names import FINAL_STATES, Reason, RunState, new_token
+from gregory.runs.spec import AlgorithmOutcome, AlgorithmSpec, RunHandle, RunSpec
 
 _FINAL = sorted(state.value for state in FINAL_STATES)
 # A traceback of megabytes helps nobody; its tail holds the failing frames and the message.
@@ -30,10 +31,12 @@ class RunRefused(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """What belongs to an algorithm's end but not to GregoryAI's row."""
+    """What belongs to an algorithm's end but not to GregoryAI's row. Empty `data` and `compute` leave what is known already."""
 
     evaluation: dict[str, Any] = field(default_factory=dict)
     resources: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
+    compute: dict[str, Any] = field(default_factory=dict)
 
 
 def open_run(spec: RunSpec, *, runner: str, handle: RunHandle, triggered_by: str) -> RunSpec:
@@ -41,14 +44,17 @@ def open_run(spec: RunSpec, *, runner: str, handle: RunHandle, triggered_by: str
 
     Raises RunRefused where the subject has an unfinished run, or where a version was taken since it was planned.
     """
-    try:
-        with transaction.atomic():
-            return _insert(spec, runner=runner, handle=handle, triggered_by=triggered_by)
-    except IntegrityError as error:
-        active = TrainingRun.objects.filter(subject_id=spec.subject.id).exclude(state__in=_FINAL).first()
-        if active is None:
-            raise
-        raise RunRefused(refusal(spec.label, active)) from error
+    return _alone(spec, lambda: _insert(spec, runner=runner, handle=handle, triggered_by=triggered_by))
+
+
+def resume(spec: RunSpec, *, handle: RunHandle, triggered_by: str, why: str, next_version: Callable[[Algorithm], str]) -> RunSpec:
+    """Open the next attempt of a run whose attempt `spec` has ended, in one transaction; the new attempt's spec.
+
+    A row that is still open goes on in the new attempt. A row that failed stays failed: its algorithm gets a new row under
+    the version that `next_version` names. What succeeded is left out. `why` says how the attempt is known to have ended where
+    its row does not. Raises RunRefused where another attempt began in the meantime or the subject has another unfinished run.
+    """
+    return _alone(spec, lambda: _next_attempt(spec, handle, triggered_by, why, next_version))
 
 
 def refusal(label: str, active: TrainingRun) -> str:
@@ -57,6 +63,16 @@ def refusal(label: str, active: TrainingRun) -> str:
         f"{label} has an unfinished run {active.run_id} ({active.state} since {active.queued_at:%Y-%m-%d %H:%M} UTC); "
         "wait for it, or run reconcile_runs --once if it is dead"
     )
+
+
+def find_run(run_id: str) -> TrainingRun | None:
+    """The run of that id, if there is one."""
+    return TrainingRun.objects.filter(pk=run_id).first()
+
+
+def latest_runs_without_success(limit: int) -> list[TrainingRun]:
+    """The newest runs that did not succeed, ended or not, newest first."""
+    return list(TrainingRun.objects.exclude(state=RunState.SUCCEEDED).order_by("-queued_at", "run_id")[:limit])
 
 
 def active_run(subject_id: int) -> TrainingRun | None:
@@ -146,6 +162,7 @@ def close_algorithm(spec: RunSpec, outcome: AlgorithmOutcome, evidence: Evidence
             result = "success" if outcome.success else f"failure: {outcome.error[-500:]}"
             note(spec.run_id, "late report", f"{outcome.algorithm} {outcome.version} of attempt {spec.attempt}: {result}")
             return False
+        told = {name: value for name, value in (("data", evidence.data), ("compute", evidence.compute)) if value}
         AlgorithmRun.objects.filter(run_log_id=outcome.run_log_id).update(
             stage="ended",
             reason=outcome.reason or "",
@@ -155,6 +172,7 @@ def close_algorithm(spec: RunSpec, outcome: AlgorithmOutcome, evidence: Evidence
             resources={**evidence.resources, "seconds": outcome.seconds, "peak_bytes": outcome.peak_bytes},
             artifact_path=outcome.artifact,
             artifact_digest=outcome.digest,
+            **told,
         )
     return True
 
@@ -178,19 +196,21 @@ def finish_run(
 
 def end_run(spec: RunSpec, state: RunState, *, reason: Reason, detail: str, log_tail: str = "") -> None:
     """End a run that nobody carries out (any more): every open row fails with `detail`, then the run ends."""
-    still_open = open_algorithms(spec)
-    for algorithm in spec.algorithms:
-        if algorithm.run_log_id in still_open:
-            outcome = AlgorithmOutcome(
-                algorithm=algorithm.algorithm,
-                run_log_id=algorithm.run_log_id,
-                version=algorithm.version,
-                success=False,
-                reason=reason,
-                error=detail,
-            )
-            close_algorithm(spec, outcome)
+    fail_open_rows(spec, reason=reason, error=detail)
     finish_run(spec, state, reason=reason, detail=detail, log_tail=log_tail)
+
+
+def fail_open_rows(spec: RunSpec, *, reason: Reason, error: str) -> list[AlgorithmSpec]:
+    """What stopped the whole run is the end of every algorithm that has none yet; which those were."""
+    # One transaction, so that a caller who tries again after a lost connection is told of all of them.
+    with transaction.atomic():
+        still_open = open_algorithms(spec)
+        return [
+            algorithm
+            for algorithm in spec.algorithms
+            if algorithm.run_log_id in still_open
+            and close_algorithm(spec, AlgorithmOutcome(**dict(algorithm), success=False, reason=reason, error=error))
+        ]
 
 
 def is_unfinished(spec: RunSpec) -> bool:
@@ -211,10 +231,15 @@ def successes(spec: RunSpec) -> set[int]:
 
 
 def failure_reason(spec: RunSpec) -> Reason:
-    """The reason that all failed rows of this run share, or ERROR where they differ."""
-    failed = AlgorithmRun.objects.filter(run_id=spec.run_id, run_log__success=False)
+    """The reason that all failed rows of this attempt share, or ERROR where they differ."""
+    failed = AlgorithmRun.objects.filter(run_log__in=[algorithm.run_log_id for algorithm in spec.algorithms], run_log__success=False)
     reasons = set(failed.order_by().values_list("reason", flat=True))
     return Reason(reasons.pop()) if len(reasons) == 1 and "" not in reasons else Reason.ERROR
+
+
+def handle_of(run: TrainingRun) -> RunHandle:
+    """Where the run is, as far as the ledger was told."""
+    return RunHandle(host=run.host, name=run.external_name, uid=run.external_uid)
 
 
 def is_silent(run: TrainingRun, seconds: int) -> bool:
@@ -241,7 +266,7 @@ def _current(spec: RunSpec) -> models.QuerySet[TrainingRun]:
 
 
 def _insert(spec: RunSpec, *, runner: str, handle: RunHandle, triggered_by: str) -> RunSpec:
-    run = TrainingRun.objects.create(
+    TrainingRun.objects.create(
         run_id=spec.run_id,
         subject_id=spec.subject.id,
         runner=runner,
@@ -254,24 +279,90 @@ def _insert(spec: RunSpec, *, runner: str, handle: RunHandle, triggered_by: str)
         queued_at=Now(),
         heartbeat_at=Now(),
     )
+    algorithms = tuple(_insert_row(spec, algorithm, position, triggered_by) for position, algorithm in enumerate(spec.algorithms))
+    return _store(spec.model_copy(update={"algorithms": algorithms}))
+
+
+def _next_attempt(spec: RunSpec, handle: RunHandle, triggered_by: str, why: str, next_version: Callable[[Algorithm], str]) -> RunSpec:
+    run = TrainingRun.objects.select_for_update().filter(pk=spec.run_id, attempt_token=spec.attempt_token).first()
+    if run is None or run.state == RunState.SUCCEEDED:
+        raise RunRefused(f"run {spec.run_id} of {spec.label} was resumed or ended by somebody else a moment ago")
+    note(spec.run_id, "resumed", _how_it_ended(run, why))
+    following = spec.model_copy(update={"attempt": spec.attempt + 1, "attempt_token": new_token()})
+    TrainingRun.objects.filter(pk=spec.run_id).update(
+        attempt=following.attempt,
+        attempt_token=following.attempt_token,
+        state=RunState.PENDING,
+        reason="",
+        detail="",
+        host=handle.host,
+        external_name=handle.name,
+        external_uid=handle.uid,
+        image_digest="",
+        exit_code=None,
+        queued_at=Now(),
+        submitted_at=None,
+        started_at=None,
+        heartbeat_at=Now(),
+        finished_at=None,
+        log_tail="",
+    )
+    still_open, succeeded = open_algorithms(spec), successes(spec)
+    positions = dict(AlgorithmRun.objects.filter(run_id=spec.run_id).values_list("run_log_id", "position"))
     algorithms = []
-    for position, algorithm in enumerate(spec.algorithms):
-        rows = PredictionRunLog.objects.filter(subject_id=spec.subject.id, algorithm=algorithm.algorithm, run_type="train")
-        if rows.filter(model_version=algorithm.version).exists():
-            raise RunRefused(
-                f"{spec.label}: version {algorithm.version} of {algorithm.algorithm} was taken a moment ago; run the command again"
-            )
-        row = PredictionRunLog.objects.create(
-            team_id=spec.team.id,
-            subject_id=spec.subject.id,
-            model_version=algorithm.version,
-            algorithm=algorithm.algorithm,
-            run_type="train",
-            success=None,
-            triggered_by=triggered_by[:100],
+    for number, algorithm in enumerate(spec.algorithms):
+        if algorithm.run_log_id in still_open:
+            algorithms.append(algorithm)
+        elif algorithm.run_log_id not in succeeded:
+            renewed = algorithm.model_copy(update={"version": next_version(algorithm.algorithm)})
+            algorithms.append(_insert_row(following, renewed, positions.get(algorithm.run_log_id, number), triggered_by))
+    if not algorithms:
+        raise RunRefused(f"run {spec.run_id} of {spec.label} has nothing left to train")
+    return _store(following.model_copy(update={"algorithms": tuple(algorithms)}))
+
+
+def _how_it_ended(run: TrainingRun, why: str) -> str:
+    """One attempt's end in words, before the next attempt takes its place in the row."""
+    times = (("queued", run.queued_at), ("started", run.started_at), ("finished", run.finished_at))
+    when = ", ".join(f"{name} {at:%Y-%m-%d %H:%M:%S} UTC" for name, at in times if at is not None)
+    code = "" if run.exit_code is None else f", exit code {run.exit_code}"
+    end = ", ".join(word for word in (run.state, run.reason) if word)
+    tail = f"\n{run.log_tail}" if run.log_tail else ""
+    return f"attempt {run.attempt} ended: {end}: {run.detail or why} ({when}{code}){tail}"
+
+
+def _insert_row(spec: RunSpec, algorithm: AlgorithmSpec, position: int, triggered_by: str) -> AlgorithmSpec:
+    """One training's row in GregoryAI's table and in ours; the algorithm with its id."""
+    rows = PredictionRunLog.objects.filter(subject_id=spec.subject.id, algorithm=algorithm.algorithm, run_type="train")
+    if rows.filter(model_version=algorithm.version).exists():
+        raise RunRefused(
+            f"{spec.label}: version {algorithm.version} of {algorithm.algorithm} was taken a moment ago; run the command again"
         )
-        AlgorithmRun.objects.create(run=run, run_log=row, position=position)
-        algorithms.append(algorithm.model_copy(update={"run_log_id": row.pk}))
-    opened = spec.model_copy(update={"algorithms": tuple(algorithms)})
-    TrainingRun.objects.filter(pk=spec.run_id).update(spec=opened.model_dump(mode="json"))
-    return opened
+    row = PredictionRunLog.objects.create(
+        team_id=spec.team.id,
+        subject_id=spec.subject.id,
+        model_version=algorithm.version,
+        algorithm=algorithm.algorithm,
+        run_type="train",
+        success=None,
+        triggered_by=triggered_by[:100],
+    )
+    AlgorithmRun.objects.create(run_id=spec.run_id, run_log=row, position=position)
+    return algorithm.model_copy(update={"run_log_id": row.pk})
+
+
+def _store(spec: RunSpec) -> RunSpec:
+    TrainingRun.objects.filter(pk=spec.run_id).update(spec=spec.model_dump(mode="json"))
+    return spec
+
+
+def _alone(spec: RunSpec, write: Callable[[], RunSpec]) -> RunSpec:
+    """Write in one transaction; the constraint of one unfinished run per subject becomes a refusal in words."""
+    try:
+        with transaction.atomic():
+            return write()
+    except IntegrityError as error:
+        active = active_run(spec.subject.id)
+        if active is None or active.run_id == spec.run_id:
+            raise
+        raise RunRefused(refusal(spec.label, active)) from error

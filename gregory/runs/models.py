@@ -65,9 +65,11 @@ class AlgorithmRun(models.Model):
     artifact_path = models.CharField(max_length=500, blank=True, default="", help_text="relative to the models folder")
     artifact_digest = models.CharField(max_length=64, blank=True, default="", help_text="sha256 of manifest.json")
     resources = models.JSONField(default=dict, help_text="seconds and peak_bytes per stage")
+    data = models.JSONField(default=dict, help_text="which rows: window, counts per part, pseudo-labels per round")
+    compute = models.JSONField(default=dict, help_text="device, precision, micro-batch")
 
     class Meta:
-        ordering: ClassVar = ["run", "position"]
+        ordering: ClassVar = ["run", "position", "id"]
 
 
 class RunEvent(models.Model):

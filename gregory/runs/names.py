@@ -31,6 +31,7 @@ class Reason(StrEnum):
     BASE_MODELS = "base_models"
     ARTIFACT = "artifact"
     ERROR = "error"
+    NO_GPU = "no_gpu"
     OUT_OF_MEMORY = "out_of_memory"
     KILLED = "killed"
     INTERRUPTED = "interrupted"

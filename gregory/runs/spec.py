@@ -46,6 +46,7 @@ class RunSpec(_Value):
     algorithms: tuple[AlgorithmSpec, ...]
     config: TrainConfig
     window: Window
+    require_gpu: bool = False
     verbosity: Annotated[int, Field(ge=0, le=3)] = 1
 
     @property

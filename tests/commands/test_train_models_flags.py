@@ -26,8 +26,9 @@ from gregory.models import PredictionRunLog, Subject, Team
 from gregory.runs import events, ledger
 from gregory.runs.events import Event, Level
 from gregory.runs.models import TrainingRun
-from gregory.runs.names import RunState
+from gregory.runs.names import Reason, RunState
 from gregory.runs.spec import AlgorithmOutcome, RunHandle, RunSpec
+from tests.test_reconcile import publish
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -162,6 +163,7 @@ def test_without_flags_it_prints_its_usage_and_ends_with_2(run, feed, models):
         "--prob-threshold X",
         "--version V",
         "--pseudo-label",
+        "--resume RUN_ID",
     ):
         assert f"[{flag}]" in done.err
     assert "[--verbose {0,1,2,3}]" in done.err
@@ -401,10 +403,16 @@ def test_a_dry_run_says_what_would_start_and_writes_nothing(run, feed, models):
             "cutoff": "2025-03-16T12:30:00+00:00",
             "prob_threshold": 0.5,
             "pseudo_label": True,
+            "require_gpu": False,
             "refused": None,
         }
     ]
     assert_nothing_written(models)
+
+
+def test_a_dry_run_says_whether_a_gpu_is_demanded(run, feed, settings):
+    settings.REQUIRE_GPU = True
+    assert {row["require_gpu"] for row in plan(run, *MS)} == {True}
 
 
 def test_the_table_of_a_dry_run_says_what_its_json_says(run, feed, models):
@@ -417,7 +425,9 @@ def test_the_table_of_a_dry_run_says_what_its_json_says(run, feed, models):
     planned = plan(run, "--all-teams")
 
     assert len(shown) == 9
-    assert shown == [{key: "-" if row[key] is None else str(row[key]) for key in row if key != "cutoff"} for row in planned]
+    assert shown == [
+        {key: "-" if row[key] is None else str(row[key]) for key in row if key not in ("cutoff", "require_gpu")} for row in planned
+    ]
     assert_nothing_written(models)
 
 
@@ -471,3 +481,97 @@ def test_level_3_ends_with_every_metric(run, feed, models):
     assert validation.split() == ["neurology", "ms", "lstm", DAY, "success", "validation", *["0.500"] * 6, "0", "0"]
     assert test.split() == ["test", *["0.500"] * 6]
     assert reports == f"Reports: {models}/<team>/<subject>/<algorithm>/<version>/report.html"
+
+
+@pytest.fixture
+def stopped(run: Run, feed: None, models: Path) -> RunSpec:
+    """A rehearsal of two trainings that was killed, and closed, before either had ended."""
+    assert run(*MS, "--algo", "lstm,lgbm_tfidf", "--prob-threshold", "0.5", "--runner", "rehearsal").code == 0
+    training = TrainingRun.objects.get()
+    PredictionRunLog.objects.update(success=None, run_finished=None)
+    TrainingRun.objects.update(state="running")
+    spec = RunSpec.model_validate(training.spec)
+    (models / ".runs" / spec.run_id / "stages").mkdir(parents=True)
+    return spec
+
+
+def test_resume_starts_the_run_again_under_its_id(run, stopped):
+    ledger.end_run(stopped, RunState.FAILED, reason=Reason.KILLED, detail="signal 9")
+
+    done = run("--resume", stopped.run_id)
+
+    assert (done.code, done.err) == (0, "")
+    first, *events = done.out.splitlines()
+    assert first == f"neurology/ms: run {stopped.run_id} is resumed, attempt 2: lstm {DAY}_2, lgbm_tfidf {DAY}_2"
+    assert [line.split(": ")[1] for line in events] == [f"Finished version {DAY}_2"] * 2
+    assert rows() == [
+        ("ms", "lstm", DAY, False),
+        ("ms", "lgbm_tfidf", DAY, False),
+        ("ms", "lstm", f"{DAY}_2", True),
+        ("ms", "lgbm_tfidf", f"{DAY}_2", True),
+    ]
+    training = TrainingRun.objects.get()
+    assert (training.run_id, training.attempt, training.state) == (stopped.run_id, 2, "succeeded")
+    assert training.spec["config"]["prob_threshold"] == 0.5
+
+
+def test_resume_ends_the_rows_that_are_still_open(run, stopped):
+    done = run("--resume", stopped.run_id, "--runner", "rehearsal", "--verbose", "3")
+
+    assert (done.code, done.err) == (0, "")
+    assert "a warning" in done.out
+    assert done.out.splitlines()[-4].split()[:5] == ["neurology", "ms", "lstm", DAY, "success"]
+    assert rows() == [("ms", "lstm", DAY, True), ("ms", "lgbm_tfidf", DAY, True)]
+
+
+def test_resume_trains_nothing_where_every_model_is_complete(run, stopped, models):
+    for position in (0, 1):
+        publish(models, stopped, position=position)
+
+    assert run("--resume", stopped.run_id) == (
+        0,
+        f"neurology/ms: every model of run {stopped.run_id} was complete, and its rows say so now; nothing is trained\n",
+        "",
+    )
+    assert rows() == [("ms", "lstm", DAY, True), ("ms", "lgbm_tfidf", DAY, True)]
+
+
+@pytest.mark.parametrize("flags", [("--team", "neurology"), ("--prob-threshold", "0.8"), ("--lookback-days", "90"), ("--dry-run",)])
+def test_resume_stands_alone(run, stopped, flags: tuple[str, ...]):
+    done = run("--resume", stopped.run_id, *flags)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith(USAGE)
+    assert done.err.endswith(
+        f"\nCommandError: --resume and {flags[0]} exclude each other: the specification of run {stopped.run_id} is taken as it is\n"
+    )
+    assert TrainingRun.objects.get().attempt == 1
+
+
+def test_resume_keeps_to_the_runs_own_runner(run, stopped):
+    done = run("--resume", stopped.run_id, "--runner", "local")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.endswith(f"\nCommandError: --runner local: run {stopped.run_id} is one of the runner rehearsal; leave --runner out\n")
+    assert TrainingRun.objects.get().attempt == 1
+
+
+def test_resume_of_an_unknown_run_names_those_there_are(run, stopped):
+    done = run("--resume", "nosuchrun")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith(USAGE)
+    assert done.err.endswith(f"\nCommandError: --resume nosuchrun: there is no such run; can be resumed: {stopped.run_id} (neurology/ms)\n")
+
+
+def test_resume_of_a_run_that_succeeded_is_refused_with_1(run, feed):
+    assert run(*MS, "--algo", "lstm", "--runner", "rehearsal").code == 0
+    run_id = TrainingRun.objects.get().run_id
+
+    assert run("--resume", run_id) == (1, "", f"CommandError: run {run_id} of neurology/ms succeeded: nothing to resume\n")
+    assert run("--resume", run_id, "--verbose", "0") == (1, "", "")
+
+
+def test_resume_needs_base_models_like_any_training(run, stopped, models, settings):
+    settings.BASE_MODELS_DIR = models / "none"
+    done = run("--resume", stopped.run_id)
+    assert (done.code, done.out) == (1, "")
+    assert "there is no base-model bundle" in done.err
+    assert TrainingRun.objects.get().attempt == 1

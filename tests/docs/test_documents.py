@@ -82,9 +82,9 @@ def test_defaults_in_the_table_of_flags_are_the_command_line_s():
     told = {in_code(flag): default.strip("`") for flag, default, _ in table("README.md", "flag")}
     parser = parser_of("train_models")
 
-    for flag in ("--prob-threshold", "--verbose", "--runner", "--output"):
+    for flag in ("--verbose", "--output"):
         assert told[flag] == str(parser.get_default(flag.strip("-").replace("-", "_"))), flag
-    for flag in ("--algo", "--lookback-days"):
+    for flag in ("--algo", "--lookback-days", "--prob-threshold", "--runner"):
         assert f"(default {told[flag]})" in parser._option_string_actions[flag].help, flag
 
 
@@ -168,7 +168,7 @@ def test_the_changelog_knows_this_version():
 def test_every_direct_dependency_says_what_it_is_for():
     assert {name for names, _ in table("docs/decisions/0002-dependencies.md", "package") for name in names.split(", ")} == {
         re.split(r"[=\[]", line)[0]
-        for file in ("requirements.txt", "requirements-submit.txt", "requirements-dev.txt")
+        for file in ("requirements.txt", "requirements-submit.txt", "requirements-prepare.txt", "requirements-dev.txt")
         for line in read(file).splitlines()
         if line and not line.startswith(("#", "-r"))
     }

@@ -17,10 +17,11 @@ from typing import Any
 import psutil
 import pytest
 
-from gregory.ml import artifacts, stages
+from gregory.ml import artifacts
 from gregory.ml.config import SummariserConfig
 from gregory.ml.data import Article, write_rows
 from gregory.ml.progress import silent
+from gregory.ml.stages import contract
 from job.interruption import Interruption
 from job.supervise import StageFailed, run_stage
 from tests.end_to_end.articles import Row, labelled, store
@@ -30,7 +31,7 @@ from tests.strict import need
 pytestmark = pytest.mark.slow
 
 NO_LABEL = "no labelled article in the data window; label some, or widen the window with --lookback-days N or --all-articles"
-REMEDY = "run: python manage.py prepare_base_models --demo (or copy a prepared bundle there)"
+REMEDY = "run: python manage.py prepare_base_models (with --demo for the small bundle; or copy a prepared one there)"
 
 
 @pytest.fixture(scope="module")
@@ -226,9 +227,9 @@ def test_a_stage_that_cannot_even_write_its_explanation_gives_it_through_its_pip
     with mounted(tmp_path, "size=256k"):
         source = tmp_path / "summarise" / "in"
         source.mkdir(parents=True)
-        write_rows(source / stages.ARTICLES, [Article(article_id=1, title="A title", abstract="Words.", label=1)])
-        request = stages.SummariseRequest(bundle=small_bundle, config=SummariserConfig(), threads=1)
-        (source / stages.REQUEST).write_text(request.model_dump_json(), encoding="utf-8")
+        write_rows(source / contract.ARTICLES, [Article(article_id=1, title="A title", abstract="Words.", label=1)])
+        request = contract.SummariseRequest(bundle=small_bundle, config=SummariserConfig(), threads=1)
+        (source / contract.REQUEST).write_text(request.model_dump_json(), encoding="utf-8")
         fill(tmp_path)
         with pytest.raises(StageFailed) as caught:
             run_stage("summarise", tmp_path / "summarise", interruption=Interruption(), report=silent, heartbeat=lambda: None)
@@ -250,7 +251,7 @@ from gregory.runs import ledger
 wanted = request.TrainingRequest(
     team="t", subject="good", lookback_days=1, algorithms=("lstm", "lgbm_tfidf"), version=None, config=TrainConfig(), verbosity=1
 )
-(spec,) = planning.plan(wanted, models_dir=settings.MODELS_DIR, now=timezone.now() + timedelta(days=2))
+(spec,) = planning.plan(wanted, models_dir=settings.MODELS_DIR, now=timezone.now() + timedelta(days=2), require_gpu=False)
 print(ledger.open_run(spec, runner="local", handle=processes.handle_of(1), triggered_by="a test").model_dump_json())
 """
 

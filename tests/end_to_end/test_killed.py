@@ -54,7 +54,7 @@ def training(site: Site, command: subprocess.Popen[str], algorithm: str) -> psut
     """The worker of an algorithm, once it is in the middle of an epoch."""
 
     def find() -> psutil.Process | None:
-        events = "".join(path.read_text() for path in site.models.glob(".runs/*/events.jsonl"))
+        events = "".join(path.read_text() for path in site.models.glob(".runs/*/events-*.jsonl"))
         workers = processes(command, "gregory.ml.stages", f"train-{algorithm}")
         return workers[0] if workers and "epoch 2/" in events else None
 
@@ -73,7 +73,8 @@ def test_a_killed_worker_closes_its_own_row_and_the_next_algorithms_still_train(
     assert "at: epoch " in bert["error"]
     assert "peak memory" in bert["error"]
     assert (lgbm["success"], lstm["success"]) == (True, True)
-    assert "CommandError: 1 of 3 trainings failed" in output
+    hint = f"resume it with: python manage.py train_models --resume {bert['run_id']}"
+    assert output.splitlines()[-1] == f"CommandError: 1 of 3 trainings failed; {hint}"
     assert not list(demo_site.models.glob("neurology/migraine-prevention/pubmed_bert/*"))
 
 
@@ -128,7 +129,10 @@ def test_a_killed_run_is_closed_by_the_command_that_follows_it(demo_site: Site):
         output, _ = command.communicate(timeout=60)
 
     assert command.returncode == 1
-    assert {(row["success"], row["reason"]) for row in demo_site.rows()} == {(False, "killed")}
+    rows = demo_site.rows()
+    assert {(row["success"], row["reason"]) for row in rows} == {(False, "killed")}
+    hint = f"resume it with: python manage.py train_models --resume {rows[0]['run_id']}"
+    assert output.splitlines()[-1] == f"CommandError: 3 of 3 trainings failed; {hint}"
     assert "the run's process was killed by signal 9 (SIGKILL)" in output
 
 
@@ -140,9 +144,13 @@ def test_a_signal_to_the_command_ends_everything_and_closes_every_row(demo_site:
         output, _ = command.communicate(timeout=60)
 
     assert command.returncode == code
-    assert f"interrupted by signal {number.value} ({number.name}); every open row was closed" in output
     assert not worker.is_running()
     running, waiting = demo_site.rows()
+    # Of the run that had not begun there is nothing to resume.
+    hint = f"resume it with: python manage.py train_models --resume {running['run_id']}"
+    assert (
+        output.splitlines()[-1] == f"CommandError: interrupted by signal {number.value} ({number.name}); every open row was closed; {hint}"
+    )
     assert running["error"].startswith("interrupted by signal 15 (SIGTERM) in stage train-pubmed_bert")
     assert waiting["error"] == f"interrupted by signal {number.value} ({number.name}) before it was started"
     assert {(row["success"], row["reason"], row["state"]) for row in (running, waiting)} == {(False, "interrupted", "cancelled")}

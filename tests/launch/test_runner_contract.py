@@ -73,6 +73,25 @@ def test_logs_follow_to_the_end_and_give_complete_lines_only(runner: LocalRunner
     assert list(runner.logs(spec, handle, waiting=nothing)) == ["one", "two"]
 
 
+def test_each_attempt_has_logs_of_its_own(runner: LocalRunner, spec: RunSpec, tmp_path: Path):
+    speaks = "import sys; print('attempt', sys.argv[1], flush=True); sys.exit('end of ' + sys.argv[1])"
+    for attempt in ("1", "2"):
+        again = spec.model_copy(update={"attempt": int(attempt)})
+        handle = runner.submit(Rendered(spec=again, argv=(sys.executable, "-c", speaks, attempt), environment={}))
+
+        assert list(runner.logs(again, handle, waiting=nothing)) == [f"attempt {attempt}"]
+        assert runner.tail(again) == f"attempt {attempt}"
+        assert runner.observe([handle])[0].detail.endswith(f"error:\nend of {attempt}")
+
+    folder = tmp_path / ".runs" / spec.run_id
+    assert {path.name: path.read_text() for path in folder.iterdir()} == {
+        "events-1.jsonl": "attempt 1\n",
+        "stderr-1.log": "end of 1\n",
+        "events-2.jsonl": "attempt 2\n",
+        "stderr-2.log": "end of 2\n",
+    }
+
+
 def test_an_ended_run_is_observed_dead_with_its_exit_code_and_last_words(runner: LocalRunner, spec: RunSpec):
     handle = runner.submit(python(spec, "import sys; sys.exit('no luck')"))
     list(runner.logs(spec, handle, waiting=nothing))

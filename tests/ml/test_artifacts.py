@@ -136,12 +136,22 @@ def test_pseudo_label_files_of_one_second_get_suffixes(tmp_path: Path, monkeypat
             return datetime(2026, 1, 2, 3, 4, 5, tzinfo=tz)
 
     monkeypatch.setattr(artifacts, "datetime", Frozen)
-    source = tmp_path / "labels.csv"
-    source.write_text("x")
+    sources = [tmp_path / f"{number}.csv" for number in range(3)]
+    for source in sources:
+        source.write_text("x")
 
-    names = [artifacts.keep_pseudo_labels(source, tmp_path, team="t", subject="s").name for _ in range(3)]
+    names = [artifacts.keep_pseudo_labels(source, tmp_path, team="t", subject="s").name for source in sources]
 
     assert names == ["20260102_030405.csv", "20260102_030405_2.csv", "20260102_030405_3.csv"]
+
+
+def test_a_pseudo_label_file_is_kept_once(tmp_path: Path):
+    (tmp_path / "labels.csv").write_text("x")
+
+    kept = [artifacts.keep_pseudo_labels(tmp_path / "labels.csv", tmp_path, team="t", subject="s") for _ in range(2)]
+
+    assert kept[0] == kept[1]
+    assert len(list(kept[0].parent.iterdir())) == 1
 
 
 class Answers:

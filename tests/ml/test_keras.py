@@ -5,7 +5,8 @@ import pytest
 import tensorflow as tf
 
 from gregory.ml import _keras
-from gregory.ml._keras import keras
+from gregory.ml._keras import fitting, keras
+from gregory.ml._keras.feed import micro_batches, training_feed
 from gregory.ml.errors import ArtifactError, MemoryExhausted
 from gregory.ml.progress import Progress, silent
 
@@ -64,7 +65,8 @@ def test_shuffling_ignores_the_global_generator() -> None:
     rows = []
     for seed in (1, 2):
         np.random.seed(seed)
-        rows.append([ids.numpy().tolist() for ids, _ in _keras._feed(encoded(18), 4, seed=5)])
+        feed = training_feed(encoded(18), batch_size=4, pieces=1, length=None, seed=5, epoch=lambda: 0)
+        rows.append([ids.numpy().tolist() for ids, _, _ in feed])
     assert rows[0] == rows[1]
 
 
@@ -72,6 +74,26 @@ def test_pads_on_the_right_to_a_multiple_of_eight() -> None:
     padded = _keras.pad([[5, 6, 7], list(range(1, 10))])
     assert padded.dtype == np.int32
     assert padded.tolist() == [[5, 6, 7, *[0] * 13], [*range(1, 10), *[0] * 7]]
+    assert _keras.pad([[5, 6]], length=4).tolist() == [[5, 6, 0, 0]]
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 5, 15, 16])
+@pytest.mark.parametrize("count", [1, 2, 4, 16])
+def test_the_weighted_mean_over_micro_batches_is_the_mean_over_the_batch(rows: int, count: int) -> None:
+    batch = np.random.default_rng(rows).permutation(40)[:rows]
+    losses = np.random.default_rng(7).random(40)
+    pieces = micro_batches(batch, count)
+    assert len(pieces) == count
+    assert np.mean([(losses[piece] * weight).mean() for piece, weight in pieces]) == pytest.approx(losses[batch].mean())
+
+
+def test_each_epoch_is_another_shuffle() -> None:
+    epoch = 0
+    feed = training_feed(encoded(18), batch_size=4, pieces=2, length=16, seed=5, epoch=lambda: epoch)
+    first, again = ([targets.numpy().tolist() for _, targets, _ in feed] for _ in range(2))
+    epoch = 1
+    assert first == again != [targets.numpy().tolist() for _, targets, _ in feed]
+    assert {ids.shape[1] for ids, _, _ in feed} == {16}
 
 
 def test_fit_learns_and_keeps_one_dict_per_epoch() -> None:
@@ -106,7 +128,7 @@ def test_fit_tells_epochs() -> None:
 
 
 def test_fit_tells_steps_of_a_long_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_keras, "_SECONDS_BETWEEN_STEPS", 0.0)
+    monkeypatch.setattr(fitting, "_SECONDS_BETWEEN_STEPS", 0.0)
     said: list[Progress] = []
     fit(network(), report=said.append)
     steps = [progress for progress in said if "step" in progress.message]

@@ -25,7 +25,7 @@ class Oracle:
     def __init__(self) -> None:
         self.trained_on: list[int] = []
 
-    def fit(self, split: Split, *, report):
+    def fit(self, split: Split, *, report, checkpoint=None):
         self.trained_on.append(len(split.train.texts))
         report(Progress(message="fitted", fraction=1.0))
         return self
@@ -43,16 +43,17 @@ def test_confident_answers_of_either_class_are_taken_and_the_rest_is_asked_again
 
     rounds = self_train(oracle, SPLIT, pool("a 0.95", "b 0.05", "c 0.5", "d 0.89"), PseudoLabelConfig(), report=silent)
 
-    taken = [(label.example.article_id, label.example.label, round(label.confidence, 2), label.round) for label in rounds[0]]
+    taken = [(label.example.article_id, label.example.label, round(label.confidence, 2), label.round) for label in rounds[0].accepted]
     assert taken == [(100, 1, 0.95, 1), (101, 0, 0.95, 1)]
-    assert rounds[1:] == [[]]
+    assert [done.asked for done in rounds] == [4, 2]
+    assert rounds[1].accepted == ()
     assert oracle.trained_on == [2, 4]
 
 
 def test_the_threshold_itself_is_enough():
-    (accepted, *_) = self_train(Oracle(), SPLIT, pool("a 0.9"), PseudoLabelConfig(), report=silent)
+    (first, *_) = self_train(Oracle(), SPLIT, pool("a 0.9"), PseudoLabelConfig(), report=silent)
 
-    assert [label.example.text for label in accepted] == ["a 0.9"]
+    assert [label.example.text for label in first.accepted] == ["a 0.9"]
 
 
 def test_it_ends_when_the_pool_is_empty_without_another_fit():
@@ -70,7 +71,7 @@ def test_it_ends_after_the_last_round():
 
     rounds = self_train(Slow(), SPLIT, pool("a", "b", "c", "d"), PseudoLabelConfig(max_iterations=3), report=silent)
 
-    assert [len(labels) for labels in rounds] == [1, 1, 1]
+    assert [len(done.accepted) for done in rounds] == [1, 1, 1]
 
 
 @pytest.mark.parametrize("known", ["train yes", "validation", "test", ""])
@@ -79,9 +80,9 @@ def test_a_text_that_is_labelled_already_is_never_asked(known: str):
 
 
 def test_a_repeated_text_is_taken_once():
-    (accepted,) = self_train(Oracle(), SPLIT, pool("a 0.95", "a 0.95"), PseudoLabelConfig(), report=silent)
+    (only,) = self_train(Oracle(), SPLIT, pool("a 0.95", "a 0.95"), PseudoLabelConfig(), report=silent)
 
-    assert len(accepted) == 1
+    assert len(only.accepted) == 1
 
 
 def test_validation_and_test_stay_as_they_were():
@@ -103,10 +104,52 @@ def test_progress_counts_over_all_rounds():
 def test_the_file_has_the_columns_people_read(tmp_path: Path):
     rounds = self_train(Oracle(), SPLIT, pool('quoted, "text" 0.95'), PseudoLabelConfig(), report=silent)
 
-    write_csv(tmp_path / "labels.csv", rounds[0])
+    write_csv(tmp_path / "labels.csv", rounds[0].accepted)
 
     with (tmp_path / "labels.csv").open(newline="") as stream:
         assert list(csv.reader(stream)) == [
             ["article_id", "text", "label", "confidence", "round"],
             ["100", 'quoted, "text" 0.95', "1", "0.950000", "1"],
         ]
+
+
+class Breaking(Oracle):
+    """Dies in its nth fit, after it has kept something of it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+    def fit(self, split: Split, *, report, checkpoint=None):
+        if len(self.trained_on) + 1 == self.number:
+            checkpoint.write_text("half a fit")
+            raise KeyboardInterrupt
+        return super().fit(split, report=report, checkpoint=checkpoint)
+
+
+@pytest.mark.parametrize("broken", [1, 2])
+def test_it_continues_with_the_round_that_was_broken_off(broken: int, tmp_path: Path):
+    texts = pool("a 0.95", "b 0.05", "c 0.5", "d 0.89")
+    whole = self_train(Oracle(), SPLIT, texts, PseudoLabelConfig(), report=silent)
+    with pytest.raises(KeyboardInterrupt):
+        self_train(Breaking(broken), SPLIT, texts, PseudoLabelConfig(), report=silent, kept=tmp_path)
+    assert (tmp_path / f"round-{broken}.npz").read_text() == "half a fit"
+    oracle = Oracle()
+
+    rounds = self_train(oracle, SPLIT, texts, PseudoLabelConfig(), report=silent, kept=tmp_path)
+
+    assert rounds == whole
+    assert oracle.trained_on == [2, 4][broken - 1 :]
+    assert not list(tmp_path.glob("*.npz"))
+
+
+@pytest.mark.parametrize(
+    ("texts", "config"), [(("a 0.95", "e 0.5"), PseudoLabelConfig()), (("a 0.95", "c 0.5"), PseudoLabelConfig(confidence_threshold=0.8))]
+)
+def test_rounds_of_other_work_are_not_taken_over(texts: tuple[str, ...], config: PseudoLabelConfig, tmp_path: Path):
+    self_train(Oracle(), SPLIT, pool("a 0.95", "c 0.5"), PseudoLabelConfig(), report=silent, kept=tmp_path)
+    oracle = Oracle()
+
+    self_train(oracle, SPLIT, pool(*texts), config, report=silent, kept=tmp_path)
+
+    assert oracle.trained_on[0] == 2

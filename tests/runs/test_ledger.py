@@ -108,6 +108,18 @@ def test_success_is_written_with_metrics_and_the_databases_clock(subject):
     assert (row.algorithm_run.metrics, row.algorithm_run.evaluation) == ({"test_f1": 0.5}, {"a": 1})
 
 
+def test_which_data_and_what_it_was_computed_on_are_kept_unless_the_end_knows_better(subject):
+    spec = opened(subject)
+    AlgorithmRun.objects.update(data={"labelled": 9}, compute={"device": "cpu"})
+
+    ledger.close_algorithm(spec, outcome(spec), ledger.Evidence(data={"labelled": 10}, compute={"device": "cuda:0"}))
+    ledger.close_algorithm(spec, outcome(spec, 1, success=False, error="why"))
+
+    known, kept = AlgorithmRun.objects.all()
+    assert (known.data, known.compute) == ({"labelled": 10}, {"device": "cuda:0"})
+    assert (kept.data, kept.compute) == ({"labelled": 9}, {"device": "cpu"})
+
+
 def test_the_first_writer_wins_and_the_late_one_is_kept_as_an_event(subject):
     spec = opened(subject)
     ledger.close_algorithm(spec, outcome(spec, success=False, error="first"))
@@ -162,6 +174,26 @@ def test_ending_a_run_leaves_finished_rows_alone(subject):
     run = TrainingRun.objects.get()
     assert (run.state, run.reason, run.detail) == ("cancelled", "interrupted", "stop")
     assert ledger.unfinished_runs() == []
+
+
+def test_what_stops_the_whole_run_ends_only_what_is_open_and_says_which(subject):
+    spec = opened(subject)
+    ledger.close_algorithm(spec, outcome(spec))
+
+    assert ledger.fail_open_rows(spec, reason=Reason.BASE_MODELS, error="no bundle") == [spec.algorithms[1]]
+    assert ledger.fail_open_rows(spec, reason=Reason.BASE_MODELS, error="no bundle") == []
+
+    row = PredictionRunLog.objects.get(pk=spec.algorithms[1].run_log_id)
+    assert (row.success, row.error_message, row.algorithm_run.reason) == (False, "no bundle", "base_models")
+    assert TrainingRun.objects.get().state == "pending"
+
+
+def test_a_superseded_attempt_stops_nothing(subject):
+    spec = opened(subject)
+
+    assert ledger.fail_open_rows(spec.model_copy(update={"attempt_token": "old"}), reason=Reason.ERROR, error="x") == []
+
+    assert set(PredictionRunLog.objects.values_list("success", flat=True)) == {None}
 
 
 def test_nul_and_lone_surrogates_in_a_traceback_are_stored(subject):
@@ -249,3 +281,142 @@ def test_the_report_of_a_run_whose_subject_was_deleted_is_refused_without_an_err
     subject.delete()
 
     assert not ledger.close_algorithm(spec, outcome(spec))
+
+
+def resumed(spec: RunSpec, *, why: str = "the process is gone") -> RunSpec:
+    return ledger.resume(
+        spec,
+        handle=RunHandle(host="there", name="2", uid="2"),
+        triggered_by="another",
+        why=why,
+        next_version=lambda algorithm: "20260101_2",
+    )
+
+
+def test_open_rows_go_on_in_the_next_attempt(subject):
+    first = opened(subject)
+    ledger.claim(first, HERE, image_digest="sha256:1")
+
+    second = resumed(first)
+
+    assert (second.run_id, second.attempt, second.algorithms) == (first.run_id, 2, first.algorithms)
+    assert second.attempt_token != first.attempt_token
+    assert PredictionRunLog.objects.count() == 2
+    assert set(PredictionRunLog.objects.values_list("success", "triggered_by")) == {(None, "a test")}
+    run = TrainingRun.objects.get()
+    assert (run.state, run.attempt, run.host, run.external_name, run.image_digest) == ("pending", 2, "there", "2", "")
+    assert (run.started_at, run.submitted_at) == (None, None)
+    assert RunSpec.model_validate(run.spec) == second
+    assert ledger.claim(second, HERE, image_digest="")
+
+
+def test_the_attempt_before_writes_nothing_any_more(subject):
+    first = opened(subject)
+    second = resumed(first)
+
+    assert not ledger.claim(first, HERE, image_digest="")
+    assert not ledger.close_algorithm(first, outcome(first))
+    assert not ledger.finish_run(first, RunState.FAILED, reason=Reason.LOST)
+
+    assert ledger.close_algorithm(second, outcome(second))
+
+
+def test_a_row_that_failed_stays_failed_and_its_algorithm_gets_a_new_one(subject):
+    first = opened(subject)
+    ledger.close_algorithm(first, outcome(first))
+    ledger.end_run(first, RunState.FAILED, reason=Reason.LOST, detail="gone")
+
+    second = resumed(first)
+
+    rows = list(PredictionRunLog.objects.order_by("pk"))
+    assert [(row.algorithm, row.model_version, row.success, row.error_message, row.triggered_by) for row in rows] == [
+        ("lstm", "20260101", True, None, "a test"),
+        ("lgbm_tfidf", "20260101", False, "gone", "a test"),
+        ("lgbm_tfidf", "20260101_2", None, None, "another"),
+    ]
+    assert second.algorithms == (AlgorithmSpec(algorithm="lgbm_tfidf", run_log_id=rows[2].pk, version="20260101_2"),)
+    assert [(row.algorithm_run.run_id, row.algorithm_run.position) for row in rows] == [
+        (first.run_id, 0),
+        (first.run_id, 1),
+        (first.run_id, 1),
+    ]
+    assert [run.run_log_id for run in AlgorithmRun.objects.filter(run_id=first.run_id)] == [row.pk for row in rows]
+
+
+def test_the_end_of_an_attempt_is_cleared_from_the_run_and_kept_as_an_event(subject):
+    first = opened(subject)
+    ledger.claim(first, HERE, image_digest="")
+    ledger.finish_run(first, RunState.FAILED, reason=Reason.KILLED, detail="signal 9", exit_code=-9, log_tail="last line")
+
+    resumed(first)
+
+    run = TrainingRun.objects.get()
+    assert (run.reason, run.detail, run.exit_code, run.finished_at, run.log_tail) == ("", "", None, None, "")
+    event = RunEvent.objects.get()
+    assert event.kind == "resumed"
+    assert event.message.startswith("attempt 1 ended: failed, killed: signal 9 (queued 20")
+    assert event.message.endswith(" UTC, exit code -9)\nlast line")
+
+
+def test_of_an_attempt_that_died_mute_the_event_says_what_was_seen(subject):
+    first = opened(subject)
+    ledger.claim(first, HERE, image_digest="")
+
+    resumed(first, why="lost: the process is gone")
+
+    assert RunEvent.objects.get().message.startswith("attempt 1 ended: running: lost: the process is gone (queued 20")
+
+
+def test_of_two_who_resume_one_is_told(subject):
+    first = opened(subject)
+    second = resumed(first)
+
+    with pytest.raises(ledger.RunRefused) as refused:
+        resumed(first)
+
+    assert str(refused.value) == f"run {first.run_id} of team/subject was resumed or ended by somebody else a moment ago"
+    assert RunSpec.model_validate(TrainingRun.objects.get().spec) == second
+    assert RunEvent.objects.count() == 1
+
+
+def test_a_run_that_succeeded_is_not_opened_again(subject):
+    spec = opened(subject)
+    ledger.finish_run(spec, RunState.SUCCEEDED)
+
+    with pytest.raises(ledger.RunRefused, match="was resumed or ended by somebody else"):
+        resumed(spec)
+
+    assert TrainingRun.objects.get().state == "succeeded"
+
+
+def test_a_run_of_which_every_row_succeeded_has_nothing_left(subject):
+    spec = opened(subject)
+    for position in (0, 1):
+        ledger.close_algorithm(spec, outcome(spec, position))
+
+    with pytest.raises(ledger.RunRefused, match=f"^run {spec.run_id} of team/subject has nothing left to train$"):
+        resumed(spec)
+
+    assert (TrainingRun.objects.get().attempt, RunEvent.objects.count()) == (1, 0)
+
+
+def test_a_run_is_not_resumed_beside_another_of_its_subject(subject):
+    first = opened(subject)
+    ledger.end_run(first, RunState.FAILED, reason=Reason.LOST, detail="gone")
+    other = opened(subject, version="20260101_3")
+
+    with pytest.raises(ledger.RunRefused, match=f"^team/subject has an unfinished run {other.run_id} "):
+        resumed(first)
+
+    run = TrainingRun.objects.get(pk=first.run_id)
+    assert (run.state, run.attempt, PredictionRunLog.objects.count(), RunEvent.objects.count()) == ("failed", 1, 4, 0)
+
+
+def test_the_reason_of_an_attempt_is_that_of_its_own_rows(subject):
+    first = opened(subject)
+    ledger.end_run(first, RunState.FAILED, reason=Reason.LOST, detail="gone")
+    second = resumed(first)
+
+    ledger.fail_open_rows(second, reason=Reason.BAD_DATA, error="too few")
+
+    assert ledger.failure_reason(second) is Reason.BAD_DATA

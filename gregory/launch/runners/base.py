@@ -59,10 +59,10 @@ class Runner(Protocol):
         """Ask the run to end, insist after the grace, return when it has ended."""
 
     def logs(self, spec: RunSpec, handle: RunHandle, *, waiting: Callable[[], None]) -> Iterator[str]:
-        """The run's event lines from the first on, until it has ended; `waiting` is called whenever there is nothing to read."""
+        """The attempt's event lines from the first on, until it has ended; `waiting` is called whenever there is nothing to read."""
 
     def tail(self, spec: RunSpec) -> str:
-        """The last lines of the run's log, for whoever looks into a dead run; empty where there is none."""
+        """The last lines of the attempt's log, for whoever looks into a dead run; empty where there is none."""
 
     def forget(self, spec: RunSpec) -> None:
         """Remove what `submit` and `logs` keep of a run that ended well."""

@@ -1,7 +1,7 @@
 """Runs as processes of this machine: `python -m job`, one at a time, in a session of its own.
 
 The process keeps a pipe to whoever started it and ends itself when that is gone. Its event lines go to a file in the
-run's folder, so that they survive the follower.
+run's folder, one per attempt, so that they survive the follower and the attempt.
 """
 
 import os
@@ -22,8 +22,6 @@ from gregory.launch.runners.base import Life, Observation, Rendered
 from gregory.ml.artifacts import RUNS_FOLDER
 from gregory.runs.spec import RunHandle, RunSpec
 
-EVENTS = "events.jsonl"
-STANDARD_ERROR = "stderr.log"
 POLL_SECONDS = 0.1
 LAST_WORDS = 4_000
 
@@ -74,9 +72,10 @@ class LocalRunner:
     def submit(self, rendered: Rendered) -> RunHandle:
         """Start the process and return at once."""
         folder = self._folder(rendered.spec)
+        standard_error = folder / f"stderr-{rendered.spec.attempt}.log"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with (folder / EVENTS).open("ab") as events, (folder / STANDARD_ERROR).open("ab") as errors:
+            with self._events(rendered.spec).open("ab") as events, standard_error.open("ab") as errors:
                 process = subprocess.Popen(
                     rendered.argv,
                     cwd=self._project_dir,
@@ -90,7 +89,7 @@ class LocalRunner:
         except OSError as error:
             raise SubmitError(f"cannot start {rendered.spec.label} in {folder}: {error.strerror}") from error
         handle = processes.handle_of(process.pid)
-        self._children[handle.name] = _Child(process=process, standard_error=folder / STANDARD_ERROR)
+        self._children[handle.name] = _Child(process=process, standard_error=standard_error)
         return handle
 
     def observe(self, handles: Sequence[RunHandle]) -> list[Observation]:
@@ -110,9 +109,9 @@ class LocalRunner:
             self._wait(process, None)
 
     def logs(self, spec: RunSpec, handle: RunHandle, *, waiting: Callable[[], None]) -> Iterator[str]:
-        """Complete lines only; a line that the process did not finish before it died is left out."""
+        """Complete lines of this attempt; a line that the process did not finish before it died is left out."""
         pending = b""
-        with (self._folder(spec) / EVENTS).open("rb") as stream:
+        with self._events(spec).open("rb") as stream:
             while True:
                 ended = self._observe(handle).life is not Life.ALIVE
                 *lines, pending = (pending + stream.read()).split(b"\n")
@@ -124,11 +123,11 @@ class LocalRunner:
                 time.sleep(POLL_SECONDS)
 
     def tail(self, spec: RunSpec) -> str:
-        """The last of its event lines."""
-        return _end_of(self._folder(spec) / EVENTS)
+        """The last of this attempt's event lines."""
+        return _end_of(self._events(spec))
 
     def forget(self, spec: RunSpec) -> None:
-        """Remove the run's folder."""
+        """Remove the run's folder, with what every attempt left."""
         shutil.rmtree(self._folder(spec), ignore_errors=True)
 
     def _observe(self, handle: RunHandle) -> Observation:
@@ -158,6 +157,9 @@ class LocalRunner:
 
     def _folder(self, spec: RunSpec) -> Path:
         return self._models_dir / RUNS_FOLDER / spec.run_id
+
+    def _events(self, spec: RunSpec) -> Path:
+        return self._folder(spec) / f"events-{spec.attempt}.jsonl"
 
 
 def _end_of(path: Path) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
+from gregory import resume
 from gregory.env import BASE_DIR
 from gregory.launch.submit import runner_for
 from gregory.management.database import clear_database_errors
@@ -32,7 +33,9 @@ class Command(BaseCommand):
         for run, verdict in decided:
             label = f"{run.spec['team']['slug']}/{run.spec['subject']['slug']}"
             action = "left alone" if verdict.reason is None else f"closed ({verdict.reason})"
-            self.stdout.write(f"{run.run_id} {label}: {action}: {verdict.detail}")
+            line = f"{run.run_id} {label}: {action}: {verdict.detail}"
+            hint = "" if verdict.reason is None else resume.hint(run.run_id, models_dir=settings.MODELS_DIR)
+            self.stdout.write("; ".join(part for part in (line, hint) if part))
         closed = sum(verdict.reason is not None for _, verdict in decided)
         self.stdout.write(f"{len(decided)} unfinished runs, {closed} closed")
         for folder in prune(settings.MODELS_DIR):

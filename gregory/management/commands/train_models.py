@@ -1,16 +1,13 @@
-"""manage.py train_models: flags -> request -> plan -> rows -> one run per subject, followed to its end."""
+"""manage.py train_models: flags -> request -> plan -> rows -> one run per subject, followed to its end; or one run once more."""
 
 import getpass
 import os
-import signal
 import socket
 import time
 from argparse import ArgumentParser
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from io import StringIO
-from types import FrameType
 from typing import Any, NoReturn
 
 from django.conf import settings
@@ -18,7 +15,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 from django.utils import timezone
 
-from gregory import planning, reconcile, report, request
+from gregory import planning, reconcile, report, request, resume
 from gregory.env import BASE_DIR
 from gregory.launch.errors import SubmitError, UnknownRunner
 from gregory.launch.runners.base import Life, Runner
@@ -26,6 +23,7 @@ from gregory.launch.submit import RUNNERS, runner_for
 from gregory.management import preconditions
 from gregory.management.console import Console
 from gregory.management.database import describe
+from gregory.management.termination import Terminated, signals_raise
 from gregory.ml.config import ALGORITHMS, DEFAULT_LOOKBACK_DAYS, DEFAULT_THRESHOLD, load_hyperparameters
 from gregory.ml.errors import ConfigError
 from gregory.runs import ledger
@@ -37,14 +35,6 @@ from gregory.runs.spec import RunHandle, RunSpec
 FAILURE, USAGE = 1, 2
 CANCEL_GRACE_SECONDS = 30.0
 HEARTBEAT_SECONDS = 15.0
-
-
-class Terminated(Exception):
-    """A signal asks the command to end."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
 
 
 class Command(BaseCommand):
@@ -72,18 +62,16 @@ class Command(BaseCommand):
         parser.add_argument(
             "--prob-threshold",
             type=float,
-            default=DEFAULT_THRESHOLD,
             metavar="X",
-            help="probability from which an article counts as relevant",
+            help=f"probability from which an article counts as relevant (default {DEFAULT_THRESHOLD:g})",
         )
         parser.add_argument("--version", dest="model_version", metavar="V", help="name of the version (default YYYYMMDD, then _2, _3 ...)")
         parser.add_argument("--pseudo-label", action="store_true", help="let BERT label unreviewed articles first and train on those too")
         parser.add_argument(
             "--verbose", type=int, choices=range(4), default=1, help="0 nothing, 1 progress, 2 and warnings, 3 and the table of all metrics"
         )
-        parser.add_argument(
-            "--runner", default=settings.RUNNER, metavar="NAME", help=f"where runs go: {', '.join(RUNNERS)} (default %(default)s)"
-        )
+        parser.add_argument("--runner", metavar="NAME", help=f"where runs go: {', '.join(RUNNERS)} (default {settings.RUNNER})")
+        parser.add_argument("--resume", metavar="RUN_ID", help="continue this run where it stopped, with everything as it was asked then")
         parser.add_argument("--dry-run", action="store_true", help="print the runs that would start and write nothing")
         parser.add_argument("--output", choices=["table", "json"], default="table", help="form of what --dry-run prints")
 
@@ -96,44 +84,75 @@ class Command(BaseCommand):
             raise CommandError(str(error), returncode=USAGE) from error
         except UnknownRunner as error:
             raise CommandError(f"--runner: {error}", returncode=USAGE) from error
-        except (ConfigError, preconditions.NotReady) as error:
+        except (ConfigError, preconditions.NotReady, RunRefused) as error:
             self._fail(flags, str(error), cause=error)
         except DatabaseError as error:
             self._fail(flags, describe(error), cause=error)
 
     def _train(self, flags: dict[str, Any]) -> None:
+        run_id = request.run_to_resume(flags)
+        if run_id is not None:
+            self._resume(run_id, flags)
+            return
         wanted = request.from_flags(flags, hyperparameters=load_hyperparameters(settings.HYPERPARAMETERS_FILE))
-        runner = runner_for(flags["runner"], project_dir=BASE_DIR, models_dir=settings.MODELS_DIR, environment=os.environ)
-        specs = planning.plan(wanted, models_dir=settings.MODELS_DIR, now=timezone.now())
+        runner = _runner_for(flags["runner"] or settings.RUNNER)
+        specs = planning.plan(wanted, models_dir=settings.MODELS_DIR, now=timezone.now(), require_gpu=settings.REQUIRE_GPU)
         if flags["dry_run"]:
             self._print_plan(specs, runner, as_json=flags["output"] == "json")
             return
         preconditions.check(bundle_dir=settings.BASE_MODELS_DIR, models_dir=settings.MODELS_DIR)
         console = Console(self.stdout, self.style, verbosity=wanted.verbosity)
         opened, refusals = self._open(specs, runner, console)
-        try:
-            with _signals_raise():
-                self._carry_out(opened, runner, console)
-        except Terminated as terminated:
-            name = signal.Signals(terminated.number).name
-            self._fail(
-                flags, f"interrupted by signal {terminated.number} ({name}); every open row was closed", returncode=128 + terminated.number
-            )
-        finally:
-            console.close()
+        self._follow(flags, opened, runner, console)
         self._conclude(flags, opened, refusals)
+
+    def _resume(self, run_id: str, flags: dict[str, Any]) -> None:
+        """One more attempt at a run that ended without success."""
+        models_dir, stale_after = settings.MODELS_DIR, settings.STALE_AFTER_SECONDS
+        run = resume.find(run_id, _runner_for, models_dir=models_dir, stale_after=stale_after)
+        if flags["runner"] not in (None, run.runner):
+            raise request.UsageError(f"--runner {flags['runner']}: run {run_id} is one of the runner {run.runner}; leave --runner out")
+        runner = _runner_for(run.runner)
+        preconditions.check(bundle_dir=settings.BASE_MODELS_DIR, models_dir=models_dir)
+        console = Console(self.stdout, self.style, verbosity=flags["verbose"])
+        spec = resume.next_attempt(
+            run,
+            runner,
+            models_dir=models_dir,
+            stale_after=stale_after,
+            now=timezone.now(),
+            verbosity=flags["verbose"],
+            triggered_by=_triggered_by(),
+        )
+        if ledger.is_unfinished(spec):
+            remaining = ", ".join(f"{algorithm.algorithm} {algorithm.version}" for algorithm in spec.algorithms)
+            console.say(f"{spec.label}: run {run_id} is resumed, attempt {spec.attempt}: {remaining}")
+            self._follow(flags, [spec], runner, console)
+        else:
+            console.say(f"{spec.label}: every model of run {run_id} was complete, and its rows say so now; nothing is trained")
+            runner.forget(spec)
+        self._conclude(flags, [spec], [])
 
     def _open(self, specs: list[RunSpec], runner: Runner, console: Console) -> tuple[list[RunSpec], list[str]]:
         """Rows first, for every subject; nothing starts before its rows are committed."""
-        triggered_by = f"train_models {getpass.getuser()}@{socket.gethostname()}"
         opened, refusals = [], []
         for spec in specs:
             try:
-                opened.append(ledger.open_run(spec, runner=runner.name, handle=runner.here(), triggered_by=triggered_by))
+                opened.append(ledger.open_run(spec, runner=runner.name, handle=runner.here(), triggered_by=_triggered_by()))
             except RunRefused as refused:
                 refusals.append(str(refused))
                 console.warn(f"refused: {refused}")
         return opened, refusals
+
+    def _follow(self, flags: dict[str, Any], opened: list[RunSpec], runner: Runner, console: Console) -> None:
+        try:
+            with signals_raise():
+                self._carry_out(opened, runner, console)
+        except Terminated as terminated:
+            message = "; ".join([f"{terminated}; every open row was closed", *_hints(opened)])
+            self._fail(flags, message, returncode=128 + terminated.number)
+        finally:
+            console.close()
 
     def _carry_out(self, opened: list[RunSpec], runner: Runner, console: Console) -> None:
         waiting = list(opened)
@@ -142,8 +161,7 @@ class Command(BaseCommand):
                 self._run_one(waiting.pop(0), waiting, runner, console)
         except Terminated as terminated:
             for spec in waiting:
-                detail = f"interrupted by signal {terminated.number} ({signal.Signals(terminated.number).name}) before it was started"
-                ledger.end_run(spec, RunState.CANCELLED, reason=Reason.INTERRUPTED, detail=detail)
+                ledger.end_run(spec, RunState.CANCELLED, reason=Reason.INTERRUPTED, detail=f"{terminated} before it was started")
             raise
 
     def _run_one(self, spec: RunSpec, behind: list[RunSpec], runner: Runner, console: Console) -> None:
@@ -181,7 +199,7 @@ class Command(BaseCommand):
             self.stdout.write(report.summary_table(rows))
         failed = sum(row.success is not True for row in rows)
         problems = [f"{failed} of {len(rows)} trainings failed"] if failed else []
-        problems += refusals
+        problems += [*refusals, *_hints(opened)]
         if problems:
             self._fail(flags, "; ".join(problems))
 
@@ -202,23 +220,18 @@ class Command(BaseCommand):
         return str(parser.format_usage())
 
 
-@contextmanager
-def _signals_raise() -> Iterator[None]:
-    """SIGINT, SIGTERM and SIGHUP end the command in good order while runs are in its hands."""
+def _runner_for(name: str) -> Runner:
+    return runner_for(name, project_dir=BASE_DIR, models_dir=settings.MODELS_DIR, environment=os.environ)
 
-    def terminate(number: int, frame: FrameType | None) -> NoReturn:
-        for again in before:
-            signal.signal(again, signal.SIG_IGN)  # a second Ctrl-C must not cut the closing short
-        raise Terminated(number)
 
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    for number in before:
-        signal.signal(number, terminate)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _triggered_by() -> str:
+    return f"train_models {getpass.getuser()}@{socket.gethostname()}"
+
+
+def _hints(specs: list[RunSpec]) -> list[str]:
+    """How to resume those of the runs that were taken away while they worked."""
+    hints = (resume.hint(spec.run_id, models_dir=settings.MODELS_DIR) for spec in specs)
+    return [hint for hint in hints if hint]
 
 
 def _every(seconds: float, call: Callable[[], None]) -> Callable[[], None]:

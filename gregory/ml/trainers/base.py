@@ -13,6 +13,8 @@ from gregory.ml.config import Hyperparameters
 from gregory.ml.progress import Report
 from gregory.ml.split import Split
 
+Compute = dict[str, str | int]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainerContext:
@@ -20,11 +22,13 @@ class TrainerContext:
 
     encoder_dir: Hugging Face folder of the base encoder (config.json, model.safetensors, tokenizer.json); only BERT reads it.
     threads: from the CPU quota; seed: for everything random that has no seed of its own in the hyper-parameters.
+    require_gpu: fail where there is none, instead of training on the CPU.
     """
 
     encoder_dir: Path
     threads: int
     seed: int
+    require_gpu: bool = False
 
 
 class TrainedModel(Protocol):
@@ -33,6 +37,10 @@ class TrainedModel(Protocol):
     @property
     def history(self) -> list[dict[str, float]]:
         """One dict per epoch or boosting round, e.g. {"loss": .., "val_loss": ..}."""
+
+    @property
+    def compute(self) -> Compute:
+        """How it was computed, e.g. {"device": "CPU", "precision": "float32"}: what may differ between machines. Empty after `load`."""
 
     def predict_proba(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Probability of "relevant" for each text: array (n,), in the order given; (0,) for no text."""
@@ -52,8 +60,9 @@ class Trainer(Protocol):
 
     def __init__(self, hyperparameters: Hyperparameters, context: TrainerContext) -> None: ...
 
-    def fit(self, split: Split, *, report: Report) -> TrainedModel:
+    def fit(self, split: Split, *, report: Report, checkpoint: Path | None = None) -> TrainedModel:
         """Train on split.train, watch split.validation, never touch split.test.
 
-        Raises MemoryExhausted where the library says so; anything else is a defect and passes through.
+        A trainer that works in epochs keeps each in the file `checkpoint` and continues from it.
+        Raises NoGpu where there must be one, MemoryExhausted where the library says so; anything else is a defect and passes through.
         """

@@ -16,7 +16,8 @@ from gregory.ml.config import BertConfig, Hyperparameters
 from gregory.ml.errors import BundleError, ConfigError
 from gregory.ml.progress import Report
 from gregory.ml.split import Part, Split
-from gregory.ml.trainers.base import TrainerContext
+from gregory.ml.trainers.base import Compute, TrainerContext
+from gregory.ml.trainers.bert_memory import EncoderSize, largest_micro_batch
 
 # Or transformers warns that there is no torch; only its tokenizers are wanted.
 os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
@@ -46,18 +47,32 @@ class _Shape(BaseModel):
 class BertModel:
     """A fine-tuned network with its tokenizer."""
 
-    def __init__(self, network: Any, backbone: dict[str, Any], tokenizer: Any, shape: _Shape, history: list[dict[str, float]]) -> None:
+    def __init__(
+        self,
+        network: Any,
+        backbone: dict[str, Any],
+        tokenizer: Any,
+        shape: _Shape,
+        history: list[dict[str, float]],
+        compute: Compute | None = None,
+    ) -> None:
         self._network = network
         self._predictor = _keras.Predictor(network)
         self._backbone = backbone
         self._tokenizer = tokenizer
         self._shape = shape
         self._history = history
+        self._compute = compute or {}
 
     @property
     def history(self) -> list[dict[str, float]]:
         """Losses (the head's penalty included) per epoch."""
         return self._history
+
+    @property
+    def compute(self) -> Compute:
+        """Device, precision and micro-batch of the fit. Asked, a model always computes in float32."""
+        return self._compute
 
     def predict_proba(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Probability of "relevant" for each text."""
@@ -83,7 +98,7 @@ class BertModel:
         encoder = folder / ENCODER_FOLDER
         settings = json.loads((encoder / BACKBONE_FILE).read_text(encoding="utf-8"))
         tokenizer = load_tokenizer(encoder)
-        network = _network(_activated(keras_hub.models.BertBackbone.from_config(settings), shape.activation), shape.head)
+        network = _rebuilt(settings, shape)
         _keras.load_weights(network, folder / WEIGHTS_FILE)
         return cls(network, settings, tokenizer, shape, [])
 
@@ -97,30 +112,51 @@ class BertTrainer:
         self._config = hyperparameters.bert
         self._context = context
 
-    def fit(self, split: Split, *, report: Report) -> BertModel:
-        """Train on split.train, stop on split.validation. Raises BundleError where the encoder's folder is not usable."""
-        config = self._config
+    def fit(self, split: Split, *, report: Report, checkpoint: Path | None = None) -> BertModel:
+        """Train on split.train, stop on split.validation; continue from the checkpoint where there is one.
+
+        Raises BundleError where the encoder's folder is not usable, NoGpu where there must be a GPU and is none.
+        """
+        config, encoder_dir = self._config, self._context.encoder_dir
         _keras.prepare(threads=self._context.threads, seed=self._context.seed)
-        encoder_dir = self._context.encoder_dir
-        backbone = load_backbone(encoder_dir)
+        if self._context.require_gpu:
+            _keras.require_gpu()
+        device = _keras.device()
+        precision = _precision(config, device)
+        backbone = load_backbone(encoder_dir, precision=precision, dropout=config.encoder_dropout)
         if (positions := backbone.max_sequence_length) < config.max_length:
             raise ConfigError(f"bert.max_length {config.max_length} exceeds the {positions} positions of {encoder_dir}; lower it")
         tokenizer = load_tokenizer(encoder_dir)
         require_match(tokenizer, backbone, encoder_dir)
+        train, validation = (_encoded(tokenizer, part, config.max_length) for part in (split.train, split.validation))
+        length = config.max_length if config.padding == "max_length" else None
+        schedule = _keras.Schedule(
+            epochs=config.epochs,
+            batch_size=config.batch_size,
+            patience=config.patience,
+            micro_batch=_micro_batch(config, backbone, device, length or _longest(train, validation), checkpoint),
+            length=length,
+        )
         network = _network(backbone, config)
-        network.compile(optimizer=keras.optimizers.Adam(config.learning_rate), loss="categorical_crossentropy", jit_compile=False)
+        optimizer = _keras.Adam(config.learning_rate, gradient_accumulation_steps=schedule.accumulation_steps)
+        network.compile(optimizer=optimizer, loss="categorical_crossentropy", jit_compile=False)
         history = _keras.fit(
             network,
-            train=_encoded(tokenizer, split.train, config.max_length),
-            validation=_encoded(tokenizer, split.validation, config.max_length),
-            schedule=_keras.Schedule(epochs=config.epochs, batch_size=config.batch_size, patience=config.patience),
+            train=train,
+            validation=validation,
+            schedule=schedule,
             seed=self._context.seed,
             report=report,
+            checkpoint_file=checkpoint,
         )
         shape = _Shape(head=config, activation=read_activation(encoder_dir))
         # A generated name counts the backbones of a process; the files of equal fits shall be equal.
-        settings = {**backbone.get_config(), "name": ENCODER_FOLDER}
-        return BertModel(network, settings, tokenizer, shape, history)
+        settings = {**backbone.get_config(), "name": ENCODER_FOLDER, "dtype": "float32"}
+        if precision != "float32":
+            # What is evaluated must be what is loaded later, on whatever machine.
+            network = _in_float32(network, settings, shape)
+        compute: Compute = {"device": device.name, "precision": precision, "micro_batch": schedule.rows}
+        return BertModel(network, settings, tokenizer, shape, history, compute)
 
 
 def encode(tokenizer: Any, texts: Sequence[str], max_length: int) -> list[list[int]]:
@@ -133,14 +169,18 @@ def encode(tokenizer: Any, texts: Sequence[str], max_length: int) -> list[list[i
     return [ids for chunk in encoded for ids in chunk]
 
 
-def load_backbone(encoder_dir: Path) -> Any:
-    """The encoder of a Hugging Face folder as a KerasHub backbone that computes what config.json says. Raises BundleError."""
+def load_backbone(encoder_dir: Path, *, precision: str = "float32", dropout: float | None = None) -> Any:
+    """The encoder of a Hugging Face folder as a KerasHub backbone that computes what config.json says, but for the dropout given.
+
+    Raises BundleError.
+    """
     # Given a folder that is not there, from_preset would ask a hub.
     if not (encoder_dir / "model.safetensors").is_file():
         raise BundleError(f"{encoder_dir} holds no model.safetensors; {_PREPARE}")
     activation = read_activation(encoder_dir)
+    settings: dict[str, Any] = {"dtype": precision} if dropout is None else {"dtype": precision, "dropout": dropout}
     try:
-        backbone = keras_hub.models.BertBackbone.from_preset(str(encoder_dir))
+        backbone = keras_hub.models.BertBackbone.from_preset(str(encoder_dir), **settings)
     except (OSError, ValueError, KeyError) as error:
         raise BundleError(f"{encoder_dir} is no BERT that KerasHub can read: {error}; {_PREPARE}") from error
     return _activated(backbone, activation)
@@ -176,6 +216,44 @@ def require_match(tokenizer: Any, backbone: Any, folder: Path) -> None:
         raise BundleError(f"{folder}: the tokenizer knows {len(tokenizer)} tokens, the encoder {backbone.vocabulary_size}; {_PREPARE}")
     if tokenizer.pad_token_id != _keras.PADDING_ID:
         raise BundleError(f"{folder}: the tokenizer pads with id {tokenizer.pad_token_id}, not {_keras.PADDING_ID}; {_PREPARE}")
+
+
+def _precision(config: BertConfig, device: _keras.Device) -> str:
+    if config.precision != "auto":
+        return config.precision
+    return "mixed_bfloat16" if device.has_bfloat16 else "float32"
+
+
+def _micro_batch(config: BertConfig, backbone: Any, device: _keras.Device, length: int, checkpoint: Path | None) -> int:
+    """The configured rows, those of the fit to be continued, or those that the device has memory for."""
+    if config.micro_batch is not None:
+        return min(config.micro_batch, config.batch_size)
+    begun = _keras.micro_batch_of(checkpoint) if checkpoint is not None else None
+    if begun is not None:
+        return begun
+    size = EncoderSize(
+        layers=backbone.num_layers,
+        heads=backbone.num_heads,
+        hidden=backbone.hidden_dim,
+        inner=backbone.intermediate_dim,
+        parameters=backbone.count_params(),
+    )
+    return largest_micro_batch(size, batch_size=config.batch_size, length=length, available=device.free_bytes)
+
+
+def _longest(*parts: _keras.Encoded) -> int:
+    return max(len(sequence) for part in parts for sequence in part.token_ids)
+
+
+def _in_float32(network: Any, settings: dict[str, Any], shape: _Shape) -> Any:
+    plain = _rebuilt(settings, shape)
+    plain.set_weights(network.get_weights())
+    return plain
+
+
+def _rebuilt(settings: dict[str, Any], shape: _Shape) -> Any:
+    """The network of a model folder, its weights still random."""
+    return _network(_activated(keras_hub.models.BertBackbone.from_config(settings), shape.activation), shape.head)
 
 
 def _activated(backbone: Any, activation: Activation) -> Any:

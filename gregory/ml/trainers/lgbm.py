@@ -14,7 +14,7 @@ from gregory.ml.config import Hyperparameters, LgbmConfig
 from gregory.ml.errors import DataError, MemoryExhausted
 from gregory.ml.progress import Progress, Report
 from gregory.ml.split import Split
-from gregory.ml.trainers.base import TrainerContext
+from gregory.ml.trainers.base import Compute, TrainerContext
 
 CLASSIFIER_FILE = "lgbm_classifier.joblib"
 VECTORISER_FILE = "tfidf_vectorizer.joblib"
@@ -35,6 +35,11 @@ class LgbmModel:
     def history(self) -> list[dict[str, float]]:
         """Log-loss of training and validation part per boosting round."""
         return self._history
+
+    @property
+    def compute(self) -> Compute:
+        """Always the CPU: the boosting of a few thousand texts takes seconds there."""
+        return {"device": "CPU"}
 
     def predict_proba(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Probability of "relevant" for each text."""
@@ -67,8 +72,11 @@ class LgbmTrainer:
         self._config = hyperparameters.lgbm
         self._threads = context.threads
 
-    def fit(self, split: Split, *, report: Report) -> LgbmModel:
-        """Train on split.train, record the log-loss on split.validation. Raises DataError where the texts hold no word."""
+    def fit(self, split: Split, *, report: Report, checkpoint: Path | None = None) -> LgbmModel:
+        """Train on split.train, record the log-loss on split.validation; too quick for checkpoints.
+
+        Raises DataError where the texts hold no word.
+        """
         vectoriser = TfidfVectorizer()
         try:
             train = vectoriser.fit_transform(split.train.texts)

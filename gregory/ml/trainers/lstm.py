@@ -18,7 +18,7 @@ from gregory.ml._keras import keras
 from gregory.ml.config import Hyperparameters, LstmConfig
 from gregory.ml.progress import Report
 from gregory.ml.split import Part, Split
-from gregory.ml.trainers.base import TrainerContext
+from gregory.ml.trainers.base import Compute, TrainerContext
 
 WEIGHTS_FILE = "lstm_weights.h5"
 TOKENIZER_FILE = "tokenizer.json"
@@ -32,17 +32,25 @@ _PUNCTUATION = Regex(r"""[!"#$%&()*+,\-./:;<=>?@\[\\\]^_`{|}~']""")
 class LstmModel:
     """A fitted network with its vocabulary."""
 
-    def __init__(self, network: Any, tokenizer: Tokenizer, config: LstmConfig, history: list[dict[str, float]]) -> None:
+    def __init__(
+        self, network: Any, tokenizer: Tokenizer, config: LstmConfig, history: list[dict[str, float]], compute: Compute | None = None
+    ) -> None:
         self._network = network
         self._predictor = _keras.Predictor(network)
         self._tokenizer = tokenizer
         self._config = config
         self._history = history
+        self._compute = compute or {}
 
     @property
     def history(self) -> list[dict[str, float]]:
         """Losses (penalties included) per epoch."""
         return self._history
+
+    @property
+    def compute(self) -> Compute:
+        """Device and precision of the fit."""
+        return self._compute
 
     def predict_proba(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """Probability of "relevant" for each text."""
@@ -77,13 +85,15 @@ class LstmTrainer:
         self._config = hyperparameters.lstm
         self._context = context
 
-    def fit(self, split: Split, *, report: Report) -> LstmModel:
-        """Train on split.train, stop on split.validation."""
+    def fit(self, split: Split, *, report: Report, checkpoint: Path | None = None) -> LstmModel:
+        """Train on split.train, stop on split.validation; continue from the checkpoint where there is one."""
         config = self._config
         _keras.prepare(threads=self._context.threads, seed=self._context.seed)
+        if self._context.require_gpu:
+            _keras.require_gpu()
         tokenizer = train_tokenizer(split.train.texts, config.vocabulary_size)
         network = _network(config, tokenizer.get_vocab_size())
-        network.compile(optimizer="adam", loss="binary_crossentropy", jit_compile=False)
+        network.compile(optimizer=_keras.Adam(), loss="binary_crossentropy", jit_compile=False)
         history = _keras.fit(
             network,
             train=_encoded(tokenizer, split.train, config),
@@ -93,8 +103,9 @@ class LstmTrainer:
             ),
             seed=self._context.seed,
             report=report,
+            checkpoint_file=checkpoint,
         )
-        return LstmModel(network, tokenizer, config, history)
+        return LstmModel(network, tokenizer, config, history, {"device": _keras.device().name, "precision": "float32"})
 
 
 def train_tokenizer(texts: Sequence[str], vocabulary_size: int) -> Tokenizer:

@@ -1,0 +1,35 @@
+"""Keras and TensorFlow as the trainers use them. The only package that imports them.
+
+`start` sets the libraries up, `feed` makes batches, `fitting` trains with `optimiser`, `checkpoint` keeps what a fit has reached, `predict`
+asks, `weights` reads and writes weight files. The networks themselves stand in the trainers.
+"""
+
+from gregory.ml._keras.checkpoint import micro_batch_of
+from gregory.ml._keras.feed import PADDING_ID, Encoded, TokenIds, batch_plan, pad
+from gregory.ml._keras.fitting import Schedule, fit
+from gregory.ml._keras.optimiser import Adam
+from gregory.ml._keras.predict import Predictor
+from gregory.ml._keras.start import Device, device, keras, keras_hub, prepare, require_gpu, tf
+from gregory.ml._keras.weights import load_weights, save_weights
+
+__all__ = [
+    "PADDING_ID",
+    "Adam",
+    "Device",
+    "Encoded",
+    "Predictor",
+    "Schedule",
+    "TokenIds",
+    "batch_plan",
+    "device",
+    "fit",
+    "keras",
+    "keras_hub",
+    "load_weights",
+    "micro_batch_of",
+    "pad",
+    "prepare",
+    "require_gpu",
+    "save_weights",
+    "tf",
+]

@@ -1,0 +1,28 @@
+"""Asking a network."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gregory.ml._keras.feed import IDS, TokenIds, pad
+from gregory.ml._keras.start import tf, translated_memory_errors
+
+
+class Predictor:
+    """Asks a network for many texts at once."""
+
+    def __init__(self, model: Any) -> None:
+        # Keras' own predict would trace the network again for every new pair of batch size and length it meets first.
+        self._call = tf.function(lambda token_ids: model(token_ids, training=False), input_signature=[IDS], jit_compile=False)
+
+    def predict(self, token_ids: TokenIds, *, batch_size: int) -> NDArray[np.float64]:
+        """The network's outputs, array (n, outputs), in the order given. Raises MemoryExhausted where TensorFlow could not allocate."""
+        # Sorted by content, not by position, a text meets the same neighbours, and so the same rounding, in whatever order it is asked.
+        order = sorted(range(len(token_ids)), key=lambda position: (len(token_ids[position]), token_ids[position]))
+        batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+        with translated_memory_errors():
+            outputs = [self._call(pad([token_ids[position] for position in batch])).numpy() for batch in batches]
+        restored = np.empty((len(order), outputs[0].shape[1]), dtype=np.float64)
+        restored[order] = np.concatenate(outputs)
+        return restored

@@ -1,0 +1,105 @@
+"""The libraries' start: their environment, their threads, their seeds, and the device they found."""
+
+import gc
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from gregory.ml import limits
+from gregory.ml.errors import MemoryExhausted, NoGpu
+
+# Read once, while the libraries are imported.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# The benchmarks time the same networks on other backends; everything else runs on TensorFlow.
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+# The system's allocator gives every large tensor back to the kernel and asks for it again: a quarter of BERT's time on a CPU.
+os.environ.setdefault("TF_CPU_ALLOCATOR_USE_BFC", "1")
+
+import keras as keras
+import keras_hub as keras_hub
+import tensorflow
+from tensorflow.python.client import device_lib
+
+tf = tensorflow
+
+tf.get_logger().setLevel("ERROR")
+
+_BFLOAT16_SINCE = (8, 0)  # compute capability of the first NVIDIA generation that multiplies bfloat16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """What computes. has_bfloat16: whether mixed precision gains anything; free_bytes: memory that a training may take."""
+
+    name: str
+    is_gpu: bool
+    has_bfloat16: bool
+    free_bytes: int
+
+
+def prepare(*, threads: int, seed: int | None = None) -> None:
+    """Use this many threads and no more GPU memory than needed; with a seed, also make everything random repeatable."""
+    _limit_threads(threads)
+    _let_gpu_memory_grow()
+    # A network is held by cycles, and the collector counts objects, not gigabytes: free the last fit's before the next one's.
+    gc.collect()
+    if seed is not None:
+        keras.utils.set_random_seed(seed)
+        tf.config.experimental.enable_op_determinism()
+
+
+def device() -> Device:
+    """The first GPU that TensorFlow sees, or the CPU with what its control group leaves."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        return Device(name="CPU", is_gpu=False, has_bfloat16=False, free_bytes=limits.available_memory())
+    details = tf.config.experimental.get_device_details(gpus[0])
+    # TensorFlow's public API does not tell how much memory a GPU has.
+    free = next(local.memory_limit for local in device_lib.list_local_devices() if local.device_type == "GPU")
+    return Device(
+        name=details.get("device_name", "GPU"),
+        is_gpu=True,
+        has_bfloat16=details.get("compute_capability", (0, 0)) >= _BFLOAT16_SINCE,
+        free_bytes=free,
+    )
+
+
+def require_gpu() -> str:
+    """The name of the GPU. Raises NoGpu: a run that was given one must not train on the CPU for days unnoticed."""
+    found = device()
+    if not found.is_gpu:
+        built = "with" if tf.test.is_built_with_cuda() else "without"
+        raise NoGpu(
+            f"this run must have a GPU and TensorFlow, built {built} CUDA, sees none; "
+            "check CUDA_VISIBLE_DEVICES, driver, device plugin and image, or run without GREGORY_REQUIRE_GPU"
+        )
+    return found.name
+
+
+@contextmanager
+def translated_memory_errors() -> Iterator[None]:
+    """TensorFlow's "resource exhausted" as MemoryExhausted."""
+    try:
+        yield
+    except tf.errors.ResourceExhaustedError as error:
+        first = error.message.strip().partition("\n")[0]
+        raise MemoryExhausted(f"TensorFlow ran out of memory ({first}); give the run more, or lower the batch size") from error
+
+
+def _limit_threads(threads: int) -> None:
+    settings = tf.config.threading
+    try:
+        settings.set_intra_op_parallelism_threads(threads)
+        settings.set_inter_op_parallelism_threads(threads)
+    except RuntimeError:
+        # TensorFlow fixes its pools at first use: the first model of a process decides.
+        return
+
+
+def _let_gpu_memory_grow() -> None:
+    try:
+        for gpu in tf.config.list_physical_devices("GPU"):
+            tf.config.experimental.set_memory_growth(gpu, True)
+    except RuntimeError:
+        return  # in use already, and so set up already

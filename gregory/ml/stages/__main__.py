@@ -1,0 +1,127 @@
+"""Stages as processes: a folder in, a folder out, progress as JSON lines on standard output.
+
+    python -m gregory.ml.stages train --in D --out D
+
+works by hand as it does under a supervisor. The result appears under its name only when it is complete; until then,
+and after a failure, it is `<out>.partial`, where error.json says what happened. What a stage has finished on the way is in
+`<out>.kept`, from which the same command continues. No Django, no credentials, no network.
+"""
+
+import argparse
+import os
+import shutil
+import sys
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from pydantic import BaseModel, ValidationError
+
+from gregory.ml import lifeline, progress
+from gregory.ml.files import flush_tree
+from gregory.ml.progress import Report
+from gregory.ml.stages import work
+from gregory.ml.stages.contract import (
+    ERROR,
+    REQUEST,
+    RESULT,
+    GpuRequest,
+    PseudoLabelRequest,
+    StageError,
+    SummariseRequest,
+    TrainRequest,
+    kind_of,
+    same_work,
+)
+
+STAGES: dict[str, Callable[[Path, Path, Report, Path], BaseModel]] = {
+    "find_gpu": work.find_gpu,
+    "summarise": work.summarise,
+    "pseudo_label": work.pseudo_label,
+    "train": work.train,
+}
+REQUESTS: dict[str, type[BaseModel]] = {
+    "find_gpu": GpuRequest,
+    "summarise": SummariseRequest,
+    "pseudo_label": PseudoLabelRequest,
+    "train": TrainRequest,
+}
+
+
+def perform(stage: str, source: Path, target: Path, report: Report) -> int:
+    """Run one stage; the exit code. `target` exists afterwards only when the stage succeeded."""
+    unfinished = target.with_name(f"{target.name}.partial")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    try:
+        unfinished.mkdir(parents=True)
+        result = STAGES[stage](source, unfinished, report, _kept(stage, source, target))
+        (unfinished / RESULT).write_text(result.model_dump_json(indent=2), encoding="utf-8")
+        # The name is believed by the next attempt, after a power cut too.
+        flush_tree(unfinished)
+        unfinished.rename(target)
+    except Exception as error:  # noqa: BLE001 - the one place around a stage where whatever happened becomes its outcome
+        _explain(_describe(error), unfinished, report)
+        return 1
+    return 0
+
+
+def _kept(stage: str, source: Path, target: Path) -> Path:
+    """The folder of finished pieces beside the target, emptied where they belong to other work."""
+    folder = target.with_name(f"{target.name}.kept")
+    request, kind = (source / REQUEST).read_text(encoding="utf-8"), REQUESTS[stage]
+    if not _is_for(kind.model_validate_json(request), folder / REQUEST):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        (folder / REQUEST).write_text(request, encoding="utf-8")
+    return folder
+
+
+def _is_for(request: BaseModel, kept: Path) -> bool:
+    try:
+        return same_work(request, type(request).model_validate_json(kept.read_text(encoding="utf-8")))
+    except (OSError, ValidationError):
+        return False
+
+
+def _explain(error: StageError, unfinished: Path, report: Report) -> None:
+    """Leave error.json behind; the disk may be what is full."""
+    # What a failed stage wrote helps nobody, and gone it makes room.
+    shutil.rmtree(unfinished, ignore_errors=True)
+    with suppress(OSError):
+        sys.stderr.write(error.traceback)
+    described = unfinished / ERROR
+    try:
+        unfinished.mkdir(parents=True)
+        described.write_text(error.model_dump_json(), encoding="utf-8")
+    except OSError:
+        with suppress(OSError):
+            described.unlink()  # half an explanation is none
+        # A pipe needs no disk.
+        report(progress.Progress(message=f"failed: {error.message}"))
+
+
+def _describe(error: BaseException) -> StageError:
+    return StageError(kind=kind_of(error), message=str(error) or type(error).__name__, traceback=traceback.format_exc())
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line of a stage; the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m gregory.ml.stages", description=__doc__.partition("\n")[0])
+    parser.add_argument("stage", choices=sorted(STAGES))
+    parser.add_argument("--in", dest="source", type=Path, required=True, help="folder with request.json and the stage's input")
+    parser.add_argument("--out", dest="target", type=Path, required=True, help="folder to make; must not exist")
+    parser.add_argument("--lifeline", action="store_true", help="exit at once when standard input closes")
+    options = parser.parse_args(arguments)
+    if options.target.exists():
+        parser.error(f"--out {options.target} exists already")
+    if options.lifeline:
+        lifeline.watch(sys.stdin.fileno(), lambda: os._exit(1))
+    # Libraries print what they like; standard output belongs to the progress lines alone.
+    lines = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return perform(options.stage, options.source, options.target, progress.writer(lines))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

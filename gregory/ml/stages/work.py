@@ -1,0 +1,210 @@
+"""What the stages do: a folder in, a folder out. `kept` holds finished pieces, from which a stage that was broken off continues."""
+
+import json
+import platform
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from importlib.metadata import version as library_version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gregory.ml import artifacts, progress
+from gregory.ml.artifacts import DataFacts, Manifest, Probe, PseudoLabelRound
+from gregory.ml.base_models import Bundle, open_bundle
+from gregory.ml.config import Hyperparameters
+from gregory.ml.data import (
+    TEXT_VERSION,
+    Article,
+    Dataset,
+    Example,
+    UnlabelledText,
+    deduplicate,
+    join,
+    read_articles,
+    read_examples,
+    read_unlabelled,
+    write_rows,
+)
+from gregory.ml.load import load_model
+from gregory.ml.metrics import flat
+from gregory.ml.progress import Report
+from gregory.ml.registry import trainer_class
+from gregory.ml.split import Split, stratified
+from gregory.ml.stages.contract import (
+    ARTICLES,
+    EXAMPLES,
+    MODEL_FOLDER,
+    POOL,
+    PSEUDO_LABELS,
+    PSEUDO_LABELS_CSV,
+    REQUEST,
+    GpuResult,
+    PseudoLabelRequest,
+    PseudoLabelResult,
+    StageRequest,
+    SummariseRequest,
+    SummariseResult,
+    TrainRequest,
+    TrainResult,
+)
+from gregory.ml.trainers.base import TrainedModel, TrainerContext
+
+if TYPE_CHECKING:
+    from gregory.ml.pseudo_label import Round
+
+PROBES = 8
+PROBE_CHARACTERS = 300
+LIBRARIES = ("tensorflow", "keras", "keras-hub", "transformers", "tokenizers", "lightgbm", "scikit-learn", "numpy", "ctranslate2")
+
+
+def find_gpu(source: Path, target: Path, report: Report, kept: Path) -> GpuResult:
+    """Nothing -> the name of the GPU. Raises NoGpu, seconds after the start instead of hours."""
+    from gregory.ml._keras import require_gpu
+
+    return GpuResult(name=require_gpu())
+
+
+def summarise(source: Path, target: Path, report: Report, kept: Path) -> SummariseResult:
+    """Articles -> texts: title and generated summary, title alone where there is no abstract."""
+    from gregory.ml.summarise import load_summariser, summarise_all
+
+    request = SummariseRequest.model_validate_json((source / REQUEST).read_text(encoding="utf-8"))
+    articles = list(read_articles(source / ARTICLES))
+    summariser = load_summariser(open_bundle(request.bundle).summariser_dir, request.config, threads=request.threads)
+    summaries = summarise_all(
+        [article.abstract for article in articles],
+        summariser,
+        batch_size=request.config.batch_size,
+        report=report,
+        kept=kept / "summaries.jsonl",
+    )
+    texts = [join(article.title, summary) for article, summary in zip(articles, summaries, strict=True)]
+    labelled = write_rows(target / EXAMPLES, _examples(articles, texts))
+    pool = write_rows(target / POOL, _pool(articles, texts))
+    title_only = sum(not article.abstract for article in articles if article.label is not None)
+    return SummariseResult(labelled=labelled, title_only=title_only, pool=pool)
+
+
+def pseudo_label(source: Path, target: Path, report: Report, kept: Path) -> PseudoLabelResult:
+    """Examples and pool -> texts that BERT labelled itself, for the training part of every algorithm of the run."""
+    from gregory.ml.pseudo_label import self_train, write_csv
+
+    request = PseudoLabelRequest.model_validate_json((source / REQUEST).read_text(encoding="utf-8"))
+    hyperparameters = request.config.hyperparameters
+    split = stratified(deduplicate(read_examples(source / EXAMPLES)), hyperparameters.split)
+    trainer = trainer_class("pubmed_bert")(hyperparameters, _context(request, hyperparameters))
+    pool = list(read_unlabelled(source / POOL))
+    rounds = self_train(trainer, split, pool, hyperparameters.pseudo_label, report=report, kept=kept)
+    accepted = [label for done in rounds for label in done.accepted]
+    write_rows(target / PSEUDO_LABELS, (label.example for label in accepted))
+    write_csv(target / PSEUDO_LABELS_CSV, accepted)
+    return PseudoLabelResult(pool=len(pool), rounds=tuple(_counted(done) for done in rounds))
+
+
+def train(source: Path, target: Path, report: Report, kept: Path) -> TrainResult:
+    """Examples -> one sealed model folder, loaded back and asked its probes before it counts as done."""
+    from gregory.ml.evaluation import evaluate
+    from gregory.ml.factsheet import report_input
+    from gregory.ml.model_report import render
+
+    request = TrainRequest.model_validate_json((source / REQUEST).read_text(encoding="utf-8"))
+    hyperparameters, threshold = request.config.hyperparameters, request.config.prob_threshold
+    dataset = deduplicate(read_examples(source / EXAMPLES))
+    split = stratified(dataset, hyperparameters.split)
+    pseudo = list(read_examples(source / PSEUDO_LABELS)) if (source / PSEUDO_LABELS).exists() else []
+    trainer = trainer_class(request.algorithm)(hyperparameters, _context(request, hyperparameters))
+    model = trainer.fit(split.with_more_training(pseudo), report=report, checkpoint=kept / "fit.npz")
+
+    report(progress.Progress(message="evaluating"))
+    evaluation = evaluate(
+        validation=(split.validation.labels, model.predict_proba(split.validation.texts)),
+        test=(split.test.labels, model.predict_proba(split.test.texts)),
+        threshold=threshold,
+        history=model.history,
+    )
+    manifest = Manifest(
+        algorithm=request.algorithm,
+        provenance=request.provenance,
+        created_at=datetime.now(UTC),
+        config=request.config,
+        data=DataFacts(
+            cutoff=request.provenance.cutoff,
+            window=request.provenance.window,
+            labelled=len(dataset.examples) + dataset.duplicates + dataset.conflicts,
+            title_only=request.title_only,
+            duplicates=dataset.duplicates,
+            conflicts=dataset.conflicts,
+            pseudo_labelled=len(pseudo),
+            pseudo_labels=request.pseudo_labels,
+            parts=split.counts(),
+            fingerprint=dataset.fingerprint(),
+            text_version=TEXT_VERSION,
+        ),
+        base_models=_origins(open_bundle(request.bundle)),
+        libraries=_libraries(),
+        threads=request.threads,
+        compute=model.compute,
+        warnings=(*_data_warnings(dataset), *evaluation.warnings),
+        probe=_probe(model, split),
+    )
+    metrics = flat(evaluation.validation.metrics, evaluation.test.metrics, threshold)
+    folder = target / MODEL_FOLDER
+    folder.mkdir()
+    model.save(folder)
+    (folder / artifacts.METRICS).write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    (folder / artifacts.EVALUATION).write_text(evaluation.encode() + "\n", encoding="utf-8")
+    (folder / artifacts.REPORT).write_text(render(report_input(manifest, evaluation)), encoding="utf-8")
+    artifacts.seal(folder, manifest)
+    report(progress.Progress(message="loading the saved model back"))
+    load_model(folder)
+    return TrainResult(metrics=metrics, warnings=manifest.warnings, data=manifest.data, compute=manifest.compute)
+
+
+def _context(request: StageRequest, hyperparameters: Hyperparameters) -> TrainerContext:
+    return TrainerContext(
+        encoder_dir=open_bundle(request.bundle).encoder_dir,
+        threads=request.threads,
+        seed=hyperparameters.split.seed,
+        require_gpu=request.require_gpu,
+    )
+
+
+def _counted(done: "Round") -> PseudoLabelRound:
+    relevant = sum(label.example.label for label in done.accepted)
+    return PseudoLabelRound(asked=done.asked, relevant=relevant, not_relevant=len(done.accepted) - relevant)
+
+
+def _examples(articles: list[Article], texts: list[str]) -> Iterator[Example]:
+    for article, text in zip(articles, texts, strict=True):
+        if article.label is not None:
+            yield Example(article_id=article.article_id, text=text, label=article.label)
+
+
+def _pool(articles: list[Article], texts: list[str]) -> Iterator[UnlabelledText]:
+    for article, text in zip(articles, texts, strict=True):
+        if article.label is None:
+            yield UnlabelledText(article_id=article.article_id, text=text)
+
+
+def _data_warnings(dataset: Dataset) -> tuple[str, ...]:
+    if not dataset.conflicts:
+        return ()
+    return (f"{dataset.conflicts} articles were left out: their texts are identical and labelled both relevant and not relevant",)
+
+
+def _origins(bundle: Bundle) -> dict[str, dict[str, str]]:
+    """Where the base models come from, and which they are."""
+    parts = {"encoder": bundle.description.encoder, "summariser": bundle.description.summariser}
+    return {
+        name: {"source": part.source, "revision": part.revision, "licence": part.licence, "bundle_sha256": bundle.digest()}
+        for name, part in parts.items()
+    }
+
+
+def _probe(model: TrainedModel, split: Split) -> Probe:
+    texts = tuple(text[:PROBE_CHARACTERS] for text in split.test.texts[:PROBES])
+    return Probe(texts=texts, probabilities=tuple(float(value) for value in model.predict_proba(texts)))
+
+
+def _libraries() -> dict[str, str]:
+    return {"python": platform.python_version(), **{name: library_version(name) for name in LIBRARIES}}

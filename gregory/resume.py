@@ -1,0 +1,105 @@
+"""RUN_ID -> the next attempt of a run that ended without success, or the reason why there is none.
+
+What keeps two attempts apart is judged here and fenced by the ledger, which does the writing.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from gregory import planning, reconcile
+from gregory.launch.runners.base import Life, Runner
+from gregory.launch.submit import RUNNERS
+from gregory.ml import versions
+from gregory.ml.artifacts import RUNS_FOLDER
+from gregory.ml.config import Algorithm
+from gregory.models import Subject
+from gregory.request import UsageError
+from gregory.runs import ledger
+from gregory.runs.ledger import RunRefused
+from gregory.runs.models import TrainingRun
+from gregory.runs.names import Reason, RunState
+from gregory.runs.spec import RunSpec
+
+# An end that says nothing against the training itself: the same again, from where it stopped, may well succeed.
+TAKEN_AWAY = (Reason.INTERRUPTED, Reason.KILLED, Reason.LOST, Reason.NOT_STARTED)
+LOOKED_AT, NAMED = 20, 5
+
+
+def find(run_id: str, runner_for: Callable[[str], Runner], *, models_dir: Path, stale_after: int) -> TrainingRun:
+    """The run of that id. Raises UsageError naming the newest that could be meant."""
+    run = ledger.find_run(run_id)
+    if run is not None:
+        return run
+    names = []
+    for other in ledger.latest_runs_without_success(LOOKED_AT):
+        if other.runner not in RUNNERS:
+            continue
+        try:
+            spec, _ = check(other, runner_for(other.runner), models_dir=models_dir, stale_after=stale_after)
+        except RunRefused:
+            continue
+        names.append(f"{spec.run_id} ({spec.label})")
+    raise UsageError(f"--resume {run_id}: there is no such run; can be resumed: {', '.join(names[:NAMED]) or 'none'}")
+
+
+def check(run: TrainingRun, runner: Runner, *, models_dir: Path, stale_after: int) -> tuple[RunSpec, str]:
+    """What the run's attempt was asked to do, and how it is known to have ended. Raises RunRefused where the run cannot be resumed."""
+    try:
+        spec = RunSpec.model_validate(run.spec)
+    except ValidationError as error:
+        raise RunRefused(f"run {run.run_id} was specified by another version of this program; train again") from error
+    state, name = RunState(run.state), f"run {run.run_id} of {spec.label}"
+    if state is RunState.SUCCEEDED:
+        raise RunRefused(f"{name} succeeded: nothing to resume")
+    (observation,) = runner.observe([ledger.handle_of(run)])
+    verdict = reconcile.judge(observation, state=state, silent=ledger.is_silent(run, stale_after), stale_after=stale_after)
+    # Where the ledger has an end, only a process that is seen alive speaks against it.
+    if verdict.reason is None and (observation.life is Life.ALIVE or not state.is_final):
+        raise RunRefused(f"{name} may be at work, nothing is resumed: {verdict.detail}")
+    if not Subject.objects.filter(pk=spec.subject.id, team_id=spec.team.id).exists():
+        raise RunRefused(f"{name}: its subject is no longer there")
+    if not _working_folder(run.run_id, models_dir).is_dir():
+        remedy = "train again" if state.is_final else "run reconcile_runs --once and train again"
+        raise RunRefused(f"nothing is left of {name} that could be resumed; {remedy}")
+    active = ledger.active_run(spec.subject.id)
+    if active is not None and active.run_id != run.run_id:
+        raise RunRefused(ledger.refusal(spec.label, active))
+    return spec, verdict.detail
+
+
+def next_attempt(
+    run: TrainingRun, runner: Runner, *, models_dir: Path, stale_after: int, now: datetime, verbosity: int, triggered_by: str
+) -> RunSpec:
+    """Open the next attempt; its spec, or that of the last attempt where its models turn out to be complete. Raises RunRefused."""
+    spec, why = check(run, runner, models_dir=models_dir, stale_after=stale_after)
+    if not RunState(run.state).is_final and reconcile.recover(spec, why, models_dir=models_dir):
+        return spec
+
+    def next_version(algorithm: Algorithm) -> str:
+        recorded = planning.recorded_versions([spec.subject.id], [algorithm])[spec.subject.id, algorithm]
+        team, subject = spec.team.slug, spec.subject.slug
+        taken = planning.taken_versions(recorded, models_dir=models_dir, team=team, subject=subject, algorithm=algorithm)
+        return versions.next_version(taken, now.date())
+
+    return ledger.resume(
+        spec.model_copy(update={"verbosity": verbosity}),
+        handle=runner.here(),
+        triggered_by=triggered_by,
+        why=why,
+        next_version=next_version,
+    )
+
+
+def hint(run_id: str, *, models_dir: Path) -> str:
+    """How to resume a run that was taken away by its machine or an operator; empty where there is nothing to resume."""
+    run = ledger.find_run(run_id)
+    if run is None or run.state == RunState.SUCCEEDED or run.reason not in TAKEN_AWAY or not _working_folder(run_id, models_dir).is_dir():
+        return ""
+    return f"resume it with: python manage.py train_models --resume {run_id}"
+
+
+def _working_folder(run_id: str, models_dir: Path) -> Path:
+    return models_dir / RUNS_FOLDER / run_id / "stages"

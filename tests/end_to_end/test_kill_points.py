@@ -1,0 +1,178 @@
+"""Killed anywhere, a run goes on where it was: real processes, SIGKILL to all of them at once, at chosen points and at random ones."""
+
+import json
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from gregory.ml import artifacts
+from tests.ml.tiny_bart import tiny_bart
+from tests.site import Site
+from tests.tiny_bundle import describe, tiny_bundle
+
+pytestmark = pytest.mark.slow
+
+TRAIN = ("train_models", "--team", "neurology", "--subject", "migraine-prevention", "--pseudo-label", "--all-articles")
+HYPERPARAMETERS = """
+bert: {epochs: 6, patience: 6, learning_rate: 0.003}
+lstm: {epochs: 4, patience: 4}
+pseudo_label: {confidence_threshold: 0.7, max_iterations: 3}
+summariser: {max_new_tokens: 24, max_source_tokens: 48}
+"""
+KILLS = 30
+
+
+@pytest.fixture(scope="module")
+def bundle_with_bart(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny BERT, and a tiny BART that takes its time."""
+    root = tiny_bundle(tmp_path_factory.mktemp("bart") / "base_models")
+    for path in (root / "summariser").iterdir():
+        path.unlink()
+    (root / "summariser").rmdir()
+    tiny_bart(root / "summariser")
+    describe(root)
+    return root
+
+
+@pytest.fixture
+def demo_site(site: Site, tmp_path: Path, bundle_with_bart: Path) -> Site:
+    overrides = tmp_path / "hyperparameters.yaml"
+    overrides.write_text(HYPERPARAMETERS)
+    site.environment |= {"GREGORY_HYPERPARAMETERS": str(overrides), "GREGORY_BASE_MODELS": str(bundle_with_bart)}
+    site.must("load_demo")
+    return site
+
+
+def kill(command: subprocess.Popen[str]) -> None:
+    """The command and everything under it, before any of them can react."""
+    processes = [psutil.Process(command.pid)]
+    processes += processes[0].children(recursive=True)
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        for process in processes:
+            if process.is_running():
+                process.send_signal(number)
+    psutil.wait_procs(processes)
+
+
+def kill_when(site: Site, happened: Callable[[Path], bool], *arguments: str) -> str:
+    """Train until something has happened in the run's folder, then kill it all; the run's id."""
+    with site.start(*arguments) as command:
+        deadline = time.monotonic() + 240
+        while not (folders := list(site.models.glob(".runs/*"))) or not happened(folders[0]):
+            assert time.monotonic() < deadline, "it did not happen in time"
+            assert command.poll() is None, "the run ended before it happened"
+            time.sleep(0.002)
+        kill(command)
+    return folders[0].name
+
+
+def said(site: Site, run_id: str, attempt: int) -> list[str]:
+    """What an attempt told, `stage: message` where it came from a stage."""
+    lines = (site.models / ".runs" / run_id / f"events-{attempt}.jsonl").read_text(encoding="utf-8").splitlines()
+    return [f"{event['stage']}: {event['message']}" if event.get("stage") else event["message"] for event in map(json.loads, lines)]
+
+
+def told(stage: str, words: str) -> Callable[[Path], bool]:
+    """Whether the first attempt has told of this."""
+
+    def happened(folder: Path) -> bool:
+        events = folder / "events-1.jsonl"
+        lines = events.read_text(encoding="utf-8").splitlines() if events.exists() else []
+        return any(f'"stage": "{stage}"' in line and words in line for line in lines)
+
+    return happened
+
+
+def lines_kept(name: str, count: int) -> Callable[[Path], bool]:
+    def happened(folder: Path) -> bool:
+        file = folder / "stages" / name
+        return file.exists() and len(file.read_text(encoding="utf-8").splitlines()) >= count
+
+    return happened
+
+
+def finished_not_published(folder: Path) -> bool:
+    return (folder / "stages" / "train-pubmed_bert" / "out").exists()
+
+
+def metrics(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    return {row["algorithm"]: row["metrics"] for row in rows}
+
+
+def require_whole(site: Site) -> None:
+    """No version folder is half a model."""
+    for folder in artifacts.version_folders(site.models):
+        assert artifacts.verify(folder) == []
+
+
+POINTS = {
+    "in the summarise stage": (lines_kept("summarise/out.kept/summaries.jsonl", 10), "summarise: continuing after "),
+    "in round 2 of pseudo-labelling": (told("pseudo_label", "round 2: epoch 2/"), "pseudo_label: round 2: continuing after epoch "),
+    "in BERT epoch 4": (told("train", "epoch 3/"), "train: continuing after epoch "),
+    "between save and publish": (finished_not_published, "train-pubmed_bert: done by an earlier attempt"),
+}
+
+
+def test_a_run_killed_at_any_of_these_points_ends_as_if_it_had_not_been(demo_site: Site):
+    demo_site.must(*TRAIN)
+    undisturbed = metrics(demo_site.rows())
+    for number, (point, (happened, continued)) in enumerate(POINTS.items(), start=1):
+        run_id = kill_when(demo_site, happened, *TRAIN)
+        killed = demo_site.rows()[3 * number :]
+        assert [row["success"] for row in killed] == [None, None, None], point
+        require_whole(demo_site)
+        assert len(list(artifacts.version_folders(demo_site.models))) == 3 * number, point
+
+        # Kept open, so that what the attempt told can be read when all is well and the folder is gone.
+        with demo_site.start("train_models", "--resume", run_id, "--verbose", "1") as command:
+            lines: list[str] = []
+            while command.poll() is None:
+                lines = said(demo_site, run_id, 2) if (demo_site.models / ".runs" / run_id / "events-2.jsonl").exists() else lines
+                time.sleep(0.01)
+        assert command.returncode == 0, point
+
+        rows = demo_site.rows()[3 * number :]
+        assert [(row["id"], row["version"], row["success"]) for row in rows] == [(row["id"], row["version"], True) for row in killed], point
+        assert any(line.startswith(continued) for line in lines), (point, lines)
+        for algorithm, figures in metrics(rows).items():
+            assert figures == pytest.approx(undisturbed[algorithm], abs=1e-6), point
+
+
+def test_thirty_kills_at_random_points_never_leave_half_a_model(demo_site: Site):
+    demo_site.must(*TRAIN)
+    undisturbed = metrics(demo_site.rows())
+    moments = random.Random(69)
+    run_id = ""
+    attempts = 0
+    for _ in range(KILLS):
+        with demo_site.start(*(("train_models", "--resume", run_id) if run_id else TRAIN)) as command:
+            try:
+                command.wait(moments.uniform(1, 14))
+            except subprocess.TimeoutExpired:
+                kill(command)
+        require_whole(demo_site)
+        unfinished = [row for row in demo_site.rows() if row["success"] is None]
+        attempts += 1
+        if unfinished and not (demo_site.models / ".runs" / unfinished[0]["run_id"] / "stages").exists():
+            demo_site.must("reconcile_runs", "--once")  # killed before there was anything to continue
+            unfinished = []
+        run_id = unfinished[0]["run_id"] if unfinished else ""
+    if run_id:
+        demo_site.must("train_models", "--resume", run_id)
+
+    assert attempts == KILLS
+    successes = [row for row in demo_site.rows() if row["success"]]
+    assert len(successes) > 3, "no run got through"
+    for row in successes:
+        assert row["metrics"] == pytest.approx(undisturbed[row["algorithm"]], abs=1e-6)
+    assert {row["reason"] for row in demo_site.rows() if row["success"] is False} <= {"not_started", "lost"}
+    assert not [row for row in demo_site.rows() if row["success"] is None]
+    folders = {str(folder.relative_to(demo_site.models)) for folder in artifacts.version_folders(demo_site.models)}
+    assert folders == {row["artifact"] for row in successes}

@@ -1,0 +1,122 @@
+"""A run that died goes on under its own id: real processes, real signals, SQLite and PostgreSQL."""
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.test_killed import processes, training, wait_for
+from tests.site import Site
+
+pytestmark = pytest.mark.slow
+
+SUBJECT = ("--team", "neurology", "--subject", "migraine-prevention", "--algo", "lgbm_tfidf,lstm")
+
+
+def prepared(site: Site, folder: Path) -> Site:
+    """A site whose LSTM trains long enough to be caught at it, and not much longer."""
+    overrides = folder / "hyperparameters.yaml"
+    overrides.write_text("lstm: {epochs: 12, patience: 12}\n")
+    site.environment["GREGORY_HYPERPARAMETERS"] = str(overrides)
+    site.must("load_demo")
+    return site
+
+
+@pytest.fixture
+def demo_site(site: Site, tmp_path: Path) -> Site:
+    return prepared(site, tmp_path)
+
+
+def power_cut(site: Site) -> str:
+    """A run of which the first training has succeeded and everything was killed in the second; its id."""
+    with site.start("train_models", *SUBJECT) as command:
+        worker = training(site, command, "lstm")
+        (job,) = processes(command, "-m job")
+        for process in (command, job, worker):
+            process.send_signal(signal.SIGKILL)
+        command.wait()
+        wait_for(lambda: not job.is_running() and not worker.is_running())
+    lgbm, lstm = site.rows()
+    assert (lgbm["success"], lstm["success"]) == (True, None)
+    return lstm["run_id"]
+
+
+def test_a_run_that_died_mute_goes_on_in_its_own_rows(demo_site: Site):
+    run_id = power_cut(demo_site)
+    before = demo_site.rows()
+
+    output = demo_site.must("train_models", "--resume", run_id)
+
+    lgbm, lstm = demo_site.rows()
+    assert f"neurology/migraine-prevention: run {run_id} is resumed, attempt 2: lstm {lstm['version']}\n" in output
+    assert (lgbm["metrics"], lgbm["artifact"]) == (before[0]["metrics"], before[0]["artifact"])
+    assert [(row["id"], row["version"]) for row in (lgbm, lstm)] == [(row["id"], row["version"]) for row in before]
+    assert [(row["success"], row["run_id"], row["attempt"], row["state"]) for row in (lgbm, lstm)] == [(True, run_id, 2, "succeeded")] * 2
+    assert (demo_site.models / lstm["artifact"] / "metrics.json").is_file()
+    assert not (demo_site.models / ".runs" / run_id).exists()
+    assert "2 version folders, all complete and unchanged" in demo_site.must("verify_models")
+
+    again = demo_site.manage("train_models", "--resume", run_id)
+    assert (again.returncode, again.stdout) == (1, "")
+    assert again.stderr == f"CommandError: run {run_id} of neurology/migraine-prevention succeeded: nothing to resume\n"
+
+
+def test_a_row_that_was_closed_stays_closed_and_the_run_goes_on_in_a_new_one(demo_site: Site):
+    run_id = power_cut(demo_site)
+    report = demo_site.must("reconcile_runs", "--once")
+    closed = demo_site.rows()
+
+    demo_site.must("train_models", "--resume", run_id)
+
+    assert f"and left no report; resume it with: python manage.py train_models --resume {run_id}\n" in report
+    _, failed, new = demo_site.rows()
+    assert (failed["id"], failed["success"], failed["error"]) == (closed[1]["id"], False, closed[1]["error"])
+    assert (new["run_id"], new["attempt"], new["success"]) == (run_id, 2, True)
+    assert (new["algorithm"], new["version"]) == ("lstm", f"{failed['version']}_2")
+    folders = [path.name for path in demo_site.models.glob("neurology/migraine-prevention/lstm/*")]
+    assert folders == [new["version"]]
+
+
+def test_a_run_that_is_at_work_is_left_alone(demo_site: Site):
+    with demo_site.start("train_models", *SUBJECT) as command:
+        training(demo_site, command, "lstm")
+        (job,) = processes(command, "-m job")
+        run_id = demo_site.rows()[0]["run_id"]
+
+        refused = demo_site.manage("train_models", "--resume", run_id)
+
+        assert command.wait(timeout=200) == 0
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr == (
+        f"CommandError: run {run_id} of neurology/migraine-prevention may be at work, nothing is resumed: process {job.pid} runs\n"
+    )
+    assert [(row["success"], row["attempt"]) for row in demo_site.rows()] == [(True, 1)] * 2
+
+
+def test_an_interrupted_run_says_how_to_go_on_and_does(demo_site: Site):
+    with demo_site.start("train_models", *SUBJECT) as command:
+        training(demo_site, command, "lstm")
+        command.send_signal(signal.SIGTERM)
+        output, _ = command.communicate(timeout=60)
+    run_id = demo_site.rows()[0]["run_id"]
+    hint = f"resume it with: python manage.py train_models --resume {run_id}"
+    assert output.splitlines()[-1] == f"CommandError: interrupted by signal 15 (SIGTERM); every open row was closed; {hint}"
+
+    demo_site.must("train_models", "--resume", run_id)
+
+    assert [(row["algorithm"], row["success"]) for row in demo_site.rows()] == [("lgbm_tfidf", True), ("lstm", False), ("lstm", True)]
+
+
+@pytest.mark.parametrize("where", ["site", "postgresql_site"])
+def test_of_two_who_resume_at_once_one_does_and_the_other_is_told(where: str, request: pytest.FixtureRequest, tmp_path: Path):
+    site = prepared(request.getfixturevalue(where), tmp_path)
+    run_id = power_cut(site)
+
+    with site.start("train_models", "--resume", run_id) as one, site.start("train_models", "--resume", run_id) as other:
+        told = [command.communicate(timeout=200)[0] for command in (one, other)]
+
+    assert sorted((one.returncode, other.returncode)) == [0, 1]
+    (refused,) = [output for output, command in zip(told, (one, other), strict=True) if command.returncode == 1]
+    assert refused.startswith(f"CommandError: run {run_id} of neurology/migraine-prevention ")
+    assert "was resumed or ended by somebody else a moment ago" in refused or "may be at work, nothing is resumed" in refused
+    assert [(row["success"], row["attempt"]) for row in site.rows()] == [(True, 2)] * 2

@@ -1,0 +1,194 @@
+"""A fit that is broken off and started again ends as if nothing had happened; and micro-batches learn what batches learn."""
+
+import errno
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gregory.ml import _keras
+from gregory.ml._keras import checkpoint, keras
+from gregory.ml.config import Algorithm, BertConfig, Hyperparameters, LstmConfig
+from gregory.ml.data import Example
+from gregory.ml.progress import Progress, silent
+from gregory.ml.registry import trainer_class
+from gregory.ml.split import Part, Split
+from gregory.ml.trainers.base import TrainedModel, TrainerContext
+from tests.ml.tiny_models import IRRELEVANT, NEUTRAL, RELEVANT, tiny_encoder
+
+EPOCHS = 5
+NO_DROPOUT = {"dropout": 0.0, "encoder_dropout": 0.0}
+
+
+class Broken(Exception):
+    """What stands for the end of the process."""
+
+
+def part(count: int, seed: int, *, contradicting: bool = False) -> Part:
+    generator = np.random.default_rng(seed)
+    rows = []
+    for index in range(count):
+        words = RELEVANT if index % 2 else IRRELEVANT
+        text = " ".join(generator.choice([*words, *NEUTRAL], size=3 + index % 29))
+        rows.append(Example(article_id=index, text=text, label=(index + contradicting) % 2))
+    return Part.of(rows)
+
+
+def train(
+    algorithm: Algorithm,
+    folder: Path,
+    *,
+    file: Path | None,
+    report: Callable[[Progress], None] = silent,
+    contradicting: bool = False,
+    rows: int = 35,
+    **bert: object,
+) -> TrainedModel:
+    encoder_dir = folder / "encoder"
+    if not encoder_dir.exists():
+        tiny_encoder(encoder_dir)
+    hyperparameters = Hyperparameters(
+        bert=BertConfig.model_validate({"epochs": EPOCHS, "dense_units": 4, "learning_rate": 0.01, **bert}),
+        lstm=LstmConfig(
+            epochs=EPOCHS, embedding_dim=8, units=4, kernel_l2=0.0, recurrent_l2=0.0, start_from_epoch=1, patience=4, batch_size=1
+        ),
+    )
+    split = Split(train=part(rows, 1), validation=part(17, 2, contradicting=contradicting), test=part(4, 3))
+    trainer = trainer_class(algorithm)(hyperparameters, TrainerContext(encoder_dir=encoder_dir, threads=1, seed=69))
+    return trainer.fit(split, report=report, checkpoint=file)
+
+
+def break_after(epochs: int) -> Callable[[Progress], None]:
+    """Breaks the fit off in the middle of the epoch that follows."""
+
+    def report(progress: Progress) -> None:
+        if progress.message.startswith(f"epoch {epochs + 1}/"):
+            raise Broken
+
+    return report
+
+
+def same(one: TrainedModel, other: TrainedModel) -> None:
+    assert one.history == other.history
+    texts = part(20, 9).texts
+    np.testing.assert_allclose(one.predict_proba(texts), other.predict_proba(texts), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(("algorithm", "contradicting", "done"), [("pubmed_bert", True, 2), ("lstm", False, 1), ("lstm", True, 3)])
+def test_a_fit_broken_off_ends_alike(algorithm: Algorithm, contradicting: bool, done: int, tmp_path: Path) -> None:
+    whole = train(algorithm, tmp_path, file=None, contradicting=contradicting)
+    # Contradicted by the validation part, it ends with the weights of an epoch long past.
+    losses = [epoch["val_loss"] for epoch in whole.history]
+    assert (losses[-1] > min(losses)) is contradicting
+    with pytest.raises(Broken):
+        train(algorithm, tmp_path, file=tmp_path / "fit", report=break_after(done), contradicting=contradicting)
+    said: list[Progress] = []
+    same(train(algorithm, tmp_path, file=tmp_path / "fit", report=said.append, contradicting=contradicting), whole)
+    assert said[0] == Progress(message=f"continuing after epoch {done} of {EPOCHS}", fraction=done / EPOCHS)
+    assert epochs_told(said) == list(range(done + 1, len(whole.history) + 1))
+
+
+def test_a_fit_broken_off_twice_ends_alike(tmp_path: Path) -> None:
+    whole = train("lstm", tmp_path, file=None)
+    for done in (1, 3):
+        with pytest.raises(Broken):
+            train("lstm", tmp_path, file=tmp_path / "fit", report=break_after(done))
+    same(train("lstm", tmp_path, file=tmp_path / "fit"), whole)
+
+
+def test_an_ended_fit_is_not_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = train("lstm", tmp_path, file=tmp_path / "fit", contradicting=True)
+    monkeypatch.setattr(keras.Model, "fit", None)
+    same(train("lstm", tmp_path, file=tmp_path / "fit", contradicting=True), whole)
+
+
+def test_a_checkpoint_of_other_data_is_not_continued(tmp_path: Path) -> None:
+    train("lstm", tmp_path, file=tmp_path / "fit")
+    said: list[Progress] = []
+    train("lstm", tmp_path, file=tmp_path / "fit", rows=34, report=said.append)
+    assert said[0] == Progress(message="the checkpoint found belongs to another training: starting from the first epoch", warning=True)
+    assert epochs_told(said) == list(range(1, EPOCHS + 1))
+
+
+def test_a_damaged_checkpoint_is_not_continued(tmp_path: Path) -> None:
+    train("lstm", tmp_path, file=tmp_path / "fit")
+    content = (tmp_path / "fit").read_bytes()
+    for damage in (content[:-9], b"", b"no archive"):
+        (tmp_path / "fit").write_bytes(damage)
+        assert checkpoint.read(tmp_path / "fit") is None
+    half = len(content) // 2
+    (tmp_path / "fit").write_bytes(content[:half] + bytes([content[half] ^ 1]) + content[half + 1 :])
+    said: list[Progress] = []
+    train("lstm", tmp_path, file=tmp_path / "fit", report=said.append)
+    assert said[0].message.startswith("the checkpoint found is damaged (Bad CRC-32 for file 'state")
+    assert said[0].warning
+    assert epochs_told(said) == list(range(1, EPOCHS + 1))
+
+
+def test_a_full_disk_costs_the_checkpoint_not_the_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "_save", full)
+    said: list[Progress] = []
+    model = train("lstm", tmp_path, file=tmp_path / "fit", report=said.append)
+    assert len(model.history) == EPOCHS
+    assert [progress.message for progress in said if progress.warning] == [
+        f"no checkpoint after epoch {epoch}: [Errno 28] No space left on device" for epoch in range(1, EPOCHS + 1)
+    ]
+    assert not list(tmp_path.glob("fit*"))
+
+
+def test_the_best_weights_are_kept_once(tmp_path: Path) -> None:
+    """After its best epoch a model's own weights are the best."""
+    counts = {}
+    for name, contradicting in (("best is last", False), ("best is past", True)):
+        train("lstm", tmp_path, file=tmp_path / name, contradicting=contradicting)
+        reached = checkpoint.read(tmp_path / name)
+        assert reached is not None
+        assert (reached.best_epoch + 1 == len(reached.epochs)) is not contradicting
+        with np.load(tmp_path / name) as stored:
+            counts[name] = sum(key.startswith("best") for key in stored)
+    assert counts == {"best is last": 0, "best is past": 6}
+
+
+@pytest.mark.parametrize("micro_batch", [1, 6])
+def test_micro_batches_learn_what_the_batch_learns(micro_batch: int, tmp_path: Path) -> None:
+    # 35 rows leave a last batch of 3.
+    whole = train("pubmed_bert", tmp_path, file=None, **NO_DROPOUT, learning_rate=0.0001, epochs=1, micro_batch=16)
+    parts = train("pubmed_bert", tmp_path, file=None, **NO_DROPOUT, learning_rate=0.0001, epochs=1, micro_batch=micro_batch)
+    assert (whole.compute["micro_batch"], parts.compute["micro_batch"]) == (16, micro_batch)
+    for one, other in zip(parts._network.get_weights(), whole._network.get_weights(), strict=True):  # type: ignore[attr-defined]
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
+    losses = [[epoch["val_loss"] for epoch in model.history] for model in (parts, whole)]
+    np.testing.assert_allclose(*losses, rtol=0, atol=1e-5)
+
+
+def test_a_fit_with_micro_batches_continues_too(tmp_path: Path) -> None:
+    whole = train("pubmed_bert", tmp_path, file=None, micro_batch=4)
+    with pytest.raises(Broken):
+        train("pubmed_bert", tmp_path, file=tmp_path / "fit", micro_batch=4, report=break_after(2))
+    same(train("pubmed_bert", tmp_path, file=tmp_path / "fit", micro_batch=4), whole)
+
+
+def test_a_continued_fit_keeps_its_micro_batch_whatever_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = _keras.Device(name="CPU", is_gpu=False, has_bfloat16=False, free_bytes=0)
+    with pytest.raises(Broken):
+        train("pubmed_bert", tmp_path, file=tmp_path / "fit", report=break_after(2))
+    monkeypatch.setattr(_keras, "device", lambda: small)
+    assert train("pubmed_bert", tmp_path, file=tmp_path / "fit").compute["micro_batch"] == 16
+    assert train("pubmed_bert", tmp_path, file=None).compute["micro_batch"] == 1
+
+
+def test_padding_to_the_full_length_learns_the_same(tmp_path: Path) -> None:
+    longest, full = (
+        train("pubmed_bert", tmp_path, file=None, **NO_DROPOUT, learning_rate=0.001, max_length=400, padding=padding)
+        for padding in ("longest", "max_length")
+    )
+    losses = [[epoch["val_loss"] for epoch in model.history] for model in (longest, full)]
+    np.testing.assert_allclose(*losses, rtol=0, atol=1e-4)
+
+
+def epochs_told(said: list[Progress]) -> list[int | None]:
+    return [progress.epoch for progress in said if "val_loss" in progress.figures]
