@@ -1,6 +1,7 @@
 """One stage under supervision: real worker processes that end in every way there is."""
 
 import json
+import re
 import signal
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from job.interruption import Interruption
 from job.supervise import StageFailed, run_stage
 
 ERROR = json.dumps({"kind": "bad_data", "message": "too few", "traceback": "T\ntoo few"})
+EXHAUSTED = json.dumps({"kind": "out_of_memory", "message": "TensorFlow ran out of memory", "traceback": "T\n"})
 WORKERS = {
     "good": "print(json.dumps({'message': 'half', 'fraction': 0.5}), flush=True); print('noise of a library'); out.mkdir()",
     "no result": "pass",
@@ -20,6 +22,7 @@ WORKERS = {
     "killed": "print(json.dumps({'message': 'epoch 3/10'}), flush=True); import signal; os.kill(os.getpid(), signal.SIGKILL)",
     "mute": "sys.stderr.write('libfoo: cannot open'); os._exit(7)",
     "told": "partial = out.with_name('out.partial'); partial.mkdir(); (partial / 'error.json').write_text(ERROR); sys.exit(1)",
+    "exhausted": "partial = out.with_name('out.partial'); partial.mkdir(); (partial / 'error.json').write_text(EXHAUSTED); sys.exit(1)",
     "large": "x = bytearray(300 * 2**20); print(json.dumps({'message': 'grown'}), flush=True); out.mkdir()",
     "secrets": "print(json.dumps({'message': ' '.join(sorted(os.environ))}), flush=True); out.mkdir()",
     "slow": "import time; print(json.dumps({'message': 'working'}), flush=True); time.sleep(60)",
@@ -34,7 +37,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     seen: list[Progress] = []
 
     def run(name: str, *, interruption: Interruption | None = None, on_progress=lambda progress: None):
-        code = f"import json, os, pathlib, sys; ERROR = {ERROR!r}; out = pathlib.Path({str(folder / 'out')!r}); {WORKERS[name]}"
+        code = f"import json, os, pathlib, sys; ERROR = {ERROR!r}; EXHAUSTED = {EXHAUSTED!r}; out = pathlib.Path({str(folder / 'out')!r}); {WORKERS[name]}"
         monkeypatch.setattr(supervise, "worker_command", lambda stage, folder: [supervise.sys.executable, "-c", code])
 
         def report(progress: Progress) -> None:
@@ -113,6 +116,27 @@ def test_the_kernels_memory_killer_is_recognised_by_its_count(stage, monkeypatch
     assert failed.value.reason is Reason.OUT_OF_MEMORY
     assert str(failed.value).startswith("out of memory: the kernel killed the worker (signal 9, SIGKILL) in stage train-lstm after ")
     assert str(failed.value).endswith("; the limit is 512 MiB")
+
+
+def test_a_library_that_got_no_memory_says_peak_and_limit_too(stage, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(supervise.limits, "memory_events", lambda: supervise.limits.MemoryEvents(oom_kills=0, limit=512 * 2**20))
+
+    with pytest.raises(StageFailed) as failed:
+        stage("exhausted")
+
+    assert failed.value.reason is Reason.OUT_OF_MEMORY
+    assert re.fullmatch(
+        r"TensorFlow ran out of memory; in stage train-lstm after \d+ s, at: starting; peak memory \d+ MiB; the limit is 512 MiB",
+        str(failed.value),
+    )
+    assert failed.value.report == f"T\n{failed.value}"
+
+
+def test_what_a_finished_stage_took_can_be_read_later(stage, tmp_path: Path):
+    usage = stage("good")
+
+    assert supervise.read_usage(tmp_path / "train-lstm") == usage
+    assert supervise.read_usage(tmp_path) == supervise.Usage(seconds=0.0, peak_bytes=0)
 
 
 def test_an_interruption_ends_the_worker_and_is_the_reason(stage):

@@ -13,7 +13,7 @@ from gregory.ml import _keras
 from gregory.ml._keras import keras
 from gregory.ml.config import BertConfig, Hyperparameters
 from gregory.ml.data import Example
-from gregory.ml.errors import BundleError, ConfigError
+from gregory.ml.errors import BundleError, ConfigError, NoGpu
 from gregory.ml.progress import silent
 from gregory.ml.split import Part, Split
 from gregory.ml.trainers import bert
@@ -132,7 +132,7 @@ def test_the_network_of_the_specification(built: Callable[[BertConfig], Fit]) ->
 
 def test_the_schedule_of_the_specification(built: Callable[[BertConfig], Fit]) -> None:
     seen = built(BertConfig())
-    assert seen["schedule"] == _keras.Schedule(epochs=10, batch_size=16, patience=3)
+    assert seen["schedule"] == _keras.Schedule(epochs=10, batch_size=16, patience=3, micro_batch=16)
     assert seen["seed"] == 69
     np.testing.assert_array_equal(seen["train"].targets[:3], [[1, 0], [0, 1], [1, 0]])
     assert len(seen["validation"].token_ids) == 12
@@ -233,7 +233,7 @@ def test_more_tokens_than_positions_are_refused(tmp_path: Path, monkeypatch: pyt
     folder = tiny_encoder(tmp_path)
     backbone = bert.load_backbone(folder)
     backbone.max_sequence_length = 128
-    monkeypatch.setattr(bert, "load_backbone", lambda encoder_dir: backbone)
+    monkeypatch.setattr(bert, "load_backbone", lambda encoder_dir, **settings: backbone)
     with pytest.raises(ConfigError) as caught:
         train(folder, BertConfig())
     assert str(caught.value) == f"bert.max_length 400 exceeds the 128 positions of {folder}; lower it"
@@ -268,3 +268,50 @@ def test_a_tokenizer_of_another_encoder_is_refused(tmp_path: Path) -> None:
     assert str(caught.value) == (
         f"{folder}: the tokenizer knows 25 tokens, the encoder 23; make the bundle again with manage.py prepare_base_models"
     )
+
+
+def test_probabilities_do_not_depend_on_the_padding(tmp_path: Path) -> None:
+    model = train(tiny_encoder(tmp_path / "encoder"), BertConfig(epochs=2, dense_units=4, learning_rate=0.01))
+    texts = part(30, 5).texts
+    ids = bert.encode(model._tokenizer, texts, 400)
+    full = np.asarray(model._network(_keras.pad(ids, length=400), training=False))[:, 1]
+    np.testing.assert_allclose(model.predict_proba(texts), full, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("precision", "has_bfloat16", "used"),
+    [
+        ("auto", False, "float32"),
+        ("auto", True, "mixed_bfloat16"),
+        ("float32", True, "float32"),
+        ("mixed_bfloat16", False, "mixed_bfloat16"),
+    ],
+)
+def test_precision_is_mixed_where_the_device_gains_by_it(
+    built: Callable[[BertConfig], Fit], monkeypatch: pytest.MonkeyPatch, precision: str, has_bfloat16: bool, used: str
+) -> None:
+    device = _keras.Device(name="H", is_gpu=True, has_bfloat16=has_bfloat16, free_bytes=2**36)
+    monkeypatch.setattr(_keras, "device", lambda: device)
+    fit = built(BertConfig.model_validate({"precision": precision}))
+    assert fit["trained"].compute == {"device": "H", "precision": used, "micro_batch": 16}
+    encoder = fit["model"].get_layer("encoder")
+    assert encoder.layers[-1].compute_dtype == used.removeprefix("mixed_")
+    assert fit["model"].get_layer("probabilities").compute_dtype == "float32"
+
+
+def test_a_model_trained_in_mixed_precision_answers_in_float32(tmp_path: Path) -> None:
+    config = BertConfig(epochs=2, dense_units=4, learning_rate=0.01, precision="mixed_bfloat16")
+    model = train(tiny_encoder(tmp_path / "encoder"), config)
+    assert {layer.compute_dtype for layer in model._network.layers} == {"float32"}
+    (tmp_path / "model").mkdir()
+    model.save(tmp_path / "model")
+    texts = part(30, 5).texts
+    np.testing.assert_array_equal(bert.BertModel.load(tmp_path / "model", threads=1).predict_proba(texts), model.predict_proba(texts))
+
+
+def test_a_promised_gpu_that_is_not_there_ends_the_fit(tmp_path: Path) -> None:
+    context = TrainerContext(encoder_dir=tiny_encoder(tmp_path), threads=1, seed=69, require_gpu=True)
+    with pytest.raises(NoGpu) as caught:
+        bert.BertTrainer(Hyperparameters(), context).fit(Split(train=part(4, 1), validation=part(4, 2), test=part(0, 3)), report=silent)
+    assert str(caught.value).startswith("this run must have a GPU and TensorFlow, built with")
+    assert str(caught.value).endswith("driver, device plugin and image, or run without GREGORY_REQUIRE_GPU")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gregory.ml import limits
-from gregory.ml.limits import MemoryEvents, cpu_count, memory_events
+from gregory.ml.limits import MemoryEvents, available_memory, cpu_count, memory_events
 
 
 @pytest.fixture
@@ -124,3 +124,44 @@ def test_control_group_may_be_called_anything(tmp_path: Path) -> None:
 def test_file_is_read_without_its_newline(tmp_path: Path) -> None:
     (tmp_path / "cpu.max").write_text("max 100000\n", encoding="ascii")
     assert limits._read(tmp_path / "cpu.max") == "max 100000"
+
+
+MEMINFO = "MemTotal:       25165824 kB\nMemFree:         1048576 kB\nMemAvailable:   16777216 kB"
+
+
+def test_without_a_limit_the_machines_memory_is_available(machine: dict[str, str]) -> None:
+    machine["/proc/meminfo"] = MEMINFO
+    assert available_memory() == 16 * 2**30
+
+
+def test_a_containers_limit_less_what_it_uses_is_available(machine: dict[str, str]) -> None:
+    machine |= {
+        "/proc/meminfo": MEMINFO,
+        "/proc/self/cgroup": "0::/",
+        "/sys/fs/cgroup/memory.max": str(8 * 2**30),
+        "/sys/fs/cgroup/memory.current": str(3 * 2**30),
+        # Pages of files, which the kernel gives back first.
+        "/sys/fs/cgroup/memory.stat": f"anon {2 * 2**30}\ninactive_file {2**30}",
+    }
+    assert available_memory() == 6 * 2**30
+
+
+def test_a_limit_of_version_1_counts_its_children(machine: dict[str, str]) -> None:
+    machine |= {
+        "/proc/meminfo": MEMINFO,
+        "/proc/self/cgroup": "4:memory:/docker/abc",
+        "/sys/fs/cgroup/memory/docker/abc/memory.limit_in_bytes": str(4 * 2**30),
+        "/sys/fs/cgroup/memory/docker/abc/memory.usage_in_bytes": str(2 * 2**30),
+        "/sys/fs/cgroup/memory/docker/abc/memory.stat": f"inactive_file 4096\ntotal_inactive_file {2**30}",
+    }
+    assert available_memory() == 3 * 2**30
+
+
+def test_a_limit_above_what_the_machine_has_left_is_not_believed(machine: dict[str, str]) -> None:
+    machine |= {"/proc/meminfo": MEMINFO, "/proc/self/cgroup": "0::/", "/sys/fs/cgroup/memory.max": str(64 * 2**30)}
+    assert available_memory() == 16 * 2**30
+
+
+def test_nothing_is_available_beyond_the_limit(machine: dict[str, str]) -> None:
+    machine |= {"/proc/self/cgroup": "0::/", "/sys/fs/cgroup/memory.max": "1000", "/sys/fs/cgroup/memory.current": "4000"}
+    assert available_memory() == 0

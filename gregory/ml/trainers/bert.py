@@ -137,7 +137,7 @@ class BertTrainer:
             micro_batch=_micro_batch(config, backbone, device, length or _longest(train, validation), checkpoint),
             length=length,
         )
-        network = _network(backbone, config)
+        network = build_network(backbone, config)
         optimizer = _keras.Adam(config.learning_rate, gradient_accumulation_steps=schedule.accumulation_steps)
         network.compile(optimizer=optimizer, loss="categorical_crossentropy", jit_compile=False)
         history = _keras.fit(
@@ -253,7 +253,7 @@ def _in_float32(network: Any, settings: dict[str, Any], shape: _Shape) -> Any:
 
 def _rebuilt(settings: dict[str, Any], shape: _Shape) -> Any:
     """The network of a model folder, its weights still random."""
-    return _network(_activated(keras_hub.models.BertBackbone.from_config(settings), shape.activation), shape.head)
+    return build_network(_activated(keras_hub.models.BertBackbone.from_config(settings), shape.activation), shape.head)
 
 
 def _activated(backbone: Any, activation: Activation) -> Any:
@@ -264,7 +264,8 @@ def _activated(backbone: Any, activation: Activation) -> Any:
     return backbone
 
 
-def _network(backbone: Any, head: BertConfig) -> Any:
+def build_network(backbone: Any, head: BertConfig) -> Any:
+    """The encoder with the head on its [CLS]: token ids (n, length) -> probabilities (n, 2)."""
     # Without the backbone's pooler, which nothing here reads: it would be trained by nobody and saved by us.
     encoder = keras.Model(backbone.input, backbone.output["sequence_output"], name="encoder")
     encoder.trainable = not head.freeze_weights

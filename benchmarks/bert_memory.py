@@ -1,0 +1,108 @@
+"""Peak memory of one training step of a BERT-base-sized encoder, 16 texts of 400 tokens, by rows in memory at once.
+
+    python -m benchmarks.bert_memory [--size base] [--rows 16 4] [--threads 2]
+
+The encoder's weights are random, so nothing has to be fetched. Each step runs in a process of its own, twice: once with Adam, for the
+peak (VmHWM), and once with plain gradient descent at rate 1 and without dropout, where the step is the gradient: the difference to that
+of the whole batch says whether micro-batches learn the same.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gregory.ml.trainers.bert_memory import EncoderSize, step_bytes
+
+BATCH, LENGTH, VOCABULARY = 16, 400, 30_522
+SIZES = {
+    "base": EncoderSize(layers=12, heads=12, hidden=768, inner=3072, parameters=109_482_240),
+    "minilm": EncoderSize(layers=6, heads=12, hidden=384, inner=1536, parameters=22_713_216),
+}
+
+
+def step(size: EncoderSize, *, rows: int, threads: int, weights_to: Path | None) -> int:
+    """Train one step in this process; its peak in bytes. With a file, by gradient descent without dropout, and the weights go there."""
+    from gregory.ml import _keras
+    from gregory.ml.config import BertConfig
+    from gregory.ml.progress import silent
+    from gregory.ml.trainers import bert
+
+    _keras.prepare(threads=threads, seed=69)
+    exact = weights_to is not None
+    backbone = _keras.keras_hub.models.BertBackbone(
+        vocabulary_size=VOCABULARY,
+        num_layers=size.layers,
+        num_heads=size.heads,
+        hidden_dim=size.hidden,
+        intermediate_dim=size.inner,
+        dropout=0.0 if exact else 0.1,
+    )
+    network = bert.build_network(backbone, BertConfig(dropout=0.0) if exact else BertConfig())
+    schedule = _keras.Schedule(epochs=1, batch_size=BATCH, patience=1, micro_batch=rows)
+    optimiser = _keras.keras.optimizers.SGD(1.0, gradient_accumulation_steps=schedule.accumulation_steps)
+    if not exact:
+        optimiser = _keras.Adam(2e-5, gradient_accumulation_steps=schedule.accumulation_steps)
+    network.compile(optimizer=optimiser, loss="categorical_crossentropy", jit_compile=False)
+    generator = np.random.default_rng(69)
+    train, validation = (
+        _keras.Encoded(
+            token_ids=generator.integers(1, VOCABULARY, (count, LENGTH)).tolist(),
+            targets=np.eye(2, dtype=np.float32)[generator.integers(0, 2, count)],
+        )
+        for count in (BATCH, 1)
+    )
+    _keras.fit(network, train=train, validation=validation, schedule=schedule, seed=69, report=silent)
+    if weights_to is not None:
+        np.savez(weights_to, *network.get_weights())
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
+
+
+def in_a_process(size: str, rows: int, threads: int, weights_to: Path | None = None) -> int:
+    """`step` in a process of its own."""
+    argv = [sys.executable, "-m", "benchmarks.bert_memory", "--size", size, "--threads", str(threads), "--worker", str(rows)]
+    argv += ["--weights-to", str(weights_to)] if weights_to else []
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    return int(json.loads(done.stdout.splitlines()[-1]))
+
+
+def largest_difference(one: Path, other: Path) -> float:
+    """Between two files of weights."""
+    with np.load(one) as mine, np.load(other) as theirs:
+        return max(float(np.abs(mine[name] - theirs[name]).max()) for name in mine)
+
+
+def main() -> None:
+    """Print one line per number of rows."""
+    parser = argparse.ArgumentParser(description="memory of BERT's training step")
+    parser.add_argument("--size", choices=SIZES, default="base")
+    parser.add_argument("--rows", nargs="+", type=int, default=[BATCH, 4])
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--worker", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--weights-to", type=Path, help=argparse.SUPPRESS)
+    options: Any = parser.parse_args()
+    size = SIZES[options.size]
+    if options.worker:
+        print(step(size, rows=options.worker, threads=options.threads, weights_to=options.weights_to))
+        return
+    print("| rows at once | peak, MiB | estimated, MiB | largest difference of a gradient to the whole batch's |")
+    print("|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        whole = Path(folder, "whole.npz")
+        in_a_process(options.size, BATCH, options.threads, whole)
+        for rows in options.rows:
+            mine = Path(folder, "mine.npz")
+            in_a_process(options.size, rows, options.threads, mine)
+            peak = in_a_process(options.size, rows, options.threads)
+            estimate = step_bytes(size, rows=rows, length=LENGTH)
+            print(f"| {rows} | {peak / 2**20:.0f} | {estimate / 2**20:.0f} | {largest_difference(mine, whole):.1e} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

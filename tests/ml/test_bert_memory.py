@@ -1,0 +1,38 @@
+import pytest
+
+from gregory.ml.trainers.bert_memory import EncoderSize, largest_micro_batch, step_bytes
+
+GIB = 2**30
+BASE = EncoderSize(layers=12, heads=12, hidden=768, inner=3072, parameters=109_482_240)
+MINILM = EncoderSize(layers=6, heads=12, hidden=384, inner=1536, parameters=22_713_216)
+
+
+@pytest.mark.parametrize(
+    ("size", "rows", "length", "measured_mib"),
+    [
+        # Peaks measured with benchmarks/bert_memory.py's step, TensorFlow 2.21 on a CPU.
+        (BASE, 1, 400, 4374),
+        (BASE, 2, 400, 4939),
+        (BASE, 4, 400, 6123),
+        (MINILM, 1, 400, 2020),
+        (MINILM, 4, 400, 2613),
+        (MINILM, 8, 400, 3441),
+        (MINILM, 16, 400, 4859),
+        (MINILM, 16, 128, 2134),
+    ],
+)
+def test_the_estimate_is_near_what_was_measured(size: EncoderSize, rows: int, length: int, measured_mib: int) -> None:
+    estimate = step_bytes(size, rows=rows, length=length) / 2**20
+    assert 0.95 * measured_mib < estimate < 1.25 * measured_mib
+
+
+@pytest.mark.parametrize(
+    ("available_gib", "length", "rows"), [(24, 400, 16), (14, 400, 8), (8, 400, 4), (8, 128, 16), (6, 400, 1), (1, 400, 1), (0, 400, 1)]
+)
+def test_as_many_rows_as_fit(available_gib: int, length: int, rows: int) -> None:
+    assert largest_micro_batch(BASE, batch_size=16, length=length, available=available_gib * GIB) == rows
+
+
+def test_a_batch_that_is_no_power_of_two_is_halved_upwards() -> None:
+    chosen = {largest_micro_batch(BASE, batch_size=10, length=400, available=gib * GIB) for gib in range(4, 20)}
+    assert chosen == {10, 5, 3, 2, 1}
