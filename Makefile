@@ -51,6 +51,9 @@ lint: setup ## style, types, import contracts, migrations
 bench: setup ## the benchmarks; needs DATA=folder with labelled articles
 	$(BIN)/python -m benchmarks.lightgbm_reference --data $(DATA)
 	$(BIN)/python -m benchmarks.lstm_regularisation --data $(DATA)
+	$(BIN)/python manage.py prepare_base_models --demo
+	$(BIN)/python -m benchmarks.bert_padding --data $(DATA)
+	$(BIN)/python -m benchmarks.bert_memory
 
 locks: setup ## resolve the requirements anew
 	for name in requirements-dev requirements requirements-submit requirements-prepare; do \
