@@ -37,7 +37,8 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     seen: list[Progress] = []
 
     def run(name: str, *, interruption: Interruption | None = None, on_progress=lambda progress: None):
-        code = f"import json, os, pathlib, sys; ERROR = {ERROR!r}; EXHAUSTED = {EXHAUSTED!r}; out = pathlib.Path({str(folder / 'out')!r}); {WORKERS[name]}"
+        names = f"ERROR = {ERROR!r}; EXHAUSTED = {EXHAUSTED!r}; out = pathlib.Path({str(folder / 'out')!r})"
+        code = f"import json, os, pathlib, sys; {names}; {WORKERS[name]}"
         monkeypatch.setattr(supervise, "worker_command", lambda stage, folder: [supervise.sys.executable, "-c", code])
 
         def report(progress: Progress) -> None:
