@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gregory.ml import artifacts, progress
-from gregory.ml.artifacts import DataFacts, Manifest, Probe, PseudoLabelRound
+from gregory.ml.artifacts import DataFacts, Manifest, Probe, PseudoLabelFacts, PseudoLabelRound
 from gregory.ml.base_models import Bundle, open_bundle
 from gregory.ml.config import Hyperparameters
 from gregory.ml.data import (
@@ -144,7 +144,7 @@ def train(source: Path, target: Path, report: Report, kept: Path) -> TrainResult
         libraries=_libraries(),
         threads=request.threads,
         compute=model.compute,
-        warnings=(*_data_warnings(dataset), *evaluation.warnings),
+        warnings=(*_data_warnings(dataset, request.pseudo_labels), *evaluation.warnings),
         probe=_probe(model, split),
     )
     metrics = flat(evaluation.validation.metrics, evaluation.test.metrics, threshold)
@@ -186,10 +186,17 @@ def _pool(articles: list[Article], texts: list[str]) -> Iterator[UnlabelledText]
             yield UnlabelledText(article_id=article.article_id, text=text)
 
 
-def _data_warnings(dataset: Dataset) -> tuple[str, ...]:
-    if not dataset.conflicts:
-        return ()
-    return (f"{dataset.conflicts} articles were left out: their texts are identical and labelled both relevant and not relevant",)
+def _data_warnings(dataset: Dataset, pseudo_labels: PseudoLabelFacts | None) -> Iterator[str]:
+    if dataset.conflicts:
+        yield f"{dataset.conflicts} articles were left out: their texts are identical and labelled both relevant and not relevant"
+    if pseudo_labels is not None:
+        relevant, not_relevant = (
+            sum(done.relevant for done in pseudo_labels.rounds),
+            sum(done.not_relevant for done in pseudo_labels.rounds),
+        )
+        if relevant + not_relevant and not (relevant and not_relevant):
+            only = "relevant" if relevant else "not relevant"
+            yield f"all {relevant + not_relevant} pseudo-labels are {only}: they shift the balance of the classes in the training part"
 
 
 def _origins(bundle: Bundle) -> dict[str, dict[str, str]]:

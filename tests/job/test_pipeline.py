@@ -1,0 +1,90 @@
+"""Between attempts: the one that was taken for dead gives way, and what it had finished is taken over."""
+
+from pathlib import Path
+
+import pytest
+
+from gregory.ml.stages.contract import GpuRequest, SummariseRequest
+from gregory.runs import ledger
+from gregory.runs.names import Reason, RunState
+from job import pipeline
+from job.interruption import Interruption
+from job.pipeline import Pipeline
+from job.supervise import Usage
+from job.voice import Voice
+from tests.runs.test_ledger import HERE, opened, subject  # noqa: F401 - a fixture
+
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
+
+
+@pytest.fixture
+def at_work(subject, tmp_path: Path):  # noqa: F811
+    """A claimed run, its pipeline, and what would interrupt it."""
+    spec = opened(subject)
+    ledger.claim(spec, HERE, image_digest="")
+    interruption = Interruption()
+    with (tmp_path / "log").open("w") as log:
+        yield (
+            spec,
+            Pipeline(spec, Voice(spec, log, event_format="text"), interruption, models_dir=tmp_path, bundle_dir=tmp_path),
+            interruption,
+        )
+
+
+def test_an_attempt_that_is_current_goes_on(at_work):
+    _, line, interruption = at_work
+
+    line._end_if_superseded()
+
+    assert not interruption.requested
+
+
+def test_an_attempt_whose_run_was_ended_by_others_gives_way(at_work):
+    spec, line, interruption = at_work
+    ledger.end_run(spec, RunState.FAILED, reason=Reason.LOST, detail="lost")
+
+    line._end_if_superseded()
+
+    assert interruption.reason == "superseded: the run was ended, or resumed in another attempt"
+
+
+def request(**changes: object) -> SummariseRequest:
+    return SummariseRequest.model_validate({"bundle": "/b", "bundle_digest": "d", "threads": 1, "config": {}, **changes})
+
+
+@pytest.mark.parametrize(("changes", "repeated"), [({"threads": 8, "bundle": "/elsewhere"}, False), ({"bundle_digest": "e"}, True)])
+def test_a_finished_stage_is_repeated_only_for_other_work(at_work, monkeypatch: pytest.MonkeyPatch, changes, repeated: bool):
+    _, line, _ = at_work
+    carried_out: list[str] = []
+
+    def run_stage(stage: str, folder: Path, **options: object) -> Usage:
+        carried_out.append(stage)
+        (folder / "out").mkdir()
+        return Usage(seconds=1.0, peak_bytes=1)
+
+    monkeypatch.setattr(pipeline, "run_stage", run_stage)
+    folder = line._prepare("summarise")
+    line._stage("summarise", folder, request(), about=())
+
+    line._stage("summarise", folder, request(**changes), about=())
+
+    assert carried_out == ["summarise"] * (1 + repeated)
+
+
+def test_the_gpu_is_looked_for_in_every_attempt(at_work, monkeypatch: pytest.MonkeyPatch):
+    _, line, _ = at_work
+    looked: list[str] = []
+
+    def run_stage(stage: str, folder: Path, **options: object) -> Usage:
+        assert GpuRequest.model_validate_json((folder / "in" / "request.json").read_text()) == GpuRequest()
+        looked.append(stage)
+        (folder / "out").mkdir()
+        (folder / "out" / "result.json").write_text('{"name": "H"}')
+        return Usage(seconds=1.0, peak_bytes=1)
+
+    monkeypatch.setattr(pipeline, "run_stage", run_stage)
+
+    line._find_gpu()
+    line._find_gpu()
+
+    assert looked == ["find_gpu", "find_gpu"]

@@ -1,0 +1,31 @@
+import pytest
+
+from gregory.ml.artifacts import PseudoLabelFacts, PseudoLabelRound
+from gregory.ml.data import Dataset
+from gregory.ml.stages.work import _data_warnings
+
+DATASET = Dataset(examples=(), duplicates=3, conflicts=0)
+
+
+def facts(*rounds: tuple[int, int]) -> PseudoLabelFacts:
+    counted = tuple(PseudoLabelRound(asked=9, relevant=relevant, not_relevant=not_relevant) for relevant, not_relevant in rounds)
+    return PseudoLabelFacts(pool=9, rounds=counted, file="t/s/pseudo_labels/1.csv")
+
+
+@pytest.mark.parametrize(
+    ("rounds", "warnings"),
+    [
+        (((45, 0), (5, 0)), ["all 50 pseudo-labels are relevant: they shift the balance of the classes in the training part"]),
+        (((0, 2),), ["all 2 pseudo-labels are not relevant: they shift the balance of the classes in the training part"]),
+        (((4, 0), (0, 1)), []),
+        (((0, 0),), []),
+    ],
+)
+def test_pseudo_labels_of_one_class_are_worth_a_warning(rounds: tuple[tuple[int, int], ...], warnings: list[str]) -> None:
+    assert list(_data_warnings(DATASET, facts(*rounds))) == warnings
+
+
+def test_contradicting_labels_are_worth_a_warning() -> None:
+    assert list(_data_warnings(Dataset(examples=(), duplicates=0, conflicts=2), None)) == [
+        "2 articles were left out: their texts are identical and labelled both relevant and not relevant"
+    ]
