@@ -13,7 +13,7 @@ from gregory import planning, reconcile
 from gregory.launch.runners.base import Life, Runner
 from gregory.launch.submit import RUNNERS
 from gregory.ml import versions
-from gregory.ml.artifacts import RUNS_FOLDER
+from gregory.ml.artifacts import stages_folder
 from gregory.ml.config import Algorithm
 from gregory.models import Subject
 from gregory.request import UsageError
@@ -61,7 +61,7 @@ def check(run: TrainingRun, runner: Runner, *, models_dir: Path, stale_after: in
         raise RunRefused(f"{name} may be at work, nothing is resumed: {verdict.detail}")
     if not Subject.objects.filter(pk=spec.subject.id, team_id=spec.team.id).exists():
         raise RunRefused(f"{name}: its subject is no longer there")
-    if not _working_folder(run.run_id, models_dir).is_dir():
+    if not stages_folder(models_dir, run.run_id).is_dir():
         remedy = "train again" if state.is_final else "run reconcile_runs --once and train again"
         raise RunRefused(f"nothing is left of {name} that could be resumed; {remedy}")
     active = ledger.active_run(spec.subject.id)
@@ -96,10 +96,6 @@ def next_attempt(
 def hint(run_id: str, *, models_dir: Path) -> str:
     """How to resume a run that was taken away by its machine or an operator; empty where there is nothing to resume."""
     run = ledger.find_run(run_id)
-    if run is None or run.state == RunState.SUCCEEDED or run.reason not in TAKEN_AWAY or not _working_folder(run_id, models_dir).is_dir():
+    if run is None or run.state == RunState.SUCCEEDED or run.reason not in TAKEN_AWAY or not stages_folder(models_dir, run_id).is_dir():
         return ""
     return f"resume it with: python manage.py train_models --resume {run_id}"
-
-
-def _working_folder(run_id: str, models_dir: Path) -> Path:
-    return models_dir / RUNS_FOLDER / run_id / "stages"

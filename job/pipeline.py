@@ -45,7 +45,7 @@ class Pipeline:
     """Carries out one claimed run. Raises what stops the run as a whole; an algorithm's failure ends that algorithm only."""
 
     def __init__(self, spec: RunSpec, voice: Voice, interruption: Interruption, *, models_dir: Path, bundle_dir: Path) -> None:
-        self.stages_dir = models_dir / artifacts.RUNS_FOLDER / spec.run_id / "stages"
+        self.stages_dir = artifacts.stages_folder(models_dir, spec.run_id)
         self._spec = spec
         self._voice = voice
         self._interruption = interruption

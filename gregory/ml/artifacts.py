@@ -129,6 +129,11 @@ def version_folder(models_dir: Path, *, team: str, subject: str, algorithm: Algo
     return models_dir / team / subject / algorithm / version
 
 
+def stages_folder(models_dir: Path, run_id: str) -> Path:
+    """Where a run's stages work, and what an attempt leaves to the next."""
+    return models_dir / RUNS_FOLDER / run_id / "stages"
+
+
 def version_folders(models_dir: Path) -> Iterator[Path]:
     """Every folder that stands where a version stands, in order of path."""
     for algorithm_folder in sorted(models_dir.glob("[!.]*/[!.]*/*")):
