@@ -1,42 +1,95 @@
 """One epoch of BERT with batches padded to their longest member against padding to the full length, on the same batches.
 
-    python -m benchmarks.bert_padding --data DIR [--encoder base_models/encoder] [--epochs 3] [--threads 2]
+    python -m benchmarks.bert_padding --data DIR [--encoder base_models/encoder] [--rounds 2] [--threads 2]
 
-DIR holds labelled CSV files. Dropout is off, so that the validation losses of both arms can be compared. An epoch is timed from the
-second on, with its validation: the first also builds the graph.
+DIR holds labelled CSV files. Both arms start from the same weights, without dropout, so that their validation losses can be compared.
+They take turns step by step, so that whatever else the machine does hits both alike. An epoch is the sum of its steps and of its
+validation's. Graphs are built before the first step.
 """
 
 import argparse
 import statistics
 import time
-from itertools import pairwise
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.labelled_files import read
-from gregory.ml.config import BertConfig, Hyperparameters, SplitConfig
-from gregory.ml.progress import Progress
-from gregory.ml.split import Split, stratified
-from gregory.ml.trainers.base import TrainerContext
-from gregory.ml.trainers.bert import BertTrainer
+from gregory.ml import _keras
+from gregory.ml._keras.feed import batch_plan, pad
+from gregory.ml.config import BertConfig, SplitConfig
+from gregory.ml.split import Part, stratified
+from gregory.ml.trainers import bert
 
 SUBJECT = "drug_reviews/Antihistamines"
 TEXTS = {"title + leading sentences (60 words)": 60, "title + whole abstract": None}
-BASELINE, OURS = "max_length", "longest"
+CONFIG = BertConfig.model_validate({"dropout": 0.0, "encoder_dropout": 0.0})
+BASELINE, OURS = CONFIG.max_length, None
 
 
-def fit(split: Split, context: TrainerContext, *, padding: str, epochs: int) -> tuple[list[float], list[float]]:
-    """Seconds of each epoch but the first, and the validation loss of each."""
-    config = BertConfig.model_validate(
-        {"padding": padding, "epochs": epochs, "patience": epochs, "dropout": 0.0, "encoder_dropout": 0.0, "precision": "float32"}
-    )
-    ends: list[float] = []
+class Arm:
+    """A network of its own, trained epoch by epoch on batches of one padding."""
 
-    def report(progress: Progress) -> None:
-        if "val_loss" in progress.figures:
-            ends.append(time.perf_counter())
+    def __init__(self, encoder: Path, train: _keras.Encoded, validation: _keras.Encoded, *, length: int | None, seed: int) -> None:
+        _keras.keras.utils.set_random_seed(seed)
+        self._length = length
+        self._train, self._validation = train, validation
+        self._network = bert.build_network(bert.load_backbone(encoder, dropout=0.0), CONFIG)
+        self._network.compile(optimizer=_keras.Adam(CONFIG.learning_rate), loss="categorical_crossentropy", jit_compile=False)
+        rows = np.arange(2)
+        ids = pad([train.token_ids[row] for row in rows])
+        # Builds both graphs; its own update is taken back.
+        weights = self._network.get_weights()
+        self._network.train_on_batch(ids, train.targets[rows])
+        self._network.test_on_batch(ids, train.targets[rows])
+        self._network.set_weights(weights)
 
-    model = BertTrainer(Hyperparameters(bert=config), context).fit(split, report=report)
-    return [later - earlier for earlier, later in pairwise(ends)], [epoch["val_loss"] for epoch in model.history]
+    def train(self, batch: NDArray[np.intp]) -> float:
+        """Seconds of one step on these rows."""
+        ids, targets = self._batch(self._train, batch)
+        started = time.perf_counter()
+        self._network.train_on_batch(ids, targets)
+        return time.perf_counter() - started
+
+    def validate(self, batch: NDArray[np.intp]) -> tuple[float, float]:
+        """Seconds, and the sum of the losses of these rows."""
+        ids, targets = self._batch(self._validation, batch)
+        self._network.reset_metrics()
+        started = time.perf_counter()
+        loss = float(np.ravel(self._network.test_on_batch(ids, targets))[0])
+        return time.perf_counter() - started, loss * len(batch)
+
+    def _batch(self, part: _keras.Encoded, batch: NDArray[np.intp]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        return pad([part.token_ids[row] for row in batch], self._length), part.targets[batch]
+
+
+def epoch(arms: list[Arm], train: _keras.Encoded, validation: _keras.Encoded, generator: np.random.Generator) -> list[tuple[float, float]]:
+    """Seconds and validation loss of one epoch of each arm."""
+    size = CONFIG.batch_size
+    seconds, losses = np.zeros(len(arms)), np.zeros(len(arms))
+    for batch in batch_plan([len(ids) for ids in train.token_ids], size, generator):
+        seconds += [arm.train(batch) for arm in arms]
+    for batch in batch_plan([len(ids) for ids in validation.token_ids], size):
+        taken, summed = zip(*(arm.validate(batch) for arm in arms), strict=True)
+        seconds += taken
+        losses += summed
+    return list(zip(seconds.tolist(), (losses / len(validation.token_ids)).tolist(), strict=True))
+
+
+def encoded(tokenizer: Any, part: Part) -> _keras.Encoded:
+    """A part of the split as the network reads it."""
+    targets: NDArray[np.float32] = np.eye(2, dtype=np.float32)[part.labels.astype(np.intp)]
+    return _keras.Encoded(token_ids=bert.encode(tokenizer, part.texts, CONFIG.max_length), targets=targets)
+
+
+def tokens_saved(train: _keras.Encoded, seed: int) -> tuple[float, float]:
+    """Full length over the mean padded length of an epoch, and over the mean length itself: what no padding can exceed."""
+    lengths = [len(ids) for ids in train.token_ids]
+    batches = batch_plan(lengths, CONFIG.batch_size, np.random.default_rng([seed, 0]))
+    padded = sum(pad([train.token_ids[row] for row in batch]).size for batch in batches)
+    return CONFIG.max_length * len(lengths) / padded, CONFIG.max_length * len(lengths) / sum(lengths)
 
 
 def main() -> None:
@@ -44,18 +97,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="BERT epochs, padded to the longest of a batch and to the full length")
     parser.add_argument("--data", type=Path, required=True, help="folder of the labelled CSV files")
     parser.add_argument("--encoder", type=Path, default=Path("base_models/encoder"))
-    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
-    context = TrainerContext(encoder_dir=options.encoder, threads=options.threads, seed=SplitConfig().seed)
-    print("| texts | full length, s/epoch | longest of the batch, s/epoch | ratio | largest difference of validation losses |")
-    print("|---|---|---|---|---|")
+    seed = SplitConfig().seed
+    _keras.prepare(threads=options.threads, seed=seed)
+    tokenizer = bert.load_tokenizer(options.encoder)
+    print("| texts | full length, s/epoch | longest of the batch, s/epoch | ratio | of tokens | at most | apart in validation loss |")
+    print("|---|---|---|---|---|---|---|")
     for name, words in TEXTS.items():
         split = stratified(read(options.data / f"{SUBJECT}.csv", words=words), SplitConfig())
-        seconds, losses = zip(*(fit(split, context, padding=padding, epochs=options.epochs) for padding in (BASELINE, OURS)), strict=True)
-        medians = [statistics.median(arm) for arm in seconds]
-        apart = max(abs(one - other) for one, other in zip(*losses, strict=True))
-        print(f"| {name} | {medians[0]:.1f} | {medians[1]:.1f} | {medians[0] / medians[1]:.2f} | {apart:.1e} |", flush=True)
+        train, validation = encoded(tokenizer, split.train), encoded(tokenizer, split.validation)
+        arms = [Arm(options.encoder, train, validation, length=length, seed=seed) for length in (BASELINE, OURS)]
+        rounds = [epoch(arms, train, validation, np.random.default_rng([seed, number])) for number in range(options.rounds)]
+        seconds = [statistics.median(taken[arm][0] for taken in rounds) for arm in (0, 1)]
+        ratio = statistics.median(full[0] / ours[0] for full, ours in rounds)
+        apart = max(abs(full[1] - ours[1]) for full, ours in rounds)
+        tokens, bound = tokens_saved(train, seed)
+        print(f"| {name} | {seconds[0]:.1f} | {seconds[1]:.1f} | {ratio:.2f} | {tokens:.2f} | {bound:.2f} | {apart:.1e} |", flush=True)
 
 
 if __name__ == "__main__":
