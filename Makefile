@@ -56,7 +56,7 @@ bench: setup ## the benchmarks; needs DATA=folder with labelled articles
 	$(BIN)/python -m benchmarks.bert_memory
 
 locks: setup ## resolve the requirements anew
-	for name in requirements-dev requirements requirements-submit requirements-prepare; do \
+	for name in requirements-dev requirements requirements-submit requirements-prepare requirements-gpu requirements-image; do \
 	  $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --quiet --constraints locks/requirements-dev.lock $$name.txt --output-file locks/$$name.lock || exit 1; \
 	done
 

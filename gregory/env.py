@@ -9,6 +9,7 @@ from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 BASE_DIR = Path(__file__).resolve().parents[1]
+_BYTES = r"^([1-9][0-9]*[kmg])?$"
 
 
 class Environment(BaseSettings):
@@ -33,7 +34,26 @@ class Environment(BaseSettings):
     GREGORY_REQUIRE_GPU: bool = Field(False, description="runs must find a GPU and fail at once where there is none")
     GREGORY_IMAGE_DIGEST: str = Field("", description="digest of the image a run executes in; kept in the manifest")
 
+    GREGORY_DOCKER_IMAGE: str = Field("gregory-train:cpu", description="image of the docker runner's containers")
+    GREGORY_DOCKER_MODELS: str = Field(
+        "", description="folder of the Docker host, or volume, that containers write models to; empty: models/ of this checkout"
+    )
+    GREGORY_DOCKER_BASE_MODELS: str = Field(
+        "", description="folder or volume with the base models; empty: GREGORY_BASE_MODELS; `image`: those inside the image"
+    )
+    GREGORY_DOCKER_USER: str = Field(
+        "", description="user of the containers, UID:GID; empty: the owner of the models folder, or the image's where that is root"
+    )
+    GREGORY_DOCKER_NETWORK: str = Field("bridge", description="network of the containers: bridge, host, or the name of one")
+    GREGORY_DOCKER_DB_HOST: str = Field("", description="the database as containers reach it; empty: DB_HOST")
+    GREGORY_DOCKER_GPUS: str = Field(
+        "", pattern=r"^(all|[1-9][0-9]*)?$", description="GPUs of a container, a number or `all`; its run must then find one"
+    )
+    GREGORY_DOCKER_MEMORY: str = Field("", pattern=_BYTES, description="memory limit of a container, such as 8g; empty: none")
+    GREGORY_DOCKER_SHM: str = Field("1g", pattern=_BYTES, description="size of a container's /dev/shm")
+
     GREGORY_RUN_SPEC: str = Field("", description="one RunSpec as JSON: what `python -m job` shall do")
+    GREGORY_RUN_HANDLE: str = Field("", description="where the run is, as JSON, if it is not this process: its container or its Job")
     GREGORY_EVENT_FORMAT: str = Field(
         "text", pattern="^(text|json)$", description="how a run logs: text for people, json for the command that follows it"
     )

@@ -4,13 +4,12 @@ A run ends here only on positive evidence that nothing carries it out any more. 
 """
 
 import json
-import shutil
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from gregory.launch.runners.base import Life, Observation, Runner
+from gregory.launch.submit import RUNNERS
 from gregory.ml import artifacts
 from gregory.ml.errors import ArtifactError
 from gregory.runs import ledger
@@ -18,7 +17,7 @@ from gregory.runs.models import TrainingRun
 from gregory.runs.names import Reason, RunState
 from gregory.runs.spec import AlgorithmOutcome, AlgorithmSpec, RunSpec
 
-# A failed run's folder is kept this long for whoever looks into it.
+# What a failed run left is kept this long for whoever looks into it.
 KEEP_FAILED_SECONDS = 7 * 24 * 3600
 
 
@@ -28,6 +27,7 @@ class Verdict:
 
     reason: Reason | None
     detail: str
+    exit_code: int | None = None
 
 
 def judge(observation: Observation, *, state: RunState, silent: bool, stale_after: int) -> Verdict:
@@ -40,9 +40,9 @@ def judge(observation: Observation, *, state: RunState, silent: bool, stale_afte
         return Verdict(reason=Reason.LOST, detail=f"lost: {observation.detail} and has given no sign of life for more than {stale_after} s")
     if state is RunState.PENDING:
         return Verdict(reason=Reason.NOT_STARTED, detail=f"never started: the command that queued it is gone ({observation.detail})")
-    if observation.exit_code is not None and observation.exit_code < 0:
-        return Verdict(reason=Reason.KILLED, detail=observation.detail)
-    return Verdict(reason=Reason.LOST, detail=f"lost: {observation.detail}")
+    if observation.reason is not None:
+        return Verdict(reason=observation.reason, detail=observation.detail, exit_code=observation.exit_code)
+    return Verdict(reason=Reason.LOST, detail=f"lost: {observation.detail}", exit_code=observation.exit_code)
 
 
 def reconcile(runner_for: Callable[[str], Runner], *, models_dir: Path, stale_after: int) -> list[tuple[TrainingRun, Verdict]]:
@@ -55,7 +55,9 @@ def reconcile(runner_for: Callable[[str], Runner], *, models_dir: Path, stale_af
         runner = runner_for(name)
         observations = runner.observe([ledger.handle_of(run) for run in runs])
         for run, observation in zip(runs, observations, strict=True):
-            verdict = judge(observation, state=RunState(run.state), silent=ledger.is_silent(run, stale_after), stale_after=stale_after)
+            verdict = judge(
+                observation, state=RunState(run.state), silent=ledger.is_silent(run.run_id, stale_after), stale_after=stale_after
+            )
             if verdict.reason is not None:
                 spec = RunSpec.model_validate(run.spec)
                 close(spec, verdict, models_dir=models_dir, log_tail=runner.tail(spec))
@@ -68,7 +70,7 @@ def close(spec: RunSpec, verdict: Verdict, *, models_dir: Path, log_tail: str = 
     if verdict.reason is None:
         raise ValueError("a verdict without a reason closes nothing")
     if not recover(spec, verdict.detail, models_dir=models_dir):
-        ledger.end_run(spec, RunState.FAILED, reason=verdict.reason, detail=verdict.detail, log_tail=log_tail)
+        ledger.end_run(spec, RunState.FAILED, reason=verdict.reason, detail=verdict.detail, exit_code=verdict.exit_code, log_tail=log_tail)
 
 
 def recover(spec: RunSpec, detail: str, *, models_dir: Path) -> bool:
@@ -84,15 +86,12 @@ def recover(spec: RunSpec, detail: str, *, models_dir: Path) -> bool:
     return True
 
 
-def prune(models_dir: Path, *, keep_seconds: float = KEEP_FAILED_SECONDS) -> list[Path]:
-    """Remove the working folders of runs that ended longer ago than this; which they were."""
+def sweep(runner_for: Callable[[str], Runner], *, keep_seconds: float = KEEP_FAILED_SECONDS) -> list[str]:
+    """Remove what runs that ended longer ago than this left on their machines; what that was."""
     unfinished = {run.run_id for run in ledger.unfinished_runs()}
-    removed = []
-    for folder in sorted((models_dir / artifacts.RUNS_FOLDER).glob("*/")):
-        if folder.name not in unfinished and folder.stat().st_mtime < time.time() - keep_seconds:
-            shutil.rmtree(folder)
-            removed.append(folder)
-    return removed
+    # The working folders are everybody's and the local runner's to remove; a runner of another version has nobody to ask.
+    names = sorted({"local", *ledger.runners_used()} & RUNNERS.keys())
+    return [removed for name in names for removed in runner_for(name).sweep(unfinished, keep_seconds=keep_seconds)]
 
 
 def _published(spec: RunSpec, algorithm: AlgorithmSpec, models_dir: Path) -> tuple[AlgorithmOutcome, ledger.Evidence] | None:

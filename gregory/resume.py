@@ -55,7 +55,7 @@ def check(run: TrainingRun, runner: Runner, *, models_dir: Path, stale_after: in
     if state is RunState.SUCCEEDED:
         raise RunRefused(f"{name} succeeded: nothing to resume")
     (observation,) = runner.observe([ledger.handle_of(run)])
-    verdict = reconcile.judge(observation, state=state, silent=ledger.is_silent(run, stale_after), stale_after=stale_after)
+    verdict = reconcile.judge(observation, state=state, silent=ledger.is_silent(run.run_id, stale_after), stale_after=stale_after)
     # Where the ledger has an end, only a process that is seen alive speaks against it.
     if verdict.reason is None and (observation.life is Life.ALIVE or not state.is_final):
         raise RunRefused(f"{name} may be at work, nothing is resumed: {verdict.detail}")

@@ -48,6 +48,7 @@ else:
     }
 
 # The spec fixes the place of the models: no flag and no variable. The image puts the project at the spec's path.
+ENVIRONMENT = env
 MODELS_DIR = BASE_DIR / "models"
 BASE_MODELS_DIR = env.GREGORY_BASE_MODELS
 HYPERPARAMETERS_FILE = env.GREGORY_HYPERPARAMETERS

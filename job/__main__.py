@@ -6,7 +6,7 @@ import sys
 from pydantic import ValidationError
 
 from gregory.env import read_environment
-from gregory.runs.spec import RunSpec
+from gregory.runs.spec import RunHandle, RunSpec
 
 USAGE = 2
 
@@ -27,7 +27,8 @@ def main() -> int:
     django.setup()
     from job.entrypoint import carry_out
 
-    return carry_out(spec, event_format=environment.GREGORY_EVENT_FORMAT, lifeline=environment.GREGORY_LIFELINE)
+    handle = RunHandle.model_validate_json(environment.GREGORY_RUN_HANDLE) if environment.GREGORY_RUN_HANDLE else None
+    return carry_out(spec, handle, event_format=environment.GREGORY_EVENT_FORMAT, lifeline=environment.GREGORY_LIFELINE)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 import traceback
+from contextlib import suppress
 from functools import partial
 
 from django.conf import settings
@@ -14,7 +15,7 @@ from gregory.ml.stages.contract import kind_of
 from gregory.runs import ledger
 from gregory.runs.names import Reason, RunState
 from gregory.runs.persistence import durably
-from gregory.runs.spec import RunSpec
+from gregory.runs.spec import RunHandle, RunSpec
 from job.interruption import Interruption
 from job.pipeline import Pipeline
 from job.supervise import StageFailed
@@ -23,13 +24,12 @@ from job.voice import Voice
 SUCCESS, FAILURE, TERMINATED = 0, 1, 143
 
 
-def carry_out(spec: RunSpec, *, event_format: str, lifeline: bool) -> int:
-    """Claim the run, carry it out and end it; the exit code."""
+def carry_out(spec: RunSpec, handle: RunHandle | None, *, event_format: str, lifeline: bool) -> int:
+    """Claim the run, carry it out and end it; the exit code. handle: the container or Job around this process, if it is that."""
     interruption = Interruption()
     interruption.listen(with_lifeline=lifeline)
     voice = Voice(spec, sys.stdout, event_format=event_format)
-    handle = processes.handle_of(os.getpid())
-    if not durably(partial(ledger.claim, spec, handle, image_digest=settings.IMAGE_DIGEST)):
+    if not durably(partial(ledger.claim, spec, handle or processes.handle_of(os.getpid()), image_digest=settings.IMAGE_DIGEST)):
         voice.warn(f"attempt {spec.attempt} was superseded, has ended or runs elsewhere; nothing done")
         return FAILURE
     pipeline = Pipeline(spec, voice, interruption, models_dir=settings.MODELS_DIR, bundle_dir=settings.BASE_MODELS_DIR)
@@ -66,4 +66,7 @@ def _end(spec: RunSpec, pipeline: Pipeline, interruption: Interruption) -> int:
     durably(partial(finish, RunState.SUCCEEDED, exit_code=SUCCESS))
     # What a run that ended well leaves is in its version folders.
     shutil.rmtree(pipeline.stages_dir, ignore_errors=True)
+    with suppress(OSError):
+        # Unless a runner keeps its logs there.
+        pipeline.stages_dir.parent.rmdir()
     return SUCCESS

@@ -257,10 +257,11 @@ class Pipeline:
             left = seconds_left(latest.fraction, now - started)
             for algorithm in about:
                 if_possible(
-                    partial(ledger.record_progress, self._spec, algorithm.run_log_id, stage=stage, progress=latest, seconds_left=left)
+                    partial(ledger.record_progress, self._spec, algorithm.run_log_id, stage=stage, progress=latest, seconds_left=left),
+                    otherwise=None,
                 )
-            if_possible(partial(ledger.heartbeat, [self._spec]))
-            if_possible(self._end_if_superseded)
+            if_possible(partial(ledger.heartbeat, [self._spec]), otherwise=None)
+            if_possible(self._end_if_superseded, otherwise=None)
             connection.close()
 
         heartbeat(at_once=True)

@@ -1,4 +1,4 @@
-"""Fixtures that several rooms share: the demo bundle, a throw-away installation, a PostgreSQL server."""
+"""Fixtures that several rooms share: the demo bundle, a throw-away installation, a PostgreSQL server, a Docker engine."""
 
 import os
 import subprocess
@@ -10,6 +10,8 @@ from uuid import uuid4
 import pytest
 
 from tests import postgresql
+from tests.docker import engine
+from tests.docker.engine import Engine
 from tests.site import REPOSITORY, Site
 from tests.strict import need
 from tests.tiny_bundle import tiny_bundle
@@ -38,6 +40,19 @@ def postgresql_server() -> Iterator[postgresql.Server]:
     assert programs is not None
     with postgresql.running(programs) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def docker_engine() -> Iterator[Engine]:
+    usable = os.geteuid() == 0 and all(Path(program).exists() for program in engine.PROGRAMS)
+    need(usable, what="a Docker engine that root may start", remedy="as root: apt-get install docker.io debootstrap")
+    with engine.running() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def submit_image(docker_engine: Engine) -> str:
+    return docker_engine.build("submit", "gregory-tested:submit", REVISION="tested")
 
 
 @pytest.fixture(scope="session")

@@ -8,17 +8,19 @@ import pytest
 
 from gregory import reconcile
 from gregory.launch.runners.base import Life, Observation
+from gregory.launch.runners.local import LocalRunner
 from gregory.ml import artifacts
 from gregory.models import PredictionRunLog
 from gregory.runs import ledger
 from gregory.runs.models import TrainingRun
 from gregory.runs.names import Reason, RunState
+from tests.launch.installation import installation
 from tests.ml.test_artifacts import manifest
 from tests.runs.test_ledger import opened, subject  # noqa: F401 - a fixture
 
 ALIVE = Observation(life=Life.ALIVE, detail="process 7 runs")
 GONE = Observation(life=Life.DEAD, detail="process 7 on here is gone and left no report")
-KILLED = Observation(life=Life.DEAD, detail="the run's process was killed by signal 9 (SIGKILL)", exit_code=-9)
+KILLED = Observation(life=Life.DEAD, detail="the run's process was killed by signal 9 (SIGKILL)", reason=Reason.KILLED, exit_code=-9)
 ELSEWHERE = Observation(life=Life.UNKNOWN, detail="process 7 belongs to host there")
 
 
@@ -144,8 +146,12 @@ class TestApplied:
         for name in (spec.run_id, "ended"):
             (tmp_path / ".runs" / name).mkdir(parents=True)
 
-        assert reconcile.prune(tmp_path, keep_seconds=3600) == []
-        assert reconcile.prune(tmp_path, keep_seconds=-1) == [tmp_path / ".runs" / "ended"]
+        runner = LocalRunner(installation(tmp_path))
+
+        TrainingRun.objects.filter(pk=spec.run_id).update(runner="of another version")
+
+        assert reconcile.sweep(lambda name: runner, keep_seconds=3600) == []
+        assert reconcile.sweep(lambda name: runner, keep_seconds=-1) == ["the working folder of ended"]
         assert (tmp_path / ".runs" / spec.run_id).is_dir()
 
 

@@ -14,6 +14,9 @@ def tiny_bundle(root: Path) -> Path:
     (root / "summariser").mkdir()
     (root / "summariser" / "summariser.json").write_text(json.dumps({"kind": "leading_sentences", "words": 60}))
     describe(root)
+    # Containers read it as another user, and safetensors writes files for their owner alone.
+    for path in [root, *root.rglob("*")]:
+        path.chmod(0o755 if path.is_dir() else 0o644)
     return root
 
 

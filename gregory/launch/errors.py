@@ -2,6 +2,7 @@
 
 LaunchError
 ├── UnknownRunner      --runner names none of ours
+├── NotReady           no run could succeed on this machine now; said before any row is written
 └── SubmitError        the machine would not start the run
 """
 
@@ -12,6 +13,10 @@ class LaunchError(Exception):
 
 class UnknownRunner(LaunchError):
     """There is no runner of that name."""
+
+
+class NotReady(LaunchError):
+    """The machine cannot carry out a run now; the message names what is missing and the remedy."""
 
 
 class SubmitError(LaunchError):

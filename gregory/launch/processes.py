@@ -1,21 +1,28 @@
-"""Processes of this machine as handles: a pid and its start time, which together never name another process."""
+"""Processes of this machine as handles: a pid and its start time, which together never name another process.
+
+Where process ids are a container's own, the machine is that container, whatever host name it was given.
+"""
 
 import socket
 from pathlib import Path
 
 import psutil
 
+from gregory.launch.runners.base import Life, Observation
 from gregory.runs.spec import RunHandle
+
+# Linux gives the one that it boots with always this number: PROC_PID_INIT_INO.
+_FIRST_NAMESPACE = "pid:[4026531836]"
 
 
 def handle_of(pid: int) -> RunHandle:
     """The handle of a living process. Raises psutil.NoSuchProcess."""
-    return RunHandle(host=socket.gethostname(), name=str(pid), uid=_started(psutil.Process(pid)))
+    return RunHandle(host=_machine(), name=str(pid), uid=_started(psutil.Process(pid)))
 
 
 def is_here(handle: RunHandle) -> bool:
     """Whether the handle names a process of this machine, so that its absence can be seen from here."""
-    return handle.host == socket.gethostname()
+    return handle.host == _machine()
 
 
 def is_alive(handle: RunHandle) -> bool:
@@ -25,6 +32,25 @@ def is_alive(handle: RunHandle) -> bool:
         return _started(process) == handle.uid and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def observe(handle: RunHandle) -> Observation:
+    """What can be seen of a process from here: nothing where it is another machine's."""
+    if not is_here(handle):
+        return Observation(life=Life.UNKNOWN, detail=f"process {handle.name} belongs to host {handle.host}")
+    if is_alive(handle):
+        return Observation(life=Life.ALIVE, detail=f"process {handle.name} runs")
+    return Observation(life=Life.DEAD, detail=f"process {handle.name} on {handle.host} is gone and left no report")
+
+
+def _machine() -> str:
+    """The name under which this machine's process ids mean something."""
+    name = socket.gethostname()
+    try:
+        namespace = str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return name
+    return name if namespace == _FIRST_NAMESPACE else f"{name} {namespace}"
 
 
 def _started(process: psutil.Process) -> str:

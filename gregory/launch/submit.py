@@ -1,19 +1,20 @@
 """Runner names -> runners, as strings, so that a name costs no import of a container or cluster library."""
 
-from collections.abc import Mapping
 from importlib import import_module
-from pathlib import Path
 from typing import cast
 
 from gregory.launch.errors import UnknownRunner
-from gregory.launch.runners.base import Runner
+from gregory.launch.runners.base import Installation, Runner
 
-RUNNERS = {"local": "gregory.launch.runners.local:LocalRunner"}
+RUNNERS = {
+    "local": "gregory.launch.runners.local:LocalRunner",
+    "docker": "gregory.launch.runners.docker:DockerRunner",
+}
 
 
-def runner_for(name: str, *, project_dir: Path, models_dir: Path, environment: Mapping[str, str]) -> Runner:
+def runner_for(name: str, installation: Installation) -> Runner:
     """The runner of that name. Raises UnknownRunner naming those there are."""
     if name not in RUNNERS:
         raise UnknownRunner(f"unknown runner {name!r}; choose from {', '.join(RUNNERS)}")
     module, _, cls = RUNNERS[name].partition(":")
-    return cast(Runner, getattr(import_module(module), cls)(project_dir=project_dir, models_dir=models_dir, environment=environment))
+    return cast(Runner, getattr(import_module(module), cls)(installation))

@@ -42,7 +42,7 @@ class Console:
     def show_line(self, line: str) -> None:
         """One line of a run's event stream; what is not an event came from a library and is dropped."""
         try:
-            event = events.from_json(line)
+            event = events.parse(line)
         except ValueError:
             return
         self.show(event)

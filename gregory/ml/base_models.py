@@ -139,6 +139,7 @@ def prepare(root: Path, *, name: str, fill: Callable[[Path], BundleDescription],
             staged.mkdir()
             description = fill(staged)
             (staged / DESCRIPTION_FILE).write_text(description.model_dump_json(indent=2) + "\n", encoding="utf-8")
+            _as_the_umask_allows(staged)
             # Somebody else may have finished meanwhile; theirs is as good, and may be in use.
             if not _standing(root, name, replace_demo):
                 _publish(staged, root, staging / "replaced")
@@ -146,6 +147,13 @@ def prepare(root: Path, *, name: str, fill: Callable[[Path], BundleDescription],
         raise BundleError(f"the bundle {root} cannot be written: {error}") from error
     report(Progress(message=f"the {name} bundle is ready in {root}"))
     return open_bundle(root)
+
+
+def _as_the_umask_allows(folder: Path) -> None:
+    """Containers read the bundle as another user, and safetensors writes files for their owner alone."""
+    allowed = folder.stat().st_mode
+    for path in folder.rglob("*"):
+        path.chmod(allowed & (0o777 if path.is_dir() else 0o666))
 
 
 def _standing(root: Path, name: str, replace_demo: bool) -> Bundle | None:

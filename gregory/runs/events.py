@@ -1,9 +1,14 @@
 """What a run says while it works: one event per line, as text for people or as JSON for the command that follows it."""
 
 import json
+import re
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from enum import IntEnum
+
+_TEXT = re.compile(
+    r"(?P<at>\S+Z) (?P<level>INFO|WARNING|ERROR) (?P<run_id>\S+) (?P<about>[^\s:]+):(?: \[ *(?P<share>\d+)%\])? (?P<message>.*)"
+)
 
 
 class Level(IntEnum):
@@ -54,7 +59,31 @@ def from_json(line: str) -> Event:
 def to_text(event: Event) -> str:
     """One line for a log: time, level, run, what it is about, message. No carriage return, whatever a library said."""
     about = "/".join(part for part in (event.subject, event.algorithm) if part)
-    level = "WARNING" if event.level >= Level.WARNING else "INFO"
+    level = "WARNING" if event.level >= Level.WARNING else "ERROR" if event.tone == "bad" else "INFO"
     share = "" if event.fraction is None else f" [{event.fraction:4.0%}]"
     message = " ".join(event.message.split())
     return f"{event.at} {level} {event.run_id} {about}:{share} {message}"
+
+
+def from_text(line: str) -> Event:
+    """The event of a log line, less its stage and the tone of a good end. Raises ValueError on a line that is not an event."""
+    match = _TEXT.fullmatch(line)
+    if match is None:
+        raise ValueError(f"not an event: {line[:200]!r}")
+    team, _, rest = match["about"].partition("/")
+    subject, _, algorithm = rest.partition("/")
+    return Event(
+        level=Level.WARNING if match["level"] == "WARNING" else Level.PROGRESS,
+        at=match["at"],
+        run_id=match["run_id"],
+        subject=f"{team}/{subject}",
+        message=match["message"],
+        algorithm=algorithm,
+        tone="bad" if match["level"] == "ERROR" else "",
+        fraction=None if match["share"] is None else int(match["share"]) / 100,
+    )
+
+
+def parse(line: str) -> Event:
+    """The event of a line in either form. Raises ValueError on a line that is not an event."""
+    return from_json(line) if line.startswith("{") else from_text(line)

@@ -85,6 +85,11 @@ def unfinished_runs() -> list[TrainingRun]:
     return list(TrainingRun.objects.exclude(state__in=_FINAL).order_by("queued_at", "run_id"))
 
 
+def runners_used() -> list[str]:
+    """The runners of all runs there are."""
+    return list(TrainingRun.objects.order_by("runner").values_list("runner", flat=True).distinct())
+
+
 def mark_submitted(spec: RunSpec, handle: RunHandle) -> bool:
     """The run has been handed to its machine. False where this attempt is no longer the current one."""
     return bool(
@@ -194,10 +199,10 @@ def finish_run(
     return bool(written)
 
 
-def end_run(spec: RunSpec, state: RunState, *, reason: Reason, detail: str, log_tail: str = "") -> None:
+def end_run(spec: RunSpec, state: RunState, *, reason: Reason, detail: str, exit_code: int | None = None, log_tail: str = "") -> None:
     """End a run that nobody carries out (any more): every open row fails with `detail`, then the run ends."""
     fail_open_rows(spec, reason=reason, error=detail)
-    finish_run(spec, state, reason=reason, detail=detail, log_tail=log_tail)
+    finish_run(spec, state, reason=reason, detail=detail, exit_code=exit_code, log_tail=log_tail)
 
 
 def fail_open_rows(spec: RunSpec, *, reason: Reason, error: str) -> list[AlgorithmSpec]:
@@ -242,10 +247,10 @@ def handle_of(run: TrainingRun) -> RunHandle:
     return RunHandle(host=run.host, name=run.external_name, uid=run.external_uid)
 
 
-def is_silent(run: TrainingRun, seconds: int) -> bool:
+def is_silent(run_id: str, seconds: int) -> bool:
     """Whether a run's last sign of life is older than this, by the clock of the database."""
     last_sign = models.functions.Coalesce("heartbeat_at", "queued_at")
-    silent = TrainingRun.objects.annotate(last_sign=last_sign).filter(pk=run.pk, last_sign__lt=Now() - timedelta(seconds=seconds))
+    silent = TrainingRun.objects.annotate(last_sign=last_sign).filter(pk=run_id, last_sign__lt=Now() - timedelta(seconds=seconds))
     return silent.exists()
 
 

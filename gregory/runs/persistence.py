@@ -22,9 +22,10 @@ def durably(call: Callable[[], T], *, sleep: Callable[[float], None] = time.slee
     return call()
 
 
-def if_possible(call: Callable[[], None]) -> None:
+def if_possible(call: Callable[[], T], *, otherwise: T) -> T:
     """Call once; what only informs (heartbeat, progress) must not end a training when the database is away."""
     try:
-        call()
+        return call()
     except (OperationalError, InterfaceError):
         connection.close()
+        return otherwise

@@ -17,8 +17,8 @@ from django.core.management import CommandError, ManagementUtility, call_command
 from django.db import connections
 from organizations.models import Organization
 
-from gregory.launch import processes
-from gregory.launch.runners.base import Life, Observation, Rendered
+from gregory.launch import preconditions, processes
+from gregory.launch.runners.base import Installation, Life, Observation, Rendered
 from gregory.launch.submit import RUNNERS
 from gregory.ml.config import ALGORITHMS
 from gregory.ml.metrics import NAMES
@@ -56,15 +56,19 @@ class Rehearsal:
 
     name = "rehearsal"
     concurrent = False
+    gives_gpu = False
 
-    def __init__(self, **place: object) -> None:
-        self._ended: set[str] = set()
+    def __init__(self, installation: Installation) -> None:
+        self._bundle_dir = installation.bundle_dir
+
+    def check(self) -> None:
+        preconditions.require_bundle(self._bundle_dir)
 
     def here(self) -> RunHandle:
         return processes.handle_of(os.getpid())
 
     def render(self, spec: RunSpec) -> Rendered:
-        return Rendered(spec=spec, argv=(), environment={})
+        return Rendered(spec=spec, request={})
 
     def submit(self, rendered: Rendered) -> RunHandle:
         return self.here()
@@ -72,7 +76,7 @@ class Rehearsal:
     def observe(self, handles: Sequence[RunHandle]) -> list[Observation]:
         return [Observation(life=Life.DEAD, detail="the rehearsal is over", exit_code=0) for _ in handles]
 
-    def logs(self, spec: RunSpec, handle: RunHandle, *, waiting: Callable[[], None]) -> Iterator[str]:
+    def logs(self, spec: RunSpec, handle: RunHandle, *, waiting: Callable[[], bool]) -> Iterator[str]:
         assert ledger.claim(spec, handle, image_digest="")
         for algorithm in spec.algorithms:
             outcome = AlgorithmOutcome(**algorithm.model_dump(), success=True, metrics=METRICS)
@@ -257,7 +261,7 @@ def test_what_cannot_be_read_is_refused_with_2(run, feed, models, flags: tuple[s
 
 
 def test_an_unknown_runner_is_refused_with_those_there_are(run, feed, models):
-    assert run(*MS, "--runner", "moon") == (2, "", "CommandError: --runner: unknown runner 'moon'; choose from local, rehearsal\n")
+    assert run(*MS, "--runner", "moon") == (2, "", "CommandError: --runner: unknown runner 'moon'; choose from local, docker, rehearsal\n")
     assert_nothing_written(models)
 
 

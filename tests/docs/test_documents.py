@@ -105,8 +105,8 @@ def test_no_flag_in_the_documents_is_invented(document: str):
     known = set().union(
         *(flags_of(command) for command in COMMANDS), BaseCommand().create_parser("manage.py", "any")._option_string_actions
     )
-    # Of Django's own migrate, and of a stage's command line.
-    known |= {"--plan", "--in", "--out"}
+    # Of Django's own migrate, of a stage's command line, and of Docker.
+    known |= {"--plan", "--in", "--out", "--filter", "--follow", "--time", "--secret", "--no-deps"}
 
     assert {flag for span in code_spans(document) for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]*", span)} - known == set()
 

@@ -1,110 +1,23 @@
-"""Every command that a document shows is run as it stands there, block by block, by a reader with a checkout of his own.
-
-The checkout consists of links into this repository; its models and its database are a throw-away installation's. What CI runs itself
-(`LEFT_TO_CI`) is not run again, only known to be there. Blocks of other languages are carried out too: a file is written, Python
-executed, SQL asked, a crontab's command run.
-"""
+"""Every command that a document shows is run as it stands there, block by block; those on Docker are followed in tests/docker."""
 
 import re
-import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from gregory.env import Environment
 from tests.docs.markdown import DOCUMENTS, Block, blocks
+from tests.docs.reader import FILES, LEFT_TO_CI, SHELL, SHOWN, Reader
 from tests.site import REPOSITORY, Site
 
 pytestmark = pytest.mark.slow
 
 LIVE = "Run it on a live GregoryAI database"
 ROLE = "A database role of its own"
+DOCKER = "On Docker"
 # Where a reader follows a document: on SQLite, or on PostgreSQL as GregoryAI has it.
 ON_SQLITE = {"README.md", "CONTRIBUTING.md", "docs/operations.md"}
 ON_POSTGRESQL = {("README.md", LIVE), ("docs/operations.md", ROLE)}
-
-SHELL = {"sh", "bash", "console"}
-SHOWN = {"text", "mermaid"}
-FILES = {"csv", "yaml", "ini"}
-
-LEFT_TO_CI = ("make setup", "make lint", "make test")
-# What failed for a reason of its own fails again, repeated by hand or resumed.
-FAILS = {
-    "python -m gregory.ml.stages train --in models/.runs/$run/stages/train-lgbm_tfidf/in --out again": 1,
-    "python manage.py train_models --resume $run": 1,
-}
-ACTIVATE = "source .venv/bin/activate"
-
-
-class Reader:
-    """Does what blocks say, in order, and stops at the first that does not work."""
-
-    def __init__(self, site: Site, folder: Path) -> None:
-        self.site = site
-        self.checkout = folder / "checkout"
-        self.checkout.mkdir(parents=True)
-        for path in REPOSITORY.iterdir():
-            if path.name not in (".git", ".venv", ".venv-prepare", "models", "base_models") and not path.name.startswith("db.sqlite3"):
-                (self.checkout / path.name).symlink_to(path)
-        (self.checkout / ".venv").symlink_to(sys.prefix)
-        (self.checkout / "models").symlink_to(site.models)
-        self.environment = {**site.environment, "PATH": f"{self.checkout / '.venv/bin'}:{site.environment['PATH']}"}
-
-    def follow(self, some: list[Block]) -> dict[int, str]:
-        """What each block printed, by the line of the document."""
-        return {block.line: self._carry_out(block) for block in some}
-
-    def _carry_out(self, block: Block) -> str:
-        if block.language in SHELL:
-            return self._run(block, ["bash", "-euo", "pipefail", "-c", "\n".join(map(self._line, commands(block)))])
-        if block.language == "python":
-            return self._run(block, ["python", "-c", block.text])
-        if block.language == "sql":
-            return self.site.run_code(f"from django.db import connection\nprint(connection.cursor().execute({block.text!r}).fetchall())")
-        if block.language == "crontab":
-            fields = block.text.split(maxsplit=5)
-            assert all(re.fullmatch(r"[\d*/,-]+", field) for field in fields[:5]), fields
-            return self._run(block, ["sh", "-c", fields[5].replace("/srv/gregory-train", str(self.checkout))])
-        if block.language in FILES:
-            (self.checkout / block.name).write_text(self._content(block), encoding="utf-8")
-        return ""
-
-    def _line(self, command: str) -> str:
-        if command in LEFT_TO_CI:
-            return ":"
-        if command == "make demo":
-            # The recipe itself with the quickest of the three algorithms: the trainings of all are tested elsewhere.
-            return "\n".join(f"{line} --algo lgbm_tfidf" if "train_models" in line else line for line in recipe("demo"))
-        if command in FAILS:
-            return f"status=0; {command} || status=$?; test $status = {FAILS[command]}"
-        return command
-
-    def _content(self, block: Block) -> str:
-        if block.language != "ini":
-            return block.text
-        names = [line.partition("=")[0] for line in block.text.splitlines()]
-        assert names == [name for name in Environment.model_fields if name.startswith(("POSTGRES_", "DB_"))]
-        return "".join(f"{name}={shlex.quote(self.environment[name])}\n" for name in names if name in self.environment)
-
-    def _run(self, block: Block, argv: list[str]) -> str:
-        done = subprocess.run(argv, cwd=self.checkout, env=self.environment, capture_output=True, text=True, timeout=600)
-        assert done.returncode == 0, f"{block} ends with {done.returncode}:\n{done.stdout}\n{done.stderr}"
-        return done.stdout
-
-
-def commands(block: Block) -> list[str]:
-    """The lines of a shell block, without the prompts of a console."""
-    return [line.removeprefix("$ ") for line in block.text.splitlines() if line.strip()]
-
-
-def recipe(target: str) -> list[str]:
-    """The lines that a target of the Makefile runs, as a shell would get them."""
-    text = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
-    rule = re.search(rf"^{target}:[^\n]*\n((?:\t[^\n]*\n)+)", text, re.MULTILINE)
-    assert rule, f"the Makefile has no target {target}"
-    return [line.strip().removeprefix("@").replace("$(BIN)", ".venv/bin") for line in rule.group(1).splitlines()]
+ON_DOCKER = {"docs/docker.md"}
 
 
 def all_blocks() -> list[Block]:
@@ -112,7 +25,7 @@ def all_blocks() -> list[Block]:
 
 
 def on_sqlite(document: str) -> list[Block]:
-    return [block for block in blocks(document) if (block.document, block.section) not in ON_POSTGRESQL]
+    return [block for block in blocks(document) if (block.document, block.section) not in ON_POSTGRESQL and block.section != DOCKER]
 
 
 @pytest.fixture
@@ -137,7 +50,7 @@ def test_no_block_is_of_a_language_that_nobody_carries_out():
 def test_every_block_that_does_something_is_followed_somewhere():
     doing = {(block.document, block.section) for block in all_blocks() if block.language not in SHOWN}
 
-    assert {place for place in doing if place not in ON_POSTGRESQL and place[0] not in ON_SQLITE} == set()
+    assert {place for place in doing if place not in ON_POSTGRESQL and place[0] not in ON_SQLITE | ON_DOCKER} == set()
 
 
 def test_every_block_that_is_a_file_says_which():

@@ -160,7 +160,7 @@ def test_thirty_kills_at_random_points_never_leave_half_a_model(demo_site: Site)
     for _ in range(KILLS):
         with demo_site.start(*(("train_models", "--resume", run_id) if run_id else TRAIN)) as command:
             try:
-                command.wait(moments.uniform(1, 14))
+                command.wait(moments.uniform(1, 10))
             except subprocess.TimeoutExpired:
                 kill(command)
         require_whole(demo_site)

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 GOOD = ("train_models", "--team", "t", "--subject", "good", "--algo", "lgbm_tfidf")
 BAD = ("train_models", "--team", "t", "--subject", "unreviewed", "--algo", "lgbm_tfidf")
-EVENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ (INFO|WARNING) [0-9a-f]{12} t/(good|unreviewed)(/lgbm_tfidf)?: \S.*")
+EVENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ (INFO|WARNING|ERROR) [0-9a-f]{12} t/(good|unreviewed)(/lgbm_tfidf)?: \S.*")
 CONFLICT = "2 articles were left out: their texts are identical and labelled both relevant and not relevant"
 NO_LABEL = "no labelled article in the data window; label some, or widen the window with --lookback-days N or --all-articles"
 COLUMNS = 80
@@ -140,9 +140,9 @@ def test_nor_why_it_could_not_begin(place: Site, environment: dict[str, str]):
 
 @pytest.mark.parametrize("level", [1, 2, 3])
 def test_the_other_levels_say_what_failed_and_why(bad: dict[int, CompletedProcess[str]], level: int):
-    said = messages(bad[level], "INFO")
-    assert said[0].startswith("Started run ")
-    assert re.fullmatch(rf"Failed version \d{{8}}(_\d+)?: {re.escape(NO_LABEL)}", said[-1])
+    assert messages(bad[level], "INFO")[0].startswith("Started run ")
+    (failed,) = messages(bad[level], "ERROR")
+    assert re.fullmatch(rf"Failed version \d{{8}}(_\d+)?: {re.escape(NO_LABEL)}", failed)
     assert bad[level].stderr == "CommandError: 1 of 1 trainings failed\n"
     assert "Finished" not in bad[level].stdout
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gregory.ml.base_models import REMEDY, Bundle, open_bundle, verify_bundle
+from gregory.ml.base_models import PARTS, REMEDY, Bundle, BundleDescription, BundlePart, open_bundle, prepare, verify_bundle
 from gregory.ml.config import SummariserConfig
 from gregory.ml.errors import BundleError
 from gregory.ml.preparation import demo
@@ -182,7 +182,27 @@ def test_the_bundle_is_readable_as_the_umask_allows(root: Path, make: Make) -> N
     make()
     umask = os.umask(0)
     os.umask(umask)
-    assert root.stat().st_mode & 0o777 == 0o777 & ~umask
+    assert {path.stat().st_mode & 0o777 for path in [root, *root.rglob("*")] if path.is_dir()} == {0o777 & ~umask}
+    assert {path.stat().st_mode & 0o777 for path in root.rglob("*") if path.is_file()} == {0o666 & ~umask}
+
+
+def test_a_file_that_a_library_wrote_for_its_owner_alone_is_readable_too(root: Path) -> None:
+    content = {"sha256": hashlib.sha256(b"").hexdigest(), "bytes": 0}
+
+    def fill(folder: Path) -> BundleDescription:
+        part = BundlePart(source="a test", revision="1", licence="none", files={"file": content})
+        for name in PARTS:
+            (folder / name).mkdir()
+            (folder / name / "file").touch(mode=0o600)
+        return BundleDescription(name="any", encoder=part, summariser=part)
+
+    umask = os.umask(0o022)
+    try:
+        prepare(root, name="any", fill=fill, report=silent)
+    finally:
+        os.umask(umask)
+
+    assert {(root / part / "file").stat().st_mode & 0o777 for part in PARTS} == {0o644}
 
 
 def test_what_is_done_is_told(root: Path, make: Make) -> None:

@@ -1,5 +1,7 @@
 """Events: one line each, for people and for programs."""
 
+from dataclasses import replace
+
 import pytest
 
 from gregory.runs import events
@@ -29,3 +31,37 @@ def test_json_and_back():
 def test_what_is_no_event_is_refused(line: str):
     with pytest.raises(ValueError):  # noqa: PT011 - json's own message differs
         events.from_json(line)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"level": Level.WARNING},
+        {"algorithm": "lstm"},
+        {"algorithm": "lstm", "tone": "bad"},
+        {"fraction": 0.07},
+        {"fraction": 1.0, "message": "epoch 1/2: loss 0.5 [of two]"},
+        {"subject": "équipe-é/scénario", "message": ": a message that begins oddly"},
+    ],
+)
+def test_a_line_of_a_log_is_read_back(changes: dict[str, object]):
+    plain = {"message": "said", "algorithm": "", "stage": "", "fraction": None}
+    event = replace(EVENT, **{**plain, **changes})
+
+    assert events.parse(events.to_text(event)) == event
+
+
+def test_stage_and_a_good_end_are_not_in_the_log():
+    ended = replace(EVENT, message="said", stage="train", tone="good", fraction=None)
+
+    assert events.parse(events.to_text(ended)) == replace(ended, stage="", tone="")
+
+
+def test_either_form_is_parsed():
+    assert events.parse(events.to_json(EVENT)) == EVENT
+
+
+@pytest.mark.parametrize("line", ["", "Epoch 1/10", "2026-01-01T00:00:00Z INFO", "2026-01-01T00:00:00Z DEBUG run a/b: said", "{}"])
+def test_a_line_that_is_no_event_is_refused_in_either_form(line: str):
+    with pytest.raises(ValueError, match=r"^not an event: "):
+        events.parse(line)

@@ -214,11 +214,11 @@ def test_a_huge_traceback_loses_its_head_and_keeps_its_end():
 def test_silence_is_measured_by_the_databases_clock(subject):
     opened(subject)
     run = TrainingRun.objects.get()
-    assert not ledger.is_silent(run, 60)
+    assert not ledger.is_silent(run.run_id, 60)
 
     TrainingRun.objects.update(heartbeat_at=timezone.now() - timedelta(seconds=61))
 
-    assert ledger.is_silent(run, 60)
+    assert ledger.is_silent(run.run_id, 60)
 
 
 def test_a_heartbeat_is_a_sign_of_life_of_the_current_attempt_only(subject):

@@ -1,10 +1,13 @@
 """The contract of a runner: how runs reach one kind of machine, and what can be known of them there."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
+from gregory.env import Environment
+from gregory.runs.names import Reason
 from gregory.runs.spec import RunHandle, RunSpec
 
 
@@ -18,30 +21,49 @@ class Life(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """What a runner sees of a run. exit_code: negative is the signal that killed it; None where nobody knows."""
+    """What a runner sees of a run.
+
+    reason: what took a dead run away, where its machine knows. exit_code: negative is the signal that killed it; None where nobody knows.
+    """
 
     life: Life
     detail: str
+    reason: Reason | None = None
     exit_code: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendered:
-    """A run as its machine will be asked to carry it out: printable, and made without touching the machine."""
+    """A run as its machine will be asked to carry it out, in that machine's words: printable, and without a secret."""
 
     spec: RunSpec
-    argv: tuple[str, ...]
-    environment: Mapping[str, str]
+    request: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Installation:
+    """What runs are started from. inherited: the variables of this process, database credentials included; `environment`: ours, checked."""
+
+    project_dir: Path
+    models_dir: Path
+    bundle_dir: Path
+    environment: Environment
+    inherited: Mapping[str, str]
 
 
 class Runner(Protocol):
     """One kind of machine.
 
     concurrent: whether submitted runs proceed side by side; if not, the caller waits for one before it submits the next.
+    gives_gpu: whether its runs are promised a GPU, and so must find one.
     """
 
     name: str
     concurrent: bool
+    gives_gpu: bool
+
+    def check(self) -> None:
+        """Raise NotReady with the first thing that would make every run fail. Asked before any row is written."""
 
     def here(self) -> RunHandle:
         """The submitting process itself: who answers for a run until it has been handed over."""
@@ -50,7 +72,7 @@ class Runner(Protocol):
         """Pure: what `submit` would start."""
 
     def submit(self, rendered: Rendered) -> RunHandle:
-        """Start the run. Raises SubmitError."""
+        """Start the run, or find it started by an earlier call for the same attempt. Raises SubmitError."""
 
     def observe(self, handles: Sequence[RunHandle]) -> list[Observation]:
         """What is known of these runs, in the order given; one call for many."""
@@ -58,11 +80,18 @@ class Runner(Protocol):
     def cancel(self, handle: RunHandle, *, grace_seconds: float) -> None:
         """Ask the run to end, insist after the grace, return when it has ended."""
 
-    def logs(self, spec: RunSpec, handle: RunHandle, *, waiting: Callable[[], None]) -> Iterator[str]:
-        """The attempt's event lines from the first on, until it has ended; `waiting` is called whenever there is nothing to read."""
+    def logs(self, spec: RunSpec, handle: RunHandle, *, waiting: Callable[[], bool]) -> Iterator[str]:
+        """The attempt's event lines from the first on, until it has ended.
+
+        `waiting` is called whenever there is nothing to read, and says whether the run may still be at work: a machine that
+        does not answer any more is then not waited for.
+        """
 
     def tail(self, spec: RunSpec) -> str:
         """The last lines of the attempt's log, for whoever looks into a dead run; empty where there is none."""
 
     def forget(self, spec: RunSpec) -> None:
-        """Remove what `submit` and `logs` keep of a run that ended well."""
+        """Remove what `submit` left of a run that ended well."""
+
+    def sweep(self, unfinished: Collection[str], *, keep_seconds: float) -> list[str]:
+        """Remove what other runs than these, by their ids, left longer ago than this; what that was."""

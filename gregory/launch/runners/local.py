@@ -9,16 +9,15 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from signal import Signals
 
 import psutil
 
-from gregory.launch import processes
+from gregory.launch import diagnose, preconditions, processes
 from gregory.launch.errors import SubmitError
-from gregory.launch.runners.base import Life, Observation, Rendered
+from gregory.launch.runners.base import Installation, Life, Observation, Rendered
 from gregory.ml.artifacts import RUNS_FOLDER
 from gregory.runs.spec import RunHandle, RunSpec
 
@@ -40,8 +39,7 @@ class _Child:
 
     def last_words(self) -> str:
         """What it said last, for the rows it could not close."""
-        tail = _end_of(self.standard_error)
-        return f"; last lines of its standard error:\n{tail}" if tail else ""
+        return _end_of(self.standard_error)
 
 
 class LocalRunner:
@@ -49,13 +47,19 @@ class LocalRunner:
 
     name = "local"
     concurrent = False
+    # Whether this machine has one is for whoever sets GREGORY_REQUIRE_GPU to know.
+    gives_gpu = False
 
-    def __init__(self, *, project_dir: Path, models_dir: Path, environment: Mapping[str, str]) -> None:
-        """environment: what the runs inherit, database credentials included; they end at the run's door."""
-        self._project_dir = project_dir
-        self._models_dir = models_dir
-        self._environment = environment
+    def __init__(self, installation: Installation) -> None:
+        """Runs inherit this process's environment; credentials end at the run's door."""
+        self._installation = installation
+        self._models_dir = installation.models_dir
         self._children: dict[str, _Child] = {}
+
+    def check(self) -> None:
+        """The bundle is intact, the models folder takes files."""
+        preconditions.require_bundle(self._installation.bundle_dir)
+        preconditions.require_models_folder(self._models_dir)
 
     def here(self) -> RunHandle:
         """This process."""
@@ -63,11 +67,8 @@ class LocalRunner:
 
     def render(self, spec: RunSpec) -> Rendered:
         """`python -m job` with the specification in its environment."""
-        return Rendered(
-            spec=spec,
-            argv=(sys.executable, "-m", "job"),
-            environment={"GREGORY_RUN_SPEC": spec.model_dump_json(), "GREGORY_EVENT_FORMAT": "json", "GREGORY_LIFELINE": "1"},
-        )
+        environment = {"GREGORY_RUN_SPEC": spec.model_dump_json(), "GREGORY_EVENT_FORMAT": "json", "GREGORY_LIFELINE": "1"}
+        return Rendered(spec=spec, request={"command": [sys.executable, "-m", "job"], "environment": environment})
 
     def submit(self, rendered: Rendered) -> RunHandle:
         """Start the process and return at once."""
@@ -77,9 +78,9 @@ class LocalRunner:
             folder.mkdir(parents=True, exist_ok=True)
             with self._events(rendered.spec).open("ab") as events, standard_error.open("ab") as errors:
                 process = subprocess.Popen(
-                    rendered.argv,
-                    cwd=self._project_dir,
-                    env={**self._environment, **rendered.environment},
+                    rendered.request["command"],
+                    cwd=self._installation.project_dir,
+                    env={**self._installation.inherited, **rendered.request["environment"]},
                     stdin=subprocess.PIPE,
                     stdout=events,
                     stderr=errors,
@@ -108,7 +109,7 @@ class LocalRunner:
             process.kill()
             self._wait(process, None)
 
-    def logs(self, spec: RunSpec, handle: RunHandle, *, waiting: Callable[[], None]) -> Iterator[str]:
+    def logs(self, spec: RunSpec, handle: RunHandle, *, waiting: Callable[[], bool]) -> Iterator[str]:
         """Complete lines of this attempt; a line that the process did not finish before it died is left out."""
         pending = b""
         with self._events(spec).open("rb") as stream:
@@ -130,19 +131,24 @@ class LocalRunner:
         """Remove the run's folder, with what every attempt left."""
         shutil.rmtree(self._folder(spec), ignore_errors=True)
 
+    def sweep(self, unfinished: Collection[str], *, keep_seconds: float) -> list[str]:
+        """Remove the working folders, whichever runner's runs worked in them."""
+        removed = []
+        for folder in sorted((self._models_dir / RUNS_FOLDER).glob("*/")):
+            if folder.name not in unfinished and folder.stat().st_mtime < time.time() - keep_seconds:
+                shutil.rmtree(folder)
+                removed.append(f"the working folder of {folder.name}")
+        return removed
+
     def _observe(self, handle: RunHandle) -> Observation:
         child = self._children.get(handle.name)
-        if child is not None:
-            code = child.process.poll()
-            if code is None:
-                return Observation(life=Life.ALIVE, detail=f"process {handle.name} runs")
-            child.release()
-            return Observation(life=Life.DEAD, detail=describe_exit(code) + child.last_words(), exit_code=code)
-        if not processes.is_here(handle):
-            return Observation(life=Life.UNKNOWN, detail=f"process {handle.name} belongs to host {handle.host}")
-        if processes.is_alive(handle):
+        if child is None:
+            return processes.observe(handle)
+        code = child.process.poll()
+        if code is None:
             return Observation(life=Life.ALIVE, detail=f"process {handle.name} runs")
-        return Observation(life=Life.DEAD, detail=f"process {handle.name} on {handle.host} is gone and left no report")
+        child.release()
+        return diagnose.ended_process(code, child.last_words())
 
     def _wait(self, process: psutil.Process, seconds: float | None) -> None:
         child = self._children.get(str(process.pid))
@@ -165,10 +171,3 @@ class LocalRunner:
 def _end_of(path: Path) -> str:
     """The last bytes of a log as text; empty where there is no log."""
     return path.read_bytes()[-LAST_WORDS:].decode("utf-8", "replace").strip() if path.exists() else ""
-
-
-def describe_exit(code: int) -> str:
-    """An exit code of subprocess in words."""
-    if code < 0:
-        return f"the run's process was killed by signal {-code} ({Signals(-code).name})"
-    return f"the run's process exited with code {code} without a report"

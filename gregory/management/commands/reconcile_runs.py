@@ -1,18 +1,15 @@
 """manage.py reconcile_runs: close the rows of runs that nobody carries out any more."""
 
-import os
 from argparse import ArgumentParser
-from functools import partial
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
 from gregory import resume
-from gregory.env import BASE_DIR
-from gregory.launch.submit import runner_for
 from gregory.management.database import clear_database_errors
-from gregory.reconcile import prune, reconcile
+from gregory.management.runners import runner_named
+from gregory.reconcile import reconcile, sweep
 
 
 class Command(BaseCommand):
@@ -28,8 +25,7 @@ class Command(BaseCommand):
     @clear_database_errors()
     def handle(self, *args: Any, **flags: Any) -> None:
         """A line per unfinished run; exit code 0 also when something had to be closed."""
-        find = partial(runner_for, project_dir=BASE_DIR, models_dir=settings.MODELS_DIR, environment=os.environ)
-        decided = reconcile(find, models_dir=settings.MODELS_DIR, stale_after=settings.STALE_AFTER_SECONDS)
+        decided = reconcile(runner_named, models_dir=settings.MODELS_DIR, stale_after=settings.STALE_AFTER_SECONDS)
         for run, verdict in decided:
             label = f"{run.spec['team']['slug']}/{run.spec['subject']['slug']}"
             action = "left alone" if verdict.reason is None else f"closed ({verdict.reason})"
@@ -38,5 +34,5 @@ class Command(BaseCommand):
             self.stdout.write("; ".join(part for part in (line, hint) if part))
         closed = sum(verdict.reason is not None for _, verdict in decided)
         self.stdout.write(f"{len(decided)} unfinished runs, {closed} closed")
-        for folder in prune(settings.MODELS_DIR):
-            self.stdout.write(f"removed the working folder of {folder.name}")
+        for what in sweep(runner_named):
+            self.stdout.write(f"removed {what}")

@@ -1,7 +1,6 @@
 """manage.py train_models: flags -> request -> plan -> rows -> one run per subject, followed to its end; or one run once more."""
 
 import getpass
-import os
 import socket
 import time
 from argparse import ArgumentParser
@@ -16,13 +15,12 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from gregory import planning, reconcile, report, request, resume
-from gregory.env import BASE_DIR
-from gregory.launch.errors import SubmitError, UnknownRunner
-from gregory.launch.runners.base import Life, Runner
-from gregory.launch.submit import RUNNERS, runner_for
-from gregory.management import preconditions
+from gregory.launch.errors import NotReady, SubmitError, UnknownRunner
+from gregory.launch.runners.base import Runner
+from gregory.launch.submit import RUNNERS
 from gregory.management.console import Console
 from gregory.management.database import describe
+from gregory.management.runners import runner_named
 from gregory.management.termination import Terminated, signals_raise
 from gregory.ml.config import ALGORITHMS, DEFAULT_LOOKBACK_DAYS, DEFAULT_THRESHOLD, load_hyperparameters
 from gregory.ml.errors import ConfigError
@@ -84,7 +82,7 @@ class Command(BaseCommand):
             raise CommandError(str(error), returncode=USAGE) from error
         except UnknownRunner as error:
             raise CommandError(f"--runner: {error}", returncode=USAGE) from error
-        except (ConfigError, preconditions.NotReady, RunRefused) as error:
+        except (ConfigError, NotReady, RunRefused) as error:
             self._fail(flags, str(error), cause=error)
         except DatabaseError as error:
             self._fail(flags, describe(error), cause=error)
@@ -95,12 +93,14 @@ class Command(BaseCommand):
             self._resume(run_id, flags)
             return
         wanted = request.from_flags(flags, hyperparameters=load_hyperparameters(settings.HYPERPARAMETERS_FILE))
-        runner = _runner_for(flags["runner"] or settings.RUNNER)
-        specs = planning.plan(wanted, models_dir=settings.MODELS_DIR, now=timezone.now(), require_gpu=settings.REQUIRE_GPU)
+        runner = runner_named(flags["runner"] or settings.RUNNER)
+        specs = planning.plan(
+            wanted, models_dir=settings.MODELS_DIR, now=timezone.now(), require_gpu=settings.REQUIRE_GPU or runner.gives_gpu
+        )
         if flags["dry_run"]:
             self._print_plan(specs, runner, as_json=flags["output"] == "json")
             return
-        preconditions.check(bundle_dir=settings.BASE_MODELS_DIR, models_dir=settings.MODELS_DIR)
+        runner.check()
         console = Console(self.stdout, self.style, verbosity=wanted.verbosity)
         opened, refusals = self._open(specs, runner, console)
         self._follow(flags, opened, runner, console)
@@ -109,11 +109,11 @@ class Command(BaseCommand):
     def _resume(self, run_id: str, flags: dict[str, Any]) -> None:
         """One more attempt at a run that ended without success."""
         models_dir, stale_after = settings.MODELS_DIR, settings.STALE_AFTER_SECONDS
-        run = resume.find(run_id, _runner_for, models_dir=models_dir, stale_after=stale_after)
+        run = resume.find(run_id, runner_named, models_dir=models_dir, stale_after=stale_after)
         if flags["runner"] not in (None, run.runner):
             raise request.UsageError(f"--runner {flags['runner']}: run {run_id} is one of the runner {run.runner}; leave --runner out")
-        runner = _runner_for(run.runner)
-        preconditions.check(bundle_dir=settings.BASE_MODELS_DIR, models_dir=models_dir)
+        runner = runner_named(run.runner)
+        runner.check()
         console = Console(self.stdout, self.style, verbosity=flags["verbose"])
         spec = resume.next_attempt(
             run,
@@ -173,8 +173,8 @@ class Command(BaseCommand):
             return
         try:
             durably(partial(ledger.mark_submitted, spec, handle))
-            beat = partial(if_possible, partial(ledger.heartbeat, behind))
-            for line in runner.logs(spec, handle, waiting=_every(HEARTBEAT_SECONDS, beat)):
+            waiting = _every(HEARTBEAT_SECONDS, partial(if_possible, partial(_tend, spec, behind), otherwise=True))
+            for line in runner.logs(spec, handle, waiting=waiting):
                 console.show_line(line)
         except Terminated:
             runner.cancel(handle, grace_seconds=CANCEL_GRACE_SECONDS)
@@ -184,10 +184,12 @@ class Command(BaseCommand):
 
     def _account_for(self, spec: RunSpec, handle: RunHandle, runner: Runner, console: Console) -> None:
         """After a run's process: close what it could not close itself, or put away what a good end leaves."""
-        observation = runner.observe([handle])[0]
-        if observation.life is Life.DEAD and ledger.is_unfinished(spec):
-            verdict = reconcile.judge(observation, state=RunState.RUNNING, silent=False, stale_after=settings.STALE_AFTER_SECONDS)
-            reconcile.close(spec, verdict, models_dir=settings.MODELS_DIR, log_tail=runner.tail(spec))
+        stale_after = settings.STALE_AFTER_SECONDS
+        if ledger.is_unfinished(spec):
+            observation, silent = runner.observe([handle])[0], ledger.is_silent(spec.run_id, stale_after)
+            verdict = reconcile.judge(observation, state=RunState.RUNNING, silent=silent, stale_after=stale_after)
+            if verdict.reason is not None:
+                reconcile.close(spec, verdict, models_dir=settings.MODELS_DIR, log_tail=runner.tail(spec))
             console.say(self.style.ERROR(f"{spec.label}: {verdict.detail.splitlines()[0]}"))
         elif len(ledger.successes(spec)) == len(spec.algorithms):
             runner.forget(spec)
@@ -220,10 +222,6 @@ class Command(BaseCommand):
         return str(parser.format_usage())
 
 
-def _runner_for(name: str) -> Runner:
-    return runner_for(name, project_dir=BASE_DIR, models_dir=settings.MODELS_DIR, environment=os.environ)
-
-
 def _triggered_by() -> str:
     return f"train_models {getpass.getuser()}@{socket.gethostname()}"
 
@@ -234,13 +232,20 @@ def _hints(specs: list[RunSpec]) -> list[str]:
     return [hint for hint in hints if hint]
 
 
-def _every(seconds: float, call: Callable[[], None]) -> Callable[[], None]:
-    last = time.monotonic()
+def _tend(spec: RunSpec, behind: list[RunSpec]) -> bool:
+    """Keep the queued runs alive; whether the one in front may still be at work, as far as the ledger knows."""
+    ledger.heartbeat(behind)
+    return ledger.is_unfinished(spec) and not ledger.is_silent(spec.run_id, settings.STALE_AFTER_SECONDS)
 
-    def tick() -> None:
-        nonlocal last
+
+def _every(seconds: float, ask: Callable[[], bool]) -> Callable[[], bool]:
+    """The answer, asked for anew at most this often."""
+    last, answer = time.monotonic(), True
+
+    def latest() -> bool:
+        nonlocal last, answer
         if time.monotonic() - last >= seconds:
-            last = time.monotonic()
-            call()
+            last, answer = time.monotonic(), ask()
+        return answer
 
-    return tick
+    return latest

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from gregory.ml._keras.start import tf
 
 PADDING_ID = 0
-_POOL = 8  # batches sorted by length together: enough to save padding, few enough to keep the shuffle
+_POOL = 50  # batches sorted by length together, as in Hugging Face's length-grouped sampler
 _LENGTH_STEP = 8  # padded lengths are multiples of this, so that a GPU meets few different shapes
 
 # Open dimensions: a network is traced once, not once per length.
@@ -30,8 +30,8 @@ class Encoded:
 def batch_plan(lengths: Sequence[int], batch_size: int, generator: np.random.Generator | None = None) -> list[NDArray[np.intp]]:
     """Which sequences stand together in each batch, by position: batches of similar length.
 
-    Without a generator the order is that of length. With one, sequences are shuffled, sorted by length within pools of a
-    few batches, and the batches shuffled: random batches padded to their longest member would save nothing.
+    Without a generator the order is that of length. With one, sequences are shuffled, sorted by length within pools of
+    batches, and the batches shuffled: random batches padded to their longest member would save nothing.
     """
     sizes = np.asarray(lengths)
     pool = _POOL * batch_size if generator else max(len(sizes), 1)

@@ -38,12 +38,17 @@ class Device:
     free_bytes: int
 
 
-def prepare(*, threads: int, seed: int | None = None) -> None:
-    """Use this many threads and no more GPU memory than needed; with a seed, also make everything random repeatable."""
+def prepare(*, threads: int, seed: int | None = None, gpu_required: bool = False) -> None:
+    """Use this many threads and no more GPU memory than needed; with a seed, also make everything random repeatable.
+
+    Raises NoGpu where one is required and none is found.
+    """
     _limit_threads(threads)
     _let_gpu_memory_grow()
     # A network is held by cycles, and the collector counts objects, not gigabytes: free the last fit's before the next one's.
     gc.collect()
+    if gpu_required:
+        require_gpu()
     if seed is not None:
         keras.utils.set_random_seed(seed)
         tf.config.experimental.enable_op_determinism()

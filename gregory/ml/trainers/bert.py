@@ -117,10 +117,8 @@ class BertTrainer:
 
         Raises BundleError where the encoder's folder is not usable, NoGpu where there must be a GPU and is none.
         """
-        config, encoder_dir = self._config, self._context.encoder_dir
-        _keras.prepare(threads=self._context.threads, seed=self._context.seed)
-        if self._context.require_gpu:
-            _keras.require_gpu()
+        config, context, encoder_dir = self._config, self._context, self._context.encoder_dir
+        _keras.prepare(threads=context.threads, seed=context.seed, gpu_required=context.require_gpu)
         device = _keras.device()
         precision = _precision(config, device)
         backbone = load_backbone(encoder_dir, precision=precision, dropout=config.encoder_dropout)
@@ -145,7 +143,7 @@ class BertTrainer:
             train=train,
             validation=validation,
             schedule=schedule,
-            seed=self._context.seed,
+            seed=context.seed,
             report=report,
             checkpoint_file=checkpoint,
         )

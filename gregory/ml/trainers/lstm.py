@@ -87,10 +87,8 @@ class LstmTrainer:
 
     def fit(self, split: Split, *, report: Report, checkpoint: Path | None = None) -> LstmModel:
         """Train on split.train, stop on split.validation; continue from the checkpoint where there is one."""
-        config = self._config
-        _keras.prepare(threads=self._context.threads, seed=self._context.seed)
-        if self._context.require_gpu:
-            _keras.require_gpu()
+        config, context = self._config, self._context
+        _keras.prepare(threads=context.threads, seed=context.seed, gpu_required=context.require_gpu)
         tokenizer = train_tokenizer(split.train.texts, config.vocabulary_size)
         network = _network(config, tokenizer.get_vocab_size())
         network.compile(optimizer=_keras.Adam(), loss="binary_crossentropy", jit_compile=False)
@@ -101,7 +99,7 @@ class LstmTrainer:
             schedule=_keras.Schedule(
                 epochs=config.epochs, batch_size=config.batch_size, patience=config.patience, start_from_epoch=config.start_from_epoch
             ),
-            seed=self._context.seed,
+            seed=context.seed,
             report=report,
             checkpoint_file=checkpoint,
         )

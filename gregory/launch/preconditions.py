@@ -1,22 +1,23 @@
-"""What must hold before any row is written: an intact bundle and a models folder that takes files."""
+"""What must hold on this machine before any row is written: an intact bundle and a models folder that takes files."""
 
 import tempfile
 from pathlib import Path
 
+from gregory.launch.errors import NotReady
 from gregory.ml.base_models import verify_bundle
 from gregory.ml.errors import BundleError
 
 
-class NotReady(Exception):
-    """This machine cannot carry out a run now; the message names what is missing and the remedy."""
-
-
-def check(*, bundle_dir: Path, models_dir: Path) -> None:
-    """Raise NotReady with the first thing that would make every training fail."""
+def require_bundle(bundle_dir: Path) -> None:
+    """Raise NotReady where the base models are missing or damaged."""
     try:
         verify_bundle(bundle_dir)
     except BundleError as error:
         raise NotReady(str(error)) from error
+
+
+def require_models_folder(models_dir: Path) -> None:
+    """Make the folder where it is missing. Raises NotReady where it takes no files."""
     try:
         models_dir.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=models_dir) as probe:

@@ -1,0 +1,68 @@
+"""A run as a container: its name, its labels, and all that the Docker API is asked for. Pure."""
+
+from typing import Any
+
+from docker.types import DeviceRequest, LogConfig, Mount
+
+from gregory.env import Environment
+from gregory.runs.spec import RunSpec
+
+LABEL = "gregory-train"
+# Dockerfile.train puts them there.
+PROJECT_IN_IMAGE = "/home/brunoamaral/gregory-ai/django"
+BASE_MODELS_IN_IMAGE = "/opt/base-models"
+INSIDE_IMAGE = "image"
+
+
+def container_name(spec: RunSpec) -> str:
+    """One name per run and attempt, so that a second submission finds the first."""
+    return f"{LABEL}-{spec.run_id}-a{spec.attempt}"
+
+
+def is_folder(source: str) -> bool:
+    """Whether a source of files is a folder of the Docker host; otherwise it is the name of a volume."""
+    return source.startswith("/")
+
+
+def container_request(spec: RunSpec, options: Environment, *, models: str, base_models: str) -> dict[str, Any]:
+    """The arguments of `containers.create`, less what only the daemon knows and the database's credentials."""
+    mounts = [_mount(models, f"{PROJECT_IN_IMAGE}/models")]
+    if base_models != INSIDE_IMAGE:
+        mounts.append(_mount(base_models, BASE_MODELS_IN_IMAGE, read_only=True))
+    request: dict[str, Any] = {
+        "name": container_name(spec),
+        "image": options.GREGORY_DOCKER_IMAGE,
+        "environment": {"GREGORY_RUN_SPEC": spec.model_dump_json()},
+        "labels": _labels(spec, models=models, image=options.GREGORY_DOCKER_IMAGE),
+        "mounts": mounts,
+        "network_mode": options.GREGORY_DOCKER_NETWORK,
+        "shm_size": options.GREGORY_DOCKER_SHM,
+        "read_only": True,
+        "tmpfs": {"/tmp": "rw,nosuid,nodev,mode=1777"},  # noqa: S108 - inside the container
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges"],
+        "log_config": LogConfig(type="json-file", config={"max-size": "20m", "max-file": "3"}),
+    }
+    if options.GREGORY_DOCKER_MEMORY:
+        # Without swap: a training that swaps is slower than one that fails.
+        request |= {"mem_limit": options.GREGORY_DOCKER_MEMORY, "memswap_limit": options.GREGORY_DOCKER_MEMORY}
+    if gpus := options.GREGORY_DOCKER_GPUS:
+        request["device_requests"] = [DeviceRequest(count=-1 if gpus == "all" else int(gpus), capabilities=[["gpu"]])]
+    return request
+
+
+def _labels(spec: RunSpec, *, models: str, image: str) -> dict[str, str]:
+    values = {
+        "run-id": spec.run_id,
+        "attempt": str(spec.attempt),
+        "attempt-token": spec.attempt_token,
+        "team": spec.team.slug,
+        "subject": spec.subject.slug,
+        "models": models,
+        "image": image,
+    }
+    return {f"{LABEL}.{key}": value for key, value in values.items()}
+
+
+def _mount(source: str, target: str, *, read_only: bool = False) -> Mount:
+    return Mount(target=target, source=source, type="bind" if is_folder(source) else "volume", read_only=read_only)

@@ -1,0 +1,40 @@
+"""What a machine tells of an end -> an observation: the cause where it is known, in words with a remedy. Pure."""
+
+from collections.abc import Mapping
+from signal import Signals
+from typing import Any
+
+from gregory.launch.runners.base import Life, Observation
+from gregory.runs.names import Reason
+
+
+def ended_process(code: int, last_words: str) -> Observation:
+    """A process of this machine, by its exit code as subprocess gives it and the end of its standard error."""
+    words = f"; last lines of its standard error:\n{last_words}" if last_words else ""
+    if code < 0:
+        detail = f"the run's process was killed by signal {-code} ({Signals(-code).name}){words}"
+        return Observation(life=Life.DEAD, detail=detail, reason=Reason.KILLED, exit_code=code)
+    return Observation(life=Life.DEAD, detail=f"the run's process exited with code {code} without a report{words}", exit_code=code)
+
+
+def ended_container(attributes: Mapping[str, Any], log_end: str) -> Observation:
+    """What `docker inspect` says of a container that does not run, in words and as a reason."""
+    name, state = attributes["Name"].lstrip("/"), attributes["State"]
+    code = state["ExitCode"]
+    words = f"; last lines of its log:\n{log_end}" if log_end else ""
+    if state["OOMKilled"]:
+        limit = attributes["HostConfig"]["Memory"]
+        bound = f"its memory limit is {limit / 2**20:.0f} MiB; raise GREGORY_DOCKER_MEMORY" if limit else "the machine has no more"
+        detail = f"OOMKilled: the kernel ended container {name} for lack of memory: {bound}{words}"
+        return Observation(life=Life.DEAD, detail=detail, reason=Reason.OUT_OF_MEMORY, exit_code=code)
+    if state["Status"] == "created":
+        return Observation(life=Life.DEAD, detail=f"container {name} was made and never started", reason=Reason.NOT_STARTED)
+    if state["Error"]:
+        detail = f"container {name} ended with exit code {code}: {state['Error']}{words}"
+        return Observation(life=Life.DEAD, detail=detail, exit_code=code)
+    if code > 128 and code - 128 in {signal.value for signal in Signals}:
+        signal = Signals(code - 128)
+        detail = f"container {name} was ended by signal {signal.value} ({signal.name}), by hand or with the Docker daemon{words}"
+        return Observation(life=Life.DEAD, detail=detail, reason=Reason.KILLED, exit_code=code)
+    detail = f"container {name} ended with exit code {code} and left no report{words}"
+    return Observation(life=Life.DEAD, detail=detail, exit_code=code)

@@ -1,0 +1,278 @@
+"""Runs as containers of one Docker host, one at a time: the image of Dockerfile.train with models and base models mounted.
+
+A container outlives the command that started it, carries the run on and closes its rows itself. It is found again by its
+name, which the run and the attempt determine, and known by the attempt's token, which is one of its labels.
+"""
+
+import os
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import docker
+from docker.errors import APIError, ImageNotFound, NotFound
+from docker.models.containers import Container
+
+from gregory.launch import diagnose, preconditions, processes
+from gregory.launch.container import INSIDE_IMAGE, LABEL, container_name, container_request, is_folder
+from gregory.launch.container_logs import UNREACHABLE, follow, moment
+from gregory.launch.errors import NotReady, SubmitError
+from gregory.launch.runners.base import Installation, Life, Observation, Rendered
+from gregory.runs.spec import RunHandle, RunSpec
+
+CONFLICT = 409
+TIMEOUT_SECONDS = 30
+RECONNECT_SECONDS = 2.0
+LAST_WORDS = 4_000
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_CREDENTIALS = ("POSTGRES_DB", "POSTGRES_USER", "POSTGRES_PASSWORD", "DB_PORT")
+
+
+class DockerRunner:
+    """Containers of the daemon that DOCKER_HOST names, or of this machine's own."""
+
+    name = "docker"
+    concurrent = False
+
+    def __init__(self, installation: Installation) -> None:
+        self._installation = installation
+        self._options = installation.environment
+        self._models = self._options.GREGORY_DOCKER_MODELS or str(installation.models_dir)
+        self._base_models = self._options.GREGORY_DOCKER_BASE_MODELS or str(installation.bundle_dir)
+
+    @property
+    def gives_gpu(self) -> bool:
+        """Whether containers are started with a GPU."""
+        return bool(self._options.GREGORY_DOCKER_GPUS)
+
+    def check(self) -> None:
+        """Daemon, image, models folder, base models and database: what can be known before a container is started."""
+        try:
+            with self._daemon() as daemon:
+                image = daemon.images.get(self._options.GREGORY_DOCKER_IMAGE)
+        except ImageNotFound as error:
+            raise NotReady(
+                f"the image {self._options.GREGORY_DOCKER_IMAGE} is not on this Docker host; build it from Dockerfile.train, "
+                "or pull it and name it in GREGORY_DOCKER_IMAGE"
+            ) from error
+        except UNREACHABLE as error:
+            raise NotReady(f"the Docker daemon does not answer: {error}; start it, or say where it is with DOCKER_HOST") from error
+        self._require_database()
+        if is_folder(self._models):
+            preconditions.require_models_folder(Path(self._models))
+            self._require_writable_by(self._user() or image.attrs["Config"].get("User", ""))
+        if self._base_models != INSIDE_IMAGE and is_folder(self._base_models):
+            preconditions.require_bundle(Path(self._base_models))
+            self._require_readable_base_models()
+
+    def here(self) -> RunHandle:
+        """This process."""
+        return processes.handle_of(os.getpid())
+
+    def render(self, spec: RunSpec) -> Rendered:
+        """What the Docker API is asked for, less what only the daemon knows and the database's credentials."""
+        request = container_request(spec, self._options, models=self._models, base_models=self._base_models)
+        return Rendered(spec=spec, request=request)
+
+    def submit(self, rendered: Rendered) -> RunHandle:
+        """Create and start the container, or adopt the one that an earlier call for this attempt has made."""
+        spec, request = rendered.spec, dict(rendered.request)
+        try:
+            with self._daemon() as daemon:
+                handle = RunHandle(host=_host(daemon), name=request["name"], uid=spec.attempt_token)
+                image = daemon.images.get(request["image"])
+                request["image"] = image.id
+                if user := self._user():
+                    request["user"] = user
+                request["environment"] = {
+                    **self._database(),
+                    **request["environment"],
+                    "GREGORY_RUN_HANDLE": handle.model_dump_json(),
+                    "GREGORY_IMAGE_DIGEST": (image.attrs.get("RepoDigests") or [image.id])[0],
+                }
+                _start(_created(daemon, spec, request))
+        except UNREACHABLE as error:
+            raise SubmitError(f"cannot start {spec.label} in a container: {_words(error)}") from error
+        return handle
+
+    def observe(self, handles: Sequence[RunHandle]) -> list[Observation]:
+        """One list of all our containers; those that ended are then asked how."""
+        if not any(_is_container(handle) for handle in handles):
+            return [processes.observe(handle) for handle in handles]
+        try:
+            with self._daemon() as daemon:
+                host, containers = _host(daemon), _containers(daemon)
+                return [_observe(handle, host, containers) for handle in handles]
+        except UNREACHABLE as error:
+            detail = f"the Docker daemon does not answer ({_words(error)})"
+            return [
+                Observation(life=Life.UNKNOWN, detail=detail) if _is_container(handle) else processes.observe(handle) for handle in handles
+            ]
+
+    def cancel(self, handle: RunHandle, *, grace_seconds: float) -> None:
+        """SIGTERM to the container, SIGKILL after the grace."""
+        # The client must not lose patience before the daemon does.
+        with suppress(NotFound), self._daemon(timeout=TIMEOUT_SECONDS + grace_seconds) as daemon:
+            container = daemon.containers.get(handle.name)
+            if container.labels.get(f"{LABEL}.attempt-token") == handle.uid:
+                container.stop(timeout=int(grace_seconds))
+
+    def logs(self, spec: RunSpec, handle: RunHandle, *, waiting: Callable[[], bool]) -> Iterator[str]:
+        """Lines of the container's log; a connection that breaks is made again where it stopped."""
+        last = ""
+        while True:
+            # Without a time limit: a stage may be silent for long.
+            for stamp, line in follow(partial(self._daemon, timeout=None), handle.name, after=last, waiting=waiting):
+                last = stamp
+                yield line
+            (observation,) = self.observe([handle])
+            if observation.life is Life.DEAD:
+                return
+            if not waiting() and observation.life is Life.UNKNOWN:
+                return
+            time.sleep(RECONNECT_SECONDS)
+
+    def tail(self, spec: RunSpec) -> str:
+        """The end of the container's log."""
+        try:
+            with self._daemon() as daemon:
+                return _log_end(daemon.containers.get(container_name(spec)))
+        except UNREACHABLE:
+            return ""
+
+    def forget(self, spec: RunSpec) -> None:
+        """Remove the container."""
+        with suppress(*UNREACHABLE), self._daemon() as daemon:
+            daemon.containers.get(container_name(spec)).remove(force=True)
+
+    def sweep(self, unfinished: Collection[str], *, keep_seconds: float) -> list[str]:
+        """Remove this installation's containers that ended longer ago than this."""
+        removed = []
+        with suppress(*UNREACHABLE), self._daemon() as daemon:
+            for container in daemon.containers.list(all=True, filters={"label": f"{LABEL}.models={self._models}"}):
+                state = container.attrs["State"]
+                if state["Running"] or container.labels[f"{LABEL}.run-id"] in unfinished:
+                    continue
+                if datetime.now(UTC) - moment(state["FinishedAt"]) > timedelta(seconds=keep_seconds):
+                    container.remove()
+                    removed.append(f"container {container.name}")
+        return removed
+
+    @contextmanager
+    def _daemon(self, *, timeout: float | None = TIMEOUT_SECONDS) -> Iterator[docker.DockerClient]:
+        client = docker.from_env(timeout=timeout, environment=dict(self._installation.inherited))
+        try:
+            yield client
+        finally:
+            client.close()
+
+    def _database(self) -> dict[str, str]:
+        values = {name: self._installation.inherited[name] for name in _CREDENTIALS if name in self._installation.inherited}
+        return {**values, "DB_HOST": self._database_host()}
+
+    def _database_host(self) -> str:
+        return self._options.GREGORY_DOCKER_DB_HOST or self._options.DB_HOST
+
+    def _require_database(self) -> None:
+        if not self._options.POSTGRES_DB:
+            raise NotReady("the docker runner needs PostgreSQL, which a container can reach; set POSTGRES_DB, or use --runner local")
+        host, network = self._database_host(), self._options.GREGORY_DOCKER_NETWORK
+        if host in LOOPBACK and network != "host":
+            raise NotReady(
+                f"inside a container {host} is the container itself, not your database; set GREGORY_DOCKER_DB_HOST to its name in the "
+                f"network {network}, or GREGORY_DOCKER_NETWORK=host"
+            )
+
+    def _user(self) -> str:
+        """Who the models shall belong to; empty: the user that the image names."""
+        if self._options.GREGORY_DOCKER_USER or not is_folder(self._models):
+            return self._options.GREGORY_DOCKER_USER
+        owner = Path(self._models).stat()
+        return "" if owner.st_uid == 0 else f"{owner.st_uid}:{owner.st_gid}"
+
+    def _require_readable_base_models(self) -> None:
+        for path in sorted(Path(self._base_models).rglob("*")):
+            if not path.stat().st_mode & 0o004:
+                raise NotReady(f"{path} cannot be read by the containers' user; chmod -R a+rX {self._base_models}")
+
+    def _require_writable_by(self, user: str) -> None:
+        """Where the folder is root's and the container is not, its owner must be told."""
+        uid, _, gid = user.partition(":")
+        facts = Path(self._models).stat()
+        if not uid.isdigit() or uid == "0":
+            return
+        groups = {int(gid)} if gid.isdigit() else set()
+        allowed = 0o200 if facts.st_uid == int(uid) else 0o020 if facts.st_gid in groups else 0o002
+        if not facts.st_mode & allowed:
+            raise NotReady(
+                f"the models folder {self._models} cannot be written by the containers' user {user}; "
+                f"chown -R {user} {self._models}, or set GREGORY_DOCKER_USER"
+            )
+
+
+def _host(daemon: docker.DockerClient) -> str:
+    info = daemon.info()
+    return f"docker@{info['Name']}#{info['ID']}"
+
+
+def _created(daemon: docker.DockerClient, spec: RunSpec, request: Mapping[str, Any]) -> Container:
+    try:
+        return daemon.containers.create(**request)
+    except APIError as error:
+        if error.status_code != CONFLICT:
+            raise
+    container = daemon.containers.get(request["name"])
+    if container.labels.get(f"{LABEL}.attempt-token") != spec.attempt_token:
+        raise SubmitError(
+            f"a container named {request['name']} exists and is not this run's; remove it with: docker rm -f {request['name']}"
+        )
+    return container
+
+
+def _start(container: Container) -> None:
+    if container.status != "created":
+        return
+    try:
+        container.start()
+    except APIError:
+        # What cannot be started would only stand in the way of the next attempt.
+        with suppress(*UNREACHABLE):
+            container.remove(force=True)
+        raise
+
+
+def _containers(daemon: docker.DockerClient) -> dict[str, Container]:
+    ours = daemon.containers.list(all=True, ignore_removed=True, sparse=True, filters={"label": f"{LABEL}.run-id"})
+    return {container.attrs["Names"][0].lstrip("/"): container for container in ours}
+
+
+def _observe(handle: RunHandle, host: str, containers: Mapping[str, Container]) -> Observation:
+    if not _is_container(handle):
+        return processes.observe(handle)
+    if handle.host != host:
+        return Observation(life=Life.UNKNOWN, detail=f"container {handle.name} belongs to {handle.host}")
+    container = containers.get(handle.name)
+    if container is None or container.attrs["Labels"].get(f"{LABEL}.attempt-token") != handle.uid:
+        return Observation(life=Life.DEAD, detail=f"container {handle.name} is not there any more: removed from outside, without a report")
+    if container.attrs["State"] not in ("created", "exited", "dead", "removing"):
+        return Observation(life=Life.ALIVE, detail=f"container {handle.name}: {container.attrs['Status']}")
+    container.reload()
+    return diagnose.ended_container(container.attrs, _log_end(container))
+
+
+def _log_end(container: Container) -> str:
+    log: bytes = container.logs(tail=100)
+    return log.decode("utf-8", "replace")[-LAST_WORDS:].strip()
+
+
+def _is_container(handle: RunHandle) -> bool:
+    """Until it is submitted, a run is in the hands of the process that queued it."""
+    return handle.host.startswith("docker@")
+
+
+def _words(error: Exception) -> str:
+    return str(getattr(error, "explanation", None) or error)

@@ -1,0 +1,21 @@
+"""The runners, as this installation's settings make them."""
+
+import os
+
+from django.conf import settings
+
+from gregory.env import BASE_DIR
+from gregory.launch.runners.base import Installation, Runner
+from gregory.launch.submit import runner_for
+
+
+def runner_named(name: str) -> Runner:
+    """The runner of that name. Raises UnknownRunner."""
+    installation = Installation(
+        project_dir=BASE_DIR,
+        models_dir=settings.MODELS_DIR,
+        bundle_dir=settings.BASE_MODELS_DIR,
+        environment=settings.ENVIRONMENT,
+        inherited=os.environ,
+    )
+    return runner_for(name, installation)

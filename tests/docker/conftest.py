@@ -1,0 +1,58 @@
+"""Images built for real, and installations whose runs are their containers."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from tests import postgresql
+from tests.docker.engine import Engine
+from tests.site import Site
+
+
+@pytest.fixture(scope="session")
+def cpu_image(docker_engine: Engine, demo_bundle: Path) -> str:
+    """With the demo bundle inside."""
+    return docker_engine.build("train-cpu", "gregory-tested:cpu", BASE_MODELS="folder", REVISION="tested")
+
+
+@pytest.fixture(scope="session")
+def gpu_image(docker_engine: Engine) -> str:
+    """Without its CUDA libraries, which are 3 GB: everything else is as it is shipped."""
+    return docker_engine.build("train", "gregory-tested:gpu", REVISION="tested")
+
+
+@pytest.fixture(scope="session")
+def postgres_image(docker_engine: Engine) -> str:
+    folder = str(Path(__file__).parent / "postgres")
+    docker_engine.must("build", "--network=host", "--tag=gregory-postgres", f"--build-arg=BASE_IMAGE={docker_engine.base()}", folder)
+    return "gregory-postgres"
+
+
+@pytest.fixture
+def docker_site(
+    tmp_path: Path, small_bundle: Path, postgresql_server: postgresql.Server, docker_engine: Engine, cpu_image: str
+) -> Iterator[Site]:
+    """A migrated installation on PostgreSQL whose runs are containers that train from the tiny bundle."""
+    database = f"site_{uuid4().hex[:12]}"
+    postgresql_server.create(database)
+    environment = {
+        "DOCKER_HOST": docker_engine.host,
+        "GREGORY_RUNNER": "docker",
+        "GREGORY_DOCKER_IMAGE": cpu_image,
+        "GREGORY_DOCKER_NETWORK": "host",
+        "GREGORY_BASE_MODELS": str(small_bundle),
+        **postgresql_server.environment(database),
+    }
+    site = Site(tmp_path / "site", environment=environment)
+    # Containers reach the folders as another user; pytest's own temporary folders let nobody else pass.
+    for folder in (*site.models.parents, *small_bundle.parents):
+        if folder.is_relative_to(tempfile.gettempdir()) and folder.stat().st_mode & 0o077 == 0:
+            folder.chmod(0o755)
+    os.chown(site.models, 12345, 12345)
+    site.must("migrate", "-v0")
+    yield site
+    docker_engine.remove_containers()

@@ -1,0 +1,86 @@
+"""The documents' Docker commands, run as they stand there: builds, runs as containers, and the installation with Compose.
+
+What differs from a reader's machine is put in by a `docker` of our own on the PATH: the base image and certificates of a build, and
+Debian's separate program for `docker compose`.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.docker.engine import CLIENT, Engine
+from tests.docker.test_compose import COMPOSE
+from tests.docs.markdown import Block, blocks
+from tests.docs.reader import Reader
+from tests.docs.test_readme_commands import DOCKER
+from tests.site import REPOSITORY, Site
+
+pytestmark = pytest.mark.slow
+
+COMPOSED = "One host with Compose"
+
+
+@pytest.fixture
+def programs(docker_engine: Engine, tmp_path: Path) -> Path:
+    certificates = f"--secret id=ca,src={os.environ['SSL_CERT_FILE']}" if "SSL_CERT_FILE" in os.environ else ""
+    folder = tmp_path / "programs"
+    folder.mkdir()
+    (folder / "docker").write_text(f"""#!/bin/sh
+set -eu
+command=$1; shift
+case $command in
+build)
+    # A build's context cannot be a checkout of links.
+    cd {REPOSITORY}
+    DOCKER_BUILDKIT=1 exec {CLIENT} build --network=host --build-arg BASE_IMAGE={docker_engine.base()} {certificates} "$@" ;;
+compose)
+    action=$1; shift
+    case "$*" in *--all-teams*--algo*) ;; *--all-teams*) set -- "$@" --algo lgbm_tfidf ;; esac
+    exec {COMPOSE} "$action" -T "$@" ;;
+*)
+    exec {CLIENT} "$command" "$@" ;;
+esac
+""")
+    (folder / "docker").chmod(0o755)
+    return folder
+
+
+def told(document: str, *, composed: bool) -> list[Block]:
+    ours = [block for block in blocks(document) if document != "README.md" or block.section == DOCKER]
+    return [block for block in ours if (block.section == COMPOSED) is composed]
+
+
+def test_images_are_built_and_runs_are_containers(docker_site: Site, programs: Path, tmp_path: Path):
+    docker_site.must("load_demo")
+    reader = Reader(docker_site, tmp_path / "reader", programs=programs)
+
+    reader.follow(told("README.md", composed=False))
+    reader.follow(told("docs/docker.md", composed=False))
+
+    rows = docker_site.rows()
+    assert {(row["success"], row["runner"]) for row in rows} == {(True, "docker")}
+    assert len(rows) == 2
+
+
+@pytest.fixture
+def composed(
+    docker_engine: Engine, cpu_image: str, postgres_image: str, small_bundle: Path, docker_site: Site, programs: Path, tmp_path: Path
+) -> Iterator[Reader]:
+    reader = Reader(docker_site, tmp_path / "reader", programs=programs)
+    (reader.checkout / "base_models").symlink_to(small_bundle)
+    kept = {name: value for name, value in reader.environment.items() if not name.startswith(("POSTGRES_", "DB_", "GREGORY_"))}
+    reader.environment = {**kept, "COMPOSE_PROJECT_NAME": "documents", "GREGORY_IMAGE": cpu_image, "POSTGRES_IMAGE": postgres_image}
+    yield reader
+    docker_engine.remove_containers()
+    for volume in docker_engine.must("volume", "ls", "--quiet", "--filter", "name=documents_").split():
+        docker_engine.must("volume", "rm", volume)
+    for network in docker_engine.must("network", "ls", "--quiet", "--filter", "name=documents_").split():
+        docker_engine.must("network", "rm", network)
+
+
+def test_one_host_with_compose(composed: Reader):
+    printed = composed.follow(told("docs/docker.md", composed=True))
+
+    assert "all complete and unchanged" in "".join(printed.values())

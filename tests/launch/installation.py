@@ -1,0 +1,17 @@
+"""What runners of the tests are made from."""
+
+import os
+from pathlib import Path
+
+from gregory.env import Environment
+from gregory.launch.runners.base import Installation
+from tests.site import REPOSITORY
+
+
+def installation(models: Path, *, bundle: Path | None = None, **variables: str) -> Installation:
+    """This checkout with models elsewhere; `variables` are those of the environment that the product reads."""
+    inherited = {"PATH": os.environ["PATH"], **variables}
+    environment = Environment.model_validate(variables)
+    return Installation(
+        project_dir=REPOSITORY, models_dir=models, bundle_dir=bundle or models / "no bundle", environment=environment, inherited=inherited
+    )

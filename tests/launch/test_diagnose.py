@@ -1,0 +1,74 @@
+"""Ends in words: what a machine tells of them, as `subprocess` and `docker inspect` give it."""
+
+from typing import Any
+
+import pytest
+
+from gregory.launch import diagnose
+from gregory.launch.runners.base import Life
+from gregory.runs.names import Reason
+
+CONTAINER: dict[str, Any] = {
+    "Name": "/gregory-train-7-a1",
+    "HostConfig": {"Memory": 512 * 2**20},
+    "State": {"Status": "exited", "ExitCode": 0, "OOMKilled": False, "Error": ""},
+}
+
+
+@pytest.mark.parametrize(
+    ("code", "last_words", "reason", "detail"),
+    [
+        (-9, "", Reason.KILLED, "the run's process was killed by signal 9 (SIGKILL)"),
+        (3, "", None, "the run's process exited with code 3 without a report"),
+        (3, "bad", None, "the run's process exited with code 3 without a report; last lines of its standard error:\nbad"),
+    ],
+)
+def test_a_process(code: int, last_words: str, reason: Reason | None, detail: str):
+    observation = diagnose.ended_process(code, last_words)
+
+    assert (observation.life, observation.reason, observation.exit_code, observation.detail) == (Life.DEAD, reason, code, detail)
+
+
+@pytest.mark.parametrize(
+    ("state", "memory", "reason", "detail"),
+    [
+        ({}, 0, None, "container gregory-train-7-a1 ended with exit code 0 and left no report"),
+        ({"ExitCode": 2}, 0, None, "container gregory-train-7-a1 ended with exit code 2 and left no report"),
+        (
+            {"ExitCode": 137, "OOMKilled": True},
+            512 * 2**20,
+            Reason.OUT_OF_MEMORY,
+            "OOMKilled: the kernel ended container gregory-train-7-a1 for lack of memory: its memory limit is 512 MiB; "
+            "raise GREGORY_DOCKER_MEMORY",
+        ),
+        (
+            {"ExitCode": 137, "OOMKilled": True},
+            0,
+            Reason.OUT_OF_MEMORY,
+            "OOMKilled: the kernel ended container gregory-train-7-a1 for lack of memory: the machine has no more",
+        ),
+        (
+            {"ExitCode": 137},
+            0,
+            Reason.KILLED,
+            "container gregory-train-7-a1 was ended by signal 9 (SIGKILL), by hand or with the Docker daemon",
+        ),
+        (
+            {"ExitCode": 255, "Error": "the shim is gone"},
+            0,
+            None,
+            "container gregory-train-7-a1 ended with exit code 255: the shim is gone",
+        ),
+        ({"Status": "created"}, 0, Reason.NOT_STARTED, "container gregory-train-7-a1 was made and never started"),
+    ],
+)
+def test_a_container(state: dict[str, Any], memory: int, reason: Reason | None, detail: str):
+    observation = diagnose.ended_container({**CONTAINER, "HostConfig": {"Memory": memory}, "State": {**CONTAINER["State"], **state}}, "")
+
+    assert (observation.life, observation.reason, observation.detail) == (Life.DEAD, reason, detail)
+
+
+def test_the_end_of_a_containers_log_follows_its_reason():
+    observation = diagnose.ended_container(CONTAINER, "Traceback\nValueError")
+
+    assert observation.detail.endswith("left no report; last lines of its log:\nTraceback\nValueError")

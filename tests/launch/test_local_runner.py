@@ -1,0 +1,38 @@
+"""What only the local runner does: files of the run's folder."""
+
+import sys
+from pathlib import Path
+
+from gregory.launch.runners.base import Rendered
+from gregory.launch.runners.local import LocalRunner
+from tests.launch.installation import installation
+from tests.launch.test_runner_contract import at_once, spec  # noqa: F401 - a fixture
+
+
+def test_the_log_files_of_every_attempt_stay_until_the_run_is_forgotten(spec, tmp_path: Path):  # noqa: F811
+    runner = LocalRunner(installation(tmp_path))
+    speaks = "import sys; print('attempt', sys.argv[1], flush=True); sys.exit('end of ' + sys.argv[1])"
+    for attempt in (1, 2):
+        again = spec.model_copy(update={"attempt": attempt})
+        handle = runner.submit(Rendered(spec=again, request={"command": [sys.executable, "-c", speaks, str(attempt)], "environment": {}}))
+        list(runner.logs(again, handle, waiting=at_once))
+        assert runner.observe([handle])[0].detail.endswith(f"error:\nend of {attempt}")
+
+    folder = tmp_path / ".runs" / spec.run_id
+    assert {path.name: path.read_text() for path in folder.iterdir()} == {
+        "events-1.jsonl": "attempt 1\n",
+        "stderr-1.log": "end of 1\n",
+        "events-2.jsonl": "attempt 2\n",
+        "stderr-2.log": "end of 2\n",
+    }
+
+    runner.forget(spec)
+
+    assert list((tmp_path / ".runs").iterdir()) == []
+
+
+def test_a_run_is_python_m_job_on_a_lifeline(spec, tmp_path: Path):  # noqa: F811
+    request = LocalRunner(installation(tmp_path)).render(spec).request
+
+    assert request["command"] == [sys.executable, "-m", "job"]
+    assert (request["environment"]["GREGORY_EVENT_FORMAT"], request["environment"]["GREGORY_LIFELINE"]) == ("json", "1")
