@@ -1,9 +1,10 @@
 """Tiny models as Hugging Face lays them out, and what transformers makes of them. Run with torch, in the preparation's environment.
 
-`python -m tests.preparation.hugging_face encoder DIR`, `... summariser DIR SEED`, `... summaries DIR REQUEST`.
+`python -m tests.preparation.hugging_face encoder DIR`, `... summariser DIR SEED`, `... taught DIR`, `... summaries DIR REQUEST`.
 """
 
 import json
+import random
 import sys
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 from transformers import AutoTokenizer, BartConfig, BartForConditionalGeneration, BertConfig, BertForMaskedLM, GenerationConfig
 
 from gregory.ml.preparation.bart import Converter
-from tests.ml.tiny_bart import END_BIAS, tiny_tokenizer
+from tests.ml.tiny_bart import END_BIAS, WORDS, tiny_tokenizer
 from tests.ml.tiny_models import tiny_encoder
 
 GENERATION = {
@@ -29,6 +30,9 @@ GENERATION = {
     "pad_token_id": 1,
 }
 
+# Words of the texts that the taught model has seen, and of their summaries.
+TAUGHT_LENGTH, TAUGHT_SUMMARY = 24, 12
+
 
 def encoder(folder: Path) -> None:
     """A masked language model as pytorch_model.bin: every weight under `bert.`, no pooler, a vocab.txt and no tokenizer.json."""
@@ -45,30 +49,64 @@ def encoder(folder: Path) -> None:
 
 def summariser(folder: Path, seed: str) -> None:
     """A BART of two layers and sixteen dimensions whose nonsense ends at some point and differs from text to text."""
-    folder.mkdir(parents=True)
-    tokenizer = tiny_tokenizer()
     torch.manual_seed(int(seed))
+    model = _bart(layers=2, width=16, init_std=0.6)
+    model.final_logits_bias[0, :4] = torch.tensor([-20, -20, END_BIAS, -20])
+    _save(model, folder)
+
+
+def taught(folder: Path, *, steps: int = 400, batch: int = 32) -> None:
+    """A BART that has learnt to summarise: a text's first words are its summary. So it is sure of what it says, as a real model is."""
+    # Small steps: a second thread would only wait for the first.
+    torch.set_num_threads(1)
+    torch.manual_seed(1)
+    chance, words = random.Random(1), WORDS.split()
+    tokenizer = tiny_tokenizer()
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    model = _bart(layers=1, width=64, init_std=0.1)
+    optimiser = torch.optim.Adam(model.parameters(), 2e-3)
+    for _ in range(steps):
+        texts = [[chance.choice(words) for _ in range(chance.randint(1, TAUGHT_LENGTH))] for _ in range(batch)]
+        ids = _padded([tokenizer.encode(" ".join(text)).ids for text in texts], 1)
+        targets = _padded([tokenizer.encode(" ".join(text[:TAUGHT_SUMMARY])).ids for text in texts], -100)
+        optimiser.zero_grad()
+        model(input_ids=ids, attention_mask=(ids != 1).long(), labels=targets).loss.backward()
+        optimiser.step()
+    _save(model, folder)
+
+
+def _padded(rows: list[list[int]], value: int) -> torch.Tensor:
+    longest = max(map(len, rows))
+    return torch.tensor([row + [value] * (longest - len(row)) for row in rows])
+
+
+def _bart(*, layers: int, width: int, init_std: float) -> BartForConditionalGeneration:
     config = BartConfig(
-        vocab_size=tokenizer.get_vocab_size(),
-        d_model=16,
-        encoder_layers=2,
-        decoder_layers=2,
+        vocab_size=tiny_tokenizer().get_vocab_size(),
+        d_model=width,
+        encoder_layers=layers,
+        decoder_layers=layers,
         encoder_attention_heads=2,
         decoder_attention_heads=2,
-        encoder_ffn_dim=64,
-        decoder_ffn_dim=64,
+        encoder_ffn_dim=4 * width,
+        decoder_ffn_dim=4 * width,
         max_position_embeddings=1024,
-        init_std=0.6,
+        init_std=init_std,
+        dropout=0.0,
         pad_token_id=1,
         bos_token_id=0,
         eos_token_id=2,
         decoder_start_token_id=2,
     )
-    model = BartForConditionalGeneration(config)
-    model.final_logits_bias[0, :4] = torch.tensor([-20, -20, END_BIAS, -20])
+    return BartForConditionalGeneration(config)
+
+
+def _save(model: BartForConditionalGeneration, folder: Path) -> None:
+    folder.mkdir(parents=True)
     model.generation_config = GenerationConfig(**GENERATION)
     model.save_pretrained(folder)
-    tokenizer.save(str(folder / "tokenizer.json"))
+    tiny_tokenizer().save(str(folder / "tokenizer.json"))
     names = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>", "cls_token": "<s>", "sep_token": "</s>"}
     (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "BartTokenizer", "model_max_length": 1024, **names}))
 
@@ -96,4 +134,4 @@ def summaries(folder: Path, request: str) -> None:
 
 
 if __name__ == "__main__":
-    {"encoder": encoder, "summariser": summariser, "summaries": summaries}[sys.argv[1]](Path(sys.argv[2]), *sys.argv[3:])
+    {"encoder": encoder, "summariser": summariser, "taught": taught, "summaries": summaries}[sys.argv[1]](Path(sys.argv[2]), *sys.argv[3:])

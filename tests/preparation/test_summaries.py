@@ -13,6 +13,9 @@ from gregory.ml.summarisers.bart import BartOnCTranslate2
 from tests.ml.tiny_bart import WORDS
 from tests.preparation.conftest import Run
 
+# hugging_face.py needs torch, so its figures stand here again: it teaches texts of up to 24 words that their first 12 are their summary.
+TAUGHT_LENGTH, TAUGHT_SUMMARY = 24, 12
+
 SEEDS = (1, 2, 4)
 LIMITS = (20, 60)
 LENGTHS = (1, 2, 3, 5, 8, 13, 20, 30, 40, 60, 90, 150, 700, 1500)  # in words; a word is a token or two, 1,024 tokens are read
@@ -26,28 +29,34 @@ def texts() -> list[str]:
     return [" ".join(chance.choice(WORDS.split()) for _ in range(length)) for length in LENGTHS * 2]
 
 
-@pytest.fixture(scope="module", params=SEEDS)
-def summariser(request: pytest.FixtureRequest, with_torch: Run, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Said]:
-    """A prepared summariser with the float32 model beside the stored ones, and what transformers says of the texts."""
-    folder = tmp_path_factory.mktemp("summariser")
-    source, prepared, asked = folder / "source", folder / "prepared", folder / "asked.json"
-    options = [{"max_new_tokens": limit, "renormalize_logits": True} for limit in LIMITS] + [{"max_new_tokens": LIMITS[1]}]
-    asked.write_text(json.dumps({"texts": texts(), "options": options, "float32": str(prepared / "float32")}))
+def prepared(run: Run, folder: Path, *made: object, said: dict[str, object]) -> tuple[Path, list[list[str]]]:
+    """The model that `made` makes as `prepare_base_models` leaves it, float32 weights beside the others, and what transformers says."""
+    source, target, asked = folder / "source", folder / "prepared", folder / "asked.json"
+    asked.write_text(json.dumps({**said, "float32": str(target / "float32")}))
     for arguments in (
-        ["tests.preparation.hugging_face", "summariser", source, request.param],
-        ["gregory.ml.preparation.bart", source, prepared],
+        ["tests.preparation.hugging_face", made[0], source, *made[1:]],
+        ["gregory.ml.preparation.bart", source, target],
         ["tests.preparation.hugging_face", "summaries", source, asked],
     ):
-        done = with_torch("-m", *arguments)
+        done = run("-m", *arguments)
         assert done.returncode == 0, done.stderr
-    *renormalised, plain = json.loads(done.stdout.splitlines()[-1])
-    return prepared, {**{str(limit): said for limit, said in zip(LIMITS, renormalised, strict=True)}, "plain": plain}
+    return target, json.loads(done.stdout.splitlines()[-1])
 
 
-def summaries(folder: Path, limit: int, compute_type: str) -> list[str]:
+@pytest.fixture(scope="module", params=SEEDS)
+def summariser(request: pytest.FixtureRequest, with_torch: Run, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Said]:
+    """A model of nonsense, and what transformers says of the texts."""
+    options = [{"max_new_tokens": limit, "renormalize_logits": True} for limit in LIMITS] + [{"max_new_tokens": LIMITS[1]}]
+    folder, (*renormalised, plain) = prepared(
+        with_torch, tmp_path_factory.mktemp("summariser"), "summariser", request.param, said={"texts": texts(), "options": options}
+    )
+    return folder, {**{str(limit): said for limit, said in zip(LIMITS, renormalised, strict=True)}, "plain": plain}
+
+
+def summaries(folder: Path, limit: int, compute_type: str, some: list[str] | None = None) -> list[str]:
     """Ours, in batches of four."""
     summariser = BartOnCTranslate2(folder, SummariserConfig(max_new_tokens=limit), threads=1, compute_type=compute_type)
-    return summarise_all(texts(), summariser, batch_size=4, report=silent)
+    return summarise_all(some or texts(), summariser, batch_size=4, report=silent)
 
 
 @pytest.mark.parametrize("limit", LIMITS)
@@ -78,3 +87,16 @@ def test_the_stored_precisions_write_something_about_every_text(summariser: tupl
     for compute_type in ("int8", "float16"):
         # A CPU has no float16: CTranslate2 computes with the rounded weights in float32.
         assert all(summaries(folder, 60, compute_type if compute_type == "int8" else "float32"))
+
+
+def test_a_model_that_is_sure_of_its_words_says_what_transformers_says_by_default(with_torch: Run, tmp_path: Path):
+    """Where nothing that is likely is forbidden, renormalising changes nothing: no 3-gram repeated, no end before the minimum."""
+    chance = random.Random(7)
+    some = [" ".join(chance.choice(WORDS.split()) for _ in range(chance.randint(TAUGHT_SUMMARY, TAUGHT_LENGTH))) for _ in range(60)]
+    folder, (said,) = prepared(with_torch, tmp_path, "taught", said={"texts": some, "options": [{"max_new_tokens": 60}]})
+
+    assert summaries(folder, 60, "float32", some) == said
+    # It has learnt what it was taught, and eight bits hardly change what it is sure of.
+    taught = [" ".join(text.split()[:TAUGHT_SUMMARY]) for text in some]
+    for others in (taught, summaries(folder, 60, "int8", some)):
+        assert sum(one == other for one, other in zip(said, others, strict=True)) > 0.9 * len(some)
