@@ -1,8 +1,10 @@
 """Killed anywhere, a run goes on where it was: real processes, SIGKILL to all of them at once, at chosen points and at random ones."""
 
+import csv
 import json
 import random
 import signal
+import statistics
 import subprocess
 import time
 from collections.abc import Callable
@@ -20,11 +22,11 @@ from tests.tiny_bundle import describe, tiny_bundle
 pytestmark = pytest.mark.slow
 
 TRAIN = ("train_models", "--team", "neurology", "--subject", "migraine-prevention", "--all-articles", "--algo", "lgbm_tfidf,pubmed_bert")
-# The tiny BERT is sure of nothing: this threshold lies amid its answers, so that the first round accepts some and leaves some.
+ASK = (*TRAIN[:-1], "lgbm_tfidf", "--pseudo-label")
 HYPERPARAMETERS = """
-bert: {epochs: 6, patience: 6, learning_rate: 0.003}
-pseudo_label: {confidence_threshold: 0.613, max_iterations: 3}
-summariser: {max_new_tokens: 24, max_source_tokens: 48}
+bert: {{epochs: 6, patience: 6, learning_rate: 0.003}}
+pseudo_label: {{confidence_threshold: {threshold}, max_iterations: 3}}
+summariser: {{max_new_tokens: 24, max_source_tokens: 48}}
 """
 KILLS = 30
 
@@ -43,11 +45,22 @@ def bundle_with_bart(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def demo_site(site: Site, tmp_path: Path, bundle_with_bart: Path) -> Site:
-    overrides = tmp_path / "hyperparameters.yaml"
-    overrides.write_text(HYPERPARAMETERS)
-    site.environment |= {"GREGORY_HYPERPARAMETERS": str(overrides), "GREGORY_BASE_MODELS": str(bundle_with_bart)}
+    site.environment |= {"GREGORY_HYPERPARAMETERS": str(tmp_path / "hyperparameters.yaml"), "GREGORY_BASE_MODELS": str(bundle_with_bart)}
+    be_sure_from(site, 0.5)
     site.must("load_demo")
     return site
+
+
+def be_sure_from(site: Site, threshold: float) -> None:
+    """Pseudo-labels of this confidence are accepted from now on."""
+    Path(site.environment["GREGORY_HYPERPARAMETERS"]).write_text(HYPERPARAMETERS.format(threshold=threshold))
+
+
+def confidences(site: Site) -> list[float]:
+    """Of the newest pseudo-labels."""
+    newest = max(site.models.glob("*/*/pseudo_labels/*.csv"))
+    with newest.open(encoding="utf-8", newline="") as file:
+        return [float(row["confidence"]) for row in csv.DictReader(file)]
 
 
 def kill(command: subprocess.Popen[str]) -> None:
@@ -124,16 +137,20 @@ POINTS = {
 
 
 def test_a_run_killed_at_any_of_these_points_ends_as_if_it_had_not_been(demo_site: Site):
+    # The tiny BERT's answers lie close together, elsewhere on every kind of processor: a first round that takes half of them has a second.
+    demo_site.must(*ASK)
+    be_sure_from(demo_site, statistics.median(confidences(demo_site)))
     train = (*TRAIN, "--pseudo-label")
     demo_site.must(*train)
-    undisturbed = metrics(demo_site.rows())
+    (_, *rows) = demo_site.rows()
+    undisturbed = metrics(rows)
     for number, (point, (happened, continued)) in enumerate(POINTS.items(), start=1):
         run_id = kill_when(demo_site, happened, *train)
-        killed = demo_site.rows()[2 * number :]
+        killed = demo_site.rows()[1 + 2 * number :]
         assert killed[-1]["success"] is None, point
         require_whole(demo_site)
         done = [row["algorithm"] for row in killed if row["success"]]
-        assert len(list(artifacts.version_folders(demo_site.models))) == 2 * number + len(done), point
+        assert len(list(artifacts.version_folders(demo_site.models))) == 1 + 2 * number + len(done), point
 
         with demo_site.start("train_models", "--resume", run_id) as command:
             lines: list[str] = []
@@ -142,7 +159,7 @@ def test_a_run_killed_at_any_of_these_points_ends_as_if_it_had_not_been(demo_sit
                 time.sleep(0.01)
         assert command.returncode == 0, point
 
-        rows = demo_site.rows()[2 * number :]
+        rows = demo_site.rows()[1 + 2 * number :]
         unfinished = [row["algorithm"] for row in killed if row["algorithm"] not in done]
         assert lines[0].startswith(f"Started run {run_id}: {', '.join(unfinished)}; "), point
         assert [(row["id"], row["version"], row["success"]) for row in rows] == [(row["id"], row["version"], True) for row in killed], point
