@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PREPARE := .venv-prepare
 UV := uv==0.13.9
+# Tests that train take up to 4 GB each.
+WORKERS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo base-models test lint bench locks clean
@@ -38,7 +40,7 @@ $(PREPARE)/.complete: locks/requirements-prepare.lock | setup
 	@touch $@
 
 test: setup ## every test: once on SQLite, the database tests again on PostgreSQL
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder
 	$(BIN)/python -m tests.on_postgresql -m database
 
 lint: setup ## style, types, import contracts, migrations

@@ -16,6 +16,28 @@ from tests.site import REPOSITORY, Site
 from tests.strict import need
 from tests.tiny_bundle import tiny_bundle
 
+# Of each there is one on a machine, so whatever needs it runs in one worker.
+ENGINES = ("docker_engine", "cluster")
+
+
+def pytest_configure() -> None:
+    """A worker of pytest-xdist keeps to its share of the processors, and so do its trainings: threads that wait for others cost most."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        number, workers = int(os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw")), int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+        processors = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, set(processors[number::workers]) or {processors[number % len(processors)]})
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is slow begins first; what a module's tests share is made once, in one worker."""
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        item.add_marker(
+            pytest.mark.xdist_group(next((engine for engine in ENGINES if engine in fixtures), f"{item.path.parent.name}-{item.path.stem}"))
+        )
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
