@@ -5,12 +5,10 @@ from typing import Any
 from docker.types import DeviceRequest, LogConfig, Mount
 
 from gregory.env import Environment
+from gregory.launch.image import BASE_MODELS_IN_IMAGE, PROJECT_IN_IMAGE
 from gregory.runs.spec import RunSpec
 
 LABEL = "gregory-train"
-# Dockerfile.train puts them there.
-PROJECT_IN_IMAGE = "/home/brunoamaral/gregory-ai/django"
-BASE_MODELS_IN_IMAGE = "/opt/base-models"
 INSIDE_IMAGE = "image"
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from gregory.launch.container import BASE_MODELS_IN_IMAGE, PROJECT_IN_IMAGE, container_name
+from gregory.launch.container import container_name
 from gregory.launch.errors import NotReady, SubmitError
+from gregory.launch.image import BASE_MODELS_IN_IMAGE, PROJECT_IN_IMAGE
 from gregory.launch.runners.base import Life, Rendered
 from gregory.launch.runners.docker import DockerRunner
 from gregory.runs.names import Reason

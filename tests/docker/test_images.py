@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gregory.launch.container import PROJECT_IN_IMAGE as PROJECT
+from gregory.launch.image import PROJECT_IN_IMAGE as PROJECT
 from tests.docker.engine import BASE, Engine
 from tests.site import REPOSITORY
 
