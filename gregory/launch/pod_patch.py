@@ -1,0 +1,100 @@
+"""`podTemplatePatch`: what an operator adds to the pod of a run, for all that the cluster file has no key for. Pure.
+
+A deep merge in the manner of `kubectl patch`. What makes the pod this run's cannot be patched away: its command, its
+labels, its variables, and that it is started once.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from gregory.launch.labels import is_ours
+
+CONTAINER = "run"
+OUR_VARIABLES = frozenset(
+    {
+        "POSTGRES_DB",
+        "POSTGRES_USER",
+        "POSTGRES_PASSWORD",
+        "DB_HOST",
+        "DB_PORT",
+        "GREGORY_RUN_SPEC",
+        "GREGORY_RUN_HANDLE",
+        "GREGORY_JOB_UID",
+        "GREGORY_IMAGE_DIGEST",
+        "GREGORY_NODE_NAME",
+        "GREGORY_POD_NAME",
+    }
+)
+# Another folder holds another `job`.
+_COMMAND = ("command", "args", "workingDir")
+
+
+def refusal(patch: Mapping[str, Any]) -> str | None:
+    """Why this patch cannot be taken, naming the key and the remedy; None if it can."""
+    return next(_refusals(patch), None)
+
+
+def merged(base: Any, patch: Any, *, key: str = "") -> Any:
+    """`base` with `patch` laid over it; neither is changed.
+
+    Mappings merge, and null removes a key. Lists of objects with a `name` merge by it, volume mounts by their `mountPath`;
+    any other list is replaced.
+    """
+    if isinstance(patch, Mapping):
+        result = dict(base) if isinstance(base, Mapping) else {}
+        for name, value in patch.items():
+            if value is None:
+                result.pop(name, None)
+            else:
+                result[name] = merged(result.get(name), value, key=name)
+        return result
+    identity = "mountPath" if key == "volumeMounts" else "name"
+    if _all_have(identity, base) and _all_have(identity, patch):
+        found = {item[identity]: item for item in base}
+        return list((found | {item[identity]: merged(found.get(item[identity]), item) for item in patch}).values())
+    return patch
+
+
+def _all_have(identity: str, items: Any) -> bool:
+    return isinstance(items, list) and all(isinstance(item, Mapping) and isinstance(item.get(identity), str) for item in items)
+
+
+def _refusals(patch: Mapping[str, Any]) -> Iterator[str]:
+    for part, content in patch.items():
+        if part not in ("metadata", "spec"):
+            yield f"{part} is no part of a pod template; put it below metadata or spec"
+        elif not isinstance(content, Mapping):
+            yield f"{part} must be a mapping"
+    for kind in ("labels", "annotations"):
+        yield from _refused_marks(patch.get("metadata", {}).get(kind, {}), f"metadata.{kind}")
+    pod = patch.get("spec", {})
+    if "restartPolicy" in pod:
+        yield "spec.restartPolicy cannot be patched: a run is started once and tried again as another Job; remove it"
+    for kind in ("containers", "initContainers", "volumes"):
+        if not _all_have("name", pod.get(kind, [])):
+            yield f"spec.{kind} must be a list of objects with a name, by which they are merged"
+    for container in pod.get("containers", []):
+        if container["name"] == CONTAINER:
+            yield from _refused_in_container(container, f"spec.containers.{CONTAINER}")
+
+
+def _refused_marks(marks: Any, where: str) -> Iterator[str]:
+    if not isinstance(marks, Mapping):
+        yield f"{where} must be a mapping"
+        return
+    for name in marks:
+        if is_ours(str(name)):
+            yield f"{where}.{name} cannot be patched: the run is known by it; remove it"
+
+
+def _refused_in_container(container: Mapping[str, Any], where: str) -> Iterator[str]:
+    for key in _COMMAND:
+        if key in container:
+            yield f"{where}.{key} cannot be patched: the container runs `python -m job`, as its image says; remove it"
+    env = container.get("env", [])
+    if not _all_have("name", env):
+        yield f"{where}.env must be a list of objects with a name, by which they are merged"
+        return
+    for variable in env:
+        if variable["name"] in OUR_VARIABLES:
+            yield f"{where}.env.{variable['name']} cannot be patched: it is set for each run; remove it"
