@@ -52,6 +52,8 @@ class Environment(BaseSettings):
     GREGORY_DOCKER_MEMORY: str = Field("", pattern=_BYTES, description="memory limit of a container, such as 8g; empty: none")
     GREGORY_DOCKER_SHM: str = Field("1g", pattern=_BYTES, description="size of a container's /dev/shm")
 
+    GREGORY_CLUSTER_CONFIG: Path | None = Field(None, description="YAML file that says how runs become Jobs of a Kubernetes cluster")
+
     GREGORY_RUN_SPEC: str = Field("", description="one RunSpec as JSON: what `python -m job` shall do")
     GREGORY_RUN_HANDLE: str = Field("", description="where the run is, as JSON, if it is not this process: its container or its Job")
     GREGORY_EVENT_FORMAT: str = Field(

@@ -18,6 +18,8 @@ DOCKER = "On Docker"
 ON_SQLITE = {"README.md", "CONTRIBUTING.md", "docs/operations.md"}
 ON_POSTGRESQL = {("README.md", LIVE), ("docs/operations.md", ROLE)}
 ON_DOCKER = {"docs/docker.md"}
+# Its file is read by tests/launch/test_cluster_config.py.
+ON_CLUSTER = {"docs/cluster-config.md"}
 
 
 def all_blocks() -> list[Block]:
@@ -50,7 +52,7 @@ def test_no_block_is_of_a_language_that_nobody_carries_out():
 def test_every_block_that_does_something_is_followed_somewhere():
     doing = {(block.document, block.section) for block in all_blocks() if block.language not in SHOWN}
 
-    assert {place for place in doing if place not in ON_POSTGRESQL and place[0] not in ON_SQLITE | ON_DOCKER} == set()
+    assert {place for place in doing if place not in ON_POSTGRESQL and place[0] not in ON_SQLITE | ON_DOCKER | ON_CLUSTER} == set()
 
 
 def test_every_block_that_is_a_file_says_which():

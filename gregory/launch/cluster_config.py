@@ -1,0 +1,177 @@
+"""ClusterConfig: how runs become Jobs of one cluster, read from one YAML file. What a Job looks like is in `manifest`.
+
+Keys are written as in Kubernetes (`claimName`); an unknown one is refused. Each has a description, which is also the
+remedy in an error. An empty text means "not set". Secrets are named here and never written: what looks like one is refused.
+"""
+
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from gregory.launch import plain_secrets, pod_patch
+from gregory.launch.cluster_sections import (
+    DAY_SECONDS,
+    Affinity,
+    Database,
+    Deadlines,
+    EnvironmentSource,
+    EnvironmentVariable,
+    Gpu,
+    Image,
+    Kueue,
+    LabelValue,
+    Name,
+    OptionalName,
+    Resources,
+    Seconds,
+    Section,
+    Security,
+    SharedMemory,
+    Submission,
+    Toleration,
+    Volumes,
+)
+from gregory.launch.errors import BadClusterConfig
+from gregory.launch.labels import is_ours
+
+# What is wrong there may be a secret in the wrong place.
+_NOT_SHOWN = ("database", "env", "envFrom", "podTemplatePatch")
+
+
+class ClusterConfig(Section):
+    """The whole file."""
+
+    namespace: str = Field("gregory-train", pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description="namespace of the Jobs")
+    image: Image = Field(description="image of the runs")
+    gpu: Gpu = Field(Gpu(), description="what GPU a run gets")
+    node_selector: dict[str, LabelValue] = Field({}, description="labels of the nodes that may run it")
+    affinity: Affinity = Field(Affinity(), description="affinity as in a pod")
+    tolerations: tuple[Toleration, ...] | None = Field(
+        None, description="tolerations as in a pod; not set: the taints of GPU nodes, if the run gets a GPU"
+    )
+    runtime_class_name: OptionalName = Field("", description="RuntimeClass, such as nvidia where that runtime is not the node's default")
+    scheduler_name: OptionalName = Field("", description="scheduler of the pods; empty: the cluster's")
+    priority_class_name: OptionalName = Field("", description="PriorityClass of the pods")
+    kueue: Kueue = Field(Kueue(), description="queue of Kueue")
+    resources: Resources = Field(Resources(), description="CPU, memory and disk of a run")
+    shared_memory: SharedMemory = Field(SharedMemory(), description="memory that the processes of a run share")
+    volumes: Volumes = Field(description="what is mounted")
+    database: Database = Field(description="how runs reach the database")
+    env: tuple[EnvironmentVariable, ...] = Field((), description="further variables of the container, by reference")
+    env_from: tuple[EnvironmentSource, ...] = Field((), description="Secrets and ConfigMaps whose keys are variables of the container")
+    service_account_name: Name = Field("gregory-trainer", description="ServiceAccount of the pods; it needs no rights and gets no token")
+    security: Security = Field(Security(), description="user and groups of a run")
+    deadlines: Deadlines = Field(Deadlines(), description="when a run that does not get on is ended")
+    grace_period_seconds: Seconds = Field(
+        120, description="time a run has between SIGTERM and SIGKILL to write its checkpoint and its rows"
+    )
+    ttl_seconds_after_finished: int = Field(
+        3 * DAY_SECONDS,
+        ge=DAY_SECONDS,
+        description="how long a finished Job and its log stay as evidence for its rows, at least a day (86400)",
+    )
+    max_attempts: int = Field(3, ge=1, le=10, description="how often a run is tried that its cluster took away")
+    submission: Submission = Field(Submission(), description="how fast Jobs are created")
+    labels: dict[str, LabelValue] = Field({}, description="further labels of Job and pod")
+    annotations: dict[str, str] = Field({}, description="further annotations of Job and pod")
+    pod_template_patch: dict[str, Any] = Field(
+        {}, description="merged into the pod template, for what no key above is for; the container is `run`"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _holds_no_secret(cls, values: Any) -> Any:
+        for where in plain_secrets.places(values):
+            raise ValueError(
+                f"{where} looks like a secret; put it into a Secret of the namespace and name that in "
+                "database.existingSecret, env or envFrom"
+            )
+        return values
+
+    @field_validator("labels", "annotations")
+    @classmethod
+    def _leaves_ours_alone(cls, values: dict[str, str]) -> dict[str, str]:
+        for key in values:
+            if is_ours(key):
+                raise ValueError(f"{key} is set for each run; remove it")
+        return values
+
+    @field_validator("pod_template_patch")
+    @classmethod
+    def _leaves_the_run_alone(cls, patch: dict[str, Any]) -> dict[str, Any]:
+        if reason := pod_patch.refusal(patch):
+            raise ValueError(reason)
+        return patch
+
+
+def load_cluster_config(path: Path) -> ClusterConfig:
+    """The file, checked. Raises BadClusterConfig naming file, key, value and remedy."""
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadClusterConfig(f"cluster file {path} cannot be read: {error.strerror}; GREGORY_CLUSTER_CONFIG names it") from error
+    except UnicodeDecodeError as error:
+        raise BadClusterConfig(f"cluster file {path} is not UTF-8 text: {error.reason} at byte {error.start}") from error
+    except yaml.YAMLError as error:
+        # Without the error itself, which shows the line.
+        raise BadClusterConfig(f"cluster file {path} is not YAML: {_problem(error)}") from None
+    if not isinstance(values, dict):
+        required = [field.alias or name for name, field in ClusterConfig.model_fields.items() if field.is_required()]
+        raise BadClusterConfig(f"cluster file {path} must be a mapping with at least the keys {', '.join(required)}")
+    try:
+        return ClusterConfig.model_validate(values, by_alias=True, by_name=False)
+    except ValidationError as error:
+        raise BadClusterConfig(f"cluster file {path}: {_in_words(error.errors()[0])}") from error
+
+
+def _problem(error: yaml.YAMLError) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        return f"{error.problem} in line {error.problem_mark.line + 1}"
+    return "it holds a character that YAML does not allow"
+
+
+def _in_words(error: ErrorDetails) -> str:
+    location, kind = error["loc"], error["type"]
+    where = ".".join(str(part) for part in location)
+    if kind == "value_error":
+        told = error["msg"].removeprefix("Value error, ")
+        return f"{where}: {told}" if where else told
+    if kind == "extra_forbidden":
+        section, _ = _place(location[:-1])
+        return f"{where}: unknown key; the keys here are {', '.join(sorted(_by_alias(section)))}"
+    _, description = _place(location)
+    if kind == "missing":
+        return f"{where}: missing; it is: {description}"
+    told = "cannot be used" if kind == "string_pattern_mismatch" else error["msg"]
+    shown = "" if location[0] in _NOT_SHOWN else f" (got {error['input']!r})"
+    return f"{where}: {told}{shown}; it is: {description}"
+
+
+def _place(location: tuple[int | str, ...]) -> tuple[type[Section], str]:
+    """The innermost section on the way to a key, and the description of the last key that has one."""
+    innermost: type[Section] = ClusterConfig
+    section: type[Section] | None = innermost
+    description = ""
+    for part in location:
+        if isinstance(part, int):
+            continue
+        if section is None or part not in _by_alias(section):
+            break
+        field = _by_alias(section)[part]
+        description, section = field.description or "", _section_of(field.annotation)
+        innermost = section or innermost
+    return innermost, description
+
+
+def _by_alias(section: type[Section]) -> dict[str, FieldInfo]:
+    return {field.alias or name: field for name, field in section.model_fields.items()}
+
+
+def _section_of(annotation: Any) -> type[Section] | None:
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return annotation
+    return next((section for part in get_args(annotation) if (section := _section_of(part))), None)

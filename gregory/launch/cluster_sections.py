@@ -1,0 +1,321 @@
+"""The sections of the cluster file, one small model each, and the rules inside them. The whole file is `cluster_config`."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, field_validator, model_validator
+from pydantic.alias_generators import to_camel
+
+from gregory.launch.pod_patch import OUR_VARIABLES
+
+DAY_SECONDS = 86_400
+_NAME = r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?"
+_AMOUNT = r"[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?"
+_SEGMENT = r"[A-Za-z0-9_-][A-Za-z0-9._-]*"
+
+
+def _as_text(value: object) -> object:
+    # YAML takes `cpu: 4` for a number, and Kubernetes takes both.
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+Name = Annotated[str, Field(pattern=f"^{_NAME}$")]
+OptionalName = Annotated[str, Field(pattern=f"^({_NAME})?$")]
+Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+SecretKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]*$")]
+SubPath = Annotated[str, Field(pattern=f"^({_SEGMENT}(/{_SEGMENT})*)?$")]
+LabelValue = Annotated[str, Field(pattern=r"^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$")]
+Quantity = Annotated[
+    str,
+    BeforeValidator(_as_text),
+    Field(pattern=f"^{_AMOUNT}$"),
+    WithJsonSchema({"type": ["string", "number"], "pattern": f"^{_AMOUNT}$"}),
+]
+OptionalQuantity = Annotated[
+    str,
+    BeforeValidator(_as_text),
+    Field(pattern=f"^({_AMOUNT})?$"),
+    WithJsonSchema({"type": ["string", "number"], "pattern": f"^({_AMOUNT})?$"}),
+]
+Seconds = Annotated[int, Field(ge=1)]
+PullPolicy = Literal["IfNotPresent", "Always", "Never"]
+
+
+class Section(BaseModel):
+    """Frozen, with the keys of Kubernetes' spelling and no others."""
+
+    # Errors are shown and logged; what somebody wrote by mistake may be a password.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", alias_generator=to_camel, validate_by_name=True, validate_by_alias=True, hide_input_in_errors=True
+    )
+
+
+class Image(Section):
+    """The image of the runs: target `train` or `train-cpu` of Dockerfile.train."""
+
+    repository: str = Field(pattern=r"^[a-z0-9][A-Za-z0-9._:/-]*$", description="image without tag and digest, with its registry")
+    tag: str = Field("", pattern=r"^([A-Za-z0-9_][A-Za-z0-9._-]{0,127})?$", description="its tag, quoted where it looks like a number")
+    digest: str = Field(
+        "", pattern=r"^(sha256:[0-9a-f]{64})?$", description="its digest, `sha256:` and 64 digits; decides where there is a tag, too"
+    )
+    pull_policy: PullPolicy = Field("IfNotPresent", description="when a node pulls it: IfNotPresent, Always or Never")
+    pull_secrets: tuple[Name, ...] = Field((), description="names of the Secrets that open its registry")
+
+    @property
+    def reference(self) -> str:
+        """As a container names it."""
+        return self.by_digest or f"{self.repository}:{self.tag}"
+
+    @property
+    def by_digest(self) -> str:
+        """The one image that this is; empty where only a tag is known, which may move."""
+        return f"{self.repository}@{self.digest}" if self.digest else ""
+
+    @model_validator(mode="after")
+    def _is_one_image(self) -> Self:
+        if not (self.tag or self.digest):
+            raise ValueError("neither tag nor digest is given; give the digest, or a tag that never moves")
+        return self
+
+
+class Gpu(Section):
+    """What a run is promised."""
+
+    resource: str = Field(
+        "nvidia.com/gpu",
+        pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+/[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$",
+        description="resource that the device plugin offers, such as nvidia.com/gpu, nvidia.com/mig-3g.20gb or amd.com/gpu",
+    )
+    count: int = Field(1, ge=0, le=16, description="how many of it a run gets; 0: none, runs train on the CPU")
+    required: bool = Field(
+        True, description="whether a run that was promised a GPU and sees none fails, `no_gpu`, instead of using the CPU"
+    )
+
+    @property
+    def is_demanded(self) -> bool:
+        """What RunSpec.require_gpu is to be."""
+        return self.required and self.count > 0
+
+    @property
+    def taints(self) -> tuple[str, ...]:
+        """Keys by which GPU nodes usually keep other pods away: the vendor's, also where the resource is a slice of a GPU."""
+        return tuple(dict.fromkeys((f"{self.resource.partition('/')[0]}/gpu", self.resource))) if self.count else ()
+
+
+class Toleration(Section):
+    """As in a pod."""
+
+    key: str = Field("", description="key of the taint; empty: every taint")
+    operator: Literal["Exists", "Equal"] = Field("Exists", description="Exists, or Equal to `value`")
+    value: str = Field("", description="value of the taint, with Equal")
+    effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = Field("", description="effect of the taint; empty: all effects")
+    toleration_seconds: int | None = Field(None, ge=0, description="how long NoExecute is tolerated; not set: for ever")
+
+
+class Affinity(Section):
+    """As in a pod; the API server checks what is inside."""
+
+    node_affinity: dict[str, Any] = Field({}, description="which nodes, beyond nodeSelector")
+    pod_affinity: dict[str, Any] = Field({}, description="near which pods")
+    pod_anti_affinity: dict[str, Any] = Field({}, description="far from which pods")
+
+
+class Kueue(Section):
+    """Admission by Kueue, where the cluster has it."""
+
+    queue_name: OptionalName = Field("", description="LocalQueue of the namespace; empty: Kueue is not asked")
+    priority_class: OptionalName = Field("", description="WorkloadPriorityClass; needs queueName")
+
+    @model_validator(mode="after")
+    def _has_a_queue(self) -> Self:
+        if self.priority_class and not self.queue_name:
+            raise ValueError(f"priorityClass {self.priority_class!r} means nothing without queueName; give it, or remove both")
+        return self
+
+
+class Requests(Section):
+    """What the scheduler sets aside."""
+
+    cpu: OptionalQuantity = Field("2", description="CPUs set aside for a run, such as 2 or 500m")
+    memory: OptionalQuantity = Field("12Gi", description="memory set aside for a run, such as 12Gi")
+    ephemeral_storage: OptionalQuantity = Field(
+        "", alias="ephemeral-storage", description="disk of the node set aside for logs and /tmp, such as 2Gi"
+    )
+
+
+class Limits(Section):
+    """Where a run ends."""
+
+    cpu: OptionalQuantity = Field("", description="CPUs a run may use, such as 8; empty: what the node has to spare")
+    memory: OptionalQuantity = Field("12Gi", description="memory above which a run is killed, such as 12Gi; /dev/shm counts")
+    ephemeral_storage: OptionalQuantity = Field(
+        "", alias="ephemeral-storage", description="disk of the node above which a run is evicted, such as 8Gi"
+    )
+
+
+class Resources(Section):
+    """Requests and limits of a run, less its GPU."""
+
+    requests: Requests = Field(Requests(), description="what the scheduler sets aside for a run")
+    limits: Limits = Field(Limits(), description="what a run may use at most")
+
+
+class SharedMemory(Section):
+    """Memory that processes share, as a file system."""
+
+    size: Quantity = Field("1Gi", description="size of /dev/shm, such as 1Gi; part of the memory limit")
+
+
+class ModelsVolume(Section):
+    """Where version folders and working folders of runs are."""
+
+    claim_name: Name = Field(description="PersistentVolumeClaim of the models; ReadWriteMany where runs use several nodes")
+    sub_path: SubPath = Field("", description="folder of the volume that is the models folder, such as gregory/models; empty: its root")
+
+
+class ImageVolume(Section):
+    """Files that are pulled as an image."""
+
+    reference: Annotated[str, Field(min_length=1)] = Field(description="image that holds the bundle, with tag or digest")
+    pull_policy: PullPolicy = Field("IfNotPresent", description="when a node pulls it: IfNotPresent, Always or Never")
+
+
+class BaseModelsVolume(Section):
+    """Where the bundle of base models is."""
+
+    claim_name: OptionalName = Field("", description="PersistentVolumeClaim that holds the bundle, mounted read-only")
+    image: ImageVolume | None = Field(
+        None, description="image that holds the bundle, mounted read-only; Kubernetes 1.33 with ImageVolume, or later"
+    )
+    sub_path: SubPath = Field("", description="folder of the claim or image that is the bundle; empty: its root")
+
+    @property
+    def in_image(self) -> bool:
+        """Whether the bundle is part of the runs' image, so that nothing is mounted."""
+        return not self.claim_name and self.image is None
+
+    @model_validator(mode="after")
+    def _is_one_place(self) -> Self:
+        if self.claim_name and self.image:
+            raise ValueError("claimName and image exclude each other; remove one, or both if the bundle is in the runs' image")
+        if self.sub_path and self.in_image:
+            raise ValueError(f"subPath {self.sub_path!r} is a folder of nothing; give claimName or image, or remove it")
+        return self
+
+
+class Volumes(Section):
+    """What is mounted."""
+
+    models: ModelsVolume = Field(description="where models are written")
+    base_models: BaseModelsVolume = Field(BaseModelsVolume(), description="where base models are; empty: those inside the image")
+
+
+class Database(Section):
+    """GregoryAI's PostgreSQL. The password comes from a Secret; the rest from there, too, or from here."""
+
+    existing_secret: Name = Field(description="Secret of the namespace that holds the password")
+    password_key: Annotated[SecretKey, Field(min_length=1)] = Field("POSTGRES_PASSWORD", description="key of the Secret with the password")
+    host: str = Field("", pattern=r"^[A-Za-z0-9._:-]*$", description="host of the database as pods reach it; empty: from hostKey")
+    host_key: SecretKey = Field("", description="key of the Secret with the host")
+    port: int = Field(5432, ge=1, le=65_535, description="port of the database, unless portKey is given")
+    port_key: SecretKey = Field("", description="key of the Secret with the port")
+    name: str = Field("", description="name of the database; empty: from nameKey")
+    name_key: SecretKey = Field("", description="key of the Secret with the name")
+    user: str = Field("", description="role of the runs; empty: from userKey")
+    user_key: SecretKey = Field("", description="key of the Secret with the role")
+
+    @model_validator(mode="after")
+    def _has_one_source_each(self) -> Self:
+        for name in ("host", "name", "user"):
+            given = [key for key in (name, f"{name}_key") if getattr(self, key)]
+            if len(given) != 1:
+                raise ValueError(f"give either {name} or {name}Key; {'both are' if given else 'neither is'} there")
+        return self
+
+
+class KeyReference(Section):
+    """One value of a Secret or ConfigMap."""
+
+    name: Name = Field(description="name of the object")
+    key: Annotated[SecretKey, Field(min_length=1)] = Field(description="key in it")
+    optional: bool = Field(False, description="whether a pod starts without it")
+
+
+class ValueSource(Section):
+    """Where a variable's value is."""
+
+    secret_key_ref: KeyReference | None = Field(None, description="a value of a Secret")
+    config_map_key_ref: KeyReference | None = Field(None, description="a value of a ConfigMap")
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        if (self.secret_key_ref is None) == (self.config_map_key_ref is None):
+            raise ValueError("give either secretKeyRef or configMapKeyRef")
+        return self
+
+
+class EnvironmentVariable(Section):
+    """One more variable of the container, by reference."""
+
+    name: Variable = Field(description="name of the variable")
+    value_from: ValueSource = Field(description="where its value is; values do not stand here")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_a_reference(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "value" in values:
+            raise ValueError("a value stands here; put it into a ConfigMap or a Secret and name that in valueFrom")
+        return values
+
+    @field_validator("name")
+    @classmethod
+    def _is_free(cls, name: str) -> str:
+        if name in OUR_VARIABLES:
+            raise ValueError(f"{name} is set for each run; remove it")
+        return name
+
+
+class ObjectReference(Section):
+    """A Secret or ConfigMap, whole."""
+
+    name: Name = Field(description="name of the object")
+    optional: bool = Field(False, description="whether a pod starts without it")
+
+
+class EnvironmentSource(Section):
+    """All keys of a Secret or ConfigMap as variables; what is set for each run comes before them."""
+
+    prefix: str = Field("", pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$", description="put before every key")
+    secret_ref: ObjectReference | None = Field(None, description="a Secret")
+    config_map_ref: ObjectReference | None = Field(None, description="a ConfigMap")
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        if (self.secret_ref is None) == (self.config_map_ref is None):
+            raise ValueError("give either secretRef or configMapRef")
+        return self
+
+
+class Security(Section):
+    """Whom a run is, in numbers. The rest is Kubernetes' restricted profile and not for choice."""
+
+    run_as_user: int = Field(10_001, ge=1, description="user of the container; not 0")
+    run_as_group: int = Field(10_001, ge=0, description="its group")
+    fs_group: int = Field(10_001, ge=0, description="group that the models volume is given to")
+
+
+class Deadlines(Section):
+    """One clock for each way of not getting on."""
+
+    queue_seconds: Seconds | None = Field(None, description="how long a queue may hold a run back; not set: for ever")
+    pending_seconds: Seconds = Field(
+        DAY_SECONDS, description="how long a run may wait for a node; where many share few GPUs, this is their queue"
+    )
+    image_pull_seconds: Seconds = Field(1800, description="how long a node may take to pull the image")
+    run_seconds: Seconds = Field(43_200, description="how long a run may work")
+    stall_seconds: Seconds = Field(1800, description="how long a run may work without progress")
+
+
+class Submission(Section):
+    """How fast Jobs are created."""
+
+    per_second: float = Field(5.0, gt=0, le=100, description="Jobs created per second at most")

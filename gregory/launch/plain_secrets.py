@@ -1,0 +1,37 @@
+"""Where a file that should hold none seems to hold a secret: found by the key's name, and by what a value looks like. Pure.
+
+A guard against mistakes, not against intent: a password under an innocent name is not found.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+# The last word of a key, in camelCase, snake_case or UPPER_CASE.
+_KEY = re.compile(r"(^|[_-]|(?<=[a-z0-9]))(?i:password|passwd|pwd|secret|token|credentials?|api_?key|access_?key|private_?key)$")
+_VALUE = re.compile(r"://[^/\s:@]*:[^/\s@]+@|-----BEGIN [A-Z ]*PRIVATE KEY-----")
+# Their value is the name of a Secret.
+_REFERENCES = ("existingSecret", "existing_secret")
+
+
+def places(value: Any, *, where: tuple[str, ...] = ()) -> Iterator[str]:
+    """The dotted keys of a document below which a secret seems to stand in plain text."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            name = str(key)
+            # A key with a prefix is a label or an annotation, which may well speak of tokens.
+            if _is_plain(inner) and _KEY.search(name) and name not in _REFERENCES and "/" not in name:
+                yield ".".join((*where, name))
+            yield from places(inner, where=(*where, name))
+        variable = value.get("name")
+        if isinstance(variable, str) and _KEY.search(variable) and _is_plain(value.get("value")):
+            yield ".".join((*where, "value"))
+    elif isinstance(value, list | tuple):
+        for index, inner in enumerate(value):
+            yield from places(inner, where=(*where, str(index)))
+    elif isinstance(value, str) and _VALUE.search(value):
+        yield ".".join(where)
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, str | int | float) and not isinstance(value, bool) and value != ""

@@ -1,0 +1,395 @@
+"""One file says how runs reach the cluster: what it may say, what it is told when it says something else, and that it holds no secret."""
+
+import re
+from copy import deepcopy
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from gregory.launch.cluster_config import ClusterConfig, load_cluster_config
+from gregory.launch.cluster_sections import Section
+from gregory.launch.errors import BadClusterConfig, NotReady
+from tests.docs.markdown import blocks, table
+from tests.launch.golden import HERE
+
+DOCUMENT = "docs/cluster-config.md"
+MINIMAL: dict[str, Any] = yaml.safe_load((HERE / "cluster-minimal.yaml").read_text())
+FULL: dict[str, Any] = yaml.safe_load((HERE / "cluster.yaml").read_text())
+NOT_SET = object()
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    """The minimal file with one key of it set or, with NOT_SET, removed."""
+    values = deepcopy(MINIMAL)
+    *sections, key = path.split(".")
+    inner = values
+    for section in sections:
+        inner = inner.setdefault(section, {})
+    inner[key] = value
+    if value is NOT_SET:
+        del inner[key]
+    return values
+
+
+def told(tmp_path: Path, values: object) -> str:
+    """What the error says, after the file's name."""
+    path = tmp_path / "cluster.yaml"
+    path.write_text(values if isinstance(values, str) else yaml.safe_dump(values), encoding="utf-8")
+    with pytest.raises(BadClusterConfig) as caught:
+        load_cluster_config(path)
+    start = f"cluster file {path}"
+    assert str(caught.value).startswith(start)
+    return str(caught.value).removeprefix(start).removeprefix(": ")
+
+
+def sections_in(annotation: Any) -> list[type[Section]]:
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return [annotation]
+    return [section for part in get_args(annotation) for section in sections_in(part)]
+
+
+def keys(section: type[Section], prefix: str = "") -> dict[str, tuple[Any, str]]:
+    """Every key of the file below this section, with its default (NOT_SET: required) and its description."""
+    found: dict[str, tuple[Any, str]] = {}
+    for name, field in section.model_fields.items():
+        key = f"{prefix}{field.alias or name}"
+        inner = sections_in(field.annotation)
+        many = "tuple" in str(field.annotation)
+        if many or not inner:
+            found[key] = (NOT_SET if field.is_required() else field.default, field.description or "")
+        for section in inner:
+            found |= keys(section, f"{key}[]." if many else f"{key}.")
+    return found
+
+
+def test_the_minimal_file_gets_the_defaults(tmp_path: Path):
+    config = load_cluster_config(HERE / "cluster-minimal.yaml")
+
+    assert config.namespace == "gregory-train"
+    assert (config.gpu.resource, config.gpu.count, config.gpu.required) == ("nvidia.com/gpu", 1, True)
+    assert (config.security.run_as_user, config.security.run_as_group, config.security.fs_group) == (10_001, 10_001, 10_001)
+    assert config.ttl_seconds_after_finished >= 86_400
+    assert config.volumes.base_models.in_image
+    assert config.deadlines.queue_seconds is None
+
+
+def test_the_full_file_sets_every_key_there_is():
+    """So that no key is without a place in the golden Job's tests."""
+
+    def set_in(values: Any, prefix: str = "") -> set[str]:
+        if isinstance(values, dict) and values:
+            return {prefix} | {key for name, value in values.items() for key in set_in(value, f"{prefix}.{name}" if prefix else name)}
+        if isinstance(values, list) and values:
+            return {prefix} | {key for value in values for key in set_in(value, f"{prefix}[]")}
+        return {prefix}
+
+    # It excludes baseModels.image, and each hostKey its host.
+    exclusive = {"volumes.baseModels.claimName", "database.host", "database.name", "database.user"}
+    optional = {"env[].valueFrom.secretKeyRef.optional", "envFrom[].secretRef.optional"}
+    assert set(keys(ClusterConfig)) - set_in(FULL) == exclusive | optional
+    assert load_cluster_config(HERE / "cluster.yaml").model_dump(by_alias=True, exclude_unset=True) != {}
+
+
+def test_values_are_frozen():
+    config = ClusterConfig.model_validate(MINIMAL)
+
+    with pytest.raises(ValidationError, match="frozen"):
+        config.namespace = "other"
+
+
+@pytest.mark.parametrize(("count", "required", "demanded"), [(1, True, True), (1, False, False), (0, True, False)])
+def test_a_gpu_is_demanded_where_it_is_promised(count: int, required: bool, demanded: bool):
+    config = ClusterConfig.model_validate({**MINIMAL, "gpu": {"count": count, "required": required}})
+
+    assert config.gpu.is_demanded is demanded
+
+
+@pytest.mark.parametrize(
+    "resource", ["nvidia.com/gpu", "nvidia.com/mig-3g.20gb", "nvidia.com/gpu.shared", "amd.com/gpu", "gpu.intel.com/i915"]
+)
+def test_gpus_of_any_vendor(resource: str):
+    assert ClusterConfig.model_validate(changed("gpu.resource", resource)).gpu.resource == resource
+
+
+@pytest.mark.parametrize(("written", "read"), [(4, "4"), (0.5, "0.5"), ("500m", "500m"), ("", "")])
+def test_quantities_may_be_numbers(written: object, read: str):
+    assert ClusterConfig.model_validate(changed("resources.limits.cpu", written)).resources.limits.cpu == read
+
+
+def test_python_may_use_python_s_names_and_the_file_may_not(tmp_path: Path):
+    assert ClusterConfig.model_validate({**MINIMAL, "max_attempts": 2}).max_attempts == 2
+    assert told(tmp_path, {**MINIMAL, "max_attempts": 2}).startswith("max_attempts: unknown key; the keys here are affinity, annotations, ")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("image.repositry", "x", "image.repositry: unknown key; the keys here are digest, pullPolicy, pullSecrets, repository, tag"),
+        ("gpu.cuont", 1, "gpu.cuont: unknown key; the keys here are count, required, resource"),
+        ("kueue.queue", "x", "kueue.queue: unknown key; the keys here are priorityClass, queueName"),
+        ("volumes.models.path", "x", "volumes.models.path: unknown key; the keys here are claimName, subPath"),
+        ("volumes.baseModels.inImage", True, "volumes.baseModels.inImage: unknown key; the keys here are claimName, image, subPath"),
+        ("resources.limits.gpu", 1, "resources.limits.gpu: unknown key; the keys here are cpu, ephemeral-storage, memory"),
+        (
+            "tolerations",
+            [{"keys": "x"}],
+            "tolerations.0.keys: unknown key; the keys here are effect, key, operator, tolerationSeconds, value",
+        ),
+        (
+            "env",
+            [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k", "field": "x"}}}],
+            "env.0.valueFrom.secretKeyRef.field: unknown key; the keys here are key, name, optional",
+        ),
+        (
+            "deadlines.totalSeconds",
+            1,
+            "deadlines.totalSeconds: unknown key; "
+            "the keys here are imagePullSeconds, pendingSeconds, queueSeconds, runSeconds, stallSeconds",
+        ),
+    ],
+)
+def test_an_unknown_key_is_named_with_those_there_are(tmp_path: Path, path: str, value: object, message: str):
+    assert told(tmp_path, changed(path, value)) == message
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("image", NOT_SET, "image: missing; it is: image of the runs"),
+        ("image.repository", NOT_SET, "image.repository: missing; it is: image without tag and digest, with its registry"),
+        ("image.tag", NOT_SET, "image: neither tag nor digest is given; give the digest, or a tag that never moves"),
+        (
+            "image.tag",
+            0.1,
+            "image.tag: Input should be a valid string (got 0.1); it is: its tag, quoted where it looks like a number",
+        ),
+        (
+            "image.digest",
+            "sha256:12",
+            "image.digest: cannot be used (got 'sha256:12'); it is: its digest, `sha256:` and 64 digits; decides where there is a tag, too",
+        ),
+        (
+            "image.pullPolicy",
+            "Sometimes",
+            "image.pullPolicy: Input should be 'IfNotPresent', 'Always' or 'Never' (got 'Sometimes'); "
+            "it is: when a node pulls it: IfNotPresent, Always or Never",
+        ),
+        ("namespace", "Research", "namespace: cannot be used (got 'Research'); it is: namespace of the Jobs"),
+        (
+            "gpu.resource",
+            "gpu",
+            "gpu.resource: cannot be used (got 'gpu'); it is: resource that the device plugin offers, such as nvidia.com/gpu, "
+            "nvidia.com/mig-3g.20gb or amd.com/gpu",
+        ),
+        (
+            "gpu.count",
+            -1,
+            "gpu.count: Input should be greater than or equal to 0 (got -1); "
+            "it is: how many of it a run gets; 0: none, runs train on the CPU",
+        ),
+        ("kueue.priorityClass", "high", "kueue: priorityClass 'high' means nothing without queueName; give it, or remove both"),
+        (
+            "resources.requests.memory",
+            "12 GB",
+            "resources.requests.memory: cannot be used (got '12 GB'); it is: memory set aside for a run, such as 12Gi",
+        ),
+        (
+            "sharedMemory.size",
+            "",
+            "sharedMemory.size: cannot be used (got ''); it is: size of /dev/shm, such as 1Gi; part of the memory limit",
+        ),
+        (
+            "volumes.models.claimName",
+            NOT_SET,
+            "volumes.models.claimName: missing; it is: PersistentVolumeClaim of the models; ReadWriteMany where runs use several nodes",
+        ),
+        (
+            "volumes.models.subPath",
+            "../other",
+            "volumes.models.subPath: cannot be used (got '../other'); it is: folder of the volume that is the models folder, "
+            "such as gregory/models; empty: its root",
+        ),
+        (
+            "volumes.baseModels",
+            {"claimName": "a", "image": {"reference": "b"}},
+            "volumes.baseModels: claimName and image exclude each other; remove one, or both if the bundle is in the runs' image",
+        ),
+        (
+            "volumes.baseModels",
+            {"subPath": "a"},
+            "volumes.baseModels: subPath 'a' is a folder of nothing; give claimName or image, or remove it",
+        ),
+        ("database.existingSecret", NOT_SET, "database.existingSecret: missing; it is: Secret of the namespace that holds the password"),
+        ("database.host", NOT_SET, "database: give either host or hostKey; neither is there"),
+        ("database.userKey", "user", "database: give either user or userKey; both are there"),
+        (
+            "env",
+            [{"name": "LEVEL", "value": "3"}],
+            "env.0: a value stands here; put it into a ConfigMap or a Secret and name that in valueFrom",
+        ),
+        ("env", [{"name": "A", "valueFrom": {}}], "env.0.valueFrom: give either secretKeyRef or configMapKeyRef"),
+        (
+            "env",
+            [{"name": "GREGORY_RUN_SPEC", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}],
+            "env.0.name: GREGORY_RUN_SPEC is set for each run; remove it",
+        ),
+        ("envFrom", [{"prefix": "A_"}], "envFrom.0: give either secretRef or configMapRef"),
+        (
+            "security.runAsUser",
+            0,
+            "security.runAsUser: Input should be greater than or equal to 1 (got 0); it is: user of the container; not 0",
+        ),
+        (
+            "deadlines.runSeconds",
+            0,
+            "deadlines.runSeconds: Input should be greater than or equal to 1 (got 0); it is: how long a run may work",
+        ),
+        (
+            "ttlSecondsAfterFinished",
+            3600,
+            "ttlSecondsAfterFinished: Input should be greater than or equal to 86400 (got 3600); it is: how long a finished Job and "
+            "its log stay as evidence for its rows, at least a day (86400)",
+        ),
+        (
+            "maxAttempts",
+            0,
+            "maxAttempts: Input should be greater than or equal to 1 (got 0); it is: how often a run is tried that its cluster took away",
+        ),
+        (
+            "submission.perSecond",
+            0,
+            "submission.perSecond: Input should be greater than 0 (got 0); it is: Jobs created per second at most",
+        ),
+        (
+            "labels",
+            {"cost-center": 7},
+            "labels.cost-center: Input should be a valid string (got 7); it is: further labels of Job and pod",
+        ),
+        ("labels", {"gregory-train/run-id": "x"}, "labels: gregory-train/run-id is set for each run; remove it"),
+        ("labels", {"kueue.x-k8s.io/queue-name": "x"}, "labels: kueue.x-k8s.io/queue-name is set for each run; remove it"),
+        ("annotations", {"gregory-train/team": "x"}, "annotations: gregory-train/team is set for each run; remove it"),
+        (
+            "podTemplatePatch",
+            {"spec": {"restartPolicy": "Always"}},
+            "podTemplatePatch: spec.restartPolicy cannot be patched: a run is started once and tried again as another Job; remove it",
+        ),
+    ],
+)
+def test_every_rule_names_key_value_and_remedy(tmp_path: Path, path: str, value: object, message: str):
+    assert told(tmp_path, changed(path, value)) == message
+
+
+SECRETS = {
+    "database.password": ("database.password", "hunter2"),
+    "podTemplatePatch.dbPassword": ("podTemplatePatch.dbPassword", "hunter2"),
+    "annotations.api_token": ("annotations.api_token", "hunter2"),
+    "AWS_SECRET_ACCESS_KEY": ("AWS_SECRET_ACCESS_KEY", "hunter2"),
+    "database.pwd": ("database.pwd", 4711_4711),
+    "env.0.value": ("env", [{"name": "HF_TOKEN", "value": "hunter2"}]),
+    "podTemplatePatch.spec.containers.0.env.0.value": (
+        "podTemplatePatch",
+        {"spec": {"containers": [{"name": "run", "env": [{"name": "S3_SECRET_KEY_PASSWORD", "value": "hunter2"}]}]}},
+    ),
+    "database.host": ("database.host", "postgres://gregory:hunter2@postgres/gregory"),
+    "annotations.note": ("annotations.note", "-----BEGIN EC PRIVATE KEY-----\nhunter2"),
+}
+
+
+@pytest.mark.parametrize("where", SECRETS)
+def test_a_secret_is_refused_and_never_repeated(tmp_path: Path, where: str):
+    path, value = SECRETS[where]
+
+    message = told(tmp_path, changed(path, value))
+
+    assert message == (
+        f"{where} looks like a secret; put it into a Secret of the namespace and name that in database.existingSecret, env or envFrom"
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("database.passwordKey", ["hunter2"]),
+        ("database.hostKey", "hunter2!"),
+        ("env", [{"name": "A", "valueFrom": "hunter2"}]),
+        ("podTemplatePatch", "hunter2"),
+    ],
+)
+def test_what_stands_where_a_secret_is_named_is_not_repeated(tmp_path: Path, path: str, value: object):
+    assert "hunter2" not in told(tmp_path, changed(path, value))
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("image.pullSecrets", ["registry"]),
+        ("annotations", {"vault.hashicorp.com/agent-inject-token": "yes"}),
+        ("podTemplatePatch", {"spec": {"automountServiceAccountToken": True}}),
+        ("podTemplatePatch", {"spec": {"volumes": [{"name": "token", "secret": {"secretName": "one"}}]}}),
+        ("env", [{"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": "hub", "key": "token"}}}]),
+    ],
+)
+def test_the_name_of_a_secret_is_none(path: str, value: object):
+    ClusterConfig.model_validate(changed(path, value))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "must be a mapping with at least the keys image, volumes, database"),
+        ("- image", "must be a mapping with at least the keys image, volumes, database"),
+        ("image: {\n  tag: x\npassword: hunter2", "is not YAML: expected ',' or '}', but got ':' in line 3"),
+        ("image: \x07", "is not YAML: it holds a character that YAML does not allow"),
+    ],
+)
+def test_a_file_that_is_no_mapping(tmp_path: Path, text: str, message: str):
+    assert told(tmp_path, text).strip() == message
+
+
+def test_a_file_that_is_not_there(tmp_path: Path):
+    with pytest.raises(
+        NotReady, match=r"^cluster file .*/none\.yaml cannot be read: No such file or directory; GREGORY_CLUSTER_CONFIG names it$"
+    ):
+        load_cluster_config(tmp_path / "none.yaml")
+
+
+def test_a_file_that_is_not_text(tmp_path: Path):
+    path = tmp_path / "cluster.yaml"
+    path.write_bytes(b"image: \xff")
+
+    with pytest.raises(BadClusterConfig, match=re.escape(f"cluster file {path} is not UTF-8 text: invalid start byte at byte 7")):
+        load_cluster_config(path)
+
+
+def test_the_schema_is_closed_and_described_at_every_level():
+    schema = ClusterConfig.model_json_schema(by_alias=True)
+
+    for name, section in {"ClusterConfig": schema, **schema["$defs"]}.items():
+        assert section["additionalProperties"] is False, name
+        assert [key for key, value in section["properties"].items() if not value.get("description")] == [], name
+    assert schema["$defs"]["Limits"]["properties"]["cpu"]["type"] == ["string", "number"]
+
+
+def test_the_table_of_keys_is_the_file():
+    def shown(default: object) -> str:
+        match default:
+            case _ if default is NOT_SET:
+                return "required"
+            case None | "" | () | {}:
+                return ""
+            case bool():
+                return f"`{str(default).lower()}`"
+        return f"`{default}`"
+
+    rows = [(key.strip("`"), default, meaning) for key, default, meaning in table(DOCUMENT, "key")]
+
+    assert rows == [(key, shown(default), description) for key, (default, description) in keys(ClusterConfig).items()]
+
+
+def test_the_file_in_the_document_is_the_minimal_one():
+    (block,) = [block for block in blocks(DOCUMENT) if block.name == "cluster.yaml"]
+
+    assert yaml.safe_load(block.text) == MINIMAL
