@@ -1,0 +1,240 @@
+"""RunSpec + ClusterConfig -> Job: all that the Kubernetes API is asked for. Pure; it imports no client.
+
+One Job is one attempt: one pod, started once. Whether there is another attempt is not Kubernetes' to say.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from gregory.launch import pod_patch
+from gregory.launch.cluster_config import ClusterConfig
+from gregory.launch.cluster_sections import Database, Section, Toleration
+from gregory.launch.errors import SubmitError
+from gregory.launch.image import BASE_MODELS_IN_IMAGE, PROJECT_IN_IMAGE
+from gregory.launch.labels import APP, CONTROLLER_UID, KUEUE_PRIORITY, KUEUE_QUEUE, annotations_of, labels_of
+from gregory.launch.pod_patch import CONTAINER
+from gregory.runs.spec import RunHandle, RunSpec
+
+# A Job's name becomes a label of its pods.
+_LABEL_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_RULE_INDEX = re.compile(r"rule at index (\d+)")
+# In this order, and each exit code once: a pod that is taken away exits with 143 or 137, too, and the first match counts.
+_EXIT_CODES = {"failed": 1, "bad_specification": 2, "killed": 137, "terminated": 143}
+# A rule of the API has no name: the Job's condition tells its index. So the order here is for as long as Jobs live.
+FAILURE_RULES = ("disrupted", *_EXIT_CODES, "exited")
+
+_DRAINS = {
+    # A node with a training on it is not emptied to save money.
+    "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
+    "karpenter.sh/do-not-disrupt": "true",
+}
+
+
+def job_name(spec: RunSpec) -> str:
+    """One name per run and attempt, so that a second submission finds the first. Raises SubmitError."""
+    name = f"{APP}-{spec.run_id}-a{spec.attempt}"
+    if not _LABEL_NAME.fullmatch(name):
+        raise SubmitError(f"{name!r} cannot name a Job: it takes a-z, 0-9 and -, at most 63 of them; run ids are made by planning")
+    return name
+
+
+def machine(config: ClusterConfig, *, cluster_id: str) -> str:
+    """The host of a RunHandle: one namespace of one cluster, whatever the cluster is called here or there."""
+    return f"kubernetes@{cluster_id}/{config.namespace}"
+
+
+def matched_rule(message: str) -> str | None:
+    """Which of FAILURE_RULES a Job's condition with reason PodFailurePolicy tells of. It outlives the pod."""
+    found = _RULE_INDEX.search(message)
+    return FAILURE_RULES[int(found[1])] if found and int(found[1]) < len(FAILURE_RULES) else None
+
+
+def render_job(spec: RunSpec, config: ClusterConfig, *, cluster_id: str) -> dict[str, Any]:
+    """The Job of this attempt, printable and without a secret. cluster_id: the uid of the namespace kube-system."""
+    deadlines, kueue = config.deadlines, config.kueue
+    working_seconds = deadlines.image_pull_seconds + deadlines.run_seconds
+    queue = {KUEUE_QUEUE: kueue.queue_name, KUEUE_PRIORITY: kueue.priority_class}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": job_name(spec),
+            "namespace": config.namespace,
+            "labels": config.labels | labels_of(spec) | _given(queue),
+            "annotations": config.annotations | annotations_of(spec),
+        },
+        "spec": {
+            "parallelism": 1,
+            "completions": 1,
+            "backoffLimit": 0,
+            # The pod's own deadline comes first, since it leaves the pod and its log; this one deletes them.
+            "activeDeadlineSeconds": deadlines.pending_seconds + working_seconds + config.grace_period_seconds,
+            "ttlSecondsAfterFinished": config.ttl_seconds_after_finished,
+            # Never two pods that write to one folder.
+            "podReplacementPolicy": "Failed",
+            "podFailurePolicy": {"rules": list(_failure_rules())},
+            "template": pod_patch.merged(
+                {
+                    "metadata": {
+                        "labels": config.labels | labels_of(spec),
+                        "annotations": _DRAINS
+                        | {"kubectl.kubernetes.io/default-container": CONTAINER}
+                        | config.annotations
+                        | annotations_of(spec),
+                    },
+                    # From the kubelet's first sight of the pod on, so with the image's pull.
+                    "spec": {"activeDeadlineSeconds": working_seconds} | _pod(spec, config, cluster_id=cluster_id),
+                },
+                config.pod_template_patch,
+            ),
+        },
+    }
+
+
+def _failure_rules() -> Iterator[dict[str, Any]]:
+    yield {"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
+    for code in _EXIT_CODES.values():
+        yield _on_exit(operator="In", values=[code])
+    yield _on_exit(operator="NotIn", values=sorted(_EXIT_CODES.values()))
+
+
+def _on_exit(**codes: Any) -> dict[str, Any]:
+    # Of the run's container: what somebody's sidecar exits with says nothing of the run.
+    return {"action": "FailJob", "onExitCodes": {"containerName": CONTAINER, **codes}}
+
+
+def _pod(spec: RunSpec, config: ClusterConfig, *, cluster_id: str) -> dict[str, Any]:
+    security = config.security
+    return {
+        "restartPolicy": "Never",
+        "terminationGracePeriodSeconds": config.grace_period_seconds,
+        "serviceAccountName": config.service_account_name,
+        "automountServiceAccountToken": False,
+        # Variables named after the namespace's services, of which none is meant for a run.
+        "enableServiceLinks": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": security.run_as_user,
+            "runAsGroup": security.run_as_group,
+            "fsGroup": security.fs_group,
+            # Or every start would walk through all models.
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        **_placement(config),
+        "containers": [_container(spec, config, cluster_id=cluster_id)],
+        "volumes": _volumes(config),
+    }
+
+
+def _placement(config: ClusterConfig) -> dict[str, Any]:
+    """Only what is set: of the rest the cluster has defaults."""
+    tolerations = config.tolerations
+    if tolerations is None:
+        tolerations = tuple(Toleration(key=key, effect="NoSchedule") for key in config.gpu.taints)
+    return _given(
+        {
+            "nodeSelector": config.node_selector,
+            "affinity": _given(config.affinity.model_dump(by_alias=True)),
+            "tolerations": [_given(toleration.model_dump(by_alias=True)) for toleration in tolerations],
+            "runtimeClassName": config.runtime_class_name,
+            "schedulerName": config.scheduler_name,
+            "priorityClassName": config.priority_class_name,
+            "imagePullSecrets": [{"name": name} for name in config.image.pull_secrets],
+        }
+    )
+
+
+def _container(spec: RunSpec, config: ClusterConfig, *, cluster_id: str) -> dict[str, Any]:
+    # GPUs in limits alone: Kubernetes makes the request equal.
+    gpus = {config.gpu.resource: str(config.gpu.count)} if config.gpu.count else {}
+    return {
+        "name": CONTAINER,
+        "image": config.image.reference,
+        "imagePullPolicy": config.image.pull_policy,
+        "env": [*_our_variables(spec, config, cluster_id=cluster_id), *(_plain(variable) for variable in config.env)],
+        **_given({"envFrom": [_plain(source) for source in config.env_from]}),
+        "resources": {
+            "requests": _given(config.resources.requests.model_dump(by_alias=True)),
+            "limits": _given(config.resources.limits.model_dump(by_alias=True)) | gpus,
+        },
+        "volumeMounts": _mounts(config),
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+            "runAsNonRoot": True,
+        },
+        # A run that dies mute leaves the end of its log where it outlives the log.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+    }
+
+
+def _our_variables(spec: RunSpec, config: ClusterConfig, *, cluster_id: str) -> list[dict[str, Any]]:
+    handle = RunHandle(host=machine(config, cluster_id=cluster_id), name=job_name(spec), uid="$(GREGORY_JOB_UID)")
+    variables = [
+        *_database_variables(config.database),
+        _variable("GREGORY_RUN_SPEC", spec.model_dump_json()),
+        # Nobody knows the Job's uid before it exists; the kubelet puts it into the handle. A variable must stand above those that use it.
+        _from_pod("GREGORY_JOB_UID", f"metadata.labels['{CONTROLLER_UID}']"),
+        {"name": "GREGORY_RUN_HANDLE", "value": handle.model_dump_json()},
+        _from_pod("GREGORY_NODE_NAME", "spec.nodeName"),
+        _from_pod("GREGORY_POD_NAME", "metadata.name"),
+    ]
+    if config.image.by_digest:
+        variables.append(_variable("GREGORY_IMAGE_DIGEST", config.image.by_digest))
+    return variables
+
+
+def _database_variables(database: Database) -> list[dict[str, Any]]:
+    sources = {
+        "POSTGRES_DB": (database.name, database.name_key),
+        "POSTGRES_USER": (database.user, database.user_key),
+        "POSTGRES_PASSWORD": ("", database.password_key),
+        "DB_HOST": (database.host, database.host_key),
+        "DB_PORT": (str(database.port), database.port_key),
+    }
+    return [
+        {"name": name, "valueFrom": {"secretKeyRef": {"name": database.existing_secret, "key": key}}} if key else _variable(name, value)
+        for name, (value, key) in sources.items()
+    ]
+
+
+def _variable(name: str, value: str) -> dict[str, Any]:
+    # Kubernetes would expand $(NAME) inside.
+    return {"name": name, "value": value.replace("$", "$$")}
+
+
+def _from_pod(name: str, field: str) -> dict[str, Any]:
+    return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": field}}}
+
+
+def _mounts(config: ClusterConfig) -> list[dict[str, Any]]:
+    volumes = config.volumes
+    mounts = [_given({"name": "models", "mountPath": f"{PROJECT_IN_IMAGE}/models", "subPath": volumes.models.sub_path})]
+    if not volumes.base_models.in_image:
+        base_models = {"name": "base-models", "mountPath": BASE_MODELS_IN_IMAGE, "readOnly": True, "subPath": volumes.base_models.sub_path}
+        mounts.append(_given(base_models))
+    return [*mounts, {"name": "tmp", "mountPath": "/tmp"}, {"name": "shm", "mountPath": "/dev/shm"}]  # noqa: S108 - inside the container
+
+
+def _volumes(config: ClusterConfig) -> list[dict[str, Any]]:
+    base_models = config.volumes.base_models
+    volumes: list[dict[str, Any]] = [{"name": "models", "persistentVolumeClaim": {"claimName": config.volumes.models.claim_name}}]
+    if base_models.claim_name:
+        volumes.append({"name": "base-models", "persistentVolumeClaim": {"claimName": base_models.claim_name, "readOnly": True}})
+    if base_models.image:
+        volumes.append({"name": "base-models", "image": base_models.image.model_dump(by_alias=True)})
+    shared = {"medium": "Memory", "sizeLimit": config.shared_memory.size}
+    return [*volumes, {"name": "tmp", "emptyDir": {}}, {"name": "shm", "emptyDir": shared}]
+
+
+def _plain(section: Section) -> dict[str, Any]:
+    """A section that is an object of the API, as the file has it."""
+    return section.model_dump(by_alias=True, exclude_unset=True)
+
+
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What is set; an empty value is what a key is that is not set."""
+    return {key: value for key, value in values.items() if value not in ("", None, [], {})}

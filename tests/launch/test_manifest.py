@@ -1,0 +1,420 @@
+"""The Job that a run becomes: as golden files have it, as Kubernetes' restricted profile asks, and for specifications at their worst."""
+
+import json
+import re
+from copy import deepcopy
+from typing import Any
+
+import pytest
+import yaml
+from kubernetes.client import ApiClient, V1Job
+
+from gregory.env import Environment
+from gregory.launch.cluster_config import ClusterConfig
+from gregory.launch.errors import SubmitError
+from gregory.launch.manifest import FAILURE_RULES, job_name, machine, matched_rule, render_job
+from gregory.runs.spec import RunHandle, RunSpec, Scope
+from job.entrypoint import FAILURE, TERMINATED
+from tests.launch.golden import CLUSTER_ID, HERE, SOURCES, SPEC, as_yaml, rendered
+
+MINIMAL: dict[str, Any] = yaml.safe_load((HERE / "cluster-minimal.yaml").read_text())
+LABEL = re.compile(r"([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?")
+WORST = SPEC.model_copy(
+    update={
+        "attempt": 10**12,
+        "team": Scope(id=2**31 - 1, slug="日" * 60),
+        "subject": Scope(id=2**31 - 1, slug="$(GREGORY_JOB_UID)$$ü€'\"\n" * 4),
+    }
+)
+
+
+def job(spec: RunSpec = SPEC, **config: Any) -> dict[str, Any]:
+    return render_job(spec, ClusterConfig.model_validate({**MINIMAL, **config}), cluster_id=CLUSTER_ID)
+
+
+def pod(job: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = job["spec"]["template"]["spec"]
+    return found
+
+
+def container(job: dict[str, Any]) -> dict[str, Any]:
+    (found,) = [container for container in pod(job)["containers"] if container["name"] == "run"]
+    return found
+
+
+def environment(job: dict[str, Any]) -> dict[str, Any]:
+    return {variable["name"]: variable.get("value", variable.get("valueFrom")) for variable in container(job)["env"]}
+
+
+def expanded(value: str, variables: dict[str, str]) -> str:
+    """As the kubelet does it: $$ is a dollar sign, $(NAME) the variable, if it is known."""
+    return re.sub(r"\$(\$|\(([^)]*)\))", lambda found: "$" if found[1] == "$" else variables.get(found[2], found[0]), value)
+
+
+@pytest.fixture(params=sorted(SOURCES))
+def golden(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return rendered(request.param)
+
+
+@pytest.mark.parametrize("name", sorted(SOURCES))
+def test_a_job_is_what_the_golden_file_says(name: str):
+    assert as_yaml(rendered(name)) == (HERE / name).read_text(encoding="utf-8")
+
+
+def test_the_client_s_models_know_every_field(golden: dict[str, Any]):
+    assert ApiClient().sanitize_for_serialization(V1Job.from_dict(golden)) == golden
+
+
+def test_a_field_that_is_misspelt_would_be_found(golden: dict[str, Any]):
+    wrong = deepcopy(golden)
+    container(wrong)["volumeMount"] = []
+
+    assert ApiClient().sanitize_for_serialization(V1Job.from_dict(wrong)) != wrong
+
+
+def test_rendering_is_pure():
+    config = ClusterConfig.model_validate(MINIMAL)
+    before = config.model_copy(deep=True)
+
+    first = render_job(SPEC, config, cluster_id=CLUSTER_ID)
+    first["spec"]["template"]["metadata"]["labels"].clear()
+
+    assert render_job(SPEC, config, cluster_id=CLUSTER_ID) == job()
+    assert config == before
+
+
+# --- identity ----------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_name_is_one_attempt_s():
+    assert job_name(SPEC) == "gregory-train-0123456789ab-a2"
+    assert job_name(SPEC.model_copy(update={"attempt": 3})) != job_name(SPEC)
+
+
+@pytest.mark.parametrize("spec", [SPEC, WORST])
+def test_names_and_labels_are_such_that_kubernetes_takes_them(spec: RunSpec):
+    made = job(spec)
+
+    assert re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", job_name(spec))
+    for metadata in (made["metadata"], made["spec"]["template"]["metadata"]):
+        for key, value in metadata["labels"].items():
+            assert LABEL.fullmatch(value), key
+        assert (metadata["annotations"]["gregory-train/team"], metadata["annotations"]["gregory-train/subject"]) == (
+            spec.team.slug,
+            spec.subject.slug,
+        )
+    assert all(len(variable.get("value", "").encode()) < 100_000 for variable in container(made)["env"])
+
+
+@pytest.mark.parametrize("run_id", ["ÄÖ", "a_b", "0123456789AB", "0" * 60, "-\n"])
+def test_a_run_id_that_no_job_can_have_is_refused(run_id: str):
+    with pytest.raises(SubmitError, match=r"cannot name a Job: it takes a-z, 0-9 and -, at most 63 of them; run ids are made by planning$"):
+        job_name(SPEC.model_copy(update={"run_id": run_id, "attempt": 10**12}))
+
+
+def test_job_and_pod_carry_what_a_run_is_found_by(golden: dict[str, Any]):
+    ids = {
+        "app.kubernetes.io/name": "gregory-train",
+        "app.kubernetes.io/component": "run",
+        "app.kubernetes.io/managed-by": "gregory-train",
+        "gregory-train/run-id": "0123456789ab",
+        "gregory-train/attempt": "2",
+        "gregory-train/attempt-token": "00112233445566778899aabbccddeeff",
+        "gregory-train/team-id": "1",
+        "gregory-train/subject-id": "2",
+    }
+
+    assert ids.items() <= golden["metadata"]["labels"].items()
+    assert ids.items() <= golden["spec"]["template"]["metadata"]["labels"].items()
+
+
+def test_the_queue_is_the_job_s_and_not_the_pod_s():
+    made = job(kueue={"queueName": "gpus", "priorityClass": "nightly"})
+
+    queue = {"kueue.x-k8s.io/queue-name": "gpus", "kueue.x-k8s.io/priority-class": "nightly"}
+    assert queue.items() <= made["metadata"]["labels"].items()
+    assert not queue.keys() & made["spec"]["template"]["metadata"]["labels"].keys()
+
+
+# --- what the run is told ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("spec", [SPEC, WORST])
+def test_the_run_reads_the_specification_that_was_rendered(spec: RunSpec):
+    value = expanded(environment(job(spec))["GREGORY_RUN_SPEC"], {"GREGORY_JOB_UID": "the uid"})
+
+    assert RunSpec.model_validate_json(value) == spec
+
+
+def test_the_run_knows_its_job_by_the_uid_that_the_job_gets():
+    made = job()
+    names = [variable["name"] for variable in container(made)["env"]]
+    assert environment(made)["GREGORY_JOB_UID"] == {"fieldRef": {"fieldPath": "metadata.labels['batch.kubernetes.io/controller-uid']"}}
+
+    value = expanded(environment(made)["GREGORY_RUN_HANDLE"], {"GREGORY_JOB_UID": "the uid"})
+
+    # Kubernetes expands what stands above.
+    assert names.index("GREGORY_JOB_UID") < names.index("GREGORY_RUN_HANDLE")
+    assert RunHandle.model_validate_json(value) == RunHandle(
+        host=f"kubernetes@{CLUSTER_ID}/gregory-train", name="gregory-train-0123456789ab-a2", uid="the uid"
+    )
+    assert machine(ClusterConfig.model_validate(MINIMAL), cluster_id=CLUSTER_ID) == f"kubernetes@{CLUSTER_ID}/gregory-train"
+
+
+def test_an_image_is_told_to_the_run_where_it_is_certain():
+    digest = f"sha256:{'0' * 64}"
+    certain = job(image={"repository": "r/train", "tag": "1", "digest": digest})
+
+    assert (container(certain)["image"], environment(certain)["GREGORY_IMAGE_DIGEST"]) == (f"r/train@{digest}", f"r/train@{digest}")
+    assert container(job())["image"] == "registry.example.org/gregory-train:0.1.0"
+    assert "GREGORY_IMAGE_DIGEST" not in environment(job())
+
+
+def test_where_it_runs_is_told_by_the_pod(golden: dict[str, Any]):
+    assert environment(golden)["GREGORY_NODE_NAME"] == {"fieldRef": {"fieldPath": "spec.nodeName"}}
+    assert environment(golden)["GREGORY_POD_NAME"] == {"fieldRef": {"fieldPath": "metadata.name"}}
+
+
+def test_no_variable_is_set_twice(golden: dict[str, Any]):
+    names = [variable["name"] for variable in container(golden)["env"]]
+
+    assert len(names) == len(set(names))
+
+
+def test_the_variables_of_the_database_are_those_that_are_read(golden: dict[str, Any]):
+    database = {name for name in environment(golden) if name.startswith(("POSTGRES_", "DB_"))}
+
+    assert database == {name for name in Environment.model_fields if name.startswith(("POSTGRES_", "DB_"))}
+
+
+def test_the_password_is_named_and_never_there(golden: dict[str, Any], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("POSTGRES_PASSWORD", "hunter2")
+
+    assert set(environment(golden)["POSTGRES_PASSWORD"]) == {"secretKeyRef"}
+    assert "hunter2" not in json.dumps([rendered(name) for name in SOURCES])
+
+
+def test_a_dollar_sign_in_a_value_is_not_expanded():
+    made = job(database={**MINIMAL["database"], "user": "$(DB_HOST)"})
+
+    assert environment(made)["POSTGRES_USER"] == "$$(DB_HOST)"
+
+
+# --- how it ends -----------------------------------------------------------------------------------------------------------------------
+
+
+def test_one_pod_is_started_once(golden: dict[str, Any]):
+    spec = golden["spec"]
+
+    assert (spec["completions"], spec["parallelism"], spec["backoffLimit"], pod(golden)["restartPolicy"]) == (1, 1, 0, "Never")
+    assert "suspend" not in spec
+
+
+def test_the_failure_policy_is_one_that_the_api_takes(golden: dict[str, Any]):
+    """The rules of validatePodFailurePolicy in Kubernetes."""
+    spec = golden["spec"]
+    rules = spec["podFailurePolicy"]["rules"]
+
+    assert spec["podReplacementPolicy"] == "Failed"
+    assert len(rules) <= 20
+    for rule in rules:
+        assert rule["action"] == "FailJob"
+        assert len(rule.keys() & {"onExitCodes", "onPodConditions"}) == 1
+        if "onExitCodes" in rule:
+            values = rule["onExitCodes"]["values"]
+            assert values == sorted(set(values))
+            assert 0 not in values
+            assert rule["onExitCodes"]["containerName"] in {container["name"] for container in pod(golden)["containers"]}
+
+
+def test_every_rule_has_a_name_by_its_index():
+    rules = job()["spec"]["podFailurePolicy"]["rules"]
+    by_name = dict(zip(FAILURE_RULES, rules, strict=True))
+
+    assert by_name["disrupted"]["onPodConditions"] == [{"type": "DisruptionTarget", "status": "True"}]
+    codes = {name: rule["onExitCodes"]["values"] for name, rule in by_name.items() if name != "disrupted"}
+    assert codes == {
+        "failed": [FAILURE],
+        "bad_specification": [2],
+        "killed": [137],
+        "terminated": [TERMINATED],
+        "exited": [1, 2, 137, 143],
+    }
+    assert [rule["onExitCodes"]["operator"] for rule in rules[1:]] == ["In", "In", "In", "In", "NotIn"]
+
+
+@pytest.mark.parametrize(
+    ("message", "rule"),
+    [
+        ("Pod research/gregory-train-1-a1-x7k2p has condition DisruptionTarget matching FailJob rule at index 0", "disrupted"),
+        ("Container run for pod research/gregory-train-1-a1-x7k2p failed with exit code 137 matching FailJob rule at index 3", "killed"),
+        ("Container run for pod research/gregory-train-1-a1-x7k2p failed with exit code 139 matching FailJob rule at index 5", "exited"),
+        ("Container run for pod a/b failed with exit code 1 matching FailJob rule at index 17", None),
+        ("Job has reached the specified backoff limit", None),
+    ],
+)
+def test_a_condition_s_message_names_its_rule(message: str, rule: str | None):
+    assert matched_rule(message) == rule
+
+
+def test_the_pod_s_deadline_comes_before_the_job_s():
+    made = job(deadlines={"pendingSeconds": 1000, "imagePullSeconds": 200, "runSeconds": 30}, gracePeriodSeconds=4)
+
+    assert (pod(made)["activeDeadlineSeconds"], made["spec"]["activeDeadlineSeconds"]) == (230, 1234)
+    assert pod(made)["terminationGracePeriodSeconds"] == 4
+
+
+def test_evidence_outlives_the_end(golden: dict[str, Any]):
+    assert golden["spec"]["ttlSecondsAfterFinished"] >= 86_400
+    assert container(golden)["terminationMessagePolicy"] == "FallbackToLogsOnError"
+    assert golden["spec"]["template"]["metadata"]["annotations"]["cluster-autoscaler.kubernetes.io/safe-to-evict"] == "false"
+
+
+# --- what it may -----------------------------------------------------------------------------------------------------------------------
+
+
+def containers(job: dict[str, Any]) -> list[dict[str, Any]]:
+    return [*pod(job)["containers"], *pod(job).get("initContainers", [])]
+
+
+def test_restricted_no_host_namespaces_ports_or_probes_of_the_host(golden: dict[str, Any]):
+    assert not pod(golden).keys() & {"hostNetwork", "hostPID", "hostIPC", "hostUsers"}
+    assert [container for container in containers(golden) if container.keys() & {"ports", "livenessProbe", "startupProbe"}] == []
+
+
+def test_restricted_volume_types(golden: dict[str, Any]):
+    allowed = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "image", "persistentVolumeClaim", "projected", "secret"}
+
+    assert [volume for volume in pod(golden)["volumes"] if not volume.keys() - {"name"} <= allowed] == []
+
+
+def test_restricted_no_privilege(golden: dict[str, Any]):
+    for one in containers(golden):
+        assert one["securityContext"]["allowPrivilegeEscalation"] is False
+        assert not one["securityContext"].keys() & {"privileged", "procMount", "seLinuxOptions", "appArmorProfile", "seccompProfile"}
+
+
+def test_restricted_no_capability(golden: dict[str, Any]):
+    assert {json.dumps(one["securityContext"]["capabilities"]) for one in containers(golden)} == {'{"drop": ["ALL"]}'}
+
+
+def test_restricted_user_is_a_number_and_not_root(golden: dict[str, Any]):
+    context = pod(golden)["securityContext"]
+
+    assert context["runAsNonRoot"] is True
+    assert context["runAsUser"] > 0
+    assert not {"runAsUser", "runAsGroup"} & container(golden)["securityContext"].keys()
+
+
+def test_restricted_seccomp_and_no_sysctls(golden: dict[str, Any]):
+    context = pod(golden)["securityContext"]
+
+    assert context["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert not context.keys() & {"sysctls", "seLinuxOptions", "windowsOptions", "appArmorProfile"}
+
+
+def test_beyond_restricted(golden: dict[str, Any]):
+    assert container(golden)["securityContext"]["readOnlyRootFilesystem"] is True
+    assert (pod(golden)["automountServiceAccountToken"], pod(golden)["enableServiceLinks"]) == (False, False)
+    assert pod(golden)["securityContext"]["fsGroupChangePolicy"] == "OnRootMismatch"
+
+
+# --- what it gets ----------------------------------------------------------------------------------------------------------------------
+
+
+def mounts(job: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """By place, the volume with what the mount says of it."""
+    volumes = {volume["name"]: volume for volume in pod(job)["volumes"]}
+    return {mount["mountPath"]: {**volumes[mount["name"]], **mount} for mount in container(job)["volumeMounts"]}
+
+
+def test_every_volume_is_mounted_once(golden: dict[str, Any]):
+    mounted = [mount["name"] for mount in container(golden)["volumeMounts"]]
+
+    assert sorted(mounted) == sorted({volume["name"] for volume in pod(golden)["volumes"]})
+    assert len(mounts(golden)) == len(mounted)
+
+
+def test_models_and_memory():
+    found = mounts(job(sharedMemory={"size": "2Gi"}))
+
+    assert found["/home/brunoamaral/gregory-ai/django/models"]["persistentVolumeClaim"] == {"claimName": "gregory-models"}
+    assert "readOnly" not in found["/home/brunoamaral/gregory-ai/django/models"]
+    assert found["/dev/shm"]["emptyDir"] == {"medium": "Memory", "sizeLimit": "2Gi"}
+    assert found["/tmp"]["emptyDir"] == {}
+
+
+@pytest.mark.parametrize(
+    ("base_models", "volume"),
+    [
+        ({"claimName": "bundle", "subPath": "a/b"}, {"persistentVolumeClaim": {"claimName": "bundle", "readOnly": True}, "subPath": "a/b"}),
+        ({"image": {"reference": "bundle:1"}}, {"image": {"reference": "bundle:1", "pullPolicy": "IfNotPresent"}}),
+    ],
+)
+def test_base_models_are_mounted_read_only(base_models: dict[str, Any], volume: dict[str, Any]):
+    made = job(volumes={**MINIMAL["volumes"], "baseModels": base_models})
+
+    expected = {"name": "base-models", "mountPath": "/opt/base-models", "readOnly": True, **volume}
+    assert mounts(made)["/opt/base-models"] == expected
+
+
+def test_base_models_of_the_image_are_not_mounted_over():
+    assert "/opt/base-models" not in mounts(job())
+
+
+@pytest.mark.parametrize(
+    ("gpu", "limit", "tainted"),
+    [
+        ({}, {"nvidia.com/gpu": "1"}, ["nvidia.com/gpu"]),
+        ({"count": 4}, {"nvidia.com/gpu": "4"}, ["nvidia.com/gpu"]),
+        ({"resource": "amd.com/gpu"}, {"amd.com/gpu": "1"}, ["amd.com/gpu"]),
+        ({"resource": "nvidia.com/mig-3g.20gb"}, {"nvidia.com/mig-3g.20gb": "1"}, ["nvidia.com/gpu", "nvidia.com/mig-3g.20gb"]),
+        ({"count": 0}, {}, []),
+    ],
+)
+def test_a_gpu_is_asked_for_in_limits_and_its_nodes_are_tolerated(gpu: dict[str, Any], limit: dict[str, str], tainted: list[str]):
+    made = job(gpu=gpu)
+
+    assert container(made)["resources"] == {"requests": {"cpu": "2", "memory": "12Gi"}, "limits": {"memory": "12Gi", **limit}}
+    assert pod(made).get("tolerations", []) == [{"key": key, "operator": "Exists", "effect": "NoSchedule"} for key in tainted]
+
+
+def test_tolerations_that_are_given_are_all_there_are():
+    assert "tolerations" not in pod(job(tolerations=[]))
+    assert pod(job(tolerations=[{"key": "sku", "operator": "Equal", "value": "gpu"}]))["tolerations"] == [
+        {"key": "sku", "operator": "Equal", "value": "gpu"}
+    ]
+
+
+def test_what_is_not_set_is_not_there():
+    assert not pod(job()).keys() & {
+        "nodeSelector",
+        "affinity",
+        "runtimeClassName",
+        "schedulerName",
+        "priorityClassName",
+        "imagePullSecrets",
+    }
+    assert "envFrom" not in container(job())
+
+
+def test_an_operator_s_annotation_comes_before_our_default():
+    made = job(annotations={"karpenter.sh/do-not-disrupt": "false"})
+
+    assert made["spec"]["template"]["metadata"]["annotations"]["karpenter.sh/do-not-disrupt"] == "false"
+
+
+def test_the_patch_is_laid_over_the_pod():
+    made = job(
+        podTemplatePatch={
+            "spec": {
+                "activeDeadlineSeconds": None,
+                "containers": [{"name": "run", "env": [{"name": "TZ", "value": "UTC"}], "resources": {"limits": {"memory": "1Gi"}}}],
+            }
+        }
+    )
+
+    assert "activeDeadlineSeconds" not in pod(made)
+    assert environment(made)["TZ"] == "UTC"
+    assert container(made)["resources"]["limits"] == {"memory": "1Gi", "nvidia.com/gpu": "1"}
+    assert environment(made).items() >= environment(job()).items()
