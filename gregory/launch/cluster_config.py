@@ -11,6 +11,8 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
+from yaml.parser import ParserError
+from yaml.scanner import ScannerError
 
 from gregory.launch import plain_secrets, pod_patch
 from gregory.launch.cluster_sections import (
@@ -125,13 +127,19 @@ def load_cluster_config(path: Path) -> ClusterConfig:
     try:
         return ClusterConfig.model_validate(values, by_alias=True, by_name=False)
     except ValidationError as error:
-        raise BadClusterConfig(f"cluster file {path}: {_in_words(error.errors()[0])}") from error
+        # A misspelt key first: one that is missing may be that one.
+        first = min(error.errors(), key=lambda details: details["type"] != "extra_forbidden")
+        raise BadClusterConfig(f"cluster file {path}: {_in_words(first)}") from error
 
 
 def _problem(error: yaml.YAMLError) -> str:
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
-        return f"{error.problem} in line {error.problem_mark.line + 1}"
-    return "it holds a character that YAML does not allow"
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return "it holds a character that YAML does not allow"
+    line = error.problem_mark.line + 1
+    if isinstance(error, ScannerError | ParserError):
+        return f"{error.problem} in line {line}"
+    # The others repeat the word, which may be a password that begins with * or !.
+    return f"an alias or a tag in line {line}; quote a value that begins with * or !"
 
 
 def _in_words(error: ErrorDetails) -> str:

@@ -135,7 +135,7 @@ def _placement(config: ClusterConfig) -> dict[str, Any]:
         tolerations = tuple(Toleration(key=key, effect="NoSchedule") for key in config.gpu.taints)
     return _given(
         {
-            "nodeSelector": config.node_selector,
+            "nodeSelector": dict(config.node_selector),
             "affinity": _given(config.affinity.model_dump(by_alias=True)),
             "tolerations": [_given(toleration.model_dump(by_alias=True)) for toleration in tolerations],
             "runtimeClassName": config.runtime_class_name,

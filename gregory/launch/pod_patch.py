@@ -5,6 +5,7 @@ labels, its variables, and that it is started once.
 """
 
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from typing import Any
 
 from gregory.launch.labels import is_ours
@@ -35,7 +36,7 @@ def refusal(patch: Mapping[str, Any]) -> str | None:
 
 
 def merged(base: Any, patch: Any, *, key: str = "") -> Any:
-    """`base` with `patch` laid over it; neither is changed.
+    """`base` with `patch` laid over it; neither is changed, nor is anything of the patch shared.
 
     Mappings merge, and null removes a key. Lists of objects with a `name` merge by it, volume mounts by their `mountPath`;
     any other list is replaced.
@@ -52,7 +53,7 @@ def merged(base: Any, patch: Any, *, key: str = "") -> Any:
     if _all_have(identity, base) and _all_have(identity, patch):
         found = {item[identity]: item for item in base}
         return list((found | {item[identity]: merged(found.get(item[identity]), item) for item in patch}).values())
-    return patch
+    return deepcopy(patch)
 
 
 def _all_have(identity: str, items: Any) -> bool:

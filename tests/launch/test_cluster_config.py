@@ -119,6 +119,12 @@ def test_quantities_may_be_numbers(written: object, read: str):
     assert ClusterConfig.model_validate(changed("resources.limits.cpu", written)).resources.limits.cpu == read
 
 
+def test_a_misspelt_key_is_told_before_the_one_it_was_meant_to_be(tmp_path: Path):
+    values = {("databse" if key == "database" else key): value for key, value in MINIMAL.items()}
+
+    assert told(tmp_path, values).startswith("databse: unknown key; the keys here are affinity, annotations, database, ")
+
+
 def test_python_may_use_python_s_names_and_the_file_may_not(tmp_path: Path):
     assert ClusterConfig.model_validate({**MINIMAL, "max_attempts": 2}).max_attempts == 2
     assert told(tmp_path, {**MINIMAL, "max_attempts": 2}).startswith("max_attempts: unknown key; the keys here are affinity, annotations, ")
@@ -342,6 +348,8 @@ def test_the_name_of_a_secret_is_none(path: str, value: object):
         ("", "must be a mapping with at least the keys image, volumes, database"),
         ("- image", "must be a mapping with at least the keys image, volumes, database"),
         ("image: {\n  tag: x\npassword: hunter2", "is not YAML: expected ',' or '}', but got ':' in line 3"),
+        ("password: *hunter2", "is not YAML: an alias or a tag in line 1; quote a value that begins with * or !"),
+        ("a: 1\npassword: !hunter2 x", "is not YAML: an alias or a tag in line 2; quote a value that begins with * or !"),
         ("image: \x07", "is not YAML: it holds a character that YAML does not allow"),
     ],
 )

@@ -10,7 +10,7 @@ import yaml
 from kubernetes.client import ApiClient, V1Job
 
 from gregory.env import Environment
-from gregory.launch.cluster_config import ClusterConfig
+from gregory.launch.cluster_config import ClusterConfig, load_cluster_config
 from gregory.launch.errors import SubmitError
 from gregory.launch.manifest import FAILURE_RULES, job_name, machine, matched_rule, render_job
 from gregory.runs.spec import RunHandle, RunSpec, Scope
@@ -73,14 +73,19 @@ def test_a_field_that_is_misspelt_would_be_found(golden: dict[str, Any]):
 
 
 def test_rendering_is_pure():
-    config = ClusterConfig.model_validate(MINIMAL)
+    config = load_cluster_config(HERE / "cluster.yaml")
     before = config.model_copy(deep=True)
 
-    first = render_job(SPEC, config, cluster_id=CLUSTER_ID)
-    first["spec"]["template"]["metadata"]["labels"].clear()
+    def empty(value: Any) -> None:
+        for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+            empty(inner)
+        if isinstance(value, dict | list):
+            value.clear()
 
-    assert render_job(SPEC, config, cluster_id=CLUSTER_ID) == job()
+    empty(render_job(SPEC, config, cluster_id=CLUSTER_ID))
+
     assert config == before
+    assert render_job(SPEC, config, cluster_id=CLUSTER_ID) == rendered("job.yaml")
 
 
 # --- identity ----------------------------------------------------------------------------------------------------------------------
