@@ -28,14 +28,14 @@ def pytest_configure() -> None:
         os.sched_setaffinity(0, set(processors[number::workers]) or {processors[number % len(processors)]})
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What is slow begins first; what a module's tests share is made once, in one worker."""
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
+    """What a module's tests share is made once, in one worker; what is slow begins first."""
     for item in items:
-        fixtures = getattr(item, "fixturenames", ())
-        item.add_marker(
-            pytest.mark.xdist_group(next((engine for engine in ENGINES if engine in fixtures), f"{item.path.parent.name}-{item.path.stem}"))
-        )
+        engine = next((engine for engine in ENGINES if engine in getattr(item, "fixturenames", ())), None)
+        item.add_marker(pytest.mark.xdist_group(engine or f"{item.path.parent.name}-{item.path.stem}"))
+    yield
+    # After pytest-django, which has an order of its own.
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
