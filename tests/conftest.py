@@ -33,7 +33,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
     """What a module's tests share is made once, in one worker; what is slow begins first."""
     for item in items:
         engine = next((engine for engine in ENGINES if engine in getattr(item, "fixturenames", ())), None)
-        item.add_marker(pytest.mark.xdist_group(engine or f"{item.path.parent.name}-{item.path.stem}"))
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(engine or f"{item.path.parent.name}-{item.path.stem}"))
     yield
     # After pytest-django, which has an order of its own.
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
