@@ -40,7 +40,7 @@ $(PREPARE)/.complete: locks/requirements-prepare.lock | setup
 	@touch $@
 
 test: setup ## every test: once on SQLite, the database tests again on PostgreSQL
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadscope --no-loadscope-reorder
 	$(BIN)/python -m tests.on_postgresql -m database
 
 lint: setup ## style, types, import contracts, migrations

@@ -8,16 +8,16 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from tests import postgresql
 from tests.docker import engine
 from tests.docker.engine import Engine
+from tests.sharing import Sharing
 from tests.site import REPOSITORY, Site
 from tests.strict import need
 from tests.tiny_bundle import tiny_bundle
-
-# Of each there is one on a machine, so whatever needs it runs in one worker.
-ENGINES = ("docker_engine", "cluster")
 
 
 def pytest_configure() -> None:
@@ -28,15 +28,14 @@ def pytest_configure() -> None:
         os.sched_setaffinity(0, set(processors[number::workers]) or {processors[number % len(processors)]})
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
-    """What a module's tests share is made once, in one worker; what is slow begins first."""
-    for item in items:
-        engine = next((engine for engine in ENGINES if engine in getattr(item, "fixturenames", ())), None)
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(engine or f"{item.path.parent.name}-{item.path.stem}"))
-    yield
-    # After pytest-django, which has an order of its own.
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    """What shares something stays in one worker."""
+    return Sharing(config, log)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is slow begins first."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 

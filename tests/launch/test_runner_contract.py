@@ -57,7 +57,7 @@ def spec() -> RunSpec:
     )
 
 
-@pytest.fixture(params=["local", pytest.param("docker", marks=pytest.mark.xdist_group("docker_engine"))])
+@pytest.fixture(params=["local", "docker"])
 def machine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Machine]:
     if request.param == "local":
         yield Machine(
