@@ -8,10 +8,10 @@ UV := uv==0.13.9
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo base-models test lint bench locks clean
+.PHONY: help setup demo base-models test lint bench cluster-up cluster-down locks clean
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: $(VENV)/.complete ## a virtual environment from the hash-locked requirements
 
@@ -56,6 +56,12 @@ bench: setup ## the benchmarks; needs DATA=folder with labelled articles
 	$(BIN)/python manage.py prepare_base_models --demo
 	$(BIN)/python -m benchmarks.bert_padding --data $(DATA)
 	$(BIN)/python -m benchmarks.bert_memory
+
+cluster-up: setup ## a Kubernetes of one node with pretended GPUs on this machine, as the tests use it; for root
+	$(BIN)/python -m tests.cluster up
+
+cluster-down: setup ## end it and give the machine back
+	$(BIN)/python -m tests.cluster down
 
 locks: setup ## resolve the requirements anew
 	for name in requirements-dev requirements requirements-submit requirements-prepare requirements-gpu requirements-image; do \

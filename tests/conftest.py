@@ -1,4 +1,4 @@
-"""Fixtures that several rooms share: the demo bundle, a throw-away installation, a PostgreSQL server, a Docker engine."""
+"""Fixtures that several rooms share: the demo bundle, a throw-away installation, PostgreSQL, a Docker engine, a Kubernetes cluster."""
 
 import os
 import subprocess
@@ -12,6 +12,9 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 from tests import postgresql
+from tests.cluster import binaries, network
+from tests.cluster import cluster as kubernetes
+from tests.cluster.cluster import Cluster
 from tests.docker import engine
 from tests.docker.engine import Engine
 from tests.sharing import Sharing
@@ -70,6 +73,24 @@ def docker_engine() -> Iterator[Engine]:
     need(usable, what="a Docker engine that root may start", remedy="as root: apt-get install docker.io debootstrap")
     with engine.running() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """A Kubernetes of one node with two GPUs that are not there."""
+    need(binaries.usable(), what="what a Kubernetes cluster that root may start is made of", remedy=binaries.REMEDY)
+    with kubernetes.running() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def cluster_postgresql(cluster: Cluster) -> Iterator[postgresql.Server]:
+    """A server that pods reach as `cluster.host`."""
+    programs = postgresql.binaries()
+    need(programs, what="a PostgreSQL server", remedy="install one, for example: apt-get install postgresql")
+    assert programs is not None
+    with postgresql.running(programs, pods=network.HOST) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

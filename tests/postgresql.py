@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from ipaddress import IPv4Interface
 from pathlib import Path
 
 import psycopg
@@ -51,8 +52,8 @@ def binaries() -> Path | None:
 
 
 @contextlib.contextmanager
-def running(programs: Path) -> Iterator[Server]:
-    """A server for the time of the block."""
+def running(programs: Path, *, pods: IPv4Interface | None = None) -> Iterator[Server]:
+    """A server for the time of the block; on loopback, and where `pods` is given on that address too, for that network."""
     # The server refuses to run as root; the package's own user owns the data then.
     user = "postgres" if os.geteuid() == 0 else None
     folder = Path(tempfile.mkdtemp(prefix="gregory-postgresql-"))
@@ -66,12 +67,20 @@ def running(programs: Path) -> Iterator[Server]:
         [programs / "initdb", "-D", data, "-U", USER, "--pwfile", password_file, "--auth", "scram-sha-256", "-E", "UTF8", "--no-sync"],
         check=True, capture_output=True, user=user, cwd=folder,
     )  # fmt: skip
+    addresses = ["127.0.0.1"]
+    if pods is not None:
+        addresses.append(str(pods.ip))
+        with (data / "pg_hba.conf").open("a") as access:
+            access.write(f"host all all {pods.network} scram-sha-256\n")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     log = (folder / "log").open("wb")
     server = subprocess.Popen(
-        [programs / "postgres", "-D", data, "-p", str(port), "-k", folder, "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"],
+        [
+            programs / "postgres", "-D", data, "-p", str(port), "-k", folder,
+            "-c", f"listen_addresses={','.join(addresses)}", "-c", "fsync=off",
+        ],
         user=user, cwd=folder, stdout=log, stderr=log,
     )  # fmt: skip
     try:

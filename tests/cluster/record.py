@@ -1,0 +1,115 @@
+"""What the cluster has taken of this machine, written down, so that another process can give all of it back after this one was killed."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import psutil
+
+from tests.cluster import cgroups, gpu, network
+from tests.docker.engine import CACHE
+
+FILE = CACHE / "cluster.json"
+# The kubelet sets these to its liking.
+KERNEL = (
+    "vm/overcommit_memory", "vm/panic_on_oom", "kernel/panic", "kernel/panic_on_oops",
+    "kernel/keys/root_maxkeys", "kernel/keys/root_maxbytes",
+)  # fmt: skip
+SETTINGS = Path("/proc/sys")
+
+
+@dataclass(kw_only=True)
+class Record:
+    """`processes` are daemons' names with what tells each process from a later one of the same number."""
+
+    folder: str
+    by_hand: bool
+    kernel: dict[str, str] = field(default_factory=dict)
+    processes: dict[str, tuple[int, str]] = field(default_factory=dict)
+
+    def note(self, name: str, pid: int) -> None:
+        self.processes[name] = (pid, _identity(pid))
+        self.save()
+
+    def save(self) -> None:
+        unfinished = FILE.with_suffix(".unfinished")
+        unfinished.write_text(json.dumps(asdict(self)))
+        unfinished.rename(FILE)
+
+    def alive(self) -> dict[str, int]:
+        """Name and number of the daemons that still run."""
+        return {name: pid for name, (pid, identity) in self.processes.items() if identity and _identity(pid) == identity}
+
+
+def begin(folder: Path, *, by_hand: bool) -> Record:
+    record = Record(folder=str(folder), by_hand=by_hand, kernel={name: (SETTINGS / name).read_text() for name in KERNEL})
+    record.save()
+    return record
+
+
+def load() -> Record | None:
+    """That of a cluster that runs, or of one whose owner was killed."""
+    try:
+        text = FILE.read_text()
+    except FileNotFoundError:
+        return None
+    return Record(**json.loads(text))
+
+
+def give_back(record: Record) -> None:
+    """End and remove everything: daemons, pods, mounts, control groups, network, folders, kernel settings."""
+    folder = Path(record.folder)
+    _end(list(record.alive().values()))
+    cgroups.kill()
+    # Each pod has a shim that outlives containerd; the command line says whose it is.
+    _end([process.pid for process in psutil.process_iter(["cmdline"]) if f"{folder}/containerd.sock" in (process.info["cmdline"] or [])])
+    for address in folder.glob("containerd/state/*/*/*/address"):
+        Path(address.read_text().removeprefix("unix://")).unlink(missing_ok=True)
+    for place in mounts(folder):
+        subprocess.run(["umount", "--lazy", place], check=True)
+    cgroups.remove()
+    network.remove()
+    shutil.rmtree(gpu.FOLDER, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        gpu.FOLDER.parent.rmdir()
+    for link in Path("/var/log/containers").glob("*.log"):
+        if link.is_symlink() and link.readlink().is_relative_to(folder):
+            link.unlink()
+    for name, value in record.kernel.items():
+        (SETTINGS / name).write_text(value)
+    if folder.exists():
+        shutil.rmtree(folder)
+    FILE.unlink()
+
+
+def mounts(folder: Path) -> list[str]:
+    """Everything mounted within, the last first."""
+    places = [line.split()[1] for line in Path("/proc/mounts").read_text(encoding="utf-8").splitlines()]
+    return [place for place in reversed(places) if Path(place).is_relative_to(folder)]
+
+
+def _end(pids: list[int]) -> None:
+    deadline = time.monotonic() + 30
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    while left := [pid for pid in pids if _identity(pid)]:
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"processes {left} of the cluster do not end")
+        time.sleep(0.05)
+
+
+def _identity(pid: int) -> str:
+    """When it started, in ticks since this boot; empty for what has ended, reaped by its parent or not yet."""
+    try:
+        state, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return "" if state in ("Z", "X") else f"{boot} {rest[18]}"

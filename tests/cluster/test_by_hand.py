@@ -1,0 +1,116 @@
+"""A cluster by its command line; and that nothing stays behind, neither of that one nor of one whose owner was killed."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.cluster import binaries, cgroups, network, record
+from tests.cluster.cluster import NODE, end_leftover, the_only_one
+from tests.site import REPOSITORY
+from tests.strict import need
+
+pytestmark = pytest.mark.slow
+
+# A test session that never comes to its end.
+SESSION = """
+import time
+from tests.cluster.cluster import running
+with running(gpus=0) as cluster:
+    print(cluster.kubeconfig, flush=True)
+    time.sleep(600)
+"""
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "tests.cluster", *arguments], cwd=REPOSITORY, capture_output=True, text=True)
+
+
+def kubectl(kubeconfig: str, *arguments: str) -> str:
+    program = binaries.folder() / "kubectl"
+    return subprocess.run([program, "--kubeconfig", kubeconfig, *arguments], check=True, capture_output=True, text=True).stdout
+
+
+def run_a_pod(kubeconfig: str) -> None:
+    """One that stays."""
+    kubectl(kubeconfig, "run", "stays", "--image=gregory.test/pause:1", "--image-pull-policy=Never")
+    kubectl(kubeconfig, "wait", "pod/stays", "--for=condition=Ready", "--timeout=60s")
+
+
+def traces() -> dict[str, object]:
+    """Whatever a cluster changes on a machine."""
+    rules = [subprocess.run([binaries.IPTABLES, "-t", table, "-S"], capture_output=True, text=True).stdout for table in ("filter", "nat")]
+    ours = ("gregory-cluster-", str(binaries.folder()), "tests.cluster.")
+    processes = [
+        words
+        for process in psutil.process_iter(["cmdline"])
+        if any(mark in (words := " ".join(process.info["cmdline"] or [])) for mark in ours)
+    ]
+    folders = ("/sys/class/net", "/run/netns", "/run/containerd/s", "/var/lib/cni/results", "/var/log/containers", "/var/lib/kubelet")
+    return {
+        "rules": rules,
+        "processes": processes,
+        "mounts": [line for line in Path("/proc/mounts").read_text().splitlines() if "gregory-cluster-" in line],
+        "control groups": cgroups.exist(),
+        "folders": {folder: sorted(path.name for path in Path(folder).glob("*")) for folder in folders},
+        "kernel": {name: (record.SETTINGS / name).read_text() for name in (*record.KERNEL, "net/ipv4/ip_forward")},
+        "record": record.FILE.exists(),
+    }
+
+
+@pytest.fixture
+def machine() -> Iterator[dict[str, object]]:
+    """As it was, and as it has to be again."""
+    need(binaries.usable(), what="what a Kubernetes cluster that root may start is made of", remedy=binaries.REMEDY)
+    binaries.build()
+    with the_only_one(wait=False):
+        end_leftover()
+    yield traces()
+    with the_only_one(wait=False):
+        if (left := record.load()) is not None:
+            record.give_back(left)
+
+
+def test_up_and_down(machine: dict[str, object]):
+    up = command("up", "--gpus=3", "--label=pool=gpu")
+    assert up.returncode == 0, up.stderr
+    kubeconfig = up.stdout.partition("export KUBECONFIG=")[2].split()[0]
+    run_a_pod(kubeconfig)
+    shown = kubectl(kubeconfig, "get", "node", NODE, r"-o=jsonpath={.metadata.labels.pool} {.status.allocatable.nvidia\.com/gpu}")
+    again = command("up")
+    status = command("status")
+    down = command("down")
+
+    assert shown == "gpu 3"
+    assert (again.returncode, again.stderr) == (
+        1, "a cluster that was started by hand is running on this machine; end it with: make cluster-down\n",
+    )  # fmt: skip
+    assert [line.split()[:2] for line in status.stdout.splitlines()[1:]] == [
+        [name, "process"]
+        for name in (
+            "etcd", "kube-apiserver", "containerd", "kubelet", "kube-controller-manager", "kube-scheduler", "nvidia.com/gpu",
+        )
+    ]  # fmt: skip
+    assert (down.returncode, down.stdout) == (0, "the cluster is gone\n")
+    assert traces() == machine
+    assert command("down").stdout == "no cluster is running\n"
+
+
+def test_what_a_killed_session_left_is_removed(machine: dict[str, object]):
+    with subprocess.Popen([sys.executable, "-c", SESSION], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as session:
+        assert session.stdout is not None
+        kubeconfig = session.stdout.readline().strip()
+        run_a_pod(kubeconfig)
+        refused = command("up")
+        session.send_signal(signal.SIGKILL)
+
+    assert (refused.returncode, refused.stderr) == (1, "a test session on this machine has its own cluster; try again when it has ended\n")
+    assert Path(f"/sys/class/net/{network.BRIDGE}").exists()
+    assert len(record.load().alive()) == 6
+    with the_only_one(wait=False):
+        end_leftover()
+    assert traces() == machine

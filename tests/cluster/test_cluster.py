@@ -1,0 +1,166 @@
+"""The cluster itself: what later tests take for granted, seen on real pods once."""
+
+import time
+from typing import Any
+
+import pytest
+
+from tests import postgresql
+from tests.cluster.cluster import GPU, NODE, Cluster
+
+pytestmark = pytest.mark.slow
+
+# A server that speaks PostgreSQL answers a start-up message with R when its rules let this client log in, with E when they do not.
+STARTUP = """
+import socket, struct
+said = struct.pack("!i", 196608) + b"user\\0gregory\\0database\\0postgres\\0\\0"
+with socket.create_connection(("{host}", {port}), 5) as connection:
+    connection.sendall(struct.pack("!i", len(said) + 4) + said)
+    print(connection.recv(1).decode())
+"""
+CLOCK = "import time\nwhile True: print(time.time(), flush=True); time.sleep(0.2)"
+TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount"
+ASK_THE_API_SERVER = f"""
+import ssl, urllib.request
+context = ssl.create_default_context(cafile="{TOKEN}/ca.crt")
+request = urllib.request.Request("https://10.96.0.1/api", headers={{"Authorization": "Bearer " + open("{TOKEN}/token").read()}})
+print(urllib.request.urlopen(request, timeout=5, context=context).status)
+"""
+
+
+class Pods:
+    """Pods of one namespace that run a line of Python."""
+
+    def __init__(self, cluster: Cluster, namespace: str, image: str) -> None:
+        self.cluster, self.namespace, self.image = cluster, namespace, image
+
+    def start(self, name: str, code: str, *, limits: dict[str, str] | None = None, **spec: Any) -> None:
+        container = {"name": "main", "image": self.image, "command": ["python3", "-c", code], "resources": {"limits": limits or {}}}
+        always = {"restartPolicy": "Never", "terminationGracePeriodSeconds": 0, "containers": [container]}
+        metadata = {"name": name, "namespace": self.namespace}
+        self.cluster.apply({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {**always, **spec}})
+
+    def get(self, name: str) -> dict[str, Any]:
+        return self.cluster.get("pod", name, "--namespace", self.namespace)
+
+    def wait(self, name: str, *phases: str) -> dict[str, Any]:
+        def there() -> dict[str, Any] | None:
+            pod = self.get(name)
+            return pod if pod["status"]["phase"] in phases else None
+
+        return self.cluster.until(there, what=f"pod {name} to be {' or '.join(phases)}")
+
+    def logs(self, name: str) -> str:
+        return self.cluster.must("logs", name, "--namespace", self.namespace)
+
+    def output(self, name: str, code: str, **options: Any) -> str:
+        """What it printed, once it has ended."""
+        self.start(name, code, **options)
+        self.wait(name, "Succeeded", "Failed")
+        return self.logs(name)
+
+
+@pytest.fixture
+def pods(cluster: Cluster, namespace: str, base_image: str) -> Pods:
+    return Pods(cluster, namespace, base_image)
+
+
+def container(pod: dict[str, Any]) -> dict[str, Any]:
+    return pod["status"]["containerStatuses"][0]
+
+
+def test_the_node_is_ready(cluster: Cluster):
+    nodes = cluster.get("nodes")["items"]
+
+    assert [(node["metadata"]["name"], node["status"]["nodeInfo"]["kubeletVersion"]) for node in nodes] == [(NODE, "v1.34.4")]
+    assert cluster.is_ready()
+
+
+def test_a_pod_of_an_imported_image_runs_and_its_logs_are_read(pods: Pods):
+    assert pods.output("hello", "print('hello from a pod')") == "hello from a pod\n"
+
+
+def test_a_pod_reaches_a_database_of_this_machine(pods: Pods, cluster_postgresql: postgresql.Server):
+    assert pods.output("client", STARTUP.format(host=pods.cluster.host, port=cluster_postgresql.port)) == "R\n"
+
+
+def test_a_pod_reaches_the_api_server_with_its_token(pods: Pods):
+    assert pods.output("client", ASK_THE_API_SERVER) == "200\n"
+
+
+def test_a_pod_reaches_nothing_beyond_this_machine(pods: Pods):
+    # An address that is nobody's: what matters is that not even a refusal comes back.
+    code = "import socket\ntry: socket.create_connection(('192.0.2.1', 80), 2)\nexcept OSError as error: print(type(error).__name__)"
+
+    assert pods.output("lost", code) == "TimeoutError\n"
+
+
+def test_more_memory_than_the_limit_is_an_out_of_memory_kill(pods: Pods):
+    pods.start("greedy", "bytearray(200_000_000)", limits={"memory": "64Mi"})
+
+    ended = container(pods.wait("greedy", "Failed"))["state"]["terminated"]
+    assert (ended["reason"], ended["exitCode"]) == ("OOMKilled", 137)
+
+
+def test_gpus_are_handed_out_and_run_out(pods: Pods):
+    assert pods.cluster.allocatable(GPU) == 2
+
+    names = "import os; print(os.environ['NVIDIA_VISIBLE_DEVICES'])"
+    pods.start("three", names, limits={GPU: "3"})
+    assert pods.output("one", names, limits={GPU: "1"}) in ("gpu-0\n", "gpu-1\n")
+    (condition,) = pods.wait("three", "Pending")["status"]["conditions"]
+    assert (condition["type"], condition["reason"]) == ("PodScheduled", "Unschedulable")
+    assert condition["message"].startswith("0/1 nodes are available: 1 Insufficient nvidia.com/gpu.")
+
+
+def test_a_paused_api_server_answers_nobody_and_no_pod_minds(pods: Pods):
+    cluster = pods.cluster
+    pods.start("clock", CLOCK)
+    before = pods.wait("clock", "Running")
+
+    cluster.pause("kube-apiserver")
+    paused = time.time()
+    assert cluster.kubectl("get", "nodes", timeout=4).returncode == 124
+    resumed = time.time()
+    cluster.resume("kube-apiserver")
+
+    after = pods.wait("clock", "Running")
+    assert (container(after)["containerID"], container(after)["restartCount"]) == (container(before)["containerID"], 0)
+    assert len([line for line in pods.logs("clock").splitlines() if paused < float(line) < resumed]) > 5
+
+
+@pytest.mark.parametrize("name", ["etcd", "kube-apiserver", "kubelet", "containerd"])
+def test_a_killed_daemon_comes_back_to_the_same_pods(pods: Pods, name: str):
+    cluster = pods.cluster
+    pods.start("clock", CLOCK)
+    before = container(pods.wait("clock", "Running"))["containerID"]
+
+    cluster.kill(name)
+    cluster.heal()
+
+    assert pods.output("next", "print('on')", limits={GPU: "1"}) == "on\n"
+    after = pods.wait("clock", "Running")
+    assert (container(after)["containerID"], container(after)["restartCount"]) == (before, 0)
+
+
+def test_pods_of_a_lost_node_are_evicted_where_it_has_a_healthy_peer(pods: Pods):
+    cluster = pods.cluster
+    cluster.add_peer()
+    unreachable = {"key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 0}
+    pods.start("clock", CLOCK, tolerations=[unreachable])
+    pods.wait("clock", "Running")
+
+    cluster.pause("kubelet")
+    cluster.until(lambda: "deletionTimestamp" in pods.get("clock")["metadata"], what="the eviction")
+    assert not cluster.is_ready()
+    assert cluster.is_ready("peer")
+    assert [taint["key"] for taint in pods.cluster.get("node", NODE)["spec"]["taints"]].count("node.kubernetes.io/unreachable") == 2
+    cluster.resume("kubelet")
+    cluster.until(lambda: pods.cluster.kubectl("get", "pod", "clock", "-n", pods.namespace).returncode, what="the pod to be gone")
+    cluster.remove_peer()
+
+
+def test_other_devices_are_offered_as_well(pods: Pods):
+    pods.cluster.offer("amd.com/gpu", 1)
+
+    assert pods.output("amd", "print('on')", limits={"amd.com/gpu": "1"}) == "on\n"
