@@ -211,7 +211,8 @@ def end_leftover() -> None:
         if left.by_hand and left.alive():
             raise RuntimeError("a cluster that was started by hand is running on this machine; end it with: make cluster-down")
         record.give_back(left)
-    if kubelets := [process.pid for process in psutil.process_iter(["name"]) if process.info["name"] == "kubelet"]:
+    running = [process for process in psutil.process_iter(["name", "status"]) if process.info["status"] != psutil.STATUS_ZOMBIE]
+    if kubelets := [process.pid for process in running if process.info["name"] == "kubelet"]:
         raise RuntimeError(
             f"this machine is a node of another Kubernetes (kubelet: process {kubelets[0]}); the tests need one of their own"
         )

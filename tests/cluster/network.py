@@ -50,15 +50,16 @@ def create(folder: Path) -> None:
     (folder / "10-bridge.conflist").write_text(json.dumps(_cni(folder)))
 
 
-def remove() -> None:
-    """Both, whatever is left of them, and what the CNI plugins noted about pods that were never taken down."""
+def remove(folder: Path) -> None:
+    """Both, whatever is left of them, and what was noted of the network of pods in the cluster's `folder` that were never taken down."""
     for table, chain, *rule in RULES:
         while subprocess.run([IPTABLES, "-w", "-t", table, "-D", chain, *rule], capture_output=True).returncode == 0:
             pass
     if Path(f"/sys/class/net/{BRIDGE}").exists():
         _ip("link", "delete", BRIDGE)
-    for note in Path("/var/lib/cni/results").glob(f"{BRIDGE}-*"):
-        note.unlink()
+    for note in Path("/var/lib/cni/results").glob("*"):
+        if f'"{folder}/' in note.read_text():
+            note.unlink()
 
 
 def _cni(folder: Path) -> dict[str, object]:

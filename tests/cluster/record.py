@@ -74,7 +74,7 @@ def give_back(record: Record) -> None:
     for place in mounts(folder):
         subprocess.run(["umount", "--lazy", place], check=True)
     cgroups.remove()
-    network.remove()
+    network.remove(folder)
     shutil.rmtree(gpu.FOLDER, ignore_errors=True)
     with contextlib.suppress(OSError):
         gpu.FOLDER.parent.rmdir()

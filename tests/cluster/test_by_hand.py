@@ -50,7 +50,10 @@ def traces() -> dict[str, object]:
         for process in psutil.process_iter(["cmdline"])
         if any(mark in (words := " ".join(process.info["cmdline"] or [])) for mark in ours)
     ]
-    folders = ("/sys/class/net", "/run/netns", "/run/containerd/s", "/var/lib/cni/results", "/var/log/containers", "/var/lib/kubelet")
+    folders = (
+        "/sys/class/net", "/run/netns", "/run/containerd/s", "/run/containerd/runc/k8s.io",
+        "/var/lib/cni/results", "/var/log/containers", "/var/lib/kubelet",
+    )  # fmt: skip
     return {
         "rules": rules,
         "processes": processes,
