@@ -9,7 +9,7 @@ from tests.cluster.cluster import Cluster, end_leftover, the_only_one
 
 USE = """\
 Kubernetes {version}, one node, up in {seconds:.0f} s. In a shell:
-  export KUBECONFIG={kubeconfig} PATH={programs}:$PATH
+  export KUBECONFIG={kubeconfig} KUBECACHEDIR={folder}/kubectl PATH={programs}:$PATH
   kubectl get nodes
   docker save IMAGE | ctr --address {folder}/containerd.sock --namespace k8s.io images import -
 Pods reach servers of this machine at {host}. Logs of the daemons: {folder}/*.log. To end it: make cluster-down"""
@@ -18,10 +18,10 @@ Pods reach servers of this machine at {host}. Logs of the daemons: {folder}/*.lo
 def up(labels: list[str], gpus: int) -> str:
     if not binaries.usable():
         raise RuntimeError(f"this machine lacks what a cluster needs; {binaries.REMEDY}")
-    programs = binaries.build()
-    began = time.monotonic()
     with the_only_one(wait=False):
         end_leftover()
+        programs = binaries.build()
+        began = time.monotonic()
         cluster = Cluster(programs=programs, by_hand=True)
         try:
             cluster.up(labels=dict(label.split("=", 1) for label in labels), gpus=gpus)

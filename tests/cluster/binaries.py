@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -36,6 +37,7 @@ def folder() -> Path:
 def build() -> Path:
     """The folder with every program: minutes of two cores the first time, nothing afterwards."""
     if not folder().exists():
+        sys.stderr.write(f"building Kubernetes {VERSION}, once: some minutes\n")
         folder().parent.mkdir(parents=True, exist_ok=True)
         # One rename at the end: a folder that exists is complete.
         with tempfile.TemporaryDirectory(dir=folder().parent) as temporary:

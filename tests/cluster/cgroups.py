@@ -9,18 +9,20 @@ from pathlib import Path
 
 # Not the kubelet's own default, at the root: what is ended and removed here must never be another Kubernetes's.
 NAME = "gregory-cluster"
+ONLY_VERSION_2 = Path("/sys/fs/cgroup")
+# Without one of these in the group, the kubelet of a version 2 machine says that its group does not exist.
+CONTROLLERS = ("cpu", "cpuset", "memory", "pids")
 
 
 def create() -> None:
     """The group, with every controller that the kubelet asks for."""
     for hierarchy, version in _hierarchies():
         group = hierarchy / NAME
-        if version == "cgroup2":
-            controllers = (hierarchy / "cgroup.controllers").read_text().split()
-            for controller in controllers:
-                (hierarchy / "cgroup.subtree_control").write_text(f"+{controller}")
+        # Beside version 1, version 2 has no controllers that matter.
+        if version == "cgroup2" and hierarchy == ONLY_VERSION_2:
+            (hierarchy / "cgroup.subtree_control").write_text(" ".join(f"+{controller}" for controller in CONTROLLERS))
         group.mkdir(exist_ok=True)
-        if (group / "cpuset.cpus").exists() and version == "cgroup":
+        if version == "cgroup" and (group / "cpuset.cpus").exists():
             # Version 1 takes no process into a group that has no processors yet.
             for setting in ("cpuset.cpus", "cpuset.mems"):
                 (group / setting).write_text((hierarchy / setting).read_text())

@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,8 @@ from tests.docker.engine import CACHE
 
 NODE = "node-1"
 GPU = "nvidia.com/gpu"
+# How ctr names what it has imported.
+IMPORTED = re.compile(r"^unpacking (\S+) \((sha256:\w+)\)", re.MULTILINE)
 
 
 @dataclass(eq=False, kw_only=True)
@@ -130,14 +133,18 @@ class Cluster:
         node = self.kubectl("get", "node", NODE, "--output=json", timeout=10)
         return int(json.loads(node.stdout)["status"].get("allocatable", {}).get(resource, 0)) if node.returncode == 0 else 0
 
-    def import_image(self, archive: Path) -> None:
-        """What `docker save` writes; pods use the image by its name, with `imagePullPolicy: Never` or `IfNotPresent`."""
-        done = self._ctr("images", "import", str(archive))
-        assert done.returncode == 0, done.stderr
+    def import_image(self, archive: Path) -> list[str]:
+        """What `docker save` writes; pods use each image by its name, never pulling it, or as here returned: by its digest."""
+        imported = IMPORTED.findall(self._must_ctr("images", "import", str(archive)))
+        by_digest = [f"{name.rpartition(':')[0]}@{digest}" for name, digest in imported]
+        for (name, _), reference in zip(imported, by_digest, strict=True):
+            self._must_ctr("images", "tag", "--force", name, reference)
+        return by_digest
 
     def kubectl(self, *arguments: str, timeout: float = 120, **options: Any) -> subprocess.CompletedProcess[str]:
         """As the administrator, its exit code left to the caller; 124 when it took longer than `timeout` seconds."""
-        environment = {**os.environ, "KUBECONFIG": str(self.kubeconfig)}
+        # What kubectl remembers of a server must not outlive it: the next one has the same address.
+        environment = {**os.environ, "KUBECONFIG": str(self.kubeconfig), "KUBECACHEDIR": str(self.folder / "kubectl")}
         command = [str(self.programs / "kubectl"), *arguments]
         try:
             return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=timeout, **options)
@@ -178,6 +185,11 @@ class Cluster:
         address = ["--address", f"{self.folder}/containerd.sock", "--namespace", "k8s.io"]
         return subprocess.run([binaries.CTR, *address, *arguments], capture_output=True, text=True, timeout=600)
 
+    def _must_ctr(self, *arguments: str) -> str:
+        done = self._ctr(*arguments)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
 
 @contextlib.contextmanager
 def the_only_one(*, wait: bool) -> Iterator[None]:
@@ -194,10 +206,9 @@ def the_only_one(*, wait: bool) -> Iterator[None]:
 @contextlib.contextmanager
 def running(*, labels: dict[str, str] | None = None, gpus: int = 2) -> Iterator[Cluster]:
     """A cluster for the time of the block."""
-    programs = binaries.build()
     with the_only_one(wait=True):
         end_leftover()
-        cluster = Cluster(programs=programs)
+        cluster = Cluster(programs=binaries.build())
         try:
             cluster.up(labels=labels, gpus=gpus)
             yield cluster

@@ -19,12 +19,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def base_image(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Debian with Python."""
+def base_image_digest(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Debian with Python, as a pod names it by its digest."""
     archive = tmp_path_factory.mktemp("image") / "base.tar"
     images.write(archive, name=BASE, layer=base_archive())
-    cluster.import_image(archive)
+    (by_digest,) = cluster.import_image(archive)
     archive.unlink()
+    return by_digest
+
+
+@pytest.fixture(scope="session")
+def base_image(base_image_digest: str) -> str:
+    """The same by its tag."""
     return BASE
 
 

@@ -31,8 +31,9 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def kubectl(kubeconfig: str, *arguments: str) -> str:
-    program = binaries.folder() / "kubectl"
-    return subprocess.run([program, "--kubeconfig", kubeconfig, *arguments], check=True, capture_output=True, text=True).stdout
+    # Its cache goes with the cluster, too.
+    place = ["--kubeconfig", kubeconfig, "--cache-dir", f"{kubeconfig}.cache"]
+    return subprocess.run([binaries.folder() / "kubectl", *place, *arguments], check=True, capture_output=True, text=True).stdout
 
 
 def run_a_pod(kubeconfig: str) -> None:

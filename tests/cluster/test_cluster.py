@@ -81,6 +81,12 @@ def test_a_pod_of_an_imported_image_runs_and_its_logs_are_read(pods: Pods):
     assert pods.output("hello", "print('hello from a pod')") == "hello from a pod\n"
 
 
+def test_an_image_is_found_by_its_digest(cluster: Cluster, namespace: str, base_image_digest: str):
+    assert base_image_digest.startswith("gregory.test/base@sha256:")
+
+    assert Pods(cluster, namespace, base_image_digest).output("hello", "print('hello')") == "hello\n"
+
+
 def test_a_pod_reaches_a_database_of_this_machine(pods: Pods, cluster_postgresql: postgresql.Server):
     assert pods.output("client", STARTUP.format(host=pods.cluster.host, port=cluster_postgresql.port)) == "R\n"
 
