@@ -19,7 +19,7 @@ from typing import Any
 
 import psutil
 
-from tests.cluster import binaries, cgroups, control_plane, images, network, node, pki, record
+from tests.cluster import binaries, cgroups, control_plane, gpu, images, network, node, pki, record
 from tests.cluster.daemon import Daemon
 from tests.docker.engine import CACHE
 
@@ -105,6 +105,8 @@ class Cluster:
                 daemon.resume()
             else:
                 self.start(name)
+        for daemon in self.daemons.values():
+            daemon.wait()
         self._wait_for_node()
 
     def is_ready(self, name: str = NODE) -> bool:
@@ -114,16 +116,19 @@ class Cluster:
     def offer(self, resource: str, count: int) -> None:
         """Devices that are not there, by a device plugin; the daemon is called as the resource is."""
         argv = [sys.executable, "-m", "tests.cluster.gpu", resource, str(count)]
-        self.daemons[resource] = Daemon(name=resource, argv=argv, log=self.folder / f"{resource.replace('/', '-')}.log")
-        self.start(resource)
+        plugin = Daemon(name=resource, argv=argv, log=self.folder / f"{resource.replace('/', '-')}.log")
+        offered = gpu.DevicePlugin(resource=resource, count=count).offered
+        # A pod that asks for a device in between fails for good.
+        plugin.ready = lambda: _younger(offered, plugin.started) and _younger(offered, self.daemons["kubelet"].started)
+        self.daemons[resource] = plugin
         self._offered[resource] = count
+        self.start(resource)
 
     def add_peer(self, name: str = "peer") -> None:
         """A second node, without a kubelet: see tests/cluster/peer.py for what it changes."""
         argv = [sys.executable, "-m", "tests.cluster.peer", str(self.kubeconfig), name]
-        self.daemons[name] = Daemon(name=name, argv=argv, log=self.folder / f"{name}.log")
+        self.daemons[name] = Daemon(name=name, argv=argv, log=self.folder / f"{name}.log", ready=lambda: self.is_ready(name))
         self.start(name)
-        self.until(lambda: self.is_ready(name), what=f"{name} to be Ready")
 
     def remove_peer(self, name: str = "peer") -> None:
         self.daemons.pop(name).kill()
@@ -189,6 +194,10 @@ class Cluster:
         done = self._ctr(*arguments)
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+
+def _younger(file: Path, moment: float) -> bool:
+    return file.exists() and file.stat().st_mtime > moment
 
 
 @contextlib.contextmanager

@@ -21,6 +21,7 @@ class Daemon:
     argv: list[str]
     log: Path
     ready: Callable[[], bool] | None = None
+    started: float = field(default=0.0, init=False)
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     @property
@@ -32,6 +33,7 @@ class Daemon:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
+        self.started = time.time()
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 self.argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=ENVIRONMENT, cwd=REPOSITORY, start_new_session=True

@@ -6,10 +6,11 @@ to be written by hand, so nothing has to be generated from the kubelet's protoco
 
 import contextlib
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from concurrent import futures
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import grpc
@@ -26,10 +27,16 @@ class DevicePlugin:
 
     resource: str
     count: int
+    listed: threading.Event = field(default_factory=threading.Event)
 
     @property
     def socket(self) -> Path:
         return FOLDER / f"gregory-{self.resource.replace('/', '-')}.sock"
+
+    @property
+    def offered(self) -> Path:
+        """A file that is younger than the kubelet once this very kubelet knows the devices."""
+        return self.socket.with_suffix(".offered")
 
     def serve(self) -> grpc.Server:
         handlers = {
@@ -52,6 +59,8 @@ class DevicePlugin:
     def _list_and_watch(self, request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
         """One list, since no device ever falls ill; the kubelet takes the end of the stream for the plugin's own."""
         yield b"".join(_field(1, _field(1, f"gpu-{number}".encode()) + _field(2, b"Healthy")) for number in range(self.count))
+        # The next message is asked for when this one has been sent.
+        self.listed.set()
         while context.is_active():
             time.sleep(POLL)
 
@@ -103,13 +112,17 @@ def main(resource: str, count: int) -> None:
     while True:
         with contextlib.suppress(FileNotFoundError, grpc.RpcError):
             kubelet = KUBELET.stat().st_ino
-            if kubelet != known or not plugin.socket.exists():
+            if kubelet != known or not (plugin.socket.exists() and plugin.offered.exists()):
                 if server is not None:
                     server.stop(grace=None).wait()
                 plugin.socket.unlink(missing_ok=True)
+                plugin.offered.unlink(missing_ok=True)
+                plugin.listed.clear()
                 server = plugin.serve()
                 plugin.register()
-                known = kubelet
+                if plugin.listed.wait(5):
+                    plugin.offered.touch()
+                    known = kubelet
         time.sleep(POLL)
 
 

@@ -139,7 +139,7 @@ def test_a_paused_api_server_answers_nobody_and_no_pod_minds(pods: Pods):
 @pytest.mark.parametrize("name", ["etcd", "kube-apiserver", "kubelet", "containerd"])
 def test_a_killed_daemon_comes_back_to_the_same_pods(pods: Pods, name: str):
     cluster = pods.cluster
-    pods.start("clock", CLOCK)
+    pods.start("clock", CLOCK, limits={GPU: "1"})
     before = container(pods.wait("clock", "Running"))["containerID"]
 
     cluster.kill(name)
