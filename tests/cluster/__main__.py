@@ -15,10 +15,10 @@ Kubernetes {version}, one node, up in {seconds:.0f} s. In a shell:
 Pods reach servers of this machine at {host}. Logs of the daemons: {folder}/*.log. To end it: make cluster-down"""
 
 
-def up(labels: list[str], gpus: int) -> str:
+def up(labels: list[str], gpus: int, *, wait: bool) -> str:
     if not binaries.usable():
         raise RuntimeError(f"this machine lacks what a cluster needs; {binaries.REMEDY}")
-    with the_only_one(wait=False):
+    with the_only_one(wait=wait):
         end_leftover()
         programs = binaries.build()
         began = time.monotonic()
@@ -62,13 +62,14 @@ def main() -> int:
     start = commands.add_parser("up", help="start it")
     start.add_argument("--gpus", type=int, default=2, help="how many nvidia.com/gpu the node pretends to have")
     start.add_argument("--label", action="append", default=[], metavar="KEY=VALUE", help="a label of the node; may be repeated")
+    start.add_argument("--wait", action="store_true", help="until no test session on this machine has a cluster of its own")
     commands.add_parser("down", help="end it, and give the machine back as it was")
     commands.add_parser("status", help="its kubeconfig and its daemons")
     arguments = parser.parse_args()
     try:
         match arguments.command:
             case "up":
-                said = up(arguments.label, arguments.gpus)
+                said = up(arguments.label, arguments.gpus, wait=arguments.wait)
             case "down":
                 said = down()
             case _:

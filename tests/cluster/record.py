@@ -22,6 +22,7 @@ KERNEL = (
     "kernel/keys/root_maxkeys", "kernel/keys/root_maxbytes",
 )  # fmt: skip
 SETTINGS = Path("/proc/sys")
+SHIMS = Path("/run/containerd/s")
 
 
 @dataclass(kw_only=True)
@@ -67,10 +68,10 @@ def give_back(record: Record) -> None:
     folder = Path(record.folder)
     _end(list(record.alive().values()))
     cgroups.kill()
-    # Each pod has a shim that outlives containerd; the command line says whose it is.
-    _end([process.pid for process in psutil.process_iter(["cmdline"]) if f"{folder}/containerd.sock" in (process.info["cmdline"] or [])])
-    for address in folder.glob("containerd/state/*/*/*/address"):
-        Path(address.read_text().removeprefix("unix://")).unlink(missing_ok=True)
+    sockets = shim_sockets(folder)
+    _end([shim.pid for shim in _shims(folder)])
+    for socket in sockets:
+        socket.unlink(missing_ok=True)
     for place in mounts(folder):
         subprocess.run(["umount", "--lazy", place], check=True)
     cgroups.remove()
@@ -92,6 +93,20 @@ def mounts(folder: Path) -> list[str]:
     """Everything mounted within, the last first."""
     places = [line.split()[1] for line in Path("/proc/mounts").read_text(encoding="utf-8").splitlines()]
     return [place for place in reversed(places) if Path(place).is_relative_to(folder)]
+
+
+def shim_sockets(folder: Path) -> set[Path]:
+    """Where the pods' shims serve; the sockets of every containerd of a machine lie in one place, a Docker engine's too."""
+    addresses = {address.read_text().removeprefix("unix://") for address in folder.glob("containerd/state/*/*/*/address")}
+    for shim in _shims(folder):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            addresses.update(connection.laddr for connection in shim.net_connections("unix"))
+    return {Path(address) for address in addresses if Path(address).parent == SHIMS}
+
+
+def _shims(folder: Path) -> list[psutil.Process]:
+    """Each pod has one, which outlives containerd; the command line says whose it is."""
+    return [process for process in psutil.process_iter(["cmdline"]) if f"{folder}/containerd.sock" in (process.info["cmdline"] or [])]
 
 
 def _end(pids: list[int]) -> None:

@@ -52,7 +52,7 @@ def traces() -> dict[str, object]:
         if any(mark in (words := " ".join(process.info["cmdline"] or [])) for mark in ours)
     ]
     folders = (
-        "/sys/class/net", "/run/netns", "/run/containerd/s", "/run/containerd/runc/k8s.io",
+        "/sys/class/net", "/run/netns", "/run/containerd/runc/k8s.io",
         "/var/lib/cni/results", "/var/log/containers", "/var/lib/kubelet",
     )  # fmt: skip
     return {
@@ -67,24 +67,25 @@ def traces() -> dict[str, object]:
 
 
 @pytest.fixture
-def machine() -> Iterator[dict[str, object]]:
+def machine_without_cluster() -> Iterator[dict[str, object]]:
     """As it was, and as it has to be again."""
     need(binaries.usable(), what="what a Kubernetes cluster that root may start is made of", remedy=binaries.REMEDY)
-    binaries.build()
-    with the_only_one(wait=False):
+    with the_only_one(wait=True):
+        binaries.build()
         end_leftover()
     yield traces()
-    with the_only_one(wait=False):
+    with the_only_one(wait=True):
         if (left := record.load()) is not None:
             record.give_back(left)
 
 
-def test_up_and_down(machine: dict[str, object]):
-    up = command("up", "--gpus=3", "--label=pool=gpu")
+def test_up_and_down(machine_without_cluster: dict[str, object]):
+    up = command("up", "--wait", "--gpus=3", "--label=pool=gpu")
     assert up.returncode == 0, up.stderr
     kubeconfig = up.stdout.partition("export KUBECONFIG=")[2].split()[0]
     run_a_pod(kubeconfig)
     shown = kubectl(kubeconfig, "get", "node", NODE, r"-o=jsonpath={.metadata.labels.pool} {.status.allocatable.nvidia\.com/gpu}")
+    sockets = record.shim_sockets(Path(kubeconfig).parents[1])
     again = command("up")
     status = command("status")
     down = command("down")
@@ -100,11 +101,12 @@ def test_up_and_down(machine: dict[str, object]):
         )
     ]  # fmt: skip
     assert (down.returncode, down.stdout) == (0, "the cluster is gone\n")
-    assert traces() == machine
+    assert traces() == machine_without_cluster
+    assert [socket.exists() for socket in sockets] == [False]
     assert command("down").stdout == "no cluster is running\n"
 
 
-def test_what_a_killed_session_left_is_removed(machine: dict[str, object]):
+def test_what_a_killed_session_left_is_removed(machine_without_cluster: dict[str, object]):
     with subprocess.Popen([sys.executable, "-c", SESSION], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as session:
         assert session.stdout is not None
         kubeconfig = session.stdout.readline().strip()
@@ -114,7 +116,12 @@ def test_what_a_killed_session_left_is_removed(machine: dict[str, object]):
 
     assert (refused.returncode, refused.stderr) == (1, "a test session on this machine has its own cluster; try again when it has ended\n")
     assert Path(f"/sys/class/net/{network.BRIDGE}").exists()
-    assert len(record.load().alive()) == 6
+    left = record.load()
+    assert left is not None
+    assert len(left.alive()) == 6
+    sockets = record.shim_sockets(Path(left.folder))
+    assert [socket.exists() for socket in sockets] == [True]
     with the_only_one(wait=False):
         end_leftover()
-    assert traces() == machine
+    assert traces() == machine_without_cluster
+    assert [socket.exists() for socket in sockets] == [False]
