@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.docker.engine import CACHE
+from tests.docker.engine import BOOTSTRAP, CACHE
 
 VERSION = "v1.34.4"
 SOURCE = Path(__file__).parent / "kubernetes"
@@ -16,7 +16,7 @@ PACKAGES = ["k8s.io/kubernetes/cmd/" + program for program in PROGRAMS] + ["./pa
 # By their paths: daemons get an environment of their own, and what a developer's PATH finds first may be of another kind.
 ETCD, CONTAINERD, CTR, RUNC = "/usr/bin/etcd", "/usr/bin/containerd", "/usr/bin/ctr", "/usr/sbin/runc"
 IP, IPTABLES, OPENSSL, CNI = "/usr/sbin/ip", "/usr/sbin/iptables", "/usr/bin/openssl", "/usr/lib/cni"
-DEBIAN = (ETCD, CONTAINERD, CTR, RUNC, IP, IPTABLES, OPENSSL, f"{CNI}/bridge")
+DEBIAN = (ETCD, CONTAINERD, CTR, RUNC, IP, IPTABLES, OPENSSL, f"{CNI}/bridge", BOOTSTRAP)
 REMEDY = (
     "as root: apt-get install etcd-server containerd runc containernetworking-plugins iptables iproute2 openssl debootstrap; "
     "and Go 1.24 or later on the PATH"

@@ -54,7 +54,7 @@ def _members() -> set[int]:
     members: set[int] = set()
     for group in _groups():
         # A pod's group may go while we look.
-        with contextlib.suppress(FileNotFoundError, OSError):
+        with contextlib.suppress(OSError):
             members.update(int(pid) for pid in (group / "cgroup.procs").read_text().split())
     return members
 
