@@ -36,6 +36,11 @@ class TrainingRun(models.Model):
     heartbeat_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
     log_tail = models.TextField(blank=True, default="")
+    node = models.CharField(max_length=255, blank=True, default="", help_text="machine of the cluster that had it last")
+    waiting_for = models.TextField(blank=True, default="", help_text="why a submitted run has not begun, in its machine's words")
+    unknown_since = models.DateTimeField(null=True, help_text="since when nobody could say whether it lives")
+    missing_since = models.DateTimeField(null=True, help_text="since when its machine has answered and not had it")
+    cancelled_by = models.CharField(max_length=100, blank=True, default="", help_text="who asked for its end")
 
     class Meta:
         constraints: ClassVar = [

@@ -24,8 +24,9 @@ FINAL_STATES = frozenset({RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLE
 
 
 class Reason(StrEnum):
-    """Why an algorithm or a run ended other than well."""
+    """Why an algorithm or a run ended other than well. Which of them are worth another attempt is in `retries`, not here."""
 
+    # The training's own ends.
     BAD_DATA = "bad_data"
     BAD_CONFIG = "bad_config"
     BASE_MODELS = "base_models"
@@ -33,10 +34,25 @@ class Reason(StrEnum):
     ERROR = "error"
     NO_GPU = "no_gpu"
     OUT_OF_MEMORY = "out_of_memory"
-    KILLED = "killed"
+    # Ends that somebody asked for.
     INTERRUPTED = "interrupted"
-    NOT_STARTED = "not_started"
+    CANCELLED = "cancelled"
+    DELETED = "deleted"
+    # What a machine did to a run.
+    KILLED = "killed"
+    EVICTED = "evicted"
+    PREEMPTED = "preempted"
+    NODE_LOST = "node_lost"
+    DEADLINE = "deadline"
+    STALLED = "stalled"
+    NO_REPORT = "no_report"
     LOST = "lost"
+    # Why a run never began.
+    NOT_STARTED = "not_started"
+    IMAGE_PULL = "image_pull"
+    UNSCHEDULABLE = "unschedulable"
+    REFUSED = "refused"
+    MISSING_OBJECT = "missing_object"
 
 
 def new_run_id() -> str:

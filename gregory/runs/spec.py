@@ -78,3 +78,15 @@ class AlgorithmOutcome(_Value):
     digest: str = ""
     seconds: float = 0.0
     peak_bytes: int = 0
+
+
+class RunOutcome(_Value):
+    """What became of an attempt, as the run itself says it: for whoever closes its rows if the database was out of its reach.
+
+    interrupted: why the run gave up before its end, so that what is open may go on in another attempt; empty where it did not.
+    """
+
+    run_id: str
+    attempt: int
+    algorithms: tuple[AlgorithmOutcome, ...]
+    interrupted: str = ""

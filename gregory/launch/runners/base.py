@@ -12,9 +12,13 @@ from gregory.runs.spec import RunHandle, RunSpec
 
 
 class Life(StrEnum):
-    """ALIVE and DEAD need evidence; UNKNOWN is what remains, and nothing may be concluded from it."""
+    """ALIVE, WAITING and DEAD need evidence; UNKNOWN is what remains, and nothing may be concluded from it.
+
+    WAITING: handed over, and held up before its first step: by a queue, a scheduler, the pull of an image.
+    """
 
     ALIVE = "alive"
+    WAITING = "waiting"
     DEAD = "dead"
     UNKNOWN = "unknown"
 
@@ -23,13 +27,19 @@ class Life(StrEnum):
 class Observation:
     """What a runner sees of a run.
 
+    detail: what a waiting run waits for, how a dead one ended, in its machine's words and with a remedy where there is one.
     reason: what took a dead run away, where its machine knows. exit_code: negative is the signal that killed it; None where nobody knows.
+    node: the machine of the cluster that has or had it. report: what the run itself left there of its end, a RunOutcome as JSON.
+    missing: its machine answered, and does not have it: evidence of death only if it still does not some time later.
     """
 
     life: Life
     detail: str
     reason: Reason | None = None
     exit_code: int | None = None
+    node: str = ""
+    report: str = ""
+    missing: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
