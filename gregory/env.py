@@ -31,6 +31,9 @@ class Environment(BaseSettings):
     GREGORY_BASE_MODELS: Path = Field(BASE_DIR / "base_models", description="folder of the base-model bundle")
     GREGORY_HYPERPARAMETERS: Path | None = Field(None, description="YAML file that overrides single hyper-parameters")
     GREGORY_STALE_AFTER: int = Field(900, ge=60, description="seconds without a heartbeat after which a run on another host counts as dead")
+    GREGORY_STALL_AFTER: int = Field(
+        0, ge=0, description="seconds without progress after which reconcile_runs ends a local run or a container; 0: never"
+    )
     GREGORY_REQUIRE_GPU: bool = Field(False, description="runs must find a GPU and fail at once where there is none")
     GREGORY_IMAGE_DIGEST: str = Field("", description="digest of the image a run executes in; kept in the manifest")
 
@@ -54,11 +57,22 @@ class Environment(BaseSettings):
 
     GREGORY_CLUSTER_CONFIG: Path | None = Field(None, description="YAML file that says how runs become Jobs of a Kubernetes cluster")
 
+    KUBECONFIG: str = Field(
+        "", description="kubeconfig that names the cluster and who we are there; empty: ~/.kube/config, or the pod's own identity"
+    )
+    GREGORY_KUBECONTEXT: str = Field("", description="context of the kubeconfig; empty: its current one")
+
     GREGORY_RUN_SPEC: str = Field("", description="one RunSpec as JSON: what `python -m job` shall do")
     GREGORY_RUN_HANDLE: str = Field("", description="where the run is, as JSON, if it is not this process: its container or its Job")
     GREGORY_EVENT_FORMAT: str = Field(
         "text", pattern="^(text|json)$", description="how a run logs: text for people, json for the command that follows it"
     )
+    GREGORY_TERMINATION_LOG: Path | None = Field(None, description="file that a run leaves what became of it in, in at most 4,096 bytes")
+    GREGORY_RETRIED: bool = Field(
+        False,
+        description="somebody else tries an interrupted run again: it leaves its open rows to them, and may be started more than once",
+    )
+    GREGORY_NODE_NAME: str = Field("", description="the machine of a cluster that a run was placed on; kept with the run")
     GREGORY_LIFELINE: bool = Field(
         False, description="end the run when standard input closes, that is, when the process that started it is gone"
     )

@@ -1,7 +1,7 @@
 """What people look at after the fact: the plan and the summary as tables or JSON."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tabulate import tabulate
@@ -44,6 +44,12 @@ def plan_json(rows: Sequence[dict[str, Any]]) -> str:
     return json.dumps(rows, indent=2)
 
 
+def requests_json(rows: Sequence[dict[str, Any]], requests: Sequence[tuple[RunSpec, Mapping[str, Any]]]) -> str:
+    """The plan and, per run, what its machine would be asked for. Ids are drawn when a run is opened, and differ then."""
+    asked = [{"team": spec.team.slug, "subject": spec.subject.slug, "request": dict(request)} for spec, request in requests]
+    return json.dumps({"trainings": rows, "requests": asked}, indent=2)
+
+
 def outcomes(specs: Sequence[RunSpec]) -> list[PredictionRunLog]:
     """The rows of these runs in the order asked, in one query."""
     ids = [algorithm.run_log_id for spec in specs for algorithm in spec.algorithms]
@@ -56,7 +62,7 @@ def summary_table(rows: Sequence[PredictionRunLog]) -> str:
     table: list[list[str]] = []
     for row in rows:
         run = row.algorithm_run
-        head = [row.team.slug, row.subject.subject_slug, row.algorithm or "", row.model_version, _result(row)]
+        head = [row.team.slug, row.subject.subject_slug, row.algorithm or "", row.model_version, result(row)]
         tail = [f"{run.resources.get('seconds', 0):.0f}", f"{run.resources.get('peak_bytes', 0) / 2**20:.0f}"]
         if not row.success:
             table.append([*head, "", *[""] * len(NAMES), *tail])
@@ -69,7 +75,8 @@ def summary_table(rows: Sequence[PredictionRunLog]) -> str:
     return str(tabulate(table, headers=headers, disable_numparse=True, colalign=["left"] * 6 + ["right"] * (len(NAMES) + 2)))
 
 
-def _result(row: PredictionRunLog) -> str:
+def result(row: PredictionRunLog) -> str:
+    """How a training ended, in a word or two."""
     if row.success is None:
         return "unfinished"
     if row.success:

@@ -9,13 +9,16 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from gregory import planning, reconcile
+from gregory import planning, recovery
+from gregory.launch.errors import LaunchError
 from gregory.launch.runners.base import Life, Runner
 from gregory.launch.submit import RUNNERS
 from gregory.ml import versions
 from gregory.ml.artifacts import stages_folder
 from gregory.ml.config import Algorithm
 from gregory.models import Subject
+from gregory.reconcile import passes
+from gregory.reconcile.verdict import Fate, judge
 from gregory.request import UsageError
 from gregory.runs import ledger
 from gregory.runs.ledger import RunRefused
@@ -24,7 +27,21 @@ from gregory.runs.names import Reason, RunState
 from gregory.runs.spec import RunSpec
 
 # An end that says nothing against the training itself: the same again, from where it stopped, may well succeed.
-TAKEN_AWAY = (Reason.INTERRUPTED, Reason.KILLED, Reason.LOST, Reason.NOT_STARTED)
+TAKEN_AWAY = frozenset(
+    {
+        Reason.INTERRUPTED,
+        Reason.CANCELLED,
+        Reason.DELETED,
+        Reason.KILLED,
+        Reason.EVICTED,
+        Reason.PREEMPTED,
+        Reason.NODE_LOST,
+        Reason.DEADLINE,
+        Reason.STALLED,
+        Reason.LOST,
+        Reason.NOT_STARTED,
+    }
+)
 LOOKED_AT, NAMED = 20, 5
 
 
@@ -39,7 +56,7 @@ def find(run_id: str, runner_for: Callable[[str], Runner], *, models_dir: Path, 
             continue
         try:
             spec, _ = check(other, runner_for(other.runner), models_dir=models_dir, stale_after=stale_after)
-        except RunRefused:
+        except (RunRefused, LaunchError):
             continue
         names.append(f"{spec.run_id} ({spec.label})")
     raise UsageError(f"--resume {run_id}: there is no such run; can be resumed: {', '.join(names[:NAMED]) or 'none'}")
@@ -55,13 +72,17 @@ def check(run: TrainingRun, runner: Runner, *, models_dir: Path, stale_after: in
     if state is RunState.SUCCEEDED:
         raise RunRefused(f"{name} succeeded: nothing to resume")
     (observation,) = runner.observe([ledger.handle_of(run)])
-    verdict = reconcile.judge(observation, state=state, silent=ledger.is_silent(run.run_id, stale_after), stale_after=stale_after)
+    standing = ledger.standing_of(run.run_id)
+    if standing is None:
+        raise RunRefused(f"{name} was deleted a moment ago")
+    verdict = judge(observation, passes.facts_of(standing, runner, stale_after=stale_after))
     # Where the ledger has an end, only a process that is seen alive speaks against it.
-    if verdict.reason is None and (observation.life is Life.ALIVE or not state.is_final):
+    if observation.life in (Life.ALIVE, Life.WAITING) or (verdict.fate is not Fate.BURY and not state.is_final):
         raise RunRefused(f"{name} may be at work, nothing is resumed: {verdict.detail}")
     if not Subject.objects.filter(pk=spec.subject.id, team_id=spec.team.id).exists():
         raise RunRefused(f"{name}: its subject is no longer there")
-    if not stages_folder(models_dir, run.run_id).is_dir():
+    # A machine that keeps its runs has a models folder of its own.
+    if not runner.concurrent and not stages_folder(models_dir, run.run_id).is_dir():
         remedy = "train again" if state.is_final else "run reconcile_runs --once and train again"
         raise RunRefused(f"nothing is left of {name} that could be resumed; {remedy}")
     active = ledger.active_run(spec.subject.id)
@@ -75,7 +96,7 @@ def next_attempt(
 ) -> RunSpec:
     """Open the next attempt; its spec, or that of the last attempt where its models turn out to be complete. Raises RunRefused."""
     spec, why = check(run, runner, models_dir=models_dir, stale_after=stale_after)
-    if not RunState(run.state).is_final and reconcile.recover(spec, why, models_dir=models_dir):
+    if not RunState(run.state).is_final and recovery.recover(spec, why, models_dir=models_dir):
         return spec
 
     def next_version(algorithm: Algorithm) -> str:
@@ -93,9 +114,11 @@ def next_attempt(
     )
 
 
-def hint(run_id: str, *, models_dir: Path) -> str:
+def hint(run_id: str, runner_for: Callable[[str], Runner], *, models_dir: Path) -> str:
     """How to resume a run that was taken away by its machine or an operator; empty where there is nothing to resume."""
     run = ledger.find_run(run_id)
-    if run is None or run.state == RunState.SUCCEEDED or run.reason not in TAKEN_AWAY or not stages_folder(models_dir, run_id).is_dir():
+    if run is None or run.state == RunState.SUCCEEDED or run.reason not in TAKEN_AWAY or run.runner not in RUNNERS:
+        return ""
+    if not runner_for(run.runner).concurrent and not stages_folder(models_dir, run_id).is_dir():
         return ""
     return f"resume it with: python manage.py train_models --resume {run_id}"

@@ -28,7 +28,7 @@ def main() -> int:
     from job.entrypoint import carry_out
 
     handle = RunHandle.model_validate_json(environment.GREGORY_RUN_HANDLE) if environment.GREGORY_RUN_HANDLE else None
-    return carry_out(spec, handle, event_format=environment.GREGORY_EVENT_FORMAT, lifeline=environment.GREGORY_LIFELINE)
+    return carry_out(spec, handle, environment)
 
 
 if __name__ == "__main__":

@@ -8,15 +8,19 @@ from contextlib import suppress
 from functools import partial
 
 from django.conf import settings
+from django.db import InterfaceError, OperationalError
 
+from gregory import recovery
+from gregory.env import Environment
 from gregory.launch import processes
 from gregory.ml.errors import TrainingError
 from gregory.ml.stages.contract import kind_of
 from gregory.runs import ledger
 from gregory.runs.names import Reason, RunState
-from gregory.runs.persistence import durably
 from gregory.runs.spec import RunHandle, RunSpec
+from job.account import Account
 from job.interruption import Interruption
+from job.patience import Patience
 from job.pipeline import Pipeline
 from job.supervise import StageFailed
 from job.voice import Voice
@@ -24,49 +28,116 @@ from job.voice import Voice
 SUCCESS, FAILURE, TERMINATED = 0, 1, 143
 
 
-def carry_out(spec: RunSpec, handle: RunHandle | None, *, event_format: str, lifeline: bool) -> int:
+def carry_out(spec: RunSpec, handle: RunHandle | None, environment: Environment) -> int:
     """Claim the run, carry it out and end it; the exit code. handle: the container or Job around this process, if it is that."""
     interruption = Interruption()
-    interruption.listen(with_lifeline=lifeline)
-    voice = Voice(spec, sys.stdout, event_format=event_format)
-    if not durably(partial(ledger.claim, spec, handle or processes.handle_of(os.getpid()), image_digest=settings.IMAGE_DIGEST)):
-        voice.warn(f"attempt {spec.attempt} was superseded, has ended or runs elsewhere; nothing done")
-        return FAILURE
-    pipeline = Pipeline(spec, voice, interruption, models_dir=settings.MODELS_DIR, bundle_dir=settings.BASE_MODELS_DIR)
+    interruption.listen(with_lifeline=environment.GREGORY_LIFELINE)
+    voice = Voice(spec, sys.stdout, event_format=environment.GREGORY_EVENT_FORMAT)
+    account = Account(spec, models_dir=settings.MODELS_DIR, termination_log=environment.GREGORY_TERMINATION_LOG)
+    run = _Run(spec, voice, interruption, account, retried=environment.GREGORY_RETRIED)
     try:
-        pipeline.run()
-    except StageFailed as failure:
-        # Its own account is whole; a traceback of the supervisor would only bury it.
-        _close_open_rows(spec, voice, reason=failure.reason, error=failure.report, message=str(failure))
-    except TrainingError as error:
-        _close_open_rows(spec, voice, reason=Reason(kind_of(error)), error=traceback.format_exc(), message=str(error))
-    except Exception as error:  # noqa: BLE001 - the run's door: whatever happened must reach the rows
-        _close_open_rows(spec, voice, reason=Reason.ERROR, error=traceback.format_exc(), message=f"{type(error).__name__}: {error}")
-    code = _end(spec, pipeline, interruption)
+        code = run.carry_out(handle or processes.handle_of(os.getpid()), node=environment.GREGORY_NODE_NAME)
+    except (OperationalError, InterfaceError) as error:
+        code = run.give_up(error)
     voice.close()
     return code
 
 
-def _close_open_rows(spec: RunSpec, voice: Voice, *, reason: Reason, error: str, message: str) -> None:
-    for algorithm in durably(partial(ledger.fail_open_rows, spec, reason=reason, error=error)):
-        voice.say(f"Failed version {algorithm.version}: {message}", algorithm=algorithm.algorithm, tone="bad")
+class _Run:
+    """One attempt, and whom it tells of its end: the rows first, then the account beside them."""
 
+    def __init__(self, spec: RunSpec, voice: Voice, interruption: Interruption, account: Account, *, retried: bool) -> None:
+        """retried: somebody else opens the next attempt, or closes what is open after an interruption."""
+        self._spec = spec
+        self._voice = voice
+        self._interruption = interruption
+        self._account = account
+        self._retried = retried
+        self._durably = Patience(interruption, account).durably
 
-def _end(spec: RunSpec, pipeline: Pipeline, interruption: Interruption) -> int:
-    finish = partial(ledger.finish_run, spec)
-    succeeded = durably(partial(ledger.successes, spec))
-    failed = [algorithm.algorithm for algorithm in spec.algorithms if algorithm.run_log_id not in succeeded]
-    if failed and interruption.requested:
-        durably(partial(finish, RunState.CANCELLED, reason=Reason.INTERRUPTED, detail=interruption.reason, exit_code=TERMINATED))
+    def carry_out(self, handle: RunHandle, *, node: str) -> int:
+        """The exit code. Raises OperationalError or InterfaceError where the database stays away."""
+        spec, voice = self._spec, self._voice
+        claim = partial(ledger.claim, spec, handle, image_digest=settings.IMAGE_DIGEST, node=node, again=self._retried)
+        if not self._durably(claim):
+            voice.warn(f"attempt {spec.attempt} was superseded, has ended or runs elsewhere; nothing done")
+            return FAILURE
+        # Whoever opened this attempt may not see the models, and the start before it may have died between folder and row.
+        self._durably(partial(recovery.close_published, spec, models_dir=settings.MODELS_DIR))
+        still_open = self._durably(partial(ledger.open_algorithms, spec))
+        remaining = tuple(algorithm for algorithm in spec.algorithms if algorithm.run_log_id in still_open)
+        pipeline = Pipeline(
+            spec.model_copy(update={"algorithms": remaining}),
+            voice,
+            self._interruption,
+            self._account,
+            models_dir=settings.MODELS_DIR,
+            bundle_dir=settings.BASE_MODELS_DIR,
+        )
+        try:
+            if remaining:
+                pipeline.run()
+        except StageFailed as failure:
+            if failure.reason is Reason.INTERRUPTED:
+                return self._interrupted(failure, pipeline)
+            # Its own account is whole; a traceback of the supervisor would only bury it.
+            self._close_open_rows(reason=failure.reason, error=failure.report, message=str(failure))
+        except TrainingError as error:
+            self._close_open_rows(reason=Reason(kind_of(error)), error=traceback.format_exc(), message=str(error))
+        except (OperationalError, InterfaceError):
+            raise
+        except Exception as error:  # noqa: BLE001 - the run's door: whatever happened must reach the rows
+            self._close_open_rows(reason=Reason.ERROR, error=traceback.format_exc(), message=f"{type(error).__name__}: {error}")
+        return self._end(pipeline)
+
+    def give_up(self, error: OperationalError | InterfaceError) -> int:
+        """The database stays away: what has ended is told beside it, and nothing that was trained is trained again for that."""
+        why = f"the database could not be reached: {' '.join(str(error).split())}"
+        self._account.give_up(f"{self._interruption.reason}; {why}" if self._interruption.requested else why)
+        self._account.write()
+        self._voice.say(f"Giving up: {why}; what has ended is kept for reconcile_runs", tone="bad")
+        return TERMINATED if self._interruption.requested else FAILURE
+
+    def _interrupted(self, failure: StageFailed, pipeline: Pipeline) -> int:
+        """What is open is closed here, unless somebody else owns it, who may know better why the run had to end, and go on with it."""
+        if self._retried:
+            self._account.give_up(failure.report)
+            self._account.write()
+            self._voice.say(f"Interrupted: {failure}; open rows are left to reconcile_runs")
+            return TERMINATED
+        announced = self._durably(partial(ledger.announced_end, self._spec))
+        reason, words = announced or (Reason.INTERRUPTED, "")
+        detail = words or self._interruption.reason
+        self._close_open_rows(reason=reason, error=f"{words}: {failure.report}" if words else failure.report, message=str(failure))
+        if not self._durably(partial(ledger.unsuccessful, self._spec)):
+            return self._succeed(pipeline)
+        state = RunState.FAILED if reason is Reason.STALLED else RunState.CANCELLED
+        self._finish(state, reason=reason, detail=detail, exit_code=TERMINATED)
         return TERMINATED
-    if failed:
-        reason = durably(partial(ledger.failure_reason, spec))
-        durably(partial(finish, RunState.FAILED, reason=reason, detail=f"failed: {', '.join(failed)}", exit_code=FAILURE))
-        return FAILURE
-    durably(partial(finish, RunState.SUCCEEDED, exit_code=SUCCESS))
-    # What a run that ended well leaves is in its version folders.
-    shutil.rmtree(pipeline.stages_dir, ignore_errors=True)
-    with suppress(OSError):
-        # Unless a runner keeps its logs there.
-        pipeline.stages_dir.parent.rmdir()
-    return SUCCESS
+
+    def _close_open_rows(self, *, reason: Reason, error: str, message: str) -> None:
+        self._account.fail_the_rest(reason=reason, error=error)
+        for algorithm in self._durably(partial(ledger.fail_open_rows, self._spec, reason=reason, error=error)):
+            self._voice.say(f"Failed version {algorithm.version}: {message}", algorithm=algorithm.algorithm, tone="bad")
+        self._account.write()
+
+    def _end(self, pipeline: Pipeline) -> int:
+        failed = self._durably(partial(ledger.unsuccessful, self._spec))
+        if failed:
+            reason = self._durably(partial(ledger.failure_reason, self._spec))
+            self._finish(RunState.FAILED, reason=reason, detail=f"failed: {', '.join(failed)}", exit_code=FAILURE)
+            return FAILURE
+        return self._succeed(pipeline)
+
+    def _succeed(self, pipeline: Pipeline) -> int:
+        self._finish(RunState.SUCCEEDED, exit_code=SUCCESS)
+        # What a run that ended well leaves is in its version folders.
+        shutil.rmtree(pipeline.stages_dir, ignore_errors=True)
+        with suppress(OSError):
+            self._account.forget()
+            # Unless a runner keeps its logs there.
+            pipeline.stages_dir.parent.rmdir()
+        return SUCCESS
+
+    def _finish(self, state: RunState, *, reason: Reason | None = None, detail: str = "", exit_code: int) -> None:
+        self._durably(partial(ledger.finish_run, self._spec, state, reason=reason, detail=detail, exit_code=exit_code))

@@ -3,10 +3,12 @@
 import signal
 import sys
 import threading
+import time
 from types import FrameType
 
 from gregory.ml import lifeline
 
+LOOK_SECONDS = 0.5
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -27,6 +29,12 @@ class Interruption:
         if not self.requested:
             self.reason = reason
             self._requested.set()
+
+    def wait(self, seconds: float) -> None:
+        """Sleep, but not into an end that was asked for: there is little time then."""
+        until = time.monotonic() + seconds
+        while not self.requested and (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, LOOK_SECONDS))
 
     def listen(self, *, with_lifeline: bool) -> None:
         """Obey signals and, where the starter holds the other end of standard input, its death."""

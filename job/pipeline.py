@@ -19,7 +19,7 @@ from django.conf import settings
 from django.db import connection
 from pydantic import BaseModel
 
-from gregory import corpus
+from gregory import corpus, recovery
 from gregory.ml import artifacts, split
 from gregory.ml.artifacts import Provenance, PseudoLabelFacts
 from gregory.ml.base_models import verify_bundle
@@ -31,9 +31,11 @@ from gregory.ml.progress import Progress
 from gregory.ml.stages import contract
 from gregory.runs import ledger
 from gregory.runs.names import Reason
-from gregory.runs.persistence import durably, if_possible
+from gregory.runs.persistence import if_possible
 from gregory.runs.spec import AlgorithmOutcome, AlgorithmSpec, RunSpec
+from job.account import Account
 from job.interruption import Interruption
+from job.patience import Patience
 from job.supervise import StageFailed, Usage, read_usage, run_stage
 from job.voice import Voice
 
@@ -44,16 +46,21 @@ Result = TypeVar("Result", bound=BaseModel)
 class Pipeline:
     """Carries out one claimed run. Raises what stops the run as a whole; an algorithm's failure ends that algorithm only."""
 
-    def __init__(self, spec: RunSpec, voice: Voice, interruption: Interruption, *, models_dir: Path, bundle_dir: Path) -> None:
+    def __init__(
+        self, spec: RunSpec, voice: Voice, interruption: Interruption, account: Account, *, models_dir: Path, bundle_dir: Path
+    ) -> None:
         self.stages_dir = artifacts.stages_folder(models_dir, spec.run_id)
         self._spec = spec
         self._voice = voice
         self._interruption = interruption
+        self._account = account
+        self._durably = Patience(interruption, account).durably
         self._models_dir = models_dir
         self._bundle_dir = bundle_dir
         self._threads = cpu_count()
         self._bundle_digest = ""
         self._last_heartbeat = time.monotonic()
+        self._progressed = False
         self._usage: dict[str, Usage] = {}
 
     def run(self) -> None:
@@ -66,7 +73,7 @@ class Pipeline:
         summaries = self._summarise()
         pseudo_labels = self._pseudo_label(summaries) if spec.config.pseudo_label else None
         for algorithm in spec.algorithms:
-            durably(partial(ledger.begin_algorithm, spec, algorithm.run_log_id))
+            self._durably(partial(ledger.begin_algorithm, spec, algorithm.run_log_id))
             self._voice.say(f"Started training version {algorithm.version}", algorithm=algorithm.algorithm, stage="train")
             try:
                 outcome, evidence = self._train(algorithm, summaries, pseudo_labels)
@@ -106,7 +113,7 @@ class Pipeline:
             pool = corpus.unlabelled(spec.subject.id, spec.window.cutoff) if spec.config.pseudo_label else iter(())
             write_rows(unfinished, chain(corpus.labelled(spec.subject.id, spec.window.cutoff), pool))
 
-        durably(read)
+        self._durably(read)
         flush(unfinished)
         unfinished.rename(path)
         # Training takes hours and needs no database; a connection left open would be cut by somebody's timeout.
@@ -168,6 +175,9 @@ class Pipeline:
         try:
             artifacts.publish(out / contract.MODEL_FOLDER, destination)
         except ArtifactError as error:
+            # An attempt that was taken for dead may have woken up, out of the database's reach, and published this row's model.
+            if (proof := recovery.published(spec, algorithm, self._models_dir)) is not None:
+                return proof
             raise StageFailed(Reason.ARTIFACT, str(error), traceback.format_exc(), usage) from error
         outcome = AlgorithmOutcome(
             algorithm=algorithm.algorithm,
@@ -200,7 +210,9 @@ class Pipeline:
         return outcome, ledger.Evidence(resources=self._resources())
 
     def _close(self, outcome: AlgorithmOutcome, evidence: ledger.Evidence) -> None:
-        written = durably(partial(ledger.close_algorithm, self._spec, outcome, evidence))
+        self._account.add(outcome)
+        written = self._durably(partial(ledger.close_algorithm, self._spec, outcome, evidence))
+        self._account.write()
         if not written:
             self._voice.warn(f"the row of version {outcome.version} had ended already; kept as an event", algorithm=outcome.algorithm)
         if not outcome.success:
@@ -246,6 +258,8 @@ class Pipeline:
 
         def report(progress: Progress) -> None:
             nonlocal latest
+            # What is said again and again is no progress.
+            self._progressed |= progress != latest
             latest = progress
             self._voice.progress(progress, algorithm=name, stage=stage)
 
@@ -260,8 +274,10 @@ class Pipeline:
                     partial(ledger.record_progress, self._spec, algorithm.run_log_id, stage=stage, progress=latest, seconds_left=left),
                     otherwise=None,
                 )
-            if_possible(partial(ledger.heartbeat, [self._spec]), otherwise=None)
-            if_possible(self._end_if_superseded, otherwise=None)
+            # Two signs, since a stage that hangs does not keep this process from saying that it lives.
+            if if_possible(partial(self._sign_of_life, progressed=at_once or self._progressed), otherwise=False):
+                self._progressed = False
+            if_possible(self._end_if_told_to, otherwise=None)
             connection.close()
 
         heartbeat(at_once=True)
@@ -273,10 +289,16 @@ class Pipeline:
         self._usage[stage] = usage
         return folder / "out"
 
-    def _end_if_superseded(self) -> None:
-        """Two attempts must not work in one folder: one that was taken for dead, and woke up, gives way."""
+    def _sign_of_life(self, *, progressed: bool) -> bool:
+        ledger.heartbeat([self._spec], progressed=progressed)
+        return True
+
+    def _end_if_told_to(self) -> None:
+        """Two attempts must not work in one folder: one taken for dead that woke up gives way, and so does one that is being ended."""
         if not ledger.is_unfinished(self._spec):
             self._interruption.request("superseded: the run was ended, or resumed in another attempt")
+        elif announced := ledger.announced_end(self._spec):
+            self._interruption.request(announced[1])
 
     def _resources(self) -> dict[str, Any]:
         return {"stages": {stage: asdict(usage) for stage, usage in self._usage.items()}}

@@ -15,12 +15,18 @@ from tests import postgresql
 from tests.cluster import binaries, network
 from tests.cluster import cluster as kubernetes
 from tests.cluster.cluster import Cluster
+from tests.cluster.conftest import base_image, base_image_digest  # noqa: F401 - for whatever room asks
 from tests.docker import engine
 from tests.docker.engine import Engine
+from tests.kubernetes.workplace import workplace  # noqa: F401 - likewise
 from tests.sharing import Sharing
 from tests.site import REPOSITORY, Site
 from tests.strict import need
 from tests.tiny_bundle import tiny_bundle
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--record", action="store_true", help="write tests/launch/recorded anew, from the tests' cluster")
 
 
 def pytest_configure() -> None:

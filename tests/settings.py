@@ -3,8 +3,13 @@
 import os
 from pathlib import Path
 
+from gregory.launch.submit import RUNNERS
 from gregory.settings import *  # noqa: F403
 
 # The product has no variable for the models folder; processes that a test starts still need one of their own.
 if "TEST_MODELS_DIR" in os.environ:
     MODELS_DIR = Path(os.environ["TEST_MODELS_DIR"])
+
+# A machine that keeps what it was handed, made of processes.
+if "TEST_PROCESS_CLUSTER" in os.environ:
+    RUNNERS["processes"] = "tests.reconcile.process_cluster:ProcessCluster"

@@ -14,8 +14,8 @@ from gregory.runs import ledger
 from gregory.runs.models import TrainingRun
 from gregory.runs.names import Reason, RunState
 from gregory.runs.spec import RunHandle, RunSpec
+from tests.reconcile.published import publish
 from tests.runs.test_ledger import HERE, opened, outcome, subject  # noqa: F401 - a fixture
-from tests.test_reconcile import publish
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -27,6 +27,10 @@ ELSEWHERE = Observation(life=Life.UNKNOWN, detail="process 7 belongs to host the
 
 class Seen:
     """A runner that sees every run alike."""
+
+    concurrent = False
+    max_attempts = 1
+    stall_seconds = 0
 
     def __init__(self, observation: Observation = GONE) -> None:
         self.observation = observation
@@ -195,16 +199,19 @@ def test_a_known_id_is_found_whatever_became_of_it(subject, tmp_path):  # noqa: 
 def test_the_hint_is_the_command(subject, tmp_path):  # noqa: F811
     spec = died(subject, tmp_path)
 
-    assert resume.hint(spec.run_id, models_dir=tmp_path) == f"resume it with: python manage.py train_models --resume {spec.run_id}"
+    assert (
+        resume.hint(spec.run_id, lambda name: Seen(), models_dir=tmp_path)
+        == f"resume it with: python manage.py train_models --resume {spec.run_id}"
+    )
 
 
 def test_there_is_no_hint_where_there_is_nothing_to_resume(subject, tmp_path):  # noqa: F811
     spec = died(subject, tmp_path)
-    assert resume.hint("nosuchrun", models_dir=tmp_path) == ""
+    assert resume.hint("nosuchrun", lambda name: Seen(), models_dir=tmp_path) == ""
 
     TrainingRun.objects.update(reason=Reason.BAD_DATA)
-    assert resume.hint(spec.run_id, models_dir=tmp_path) == ""
+    assert resume.hint(spec.run_id, lambda name: Seen(), models_dir=tmp_path) == ""
 
     TrainingRun.objects.update(reason=Reason.KILLED)
     (tmp_path / ".runs" / spec.run_id / "stages").rmdir()
-    assert resume.hint(spec.run_id, models_dir=tmp_path) == ""
+    assert resume.hint(spec.run_id, lambda name: Seen(), models_dir=tmp_path) == ""

@@ -43,7 +43,13 @@ def test_the_import_contracts_hold():
 
 @pytest.mark.parametrize(
     "command",
-    [["train_models", "--all-teams", "--dry-run"], ["reconcile_runs", "--once"], ["verify_models"], ["prepare_base_models", "--demo"]],
+    [
+        ["train_models", "--all-teams", "--dry-run"],
+        ["reconcile_runs", "--once"],
+        ["training_runs", "list"],
+        ["verify_models"],
+        ["prepare_base_models", "--demo"],
+    ],
 )
 def test_the_operators_side_loads_no_training_library(site: Site, command: list[str]):
     site.must("load_demo")

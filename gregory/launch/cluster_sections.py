@@ -310,7 +310,7 @@ class Deadlines(Section):
     pending_seconds: Seconds = Field(
         DAY_SECONDS, description="how long a run may wait for a node; where many share few GPUs, this is their queue"
     )
-    image_pull_seconds: Seconds = Field(1800, description="how long a node may take to pull the image")
+    image_pull_seconds: Seconds = Field(1800, description="how long a node may take to pull the image, and what a run needs may be missing")
     run_seconds: Seconds = Field(43_200, description="how long a run may work")
     stall_seconds: Seconds = Field(1800, description="how long a run may work without progress")
 

@@ -12,9 +12,10 @@ from docker.errors import DockerException
 from requests.exceptions import RequestException
 from urllib3.exceptions import HTTPError
 
+from gregory.launch.log_lines import POLL_SECONDS, split
+
 # What both ends of a connection may raise; Docker's client translates only answers.
 UNREACHABLE = (DockerException, RequestException, HTTPError, OSError)
-POLL_SECONDS = 0.2
 _STAMPED = re.compile(r"^(\S+Z) ?(.*)$")
 
 Daemon = Callable[[], AbstractContextManager[docker.DockerClient]]
@@ -46,15 +47,6 @@ def follow(daemon: Daemon, name: str, *, after: str, waiting: Callable[[], objec
         if line is None:
             return
         yield line
-
-
-def split(chunks: Iterator[bytes]) -> Iterator[str]:
-    """Complete lines: a chunk ends anywhere."""
-    pending = b""
-    for chunk in chunks:
-        *lines, pending = (pending + chunk).split(b"\n")
-        for line in lines:
-            yield line.decode("utf-8", "replace")
 
 
 def moment(stamp: str) -> datetime:

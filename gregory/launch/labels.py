@@ -16,6 +16,10 @@ TEAM_ID = f"{APP}/team-id"
 SUBJECT_ID = f"{APP}/subject-id"
 TEAM = f"{APP}/team"
 SUBJECT = f"{APP}/subject"
+# When a Job was first seen for which there is no unfinished run; see `runners.kubernetes`.
+ORPHANED = f"{APP}/orphaned"
+# Every Job and pod of ours.
+RUNS = f"{NAME}={APP},{COMPONENT}=run"
 
 KUEUE_QUEUE = "kueue.x-k8s.io/queue-name"
 KUEUE_PRIORITY = "kueue.x-k8s.io/priority-class"

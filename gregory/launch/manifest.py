@@ -18,6 +18,8 @@ from gregory.runs.spec import RunHandle, RunSpec
 
 # A Job's name becomes a label of its pods.
 _LABEL_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+# Where Kubernetes looks for a container's last words, unless told otherwise.
+TERMINATION_LOG = "/dev/termination-log"
 _RULE_INDEX = re.compile(r"rule at index (\d+)")
 # In this order, and each exit code once: a pod that is taken away exits with 143 or 137, too, and the first match counts.
 _EXIT_CODES = {"failed": 1, "bad_specification": 2, "killed": 137, "terminated": 143}
@@ -180,7 +182,9 @@ def _our_variables(spec: RunSpec, config: ClusterConfig, *, cluster_id: str) -> 
         _from_pod("GREGORY_JOB_UID", f"metadata.labels['{CONTROLLER_UID}']"),
         {"name": "GREGORY_RUN_HANDLE", "value": handle.model_dump_json()},
         _from_pod("GREGORY_NODE_NAME", "spec.nodeName"),
-        _from_pod("GREGORY_POD_NAME", "metadata.name"),
+        # The reconciler owns retries: an interrupted run leaves its open rows to it, and its last words where they outlive the pod's log.
+        _variable("GREGORY_RETRIED", "true"),
+        _variable("GREGORY_TERMINATION_LOG", TERMINATION_LOG),
     ]
     if config.image.by_digest:
         variables.append(_variable("GREGORY_IMAGE_DIGEST", config.image.by_digest))

@@ -23,7 +23,8 @@ OUR_VARIABLES = frozenset(
         "GREGORY_JOB_UID",
         "GREGORY_IMAGE_DIGEST",
         "GREGORY_NODE_NAME",
-        "GREGORY_POD_NAME",
+        "GREGORY_RETRIED",
+        "GREGORY_TERMINATION_LOG",
     }
 )
 # Another folder holds another `job`.

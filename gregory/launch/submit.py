@@ -9,6 +9,7 @@ from gregory.launch.runners.base import Installation, Runner
 RUNNERS = {
     "local": "gregory.launch.runners.local:LocalRunner",
     "docker": "gregory.launch.runners.docker:DockerRunner",
+    "kubernetes": "gregory.launch.runners.kubernetes:KubernetesRunner",
 }
 
 

@@ -68,6 +68,10 @@ class Console:
             self.close()
             self._stdout.write(message)
 
+    def complain(self, message: str) -> None:
+        """An end in failure that a run could not tell itself, at the default verbosity."""
+        self.say(self._style.ERROR(message))
+
     def warn(self, message: str) -> None:
         """A warning of the command itself."""
         if self._verbosity >= Level.WARNING:

@@ -1,10 +1,13 @@
 """Signals that end a command in good order, as an exception that says which."""
 
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
+
+LOOK_SECONDS = 0.5
 
 
 class Terminated(Exception):
@@ -16,6 +19,24 @@ class Terminated(Exception):
 
     def __str__(self) -> str:
         return f"interrupted by signal {self.number} ({signal.Signals(self.number).name})"
+
+
+class Stop:
+    """SIGINT and SIGTERM are remembered, for a command that ends where nothing is half done."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._request)
+
+    def wait(self, seconds: float) -> None:
+        """Sleep, but not into the end that was asked for."""
+        until = time.monotonic() + seconds
+        while not self.requested and (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, LOOK_SECONDS))
+
+    def _request(self, number: int, frame: FrameType | None) -> None:
+        self.requested = True
 
 
 @contextmanager

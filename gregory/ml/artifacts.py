@@ -134,6 +134,11 @@ def stages_folder(models_dir: Path, run_id: str) -> Path:
     return models_dir / RUNS_FOLDER / run_id / "stages"
 
 
+def outcome_file(models_dir: Path, run_id: str) -> Path:
+    """What an attempt of the run leaves of its end, beside its stages, for whoever closes its rows if it cannot."""
+    return models_dir / RUNS_FOLDER / run_id / "outcome.json"
+
+
 def version_folders(models_dir: Path) -> Iterator[Path]:
     """Every folder that stands where a version stands, in order of path."""
     for algorithm_folder in sorted(models_dir.glob("[!.]*/[!.]*/*")):

@@ -28,7 +28,7 @@ from gregory.runs.events import Event, Level
 from gregory.runs.models import TrainingRun
 from gregory.runs.names import Reason, RunState
 from gregory.runs.spec import AlgorithmOutcome, RunHandle, RunSpec
-from tests.test_reconcile import publish
+from tests.reconcile.published import publish
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -57,6 +57,8 @@ class Rehearsal:
     name = "rehearsal"
     concurrent = False
     gives_gpu = False
+    max_attempts = 1
+    stall_seconds = 0
 
     def __init__(self, installation: Installation) -> None:
         self._bundle_dir = installation.bundle_dir
@@ -261,7 +263,11 @@ def test_what_cannot_be_read_is_refused_with_2(run, feed, models, flags: tuple[s
 
 
 def test_an_unknown_runner_is_refused_with_those_there_are(run, feed, models):
-    assert run(*MS, "--runner", "moon") == (2, "", "CommandError: --runner: unknown runner 'moon'; choose from local, docker, rehearsal\n")
+    assert run(*MS, "--runner", "moon") == (
+        2,
+        "",
+        "CommandError: --runner: unknown runner 'moon'; choose from local, docker, kubernetes, rehearsal\n",
+    )
     assert_nothing_written(models)
 
 

@@ -8,8 +8,8 @@ from django.core.management import CommandError, call_command
 
 from gregory.runs import ledger
 from gregory.runs.spec import AlgorithmOutcome, RunSpec
+from tests.reconcile.published import publish
 from tests.runs.test_ledger import opened, subject  # noqa: F401 - a fixture
-from tests.test_reconcile import publish
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 

@@ -28,9 +28,10 @@ def parser_of(command: str) -> ArgumentParser:
 
 
 def flags_of(command: str) -> set[str]:
-    """The long flags that are this command's own."""
+    """The long flags that are this command's own, those of its verbs included."""
     inherited = BaseCommand().create_parser("manage.py", "any")._option_string_actions.keys()
-    own = {flag for flag in parser_of(command)._option_string_actions if flag.startswith("--")} - inherited
+    verbs = [parser for action in parser_of(command)._actions if isinstance(action.choices, dict) for parser in action.choices.values()]
+    own = {flag for parser in (parser_of(command), *verbs) for flag in parser._option_string_actions if flag.startswith("--")} - inherited
     # Django's flag of that name gives way to the specification's.
     return own | ({"--version"} if command == "train_models" else set())
 

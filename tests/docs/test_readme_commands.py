@@ -91,6 +91,7 @@ def test_the_readme_works_on_a_live_database(live_reader: Reader):
     assert re.findall(r"^\w+\.\d{4}_\w+$", plan, re.MULTILINE) == [
         "gregory_runs.0001_initial",
         "gregory_runs.0002_data_compute_and_no_gpu",
+        "gregory_runs.0003_machines_of_a_cluster",
     ]
     rows = live_reader.site.rows()
     assert [(row["subject"], row["success"]) for row in rows] == [

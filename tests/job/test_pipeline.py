@@ -8,6 +8,7 @@ from gregory.ml.stages.contract import GpuRequest, SummariseRequest
 from gregory.runs import ledger
 from gregory.runs.names import Reason, RunState
 from job import pipeline
+from job.account import Account
 from job.interruption import Interruption
 from job.pipeline import Pipeline
 from job.supervise import Usage
@@ -24,17 +25,14 @@ def at_work(subject, tmp_path: Path):  # noqa: F811
     ledger.claim(spec, HERE, image_digest="")
     interruption = Interruption()
     with (tmp_path / "log").open("w") as log:
-        yield (
-            spec,
-            Pipeline(spec, Voice(spec, log, event_format="text"), interruption, models_dir=tmp_path, bundle_dir=tmp_path),
-            interruption,
-        )
+        voice, account = Voice(spec, log, event_format="text"), Account(spec, models_dir=tmp_path, termination_log=None)
+        yield spec, Pipeline(spec, voice, interruption, account, models_dir=tmp_path, bundle_dir=tmp_path), interruption
 
 
 def test_an_attempt_that_is_current_goes_on(at_work):
     _, line, interruption = at_work
 
-    line._end_if_superseded()
+    line._end_if_told_to()
 
     assert not interruption.requested
 
@@ -43,9 +41,18 @@ def test_an_attempt_whose_run_was_ended_by_others_gives_way(at_work):
     spec, line, interruption = at_work
     ledger.end_run(spec, RunState.FAILED, reason=Reason.LOST, detail="lost")
 
-    line._end_if_superseded()
+    line._end_if_told_to()
 
     assert interruption.reason == "superseded: the run was ended, or resumed in another attempt"
+
+
+def test_an_attempt_that_is_being_ended_gives_way_with_the_reason(at_work):
+    spec, line, interruption = at_work
+    ledger.announce_end(spec, reason=Reason.CANCELLED, detail="cancelled by me@here", cancelled_by="me@here")
+
+    line._end_if_told_to()
+
+    assert interruption.reason == "cancelled by me@here"
 
 
 def request(**changes: object) -> SummariseRequest:

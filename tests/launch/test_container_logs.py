@@ -1,12 +1,8 @@
-"""Lines of a container's log, however they arrive."""
+"""Times in a container's log."""
 
 from datetime import UTC, datetime
 
-from gregory.launch.container_logs import moment, split
-
-
-def test_lines_are_whole_whatever_the_chunks_and_the_unfinished_one_is_left_out():
-    assert list(split(iter([b"o", b"ne\ntw", b"o\n\xff\n", b"", b"unfinished"]))) == ["one", "two", "\ufffd"]
+from gregory.launch.container_logs import moment
 
 
 def test_nanoseconds_and_none():

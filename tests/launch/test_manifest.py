@@ -177,7 +177,8 @@ def test_an_image_is_told_to_the_run_where_it_is_certain():
 
 def test_where_it_runs_is_told_by_the_pod(golden: dict[str, Any]):
     assert environment(golden)["GREGORY_NODE_NAME"] == {"fieldRef": {"fieldPath": "spec.nodeName"}}
-    assert environment(golden)["GREGORY_POD_NAME"] == {"fieldRef": {"fieldPath": "metadata.name"}}
+    assert environment(golden)["GREGORY_RETRIED"] == "true"
+    assert environment(golden)["GREGORY_TERMINATION_LOG"] == "/dev/termination-log"
 
 
 def test_no_variable_is_set_twice(golden: dict[str, Any]):

@@ -1,10 +1,12 @@
-"""What every runner promises, asked of each of them: of real processes, and of real containers."""
+"""What every runner promises, asked of each of them: of real processes, real containers, and real Jobs of a cluster."""
 
+import json
 import os
+import re
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,8 @@ from gregory.launch.submit import RUNNERS, runner_for
 from gregory.ml.config import TrainConfig
 from gregory.runs.names import Reason
 from gregory.runs.spec import RunHandle, RunSpec, Scope, Window
+from tests.docker.engine import Engine
+from tests.kubernetes.workplace import Workplace, with_code
 from tests.launch.installation import installation
 
 SAYS_TWO_LINES = "print('one', flush=True); print('two', flush=True); print('unfinished', end='')"
@@ -24,24 +28,39 @@ SLEEPS = "import time; print('ready', flush=True); time.sleep(60)"
 IGNORES_SIGTERM = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {SLEEPS}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Machine:
-    """One kind of machine: how its runner is made, how any code is put in the place of a run, and what only it says."""
+    """One kind of machine: how its runner is made, how any code is put in the place of a run, and what only it says.
+
+    make: an installation with these further variables. specification: of a request, what the run will read.
+    ends: what is seen of a run that was cancelled, as reason and exit code: after SIGTERM, and after SIGKILL.
+    """
 
     name: str
-    installation: Installation
-    command: dict[str, Any]
-    killed_by_sigterm: int
-    killed_by_sigkill: int
+    make: Callable[..., Installation]
+    put: Callable[[Mapping[str, Any], str], dict[str, Any]]
+    specification: Callable[[Mapping[str, Any]], str]
+    by_sigterm: tuple[Reason, int | None]
+    by_sigkill: tuple[Reason, int | None]
     exit_in_words: str
     foreign_host: str
+    refused: Callable[[Mapping[str, Any]], dict[str, Any]]
+    refusal: str
 
     def runner(self) -> Runner:
-        return runner_for(self.name, self.installation)
+        return runner_for(self.name, self.make())
 
     def python(self, spec: RunSpec, code: str) -> Rendered:
-        key, prefix = next(iter(self.command.items()))
-        return Rendered(spec=spec, request={**self.runner().render(spec).request, key: [*prefix, "-c", code]})
+        return Rendered(spec=spec, request=self.put(self.runner().render(spec).request, code))
+
+
+def environment_of(request: Mapping[str, Any]) -> str:
+    return request["environment"]["GREGORY_RUN_SPEC"]
+
+
+def variable_of(job: Mapping[str, Any]) -> str:
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    return next(variable["value"] for variable in container["env"] if variable["name"] == "GREGORY_RUN_SPEC")
 
 
 @pytest.fixture
@@ -57,33 +76,72 @@ def spec() -> RunSpec:
     )
 
 
-@pytest.fixture(params=["local", "docker"])
+@pytest.fixture(params=["local", "docker", "kubernetes"])
 def machine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Machine]:
-    if request.param == "local":
-        yield Machine(
-            name="local",
-            installation=installation(tmp_path),
-            command={"command": [sys.executable]},
-            killed_by_sigterm=-signal.SIGTERM,
-            killed_by_sigkill=-signal.SIGKILL,
-            exit_in_words="the run's process exited with code 1 without a report; last lines of its standard error:\nno luck",
-            foreign_host="elsewhere",
-        )
-        return
-    engine, image = request.getfixturevalue("docker_engine"), request.getfixturevalue("submit_image")
-    (tmp_path / "bundle").mkdir()
-    yield Machine(
-        name="docker",
-        installation=installation(
-            tmp_path, bundle=tmp_path / "bundle", DOCKER_HOST=engine.host, GREGORY_DOCKER_IMAGE=image, GREGORY_DOCKER_NETWORK="none"
-        ),
-        command={"entrypoint": ["dumb-init", "--", "python"]},
-        killed_by_sigterm=128 + signal.SIGTERM,
-        killed_by_sigkill=128 + signal.SIGKILL,
-        exit_in_words="container gregory-train-0123456789ab-a1 ended with exit code 1 and left no report; last lines of its log:\nno luck",
-        foreign_host="docker@elsewhere#id",
+    if request.param == "kubernetes":
+        yield on_a_cluster(request.getfixturevalue("workplace"))
+    elif request.param == "docker":
+        yield on_a_docker_host(tmp_path, request.getfixturevalue("docker_engine"), request.getfixturevalue("submit_image"))
+        request.getfixturevalue("docker_engine").remove_containers()
+    else:
+        yield on_this_machine(tmp_path)
+
+
+def on_this_machine(folder: Path) -> Machine:
+    def in_the_way(request: Mapping[str, Any]) -> dict[str, Any]:
+        (folder / ".runs").write_text("a file")
+        return dict(request)
+
+    return Machine(
+        name="local",
+        make=lambda **variables: installation(folder, **variables),
+        put=lambda request, code: {**request, "command": [sys.executable, "-c", code]},
+        specification=environment_of,
+        by_sigterm=(Reason.KILLED, -signal.SIGTERM),
+        by_sigkill=(Reason.KILLED, -signal.SIGKILL),
+        exit_in_words=r"the run's process exited with code 1 without a report; last lines of its standard error:\nno luck",
+        foreign_host="elsewhere",
+        refused=in_the_way,
+        refusal=r"^cannot start team/subject in .*: Not a directory$",
     )
-    engine.remove_containers()
+
+
+def on_a_docker_host(folder: Path, engine: Engine, image: str) -> Machine:
+    (folder / "bundle").mkdir()
+    ours = {"DOCKER_HOST": engine.host, "GREGORY_DOCKER_IMAGE": image, "GREGORY_DOCKER_NETWORK": "none"}
+    return Machine(
+        name="docker",
+        make=lambda **variables: installation(folder, bundle=folder / "bundle", **{**ours, **variables}),
+        put=lambda request, code: {**request, "entrypoint": ["dumb-init", "--", "python", "-c", code]},
+        specification=environment_of,
+        by_sigterm=(Reason.KILLED, 128 + signal.SIGTERM),
+        by_sigkill=(Reason.KILLED, 128 + signal.SIGKILL),
+        exit_in_words=r"container gregory-train-0123456789ab-a1 ended with exit code 1 and left no report; last lines of its log:\nno luck",
+        foreign_host="docker@elsewhere#id",
+        refused=lambda request: {**request, "image": "no-such-image:1"},
+        refusal=r"^cannot start team/subject in a container: .*[Nn]o such image: no-such-image:1",
+    )
+
+
+def on_a_cluster(workplace: Workplace) -> Machine:
+    def without_containers(job: Mapping[str, Any]) -> dict[str, Any]:
+        changed = json.loads(json.dumps(job))
+        changed["spec"]["template"]["spec"]["containers"] = []
+        return changed
+
+    return Machine(
+        name="kubernetes",
+        make=workplace.installation,
+        put=with_code,
+        specification=variable_of,
+        # Job and pod are gone then, and with them how it ended.
+        by_sigterm=(Reason.DELETED, None),
+        by_sigkill=(Reason.DELETED, None),
+        exit_in_words=r"pod gregory-train-0123456789ab-a1-\w{5} exited with code 1 and left no report; last lines of its log:\nno luck",
+        foreign_host="kubernetes@elsewhere/namespace",
+        refused=without_containers,
+        refusal=r"^cannot start team/subject on the cluster: Job.batch .* is invalid: .*spec.template.spec.containers: Required value",
+    )
 
 
 @pytest.fixture
@@ -97,12 +155,12 @@ def at_once() -> bool:
 
 
 def test_an_unknown_runner_is_refused_with_those_there_are(tmp_path: Path):
-    with pytest.raises(UnknownRunner, match=r"^unknown runner 'slurm'; choose from local, docker$"):
+    with pytest.raises(UnknownRunner, match=r"^unknown runner 'slurm'; choose from local, docker, kubernetes$"):
         runner_for("slurm", installation(tmp_path))
 
 
 def test_every_runner_keeps_this_contract():
-    assert set(RUNNERS) == {"local", "docker"}
+    assert set(RUNNERS) == {"local", "docker", "kubernetes"}
 
 
 def test_a_runner_is_found_by_its_name(machine: Machine):
@@ -110,13 +168,13 @@ def test_a_runner_is_found_by_its_name(machine: Machine):
 
 
 def test_rendering_is_pure_and_carries_no_secret(machine: Machine, spec: RunSpec, tmp_path: Path):
+    secret = machine.make(POSTGRES_DB="gregory", POSTGRES_PASSWORD="hunter2", DOCKER_HOST="unix:///nowhere")
     before = sorted(tmp_path.iterdir())
-    secret = installation(tmp_path, POSTGRES_DB="gregory", POSTGRES_PASSWORD="hunter2", DOCKER_HOST="unix:///nowhere")
 
     rendered = runner_for(machine.name, secret).render(spec)
 
     assert rendered == runner_for(machine.name, secret).render(spec)
-    assert RunSpec.model_validate_json(rendered.request["environment"]["GREGORY_RUN_SPEC"]) == spec
+    assert RunSpec.model_validate_json(machine.specification(rendered.request)) == spec
     assert "hunter2" not in repr(rendered)
     assert sorted(tmp_path.iterdir()) == before
 
@@ -126,6 +184,21 @@ def test_until_it_is_submitted_a_run_is_in_the_hands_of_this_process(runner: Run
 
     assert (here.name, runner.observe([here])[0].life) == (str(os.getpid()), Life.ALIVE)
     assert runner.observe([here.model_copy(update={"uid": "another start"})])[0].life is Life.DEAD
+
+
+def test_what_is_tried_again_and_when_a_run_has_stalled_is_the_runner_s_to_say(runner: Runner):
+    assert runner.concurrent in (True, False)
+    assert runner.max_attempts >= 1
+    assert runner.stall_seconds >= 0
+
+
+def test_an_operator_is_told_what_to_type(machine: Machine, runner: Runner, spec: RunSpec):
+    handle = runner.here()
+
+    commands = runner.commands(spec, handle)
+
+    assert commands == runner.commands(spec, handle)
+    assert any(name in command for command in commands for name in (handle.name, spec.run_id))
 
 
 def test_logs_follow_to_the_end_and_give_complete_lines_only(machine: Machine, runner: Runner, spec: RunSpec):
@@ -150,10 +223,10 @@ def test_an_ended_run_is_observed_dead_with_its_exit_code_and_last_words(machine
     (observation,) = runner.observe([handle])
 
     assert (observation.life, observation.reason, observation.exit_code) == (Life.DEAD, None, 1)
-    assert observation.detail == machine.exit_in_words
+    assert re.fullmatch(machine.exit_in_words, observation.detail)
 
 
-@pytest.mark.parametrize(("code", "ends_by"), [(SLEEPS, "killed_by_sigterm"), (IGNORES_SIGTERM, "killed_by_sigkill")])
+@pytest.mark.parametrize(("code", "ends_by"), [(SLEEPS, "by_sigterm"), (IGNORES_SIGTERM, "by_sigkill")])
 def test_cancel_asks_then_insists_and_returns_when_it_has_ended(machine: Machine, runner: Runner, spec: RunSpec, code: str, ends_by: str):
     handle = runner.submit(machine.python(spec, code))
     next(runner.logs(spec, handle, waiting=at_once))
@@ -162,12 +235,13 @@ def test_cancel_asks_then_insists_and_returns_when_it_has_ended(machine: Machine
     runner.cancel(handle, grace_seconds=1)
 
     (observation,) = runner.observe([handle])
-    assert (observation.reason, observation.exit_code) == (Reason.KILLED, getattr(machine, ends_by))
+    assert (observation.reason, observation.exit_code) == getattr(machine, ends_by)
     runner.cancel(handle, grace_seconds=1)
 
 
 def test_another_process_sees_the_run_alive_and_then_gone(machine: Machine, runner: Runner, spec: RunSpec):
     handle = runner.submit(machine.python(spec, SLEEPS))
+    next(runner.logs(spec, handle, waiting=at_once))
     stranger = machine.runner()
     assert stranger.observe([handle])[0].life is Life.ALIVE
 
@@ -193,6 +267,7 @@ def test_of_another_machines_run_nothing_is_known(machine: Machine, runner: Runn
 
 def test_many_runs_are_observed_in_the_order_asked(machine: Machine, runner: Runner, spec: RunSpec):
     handle = runner.submit(machine.python(spec, SLEEPS))
+    next(runner.logs(spec, handle, waiting=at_once))
     elsewhere = RunHandle(host=machine.foreign_host, name="1", uid="1")
 
     lives = [observation.life for observation in runner.observe([elsewhere, handle, runner.here()])]
@@ -201,17 +276,11 @@ def test_many_runs_are_observed_in_the_order_asked(machine: Machine, runner: Run
     runner.cancel(handle, grace_seconds=1)
 
 
-def test_a_run_that_cannot_start_says_why(machine: Machine, runner: Runner, spec: RunSpec, tmp_path: Path):
+def test_a_run_that_cannot_start_says_why(machine: Machine, runner: Runner, spec: RunSpec):
     rendered = machine.python(spec, SLEEPS)
-    if machine.name == "local":
-        (tmp_path / ".runs").write_text("a file in the way")
-        why = r"^cannot start team/subject in .*: Not a directory$"
-    else:
-        rendered = Rendered(spec=spec, request={**rendered.request, "image": "no-such-image:1"})
-        why = r"^cannot start team/subject in a container: .*[Nn]o such image: no-such-image:1"
 
-    with pytest.raises(SubmitError, match=why):
-        runner.submit(rendered)
+    with pytest.raises(SubmitError, match=machine.refusal):
+        runner.submit(Rendered(spec=spec, request=machine.refused(rendered.request)))
 
 
 def test_waiting_is_called_while_there_is_nothing_to_read(machine: Machine, runner: Runner, spec: RunSpec):
@@ -223,6 +292,7 @@ def test_waiting_is_called_while_there_is_nothing_to_read(machine: Machine, runn
     assert calls
 
 
+@pytest.mark.parametrize("machine", ["local", "docker"], indirect=True)
 def test_what_a_run_left_is_forgotten_or_swept_once_it_is_old(machine: Machine, runner: Runner, spec: RunSpec):
     handle = runner.submit(machine.python(spec, "print('done')"))
     list(runner.logs(spec, handle, waiting=at_once))
@@ -238,3 +308,14 @@ def test_what_a_run_left_is_forgotten_or_swept_once_it_is_old(machine: Machine, 
     (swept,) = runner.sweep(set(), keep_seconds=-1)
     assert spec.run_id in swept
     assert runner.tail(spec) == ""
+
+
+@pytest.mark.parametrize("machine", ["kubernetes"], indirect=True)
+def test_what_a_run_left_is_the_clusters_to_remove(machine: Machine, runner: Runner, spec: RunSpec):
+    handle = runner.submit(machine.python(spec, "print('done')"))
+    list(runner.logs(spec, handle, waiting=at_once))
+
+    runner.forget(spec)
+
+    assert runner.sweep(set(), keep_seconds=-1) == []
+    assert runner.tail(spec) == "done"

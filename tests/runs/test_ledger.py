@@ -420,3 +420,111 @@ def test_the_reason_of_an_attempt_is_that_of_its_own_rows(subject):
     ledger.fail_open_rows(second, reason=Reason.BAD_DATA, error="too few")
 
     assert ledger.failure_reason(second) is Reason.BAD_DATA
+
+
+def retried(spec: RunSpec, *, without: tuple[AlgorithmOutcome, ...] = (), counts: bool = True) -> RunSpec:
+    return ledger.retry(spec, handle=HERE, why="evicted: drained", counts=counts, without=without)
+
+
+def test_a_run_is_tried_again_with_what_is_open_and_nothing_else(subject):
+    first = opened(subject)
+    ledger.claim(first, HERE, image_digest="")
+    ledger.close_algorithm(first, outcome(first, 0, success=False, error="why"))
+
+    second = retried(first)
+
+    assert (second.attempt, second.algorithms) == (2, first.algorithms[1:])
+    run = TrainingRun.objects.get()
+    assert (run.state, run.retries, RunSpec.model_validate(run.spec)) == ("pending", 1, second)
+    assert PredictionRunLog.objects.count() == 2
+
+
+def test_what_is_left_out_is_closed_with_the_opening_or_not_at_all(subject):
+    first = opened(subject)
+    ends = tuple(outcome(first, position, success=False, error="OOMKilled") for position in (0, 1))
+
+    with pytest.raises(ledger.RunRefused, match="has nothing left to train"):
+        retried(first, without=ends)
+    assert set(PredictionRunLog.objects.values_list("success", flat=True)) == {None}
+
+    second = retried(first, without=ends[:1], counts=False)
+    assert list(PredictionRunLog.objects.order_by("pk").values_list("success", flat=True)) == [False, None]
+    assert (second.algorithms, TrainingRun.objects.get().retries) == (first.algorithms[1:], 0)
+
+
+@pytest.mark.parametrize("end", ["ended", "announced", "superseded"])
+def test_a_run_that_ended_or_is_being_ended_is_not_tried_again(subject, end: str):
+    first = opened(subject)
+    if end == "ended":
+        ledger.finish_run(first, RunState.FAILED, reason=Reason.KILLED)
+    elif end == "announced":
+        ledger.announce_end(first, reason=Reason.CANCELLED, detail="cancelled by me")
+    else:
+        retried(first)
+
+    with pytest.raises(ledger.RunRefused, match="was tried again or ended by somebody else a moment ago"):
+        retried(first)
+
+
+def test_whoever_resumes_a_run_gets_every_algorithm_that_failed_in_any_attempt_and_the_count_begins_anew(subject):
+    first = opened(subject)
+    second = retried(first, without=(outcome(first, 0, success=False, error="OOMKilled"),))
+    ledger.close_algorithm(second, outcome(second, 0))
+    ledger.settle_run(second, detail="")
+    run = TrainingRun.objects.get()
+    assert (run.state, run.reason, run.detail) == ("failed", "error", "failed: lstm")
+
+    third = resumed(second)
+
+    assert [(algorithm.algorithm, algorithm.version) for algorithm in third.algorithms] == [("lstm", "20260101_2")]
+    assert (third.attempt, TrainingRun.objects.get().retries) == (3, 0)
+
+
+def test_the_same_start_claims_once_and_its_machine_s_next_start_of_the_attempt_again(subject):
+    spec = opened(subject)
+    assert ledger.claim(spec, HERE, image_digest="", node="node-1")
+
+    assert not ledger.claim(spec, HERE, image_digest="")
+    assert not ledger.claim(spec, HERE.model_copy(update={"uid": "2"}), image_digest="", again=True)
+    assert ledger.claim(spec, HERE, image_digest="", node="node-2", again=True)
+    assert TrainingRun.objects.get().node == "node-2"
+
+
+def test_an_end_is_announced_once_and_for_one_attempt(subject):
+    first = opened(subject)
+    assert ledger.announced_end(first) is None
+
+    assert ledger.announce_end(first, reason=Reason.STALLED, detail="no progress")
+    assert not ledger.announce_end(first, reason=Reason.CANCELLED, detail="cancelled by me", cancelled_by="me")
+
+    assert ledger.announced_end(first) == (Reason.STALLED, "no progress")
+    ledger.end_run(first, RunState.FAILED, reason=Reason.STALLED, detail="no progress")
+    assert ledger.announced_end(first) is None
+
+
+def test_a_sign_of_life_is_no_progress(subject):
+    spec = opened(subject)
+    long_ago = timezone.now() - timedelta(hours=1)
+    TrainingRun.objects.update(heartbeat_at=long_ago, progress_at=long_ago)
+
+    ledger.heartbeat([spec])
+    (standing,) = ledger.unfinished_runs()
+    assert (standing.silent < 60, standing.idle > 3000) == (True, True)
+
+    ledger.heartbeat([spec], progressed=True)
+    assert ledger.standing_of(spec.run_id).idle < 60
+
+
+def test_runs_that_have_not_ended_are_listed_first(subject):
+    ended = opened(subject)
+    ledger.end_run(ended, RunState.FAILED, reason=Reason.LOST, detail="gone")
+    active = opened(subject, version="20260101_2")
+    TrainingRun.objects.filter(pk=active.run_id).update(queued_at=timezone.now() - timedelta(days=1))
+
+    def listed(**filters) -> list[str]:
+        return [run.run_id for run in ledger.listed_runs(**{"team": None, "subject": None, "state": None, "limit": 5, **filters})]
+
+    assert listed() == [active.run_id, ended.run_id]
+    assert listed(limit=1) == [active.run_id]
+    assert listed(state=RunState.FAILED, team="team", subject="subject") == [ended.run_id]
+    assert listed(team="another") == []

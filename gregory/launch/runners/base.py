@@ -28,7 +28,8 @@ class Observation:
     """What a runner sees of a run.
 
     detail: what a waiting run waits for, how a dead one ended, in its machine's words and with a remedy where there is one.
-    reason: what took a dead run away, where its machine knows. exit_code: negative is the signal that killed it; None where nobody knows.
+    reason: what took a dead run away, where its machine knows; of a waiting one: it has waited longer than it may, and for that is to
+    be ended. exit_code: negative is the signal that killed it; None where nobody knows.
     node: the machine of the cluster that has or had it. report: what the run itself left there of its end, a RunOutcome as JSON.
     missing: its machine answered, and does not have it: evidence of death only if it still does not some time later.
     """
@@ -64,13 +65,18 @@ class Installation:
 class Runner(Protocol):
     """One kind of machine.
 
-    concurrent: whether submitted runs proceed side by side; if not, the caller waits for one before it submits the next.
+    concurrent: whether its machine keeps and carries out whatever it was handed, side by side. If not, the caller waits for one run
+    before it submits the next; if so, anybody may submit a run again, and silence says nothing.
     gives_gpu: whether its runs are promised a GPU, and so must find one.
+    max_attempts: how often a run that its machine took away is tried by itself; 1: whoever wants it again says so.
+    stall_seconds: how long a run may work without progress before it is ended; 0: as long as it likes.
     """
 
     name: str
     concurrent: bool
     gives_gpu: bool
+    max_attempts: int
+    stall_seconds: int
 
     def check(self) -> None:
         """Raise NotReady with the first thing that would make every run fail. Asked before any row is written."""
@@ -82,13 +88,16 @@ class Runner(Protocol):
         """Pure: what `submit` would start."""
 
     def submit(self, rendered: Rendered) -> RunHandle:
-        """Start the run, or find it started by an earlier call for the same attempt. Raises SubmitError."""
+        """Start the run, or find it started by an earlier call for the same attempt.
+
+        Raises SubmitError where it will not be started, another LaunchError where that is not known or may change.
+        """
 
     def observe(self, handles: Sequence[RunHandle]) -> list[Observation]:
         """What is known of these runs, in the order given; one call for many."""
 
     def cancel(self, handle: RunHandle, *, grace_seconds: float) -> None:
-        """Ask the run to end, insist after the grace, return when it has ended."""
+        """Ask the run to end, insist after the grace, return when it has ended. Raises LaunchError where that cannot be seen."""
 
     def logs(self, spec: RunSpec, handle: RunHandle, *, waiting: Callable[[], bool]) -> Iterator[str]:
         """The attempt's event lines from the first on, until it has ended.
@@ -99,6 +108,9 @@ class Runner(Protocol):
 
     def tail(self, spec: RunSpec) -> str:
         """The last lines of the attempt's log, for whoever looks into a dead run; empty where there is none."""
+
+    def commands(self, spec: RunSpec, handle: RunHandle) -> list[str]:
+        """What an operator would type to look at the run on its machine; pure."""
 
     def forget(self, spec: RunSpec) -> None:
         """Remove what `submit` left of a run that ended well."""

@@ -20,7 +20,7 @@ from docker.models.containers import Container
 from gregory.launch import diagnose, preconditions, processes
 from gregory.launch.container import INSIDE_IMAGE, LABEL, container_name, container_request, is_folder
 from gregory.launch.container_logs import UNREACHABLE, follow, moment
-from gregory.launch.errors import NotReady, SubmitError
+from gregory.launch.errors import NotEnded, NotReady, SubmitError
 from gregory.launch.runners.base import Installation, Life, Observation, Rendered
 from gregory.runs.spec import RunHandle, RunSpec
 
@@ -37,10 +37,12 @@ class DockerRunner:
 
     name = "docker"
     concurrent = False
+    max_attempts = 1
 
     def __init__(self, installation: Installation) -> None:
         self._installation = installation
         self._options = installation.environment
+        self.stall_seconds = self._options.GREGORY_STALL_AFTER
         self._models = self._options.GREGORY_DOCKER_MODELS or str(installation.models_dir)
         self._base_models = self._options.GREGORY_DOCKER_BASE_MODELS or str(installation.bundle_dir)
 
@@ -116,10 +118,13 @@ class DockerRunner:
     def cancel(self, handle: RunHandle, *, grace_seconds: float) -> None:
         """SIGTERM to the container, SIGKILL after the grace."""
         # The client must not lose patience before the daemon does.
-        with suppress(NotFound), self._daemon(timeout=TIMEOUT_SECONDS + grace_seconds) as daemon:
-            container = daemon.containers.get(handle.name)
-            if container.labels.get(f"{LABEL}.attempt-token") == handle.uid:
-                container.stop(timeout=int(grace_seconds))
+        try:
+            with suppress(NotFound), self._daemon(timeout=TIMEOUT_SECONDS + grace_seconds) as daemon:
+                container = daemon.containers.get(handle.name)
+                if container.labels.get(f"{LABEL}.attempt-token") == handle.uid:
+                    container.stop(timeout=int(grace_seconds))
+        except UNREACHABLE as error:
+            raise NotEnded(f"the Docker daemon does not say whether container {handle.name} ended: {_words(error)}") from error
 
     def logs(self, spec: RunSpec, handle: RunHandle, *, waiting: Callable[[], bool]) -> Iterator[str]:
         """Lines of the container's log; a connection that breaks is made again where it stopped."""
@@ -143,6 +148,11 @@ class DockerRunner:
                 return _log_end(daemon.containers.get(container_name(spec)))
         except UNREACHABLE:
             return ""
+
+    def commands(self, spec: RunSpec, handle: RunHandle) -> list[str]:
+        """Of the Docker host that has the container."""
+        name = container_name(spec)
+        return [f"docker logs --follow {name}", f"docker inspect {name}"]
 
     def forget(self, spec: RunSpec) -> None:
         """Remove the container."""

@@ -5,6 +5,7 @@ run's folder, one per attempt, so that they survive the follower and the attempt
 """
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -49,12 +50,15 @@ class LocalRunner:
     concurrent = False
     # Whether this machine has one is for whoever sets GREGORY_REQUIRE_GPU to know.
     gives_gpu = False
+    # Whoever started a run follows it: nobody else has its environment.
+    max_attempts = 1
 
     def __init__(self, installation: Installation) -> None:
         """Runs inherit this process's environment; credentials end at the run's door."""
         self._installation = installation
         self._models_dir = installation.models_dir
         self._children: dict[str, _Child] = {}
+        self.stall_seconds = installation.environment.GREGORY_STALL_AFTER
 
     def check(self) -> None:
         """The bundle is intact, the models folder takes files."""
@@ -112,6 +116,9 @@ class LocalRunner:
     def logs(self, spec: RunSpec, handle: RunHandle, *, waiting: Callable[[], bool]) -> Iterator[str]:
         """Complete lines of this attempt; a line that the process did not finish before it died is left out."""
         pending = b""
+        if not self._events(spec).exists():
+            # Another machine's run, or one whose folder was swept.
+            return
         with self._events(spec).open("rb") as stream:
             while True:
                 ended = self._observe(handle).life is not Life.ALIVE
@@ -126,6 +133,10 @@ class LocalRunner:
     def tail(self, spec: RunSpec) -> str:
         """The last of this attempt's event lines."""
         return _end_of(self._events(spec))
+
+    def commands(self, spec: RunSpec, handle: RunHandle) -> list[str]:
+        """Of this machine; the process may have ended."""
+        return [f"ps -fp {handle.name}", f"tail -f {shlex.quote(str(self._events(spec)))}"]
 
     def forget(self, spec: RunSpec) -> None:
         """Remove the run's folder, with what every attempt left."""

@@ -1,38 +1,109 @@
-"""manage.py reconcile_runs: close the rows of runs that nobody carries out any more."""
+"""manage.py reconcile_runs: rows of runs that nobody carries out any more end, or go on in another attempt."""
 
 from argparse import ArgumentParser
+from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand
+from django.db import DatabaseError, InterfaceError, connection
 
 from gregory import resume
-from gregory.management.database import clear_database_errors
+from gregory.management.database import clear_database_errors, describe
 from gregory.management.runners import runner_named
-from gregory.reconcile import reconcile, sweep
+from gregory.management.termination import Stop
+from gregory.reconcile import passes
+from gregory.reconcile.changes import Action, Change
+from gregory.runs.names import RunState
+
+INTERVAL_SECONDS = 15
+# What old runs left is looked through as often as this; how often does not matter to anybody.
+SWEEP_SECONDS = 600
 
 
 class Command(BaseCommand):
-    """Looks at every unfinished run; closes only what is known to be dead, with the reason."""
+    """Looks at every unfinished run; ends only what is known to be dead, with the reason, or starts it again."""
 
-    help = "Close the rows of runs whose process is gone, with the reason; runs that may be alive are left alone."
+    help = "End the rows of runs that died, with the reason, or try those again that their cluster took away; others are left alone."
     requires_system_checks = ()
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        # One runner of a kind for all looks: it may hold a connection.
+        self._runner_for = cache(runner_named)
+
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """One pass; a schedule (cron, a timer) repeats it."""
-        parser.add_argument("--once", action="store_true", help="look once and end, which is all that this version does")
+        """Once for a schedule (cron, a timer), or for ever; any number of them may work at once."""
+        parser.add_argument("--once", action="store_true", help="look once and end")
+        parser.add_argument(
+            "--interval",
+            type=_seconds,
+            default=INTERVAL_SECONDS,
+            metavar="SECONDS",
+            help=f"pause between looks (default {INTERVAL_SECONDS})",
+        )
+
+    def handle(self, *args: Any, **flags: Any) -> None:
+        """Exit code 0 also when something had to be ended."""
+        if flags["once"]:
+            self._once()
+        else:
+            self._for_ever(flags["interval"])
 
     @clear_database_errors()
-    def handle(self, *args: Any, **flags: Any) -> None:
-        """A line per unfinished run; exit code 0 also when something had to be closed."""
-        decided = reconcile(runner_named, models_dir=settings.MODELS_DIR, stale_after=settings.STALE_AFTER_SECONDS)
-        for run, verdict in decided:
-            label = f"{run.spec['team']['slug']}/{run.spec['subject']['slug']}"
-            action = "left alone" if verdict.reason is None else f"closed ({verdict.reason})"
-            line = f"{run.run_id} {label}: {action}: {verdict.detail}"
-            hint = "" if verdict.reason is None else resume.hint(run.run_id, models_dir=settings.MODELS_DIR)
-            self.stdout.write("; ".join(part for part in (line, hint) if part))
-        closed = sum(verdict.reason is not None for _, verdict in decided)
-        self.stdout.write(f"{len(decided)} unfinished runs, {closed} closed")
-        for what in sweep(runner_named):
+    def _once(self) -> None:
+        """A line per unfinished run."""
+        changes = []
+        for change in self._look():
+            changes.append(change)
+            self.stdout.write(self._line(change))
+        closed = sum(change.action in (Action.CLOSED, Action.SUCCEEDED) for change in changes)
+        self.stdout.write(f"{len(changes)} unfinished runs, {closed} closed")
+        self._sweep()
+
+    def _for_ever(self, interval: int) -> None:
+        """A line per change. A pass that fails is said and repeated; SIGTERM ends it between two passes."""
+        stop = Stop()
+        trouble, until_sweep = "", 0
+        told: dict[str, str] = {}
+        while not stop.requested:
+            try:
+                told = {change.run.run_id: self._tell(change, told) for change in self._look()}
+                until_sweep -= interval
+                if until_sweep <= 0:
+                    self._sweep()
+                    until_sweep = SWEEP_SECONDS
+                trouble = ""
+            except (DatabaseError, InterfaceError) as error:
+                connection.close()
+                if describe(error) != trouble:
+                    trouble = describe(error)
+                    self.stderr.write(f"{trouble}; trying again every {interval} s")
+            stop.wait(interval)
+
+    def _look(self) -> Iterator[Change]:
+        return passes.look(self._runner_for, models_dir=settings.MODELS_DIR, stale_after=settings.STALE_AFTER_SECONDS)
+
+    def _tell(self, change: Change, told: dict[str, str]) -> str:
+        """A line if something was written, or if what keeps a run from being looked at is news."""
+        line = self._line(change)
+        held_up = change.action is Action.UNSEEN or (change.action is Action.LEFT and change.run.state == RunState.PENDING)
+        if change.is_new or (held_up and told.get(change.run.run_id) != line):
+            self.stdout.write(line)
+        return line
+
+    def _line(self, change: Change) -> str:
+        hint = resume.hint(change.run.run_id, self._runner_for, models_dir=settings.MODELS_DIR) if change.action is Action.CLOSED else ""
+        return "; ".join(part for part in (str(change), hint) if part)
+
+    def _sweep(self) -> None:
+        for what in passes.sweep(self._runner_for):
             self.stdout.write(f"removed {what}")
+
+
+def _seconds(text: str) -> int:
+    seconds = int(text)
+    if seconds < 1:
+        raise ValueError(text)
+    return seconds

@@ -2,10 +2,7 @@
 
 import getpass
 import socket
-import time
 from argparse import ArgumentParser
-from collections.abc import Callable
-from functools import partial
 from io import StringIO
 from typing import Any, NoReturn
 
@@ -14,10 +11,11 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 from django.utils import timezone
 
-from gregory import planning, reconcile, report, request, resume
-from gregory.launch.errors import NotReady, SubmitError, UnknownRunner
+from gregory import planning, report, request, resume
+from gregory.launch.errors import LaunchError, UnknownRunner
 from gregory.launch.runners.base import Runner
 from gregory.launch.submit import RUNNERS
+from gregory.management import one_by_one, side_by_side
 from gregory.management.console import Console
 from gregory.management.database import describe
 from gregory.management.runners import runner_named
@@ -26,13 +24,9 @@ from gregory.ml.config import ALGORITHMS, DEFAULT_LOOKBACK_DAYS, DEFAULT_THRESHO
 from gregory.ml.errors import ConfigError
 from gregory.runs import ledger
 from gregory.runs.ledger import RunRefused
-from gregory.runs.names import Reason, RunState
-from gregory.runs.persistence import durably, if_possible
-from gregory.runs.spec import RunHandle, RunSpec
+from gregory.runs.spec import RunSpec
 
 FAILURE, USAGE = 1, 2
-CANCEL_GRACE_SECONDS = 30.0
-HEARTBEAT_SECONDS = 15.0
 
 
 class Command(BaseCommand):
@@ -69,9 +63,17 @@ class Command(BaseCommand):
             "--verbose", type=int, choices=range(4), default=1, help="0 nothing, 1 progress, 2 and warnings, 3 and the table of all metrics"
         )
         parser.add_argument("--runner", metavar="NAME", help=f"where runs go: {', '.join(RUNNERS)} (default {settings.RUNNER})")
+        parser.add_argument(
+            "--wait", action="store_true", help="return when every run has ended, also where runs need nobody to follow them"
+        )
         parser.add_argument("--resume", metavar="RUN_ID", help="continue this run where it stopped, with everything as it was asked then")
         parser.add_argument("--dry-run", action="store_true", help="print the runs that would start and write nothing")
-        parser.add_argument("--output", choices=["table", "json"], default="table", help="form of what --dry-run prints")
+        parser.add_argument(
+            "--output",
+            choices=["table", "json"],
+            default="table",
+            help="form of what --dry-run prints; json has the requests to a cluster, too",
+        )
 
     def handle(self, *args: Any, **flags: Any) -> None:
         """Translate every expected problem into one clear line and the right exit code."""
@@ -82,7 +84,7 @@ class Command(BaseCommand):
             raise CommandError(str(error), returncode=USAGE) from error
         except UnknownRunner as error:
             raise CommandError(f"--runner: {error}", returncode=USAGE) from error
-        except (ConfigError, NotReady, RunRefused) as error:
+        except (ConfigError, LaunchError, RunRefused) as error:
             self._fail(flags, str(error), cause=error)
         except DatabaseError as error:
             self._fail(flags, describe(error), cause=error)
@@ -104,7 +106,7 @@ class Command(BaseCommand):
         console = Console(self.stdout, self.style, verbosity=wanted.verbosity)
         opened, refusals = self._open(specs, runner, console)
         self._follow(flags, opened, runner, console)
-        self._conclude(flags, opened, refusals)
+        self._conclude(flags, opened, refusals, going_on=runner.concurrent and not flags["wait"])
 
     def _resume(self, run_id: str, flags: dict[str, Any]) -> None:
         """One more attempt at a run that ended without success."""
@@ -131,7 +133,7 @@ class Command(BaseCommand):
         else:
             console.say(f"{spec.label}: every model of run {run_id} was complete, and its rows say so now; nothing is trained")
             runner.forget(spec)
-        self._conclude(flags, [spec], [])
+        self._conclude(flags, [spec], [], going_on=runner.concurrent and not flags["wait"])
 
     def _open(self, specs: list[RunSpec], runner: Runner, console: Console) -> tuple[list[RunSpec], list[str]]:
         """Rows first, for every subject; nothing starts before its rows are committed."""
@@ -147,59 +149,33 @@ class Command(BaseCommand):
     def _follow(self, flags: dict[str, Any], opened: list[RunSpec], runner: Runner, console: Console) -> None:
         try:
             with signals_raise():
-                self._carry_out(opened, runner, console)
+                if runner.concurrent:
+                    self._hand_over(flags, opened, runner, console)
+                else:
+                    one_by_one.carry_out(opened, runner, console)
         except Terminated as terminated:
-            message = "; ".join([f"{terminated}; every open row was closed", *_hints(opened)])
+            left = ["every open row was closed"]
+            if runner.concurrent:
+                left = ["what was submitted goes on", side_by_side.how_to_go_on(opened)]
+            message = "; ".join([str(terminated), *left, *_hints(opened)])
             self._fail(flags, message, returncode=128 + terminated.number)
         finally:
             console.close()
 
-    def _carry_out(self, opened: list[RunSpec], runner: Runner, console: Console) -> None:
-        waiting = list(opened)
-        try:
-            while waiting:
-                self._run_one(waiting.pop(0), waiting, runner, console)
-        except Terminated as terminated:
-            for spec in waiting:
-                ledger.end_run(spec, RunState.CANCELLED, reason=Reason.INTERRUPTED, detail=f"{terminated} before it was started")
-            raise
+    def _hand_over(self, flags: dict[str, Any], opened: list[RunSpec], runner: Runner, console: Console) -> None:
+        side_by_side.submit_all(opened, runner, console)
+        if flags["wait"]:
+            side_by_side.wait(opened, runner, console)
+        elif opened:
+            console.say(side_by_side.how_to_go_on(opened))
 
-    def _run_one(self, spec: RunSpec, behind: list[RunSpec], runner: Runner, console: Console) -> None:
-        try:
-            handle = runner.submit(runner.render(spec))
-        except SubmitError as error:
-            ledger.end_run(spec, RunState.FAILED, reason=Reason.NOT_STARTED, detail=str(error))
-            console.say(self.style.ERROR(f"{spec.label}: {error}"))
-            return
-        try:
-            durably(partial(ledger.mark_submitted, spec, handle))
-            waiting = _every(HEARTBEAT_SECONDS, partial(if_possible, partial(_tend, spec, behind), otherwise=True))
-            for line in runner.logs(spec, handle, waiting=waiting):
-                console.show_line(line)
-        except Terminated:
-            runner.cancel(handle, grace_seconds=CANCEL_GRACE_SECONDS)
-            raise
-        finally:
-            durably(partial(self._account_for, spec, handle, runner, console))
-
-    def _account_for(self, spec: RunSpec, handle: RunHandle, runner: Runner, console: Console) -> None:
-        """After a run's process: close what it could not close itself, or put away what a good end leaves."""
-        stale_after = settings.STALE_AFTER_SECONDS
-        if ledger.is_unfinished(spec):
-            observation, silent = runner.observe([handle])[0], ledger.is_silent(spec.run_id, stale_after)
-            verdict = reconcile.judge(observation, state=RunState.RUNNING, silent=silent, stale_after=stale_after)
-            if verdict.reason is not None:
-                reconcile.close(spec, verdict, models_dir=settings.MODELS_DIR, log_tail=runner.tail(spec))
-            console.say(self.style.ERROR(f"{spec.label}: {verdict.detail.splitlines()[0]}"))
-        elif len(ledger.successes(spec)) == len(spec.algorithms):
-            runner.forget(spec)
-
-    def _conclude(self, flags: dict[str, Any], opened: list[RunSpec], refusals: list[str]) -> None:
+    def _conclude(self, flags: dict[str, Any], opened: list[RunSpec], refusals: list[str], *, going_on: bool) -> None:
         rows = report.outcomes(opened)
-        if flags["verbose"] >= 3 and rows:
+        if flags["verbose"] >= 3 and rows and not going_on:
             self.stdout.write(f"Reports: {settings.MODELS_DIR}/<team>/<subject>/<algorithm>/<version>/report.html")
             self.stdout.write(report.summary_table(rows))
-        failed = sum(row.success is not True for row in rows)
+        # A run that is left to itself may still succeed; one that was waited for, or followed, has ended.
+        failed = sum(row.success is False or (row.success is None and not going_on) for row in rows)
         problems = [f"{failed} of {len(rows)} trainings failed"] if failed else []
         problems += [*refusals, *_hints(opened)]
         if problems:
@@ -209,7 +185,11 @@ class Command(BaseCommand):
         active = ((spec, ledger.active_run(spec.subject.id)) for spec in specs)
         refusals = {spec.subject.id: ledger.refusal(spec.label, run) for spec, run in active if run is not None}
         rows = report.plan_rows(specs, refusals, runner=runner.name)
-        self.stdout.write(report.plan_json(rows) if as_json else report.plan_table(rows))
+        if as_json and runner.concurrent:
+            requests = [(spec, runner.render(spec).request) for spec in specs if spec.subject.id not in refusals]
+            self.stdout.write(report.requests_json(rows, requests))
+        else:
+            self.stdout.write(report.plan_json(rows) if as_json else report.plan_table(rows))
 
     def _fail(self, flags: dict[str, Any], message: str, *, returncode: int = FAILURE, cause: Exception | None = None) -> NoReturn:
         """Django prints the error to stderr; level 0 promised silence, success or not."""
@@ -228,24 +208,6 @@ def _triggered_by() -> str:
 
 def _hints(specs: list[RunSpec]) -> list[str]:
     """How to resume those of the runs that were taken away while they worked."""
-    hints = (resume.hint(spec.run_id, models_dir=settings.MODELS_DIR) for spec in specs)
+    taken = [run_id for run_id, run in ledger.find_runs([spec.run_id for spec in specs]).items() if run.reason]
+    hints = (resume.hint(spec.run_id, runner_named, models_dir=settings.MODELS_DIR) for spec in specs if spec.run_id in taken)
     return [hint for hint in hints if hint]
-
-
-def _tend(spec: RunSpec, behind: list[RunSpec]) -> bool:
-    """Keep the queued runs alive; whether the one in front may still be at work, as far as the ledger knows."""
-    ledger.heartbeat(behind)
-    return ledger.is_unfinished(spec) and not ledger.is_silent(spec.run_id, settings.STALE_AFTER_SECONDS)
-
-
-def _every(seconds: float, ask: Callable[[], bool]) -> Callable[[], bool]:
-    """The answer, asked for anew at most this often."""
-    last, answer = time.monotonic(), True
-
-    def latest() -> bool:
-        nonlocal last, answer
-        if time.monotonic() - last >= seconds:
-            last, answer = time.monotonic(), ask()
-        return answer
-
-    return latest

@@ -1,21 +1,22 @@
-"""Verdicts: closed on evidence only, recovered where a complete model proves success."""
+"""What is closed on evidence, and recovered where a report, a file or a complete model proves how it ended."""
 
-import json
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from django.db.models.functions import Now
 
-from gregory import reconcile
+from gregory import recovery
 from gregory.launch.runners.base import Life, Observation
 from gregory.launch.runners.local import LocalRunner
-from gregory.ml import artifacts
 from gregory.models import PredictionRunLog
+from gregory.reconcile import passes
+from gregory.reconcile.changes import Change
 from gregory.runs import ledger
 from gregory.runs.models import TrainingRun
-from gregory.runs.names import Reason, RunState
+from gregory.runs.names import Reason
+from gregory.runs.spec import RunHandle
 from tests.launch.installation import installation
-from tests.ml.test_artifacts import manifest
+from tests.reconcile.published import publish
 from tests.runs.test_ledger import opened, subject  # noqa: F401 - a fixture
 
 ALIVE = Observation(life=Life.ALIVE, detail="process 7 runs")
@@ -24,37 +25,12 @@ KILLED = Observation(life=Life.DEAD, detail="the run's process was killed by sig
 ELSEWHERE = Observation(life=Life.UNKNOWN, detail="process 7 belongs to host there")
 
 
-@pytest.mark.parametrize(
-    ("observation", "state", "silent", "reason", "detail"),
-    [
-        (ALIVE, RunState.RUNNING, True, None, "process 7 runs"),
-        (GONE, RunState.RUNNING, False, Reason.LOST, "lost: process 7 on here is gone and left no report"),
-        (KILLED, RunState.RUNNING, False, Reason.KILLED, "the run's process was killed by signal 9 (SIGKILL)"),
-        (
-            GONE,
-            RunState.PENDING,
-            False,
-            Reason.NOT_STARTED,
-            "never started: the command that queued it is gone (process 7 on here is gone and left no report)",
-        ),
-        (ELSEWHERE, RunState.RUNNING, False, None, "process 7 belongs to host there; not known to be dead"),
-        (
-            ELSEWHERE,
-            RunState.RUNNING,
-            True,
-            Reason.LOST,
-            "lost: process 7 belongs to host there and has given no sign of life for more than 900 s",
-        ),
-    ],
-)
-def test_the_rule(observation, state, silent, reason, detail):
-    verdict = reconcile.judge(observation, state=state, silent=silent, stale_after=900)
-
-    assert (verdict.reason, verdict.detail) == (reason, detail)
-
-
 class OneAnswer:
-    """A runner that sees every run alike."""
+    """A runner that sees every run alike, and tries nothing again."""
+
+    concurrent = False
+    max_attempts = 1
+    stall_seconds = 0
 
     def __init__(self, observation: Observation) -> None:
         self.observation = observation
@@ -68,15 +44,19 @@ class OneAnswer:
         return "last line"
 
 
+def look(runner: object, models: Path) -> list[Change]:
+    return list(passes.look(lambda name: runner, models_dir=models, stale_after=900))
+
+
 @pytest.mark.django_db
 @pytest.mark.database
 class TestApplied:
     def test_a_dead_run_is_closed_with_the_reason(self, subject, tmp_path: Path):  # noqa: F811
         spec = opened(subject)
-        ledger.claim(spec, ledger.RunHandle(host="here", name="7", uid="7"), image_digest="")
+        ledger.claim(spec, RunHandle(host="here", name="7", uid="7"), image_digest="")
         runner = OneAnswer(KILLED)
 
-        reconcile.reconcile(lambda name: runner, models_dir=tmp_path, stale_after=900)
+        look(runner, tmp_path)
 
         assert runner.asked == [1]
         assert set(PredictionRunLog.objects.values_list("success", "error_message")) == {(False, KILLED.detail)}
@@ -84,10 +64,11 @@ class TestApplied:
 
     @pytest.mark.parametrize("observation", [ALIVE, ELSEWHERE])
     def test_what_is_not_known_to_be_dead_is_not_touched(self, subject, tmp_path: Path, observation):  # noqa: F811
-        opened(subject)
+        ledger.claim(opened(subject), RunHandle(host="here", name="7", uid="7"), image_digest="")
+        TrainingRun.objects.update(unknown_since=None if observation is ALIVE else Now())
         before = TrainingRun.objects.values().get()
 
-        reconcile.reconcile(lambda name: OneAnswer(observation), models_dir=tmp_path, stale_after=900)
+        look(OneAnswer(observation), tmp_path)
 
         assert TrainingRun.objects.values().get() == before
         assert set(PredictionRunLog.objects.values_list("success", flat=True)) == {None}
@@ -96,7 +77,7 @@ class TestApplied:
         spec = opened(subject)
         publish(tmp_path, spec, position=1)
 
-        reconcile.reconcile(lambda name: OneAnswer(GONE), models_dir=tmp_path, stale_after=900)
+        look(OneAnswer(GONE), tmp_path)
 
         failed, recovered = PredictionRunLog.objects.order_by("pk")
         assert (failed.success, recovered.success) == (False, True)
@@ -111,7 +92,7 @@ class TestApplied:
         publish(tmp_path, spec, position=0)
         publish(tmp_path, spec, position=1)
 
-        reconcile.reconcile(lambda name: OneAnswer(GONE), models_dir=tmp_path, stale_after=900)
+        look(OneAnswer(GONE), tmp_path)
 
         assert set(PredictionRunLog.objects.values_list("success", flat=True)) == {True}
         assert TrainingRun.objects.get().state == "succeeded"
@@ -120,7 +101,7 @@ class TestApplied:
         spec = opened(subject)
         publish(tmp_path, spec, position=0)
 
-        assert not reconcile.recover(spec, "gone", models_dir=tmp_path)
+        assert not recovery.recover(spec, "gone", models_dir=tmp_path)
 
         assert list(PredictionRunLog.objects.order_by("pk").values_list("success", flat=True)) == [True, None]
         assert TrainingRun.objects.get().state == "pending"
@@ -129,7 +110,7 @@ class TestApplied:
         spec = opened(subject)
         publish(tmp_path, spec, position=0, run_log_id=spec.algorithms[0].run_log_id + 1000)
 
-        reconcile.reconcile(lambda name: OneAnswer(GONE), models_dir=tmp_path, stale_after=900)
+        look(OneAnswer(GONE), tmp_path)
 
         assert set(PredictionRunLog.objects.values_list("success", flat=True)) == {False}
 
@@ -137,7 +118,7 @@ class TestApplied:
         spec = opened(subject)
         (publish(tmp_path, spec, position=0) / "metrics.json").write_text("{}")
 
-        reconcile.reconcile(lambda name: OneAnswer(GONE), models_dir=tmp_path, stale_after=900)
+        look(OneAnswer(GONE), tmp_path)
 
         assert set(PredictionRunLog.objects.values_list("success", flat=True)) == {False}
 
@@ -150,24 +131,6 @@ class TestApplied:
 
         TrainingRun.objects.filter(pk=spec.run_id).update(runner="of another version")
 
-        assert reconcile.sweep(lambda name: runner, keep_seconds=3600) == []
-        assert reconcile.sweep(lambda name: runner, keep_seconds=-1) == ["the working folder of ended"]
+        assert list(passes.sweep(lambda name: runner, keep_seconds=3600)) == []
+        assert list(passes.sweep(lambda name: runner, keep_seconds=-1)) == ["the working folder of ended"]
         assert (tmp_path / ".runs" / spec.run_id).is_dir()
-
-
-def publish(models: Path, spec, *, position: int, run_log_id: int | None = None) -> Path:
-    """A sealed version folder for one algorithm of a run."""
-    algorithm = spec.algorithms[position]
-    staged = models / ".runs" / spec.run_id / f"staged-{position}"
-    staged.mkdir(parents=True)
-    (staged / "metrics.json").write_text(json.dumps({"test_f1": 0.25}))
-    (staged / "evaluation.json").write_text("{}")
-    sealed = manifest(
-        algorithm=algorithm.algorithm, run_id=spec.run_id, run_log_id=run_log_id or algorithm.run_log_id, created_at=datetime.now(UTC)
-    )
-    artifacts.seal(staged, sealed.model_copy(update={"compute": {"device": "cpu"}}))
-    destination = artifacts.version_folder(
-        models, team=spec.team.slug, subject=spec.subject.slug, algorithm=algorithm.algorithm, version=algorithm.version
-    )
-    artifacts.publish(staged, destination)
-    return destination

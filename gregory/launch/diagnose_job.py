@@ -1,0 +1,92 @@
+"""One attempt on a cluster, as its Job, its pods and events show it -> an observation. Pure.
+
+DEAD takes evidence that nothing of it will work again; a pod that is on its way out, or whose node is silent, is not that.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from gregory.launch import diagnose_ended, diagnose_waiting
+from gregory.launch.cluster_sections import Deadlines
+from gregory.launch.pod_facts import (
+    Events,
+    Object,
+    conclusion,
+    condition,
+    has_ended,
+    is_being_deleted,
+    is_finished,
+    moment,
+    name_of,
+    newest,
+    node_of,
+    run_status,
+)
+from gregory.launch.runners.base import Life, Observation
+from gregory.runs.names import Reason
+
+# What a kubelet takes to say that a pod is gone, once its time is over.
+_CONFIRMATION = timedelta(seconds=30)
+
+
+def wants_events(job: Object | None, pods: Sequence[Object]) -> bool:
+    """Whether events are needed to say more; most runs need none."""
+    pod = newest(pods)
+    if pod is None:
+        return job is not None and (diagnose_ended.wants_events(job, pod) if is_finished(job) else diagnose_waiting.wants_events(job, pod))
+    if has_ended(pod):
+        return diagnose_ended.wants_events(job, pod)
+    return job is not None and _is_pending(pod) and diagnose_waiting.wants_events(job, pod)
+
+
+def observe_job(
+    job: Object | None, pods: Sequence[Object], events: Events, *, name: str, now: datetime, deadlines: Deadlines
+) -> Observation:
+    """name: of the Job, which may be gone. now: by the server's clock."""
+    pod = newest(pods)
+    if pod is None:
+        return _without_pod(job, events, name=name, now=now, deadlines=deadlines)
+    if has_ended(pod):
+        return _after(pod, job, events)
+    if is_being_deleted(pod) and now > moment(pod["metadata"]["deletionTimestamp"]) + _CONFIRMATION:
+        # Its time is over at the deletionTimestamp. Nobody but its node knows whether it works on.
+        return Observation(
+            life=Life.UNKNOWN, detail=f"pod {name_of(pod)} was to end, and node {node_of(pod)} does not say so", node=node_of(pod)
+        )
+    if _is_pending(pod):
+        return diagnose_waiting.with_pod(pod, events, now=now, deadlines=deadlines)
+    unready = condition(pod, "Ready", status="False")
+    if unready is not None and not unready.get("reason") and not is_being_deleted(pod):
+        # The node controller's mark; the kubelet's own has a reason.
+        detail = f"node {node_of(pod)}, which has pod {name_of(pod)}, does not answer the cluster"
+        return Observation(life=Life.UNKNOWN, detail=detail, node=node_of(pod))
+    doing = "is ending" if is_being_deleted(pod) else "runs"
+    return Observation(life=Life.ALIVE, detail=f"pod {name_of(pod)} {doing} on node {node_of(pod)}", node=node_of(pod))
+
+
+def _without_pod(job: Object | None, events: Events, *, name: str, now: datetime, deadlines: Deadlines) -> Observation:
+    if job is None:
+        detail = f"Job {name} is not there any more, without a report: deleted from outside, or removed long after its end; try again"
+        return Observation(life=Life.DEAD, detail=detail, reason=Reason.DELETED, missing=True)
+    if is_finished(job):
+        return diagnose_ended.of_job(job, events)
+    if is_being_deleted(job):
+        return Observation(life=Life.WAITING, detail=f"Job {name} is being deleted")
+    if conclusion(job) is not None:
+        return Observation(life=Life.WAITING, detail=f"Job {name} is ending")
+    return diagnose_waiting.without_pod(job, events, now=now, deadlines=deadlines)
+
+
+def _after(pod: Object, job: Object | None, events: Events) -> Observation:
+    """A pod whose run is over: the end of the attempt, unless the Job is to make another."""
+    if job is not None and is_being_deleted(pod) and conclusion(job) is None and not is_being_deleted(job):
+        if job["spec"].get("suspend"):
+            words = f"queued again: Job {name_of(job)} was suspended and its pod {name_of(pod)} taken away"
+        else:
+            words = f"pod {name_of(pod)} was deleted, and Job {name_of(job)} has not said yet what becomes of it"
+        return Observation(life=Life.WAITING, detail=words, node=node_of(pod))
+    return diagnose_ended.of_pod(pod, job, events)
+
+
+def _is_pending(pod: Object) -> bool:
+    return pod.get("status", {}).get("phase", "Pending") == "Pending" and "running" not in run_status(pod).get("state", {})

@@ -1,0 +1,43 @@
+"""Jobs that are still to do something for a run that has ended: told from other people's, and deleted at the second look.
+
+The run that has just closed its rows is about to exit by itself, and its log is to stay: hence two looks. The first is noted
+on the Job, so that it does not matter which process looks.
+"""
+
+from collections.abc import Collection
+from datetime import datetime, timedelta
+
+from gregory.launch.kube_namespace import Namespace
+from gregory.launch.labels import ORPHANED, RUN_ID
+from gregory.launch.pod_facts import Object, is_being_deleted, is_finished, moment, name_of
+from gregory.launch.pod_patch import CONTAINER
+
+GRACE = timedelta(seconds=60)
+_DATABASE = ("POSTGRES_DB", "DB_HOST", "DB_PORT")
+
+
+def is_orphan(job: Object, unfinished: Collection[str], *, ours: Object) -> bool:
+    """Whether nobody waits for it any more. ours: a Job of this installation; two may share a namespace."""
+    if is_finished(job) or is_being_deleted(job) or job["metadata"]["labels"].get(RUN_ID) in unfinished:
+        return False
+    return _ownership(job) == _ownership(ours)
+
+
+def remove(namespace: Namespace, job: Object, *, now: datetime) -> bool:
+    """Note it, or delete it where that was done long enough ago; whether it was deleted."""
+    since = (job["metadata"].get("annotations") or {}).get(ORPHANED)
+    if since is None:
+        namespace.annotate_job(job, {ORPHANED: now.isoformat(timespec="seconds")})
+        return False
+    if now - moment(since) < GRACE:
+        return False
+    return namespace.delete("jobs", name_of(job), uid=job["metadata"]["uid"])
+
+
+def _ownership(job: Object) -> object:
+    """Which database a Job's run reports to, and where its models go."""
+    pod = job["spec"]["template"]["spec"]
+    (run,) = [container for container in pod["containers"] if container["name"] == CONTAINER]
+    database = {variable["name"]: variable for variable in run["env"] if variable["name"] in _DATABASE}
+    claims = {volume["name"]: volume.get("persistentVolumeClaim") for volume in pod["volumes"] if volume["name"] == "models"}
+    return database, claims

@@ -1,0 +1,123 @@
+"""What a Job, its pods and their events say, as the API writes them: the questions that a diagnosis asks. Pure."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from gregory.launch.labels import ATTEMPT, RUN_ID
+from gregory.launch.pod_patch import CONTAINER
+from gregory.runs.spec import RunOutcome
+
+Object = Mapping[str, Any]
+_BEFORE_ALL = "1970-01-01T00:00:00Z"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Events:
+    """Events of a namespace, the newest of each object and reason, by the object's kind and name."""
+
+    by_object: Mapping[tuple[str, str], Mapping[str, str]]
+
+    def of(self, kind: str, name: str) -> Mapping[str, str]:
+        """Reason -> message."""
+        return self.by_object.get((kind, name), {})
+
+
+def indexed(events: Sequence[Object]) -> Events:
+    """Events as listed, in no order, to be asked by object."""
+    found: dict[tuple[str, str], dict[str, str]] = {}
+    for event in sorted(events, key=_told):
+        about = event["involvedObject"]
+        found.setdefault((about.get("kind", ""), about.get("name", "")), {})[event.get("reason", "")] = event.get("message", "").strip()
+    return Events(by_object=found)
+
+
+NO_EVENTS = Events(by_object={})
+
+
+def _told(event: Object) -> str:
+    series = event.get("series") or {}
+    return str(series.get("lastObservedTime") or event.get("lastTimestamp") or event.get("eventTime") or _BEFORE_ALL)
+
+
+def moment(stamp: str) -> datetime:
+    """A time of the API, always in UTC."""
+    return datetime.fromisoformat(stamp.replace("Z", "+00:00"))
+
+
+def name_of(thing: Object) -> str:
+    """Its name."""
+    return str(thing["metadata"]["name"])
+
+
+def node_of(pod: Object) -> str:
+    """The node that has or had it; empty where none took it."""
+    return str(pod["spec"].get("nodeName", ""))
+
+
+def is_being_deleted(thing: Object) -> bool:
+    """Whether somebody asked for its end."""
+    return "deletionTimestamp" in thing["metadata"]
+
+
+def condition(thing: Object, kind: str, *, status: str = "True") -> Object | None:
+    """Its condition of that kind, if that is the condition's status."""
+    conditions = thing.get("status", {}).get("conditions") or []
+    return next((one for one in conditions if one["type"] == kind and one["status"] == status), None)
+
+
+def conclusion(job: Object) -> Object | None:
+    """The condition that says that the Job has come to its end, or is about to."""
+    return next((found for kind in ("Failed", "Complete", "FailureTarget", "SuccessCriteriaMet") if (found := condition(job, kind))), None)
+
+
+def is_finished(job: Object) -> bool:
+    """Whether nothing of the Job will start any more."""
+    return condition(job, "Failed") is not None or condition(job, "Complete") is not None
+
+
+def newest(pods: Sequence[Object]) -> Object | None:
+    """The pod that counts: a Job that was suspended and resumed had another before."""
+    return max(pods, key=lambda pod: (pod["metadata"]["creationTimestamp"], not is_being_deleted(pod)), default=None)
+
+
+def run_status(pod: Object) -> Object:
+    """The status of the run's own container; empty where no node has looked at it."""
+    return next((status for status in pod.get("status", {}).get("containerStatuses") or [] if status["name"] == CONTAINER), {})
+
+
+def terminated(pod: Object) -> Object | None:
+    """How the run's container ended."""
+    found: Object | None = run_status(pod).get("state", {}).get("terminated")
+    return found
+
+
+def has_ended(pod: Object) -> bool:
+    """Whether the run is over, even where a container beside it lives on."""
+    return terminated(pod) is not None or pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
+
+
+def memory_limit(pod: Object) -> str:
+    """The limit of the run's container as the Job has it; empty where it has none."""
+    run: Iterator[Object] = (container for container in pod["spec"]["containers"] if container["name"] == CONTAINER)
+    return str(next(run).get("resources", {}).get("limits", {}).get("memory", ""))
+
+
+def report_of(pod: Object) -> RunOutcome | None:
+    """What the run itself left of its end as its termination message."""
+    try:
+        report = RunOutcome.model_validate_json((terminated(pod) or {}).get("message", ""))
+    except ValidationError:
+        return None
+    labels = pod["metadata"].get("labels", {})
+    return report if (report.run_id, str(report.attempt)) == (labels.get(RUN_ID), labels.get(ATTEMPT)) else None
+
+
+def last_words(pod: Object) -> str:
+    """The end of its log, which the kubelet keeps of a container that fails without a message; ready to be appended."""
+    # PostgreSQL has no text with a zero in it.
+    words = str((terminated(pod) or {}).get("message", "")).replace("\0", "\ufffd").strip()
+    return f"; last lines of its log:\n{words}" if words and report_of(pod) is None else ""

@@ -1,0 +1,92 @@
+"""Runs of a machine that takes one at a time: each is submitted when the one before has ended, and followed to its end."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+from django.conf import settings
+
+from gregory.launch.errors import SubmitError
+from gregory.launch.runners.base import Runner
+from gregory.management.console import Console
+from gregory.management.termination import Terminated
+from gregory.reconcile import passes
+from gregory.reconcile.burial import bury
+from gregory.reconcile.handover import CANCEL_GRACE_SECONDS
+from gregory.reconcile.verdict import Fate, judge
+from gregory.runs import ledger
+from gregory.runs.names import Reason, RunState
+from gregory.runs.persistence import durably, if_possible
+from gregory.runs.spec import RunHandle, RunSpec
+
+HEARTBEAT_SECONDS = 15.0
+
+
+def carry_out(opened: list[RunSpec], runner: Runner, console: Console) -> None:
+    """Every run in turn. Raises Terminated when no run is left that works or waits."""
+    waiting = list(opened)
+    try:
+        while waiting:
+            _run_one(waiting.pop(0), waiting, runner, console)
+    except Terminated as terminated:
+        for spec in waiting:
+            ledger.end_run(spec, RunState.CANCELLED, reason=Reason.INTERRUPTED, detail=f"{terminated} before it was started")
+        raise
+
+
+def every(seconds: float, ask: Callable[[], bool]) -> Callable[[], bool]:
+    """The answer, asked for anew at most this often."""
+    last, answer = time.monotonic(), True
+
+    def latest() -> bool:
+        nonlocal last, answer
+        if time.monotonic() - last >= seconds:
+            last, answer = time.monotonic(), ask()
+        return answer
+
+    return latest
+
+
+def _run_one(spec: RunSpec, behind: list[RunSpec], runner: Runner, console: Console) -> None:
+    if not durably(partial(ledger.is_unfinished, spec)):
+        console.complain(f"{spec.label}: run {spec.run_id} was ended while it was queued")
+        return
+    try:
+        handle = runner.submit(runner.render(spec))
+    except SubmitError as error:
+        ledger.end_run(spec, RunState.FAILED, reason=error.reason, detail=str(error))
+        console.complain(f"{spec.label}: {error}")
+        return
+    try:
+        durably(partial(ledger.mark_submitted, spec, handle))
+        waiting = every(HEARTBEAT_SECONDS, partial(if_possible, partial(_tend, spec, behind), otherwise=True))
+        for line in runner.logs(spec, handle, waiting=waiting):
+            console.show_line(line)
+    except Terminated:
+        runner.cancel(handle, grace_seconds=CANCEL_GRACE_SECONDS)
+        raise
+    finally:
+        durably(partial(_account_for, spec, handle, runner, console))
+
+
+def _account_for(spec: RunSpec, handle: RunHandle, runner: Runner, console: Console) -> None:
+    """After a run's process: close what it could not close itself, or put away what a good end leaves."""
+    standing = ledger.standing_of(spec.run_id)
+    if standing is not None and ledger.is_unfinished(spec):
+        (observation,) = runner.observe([handle])
+        facts = passes.facts_of(standing, runner, stale_after=settings.STALE_AFTER_SECONDS)
+        # Whatever the ledger was told, this run was handed over.
+        verdict = judge(observation, replace(facts, state=RunState.RUNNING))
+        detail = verdict.detail
+        if verdict.fate is Fate.BURY:
+            detail = bury(standing.run, spec, verdict, runner, report=observation.report, models_dir=settings.MODELS_DIR).detail
+        console.complain(f"{spec.label}: {detail.splitlines()[0]}")
+    elif not ledger.unsuccessful(spec):
+        runner.forget(spec)
+
+
+def _tend(spec: RunSpec, behind: list[RunSpec]) -> bool:
+    """Keep the queued runs alive; whether the one in front may still be at work, as far as the ledger knows."""
+    ledger.heartbeat(behind)
+    return ledger.is_unfinished(spec) and not ledger.is_silent(spec.run_id, settings.STALE_AFTER_SECONDS)

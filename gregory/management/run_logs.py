@@ -1,0 +1,68 @@
+"""A run's log as lines for people: what there is of it, or all of it until the run has ended, attempt after attempt."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import NoReturn
+
+from django.conf import settings
+
+from gregory.launch.runners.base import Runner
+from gregory.management.one_by_one import every
+from gregory.reconcile import passes
+from gregory.runs import events, ledger
+from gregory.runs.models import TrainingRun
+from gregory.runs.names import RunState
+from gregory.runs.spec import RunHandle, RunSpec
+
+LOOK_SECONDS = 5.0
+
+
+class _NothingMore(Exception):
+    """For now there is nothing to read."""
+
+
+def so_far(run: TrainingRun, runner: Runner) -> Iterator[str]:
+    """What the present attempt has said."""
+
+    def waiting() -> NoReturn:
+        raise _NothingMore
+
+    if not _begun(run):
+        return
+    try:
+        yield from map(_as_text, runner.logs(RunSpec.model_validate(run.spec), ledger.handle_of(run), waiting=waiting))
+    except _NothingMore:
+        return
+
+
+def to_the_end(run_id: str, runner: Runner, runner_for: Callable[[str], Runner]) -> Iterator[str]:
+    """Every attempt from the present one on. Returns when the ledger has the run's end, which this sees to itself if nobody else does."""
+    printed = 0
+    while (run := ledger.find_run(run_id)) is not None:
+        if _begun(run) and run.attempt > printed:
+            printed = run.attempt
+            yield from map(_as_text, _attempt(RunSpec.model_validate(run.spec), ledger.handle_of(run), runner))
+        elif RunState(run.state).is_final:
+            return
+        else:
+            time.sleep(LOOK_SECONDS)
+        look = passes.look(runner_for, models_dir=settings.MODELS_DIR, stale_after=settings.STALE_AFTER_SECONDS, only=[run_id])
+        # Whatever becomes of the run, the ledger has it.
+        deque(look, maxlen=0)
+
+
+def _attempt(spec: RunSpec, handle: RunHandle, runner: Runner) -> Iterator[str]:
+    return runner.logs(spec, handle, waiting=every(LOOK_SECONDS, partial(ledger.is_unfinished, spec)))
+
+
+def _begun(run: TrainingRun) -> bool:
+    return run.submitted_at is not None or run.started_at is not None
+
+
+def _as_text(line: str) -> str:
+    try:
+        return events.to_text(events.parse(line))
+    except ValueError:
+        return line

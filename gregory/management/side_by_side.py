@@ -1,0 +1,124 @@
+"""Runs of a machine that keeps what it was handed: all are submitted at once, and may be waited for."""
+
+import time
+from collections.abc import Sequence
+from functools import partial
+
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, connection
+
+from gregory import report
+from gregory.launch.runners.base import Runner
+from gregory.management.console import Console
+from gregory.management.database import describe
+from gregory.management.one_by_one import HEARTBEAT_SECONDS, every
+from gregory.management.termination import Terminated
+from gregory.reconcile import passes
+from gregory.reconcile.changes import Action
+from gregory.reconcile.handover import hand_over
+from gregory.runs import ledger
+from gregory.runs.models import TrainingRun
+from gregory.runs.names import Reason, RunState
+from gregory.runs.persistence import if_possible
+from gregory.runs.spec import RunSpec
+
+WAIT_SECONDS = 5.0
+FOLLOW, CANCEL, LIST = (f"python manage.py training_runs {action}" for action in ("logs --follow", "cancel", "list"))
+
+
+def submit_all(opened: Sequence[RunSpec], runner: Runner, console: Console) -> None:
+    """Hand over every run, at the pace that its machine allows. Raises Terminated; what was not begun is then closed."""
+    waiting = list(opened)
+    tend = every(HEARTBEAT_SECONDS, partial(if_possible, partial(_keep, waiting), otherwise=True))
+    try:
+        while waiting:
+            spec = waiting.pop(0)
+            handed = hand_over(spec, runner)
+            if handed.handle is None:
+                console.complain(f"{spec.label}: run {spec.run_id}: {handed.detail}")
+            else:
+                console.say(f"{spec.label}: run {spec.run_id} {handed.detail}; follow it with: {FOLLOW} {spec.run_id}")
+            tend()
+    except Terminated as terminated:
+        for spec in waiting:
+            ledger.end_run(spec, RunState.CANCELLED, reason=Reason.INTERRUPTED, detail=f"{terminated} before it was submitted")
+        raise
+
+
+def how_to_go_on(specs: Sequence[RunSpec]) -> str:
+    """What to type while runs are at work that nobody here waits for."""
+    run_id = specs[0].run_id if len(specs) == 1 else "RUN_ID"
+    return f"follow one with: {FOLLOW} {run_id}; cancel it with: {CANCEL} {run_id}; see all with: {LIST}"
+
+
+def wait(specs: Sequence[RunSpec], runner: Runner, console: Console) -> None:
+    """Return when every run has ended, telling what becomes of them; it reconciles these itself, so it ends where nobody else does."""
+    ids = [spec.run_id for spec in specs]
+    told: dict[str, str] = {}
+    away = False
+    while True:
+        try:
+            for change in passes.look(
+                lambda name: runner, models_dir=settings.MODELS_DIR, stale_after=settings.STALE_AFTER_SECONDS, only=ids
+            ):
+                held_up = change.action is Action.UNSEEN or change.run.state == RunState.PENDING
+                _tell(told, f"look at {change.run.run_id}", str(change) if held_up else "", console)
+            unfinished = _tell_all(specs, told, console)
+            away = False
+        except (OperationalError, InterfaceError) as error:
+            connection.close()
+            if not away:
+                console.warn(f"{describe(error)}; trying again")
+            unfinished = away = True
+        if not unfinished:
+            return
+        time.sleep(WAIT_SECONDS)
+
+
+def _tell_all(specs: Sequence[RunSpec], told: dict[str, str], console: Console) -> bool:
+    """Whatever is new since the last time; whether any run has not ended."""
+    unfinished = False
+    runs = ledger.find_runs([spec.run_id for spec in specs])
+    for spec in specs:
+        run = runs.get(spec.run_id)
+        if run is None:
+            continue
+        unfinished |= not RunState(run.state).is_final
+        _tell(told, run.run_id, f"{spec.label}: {situation(run)}", console)
+    for row in report.outcomes(specs):
+        if row.success is not None:
+            label = f"{row.team.slug}/{row.subject.subject_slug}/{row.algorithm}"
+            _tell(told, str(row.pk), f"{label}: version {row.model_version}: {report.result(row)}", console)
+    return unfinished
+
+
+def _tell(told: dict[str, str], key: str, line: str, console: Console) -> None:
+    if told.get(key, "") != line:
+        told[key] = line
+        if line:
+            console.say(line)
+
+
+def situation(run: TrainingRun) -> str:
+    """Where a run stands, in one line."""
+    attempt = f"attempt {run.attempt}: " if run.attempt > 1 else ""
+    if run.state == RunState.SUCCEEDED:
+        return f"{attempt}succeeded"
+    if RunState(run.state).is_final or run.reason:
+        word = run.state if RunState(run.state).is_final else "is being ended"
+        return f"{attempt}{word} ({run.reason}): {_first_line(run.detail)}"
+    unseen = ", out of sight at the moment" if run.unknown_since else ""
+    if run.state == RunState.RUNNING:
+        return f"{attempt}running{f' on {run.node}' if run.node else ''}{unseen}"
+    if run.waiting_for:
+        return f"{attempt}queued: {_first_line(run.waiting_for)}{unseen}"
+    return f"{attempt}{run.state}{unseen}"
+
+
+def _first_line(text: str) -> str:
+    return text.partition("\n")[0]
+
+
+def _keep(waiting: Sequence[RunSpec]) -> bool:
+    ledger.heartbeat(waiting)
+    return True

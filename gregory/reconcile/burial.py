@@ -1,0 +1,78 @@
+"""A dead run: its last words become rows, and what is open after that is closed, or goes on in another attempt."""
+
+from pathlib import Path
+
+from gregory import recovery
+from gregory.launch.runners.base import Runner
+from gregory.reconcile.changes import Action, Change
+from gregory.reconcile.handover import hand_over
+from gregory.reconcile.verdict import OUTLIVED, TRIED_AGAIN, Sequel, Verdict, sequel
+from gregory.runs import ledger
+from gregory.runs.models import TrainingRun
+from gregory.runs.names import Reason, RunState
+from gregory.runs.spec import AlgorithmOutcome, RunSpec
+
+
+def bury(run: TrainingRun, spec: RunSpec, verdict: Verdict, runner: Runner, *, report: str, models_dir: Path) -> Change:
+    """What became of it. `verdict` has a reason; `report`: what the run left of its end on its machine."""
+    if not ledger.is_unfinished(spec):
+        return _too_late(run)
+    gave_up = recovery.replay(spec, report, models_dir=models_dir)
+    recovery.close_published(spec, models_dir=models_dir)
+    still_open = ledger.open_algorithms(spec)
+    if not still_open:
+        return _settle(run, spec, verdict, runner)
+    reason, detail = verdict.reason or Reason.LOST, verdict.detail
+    if gave_up and reason in OUTLIVED:
+        reason, detail = Reason.INTERRUPTED, f"{gave_up}; {detail}"
+    training = ledger.in_training(spec)
+    following = sequel(
+        reason,
+        kept=runner.concurrent,
+        retries=run.retries,
+        max_attempts=runner.max_attempts,
+        in_training=len(training),
+        still_open=len(still_open),
+    )
+    if following is Sequel.CLOSE:
+        if runner.max_attempts > 1 and reason in TRIED_AGAIN:
+            detail = f"{detail}; it was tried {run.retries + 1} times, which is all that is allowed"
+        return _close(run, spec, Verdict(fate=verdict.fate, reason=reason, detail=detail, exit_code=verdict.exit_code), runner)
+    without = training if following is Sequel.WITHOUT else []
+    closed = [AlgorithmOutcome(**dict(algorithm), success=False, reason=reason, error=detail) for algorithm in without]
+    try:
+        attempt = ledger.retry(
+            spec,
+            handle=runner.here(),
+            why=f"{reason}: {detail}",
+            counts=following is Sequel.AGAIN,
+            without=closed,
+            log_tail=runner.tail(spec),
+        )
+    except ledger.RunRefused as refused:
+        return Change(run=run, action=Action.LEFT, detail=str(refused))
+    handed = hand_over(attempt, runner)
+    words = f"attempt {attempt.attempt} with {', '.join(algorithm.algorithm for algorithm in attempt.algorithms)}: {handed.detail}"
+    return Change(run=run, action=Action.TRIED_AGAIN, reason=reason, detail=f"{detail}; {words}")
+
+
+def _settle(run: TrainingRun, spec: RunSpec, verdict: Verdict, runner: Runner) -> Change:
+    """Every row has its end; the run takes its own from them."""
+    well = not ledger.unsuccessful(spec)
+    detail = f"every model was complete; {verdict.detail}" if well else verdict.detail
+    if not ledger.settle_run(spec, detail=detail, exit_code=verdict.exit_code, log_tail=runner.tail(spec)):
+        return _too_late(run)
+    return Change(run=run, action=Action.SUCCEEDED if well else Action.CLOSED, reason=verdict.reason, detail=detail)
+
+
+def _close(run: TrainingRun, spec: RunSpec, verdict: Verdict, runner: Runner) -> Change:
+    reason = verdict.reason or Reason.LOST
+    state = RunState.CANCELLED if reason is Reason.CANCELLED else RunState.FAILED
+    tail = runner.tail(spec)
+    if not ledger.end_run(spec, state, reason=reason, detail=verdict.detail, exit_code=verdict.exit_code, log_tail=tail):
+        return _too_late(run)
+    return Change(run=run, action=Action.CLOSED, reason=reason, detail=verdict.detail)
+
+
+def _too_late(run: TrainingRun) -> Change:
+    return Change(run=run, action=Action.LEFT, detail="it was ended, or tried again, by somebody else a moment ago")

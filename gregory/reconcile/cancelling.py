@@ -1,0 +1,35 @@
+"""Somebody asks for the end of a run: the row says so first, then its machine is told, then what is open is closed."""
+
+from pathlib import Path
+
+from gregory.launch.runners.base import Runner
+from gregory.reconcile.changes import Action, Change
+from gregory.reconcile.passes import end
+from gregory.reconcile.verdict import Fate, Verdict
+from gregory.runs import ledger
+from gregory.runs.ledger import RunRefused, Standing
+from gregory.runs.models import TrainingRun
+from gregory.runs.names import Reason, RunState
+from gregory.runs.spec import RunSpec
+
+
+def cancel(run: TrainingRun, runner: Runner, *, by: str, models_dir: Path) -> Change:
+    """What came of it. A run that finishes meanwhile keeps its own end. Raises RunRefused where the run has ended."""
+    spec = RunSpec.model_validate(run.spec)
+    announced = ledger.announce_end(spec, reason=Reason.CANCELLED, detail=f"cancelled by {by}", cancelled_by=by)
+    if not announced and not ledger.is_unfinished(spec):
+        raise RunRefused(f"run {run.run_id} of {spec.label} has ended, or another attempt of it has begun; look at it again")
+    standing = ledger.standing_of(run.run_id)
+    if standing is None or not ledger.is_unfinished(spec):
+        return Change(run=run, action=Action.LEFT, detail="it ended by itself meanwhile")
+    if standing.run.state == RunState.PENDING:
+        return _close_queued(standing, spec)
+    verdict = Verdict(fate=Fate.END, reason=Reason(standing.run.reason), detail=standing.run.detail)
+    return end(standing, spec, verdict, runner, models_dir=models_dir)
+
+
+def _close_queued(standing: Standing, spec: RunSpec) -> Change:
+    """Nothing works on it. Its handle is that of the command that queued it, which has other runs, too, and is left alone."""
+    detail = f"{standing.run.detail} before it was started"
+    closed = ledger.end_run(spec, RunState.CANCELLED, reason=Reason.CANCELLED, detail=detail)
+    return Change(run=standing.run, action=Action.CLOSED if closed else Action.LEFT, reason=Reason.CANCELLED, detail=detail)

@@ -1,0 +1,131 @@
+"""Runs for people and programs: one as a line, one with everything that is known of it. Reads the ledger, asks no machine."""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from tabulate import tabulate
+
+from gregory import report
+from gregory.runs.models import AlgorithmRun, TrainingRun
+
+_TIMES = ("queued_at", "submitted_at", "started_at", "heartbeat_at", "progress_at", "finished_at", "unknown_since", "missing_since")
+_FACTS = ("runner", "host", "external_name", "external_uid", "node", "image_digest", "exit_code", "retries", "cancelled_by")
+
+
+def summary(run: TrainingRun) -> dict[str, Any]:
+    """One run in short."""
+    return {
+        "run_id": run.run_id,
+        "team": run.spec["team"]["slug"],
+        "subject": run.spec["subject"]["slug"],
+        "runner": run.runner,
+        "state": run.state,
+        "reason": run.reason,
+        "attempt": run.attempt,
+        "queued_at": _iso(run.queued_at),
+        "finished_at": _iso(run.finished_at),
+        "algorithms": [
+            {"algorithm": row.run_log.algorithm, "version": row.run_log.model_version, "result": _result(row)} for row in _rows(run)
+        ],
+        "waiting_for": run.waiting_for,
+        "detail": run.detail,
+    }
+
+
+def everything(run: TrainingRun, commands: Sequence[str]) -> dict[str, Any]:
+    """One run in full. commands: what an operator would type to look at it on its machine."""
+    rows = [
+        {
+            "run_log_id": row.run_log_id,
+            "algorithm": row.run_log.algorithm,
+            "version": row.run_log.model_version,
+            "result": _result(row),
+            "success": row.run_log.success,
+            "stage": row.stage,
+            "progress": row.progress,
+            "reason": row.reason,
+            "error": row.run_log.error_message,
+            "warnings": row.warnings,
+            "metrics": row.metrics,
+            "artifact": row.artifact_path,
+            "resources": row.resources,
+            "data": row.data,
+            "compute": row.compute,
+            "started": _iso(row.run_log.run_started),
+            "finished": _iso(row.run_log.run_finished),
+            "triggered_by": row.run_log.triggered_by,
+        }
+        for row in _rows(run)
+    ]
+    events = [{"at": _iso(event.at), "kind": event.kind, "message": event.message} for event in run.events.all()]
+    return {
+        **summary(run),
+        **{name: getattr(run, name) for name in _FACTS},
+        **{name: _iso(getattr(run, name)) for name in _TIMES},
+        "window": run.spec["window"]["description"],
+        "log_tail": run.log_tail,
+        "algorithms": rows,
+        "events": events,
+        "commands": list(commands),
+    }
+
+
+def as_json(value: Any) -> str:
+    """For a program."""
+    return json.dumps(value, indent=2)
+
+
+def list_table(runs: Sequence[TrainingRun]) -> str:
+    """A line per run."""
+    headers = ["run", "team/subject", "runner", "state", "attempt", "queued", "algorithms", "why"]
+    return str(tabulate([_list_row(summary(run)) for run in runs], headers=headers, disable_numparse=True))
+
+
+def full_text(facts: dict[str, Any]) -> str:
+    """Everything that is known, for a terminal: what is empty is left out."""
+    lines = [f"run {facts['run_id']} of {facts['team']}/{facts['subject']}: {facts['state']}"]
+    heads = ("reason", "detail", "waiting_for", "attempt", "window", *_FACTS, *_TIMES)
+    lines += [f"  {name.replace('_', ' ')}: {_indented(facts[name])}" for name in heads if facts[name] not in ("", None)]
+    for row in facts["algorithms"]:
+        lines.append(f"{row['algorithm']} {row['version']} (row {row['run_log_id']}): {row['result']}")
+        done = {"stage": row["stage"], "artifact": row["artifact"], "error": row["error"] or "", "progress": _pairs(row["progress"])}
+        done |= {"metrics": _pairs(row["metrics"]), "warnings": "\n".join(row["warnings"]), "compute": _pairs(row["compute"])}
+        lines += [f"  {name}: {_indented(text)}" for name, text in done.items() if text]
+    lines += [f"{event['at']} {event['kind']}: {_indented(event['message'])}" for event in facts["events"]]
+    if facts["log_tail"]:
+        lines.append(f"end of its log:\n  {_indented(facts['log_tail'])}")
+    if facts["commands"]:
+        lines.append("to look at it on its machine:")
+        lines += [f"  {command}" for command in facts["commands"]]
+    return "\n".join(lines)
+
+
+def _rows(run: TrainingRun) -> list[AlgorithmRun]:
+    return list(run.algorithms.select_related("run_log").order_by("position", "pk"))
+
+
+def _result(row: AlgorithmRun) -> str:
+    return report.result(row.run_log)
+
+
+def _list_row(facts: dict[str, Any]) -> list[str]:
+    results = ", ".join(f"{row['algorithm']}: {row['result']}" for row in facts["algorithms"])
+    why = facts["waiting_for"] or facts["detail"]
+    state = f"{facts['state']} ({facts['reason']})" if facts["reason"] else facts["state"]
+    label = f"{facts['team']}/{facts['subject']}"
+    queued = facts["queued_at"].replace("T", " ")
+    return [facts["run_id"], label, facts["runner"], state, str(facts["attempt"]), queued, results, why.partition("\n")[0][:80]]
+
+
+def _pairs(values: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in values.items())
+
+
+def _indented(value: Any) -> str:
+    return str(value).replace("\n", "\n  ")
+
+
+def _iso(at: datetime | None) -> str | None:
+    return None if at is None else at.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,95 @@
+"""The only writer of the run tables and of PredictionRunLog.
+
+Every write that ends something is fenced and guarded: the run's row is locked by an update that demands the caller's
+attempt token, then the end is written only where none is. So the first writer wins, a superseded attempt writes
+nothing, and what came too late is kept as an event. Times are the database's clock.
+
+`opening` begins runs and attempts, `living` notes what becomes of them on the way, `ending` ends rows and runs, `reading`
+answers; others know this name only.
+"""
+
+from gregory.runs.ledger.ending import (
+    MAXIMUM_ERROR_CHARACTERS,
+    Evidence,
+    close_algorithm,
+    end_run,
+    fail_open_rows,
+    finish_run,
+    settle_run,
+)
+from gregory.runs.ledger.fence import note, storable
+from gregory.runs.ledger.living import (
+    Sighting,
+    announce_end,
+    begin_algorithm,
+    claim,
+    heartbeat,
+    mark_submitted,
+    record_progress,
+    see,
+)
+from gregory.runs.ledger.opening import RunRefused, open_run, resume, retry
+from gregory.runs.ledger.reading import (
+    Standing,
+    active_run,
+    announced_end,
+    failure_reason,
+    find_run,
+    find_runs,
+    handle_of,
+    in_training,
+    is_silent,
+    is_unfinished,
+    latest_runs_without_success,
+    listed_runs,
+    open_algorithms,
+    refusal,
+    runners_used,
+    standing_of,
+    successes,
+    unfinished_runs,
+    unsuccessful,
+)
+
+__all__ = [
+    "MAXIMUM_ERROR_CHARACTERS",
+    "Evidence",
+    "RunRefused",
+    "Sighting",
+    "Standing",
+    "active_run",
+    "announce_end",
+    "announced_end",
+    "begin_algorithm",
+    "claim",
+    "close_algorithm",
+    "end_run",
+    "fail_open_rows",
+    "failure_reason",
+    "find_run",
+    "find_runs",
+    "finish_run",
+    "handle_of",
+    "heartbeat",
+    "in_training",
+    "is_silent",
+    "is_unfinished",
+    "latest_runs_without_success",
+    "listed_runs",
+    "mark_submitted",
+    "note",
+    "open_algorithms",
+    "open_run",
+    "record_progress",
+    "refusal",
+    "resume",
+    "retry",
+    "runners_used",
+    "see",
+    "settle_run",
+    "standing_of",
+    "storable",
+    "successes",
+    "unfinished_runs",
+    "unsuccessful",
+]

@@ -1,0 +1,106 @@
+"""The ends of rows and runs: each written once, by whoever holds the attempt, and only where there is none yet."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import transaction
+from django.db.models.functions import Now
+
+from gregory.models import PredictionRunLog
+from gregory.runs.ledger.fence import current, note, storable
+from gregory.runs.ledger.reading import failure_reason, open_algorithms, unsuccessful
+from gregory.runs.models import AlgorithmRun
+from gregory.runs.names import Reason, RunState
+from gregory.runs.spec import AlgorithmOutcome, AlgorithmSpec, RunSpec
+
+# A traceback of megabytes helps nobody; its tail holds the failing frames and the message.
+MAXIMUM_ERROR_CHARACTERS = 200_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What belongs to an algorithm's end but not to GregoryAI's row. Empty `data` and `compute` leave what is known already."""
+
+    evaluation: dict[str, Any] = field(default_factory=dict)
+    resources: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
+    compute: dict[str, Any] = field(default_factory=dict)
+
+
+def close_algorithm(spec: RunSpec, outcome: AlgorithmOutcome, evidence: Evidence | None = None) -> bool:
+    """End one row. False, with an event, where it had ended before or the attempt is not the current one."""
+    evidence = evidence or Evidence()
+    with transaction.atomic():
+        # This update locks the run's row, so that token and end are decided by one writer at a time.
+        is_current = bool(current(spec).update(heartbeat_at=Now()))
+        written = is_current and bool(
+            PredictionRunLog.objects.filter(pk=outcome.run_log_id, success__isnull=True).update(
+                success=outcome.success,
+                run_finished=Now(),
+                error_message=None if outcome.success else storable(outcome.error, MAXIMUM_ERROR_CHARACTERS),
+            )
+        )
+        if not written:
+            result = "success" if outcome.success else f"failure: {outcome.error[-500:]}"
+            note(spec.run_id, "late report", f"{outcome.algorithm} {outcome.version} of attempt {spec.attempt}: {result}")
+            return False
+        told = {name: value for name, value in (("data", evidence.data), ("compute", evidence.compute)) if value}
+        AlgorithmRun.objects.filter(run_log_id=outcome.run_log_id).update(
+            stage="ended",
+            reason=outcome.reason or "",
+            warnings=list(outcome.warnings),
+            metrics=outcome.metrics,
+            evaluation=evidence.evaluation,
+            resources={**evidence.resources, "seconds": outcome.seconds, "peak_bytes": outcome.peak_bytes},
+            artifact_path=outcome.artifact,
+            artifact_digest=outcome.digest,
+            **told,
+        )
+    return True
+
+
+def finish_run(
+    spec: RunSpec, state: RunState, *, reason: Reason | None = None, detail: str = "", exit_code: int | None = None, log_tail: str = ""
+) -> bool:
+    """End the run itself. False where it had ended before or the attempt is not the current one."""
+    written = current(spec).update(
+        state=state,
+        reason=reason or "",
+        detail=storable(detail, MAXIMUM_ERROR_CHARACTERS),
+        exit_code=exit_code,
+        log_tail=storable(log_tail, MAXIMUM_ERROR_CHARACTERS),
+        finished_at=Now(),
+        waiting_for="",
+        unknown_since=None,
+    )
+    if not written:
+        note(spec.run_id, "late end", f"attempt {spec.attempt}: {state} {detail[-500:]}")
+    return bool(written)
+
+
+def settle_run(spec: RunSpec, *, detail: str, exit_code: int | None = None, log_tail: str = "") -> bool:
+    """End a run of which every row has ended as its rows say: it succeeded if each of its algorithms did. False as for `finish_run`."""
+    failed = unsuccessful(spec)
+    if not failed:
+        return finish_run(spec, RunState.SUCCEEDED, detail=detail, exit_code=exit_code)
+    why = "; ".join(part for part in (f"failed: {', '.join(failed)}", detail) if part)
+    return finish_run(spec, RunState.FAILED, reason=failure_reason(spec), detail=why, exit_code=exit_code, log_tail=log_tail)
+
+
+def end_run(spec: RunSpec, state: RunState, *, reason: Reason, detail: str, exit_code: int | None = None, log_tail: str = "") -> bool:
+    """End a run that nobody carries out (any more): every open row fails with `detail`, then the run ends. False as for `finish_run`."""
+    fail_open_rows(spec, reason=reason, error=detail)
+    return finish_run(spec, state, reason=reason, detail=detail, exit_code=exit_code, log_tail=log_tail)
+
+
+def fail_open_rows(spec: RunSpec, *, reason: Reason, error: str) -> list[AlgorithmSpec]:
+    """What stopped the whole run is the end of every algorithm that has none yet; which those were."""
+    # One transaction, so that a caller who tries again after a lost connection is told of all of them.
+    with transaction.atomic():
+        still_open = open_algorithms(spec)
+        return [
+            algorithm
+            for algorithm in spec.algorithms
+            if algorithm.run_log_id in still_open
+            and close_algorithm(spec, AlgorithmOutcome(**dict(algorithm), success=False, reason=reason, error=error))
+        ]

@@ -1,0 +1,328 @@
+"""train_models on a machine that keeps what it is handed: submitted and left, or waited for. And what training_runs says of such runs."""
+
+import json
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from django.core.management import ManagementUtility
+from django.db import OperationalError, connections
+
+from gregory.launch.errors import NotReady, SubmitError
+from gregory.launch.runners.base import Life, Observation
+from gregory.launch.submit import RUNNERS
+from gregory.management import run_logs, side_by_side
+from gregory.management.termination import Terminated
+from gregory.ml.metrics import NAMES
+from gregory.models import PredictionRunLog
+from gregory.reconcile import passes
+from gregory.runs import ledger
+from gregory.runs.models import TrainingRun
+from gregory.runs.names import Reason, RunState
+from gregory.runs.spec import AlgorithmOutcome, RunOutcome, RunSpec
+from tests.commands.test_train_models_flags import feed  # noqa: F401 - a fixture
+from tests.reconcile import pretend_cluster
+from tests.reconcile.pretend_cluster import PretendCluster, handle_of, job
+
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
+
+METRICS = {**{f"{part}_{name}": 0.5 for part in ("val", "test") for name in NAMES}, "prob_threshold": 0.8}
+ON_CLUSTER = ("--runner", "pretend", "--algo", "lgbm_tfidf")
+MS = ("--team", "neurology", "--subject", "ms", *ON_CLUSTER)
+QUEUED = Observation(life=Life.WAITING, detail="0/1 nodes are available: 1 Insufficient nvidia.com/gpu")
+
+
+class Result(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+Shell = Callable[..., Result]
+
+
+@pytest.fixture
+def cluster(monkeypatch: pytest.MonkeyPatch) -> PretendCluster:
+    cluster = PretendCluster()
+    monkeypatch.setattr(pretend_cluster, "CLUSTER", cluster, raising=False)
+    monkeypatch.setitem(RUNNERS, "pretend", f"{pretend_cluster.__name__}:CLUSTER")
+    return cluster
+
+
+@pytest.fixture
+def shell(
+    cluster: PretendCluster,
+    tmp_path: Path,
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    feed: None,  # noqa: F811
+) -> Shell:
+    settings.MODELS_DIR = tmp_path / "models"
+    monkeypatch.setattr(side_by_side, "WAIT_SECONDS", 0.001)
+    monkeypatch.setattr(run_logs, "LOOK_SECONDS", 0.001)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("django.setup", lambda: None)
+    monkeypatch.setattr(connections, "close_all", lambda: None)
+
+    def shell(*argv: str) -> Result:
+        code: Any = 0
+        try:
+            ManagementUtility(["manage.py", *argv]).execute()
+        except SystemExit as end:
+            code = end.code
+        return Result(code, *capsys.readouterr())
+
+    return shell
+
+
+def spec_now() -> RunSpec:
+    return RunSpec.model_validate(TrainingRun.objects.get().spec)
+
+
+def begin() -> None:
+    spec = spec_now()
+    assert ledger.claim(spec, handle_of(spec), image_digest="", node="node-1")
+
+
+def succeed() -> None:
+    spec = spec_now()
+    for algorithm in spec.algorithms:
+        assert ledger.close_algorithm(spec, AlgorithmOutcome(**algorithm.model_dump(), success=True, metrics=METRICS))
+    assert ledger.finish_run(spec, RunState.SUCCEEDED, exit_code=0)
+
+
+class TestLeft:
+    def test_every_subject_is_submitted_and_told_in_a_line(self, shell, cluster):
+        done = shell("train_models", "--all-teams", *ON_CLUSTER)
+
+        runs = list(TrainingRun.objects.order_by("queued_at"))
+        assert (done.code, done.err) == (0, "")
+        assert done.out.splitlines() == [
+            *(
+                f"{run.spec['team']['slug']}/{run.spec['subject']['slug']}: run {run.run_id} submitted as run-{run.run_id}-a1; "
+                f"follow it with: python manage.py training_runs logs --follow {run.run_id}"
+                for run in runs
+            ),
+            "follow one with: python manage.py training_runs logs --follow RUN_ID; "
+            "cancel it with: python manage.py training_runs cancel RUN_ID; see all with: python manage.py training_runs list",
+        ]
+        assert {run.state for run in runs} == {"submitted"}
+        assert len(cluster.submitted) == 3
+
+    def test_what_the_cluster_refuses_fails_with_its_reason_and_the_others_go(self, shell, cluster):
+        def refuse_the_next() -> None:
+            cluster.refuses = SubmitError("exceeded quota: pods", reason=Reason.REFUSED)
+
+        cluster.on_submit = lambda spec, handle: refuse_the_next()
+
+        done = shell("train_models", "--team", "neurology", *ON_CLUSTER)
+
+        assert done.code == 1
+        assert done.err == "CommandError: 1 of 2 trainings failed\n"
+        assert sorted(TrainingRun.objects.values_list("state", "reason")) == [("failed", "refused"), ("submitted", "")]
+
+    def test_what_cannot_be_submitted_now_stays_queued_for_the_reconciler(self, shell, cluster):
+        cluster.refuses = NotReady("the API server does not answer")
+
+        done = shell("train_models", *MS)
+
+        run = TrainingRun.objects.get()
+        assert done.out.splitlines()[0] == f"neurology/ms: run {run.run_id}: not submitted yet: the API server does not answer"
+        assert (done.code, run.state) == (0, "pending")
+
+    def test_what_makes_every_run_fail_is_said_before_any_row(self, shell, cluster, monkeypatch):
+        def check(self: PretendCluster) -> None:
+            raise NotReady("no kubeconfig")
+
+        monkeypatch.setattr(PretendCluster, "check", check)
+
+        assert shell("train_models", *MS) == Result(1, "", "CommandError: no kubeconfig\n")
+        assert PredictionRunLog.objects.count() == 0
+
+    def test_an_interrupted_submission_closes_what_was_not_begun(self, shell, cluster):
+        def interrupt(spec: RunSpec, handle: object) -> None:
+            cluster.on_submit = raise_terminated
+
+        cluster.on_submit = interrupt
+
+        done = shell("train_models", "--all-teams", *ON_CLUSTER)
+
+        assert done.code == 130
+        assert done.err.startswith("CommandError: interrupted by signal 2 (SIGINT); what was submitted goes on; follow one with: ")
+        # The second was under way: whether the cluster has it is the reconciler's to find out.
+        assert [run.state for run in TrainingRun.objects.order_by("queued_at")] == ["submitted", "pending", "cancelled"]
+
+    def test_the_dry_run_shows_what_the_cluster_would_be_asked_for(self, shell, cluster):
+        done = shell("train_models", *MS, "--dry-run", "--output", "json")
+
+        shown = json.loads(done.out)
+        assert [row["algorithm"] for row in shown["trainings"]] == ["lgbm_tfidf"]
+        assert [(asked["subject"], asked["request"]["kind"]) for asked in shown["requests"]] == [("ms", "Job")]
+        assert (cluster.submitted, PredictionRunLog.objects.count()) == ([], 0)
+
+
+def raise_terminated(spec: RunSpec, handle: object) -> None:
+    raise Terminated(2)
+
+
+class TestWaitedFor:
+    def test_transitions_are_told_with_their_reasons_and_the_table_is_the_end(self, shell, cluster):
+        cluster.steps = [
+            lambda: cluster.jobs.update({job(spec_now()): QUEUED}),
+            lambda: None,
+            lambda: cluster.jobs.update({job(spec_now()): Observation(life=Life.ALIVE, detail="its pod runs")}),
+            begin,
+            lambda: None,
+            succeed,
+        ]
+
+        done = shell("train_models", *MS, "--wait", "--verbose", "3")
+
+        assert done.code == 0, done.err
+        version = PredictionRunLog.objects.get().model_version
+        lines = done.out.splitlines()
+        assert lines[1:6] == [
+            "neurology/ms: queued: 0/1 nodes are available: 1 Insufficient nvidia.com/gpu",
+            "neurology/ms: submitted",
+            "neurology/ms: running on node-1",
+            "neurology/ms: succeeded",
+            f"neurology/ms/lgbm_tfidf: version {version}: success",
+        ]
+        assert lines[7].startswith("team ")
+
+    def test_its_exit_code_is_the_rows_verdict(self, shell, cluster):
+        cluster.steps = [begin, lambda: cluster.dies(spec_now(), reason=Reason.KILLED, detail="exit code 137: SIGKILL", exit_code=137)]
+
+        done = shell("train_models", *MS, "--wait")
+
+        run_id = TrainingRun.objects.get().run_id
+        assert done.code == 1
+        assert "neurology/ms: failed (killed): exit code 137: SIGKILL" in done.out.splitlines()
+        hint = f"resume it with: python manage.py train_models --resume {run_id}"
+        assert done.err == f"CommandError: 1 of 1 trainings failed; {hint}\n"
+
+    def test_it_tries_again_what_the_cluster_took_away(self, shell, cluster):
+        cluster.steps = [
+            begin,
+            lambda: cluster.dies(spec_now(), reason=Reason.EVICTED, detail="evicted: node-1 is drained"),
+            begin,
+            succeed,
+        ]
+
+        done = shell("train_models", *MS, "--wait")
+
+        assert (done.code, len(cluster.submitted)) == (0, 2)
+        assert "neurology/ms: attempt 2: running on node-1" in done.out.splitlines()
+        assert "neurology/ms: attempt 2: succeeded" in done.out.splitlines()
+
+    def test_a_success_that_only_the_machine_knows_of_is_one(self, shell, cluster):
+        def die_with_a_report() -> None:
+            spec = spec_now()
+            ends = tuple(AlgorithmOutcome(**algorithm.model_dump(), success=True, metrics=METRICS) for algorithm in spec.algorithms)
+            told = RunOutcome(run_id=spec.run_id, attempt=1, algorithms=ends, interrupted="the database could not be reached")
+            cluster.dies(spec, reason=Reason.ERROR, exit_code=1, report=told.model_dump_json())
+
+        cluster.steps = [begin, die_with_a_report]
+
+        assert shell("train_models", *MS, "--wait").code == 0
+        assert PredictionRunLog.objects.get().success is True
+
+    def test_ctrl_c_leaves_the_runs_at_work_and_says_how_to_go_on(self, shell, cluster):
+        def interrupt() -> None:
+            raise Terminated(2)
+
+        cluster.steps = [begin, interrupt]
+
+        done = shell("train_models", *MS, "--wait")
+
+        run = TrainingRun.objects.get()
+        assert (done.code, run.state, cluster.cancelled) == (130, "running", [])
+        assert done.err == (
+            "CommandError: interrupted by signal 2 (SIGINT); what was submitted goes on; "
+            f"follow one with: python manage.py training_runs logs --follow {run.run_id}; "
+            f"cancel it with: python manage.py training_runs cancel {run.run_id}; see all with: python manage.py training_runs list\n"
+        )
+
+    def test_a_database_that_is_away_for_a_while_is_waited_for(self, shell, cluster, monkeypatch):
+        def away() -> None:
+            raise OperationalError("connection refused")
+
+        # Of the test's own connection, which holds its transaction.
+        monkeypatch.setattr(side_by_side.connection, "close", lambda: None)
+        cluster.steps = [begin, away, away, succeed]
+
+        done = shell("train_models", *MS, "--wait", "--verbose", "2")
+
+        assert done.code == 0
+        assert done.out.count("WARNING the database cannot be used: connection refused") == 1
+
+    def test_what_keeps_a_run_from_being_submitted_is_told_once(self, shell, cluster, monkeypatch):
+        cluster.refuses = NotReady("429: try again later")
+        looks, look = count(1), passes.look
+
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            number = next(looks)
+            if number == 3:
+                cluster.refuses = None
+                TrainingRun.objects.update(heartbeat_at="2020-01-01T00:00:00Z")
+            if number == 5:
+                begin()
+                succeed()
+            return look(*args, **kwargs)
+
+        monkeypatch.setattr(passes, "look", counted)
+
+        done = shell("train_models", *MS, "--wait")
+
+        assert done.code == 0
+        assert sum("not submitted yet" in line for line in done.out.splitlines()) == 1
+
+
+class TestTrainingRuns:
+    def test_show_names_the_commands_of_the_cluster(self, shell, cluster):
+        shell("train_models", *MS)
+        cluster.jobs[job(spec_now())] = QUEUED
+        shell("reconcile_runs", "--once")
+        run_id = TrainingRun.objects.get().run_id
+
+        done = shell("training_runs", "show", run_id)
+
+        assert done.out.splitlines()[0] == f"run {run_id} of neurology/ms: submitted"
+        assert f"  waiting for: {QUEUED.detail}" in done.out.splitlines()
+        assert done.out.splitlines()[-2:] == ["to look at it on its machine:", f"  kubectl describe job run-{run_id}-a1"]
+
+    def test_a_log_that_is_followed_goes_through_all_attempts_and_ends_with_the_verdict(self, shell, cluster):
+        shell("train_models", *MS)
+        run_id = TrainingRun.objects.get().run_id
+        cluster.steps = [begin, lambda: cluster.dies(spec_now(), reason=Reason.EVICTED), begin, succeed]
+
+        done = shell("training_runs", "logs", "--follow", run_id)
+
+        assert done == Result(0, f"line of attempt 1\nline of attempt 2\nrun {run_id} attempt 2: succeeded\n", "")
+
+    def test_a_log_that_is_followed_to_a_bad_end_is_a_failure(self, shell, cluster):
+        shell("train_models", *MS)
+        run_id = TrainingRun.objects.get().run_id
+        cluster.steps = [begin, lambda: cluster.dies(spec_now(), reason=Reason.KILLED, detail="SIGKILL")]
+
+        done = shell("training_runs", "logs", "-f", run_id)
+
+        assert done == Result(1, "line of attempt 1\n", f"CommandError: run {run_id} failed (killed): SIGKILL\n")
+
+    def test_cancel_and_retry(self, shell, cluster):
+        shell("train_models", *MS)
+        begin()
+        run_id = TrainingRun.objects.get().run_id
+
+        cancelled = shell("training_runs", "cancel", run_id)
+        again = shell("training_runs", "cancel", run_id)
+        retried = shell("training_runs", "retry", run_id)
+
+        assert (cancelled.code, cancelled.out.partition("cancelled by ")[0]) == (0, f"run {run_id} cancelled (cancelled): ")
+        assert again.code == 1
+        assert again.err.startswith(f"CommandError: run {run_id} has ended already: cancelled (cancelled): cancelled by ")
+        assert retried.code == 0, retried.err
+        assert (TrainingRun.objects.get().attempt, cluster.submitted[-1]) == (2, f"run-{run_id}-a2")

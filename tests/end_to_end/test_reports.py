@@ -1,0 +1,171 @@
+"""Ends that a run cannot write, or does not own: without its database, interrupted where others try again, and hung. Real processes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from gregory.runs.spec import RunOutcome
+from tests.end_to_end.test_killed import demo_site, processes, training, wait_for  # noqa: F401 - a fixture
+from tests.site import REPOSITORY, Site
+
+pytestmark = pytest.mark.slow
+
+SUBJECT = ("--team", "neurology", "--subject", "migraine-prevention")
+
+OPEN_RUN = """
+from django.conf import settings
+from django.utils import timezone
+from gregory import planning, request
+from gregory.management.runners import runner_named
+from gregory.ml.config import Hyperparameters
+from gregory.runs import ledger
+flags = dict(team="neurology", subject="migraine-prevention", all_teams=False, all_articles=True, lookback_days=None,
+             algo="lgbm_tfidf,lstm", prob_threshold=None, model_version=None, pseudo_label=False, verbose=1)
+wanted = request.from_flags(flags, hyperparameters=Hyperparameters())
+(spec,) = planning.plan(wanted, models_dir=settings.MODELS_DIR, now=timezone.now(), require_gpu=False)
+spec = ledger.open_run(spec, runner="local", handle=runner_named("local").here(), triggered_by="a test")
+print(spec.model_dump_json())
+"""
+# The whole job, with less patience than minutes.
+IMPATIENT_JOB = (
+    "import sys; from gregory.runs import persistence; persistence.PAUSES = (0.2, 0.2); from job.__main__ import main; sys.exit(main())"
+)
+
+
+def outcome_of(site: Site) -> RunOutcome:
+    (file,) = site.models.glob(".runs/*/outcome.json")
+    return RunOutcome.model_validate_json(file.read_text())
+
+
+def test_a_training_whose_database_went_away_is_replayed_and_not_repeated(site: Site, tmp_path: Path):
+    database = tmp_path / "database"
+    database.mkdir()
+    site.environment["SQLITE_FILE"] = str(database / "db.sqlite3")
+    site.must("migrate", "-v0")
+    site.must("load_demo")
+    spec, log = site.run_code(OPEN_RUN).strip().splitlines()[-1], tmp_path / "termination-log"
+    environment = {**site.environment, "GREGORY_RUN_SPEC": spec, "GREGORY_TERMINATION_LOG": str(log)}
+    job = subprocess.Popen([sys.executable, "-c", IMPATIENT_JOB], cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, text=True)
+    try:
+        for line in job.stdout:
+            if "Started training" in line:
+                # A moment for the stage's first sign of life, which would otherwise be what fails.
+                time.sleep(0.5)
+                database.rename(tmp_path / "away")
+                break
+        said = job.communicate(timeout=120)[0]
+    finally:
+        job.kill()
+    (tmp_path / "away").rename(database)
+
+    assert job.returncode == 1, said
+    assert "Giving up: the database could not be reached: unable to open database file" in said
+    told = outcome_of(site)
+    assert [(end.algorithm, end.success) for end in told.algorithms] == [("lgbm_tfidf", True)]
+    assert told.interrupted == "the database could not be reached: unable to open database file"
+    assert RunOutcome.model_validate_json(log.read_text()) == told
+    assert [row["success"] for row in site.rows()] == [None, None]
+
+    report = site.must("reconcile_runs", "--once")
+
+    lgbm, lstm = site.rows()
+    assert (lgbm["success"], lgbm["metrics"]) == (True, told.algorithms[0].metrics)
+    assert lgbm["data"]["labelled"] > 0
+    assert (lstm["success"], lstm["reason"], lstm["state"]) == (False, "interrupted", "failed")
+    assert lstm["error"].startswith("the database could not be reached: unable to open database file; ")
+    assert "closed (interrupted)" in report
+
+
+def test_an_interrupted_run_that_others_try_again_leaves_its_rows_to_them(demo_site: Site):  # noqa: F811
+    with demo_site.start("train_models", *SUBJECT, GREGORY_RETRIED="true") as command:
+        training(demo_site, command, "pubmed_bert")
+        (job,) = processes(command, "-m job")
+        # Whoever follows must not act on it before it has been looked at.
+        command.send_signal(signal.SIGSTOP)
+        job.terminate()
+        wait_for(lambda: job.status() == psutil.STATUS_ZOMBIE)
+        assert [row["success"] for row in demo_site.rows()] == [None, None, None]
+        assert outcome_of(demo_site).interrupted.startswith("interrupted by signal 15 (SIGTERM) in stage train-pubmed_bert after ")
+        command.send_signal(signal.SIGCONT)
+        command.communicate(timeout=60)
+
+    rows = demo_site.rows()
+    assert {(row["success"], row["reason"], row["state"], row["exit_code"]) for row in rows} == {(False, "interrupted", "failed", 143)}
+    assert rows[0]["error"].startswith("interrupted by signal 15 (SIGTERM) in stage train-pubmed_bert after ")
+
+
+@pytest.mark.parametrize("stopped", ["worker", "run"])
+def test_a_run_that_hangs_is_ended_and_says_so(demo_site: Site, stopped: str):  # noqa: F811
+    with demo_site.start("train_models", *SUBJECT) as command:
+        worker = training(demo_site, command, "pubmed_bert")
+        (job,) = processes(command, "-m job")
+        hung = worker if stopped == "worker" else job
+        hung.send_signal(signal.SIGSTOP)
+        assert "left alone" in demo_site.must("reconcile_runs", "--once")
+
+        def ended() -> bool:
+            done = demo_site.manage("reconcile_runs", "--once", GREGORY_STALL_AFTER="20")
+            assert done.returncode == 0, done.stderr
+            return not job.is_running() or job.status() == psutil.STATUS_ZOMBIE
+
+        wait_for(ended, seconds=150)
+        command.communicate(timeout=60)
+
+    assert command.returncode == 1
+    rows = demo_site.rows()
+    assert {(row["success"], row["reason"], row["run_reason"], row["state"]) for row in rows} == {(False, "stalled", "stalled", "failed")}
+    assert rows[0]["error"].startswith("stalled: no progress for ")
+    assert not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE
+
+
+def test_runs_are_listed_shown_read_and_cancelled(demo_site: Site):  # noqa: F811
+    with demo_site.start("train_models", "--team", "neurology", "--algo", "pubmed_bert") as command:
+        training(demo_site, command, "pubmed_bert")
+        working, queued = (demo_site.rows()[number]["run_id"] for number in (0, 1))
+
+        listed = json.loads(demo_site.must("training_runs", "list", "--output", "json"))
+        shown = json.loads(demo_site.must("training_runs", "show", working, "--output", "json"))
+        said = demo_site.must("training_runs", "logs", working)
+        waiting = demo_site.must("training_runs", "cancel", queued)
+        ended = demo_site.must("training_runs", "cancel", working)
+        output, _ = command.communicate(timeout=60)
+
+    assert {(run["run_id"], run["state"]) for run in listed} == {(working, "running"), (queued, "pending")}
+    assert (shown["state"], shown["algorithms"][0]["stage"], shown["commands"][0]) == (
+        "running",
+        "train",
+        f"ps -fp {shown['external_name']}",
+    )
+    assert "epoch 2/" in said
+    assert "INFO" in said.splitlines()[0]
+    assert waiting.startswith(f"run {queued} cancelled (cancelled): cancelled by ")
+    assert waiting.strip().endswith(" before it was started")
+    assert ended.startswith(f"run {working} cancelled (cancelled): cancelled by ")
+    assert command.returncode == 1
+    assert f"run {queued} was ended while it was queued" in output
+    rows = demo_site.rows()
+    assert {(row["success"], row["reason"], row["state"]) for row in rows} == {(False, "cancelled", "cancelled")}
+    assert f"@{os.uname().nodename}" in rows[0]["error"]
+
+    retried = demo_site.must("training_runs", "list", "--state", "cancelled")
+    assert working in retried
+    gone = demo_site.manage("training_runs", "show", "nosuchrun")
+    assert (gone.returncode, gone.stderr.partition(";")[0]) == (2, "CommandError: there is no run nosuchrun")
+    assert demo_site.manage("training_runs").returncode == 2
+
+
+def test_a_reconciler_that_stays_ends_between_two_looks(site: Site):
+    with site.start("reconcile_runs", "--interval", "1") as reconciler:
+        time.sleep(4)
+        assert reconciler.poll() is None
+        reconciler.terminate()
+        output, _ = reconciler.communicate(timeout=20)
+
+    assert (reconciler.returncode, output) == (0, "")

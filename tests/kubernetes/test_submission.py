@@ -1,0 +1,320 @@
+"""One Job per attempt whatever becomes of the request, and what is known before any row is written."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gregory.launch import submission
+from gregory.launch.errors import NotReady, SubmitError
+from gregory.launch.kube_namespace import Namespace
+from gregory.launch.manifest import job_name
+from gregory.launch.runners.base import Life, Rendered
+from gregory.launch.runners.kubernetes import KubernetesRunner
+from gregory.runs.names import new_token
+from gregory.runs.spec import RunHandle
+from tests.kubernetes import proxy as proxies
+from tests.kubernetes.proxy import Proxy
+from tests.kubernetes.workplace import SLEEPS, Workplace, a_run, with_code
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def proxy(workplace: Workplace) -> Iterator[Proxy]:
+    with proxies.running(workplace.cluster.kubeconfig.parent) as proxy:
+        yield proxy
+
+
+def through(proxy: Proxy, workplace: Workplace, **variables: str) -> KubernetesRunner:
+    """The runner of somebody who knows the cluster by the proxy's address alone."""
+    file = workplace.folder / "proxy.kubeconfig"
+    named = {"name": "proxy", "cluster": {"server": proxy.url}}
+    context = {"name": "proxy", "context": {"cluster": "proxy", "user": "nobody"}}
+    file.write_text(
+        json.dumps({"clusters": [named], "contexts": [context], "users": [{"name": "nobody", "user": {}}], "current-context": "proxy"})
+    )
+    return workplace.runner(KUBECONFIG=str(file), **variables)
+
+
+def suspended(runner: KubernetesRunner, **changes: Any) -> Rendered:
+    """A run that takes no place on the node."""
+    spec = a_run(**changes)
+    job = with_code(runner.render(spec).request, SLEEPS)
+    job["spec"]["suspend"] = True
+    return Rendered(spec=spec, request=job)
+
+
+class TestOnce:
+    def test_an_answer_that_is_lost_makes_no_second_job(self, workplace: Workplace, proxy: Proxy, monkeypatch: pytest.MonkeyPatch):
+        """C10: of every creation the first answer is lost on the way back."""
+        monkeypatch.setattr(submission, "_PAUSE_SECONDS", 0.0)
+        runner, rounds = through(proxy, workplace), 100
+        proxy.drop = lambda method, path: method == "POST"
+
+        handles = [runner.submit(suspended(runner)) for _ in range(rounds)]
+
+        assert sorted((job["metadata"]["name"], job["metadata"]["uid"]) for job in workplace.jobs()) == sorted(
+            (handle.name, handle.uid) for handle in handles
+        )
+        assert proxy.seen["POST"] == rounds
+        assert (runner.api.calls["POST jobs"], runner.api.calls["GET jobs"]) == (rounds, rounds)
+
+    def test_a_second_submission_adopts_the_first(self, workplace: Workplace):
+        runner = workplace.runner()
+        rendered = suspended(runner)
+        handle = runner.submit(rendered)
+
+        assert workplace.runner().submit(rendered) == handle
+        assert len(workplace.jobs()) == 1
+
+    def test_a_foreign_job_of_that_name_is_not_touched(self, workplace: Workplace):
+        runner = workplace.runner()
+        rendered = suspended(runner)
+        theirs = {**rendered.request["metadata"], "labels": {"theirs": "yes"}}
+        workplace.cluster.apply({**rendered.request, "metadata": theirs})
+        (before,) = workplace.jobs()
+
+        with pytest.raises(SubmitError) as refused:
+            runner.submit(rendered)
+
+        name = job_name(rendered.spec)
+        assert str(refused.value) == (
+            f"a Job named {name} exists in namespace {workplace.namespace} and is not this run's; "
+            f"remove it with: kubectl delete job {name} --namespace {workplace.namespace}"
+        )
+        assert workplace.jobs() == [before]
+
+    def test_another_token_is_another_run(self, workplace: Workplace):
+        runner = workplace.runner()
+        rendered = suspended(runner)
+        runner.submit(rendered)
+
+        with pytest.raises(SubmitError, match=r"exists in namespace .* and is not this run's"):
+            runner.submit(suspended(runner, run_id=rendered.spec.run_id, attempt_token=new_token()))
+
+    def test_what_is_refused_is_not_asked_again(self, workplace: Workplace):
+        runner = workplace.runner()
+        rendered = suspended(runner)
+        rendered.request["spec"]["backoffLimit"] = -1
+
+        with pytest.raises(SubmitError, match=r"^cannot start any/any on the cluster: Job.batch .* is invalid: spec.backoffLimit"):
+            runner.submit(rendered)
+
+        assert runner.api.calls["POST jobs"] == 1
+
+    def test_jobs_whose_submitter_died_are_found(self, workplace: Workplace):
+        runner = workplace.runner()
+        rendered, stranger = suspended(runner), a_run()
+        handle = runner.submit(rendered)
+
+        taken = a_run(run_id=rendered.spec.run_id)
+        assert workplace.runner().find([stranger, rendered.spec, taken]) == [None, handle, None]
+
+    def test_submission_keeps_its_pace(self, workplace: Workplace):
+        workplace.config["submission"] = {"perSecond": 4}
+        runner, slept = workplace.runner(), []
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(submission.time, "sleep", slept.append)
+            for _ in range(3):
+                runner.submit(suspended(runner))
+
+        assert slept[0] == 0
+        assert all(0 < pause <= 0.25 for pause in slept[1:])
+
+
+class TestCalls:
+    def test_any_number_of_runs_is_two_lists(self, workplace: Workplace):
+        runner = workplace.runner()
+        handles = [runner.submit(suspended(runner)) for _ in range(30)]
+        runner.api.calls.clear()
+
+        seen = runner.observe(handles)
+
+        assert {one.life for one in seen} == {Life.WAITING}
+        assert runner.api.calls == {"GET pods": 1, "GET jobs": 1}
+
+    def test_lists_are_read_page_by_page(self, workplace: Workplace, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr("gregory.launch.kube_namespace.PAGE", 4)
+        runner = workplace.runner()
+        handles = [runner.submit(suspended(runner)) for _ in range(10)]
+        runner.api.calls.clear()
+
+        assert [one.life for one in runner.observe(handles)] == [Life.WAITING] * 10
+        assert runner.api.calls == {"GET pods": 1, "GET jobs": 3}
+
+    def test_too_many_requests_are_asked_again_when_the_server_says(self, workplace: Workplace, proxy: Proxy):
+        refusals = iter([(429, {"Retry-After": "1"}), (503, {}), (429, {})])
+        runner = through(proxy, workplace)
+        rendered = suspended(runner)
+        proxy.answer = lambda method, path: next(refusals, None) if method == "POST" else None
+
+        handle = runner.submit(rendered)
+
+        assert [job["metadata"]["uid"] for job in workplace.jobs()] == [handle.uid]
+        assert proxy.seen["POST"] == 4
+
+
+class TestIdentity:
+    def test_a_namespace_s_account_knows_the_cluster_by_the_namespace(self, workplace: Workplace):
+        """Who may read kube-system knows both names; who may not still sees what the other submitted."""
+        narrow = account(workplace)
+        wide = workplace.runner()
+
+        submitted, by_admin = narrow.submit(suspended(narrow)), wide.submit(suspended(wide))
+
+        assert submitted.host != by_admin.host
+        for runner in (narrow, wide):
+            assert [one.life for one in runner.observe([submitted, by_admin])] == [Life.WAITING] * 2
+        narrow.cancel(by_admin, grace_seconds=1)
+        assert [job["metadata"]["uid"] for job in workplace.jobs()] == [submitted.uid]
+        gone = [handle.model_copy(update={"uid": "gone"}) for handle in (submitted, by_admin)]
+        assert [one.missing for one in wide.observe(gone)] == [True, True]
+        assert [one.life for one in narrow.observe(gone)] == [Life.DEAD, Life.UNKNOWN]
+
+    def test_a_token_that_aged_is_read_again(self, workplace: Workplace):
+        runner = account(workplace)
+        handle = runner.submit(suspended(runner))
+        file = Path(workplace.folder / "account.kubeconfig")
+        content = json.loads(file.read_text())
+        good = content["users"][0]["user"]["token"]
+        content["users"][0]["user"]["token"] = "aged"
+        file.write_text(json.dumps(content))
+        aged = workplace.runner(KUBECONFIG=str(file))
+        (unknown,) = aged.observe([handle])
+        assert (unknown.life, unknown.detail) == (Life.UNKNOWN, "Unauthorized")
+
+        content["users"][0]["user"]["token"] = good
+        file.write_text(json.dumps(content))
+
+        assert aged.observe([handle])[0].life is Life.WAITING
+
+    def test_another_context(self, workplace: Workplace):
+        runner = workplace.runner(GREGORY_KUBECONTEXT="none")
+
+        (seen,) = runner.observe([RunHandle(host="kubernetes@x/y", name="n", uid="u")])
+
+        assert seen.life is Life.UNKNOWN
+        assert seen.detail.startswith("how to reach the cluster is not known: ")
+        assert seen.detail.endswith("; name a kubeconfig in KUBECONFIG, and its context in GREGORY_KUBECONTEXT")
+
+
+def account(workplace: Workplace) -> KubernetesRunner:
+    """What a submitter needs, in its own namespace, and nothing else."""
+    here = {"namespace": workplace.namespace}
+    rules = [
+        {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["create", "get", "list", "delete", "patch"]},
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "delete"]},
+        {"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"]},
+        {"apiGroups": [""], "resources": ["events"], "verbs": ["list"]},
+        {"apiGroups": [""], "resources": ["namespaces"], "resourceNames": [workplace.namespace], "verbs": ["get"]},
+    ]
+    group = "rbac.authorization.k8s.io"
+    workplace.cluster.apply(
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "submitter", **here}},
+        {"apiVersion": f"{group}/v1", "kind": "Role", "metadata": {"name": "submitter", **here}, "rules": rules},
+        {
+            "apiVersion": f"{group}/v1",
+            "kind": "RoleBinding",
+            "metadata": {"name": "submitter", **here},
+            "roleRef": {"apiGroup": group, "kind": "Role", "name": "submitter"},
+            "subjects": [{"kind": "ServiceAccount", "name": "submitter", **here}],
+        },
+    )
+    content = json.loads(workplace.cluster.kubeconfig.read_text())
+    content["users"][0]["user"] = {"token": workplace.kubectl("create", "token", "submitter").strip()}
+    file = workplace.folder / "account.kubeconfig"
+    file.write_text(json.dumps(content))
+    return workplace.runner(KUBECONFIG=str(file))
+
+
+class TestCheck:
+    def test_all_is_well(self, workplace: Workplace):
+        workplace.runner().check()
+
+    def test_as_far_as_an_account_may_see(self, workplace: Workplace):
+        account(workplace).check()
+
+        assert workplace.jobs() == []
+
+    @pytest.mark.parametrize(
+        ("section", "value", "told"),
+        [
+            ("namespace", "none", r"^there is no namespace none on the cluster; create it, or correct namespace in the cluster file$"),
+            (
+                "volumes",
+                {"models": {"claimName": "none"}},
+                r"^there is no PersistentVolumeClaim none in namespace runs-\w+; create it, or correct volumes\.models\.claimName in the",
+            ),
+            ("serviceAccountName", "none", r"^there is no ServiceAccount none in .*, or correct serviceAccountName in the cluster file$"),
+            (
+                "database",
+                {"existingSecret": "none", "host": "h", "name": "n", "user": "u"},
+                r"^there is no Secret none in .* database\.existingSecret in the cluster file$",
+            ),
+            ("envFrom", [{"configMapRef": {"name": "none"}}], r"^there is no ConfigMap none in .* correct envFrom in the cluster file$"),
+            (
+                "podTemplatePatch",
+                {"spec": {"dnsPolicy": "Nonsense"}},
+                r'^the cluster would refuse every Job: Job\.batch .*dnsPolicy: Unsupported value: "Nonsense".*; correct the cluster file',
+            ),
+        ],
+    )
+    def test_what_every_run_would_fail_for(self, workplace: Workplace, section: str, value: Any, told: str):
+        workplace.config[section] = value
+
+        with pytest.raises(NotReady, match=told):
+            workplace.runner().check()
+
+    def test_an_optional_object_need_not_be_there(self, workplace: Workplace):
+        workplace.config["env"] = [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "none", "key": "k", "optional": True}}}]
+
+        workplace.runner().check()
+
+    def test_a_dry_run_leaves_nothing(self, workplace: Workplace):
+        runner = workplace.runner()
+
+        runner.check()
+
+        assert runner.api.calls["POST jobs"] == 1
+        assert workplace.jobs() == []
+
+    def test_a_webhook_that_is_down_is_named(self, workplace: Workplace, monkeypatch: pytest.MonkeyPatch):
+        """C12: what admits Jobs does not answer."""
+        monkeypatch.setattr("gregory.launch.kube.BACKOFF_SECONDS", (0.1,))
+        name = workplace.namespace
+        webhook = {
+            "name": "admit.gregory.test",
+            "clientConfig": {"url": "https://127.0.0.1:1/admit"},
+            "rules": [{"apiGroups": ["batch"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["jobs"]}],
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}},
+            "admissionReviewVersions": ["v1"],
+            "sideEffects": "None",
+            "timeoutSeconds": 1,
+        }
+        kind = {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration"}
+        workplace.cluster.apply({**kind, "metadata": {"name": name}, "webhooks": [webhook]})
+        try:
+            workplace.cluster.until(lambda: _is_refused(workplace), what="the webhook to count")
+            with pytest.raises(NotReady, match=r'^the cluster would refuse every Job: .*failed calling webhook "admit\.gregory\.test"'):
+                workplace.runner().check()
+        finally:
+            workplace.cluster.must("delete", "validatingwebhookconfiguration", name)
+        assert workplace.jobs() == []
+
+
+def _is_refused(workplace: Workplace) -> bool:
+    try:
+        workplace.runner().check()
+    except NotReady:
+        return True
+    return False
+
+
+def test_a_namespace_is_asked_for_nothing_that_an_account_may_not(workplace: Workplace):
+    runner = account(workplace)
+    namespace = Namespace(runner.api, workplace.namespace)
+
+    assert (namespace.exists("secrets", "database"), workplace.runner()._namespace.exists("secrets", "database")) == (None, True)

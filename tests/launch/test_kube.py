@@ -1,0 +1,281 @@
+"""What becomes of requests to the Kubernetes API: tried again where that is safe, in the server's own time, and told in our words."""
+
+import json
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from gregory.launch import kube
+from gregory.launch.errors import Refused, Unreachable
+from gregory.launch.kube import Api
+from gregory.launch.kube_namespace import Namespace
+from tests.site import REPOSITORY
+
+Reply = tuple[int, dict[str, str], bytes]
+
+
+class Server:
+    """An API server that says what it is told to say, request by request."""
+
+    def __init__(self) -> None:
+        self.replies: list[Reply | None] = []
+        self.asked: list[tuple[str, str, dict[str, str]]] = []
+
+    def says(self, status: int, body: object, **headers: str) -> None:
+        given = {name.replace("_", "-"): value for name, value in headers.items()}
+        self.replies.append((status, given, body if isinstance(body, bytes) else json.dumps(body).encode()))
+
+    def hangs_up(self) -> None:
+        self.replies.append(None)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    told = Server()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def answer(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            told.asked.append((self.command, self.path, dict(self.headers)))
+            reply = told.replies.pop(0)
+            if reply is None:
+                self.close_connection = True
+                return
+            self.send_response_only(reply[0])
+            for name, value in {"Content-Length": str(len(reply[2])), **reply[1]}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(reply[2])
+
+        do_GET = do_POST = do_DELETE = do_PATCH = answer  # noqa: N815 - http.server's names
+
+        def log_message(self, *arguments: object) -> None:
+            """Nothing."""
+
+    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    http.daemon_threads = True
+    threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    kubeconfig = {
+        "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{http.server_port}"}}],
+        "users": [{"name": "u", "user": {"token": "first"}}],
+        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+        "current-context": "x",
+    }
+    (tmp_path / "kubeconfig").write_text(json.dumps(kubeconfig))
+    yield told
+    http.shutdown()
+    http.server_close()
+
+
+@pytest.fixture(autouse=True)
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    pauses: list[float] = []
+    monkeypatch.setattr(kube.time, "sleep", pauses.append)
+    return pauses
+
+
+@pytest.fixture
+def api(tmp_path: Path) -> Api:
+    return Api(kubeconfig=str(tmp_path / "kubeconfig"), context="", inherited={})
+
+
+@pytest.fixture
+def namespace(api: Api) -> Namespace:
+    return Namespace(api, "ns")
+
+
+def test_an_object_as_the_server_writes_it_with_its_time(server: Server, api: Api):
+    server.says(200, {"notYetKnownToTheClient": 1}, Date="Tue, 24 Nov 2026 16:00:00 GMT")
+
+    answer = api.request("GET", "/x", resource="things")
+
+    assert answer.body == {"notYetKnownToTheClient": 1}
+    assert answer.moment == datetime(2026, 11, 24, 16, tzinfo=UTC)
+    assert api.calls == {"GET things": 1}
+    assert server.asked[0][2]["authorization"] == "Bearer first"
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+def test_what_passes_is_tried_again_a_bounded_number_of_times(server: Server, api: Api, slept: list[float], status: int):
+    for _ in range(5):
+        server.says(status, {"message": "not now", "reason": "Busy"})
+
+    with pytest.raises(Refused, match=r"^not now$") as refused:
+        api.request("GET", "/x", resource="things")
+
+    assert (refused.value.status, refused.value.reason) == (status, "Busy")
+    assert [round(pause, 6) for pause in slept] == slept or slept
+    assert all(planned * 0.75 <= pause <= planned * 1.25 for planned, pause in zip(kube.BACKOFF_SECONDS, slept, strict=True))
+
+
+def test_the_server_s_wish_comes_before_our_plan(server: Server, api: Api, slept: list[float]):
+    server.says(429, {}, Retry_After="7")
+    server.says(200, {})
+
+    api.request("POST", "/x", resource="things", repeatable=False)
+
+    assert slept == [7.0]
+
+
+def test_a_wish_beyond_our_patience_is_an_end(server: Server, api: Api, slept: list[float]):
+    server.says(503, {"message": "in an hour"}, Retry_After="3600")
+
+    with pytest.raises(Refused, match=r"^in an hour$"):
+        api.request("GET", "/x", resource="things")
+
+    assert slept == []
+
+
+def test_what_is_not_repeatable_is_sent_once_where_its_fate_is_unknown(server: Server, api: Api):
+    server.hangs_up()
+    with pytest.raises(Unreachable, match=r"^the Kubernetes API does not answer: "):
+        api.request("POST", "/x", resource="things", repeatable=False)
+    server.says(500, {"message": "perhaps"})
+    with pytest.raises(Refused, match=r"^perhaps$"):
+        api.request("POST", "/x", resource="things", repeatable=False)
+
+    assert api.calls == {"POST things": 2}
+
+
+def test_a_connection_that_breaks_is_made_again(server: Server, api: Api):
+    server.hangs_up()
+    server.says(200, {"a": 1})
+
+    assert api.request("GET", "/x", resource="things").body == {"a": 1}
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 409, 422])
+def test_a_no_is_a_no(server: Server, api: Api, status: int):
+    server.says(status, {"message": "no", "reason": "Because"})
+
+    with pytest.raises(Refused, match=r"^no$"):
+        api.request("GET", "/x", resource="things")
+
+    assert api.calls == {"GET things": 1}
+
+
+def test_credentials_are_read_anew_once(server: Server, api: Api, tmp_path: Path):
+    server.says(200, {})
+    api.request("GET", "/x", resource="things")
+    file = tmp_path / "kubeconfig"
+    file.write_text(file.read_text().replace("first", "second"))
+    server.says(401, {"message": "Unauthorized"})
+    server.says(200, {"a": 1})
+
+    assert api.request("GET", "/x", resource="things").body == {"a": 1}
+    assert server.asked[-1][2]["authorization"] == "Bearer second"
+    for _ in range(2):
+        server.says(401, {"message": "Unauthorized"})
+    with pytest.raises(Refused, match=r"^Unauthorized$"):
+        api.request("GET", "/x", resource="things")
+    assert len(server.asked) == 5
+
+
+@pytest.mark.parametrize("body", [b"<html>login</html>", b"[]", b""])
+def test_something_else_that_answers_is_no_api(server: Server, api: Api, body: bytes):
+    for _ in range(5):
+        server.says(200, body)
+
+    with pytest.raises(Unreachable, match=r"^something else than the Kubernetes API answered: '"):
+        api.request("GET", "/x", resource="things")
+
+
+def test_a_proxy_s_page_is_quoted(server: Server, api: Api):
+    server.says(403, b"<html>forbidden by the proxy</html>")
+
+    with pytest.raises(Refused, match=r"^<html>forbidden by the proxy</html>$"):
+        api.request("GET", "/x", resource="things")
+
+
+def test_nobody_there(tmp_path: Path):
+    api = Api(kubeconfig=str(tmp_path / "none"), context="", inherited={})
+
+    with pytest.raises(Unreachable, match=r"^how to reach the cluster is not known: .*; name a kubeconfig in KUBECONFIG"):
+        api.request("GET", "/x", resource="things")
+
+
+def test_in_a_pod_the_pod_s_own_identity_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "token").write_text("the pod's")
+    (tmp_path / "ca.crt").write_text("certificate")
+    monkeypatch.setattr(kube, "SERVICE_TOKEN_FILENAME", str(tmp_path / "token"))
+    monkeypatch.setattr(kube, "SERVICE_CERT_FILENAME", str(tmp_path / "none"))
+    api = Api(kubeconfig="", context="", inherited={"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": "1"})
+
+    with pytest.raises(Unreachable, match=r"^how to reach the cluster is not known: Service certification file does not exist"):
+        api.request("GET", "/x", resource="things")
+
+
+class TestLists:
+    def test_a_list_that_expires_is_begun_anew(self, server: Server, namespace: Namespace):
+        page = {"items": [{"n": 1}], "metadata": {"continue": "more"}}
+        server.says(200, page)
+        server.says(410, {"reason": "Expired"})
+        server.says(200, page)
+        server.says(200, {"items": [{"n": 2}], "metadata": {}})
+
+        assert namespace.jobs("a=b").items == [{"n": 1}, {"n": 2}]
+        assert server.asked[3][1] == "/apis/batch/v1/namespaces/ns/jobs?labelSelector=a%3Db&limit=500&continue=more"
+
+    def test_but_not_for_ever(self, server: Server, namespace: Namespace):
+        for _ in range(3):
+            server.says(410, {"message": "too old"})
+
+        with pytest.raises(Refused, match=r"^too old$"):
+            namespace.pods("a=b")
+
+    def test_no_items_are_none(self, server: Server, namespace: Namespace):
+        server.says(200, {"items": None, "metadata": {}})
+
+        assert namespace.events().items == []
+
+
+class TestNames:
+    def test_both_names_of_the_cluster(self, server: Server, namespace: Namespace):
+        server.says(200, {"metadata": {"uid": "system"}})
+        server.says(200, {"metadata": {"uid": "ours"}})
+
+        assert namespace.cluster_ids() == ("system", "ours")
+
+    def test_the_one_that_may_be_read(self, server: Server, namespace: Namespace):
+        server.says(403, {"message": "forbidden"})
+        server.says(200, {"metadata": {"uid": "ours"}})
+
+        assert namespace.cluster_ids() == ("ours",)
+
+    def test_an_error_gives_it_no_other_name(self, server: Server, namespace: Namespace):
+        server.says(400, {"message": "who knows"})
+
+        with pytest.raises(Refused, match=r"^who knows$"):
+            namespace.cluster_ids()
+
+    def test_none_that_may_be_read(self, server: Server, namespace: Namespace):
+        for _ in range(2):
+            server.says(403, {"message": "forbidden"})
+
+        with pytest.raises(Refused, match=r"^forbidden$"):
+            namespace.cluster_ids()
+
+
+def test_a_secret_is_looked_for_without_what_is_in_it(server: Server, namespace: Namespace):
+    server.says(200, {})
+
+    assert namespace.exists("secrets", "s") is True
+    assert server.asked[0][2]["Accept"] == "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+
+
+def test_only_kube_imports_the_client():
+    importing = {
+        path.relative_to(REPOSITORY).as_posix()
+        for room in ("gregory", "job")
+        for path in (REPOSITORY / room).rglob("*.py")
+        if any(line.startswith(("import kubernetes", "from kubernetes")) for line in path.read_text().splitlines())
+    }
+
+    assert importing == {"gregory/launch/kube.py"}

@@ -1,0 +1,105 @@
+"""A machine that keeps what it was handed, behind the protocol of runners: what it shows of each run is a test's to say."""
+
+import os
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from gregory.launch import processes
+from gregory.launch.runners.base import Installation, Life, Observation, Rendered
+from gregory.runs.spec import RunHandle, RunSpec
+
+HOST = "pretend@cluster"
+GONE = Observation(life=Life.DEAD, detail="the Job is not there", missing=True)
+
+
+@dataclass
+class PretendCluster:
+    """jobs: by name, what is seen of each; submitted: every call, so that doubles are found. A test may put an error in `refuses`."""
+
+    name: str = "pretend"
+    concurrent: bool = True
+    gives_gpu: bool = False
+    max_attempts: int = 3
+    stall_seconds: int = 1800
+    jobs: dict[str, Observation] = field(default_factory=dict)
+    submitted: list[str] = field(default_factory=list)
+    cancelled: list[str] = field(default_factory=list)
+    looks: list[int] = field(default_factory=list)
+    away: str = ""
+    # One is taken before each look: what happens to the runs meanwhile.
+    steps: list[Callable[[], None]] = field(default_factory=list)
+    refuses: Exception | None = None
+    on_submit: Callable[[RunSpec, RunHandle], None] = lambda spec, handle: None
+    on_cancel: Callable[[RunHandle], None] = lambda handle: None
+
+    def __call__(self, installation: Installation | str) -> "PretendCluster":
+        """The registry makes a runner of an installation, a pass one of a name: always this one."""
+        return self
+
+    def check(self) -> None:
+        """Always ready."""
+
+    def here(self) -> RunHandle:
+        return processes.handle_of(os.getpid())
+
+    def render(self, spec: RunSpec) -> Rendered:
+        return Rendered(spec=spec, request={"kind": "Job", "metadata": {"name": job(spec)}})
+
+    def submit(self, rendered: Rendered) -> RunHandle:
+        if self.refuses is not None:
+            raise self.refuses
+        name = job(rendered.spec)
+        self.submitted.append(name)
+        self.jobs.setdefault(name, Observation(life=Life.ALIVE, detail="its pod runs", node="node-1"))
+        handle = handle_of(rendered.spec)
+        self.on_submit(rendered.spec, handle)
+        return handle
+
+    def observe(self, handles: Sequence[RunHandle]) -> list[Observation]:
+        self.looks.append(len(handles))
+        if self.steps:
+            self.steps.pop(0)()
+        return [self._observe(handle) for handle in handles]
+
+    def cancel(self, handle: RunHandle, *, grace_seconds: float) -> None:
+        self.cancelled.append(handle.name)
+        self.on_cancel(handle)
+        self.jobs.pop(handle.name, None)
+
+    def logs(self, spec: RunSpec, handle: RunHandle, *, waiting: Callable[[], bool]) -> Iterator[str]:
+        yield f"line of attempt {spec.attempt}"
+        waiting()
+
+    def tail(self, spec: RunSpec) -> str:
+        return "last line"
+
+    def commands(self, spec: RunSpec, handle: RunHandle) -> list[str]:
+        return [f"kubectl describe job {handle.name}"]
+
+    def forget(self, spec: RunSpec) -> None:
+        """A cluster forgets by itself."""
+
+    def sweep(self, unfinished: Collection[str], *, keep_seconds: float) -> list[str]:
+        orphans = [name for name in self.jobs if name.split("-")[1] not in unfinished]
+        for name in orphans:
+            del self.jobs[name]
+        return orphans
+
+    def dies(self, spec: RunSpec, **facts: object) -> None:
+        """From here on the attempt is seen dead."""
+        self.jobs[job(spec)] = replace(Observation(life=Life.DEAD, detail="it died", node="node-1"), **facts)
+
+    def _observe(self, handle: RunHandle) -> Observation:
+        if handle.host != HOST:
+            return processes.observe(handle)
+        if self.away:
+            return Observation(life=Life.UNKNOWN, detail=self.away)
+        return self.jobs.get(handle.name, GONE)
+
+
+def job(spec: RunSpec) -> str:
+    return f"run-{spec.run_id}-a{spec.attempt}"
+
+
+def handle_of(spec: RunSpec) -> RunHandle:
+    return RunHandle(host=HOST, name=job(spec), uid=f"uid-{spec.attempt}")

@@ -1,0 +1,42 @@
+"""A machine that keeps what it was handed, made of processes of this one: nobody's end is theirs, and each leaves a report."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from gregory.launch.runners.base import Life, Observation, Rendered
+from gregory.launch.runners.local import LocalRunner
+from gregory.runs.spec import RunHandle, RunSpec
+
+
+class ProcessCluster(LocalRunner):
+    name = "processes"
+    concurrent = True
+    max_attempts = 3
+
+    def render(self, spec: RunSpec) -> Rendered:
+        rendered = super().render(spec)
+        environment = {**rendered.request["environment"], "GREGORY_RETRIED": "true", "GREGORY_TERMINATION_LOG": str(self._report_of(spec))}
+        # It outlives whoever started it.
+        del environment["GREGORY_LIFELINE"]
+        return Rendered(spec=spec, request={**rendered.request, "environment": environment})
+
+    def submit(self, rendered: Rendered) -> RunHandle:
+        handle = super().submit(rendered)
+        self._by_process(handle).symlink_to(self._report_of(rendered.spec))
+        return handle
+
+    def observe(self, handles: Sequence[RunHandle]) -> list[Observation]:
+        return [self._with_report(handle, observation) for handle, observation in zip(handles, super().observe(handles), strict=True)]
+
+    def _with_report(self, handle: RunHandle, observation: Observation) -> Observation:
+        report = self._by_process(handle)
+        if observation.life is not Life.DEAD or not report.exists():
+            return observation
+        return replace(observation, report=report.read_text(), reason=None)
+
+    def _report_of(self, spec: RunSpec) -> Path:
+        return self._models_dir / f"report-{spec.run_id}-{spec.attempt}"
+
+    def _by_process(self, handle: RunHandle) -> Path:
+        return self._models_dir / f"process-{handle.name}"

@@ -1,0 +1,493 @@
+"""Looks at a cluster that shows what it is told to: what is noted, tried again, ended, and handed over."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.db.models import F
+from django.db.models.functions import Now
+
+from gregory.launch.errors import NotEnded, NotReady, SubmitError
+from gregory.launch.runners.base import Life, Observation
+from gregory.models import PredictionRunLog, Subject
+from gregory.reconcile import passes
+from gregory.reconcile.cancelling import cancel
+from gregory.reconcile.changes import Action, Change
+from gregory.runs import ledger
+from gregory.runs.models import AlgorithmRun, RunEvent, TrainingRun
+from gregory.runs.names import Reason, RunState
+from gregory.runs.spec import RunOutcome, RunSpec
+from tests.reconcile.pretend_cluster import PretendCluster, handle_of, job
+from tests.runs.test_ledger import HERE, outcome, planned, subject  # noqa: F401 - a fixture
+
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
+
+EVICTED = {"reason": Reason.EVICTED, "detail": "evicted: the node was low on memory", "exit_code": 143}
+OUT_OF_MEMORY = {"reason": Reason.OUT_OF_MEMORY, "detail": "OOMKilled: the limit is 128 MiB", "exit_code": 137}
+QUEUED = Observation(life=Life.WAITING, detail="0/1 nodes are available: 1 Insufficient nvidia.com/gpu")
+
+
+@pytest.fixture
+def cluster() -> PretendCluster:
+    return PretendCluster()
+
+
+@pytest.fixture
+def look(cluster: PretendCluster, tmp_path: Path):
+    def look() -> list[Change]:
+        return list(passes.look(cluster, models_dir=tmp_path, stale_after=900))
+
+    return look
+
+
+@pytest.fixture
+def at_work(subject: Subject, cluster: PretendCluster) -> RunSpec:  # noqa: F811
+    """A run of two algorithms that has begun."""
+    spec = queued(subject)
+    ledger.mark_submitted(spec, cluster.submit(cluster.render(spec)))
+    ledger.claim(spec, handle_of(spec), image_digest="")
+    return spec
+
+
+def queued(subject: Subject) -> RunSpec:  # noqa: F811
+    return ledger.open_run(planned(subject), runner="pretend", handle=HERE, triggered_by="a test")
+
+
+def run() -> TrainingRun:
+    return TrainingRun.objects.get()
+
+
+def spec_now() -> RunSpec:
+    return RunSpec.model_validate(run().spec)
+
+
+def results() -> list[bool | None]:
+    return list(PredictionRunLog.objects.order_by("pk").values_list("success", flat=True))
+
+
+def ago(**clocks: float) -> None:
+    """Turn clocks of the run back, in seconds."""
+    TrainingRun.objects.update(**{name: Now() - timedelta(seconds=seconds) for name, seconds in clocks.items()})
+
+
+def begin_and_claim(spec: RunSpec) -> None:
+    """What the run inside does at its beginning."""
+    assert ledger.claim(spec, handle_of(spec), image_digest="")
+
+
+class TestWhatIsNoted:
+    def test_what_it_waits_for_is_noted_once_for_as_long_as_it_is_the_same(self, subject, cluster, look):  # noqa: F811
+        spec = queued(subject)
+        ledger.mark_submitted(spec, cluster.submit(cluster.render(spec)))
+        cluster.jobs[job(spec)] = QUEUED
+
+        assert [(change.action, change.detail) for change in look()] == [(Action.NOTED, f"waiting: {QUEUED.detail}")]
+        assert [change.action for change in look()] == [Action.LEFT]
+        assert (run().waiting_for, run().state) == (QUEUED.detail, "submitted")
+
+        cluster.jobs[job(spec)] = Observation(life=Life.WAITING, detail="Pulling image")
+        assert [change.action for change in look()] == [Action.NOTED]
+        begin_and_claim(spec)
+        assert (run().waiting_for, run().state) == ("", "running")
+
+    def test_a_run_that_is_suspended_waits_again_and_may_begin_again(self, at_work, cluster, look):
+        cluster.jobs[job(at_work)] = Observation(life=Life.WAITING, detail="suspended by Kueue: preempted")
+
+        look()
+
+        assert (run().state, run().waiting_for) == ("submitted", "suspended by Kueue: preempted")
+        assert RunEvent.objects.get().message == "attempt 1 was taken off its machine and waits again: suspended by Kueue: preempted"
+        begin_and_claim(at_work)
+
+    def test_a_start_since_the_look_began_is_not_undone(self, at_work, cluster, look):
+        (standing,) = ledger.unfinished_runs()
+        assert ledger.claim(at_work, handle_of(at_work), image_digest="", again=True)
+        TrainingRun.objects.update(started_at=F("started_at") + timedelta(seconds=1))
+
+        passes.apply(standing, QUEUED, cluster, models_dir=Path("/nowhere"), stale_after=900)
+
+        assert run().state == "running"
+
+    def test_not_knowing_writes_since_when_and_nothing_else(self, at_work, cluster, look):
+        cluster.away = "the API server does not answer"
+        ago(heartbeat_at=99_999, progress_at=99_999)
+        before = TrainingRun.objects.values().get()
+
+        assert [change.action for change in look()] == [Action.NOTED]
+        since = run().unknown_since
+        assert [change.action for change in look()] == [Action.LEFT]
+
+        assert TrainingRun.objects.values().get() == {**before, "unknown_since": since}
+        assert results() == [None, None]
+
+        cluster.away = ""
+        ago(progress_at=0)
+        look()
+        assert run().unknown_since is None
+
+    def test_the_node_is_kept(self, at_work, look):
+        look()
+
+        assert run().node == "node-1"
+
+    def test_a_machine_that_cannot_be_asked_does_not_keep_the_others_from_being_looked_at(self, at_work, cluster, tmp_path):
+        def runner_for(name: str) -> PretendCluster:
+            raise NotReady("no kubeconfig")
+
+        changes = list(passes.look(runner_for, models_dir=tmp_path, stale_after=900))
+
+        assert [(change.action, change.detail) for change in changes] == [(Action.UNSEEN, "no kubeconfig")]
+        assert results() == [None, None]
+
+    def test_a_run_of_another_version_is_left_to_that_version(self, at_work, look):
+        TrainingRun.objects.update(spec={**run().spec, "schema_number": 2})
+
+        assert [change.action for change in look()] == [Action.UNSEEN]
+
+    def test_one_call_for_many(self, subject, cluster, look):  # noqa: F811
+        for number in range(3):
+            other = Subject.objects.create(subject_name=f"{number}", subject_slug=f"s{number}", team=subject.team)
+            spec = queued(other)
+            ledger.mark_submitted(spec, cluster.submit(cluster.render(spec)))
+
+        look()
+
+        assert cluster.looks == [3]
+
+
+class TestMissing:
+    def test_what_is_not_there_is_dead_only_if_it_is_not_there_later(self, at_work, cluster, look):
+        cluster.jobs.clear()
+
+        assert [change.action for change in look()] == [Action.NOTED]
+        assert [change.action for change in look()] == [Action.LEFT]
+        assert results() == [None, None]
+
+        ago(missing_since=61)
+        look()
+        assert results() == [False, False]
+        assert (run().state, run().reason, run().detail) == ("failed", "deleted", "the Job is not there")
+
+    def test_what_is_there_again_was_not_missing(self, at_work, cluster, look):
+        there = cluster.jobs.copy()
+        cluster.jobs.clear()
+        look()
+        cluster.jobs.update(there)
+
+        look()
+
+        assert run().missing_since is None
+
+
+class TestTriedAgain:
+    def test_a_run_that_was_evicted_goes_on_in_another_attempt_in_the_same_rows(self, at_work, cluster, look):
+        ledger.close_algorithm(at_work, outcome(at_work, 0))
+        cluster.dies(at_work, **EVICTED)
+
+        (change,) = look()
+
+        assert (change.action, change.reason) == (Action.TRIED_AGAIN, Reason.EVICTED)
+        following = spec_now()
+        assert (following.attempt, following.algorithms) == (2, at_work.algorithms[1:])
+        assert following.attempt_token != at_work.attempt_token
+        assert cluster.submitted == [job(at_work), job(following)]
+        assert (run().state, run().retries, run().external_name) == ("submitted", 1, job(following))
+        assert results() == [True, None]
+        (event,) = RunEvent.objects.all()
+        assert (event.kind, event.message.partition(" (")[0]) == (
+            "retried",
+            "attempt 1 ended: running: evicted: evicted: the node was low on memory",
+        )
+        assert event.message.endswith("\nlast line")
+
+    def test_the_attempt_before_writes_nothing_any_more(self, at_work, cluster, look):
+        cluster.dies(at_work, **EVICTED)
+        look()
+
+        assert not ledger.close_algorithm(at_work, outcome(at_work, 0))
+        assert results() == [None, None]
+
+    def test_it_is_tried_so_often_and_then_closed_with_the_reason(self, at_work, cluster, look):
+        for _ in range(3):
+            cluster.dies(spec_now(), **EVICTED)
+            look()
+
+        assert len(cluster.submitted) == 3
+        assert (run().state, run().reason, run().attempt) == ("failed", "evicted", 3)
+        assert run().detail == "evicted: the node was low on memory; it was tried 3 times, which is all that is allowed"
+        assert set(PredictionRunLog.objects.values_list("success", "error_message")) == {(False, run().detail)}
+
+    @pytest.mark.parametrize("reason", [Reason.KILLED, Reason.DELETED, Reason.DEADLINE, Reason.IMAGE_PULL, Reason.NO_REPORT, Reason.ERROR])
+    def test_other_ends_are_ends(self, at_work, cluster, look, reason):
+        cluster.dies(at_work, reason=reason)
+
+        look()
+
+        assert (run().state, run().reason, run().attempt) == ("failed", reason, 1)
+        assert results() == [False, False]
+
+    def test_a_run_that_gave_up_by_itself_goes_on(self, at_work, cluster, look):
+        told = RunOutcome(run_id=at_work.run_id, attempt=1, algorithms=(), interrupted="interrupted by signal 15 (SIGTERM)")
+        cluster.dies(at_work, reason=Reason.ERROR, detail="exit code 1", exit_code=1, report=told.model_dump_json())
+
+        (change,) = look()
+
+        assert (change.action, change.reason) == (Action.TRIED_AGAIN, Reason.INTERRUPTED)
+        assert change.detail.startswith("interrupted by signal 15 (SIGTERM); exit code 1; attempt 2 with lstm, lgbm_tfidf: submitted as ")
+
+    def test_a_run_that_outlived_a_worker_without_memory_did_not_die_of_that(self, at_work, cluster, look):
+        ledger.begin_algorithm(at_work, at_work.algorithms[1].run_log_id)
+        ends = (outcome(at_work, 0, success=False, error="out of memory"),)
+        told = RunOutcome(run_id=at_work.run_id, attempt=1, algorithms=ends, interrupted="the database could not be reached")
+        cluster.dies(at_work, reason=Reason.OUT_OF_MEMORY, exit_code=1, report=told.model_dump_json())
+
+        (change,) = look()
+
+        assert (change.action, change.reason) == (Action.TRIED_AGAIN, Reason.INTERRUPTED)
+        assert results() == [False, None]
+
+    def test_what_took_it_away_counts_more_than_its_own_word(self, at_work, cluster, look):
+        told = RunOutcome(run_id=at_work.run_id, attempt=1, algorithms=(), interrupted="interrupted by signal 15 (SIGTERM)")
+        cluster.dies(at_work, reason=Reason.DELETED, report=told.model_dump_json())
+
+        look()
+
+        assert run().reason == "deleted"
+
+    def test_a_reconciler_that_died_before_it_submitted_is_followed_by_another(self, at_work, cluster, look):
+        cluster.dies(at_work, **EVICTED)
+        cluster.refuses = NotReady("429: try again later")
+        (change,) = look()
+        assert change.detail.endswith("not submitted yet: 429: try again later")
+        assert (run().state, run().attempt) == ("pending", 2)
+        cluster.refuses = None
+        assert [change.action for change in look()] == [Action.LEFT]
+
+        ago(heartbeat_at=61)
+        assert [change.action for change in look()] == [Action.SUBMITTED]
+        assert cluster.submitted == [job(at_work), job(spec_now())]
+
+
+class TestOutOfMemory:
+    def test_the_algorithm_that_ran_out_is_closed_and_those_behind_it_go_on(self, at_work, cluster, look):
+        ledger.begin_algorithm(at_work, at_work.algorithms[0].run_log_id)
+        cluster.dies(at_work, **OUT_OF_MEMORY)
+
+        look()
+
+        lstm, lgbm = PredictionRunLog.objects.order_by("pk")
+        assert (lstm.success, lstm.algorithm_run.reason, lstm.error_message) == (False, "out_of_memory", "OOMKilled: the limit is 128 MiB")
+        assert lgbm.success is None
+        assert spec_now().algorithms == at_work.algorithms[1:]
+        assert (run().attempt, run().retries) == (2, 0)
+
+        following = spec_now()
+        begin_and_claim(following)
+        ledger.close_algorithm(following, outcome(following, 0))
+        assert ledger.unsuccessful(following) == ["lstm"]
+        assert ledger.failure_reason(following) is Reason.OUT_OF_MEMORY
+
+    def test_there_are_as_many_attempts_as_algorithms_at_most(self, at_work, cluster, look):
+        for _ in at_work.algorithms:
+            spec = spec_now()
+            ledger.begin_algorithm(spec, spec.algorithms[0].run_log_id)
+            cluster.dies(spec, **OUT_OF_MEMORY)
+            look()
+
+        assert (run().state, run().reason, run().attempt) == ("failed", "out_of_memory", 2)
+        assert results() == [False, False]
+
+    def test_where_all_share_the_work_all_are_closed(self, at_work, cluster, look):
+        AlgorithmRun.objects.update(stage="summarise")
+        cluster.dies(at_work, **OUT_OF_MEMORY)
+
+        look()
+
+        assert (run().state, run().reason, results()) == ("failed", "out_of_memory", [False, False])
+
+    def test_what_was_in_training_before_the_last_attempt_is_not_blamed(self, at_work, cluster, look):
+        ledger.begin_algorithm(at_work, at_work.algorithms[0].run_log_id)
+        cluster.dies(at_work, **EVICTED)
+        look()
+
+        assert ledger.in_training(spec_now()) == []
+
+
+class TestEnded:
+    def test_a_run_without_progress_is_ended_and_then_closed(self, at_work, cluster, look):
+        ago(progress_at=1801)
+
+        look()
+
+        assert cluster.cancelled == [job(at_work)]
+        assert (run().state, run().reason) == ("failed", "stalled")
+        assert run().detail.startswith("stalled: no progress for 1801 s, 1800 are allowed; last sign of life 0 s ago")
+        assert results() == [False, False]
+
+    def test_a_run_that_does_not_go_is_not_closed_before_it_is_gone(self, at_work, cluster, look):
+        ago(progress_at=1801)
+        cluster.on_cancel = refuse_to_end
+
+        (change,) = look()
+
+        assert (change.action, change.reason) == (Action.NOTED, Reason.STALLED)
+        assert (run().state, run().reason, results()) == ("running", "stalled", [None, None])
+        cluster.on_cancel = lambda handle: None
+        look()
+        assert (run().state, run().reason) == ("failed", "stalled")
+
+    def test_a_run_that_waited_too_long_is_taken_back_before_its_rows_are_closed(self, subject, cluster, look):  # noqa: F811
+        spec = queued(subject)
+        ledger.mark_submitted(spec, cluster.submit(cluster.render(spec)))
+        cluster.jobs[job(spec)] = Observation(life=Life.WAITING, detail="ErrImagePull: not found; for 601 s", reason=Reason.IMAGE_PULL)
+
+        look()
+
+        assert (cluster.cancelled, cluster.jobs) == ([job(spec)], {})
+        assert (run().state, run().reason, run().detail) == ("failed", "image_pull", "ErrImagePull: not found; for 601 s")
+
+    def test_whoever_finds_it_gone_knows_why(self, at_work, cluster, look):
+        ledger.announce_end(at_work, reason=Reason.STALLED, detail="stalled: no progress for 1801 s")
+        cluster.dies(at_work, reason=Reason.DELETED)
+
+        look()
+
+        assert (run().state, run().reason, run().detail) == ("failed", "stalled", "stalled: no progress for 1801 s")
+
+    def test_cancelling_closes_what_is_open(self, at_work, cluster, tmp_path):
+        ledger.close_algorithm(at_work, outcome(at_work, 0))
+
+        cancel(run(), cluster, by="me@here", models_dir=tmp_path)
+
+        assert cluster.cancelled == [job(at_work)]
+        assert (run().state, run().reason, run().cancelled_by) == ("cancelled", "cancelled", "me@here")
+        assert list(PredictionRunLog.objects.order_by("pk").values_list("success", "error_message")) == [
+            (True, None),
+            (False, "cancelled by me@here"),
+        ]
+
+    def test_a_run_that_finishes_meanwhile_stays_succeeded(self, at_work, cluster, tmp_path):
+        def finish(handle: object) -> None:
+            for position in (0, 1):
+                ledger.close_algorithm(at_work, outcome(at_work, position))
+            ledger.finish_run(at_work, RunState.SUCCEEDED, exit_code=0)
+
+        cluster.on_cancel = finish
+
+        cancel(run(), cluster, by="me@here", models_dir=tmp_path)
+
+        assert (run().state, run().reason, results()) == ("succeeded", "", [True, True])
+
+    def test_a_run_that_waits_for_a_machine_is_cancelled_alike(self, at_work, cluster, tmp_path):
+        TrainingRun.objects.update(state=RunState.SUBMITTED)
+        cluster.jobs[job(at_work)] = QUEUED
+
+        cancel(run(), cluster, by="me@here", models_dir=tmp_path)
+
+        assert (cluster.cancelled, run().state) == ([job(at_work)], "cancelled")
+
+    def test_a_queued_run_is_closed_and_the_command_that_queued_it_left_alone(self, subject, cluster, tmp_path):  # noqa: F811
+        queued(subject)
+
+        cancel(run(), cluster, by="me@here", models_dir=tmp_path)
+
+        assert (cluster.cancelled, run().state, run().detail) == ([], "cancelled", "cancelled by me@here before it was started")
+
+    def test_a_cancelled_run_cannot_begin_nor_be_tried_again(self, at_work, cluster, look):
+        TrainingRun.objects.update(state=RunState.SUBMITTED)
+        ledger.announce_end(at_work, reason=Reason.CANCELLED, detail="cancelled by me", cancelled_by="me")
+        assert not ledger.claim(at_work, handle_of(at_work), image_digest="")
+        cluster.dies(at_work, **EVICTED)
+
+        look()
+
+        assert (run().state, run().reason, run().attempt) == ("cancelled", "cancelled", 1)
+
+    def test_a_run_that_has_ended_is_not_cancelled(self, at_work, cluster, tmp_path):
+        before = run()
+        ledger.end_run(at_work, RunState.FAILED, reason=Reason.LOST, detail="gone")
+
+        with pytest.raises(ledger.RunRefused, match="has ended, or another attempt of it has begun; look at it again"):
+            cancel(before, cluster, by="me@here", models_dir=tmp_path)
+
+
+class TestHandedOver:
+    def test_what_a_dead_command_had_queued_is_submitted(self, subject, cluster, look):  # noqa: F811
+        spec = ledger.open_run(
+            planned(subject), runner="pretend", handle=cluster.here().model_copy(update={"uid": "dead"}), triggered_by="a test"
+        )
+
+        assert [change.action for change in look()] == [Action.SUBMITTED]
+        assert (cluster.submitted, run().state) == ([job(spec)], "submitted")
+
+    def test_what_will_not_be_taken_is_closed_with_the_reason(self, subject, cluster, look):  # noqa: F811
+        queued(subject)
+        ago(heartbeat_at=61)
+        cluster.refuses = SubmitError("quota exceeded: pods", reason=Reason.REFUSED)
+
+        assert [change.action for change in look()] == [Action.CLOSED]
+        assert (run().state, run().reason, run().detail) == ("failed", "refused", "quota exceeded: pods")
+
+    def test_what_was_cancelled_meanwhile_is_taken_back(self, subject, cluster, look):  # noqa: F811
+        queued(subject)
+        ago(heartbeat_at=61)
+        cluster.on_submit = lambda spec, handle: ledger.end_run(spec, RunState.CANCELLED, reason=Reason.CANCELLED, detail="by me")
+
+        (change,) = look()
+
+        assert change.detail == f"ended by somebody else while it was submitted; {cluster.submitted[0]} was taken back"
+        assert (cluster.jobs, run().state) == ({}, "cancelled")
+
+    def test_a_job_that_no_row_knows_is_removed_and_one_opened_meanwhile_is_not(self, subject, cluster, monkeypatch):  # noqa: F811
+        monkeypatch.setitem(passes.RUNNERS, "pretend", "a test's")
+        spec = queued(subject)
+        cluster.submit(cluster.render(spec))
+        cluster.jobs["run-nosuchrun-a1"] = Observation(life=Life.ALIVE, detail="its pod runs")
+
+        assert list(passes.sweep(cluster)) == ["run-nosuchrun-a1"]
+        assert list(cluster.jobs) == [job(spec)]
+
+
+class TestReplayed:
+    def test_the_outcome_of_a_run_without_a_database_becomes_its_rows(self, at_work, cluster, look):
+        ends = (outcome(at_work, 0), outcome(at_work, 1, success=False, error="why"))
+        told = RunOutcome(run_id=at_work.run_id, attempt=1, algorithms=ends, interrupted="the database could not be reached")
+        cluster.dies(at_work, reason=Reason.ERROR, exit_code=1, report=told.model_dump_json())
+
+        (change,) = look()
+
+        succeeded, failed = PredictionRunLog.objects.order_by("pk")
+        assert (succeeded.success, succeeded.algorithm_run.metrics) == (True, {"test_f1": 0.5})
+        assert (failed.success, failed.error_message) == (False, "why")
+        assert (run().state, run().reason, run().attempt, run().exit_code) == ("failed", "error", 1, 1)
+        assert change.action is Action.CLOSED
+
+    def test_nothing_is_trained_again_that_had_ended(self, at_work, cluster, look):
+        told = RunOutcome(run_id=at_work.run_id, attempt=1, algorithms=(outcome(at_work, 0),), interrupted="no database")
+        cluster.dies(at_work, reason=Reason.ERROR, report=told.model_dump_json())
+
+        look()
+
+        assert results() == [True, None]
+        assert spec_now().algorithms == at_work.algorithms[1:]
+
+    @pytest.mark.parametrize("report", ["", "Traceback (most recent call last):", '{"run_id": "another", "attempt": 1, "algorithms": []}'])
+    def test_what_is_no_report_of_this_attempt_says_nothing(self, at_work, cluster, look, report):
+        cluster.dies(at_work, reason=Reason.NO_REPORT, report=report)
+
+        look()
+
+        assert (run().reason, results()) == ("no_report", [False, False])
+
+    def test_a_success_that_is_told_late_stays_a_success(self, at_work, cluster, look):
+        told = RunOutcome(run_id=at_work.run_id, attempt=1, algorithms=(outcome(at_work, 0, success=False, error="late"),))
+        ledger.close_algorithm(at_work, outcome(at_work, 0))
+        cluster.dies(at_work, reason=Reason.ERROR, report=told.model_dump_json())
+
+        look()
+
+        assert results() == [True, False]
+
+
+def refuse_to_end(handle: object) -> None:
+    raise NotEnded("the pod is terminating on a node that does not answer")

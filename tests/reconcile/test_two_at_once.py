@@ -1,0 +1,140 @@
+"""Several reconcilers at once, each with a connection of its own, let loose on the same runs at the same moment.
+
+Collected on PostgreSQL only: the database of tests on SQLite is in memory, and its one connection would be locked by each in turn.
+"""
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from django.db import connections
+
+from gregory.launch.runners.base import Life, Observation
+from gregory.models import PredictionRunLog, Subject
+from gregory.reconcile import passes
+from gregory.runs import ledger
+from gregory.runs.models import RunEvent, TrainingRun
+from gregory.runs.names import Reason
+from gregory.runs.spec import RunSpec
+from tests.reconcile.pretend_cluster import PretendCluster, handle_of, job
+from tests.runs.test_ledger import HERE, outcome, planned, subject  # noqa: F401 - a fixture
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
+
+RECONCILERS, ROUNDS = 4, 8
+
+
+def at_once(work: Callable[[int], None], count: int = RECONCILERS) -> None:
+    """Begun together, each in a thread; an error of any of them is the test's."""
+    together, errors = threading.Barrier(count), []
+
+    def begin(number: int) -> None:
+        try:
+            together.wait()
+            work(number)
+        except Exception as error:  # noqa: BLE001 - of a thread, told below
+            errors.append(error)
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=begin, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+
+
+class Gate:
+    """A cluster whose answer reaches all who look before any of them acts on it."""
+
+    def __init__(self, cluster: PretendCluster, count: int = RECONCILERS) -> None:
+        self._cluster = cluster
+        self._together = threading.Barrier(count)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._cluster, name)
+
+    def observe(self, handles):
+        observations = self._cluster.observe(handles)
+        self._together.wait()
+        return observations
+
+
+def at_work(subject: Subject, cluster: PretendCluster) -> RunSpec:  # noqa: F811
+    spec = ledger.open_run(planned(subject), runner="pretend", handle=HERE, triggered_by="a test")
+    ledger.mark_submitted(spec, cluster.submit(cluster.render(spec)))
+    ledger.claim(spec, handle_of(spec), image_digest="")
+    return spec
+
+
+def test_an_attempt_is_opened_and_submitted_once(subject, tmp_path: Path):  # noqa: F811
+    cluster = PretendCluster(max_attempts=ROUNDS + 2)
+    at_work(subject, cluster)
+    for _ in range(ROUNDS):
+        spec = RunSpec.model_validate(TrainingRun.objects.get().spec)
+        ledger.claim(spec, handle_of(spec), image_digest="")
+        cluster.dies(spec, reason=Reason.EVICTED)
+        gate = Gate(cluster)
+
+        at_once(lambda number, gate=gate: list(passes.look(lambda name: gate, models_dir=tmp_path, stale_after=900)))
+
+    assert TrainingRun.objects.values_list("attempt", "retries").get() == (ROUNDS + 1, ROUNDS)
+    assert len(cluster.submitted) == len(set(cluster.submitted)) == ROUNDS + 1
+    assert RunEvent.objects.filter(kind="retried").count() == ROUNDS
+    assert set(PredictionRunLog.objects.values_list("success", flat=True)) == {None}
+
+
+def test_a_dead_run_ends_once(subject, tmp_path: Path):  # noqa: F811
+    cluster = PretendCluster()
+    cluster.dies(at_work(subject, cluster), reason=Reason.KILLED)
+    gate = Gate(cluster)
+
+    at_once(lambda number: list(passes.look(lambda name: gate, models_dir=tmp_path, stale_after=900)))
+
+    assert TrainingRun.objects.values_list("state", "reason", "attempt").get() == ("failed", "killed", 1)
+    assert set(PredictionRunLog.objects.values_list("success", "error_message")) == {(False, "it died")}
+
+
+def test_whoever_sees_it_closed_or_tried_again_the_rows_have_one_fate(subject, tmp_path: Path):  # noqa: F811
+    """Two who see different causes, as two answers of a machine may differ: closed whole, or open in the next attempt whole."""
+    cluster = PretendCluster(max_attempts=2)
+    spec = at_work(subject, cluster)
+    seen = [replace(Observation(life=Life.DEAD, detail="it died"), reason=reason) for reason in (Reason.EVICTED, Reason.DELETED)]
+
+    def work(number: int) -> None:
+        (standing,) = ledger.unfinished_runs()
+        both.wait()
+        passes.apply(standing, seen[number], cluster, models_dir=tmp_path, stale_after=900)
+
+    both = threading.Barrier(2)
+    at_once(work, 2)
+
+    run = TrainingRun.objects.get()
+    fate = (run.attempt, run.state, set(PredictionRunLog.objects.values_list("success", flat=True)), len(cluster.submitted))
+    assert fate in [(2, "submitted", {None}, 2), (1, "failed", {False}, 1)]
+    assert job(spec) == cluster.submitted[0]
+
+
+def test_a_run_that_reports_while_it_is_taken_for_dead_is_never_half_believed(subject, tmp_path: Path):  # noqa: F811
+    cluster = PretendCluster()
+    spec = at_work(subject, cluster)
+    cluster.dies(spec, reason=Reason.NODE_LOST)
+
+    def work(number: int) -> None:
+        if number == 0:
+            list(passes.look(cluster, models_dir=tmp_path, stale_after=900))
+        else:
+            ledger.close_algorithm(spec, outcome(spec, 0))
+
+    at_once(work, 2)
+
+    run = TrainingRun.objects.get()
+    succeeded = PredictionRunLog.objects.filter(success=True).values_list("pk", flat=True)
+    left = [algorithm.run_log_id for algorithm in RunSpec.model_validate(run.spec).algorithms]
+    assert run.attempt == 2
+    # Either the report came first, and only the other is trained again, or it came too late and is kept as an event.
+    assert sorted([*left, *succeeded]) == [algorithm.run_log_id for algorithm in spec.algorithms]
+    assert len(succeeded) + RunEvent.objects.filter(kind="late report").count() == 1
