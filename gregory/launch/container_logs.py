@@ -12,7 +12,7 @@ from docker.errors import DockerException
 from requests.exceptions import RequestException
 from urllib3.exceptions import HTTPError
 
-from gregory.launch.log_lines import POLL_SECONDS, split
+from gregory.launch.log_lines import drained, split
 
 # What both ends of a connection may raise; Docker's client translates only answers.
 UNREACHABLE = (DockerException, RequestException, HTTPError, OSError)
@@ -38,15 +38,7 @@ def follow(daemon: Daemon, name: str, *, after: str, waiting: Callable[[], objec
         lines.put(None)
 
     threading.Thread(target=read, daemon=True).start()
-    while True:
-        try:
-            line = lines.get(timeout=POLL_SECONDS)
-        except queue.Empty:
-            waiting()
-            continue
-        if line is None:
-            return
-        yield line
+    yield from drained(lines, waiting=waiting)
 
 
 def moment(stamp: str) -> datetime:
