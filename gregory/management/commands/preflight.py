@@ -1,0 +1,50 @@
+"""manage.py preflight: is everything there that a training run needs?"""
+
+import json
+from argparse import ArgumentParser
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from gregory.preflight import storage
+from gregory.preflight.finding import Finding, Verdict
+
+# In the order in which they are looked at: what the later ones need comes first.
+AREAS: dict[str, Callable[[], Iterator[Finding]]] = {
+    "models": lambda: storage.look_at_models(settings.MODELS_DIR),
+    "base-models": lambda: storage.look_at_base_models(settings.BASE_MODELS_DIR),
+}
+
+
+class Command(BaseCommand):
+    """One line per finding, each with its remedy; changes nothing."""
+
+    help = "Look at everything that a training run needs, and say what is wrong and what to do; exit code 1 if a run would fail."
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Everything, unless told otherwise."""
+        parser.add_argument("--only", nargs="+", choices=AREAS, default=[*AREAS], metavar="AREA", help=f"of {', '.join(AREAS)}")
+        parser.add_argument("--output", choices=["text", "json"], default="text")
+
+    def handle(self, *args: Any, **flags: Any) -> None:
+        """Exit code 1 if any finding is an error."""
+        findings = []
+        for area in AREAS:
+            if area in flags["only"]:
+                for finding in AREAS[area]():
+                    findings.append(finding)
+                    if flags["output"] == "text":
+                        self.stdout.write(self._painted(finding))
+        if flags["output"] == "json":
+            self.stdout.write(json.dumps([asdict(finding) for finding in findings], indent=2))
+        errors = sum(finding.verdict is Verdict.ERROR for finding in findings)
+        if errors:
+            raise CommandError(f"{errors} of {len(findings)} findings are errors", returncode=1)
+
+    def _painted(self, finding: Finding) -> str:
+        paint = {Verdict.OK: self.style.SUCCESS, Verdict.WARNING: self.style.WARNING, Verdict.ERROR: self.style.ERROR}[finding.verdict]
+        return paint(str(finding))

@@ -1,0 +1,25 @@
+"""What a look at one piece of an installation found."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Verdict(StrEnum):
+    """OK: as it must be. WARNING: runs work, something will be missing or slow. ERROR: runs will fail."""
+
+    OK = "ok"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report. remedy: what to do about it, empty where nothing has to be done."""
+
+    area: str
+    verdict: Verdict
+    words: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        return "; ".join(part for part in (f"{self.verdict.upper():<7} {self.area:<11} {self.words}", self.remedy) if part)
