@@ -26,7 +26,7 @@ from tests.tiny_bundle import tiny_bundle
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--record", action="store_true", help="write tests/launch/recorded anew, from the tests' cluster")
+    parser.addoption("--record", action="store_true", help="write tests/launch/kubernetes/recorded anew, from the tests' cluster")
 
 
 def pytest_configure() -> None:

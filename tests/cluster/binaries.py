@@ -47,7 +47,12 @@ def build() -> Path:
                 ["go", "build", "-mod=readonly", "-trimpath", "-ldflags", _linker_flags(), "-o", f"{unfinished}/", *PACKAGES],
                 cwd=SOURCE, env={**os.environ, "CGO_ENABLED": "0"}, check=True,
             )  # fmt: skip
-            unfinished.rename(folder())
+            try:
+                unfinished.rename(folder())
+            except OSError:
+                # Another process has built it meanwhile.
+                if not folder().exists():
+                    raise
     return folder()
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gregory.launch.container import container_name
+from gregory.launch.docker.container import container_name
 from gregory.launch.errors import NotReady, SubmitError
 from gregory.launch.image import BASE_MODELS_IN_IMAGE, PROJECT_IN_IMAGE
 from gregory.launch.runners.base import Life, Rendered

@@ -18,7 +18,7 @@ DOCKER = "On Docker"
 ON_SQLITE = {"README.md", "CONTRIBUTING.md", "docs/operations.md"}
 ON_POSTGRESQL = {("README.md", LIVE), ("docs/operations.md", ROLE)}
 ON_DOCKER = {"docs/docker.md"}
-# Its file is read by tests/launch/test_cluster_config.py.
+# Its file is read by tests/launch/kubernetes/test_cluster_config.py.
 ON_CLUSTER = {"docs/cluster-config.md"}
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from gregory.launch import diagnose_job
+from gregory.launch.kubernetes import diagnose_job
 from tests.kubernetes.recording import Recorder
 
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import yaml
 
-from gregory.launch import diagnose_job
-from gregory.launch.cluster_sections import Deadlines
-from gregory.launch.labels import ATTEMPT, KUEUE_QUEUE, RUN_ID
-from gregory.launch.pod_facts import Events
+from gregory.launch.kubernetes import diagnose_job
+from gregory.launch.kubernetes.cluster_sections import Deadlines
+from gregory.launch.kubernetes.labels import ATTEMPT, KUEUE_QUEUE, RUN_ID
+from gregory.launch.kubernetes.pod_facts import Events
 
-RECORDED = Path(__file__).parents[1] / "launch" / "recorded"
+RECORDED = Path(__file__).parents[1] / "launch" / "kubernetes" / "recorded"
 # Nothing of these is ever looked at, and some of it changes with every recording.
 _LEFT_OUT = {
     "managedFields", "env", "volumes", "volumeMounts", "tolerations", "securityContext", "podIPs", "podIP", "hostIP", "hostIPs",

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from gregory.launch import submission
 from gregory.launch.errors import NotReady, SubmitError
-from gregory.launch.kube_namespace import Namespace
-from gregory.launch.manifest import job_name
+from gregory.launch.kubernetes import submission
+from gregory.launch.kubernetes.manifest import job_name
+from gregory.launch.kubernetes.namespace import Namespace
 from gregory.launch.runners.base import Life, Rendered
 from gregory.launch.runners.kubernetes import KubernetesRunner
 from gregory.runs.names import new_token
@@ -137,7 +137,7 @@ class TestCalls:
         assert runner.api.calls == {"GET pods": 1, "GET jobs": 1}
 
     def test_lists_are_read_page_by_page(self, workplace: Workplace, monkeypatch: pytest.MonkeyPatch):
-        monkeypatch.setattr("gregory.launch.kube_namespace.PAGE", 4)
+        monkeypatch.setattr("gregory.launch.kubernetes.namespace.PAGE", 4)
         runner = workplace.runner()
         handles = [runner.submit(suspended(runner)) for _ in range(10)]
         runner.api.calls.clear()
@@ -283,7 +283,7 @@ class TestCheck:
 
     def test_a_webhook_that_is_down_is_named(self, workplace: Workplace, monkeypatch: pytest.MonkeyPatch):
         """C12: what admits Jobs does not answer."""
-        monkeypatch.setattr("gregory.launch.kube.BACKOFF_SECONDS", (0.1,))
+        monkeypatch.setattr("gregory.launch.kubernetes.kube.BACKOFF_SECONDS", (0.1,))
         name = workplace.namespace
         webhook = {
             "name": "admit.gregory.test",

@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 import pytest
 
-from gregory.launch.pod_facts import is_finished
+from gregory.launch.kubernetes.pod_facts import is_finished
 from gregory.launch.runners.base import Life, Observation
 from gregory.runs.names import Reason
 from gregory.runs.spec import RunHandle

@@ -18,8 +18,8 @@ from docker.errors import APIError, ImageNotFound, NotFound
 from docker.models.containers import Container
 
 from gregory.launch import diagnose, preconditions, processes
-from gregory.launch.container import INSIDE_IMAGE, LABEL, container_name, container_request, is_folder
-from gregory.launch.container_logs import UNREACHABLE, follow, moment
+from gregory.launch.docker.container import INSIDE_IMAGE, LABEL, container_name, container_request, is_folder
+from gregory.launch.docker.logs import UNREACHABLE, follow, moment
 from gregory.launch.errors import NotEnded, NotReady, SubmitError
 from gregory.launch.runners.base import Installation, Life, Observation, Rendered
 from gregory.runs.spec import RunHandle, RunSpec

@@ -13,20 +13,21 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 
-from gregory.launch import diagnose_job, orphans, processes
-from gregory.launch.cluster_config import ClusterConfig, load_cluster_config
-from gregory.launch.cluster_preconditions import nobodys_run, require_cluster
+from gregory.launch import processes
 from gregory.launch.errors import BadClusterConfig, ClusterError, LaunchError, NotEnded, NotReady
-from gregory.launch.job_end import end_job, is_there
-from gregory.launch.kube import Api
-from gregory.launch.kube_namespace import Namespace
-from gregory.launch.labels import ATTEMPT, ATTEMPT_TOKEN, CONTROLLER_UID, RUN_ID, RUNS
+from gregory.launch.kubernetes import diagnose_job, orphans
+from gregory.launch.kubernetes.cluster_config import ClusterConfig, load_cluster_config
+from gregory.launch.kubernetes.job_end import end_job, is_there
+from gregory.launch.kubernetes.kube import Api
+from gregory.launch.kubernetes.labels import ATTEMPT, ATTEMPT_TOKEN, CONTROLLER_UID, RUN_ID, RUNS
+from gregory.launch.kubernetes.manifest import job_name, machine, render_job
+from gregory.launch.kubernetes.namespace import Namespace
+from gregory.launch.kubernetes.pod_facts import NO_EVENTS, Events, Object, indexed, name_of, newest
+from gregory.launch.kubernetes.pod_patch import CONTAINER
+from gregory.launch.kubernetes.preconditions import nobodys_run, require_cluster
+from gregory.launch.kubernetes.submission import Pace, create_once, is_of_attempt
 from gregory.launch.log_lines import Cursor, follow
-from gregory.launch.manifest import job_name, machine, render_job
-from gregory.launch.pod_facts import NO_EVENTS, Events, Object, indexed, name_of, newest
-from gregory.launch.pod_patch import CONTAINER
 from gregory.launch.runners.base import Installation, Life, Observation, Rendered
-from gregory.launch.submission import Pace, create_once, is_of_attempt
 from gregory.runs.spec import RunHandle, RunSpec
 
 RECONNECT_SECONDS = 1.0

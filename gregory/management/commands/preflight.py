@@ -27,7 +27,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Everything, unless told otherwise."""
-        parser.add_argument("--only", nargs="+", choices=AREAS, default=[*AREAS], metavar="AREA", help=f"of {', '.join(AREAS)}")
+        parser.add_argument("--only", nargs="+", choices=[*AREAS], default=[*AREAS], metavar="AREA", help=f"of {', '.join(AREAS)}")
         parser.add_argument("--output", choices=["text", "json"], default="text")
 
     def handle(self, *args: Any, **flags: Any) -> None:

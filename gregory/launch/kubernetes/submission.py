@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from gregory.launch.errors import ClusterError, Refused, SubmitError
-from gregory.launch.kube_namespace import CONFLICT, Namespace
-from gregory.launch.labels import ATTEMPT, ATTEMPT_TOKEN, RUN_ID
-from gregory.launch.pod_facts import is_being_deleted, name_of
+from gregory.launch.kubernetes.labels import ATTEMPT, ATTEMPT_TOKEN, RUN_ID
+from gregory.launch.kubernetes.namespace import CONFLICT, Namespace
+from gregory.launch.kubernetes.pod_facts import is_being_deleted, name_of
 from gregory.runs.names import Reason
 
 _TRIES = 5

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from gregory.launch.cluster_sections import Deadlines
-from gregory.launch.diagnose_job import observe_job, wants_events
-from gregory.launch.pod_facts import Events
+from gregory.launch.kubernetes.cluster_sections import Deadlines
+from gregory.launch.kubernetes.diagnose_job import observe_job, wants_events
+from gregory.launch.kubernetes.pod_facts import Events
 from gregory.launch.runners.base import Life, Observation
 from gregory.runs.names import Reason
 from tests.kubernetes.recording import RECORDED

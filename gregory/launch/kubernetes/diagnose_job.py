@@ -6,9 +6,9 @@ DEAD takes evidence that nothing of it will work again; a pod that is on its way
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from gregory.launch import diagnose_ended, diagnose_waiting
-from gregory.launch.cluster_sections import Deadlines
-from gregory.launch.pod_facts import (
+from gregory.launch.kubernetes import diagnose_ended, diagnose_waiting
+from gregory.launch.kubernetes.cluster_sections import Deadlines
+from gregory.launch.kubernetes.pod_facts import (
     Events,
     Object,
     conclusion,

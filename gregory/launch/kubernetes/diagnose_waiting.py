@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from gregory.launch.cluster_sections import Deadlines
-from gregory.launch.labels import KUEUE_QUEUE
-from gregory.launch.pod_facts import Events, Object, condition, is_being_deleted, moment, name_of, node_of, run_status
+from gregory.launch.kubernetes.cluster_sections import Deadlines
+from gregory.launch.kubernetes.labels import KUEUE_QUEUE
+from gregory.launch.kubernetes.pod_facts import Events, Object, condition, is_being_deleted, moment, name_of, node_of, run_status
 from gregory.launch.runners.base import Life, Observation
 from gregory.runs.names import Reason
 

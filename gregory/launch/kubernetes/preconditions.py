@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gregory.launch.cluster_config import ClusterConfig
 from gregory.launch.errors import ClusterError, NotReady, Refused
-from gregory.launch.kube_namespace import Namespace
+from gregory.launch.kubernetes.cluster_config import ClusterConfig
+from gregory.launch.kubernetes.namespace import Namespace
 from gregory.ml.config import TrainConfig
 from gregory.runs.names import new_run_id, new_token
 from gregory.runs.spec import RunSpec, Scope, Window

@@ -7,13 +7,13 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gregory.launch import pod_patch
-from gregory.launch.cluster_config import ClusterConfig
-from gregory.launch.cluster_sections import Database, Section, Toleration
 from gregory.launch.errors import SubmitError
 from gregory.launch.image import BASE_MODELS_IN_IMAGE, PROJECT_IN_IMAGE
-from gregory.launch.labels import APP, CONTROLLER_UID, KUEUE_PRIORITY, KUEUE_QUEUE, annotations_of, labels_of
-from gregory.launch.pod_patch import CONTAINER
+from gregory.launch.kubernetes import pod_patch
+from gregory.launch.kubernetes.cluster_config import ClusterConfig
+from gregory.launch.kubernetes.cluster_sections import Database, Section, Toleration
+from gregory.launch.kubernetes.labels import APP, CONTROLLER_UID, KUEUE_PRIORITY, KUEUE_QUEUE, annotations_of, labels_of
+from gregory.launch.kubernetes.pod_patch import CONTAINER
 from gregory.runs.spec import RunHandle, RunSpec
 
 # A Job's name becomes a label of its pods.

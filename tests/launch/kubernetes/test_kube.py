@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from gregory.launch import kube
 from gregory.launch.errors import Refused, Unreachable
-from gregory.launch.kube import Api
-from gregory.launch.kube_namespace import Namespace
+from gregory.launch.kubernetes import kube
+from gregory.launch.kubernetes.kube import Api
+from gregory.launch.kubernetes.namespace import Namespace
 from tests.site import REPOSITORY
 
 Reply = tuple[int, dict[str, str], bytes]
@@ -278,4 +278,4 @@ def test_only_kube_imports_the_client():
         if any(line.startswith(("import kubernetes", "from kubernetes")) for line in path.read_text().splitlines())
     }
 
-    assert importing == {"gregory/launch/kube.py"}
+    assert importing == {"gregory/launch/kubernetes/kube.py"}

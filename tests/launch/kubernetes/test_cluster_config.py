@@ -9,11 +9,11 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from gregory.launch.cluster_config import ClusterConfig, load_cluster_config
-from gregory.launch.cluster_sections import Section
 from gregory.launch.errors import BadClusterConfig, NotReady
+from gregory.launch.kubernetes.cluster_config import ClusterConfig, load_cluster_config
+from gregory.launch.kubernetes.cluster_sections import Section
 from tests.docs.markdown import blocks, table
-from tests.launch.golden import HERE
+from tests.launch.kubernetes.golden import HERE
 
 DOCUMENT = "docs/cluster-config.md"
 MINIMAL: dict[str, Any] = yaml.safe_load((HERE / "cluster-minimal.yaml").read_text())

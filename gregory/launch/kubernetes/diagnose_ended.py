@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from signal import Signals
 from typing import NamedTuple
 
-from gregory.launch.manifest import matched_rule
-from gregory.launch.pod_facts import (
+from gregory.launch.kubernetes.manifest import matched_rule
+from gregory.launch.kubernetes.pod_facts import (
     Events,
     Object,
     condition,

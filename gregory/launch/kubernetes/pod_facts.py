@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from gregory.launch.labels import ATTEMPT, RUN_ID
-from gregory.launch.pod_patch import CONTAINER
+from gregory.launch.kubernetes.labels import ATTEMPT, RUN_ID
+from gregory.launch.kubernetes.pod_patch import CONTAINER
 from gregory.runs.spec import RunOutcome
 
 Object = Mapping[str, Any]

@@ -14,8 +14,9 @@ from pydantic_core import ErrorDetails
 from yaml.parser import ParserError
 from yaml.scanner import ScannerError
 
-from gregory.launch import plain_secrets, pod_patch
-from gregory.launch.cluster_sections import (
+from gregory.launch.errors import BadClusterConfig
+from gregory.launch.kubernetes import plain_secrets, pod_patch
+from gregory.launch.kubernetes.cluster_sections import (
     DAY_SECONDS,
     Affinity,
     Database,
@@ -37,8 +38,7 @@ from gregory.launch.cluster_sections import (
     Toleration,
     Volumes,
 )
-from gregory.launch.errors import BadClusterConfig
-from gregory.launch.labels import is_ours
+from gregory.launch.kubernetes.labels import is_ours
 
 # What is wrong there may be a secret in the wrong place.
 _NOT_SHOWN = ("database", "env", "envFrom", "podTemplatePatch")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gregory.launch.pod_patch import OUR_VARIABLES, merged, refusal
+from gregory.launch.kubernetes.pod_patch import OUR_VARIABLES, merged, refusal
 
 BASE: dict[str, Any] = {
     "metadata": {"labels": {"a": "1"}},

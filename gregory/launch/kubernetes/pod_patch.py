@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from typing import Any
 
-from gregory.launch.labels import is_ours
+from gregory.launch.kubernetes.labels import is_ours
 
 CONTAINER = "run"
 OUR_VARIABLES = frozenset(

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from gregory.launch.container_logs import moment
+from gregory.launch.docker.logs import moment
 
 
 def test_nanoseconds_and_none():

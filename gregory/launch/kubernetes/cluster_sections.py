@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, field_validator, model_validator
 from pydantic.alias_generators import to_camel
 
-from gregory.launch.pod_patch import OUR_VARIABLES
+from gregory.launch.kubernetes.pod_patch import OUR_VARIABLES
 
 DAY_SECONDS = 86_400
 _NAME = r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?"

@@ -4,9 +4,9 @@ import math
 import time
 
 from gregory.launch.errors import NotEnded
-from gregory.launch.kube_namespace import Namespace
-from gregory.launch.labels import CONTROLLER_UID, RUNS
-from gregory.launch.pod_facts import Object, is_finished, name_of
+from gregory.launch.kubernetes.labels import CONTROLLER_UID, RUNS
+from gregory.launch.kubernetes.namespace import Namespace
+from gregory.launch.kubernetes.pod_facts import Object, is_finished, name_of
 from gregory.runs.spec import RunHandle
 
 POLL_SECONDS = 0.5

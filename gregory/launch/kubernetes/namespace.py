@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from gregory.launch.errors import Refused
-from gregory.launch.kube import Answer, Api
+from gregory.launch.kubernetes.kube import Answer, Api
 
 PAGE = 500
 FORBIDDEN, NOT_FOUND, CONFLICT, EXPIRED = 403, 404, 409, 410

@@ -1,6 +1,6 @@
 """Jobs as they are meant to look: `job*.yaml` is what `cluster*.yaml` makes of one run.
 
-`python -m tests.launch.golden` writes them anew.
+`python -m tests.launch.kubernetes.golden` writes them anew.
 """
 
 from datetime import UTC, datetime
@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from gregory.launch.cluster_config import load_cluster_config
-from gregory.launch.manifest import render_job
+from gregory.launch.kubernetes.cluster_config import load_cluster_config
+from gregory.launch.kubernetes.manifest import render_job
 from gregory.ml.config import TrainConfig
 from gregory.runs.spec import AlgorithmSpec, RunSpec, Scope, Window
 
