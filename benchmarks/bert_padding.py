@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from benchmarks.labelled_files import read
 from gregory.ml import _keras
-from gregory.ml._keras.feed import batch_plan, pad
+from gregory.ml._keras.feed import batch_plan, micro_batches, pad
 from gregory.ml.config import BertConfig, SplitConfig
 from gregory.ml.split import Part, stratified
 from gregory.ml.trainers import bert
@@ -26,40 +26,50 @@ from gregory.ml.trainers import bert
 SUBJECT = "drug_reviews/Antihistamines"
 TEXTS = {"title + leading sentences (60 words)": 60, "title + whole abstract": None}
 CONFIG = BertConfig.model_validate({"dropout": 0.0, "encoder_dropout": 0.0})
-BASELINE, OURS = CONFIG.max_length, None
+BASELINE, OURS = "max_length", "longest"
 
 
 class Arm:
-    """A network of its own, trained epoch by epoch on batches of one padding."""
+    """A network of its own, trained epoch by epoch on batches of one padding, in as many pieces a batch as the trainer takes."""
 
-    def __init__(self, encoder: Path, train: _keras.Encoded, validation: _keras.Encoded, *, length: int | None, seed: int) -> None:
+    def __init__(self, encoder: Path, train: _keras.Encoded, validation: _keras.Encoded, *, padding: str, seed: int) -> None:
         _keras.keras.utils.set_random_seed(seed)
-        self._length = length
+        config = CONFIG.model_copy(update={"padding": padding})
+        self._length = config.max_length if padding == "max_length" else None
         self._train, self._validation = train, validation
-        self._network = bert.build_network(bert.load_backbone(encoder, dropout=0.0), CONFIG)
-        self._network.compile(optimizer=_keras.Adam(CONFIG.learning_rate), loss="categorical_crossentropy", jit_compile=False)
-        rows = np.arange(2)
-        ids = pad([train.token_ids[row] for row in rows])
-        # Builds both graphs; its own update is taken back.
+        backbone = bert.load_backbone(encoder, dropout=0.0)
+        self._schedule = bert.schedule_of(config, backbone, _keras.device(), longest=config.max_length)
+        self._network = bert.build_network(backbone, config)
+        optimizer = _keras.Adam(config.learning_rate, gradient_accumulation_steps=self._schedule.accumulation_steps)
+        self._network.compile(optimizer=optimizer, loss="categorical_crossentropy", jit_compile=False)
+        # Builds both graphs; what it learned is taken back.
         weights = self._network.get_weights()
-        self._network.train_on_batch(ids, train.targets[rows])
-        self._network.test_on_batch(ids, train.targets[rows])
+        self.train(np.arange(2))
+        self._network.test_on_batch(*self._batch(train, np.arange(2)))
         self._network.set_weights(weights)
 
+    @property
+    def pieces(self) -> int:
+        """Of a batch, one after the other in memory."""
+        return self._schedule.accumulation_steps or 1
+
     def train(self, batch: NDArray[np.intp]) -> float:
-        """Seconds of one step on these rows."""
-        ids, targets = self._batch(self._train, batch)
+        """Seconds of one update on these rows."""
+        pieces = [(*self._batch(self._train, rows), np.full(len(rows), weight)) for rows, weight in micro_batches(batch, self.pieces)]
         started = time.perf_counter()
-        self._network.train_on_batch(ids, targets)
+        for ids, targets, weights in pieces:
+            self._network.train_on_batch(ids, targets, weights)
         return time.perf_counter() - started
 
     def validate(self, batch: NDArray[np.intp]) -> tuple[float, float]:
         """Seconds, and the sum of the losses of these rows."""
-        ids, targets = self._batch(self._validation, batch)
-        self._network.reset_metrics()
-        started = time.perf_counter()
-        loss = float(np.ravel(self._network.test_on_batch(ids, targets))[0])
-        return time.perf_counter() - started, loss * len(batch)
+        parts = [rows for rows in np.array_split(batch, self.pieces) if len(rows)]
+        batches = [self._batch(self._validation, rows) for rows in parts]
+        started, losses = time.perf_counter(), []
+        for ids, targets in batches:
+            self._network.reset_metrics()
+            losses.append(float(np.ravel(self._network.test_on_batch(ids, targets))[0]) * len(ids))
+        return time.perf_counter() - started, sum(losses)
 
     def _batch(self, part: _keras.Encoded, batch: NDArray[np.intp]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         return pad([part.token_ids[row] for row in batch], self._length), part.targets[batch]
@@ -84,11 +94,11 @@ def encoded(tokenizer: Any, part: Part) -> _keras.Encoded:
     return _keras.Encoded(token_ids=bert.encode(tokenizer, part.texts, CONFIG.max_length), targets=targets)
 
 
-def tokens_saved(train: _keras.Encoded, seed: int) -> tuple[float, float]:
+def tokens_saved(train: _keras.Encoded, pieces: int, seed: int) -> tuple[float, float]:
     """Full length over the mean padded length of an epoch, and over the mean length itself: what no padding can exceed."""
     lengths = [len(ids) for ids in train.token_ids]
     batches = batch_plan(lengths, CONFIG.batch_size, np.random.default_rng([seed, 0]))
-    padded = sum(pad([train.token_ids[row] for row in batch]).size for batch in batches)
+    padded = sum(pad([train.token_ids[row] for row in rows]).size for batch in batches for rows, _ in micro_batches(batch, pieces))
     return CONFIG.max_length * len(lengths) / padded, CONFIG.max_length * len(lengths) / sum(lengths)
 
 
@@ -108,12 +118,12 @@ def main() -> None:
     for name, words in TEXTS.items():
         split = stratified(read(options.data / f"{SUBJECT}.csv", words=words), SplitConfig())
         train, validation = encoded(tokenizer, split.train), encoded(tokenizer, split.validation)
-        arms = [Arm(options.encoder, train, validation, length=length, seed=seed) for length in (BASELINE, OURS)]
+        arms = [Arm(options.encoder, train, validation, padding=padding, seed=seed) for padding in (BASELINE, OURS)]
         rounds = [epoch(arms, train, validation, np.random.default_rng([seed, number])) for number in range(options.rounds)]
         seconds = [statistics.median(taken[arm][0] for taken in rounds) for arm in (0, 1)]
         ratio = statistics.median(full[0] / ours[0] for full, ours in rounds)
         apart = max(abs(full[1] - ours[1]) for full, ours in rounds)
-        tokens, bound = tokens_saved(train, seed)
+        tokens, bound = tokens_saved(train, arms[1].pieces, seed)
         print(f"| {name} | {seconds[0]:.1f} | {seconds[1]:.1f} | {ratio:.2f} | {tokens:.2f} | {bound:.2f} | {apart:.1e} |", flush=True)
 
 

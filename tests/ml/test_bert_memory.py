@@ -36,3 +36,8 @@ def test_as_many_rows_as_fit(available_gib: int, length: int, rows: int) -> None
 def test_a_batch_that_is_no_power_of_two_is_halved_upwards() -> None:
     chosen = {largest_micro_batch(BASE, batch_size=10, length=400, available=gib * GIB) for gib in range(4, 20)}
     assert chosen == {10, 5, 3, 2, 1}
+
+
+@pytest.mark.parametrize(("length", "rows"), [(128, 16), (129, 8), (400, 4)])
+def test_no_more_tokens_at_once_than_wanted(length: int, rows: int) -> None:
+    assert largest_micro_batch(MINILM, batch_size=16, length=length, available=24 * GIB, tokens=2048) == rows

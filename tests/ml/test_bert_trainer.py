@@ -299,6 +299,16 @@ def test_precision_is_mixed_where_the_device_gains_by_it(
     assert fit["model"].get_layer("probabilities").compute_dtype == "float32"
 
 
+@pytest.mark.parametrize(
+    ("is_gpu", "padding", "rows"), [(False, "longest", 4), (False, "max_length", 16), (True, "longest", 16), (True, "max_length", 16)]
+)
+def test_long_texts_are_padded_in_smaller_parts_on_a_cpu(tmp_path: Path, is_gpu: bool, padding: str, rows: int) -> None:
+    device = _keras.Device(name="D", is_gpu=is_gpu, has_bfloat16=False, free_bytes=2**36)
+    config = BertConfig.model_validate({"padding": padding})
+    backbone = bert.load_backbone(tiny_encoder(tmp_path))
+    assert bert.schedule_of(config, backbone, device, longest=400).rows == rows
+
+
 def test_a_model_trained_in_mixed_precision_answers_in_float32(tmp_path: Path) -> None:
     config = BertConfig(epochs=2, dense_units=4, learning_rate=0.01, precision="mixed_bfloat16")
     model = train(tiny_encoder(tmp_path / "encoder"), config)

@@ -11,7 +11,7 @@ from gregory.ml._keras.start import tf
 
 PADDING_ID = 0
 _POOL = 50  # batches sorted by length together, as in Hugging Face's length-grouped sampler
-_LENGTH_STEP = 8  # padded lengths are multiples of this, so that a GPU meets few different shapes
+_GPU_STEP = 8  # padded lengths are multiples of this on a GPU, which chooses its kernels anew for every shape
 
 # Open dimensions: a network is traced once, not once per length.
 IDS = tf.TensorSpec((None, None), tf.int32)
@@ -45,9 +45,10 @@ def batch_plan(lengths: Sequence[int], batch_size: int, generator: np.random.Gen
 
 
 def pad(sequences: TokenIds, length: int | None = None) -> NDArray[np.int32]:
-    """One int32 array (n, length): padded on the right, as cuDNN asks; by default to the longest, rounded up to a few tokens."""
+    """One int32 array (n, length): padded on the right, as cuDNN asks; by default to the longest, on a GPU rounded up a little."""
     longest = max(len(sequence) for sequence in sequences)
-    width = length or -(-longest // _LENGTH_STEP) * _LENGTH_STEP
+    step = _GPU_STEP if tf.config.list_physical_devices("GPU") else 1
+    width = length or -(-longest // step) * step
     array = np.full((len(sequences), width), PADDING_ID, dtype=np.int32)
     for row, sequence in zip(array, sequences, strict=True):
         row[: len(sequence)] = sequence

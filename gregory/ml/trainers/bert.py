@@ -29,6 +29,8 @@ SHAPE_FILE = "model.json"
 ENCODER_FOLDER = "encoder"
 BACKBONE_FILE = "backbone.json"
 _TEXTS_AT_ONCE = 1000
+# More at once makes a CPU no faster, and fewer rows pad each other less: docs/decisions/0011-memory-and-precision.md.
+_TOKENS_ON_CPU = 2048
 _PREPARE = "make the bundle again with manage.py prepare_base_models"
 
 # Hugging Face's names: the first is exact, the others are the tanh approximation.
@@ -127,14 +129,7 @@ class BertTrainer:
         tokenizer = load_tokenizer(encoder_dir)
         require_match(tokenizer, backbone, encoder_dir)
         train, validation = (_encoded(tokenizer, part, config.max_length) for part in (split.train, split.validation))
-        length = config.max_length if config.padding == "max_length" else None
-        schedule = _keras.Schedule(
-            epochs=config.epochs,
-            batch_size=config.batch_size,
-            patience=config.patience,
-            micro_batch=_micro_batch(config, backbone, device, length or _longest(train, validation), checkpoint),
-            length=length,
-        )
+        schedule = schedule_of(config, backbone, device, longest=_longest(train, validation), checkpoint=checkpoint)
         network = build_network(backbone, config)
         optimizer = _keras.Adam(config.learning_rate, gradient_accumulation_steps=schedule.accumulation_steps)
         network.compile(optimizer=optimizer, loss="categorical_crossentropy", jit_compile=False)
@@ -216,6 +211,20 @@ def require_match(tokenizer: Any, backbone: Any, folder: Path) -> None:
         raise BundleError(f"{folder}: the tokenizer pads with id {tokenizer.pad_token_id}, not {_keras.PADDING_ID}; {_PREPARE}")
 
 
+def schedule_of(
+    config: BertConfig, backbone: Any, device: _keras.Device, *, longest: int, checkpoint: Path | None = None
+) -> _keras.Schedule:
+    """How to fit on this device texts of at most `longest` tokens, or to go on with the fit of the checkpoint."""
+    length = config.max_length if config.padding == "max_length" else None
+    return _keras.Schedule(
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        patience=config.patience,
+        micro_batch=_micro_batch(config, backbone, device, length or longest, checkpoint),
+        length=length,
+    )
+
+
 def _precision(config: BertConfig, device: _keras.Device) -> str:
     if config.precision != "auto":
         return config.precision
@@ -223,7 +232,7 @@ def _precision(config: BertConfig, device: _keras.Device) -> str:
 
 
 def _micro_batch(config: BertConfig, backbone: Any, device: _keras.Device, length: int, checkpoint: Path | None) -> int:
-    """The configured rows, those of the fit to be continued, or those that the device has memory for."""
+    """The configured rows, those of the fit to be continued, or those that suit the device and that it has memory for."""
     if config.micro_batch is not None:
         return min(config.micro_batch, config.batch_size)
     begun = _keras.micro_batch_of(checkpoint) if checkpoint is not None else None
@@ -236,7 +245,14 @@ def _micro_batch(config: BertConfig, backbone: Any, device: _keras.Device, lengt
         inner=backbone.intermediate_dim,
         parameters=backbone.count_params(),
     )
-    return largest_micro_batch(size, batch_size=config.batch_size, length=length, available=device.free_bytes)
+    gains_nothing = device.is_gpu or config.padding == "max_length"
+    return largest_micro_batch(
+        size,
+        batch_size=config.batch_size,
+        length=length,
+        available=device.free_bytes,
+        tokens=None if gains_nothing else _TOKENS_ON_CPU,
+    )
 
 
 def _longest(*parts: _keras.Encoded) -> int:

@@ -36,9 +36,11 @@ def step_bytes(size: EncoderSize, *, rows: int, length: int) -> int:
     return _LIBRARIES + int(_FLOAT * (_COPIES_OF_WEIGHTS * size.parameters + activations))
 
 
-def largest_micro_batch(size: EncoderSize, *, batch_size: int, length: int, available: int) -> int:
-    """The most rows that fit into `available` bytes: the batch, or the batch halved as often as needed, at least 1."""
+def largest_micro_batch(size: EncoderSize, *, batch_size: int, length: int, available: int, tokens: int | None = None) -> int:
+    """The most rows that fit into `available` bytes, and into as many tokens: the batch, or it halved as often as needed, at least 1."""
     rows = batch_size
-    while rows > 1 and step_bytes(size, rows=rows, length=length) > _USABLE * available:
+    while rows > 1 and (
+        step_bytes(size, rows=rows, length=length) > _USABLE * available or (tokens is not None and rows * length > tokens)
+    ):
         rows = -(-rows // 2)
     return rows
