@@ -30,6 +30,7 @@ def summary(run: TrainingRun) -> dict[str, Any]:
             {"algorithm": row.run_log.algorithm, "version": row.run_log.model_version, "result": _result(row)} for row in _rows(run)
         ],
         "waiting_for": run.waiting_for,
+        "unknown_since": _iso(run.unknown_since),
         "detail": run.detail,
     }
 
@@ -113,6 +114,8 @@ def _result(row: AlgorithmRun) -> str:
 def _list_row(facts: dict[str, Any]) -> list[str]:
     results = ", ".join(f"{row['algorithm']}: {row['result']}" for row in facts["algorithms"])
     why = facts["waiting_for"] or facts["detail"]
+    if facts["unknown_since"]:
+        why = "; ".join(part for part in (f"unknown since {facts['unknown_since'].replace('T', ' ')}", why) if part)
     state = f"{facts['state']} ({facts['reason']})" if facts["reason"] else facts["state"]
     label = f"{facts['team']}/{facts['subject']}"
     queued = facts["queued_at"].replace("T", " ")

@@ -1,26 +1,22 @@
 """Runs of a machine that takes one at a time: each is submitted when the one before has ended, and followed to its end."""
 
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
 from django.conf import settings
 
-from gregory.launch.errors import SubmitError
 from gregory.launch.runners.base import Runner
 from gregory.management.console import Console
+from gregory.management.heartbeat import HEARTBEAT_SECONDS, every
 from gregory.management.termination import Terminated
 from gregory.reconcile import passes
 from gregory.reconcile.burial import bury
-from gregory.reconcile.handover import CANCEL_GRACE_SECONDS
+from gregory.reconcile.handover import CANCEL_GRACE_SECONDS, note, start
 from gregory.reconcile.verdict import Fate, judge
 from gregory.runs import ledger
 from gregory.runs.names import Reason, RunState
 from gregory.runs.persistence import durably, if_possible
 from gregory.runs.spec import RunHandle, RunSpec
-
-HEARTBEAT_SECONDS = 15.0
 
 
 def carry_out(opened: list[RunSpec], runner: Runner, console: Console) -> None:
@@ -35,31 +31,18 @@ def carry_out(opened: list[RunSpec], runner: Runner, console: Console) -> None:
         raise
 
 
-def every(seconds: float, ask: Callable[[], bool]) -> Callable[[], bool]:
-    """The answer, asked for anew at most this often."""
-    last, answer = time.monotonic(), True
-
-    def latest() -> bool:
-        nonlocal last, answer
-        if time.monotonic() - last >= seconds:
-            last, answer = time.monotonic(), ask()
-        return answer
-
-    return latest
-
-
 def _run_one(spec: RunSpec, behind: list[RunSpec], runner: Runner, console: Console) -> None:
     if not durably(partial(ledger.is_unfinished, spec)):
         console.complain(f"{spec.label}: run {spec.run_id} was ended while it was queued")
         return
-    try:
-        handle = runner.submit(runner.render(spec))
-    except SubmitError as error:
-        ledger.end_run(spec, RunState.FAILED, reason=error.reason, detail=str(error))
-        console.complain(f"{spec.label}: {error}")
+    handed = start(spec, runner)
+    if handed.handle is None:
+        console.complain(f"{spec.label}: {handed.detail}")
         return
+    handle = handed.handle
     try:
-        durably(partial(ledger.mark_submitted, spec, handle))
+        # Whatever came of it, its log is followed to the end: it may have ended by itself already.
+        note(spec, runner, handle)
         waiting = every(HEARTBEAT_SECONDS, partial(if_possible, partial(_tend, spec, behind), otherwise=True))
         for line in runner.logs(spec, handle, waiting=waiting):
             console.show_line(line)

@@ -9,7 +9,7 @@ from typing import NoReturn
 from django.conf import settings
 
 from gregory.launch.runners.base import Runner
-from gregory.management.one_by_one import every
+from gregory.management.heartbeat import every
 from gregory.reconcile import passes
 from gregory.runs import events, ledger
 from gregory.runs.models import TrainingRun

@@ -11,7 +11,7 @@ from gregory import report
 from gregory.launch.runners.base import Runner
 from gregory.management.console import Console
 from gregory.management.database import describe
-from gregory.management.one_by_one import HEARTBEAT_SECONDS, every
+from gregory.management.heartbeat import HEARTBEAT_SECONDS, every
 from gregory.management.termination import Terminated
 from gregory.reconcile import passes
 from gregory.reconcile.changes import Action
@@ -107,7 +107,7 @@ def situation(run: TrainingRun) -> str:
     if RunState(run.state).is_final or run.reason:
         word = run.state if RunState(run.state).is_final else "is being ended"
         return f"{attempt}{word} ({run.reason}): {_first_line(run.detail)}"
-    unseen = ", out of sight at the moment" if run.unknown_since else ""
+    unseen = f", unknown since {run.unknown_since:%Y-%m-%d %H:%M:%S} UTC" if run.unknown_since else ""
     if run.state == RunState.RUNNING:
         return f"{attempt}running{f' on {run.node}' if run.node else ''}{unseen}"
     if run.waiting_for:

@@ -4,8 +4,7 @@ from pathlib import Path
 
 from gregory.launch.runners.base import Runner
 from gregory.reconcile.changes import Action, Change
-from gregory.reconcile.passes import end
-from gregory.reconcile.verdict import Fate, Verdict
+from gregory.reconcile.passes import Ending, end
 from gregory.runs import ledger
 from gregory.runs.ledger import RunRefused, Standing
 from gregory.runs.models import TrainingRun
@@ -24,8 +23,9 @@ def cancel(run: TrainingRun, runner: Runner, *, by: str, models_dir: Path) -> Ch
         return Change(run=run, action=Action.LEFT, detail="it ended by itself meanwhile")
     if standing.run.state == RunState.PENDING:
         return _close_queued(standing, spec)
-    verdict = Verdict(fate=Fate.END, reason=Reason(standing.run.reason), detail=standing.run.detail)
-    return end(standing, spec, verdict, runner, models_dir=models_dir)
+    ending = Ending(run=standing.run, spec=spec, reason=Reason(standing.run.reason), detail=standing.run.detail)
+    (change,) = end([ending], runner, models_dir=models_dir)
+    return change
 
 
 def _close_queued(standing: Standing, spec: RunSpec) -> Change:

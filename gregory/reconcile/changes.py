@@ -21,12 +21,21 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """run: as it was before the look. reason: of the end that was found, where there is one."""
+    """run: as it was before the look. reason: of the end that was found, where there is one.
+
+    unknown: whether it was looked for and nobody could say whether it lives.
+    """
 
     run: TrainingRun
     action: Action
     detail: str
     reason: Reason | None = None
+    unknown: bool = False
+
+    @property
+    def is_unseen(self) -> bool:
+        """Whether nothing is known of it, for whatever cause."""
+        return self.unknown or self.action is Action.UNSEEN
 
     @property
     def is_new(self) -> bool:

@@ -24,6 +24,12 @@ class Handover:
 
 def hand_over(spec: RunSpec, runner: Runner) -> Handover:
     """Submit a run whose rows are committed. What is not known to have failed stays queued, for the next look at it."""
+    handed = start(spec, runner)
+    return handed if handed.handle is None else note(spec, runner, handed.handle)
+
+
+def start(spec: RunSpec, runner: Runner) -> Handover:
+    """The first half: its machine is asked. Whoever is interrupted after it knows the handle."""
     try:
         handle = runner.submit(runner.render(spec))
     except SubmitError as error:
@@ -31,6 +37,11 @@ def hand_over(spec: RunSpec, runner: Runner) -> Handover:
         return Handover(detail=str(error), closed=True)
     except LaunchError as error:
         return Handover(detail=f"not submitted yet: {error}")
+    return Handover(detail=f"started as {handle.name}", handle=handle)
+
+
+def note(spec: RunSpec, runner: Runner, handle: RunHandle) -> Handover:
+    """The second: the ledger is told. A run that was ended meanwhile is taken back."""
     if not durably(partial(ledger.mark_submitted, spec, handle)) and not durably(partial(ledger.is_unfinished, spec)):
         return _take_back(runner, handle)
     return Handover(detail=f"submitted as {handle.name}", handle=handle)

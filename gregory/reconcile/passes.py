@@ -4,8 +4,10 @@ Safe from several places at once: every write demands the attempt that was looke
 writes it, and what both hand over is handed over once.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -20,13 +22,27 @@ from gregory.reconcile.handover import CANCEL_GRACE_SECONDS, hand_over
 from gregory.reconcile.verdict import Facts, Fate, Verdict, judge
 from gregory.runs import ledger
 from gregory.runs.ledger import Sighting, Standing
+from gregory.runs.models import TrainingRun
 from gregory.runs.names import Reason, RunState
-from gregory.runs.spec import RunSpec
+from gregory.runs.spec import RunHandle, RunSpec
 
 # What a failed run left is kept this long for whoever looks into it.
 KEEP_FAILED_SECONDS = 7 * 24 * 3600
 
+# Each is a thread that waits for its machine.
+ENDED_SIDE_BY_SIDE = 16
+
 RunnerFor = Callable[[str], Runner]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """A run that is to be ended on its machine, as it was read, and why."""
+
+    run: TrainingRun
+    spec: RunSpec
+    reason: Reason
+    detail: str
 
 
 def look(runner_for: RunnerFor, *, models_dir: Path, stale_after: int, only: Collection[str] | None = None) -> Iterator[Change]:
@@ -42,11 +58,18 @@ def look(runner_for: RunnerFor, *, models_dir: Path, stale_after: int, only: Col
             # A runner of another version, or a machine that is away, must not keep the others from being looked at.
             yield from (Change(run=standing.run, action=Action.UNSEEN, detail=str(error)) for standing in standings)
             continue
+        endings: list[Ending] = []
         for standing, observation in zip(standings, observations, strict=True):
             try:
-                yield apply(standing, observation, runner, models_dir=models_dir, stale_after=stale_after)
+                done = apply(standing, observation, runner, models_dir=models_dir, stale_after=stale_after)
             except LaunchError as error:
-                yield Change(run=standing.run, action=Action.UNSEEN, detail=str(error))
+                done = Change(run=standing.run, action=Action.UNSEEN, detail=str(error))
+            if isinstance(done, Ending):
+                endings.append(done)
+            else:
+                yield done
+        # Last, since it takes time: nobody else waits for it.
+        yield from end(endings, runner, models_dir=models_dir)
 
 
 def facts_of(standing: Standing, runner: Runner, *, stale_after: int) -> Facts:
@@ -66,8 +89,8 @@ def facts_of(standing: Standing, runner: Runner, *, stale_after: int) -> Facts:
     )
 
 
-def apply(standing: Standing, observation: Observation, runner: Runner, *, models_dir: Path, stale_after: int) -> Change:
-    """Judge one run and do what has to be done."""
+def apply(standing: Standing, observation: Observation, runner: Runner, *, models_dir: Path, stale_after: int) -> Change | Ending:
+    """Judge one run and do what has to be done, but for ending it on its machine."""
     run = standing.run
     try:
         spec = RunSpec.model_validate(run.spec)
@@ -83,30 +106,64 @@ def apply(standing: Standing, observation: Observation, runner: Runner, *, model
             action = Action.CLOSED if handed.closed else Action.SUBMITTED if handed.handle else Action.LEFT
             return Change(run=run, action=action, detail=handed.detail)
         case Fate.END:
-            return end(standing, spec, verdict, runner, models_dir=models_dir)
+            return Ending(run=run, spec=spec, reason=verdict.reason or Reason.CANCELLED, detail=verdict.detail)
         case Fate.BURY:
             return bury(run, spec, verdict, runner, report=observation.report, models_dir=models_dir)
     told = f"waiting: {verdict.detail}" if observation.life is Life.WAITING else verdict.detail
-    return Change(run=run, action=Action.NOTED if noted else Action.LEFT, detail=told)
+    unknown = observation.life is Life.UNKNOWN
+    if unknown and run.unknown_since:
+        told = f"{told}; unknown since {run.unknown_since:%Y-%m-%d %H:%M:%S} UTC"
+    return Change(run=run, action=Action.NOTED if noted else Action.LEFT, detail=told, unknown=unknown)
 
 
-def end(standing: Standing, spec: RunSpec, verdict: Verdict, runner: Runner, *, models_dir: Path) -> Change:
-    """End a run that its machine still has, and close it once it is seen gone. Until then its row says what is being done."""
-    run, reason = standing.run, verdict.reason or Reason.CANCELLED
-    if not ledger.announce_end(spec, reason=reason, detail=verdict.detail) and not ledger.is_unfinished(spec):
-        return Change(run=run, action=Action.LEFT, detail="it ended by itself meanwhile")
-    handle = ledger.handle_of(run)
+def end(endings: Sequence[Ending], runner: Runner, *, models_dir: Path) -> Iterator[Change]:
+    """End runs that their machine still has, and close those that are seen gone. Until then their rows say what is being done."""
+    asked = []
+    for ending in endings:
+        if ledger.announce_end(ending.spec, reason=ending.reason, detail=ending.detail) or ledger.is_unfinished(ending.spec):
+            asked.append(ending)
+        else:
+            yield Change(run=ending.run, action=Action.LEFT, detail="it ended by itself meanwhile")
+    handles = [ledger.handle_of(ending.run) for ending in asked]
+    for ending, seen in zip(asked, _ended(handles, runner), strict=True):
+        yield _close(ending, seen, runner, models_dir=models_dir)
+
+
+def _ended(handles: Sequence[RunHandle], runner: Runner) -> list[Observation | LaunchError]:
+    """Tell their machine, side by side, and look at them; what cannot be seen in the place of what is."""
+    if len(handles) == 1:
+        told = [_told_to_end(handles[0], runner)]
+    else:
+        # Each may take its grace; no thread of these touches the database.
+        with ThreadPoolExecutor(ENDED_SIDE_BY_SIDE) as pool:
+            told = list(pool.map(lambda handle: _told_to_end(handle, runner), handles))
+    if all(told):
+        return [error for error in told if error]
+    try:
+        observations = runner.observe(handles)
+    except LaunchError as error:
+        return [error] * len(handles)
+    return [error or observation for error, observation in zip(told, observations, strict=True)]
+
+
+def _told_to_end(handle: RunHandle, runner: Runner) -> LaunchError | None:
     try:
         runner.cancel(handle, grace_seconds=CANCEL_GRACE_SECONDS)
-        (observation,) = runner.observe([handle])
     except LaunchError as error:
-        return Change(run=run, action=Action.NOTED, reason=reason, detail=f"{verdict.detail}; being ended, not seen gone: {error}")
-    if observation.life is not Life.DEAD:
-        return Change(run=run, action=Action.NOTED, reason=reason, detail=f"{verdict.detail}; being ended: {observation.detail}")
+        return error
+    return None
+
+
+def _close(ending: Ending, seen: Observation | LaunchError, runner: Runner, *, models_dir: Path) -> Change:
+    run, spec, reason, detail = ending.run, ending.spec, ending.reason, ending.detail
+    if isinstance(seen, LaunchError):
+        return Change(run=run, action=Action.NOTED, reason=reason, detail=f"{detail}; being ended, not seen gone: {seen}")
+    if seen.life is not Life.DEAD:
+        return Change(run=run, action=Action.NOTED, reason=reason, detail=f"{detail}; being ended: {seen.detail}")
     if not ledger.is_unfinished(spec):
-        return Change(run=run, action=Action.NOTED, reason=reason, detail=f"{verdict.detail}; it ended by itself meanwhile")
-    gone = Verdict(fate=Fate.BURY, reason=reason, detail=verdict.detail, exit_code=observation.exit_code)
-    return bury(run, spec, gone, runner, report=observation.report, models_dir=models_dir)
+        return Change(run=run, action=Action.NOTED, reason=reason, detail=f"{detail}; it ended by itself meanwhile")
+    gone = Verdict(fate=Fate.BURY, reason=reason, detail=detail, exit_code=seen.exit_code)
+    return bury(run, spec, gone, runner, report=seen.report, models_dir=models_dir)
 
 
 def sweep(runner_for: RunnerFor, *, keep_seconds: float = KEEP_FAILED_SECONDS) -> Iterator[str]:

@@ -294,6 +294,14 @@ class TestTrainingRuns:
         assert f"  waiting for: {QUEUED.detail}" in done.out.splitlines()
         assert done.out.splitlines()[-2:] == ["to look at it on its machine:", f"  kubectl describe job run-{run_id}-a1"]
 
+    def test_since_when_nobody_knows_is_told(self, shell):
+        shell("train_models", *MS)
+        TrainingRun.objects.update(unknown_since="2026-01-02T03:04:05Z")
+
+        assert "unknown since 2026-01-02 03:04:05Z" in shell("training_runs", "list").out
+        assert '"unknown_since": "2026-01-02T03:04:05Z"' in shell("training_runs", "list", "--output", "json").out
+        assert "  unknown since: 2026-01-02T03:04:05Z" in shell("training_runs", "show", TrainingRun.objects.get().run_id).out.splitlines()
+
     def test_a_log_that_is_followed_goes_through_all_attempts_and_ends_with_the_verdict(self, shell, cluster):
         shell("train_models", *MS)
         run_id = TrainingRun.objects.get().run_id

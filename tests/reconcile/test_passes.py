@@ -1,5 +1,6 @@
 """Looks at a cluster that shows what it is told to: what is noted, tried again, ended, and handed over."""
 
+import threading
 from datetime import timedelta
 from pathlib import Path
 
@@ -115,7 +116,10 @@ class TestWhatIsNoted:
 
         assert [change.action for change in look()] == [Action.NOTED]
         since = run().unknown_since
-        assert [change.action for change in look()] == [Action.LEFT]
+        (change,) = look()
+        assert (change.action, change.is_unseen) == (Action.LEFT, True)
+        told = "the API server does not answer; not known to be dead; unknown since"
+        assert change.detail == f"{told} {since:%Y-%m-%d %H:%M:%S} UTC"
 
         assert TrainingRun.objects.values().get() == {**before, "unknown_since": since}
         assert results() == [None, None]
@@ -335,6 +339,34 @@ class TestEnded:
         cluster.on_cancel = lambda handle: None
         look()
         assert (run().state, run().reason) == ("failed", "stalled")
+
+    def test_runs_are_ended_side_by_side(self, at_work, subject, cluster, look):  # noqa: F811
+        another = Subject.objects.create(subject_name="Another", subject_slug="another", team=subject.team)
+        spec = ledger.open_run(planned(another, version="2"), runner="pretend", handle=HERE, triggered_by="a test")
+        ledger.mark_submitted(spec, cluster.submit(cluster.render(spec)))
+        ledger.claim(spec, handle_of(spec), image_digest="")
+        ago(progress_at=1801)
+        # Each goes on only when the other has been told as well.
+        both = threading.Barrier(2, timeout=10)
+        cluster.on_cancel = lambda handle: both.wait() and None
+
+        changes = look()
+
+        assert [change.action for change in changes] == [Action.CLOSED, Action.CLOSED]
+        assert list(TrainingRun.objects.values_list("state", "reason")) == [("failed", "stalled")] * 2
+
+    def test_one_that_is_not_seen_gone_does_not_keep_the_others_from_their_end(self, at_work, subject, cluster, look):  # noqa: F811
+        another = Subject.objects.create(subject_name="Another", subject_slug="another", team=subject.team)
+        spec = ledger.open_run(planned(another, version="2"), runner="pretend", handle=HERE, triggered_by="a test")
+        ledger.mark_submitted(spec, cluster.submit(cluster.render(spec)))
+        ledger.claim(spec, handle_of(spec), image_digest="")
+        ago(progress_at=1801)
+        cluster.on_cancel = lambda handle: refuse_to_end(handle) if handle.name == job(at_work) else None
+
+        look()
+
+        assert TrainingRun.objects.get(pk=at_work.run_id).state == "running"
+        assert TrainingRun.objects.get(pk=spec.run_id).state == "failed"
 
     def test_a_run_that_waited_too_long_is_taken_back_before_its_rows_are_closed(self, subject, cluster, look):  # noqa: F811
         spec = queued(subject)

@@ -2,6 +2,7 @@
 
 from argparse import ArgumentParser
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
@@ -12,6 +13,7 @@ from django.db import DatabaseError, InterfaceError, connection
 from gregory import resume
 from gregory.management.database import clear_database_errors, describe
 from gregory.management.runners import runner_named
+from gregory.management.sight import Sight
 from gregory.management.termination import Stop
 from gregory.reconcile import passes
 from gregory.reconcile.changes import Action, Change
@@ -67,9 +69,16 @@ class Command(BaseCommand):
         stop = Stop()
         trouble, until_sweep = "", 0
         told: dict[str, str] = {}
+        sight = Sight()
         while not stop.requested:
             try:
-                told = {change.run.run_id: self._tell(change, told) for change in self._look()}
+                changes: dict[str, Change] = {}
+                lines: dict[str, str] = {}
+                for change in self._look():
+                    changes[change.run.run_id], lines[change.run.run_id] = change, self._tell(change, told)
+                told = lines
+                if words := sight.after(list(changes.values()), now=datetime.now(UTC)):
+                    self.stderr.write(words)
                 until_sweep -= interval
                 if until_sweep <= 0:
                     self._sweep()

@@ -1,0 +1,44 @@
+"""For how long runs have not been seen, as a reconciler tells it."""
+
+from datetime import UTC, datetime, timedelta
+
+from gregory.management.sight import Sight
+from gregory.reconcile.changes import Action, Change
+from gregory.runs.models import TrainingRun
+
+NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
+SEEN = Change(run=TrainingRun(run_id="seen"), action=Action.LEFT, detail="runs")
+AWAY = Change(run=TrainingRun(run_id="away"), action=Action.LEFT, detail="the API server does not answer", unknown=True)
+BROKEN = Change(run=TrainingRun(run_id="broken"), action=Action.UNSEEN, detail="no kubeconfig")
+
+
+def told(*passes: list[Change]) -> list[str]:
+    sight = Sight()
+    return [sight.after(changes, now=NOON + timedelta(minutes=number)) for number, changes in enumerate(passes)]
+
+
+def test_what_is_seen_is_not_worth_a_word():
+    assert told([SEEN], [], [SEEN]) == ["", "", ""]
+
+
+def test_it_is_told_since_when_and_ever_more_seldom():
+    since = "unknown since 2026-01-02 12:00:00 UTC, for"
+
+    assert told(*[[SEEN, AWAY]] * 8) == [
+        f"{since} 1 pass: 1 of 2 runs: the API server does not answer",
+        f"{since} 2 passes: 1 of 2 runs: the API server does not answer",
+        "",
+        f"{since} 4 passes: 1 of 2 runs: the API server does not answer",
+        "",
+        "",
+        "",
+        f"{since} 8 passes: 1 of 2 runs: the API server does not answer",
+    ]
+
+
+def test_a_runner_that_cannot_even_be_asked_counts():
+    assert told([BROKEN]) == ["unknown since 2026-01-02 12:00:00 UTC, for 1 pass: run broken: no kubeconfig"]
+
+
+def test_their_return_is_told_once():
+    assert told([AWAY], [AWAY], [SEEN], [SEEN])[2:] == ["every run is seen again, after 2 passes since 2026-01-02 12:00:00 UTC", ""]
