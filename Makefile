@@ -17,6 +17,7 @@ setup: $(VENV)/.complete ## a virtual environment from the hash-locked requireme
 
 # Made anew when a lock file changes; the marker comes last, so that an interrupted set-up is repeated.
 $(VENV)/.complete: locks/requirements-dev.lock
+	@test ! -L $(VENV) || { echo "$(VENV) is a link to another checkout's environment, which this would empty; unlink it and run make setup"; exit 1; }
 	@echo "setting up $(VENV) (TensorFlow is large; a minute or two)"
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(UV)

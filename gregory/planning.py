@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable
 from datetime import datetime
 from pathlib import Path
 
-from gregory import corpus
+from gregory import corpus, schema
 from gregory.ml import artifacts, versions
 from gregory.ml.config import Algorithm
 from gregory.models import PredictionRunLog, Subject, Team
@@ -66,14 +66,18 @@ def taken_versions(recorded: set[str], *, models_dir: Path, team: str, subject: 
 
 
 def _subjects(request: TrainingRequest) -> list[Subject]:
-    selected = Subject.objects.filter(team__isnull=False).select_related("team").only("subject_slug", "team__slug")
+    teams = schema.active(Team.objects.all())
+    # By the teams there are, not by the column: where a foreign key was lost, a subject may name a team that is gone.
+    selected = Subject.objects.filter(team__in=teams).select_related("team").only("subject_slug", "team__slug")
     if request.team is None:
         subjects = list(selected.order_by("team__slug", "subject_slug"))
         if not subjects:
             raise UsageError("--all-teams: no team has a subject; create one in GregoryAI, or run load_demo")
         return subjects
-    if not Team.objects.filter(slug=request.team).exists():
-        raise UsageError(f"unknown team {request.team!r}; {_known('teams', Team.objects.values_list('slug', flat=True))}")
+    if not teams.filter(slug=request.team).exists():
+        if Team.objects.filter(slug=request.team).exists():
+            raise UsageError(f"team {request.team!r} was deactivated in GregoryAI; activate it there, or choose another")
+        raise UsageError(f"unknown team {request.team!r}; {_known('teams', teams.values_list('slug', flat=True))}")
     of_team = selected.filter(team__slug=request.team).order_by("subject_slug")
     if request.subject is None:
         subjects = list(of_team)

@@ -7,10 +7,12 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from ipaddress import IPv4Interface
 from pathlib import Path
+from signal import SIGINT, SIGQUIT
+from typing import Any
 
 import psycopg
 
@@ -18,11 +20,15 @@ USER = "gregory"
 PASSWORD = "test-only"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Server:
-    """How to reach it."""
+    """How to reach it, and to take it away and bring it back."""
 
     port: int
+    programs: Path
+    folder: Path
+    addresses: Sequence[str] = ("127.0.0.1",)
+    _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     def environment(self, database: str) -> dict[str, str]:
         """The variables under which the product uses this server."""
@@ -34,12 +40,44 @@ class Server:
             "DB_PORT": str(self.port),
         }
 
-    def create(self, database: str) -> None:
-        """An empty database."""
-        with psycopg.connect(
-            host="127.0.0.1", port=self.port, user=USER, password=PASSWORD, dbname="postgres", autocommit=True
-        ) as connection:
-            connection.execute(f'CREATE DATABASE "{database}"')
+    def connect(self, database: str = "postgres", **options: Any) -> psycopg.Connection[Any]:
+        """As the owner of everything."""
+        return psycopg.connect(
+            host="127.0.0.1", port=self.port, dbname=database, autocommit=True, **{"user": USER, "password": PASSWORD, **options}
+        )
+
+    def create(self, database: str, *, template: str = "template1") -> None:
+        """A database as empty as its template."""
+        with self.connect() as connection:
+            connection.execute(f'CREATE DATABASE "{database}" TEMPLATE "{template}"')
+
+    def start(self) -> None:
+        """Return when it answers."""
+        # The server refuses to run as root; the package's own user owns the data then.
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [
+                    self.programs / "postgres", "-D", self.folder / "data", "-p", str(self.port), "-k", self.folder,
+                    "-c", f"listen_addresses={','.join(self.addresses)}", "-c", "fsync=off",
+                ],
+                user=owner(), cwd=self.folder, stdout=log, stderr=log,
+            )  # fmt: skip
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline and self._process.poll() is None:
+            try:
+                self.connect().close()
+            except psycopg.OperationalError:
+                time.sleep(0.1)
+            else:
+                return
+        raise RuntimeError(f"PostgreSQL did not start: {(self.folder / 'log').read_text()[-2000:]}")
+
+    def stop(self, *, crash: bool = False) -> None:
+        """Every session is cut; with `crash`, in the middle of whatever it does."""
+        if self._process is not None:
+            self._process.send_signal(SIGQUIT if crash else SIGINT)
+            self._process.wait(30)
+            self._process = None
 
 
 def binaries() -> Path | None:
@@ -51,13 +89,16 @@ def binaries() -> Path | None:
     return Path(on_path).parent if on_path else None
 
 
+def owner() -> str | None:
+    """Whose the data is, where that is not us."""
+    return "postgres" if os.geteuid() == 0 else None
+
+
 @contextlib.contextmanager
 def running(programs: Path, *, pods: IPv4Interface | None = None) -> Iterator[Server]:
     """A server for the time of the block; on loopback, and where `pods` is given on that address too, for that network."""
-    # The server refuses to run as root; the package's own user owns the data then.
-    user = "postgres" if os.geteuid() == 0 else None
     folder = Path(tempfile.mkdtemp(prefix="gregory-postgresql-"))
-    if user:
+    if user := owner():
         shutil.chown(folder, user)
     password_file = folder / "password"
     password_file.write_text(PASSWORD)
@@ -75,31 +116,10 @@ def running(programs: Path, *, pods: IPv4Interface | None = None) -> Iterator[Se
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    log = (folder / "log").open("wb")
-    server = subprocess.Popen(
-        [
-            programs / "postgres", "-D", data, "-p", str(port), "-k", folder,
-            "-c", f"listen_addresses={','.join(addresses)}", "-c", "fsync=off",
-        ],
-        user=user, cwd=folder, stdout=log, stderr=log,
-    )  # fmt: skip
+    server = Server(port=port, programs=programs, folder=folder, addresses=addresses)
     try:
-        _wait(port, server, folder / "log")
-        yield Server(port=port)
+        server.start()
+        yield server
     finally:
-        server.terminate()
-        server.wait(30)
-        log.close()
+        server.stop()
         shutil.rmtree(folder)
-
-
-def _wait(port: int, server: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline and server.poll() is None:
-        try:
-            psycopg.connect(host="127.0.0.1", port=port, user=USER, password=PASSWORD, dbname="postgres").close()
-        except psycopg.OperationalError:
-            time.sleep(0.1)
-        else:
-            return
-    raise RuntimeError(f"PostgreSQL did not start: {log.read_text()[-2000:]}")

@@ -223,6 +223,15 @@ def test_a_manual_version_of_a_folder_is_refused(ms, tmp_path):
     assert refusal(tmp_path, version="v1", algorithms=("lgbm_tfidf", "lstm")) == taken("v1")
 
 
+def test_a_subject_whose_team_is_gone_is_nobodys(ms, tmp_path):
+    # Where a foreign key was lost, a delete leaves such rows.
+    make_subject(make_team("oncology"), "melanoma")
+    with connection.constraint_checks_disabled():
+        Team.objects.filter(slug="oncology")._raw_delete(using="default")
+        assert [spec.label for spec in planned(tmp_path, team=None)] == ["neurology/ms"]
+        Subject.objects.filter(subject_slug="melanoma").delete()
+
+
 def test_twenty_subjects_cost_as_many_queries_as_one(tmp_path):
     neurology, oncology = make_team("neurology"), make_team("oncology")
     make_row(make_subject(neurology, "ms"), "lgbm_tfidf", DAY)
@@ -234,4 +243,4 @@ def test_twenty_subjects_cost_as_many_queries_as_one(tmp_path):
             specs = planned(tmp_path, team=team, algorithms=("pubmed_bert", "lgbm_tfidf", "lstm"))
         return len(specs), len(queries)
 
-    assert (cost("neurology"), cost("oncology"), cost(None)) == ((1, 3), (20, 3), (21, 2))
+    assert (cost("neurology"), cost("oncology"), cost(None)) == ((1, 4), (20, 4), (21, 3))

@@ -1,0 +1,158 @@
+"""Databases as GregoryAI made them: tables of one generation of its schema on a real server, filled, and looked at as a whole."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from psycopg import sql
+
+from tests.end_to_end.articles import labelled
+from tests.postgresql import Server
+from tests.site import REPOSITORY
+
+SCHEMAS = ("as_specified", "newest", "long_lived")
+ROLE, ROLE_PASSWORD = "gregory_train", "of-the-role"
+LABELLED = 120
+
+# What GregoryAI's own code fills in where the database has no default; each only where its generation has the column.
+GREGORYAIS_DEFAULTS: dict[str, dict[str, Any]] = {
+    "articles": {
+        "kind": "science paper", "retracted": False, "relevant": False, "links": "[]",
+        "authors_attempts": 0, "details_attempts": 0, "doi_lookup_attempts": 0,
+    },
+    "subjects": {"auto_predict": True, "ml_consensus_type": "any"},
+    "gregory_team": {"is_active": True, "name": "a team"},
+    "gregory_predictionrunlog": {"algorithm": "unknown"},
+}  # fmt: skip
+
+# Every definition there is; names, too, since a live system's scripts may use them.
+CATALOG = """
+WITH here AS (SELECT * FROM pg_class WHERE relnamespace = 'public'::regnamespace)
+SELECT 'column', relname, attname || ' ' || format_type(atttypid, atttypmod) || CASE WHEN attnotnull THEN ' not null' ELSE '' END
+       || ' ' || attidentity::text || attgenerated::text || ' ' || coalesce(pg_get_expr(adbin, adrelid), '')
+  FROM here JOIN pg_attribute ON attrelid = here.oid AND attnum > 0 AND NOT attisdropped
+  LEFT JOIN pg_attrdef ON adrelid = here.oid AND adnum = attnum WHERE relkind <> 'i'
+UNION ALL SELECT 'constraint', relname, conname || ' ' || pg_get_constraintdef(pg_constraint.oid)
+  FROM here JOIN pg_constraint ON conrelid = here.oid
+UNION ALL SELECT 'index', relname, pg_get_indexdef(indexrelid) FROM here JOIN pg_index ON indrelid = here.oid
+UNION ALL SELECT 'trigger', relname, pg_get_triggerdef(pg_trigger.oid) FROM here JOIN pg_trigger ON tgrelid = here.oid AND NOT tgisinternal
+UNION ALL SELECT 'sequence', sequencename, coalesce(last_value::text, 'unused') FROM pg_sequences WHERE schemaname = 'public'
+UNION ALL SELECT 'owner and grants', relname, pg_get_userbyid(relowner) || ' ' || coalesce(relacl::text, '') FROM here WHERE relkind <> 'i'
+"""
+OURS = "gregory_runs_"
+# Django's own records, which gain ours beside theirs.
+RECORDS = ("django_migrations", "django_content_type", "auth_permission")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveDatabase:
+    """One database of a server."""
+
+    server: Server
+    name: str
+
+    def execute(self, statement: str, parameters: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
+        """One statement, or several without parameters, in one transaction, as whoever owns the tables; the rows of the last one."""
+        with self.server.connect(self.name) as connection, connection.transaction():
+            cursor = connection.execute(statement, tuple(parameters) or None)
+            return cursor.fetchall() if cursor.description else []
+
+    def insert(self, table: str, *rows: dict[str, Any]) -> None:
+        """Rows with what GregoryAI's code would add to them in this generation."""
+        columns = {name for (name,) in self.execute("SELECT column_name FROM information_schema.columns WHERE table_name = %s", [table])}
+        defaults = {name: value for name, value in GREGORYAIS_DEFAULTS.get(table, {}).items() if name in columns}
+        filled = [{**defaults, **{name: value for name, value in row.items() if name in columns}} for row in rows]
+        names = list(filled[0])
+        statement = sql.SQL("INSERT INTO {} ({}) VALUES ({})").format(
+            sql.Identifier(table), sql.SQL(", ").join(map(sql.Identifier, names)), sql.SQL(", ").join(sql.Placeholder() * len(names))
+        )
+        with self.server.connect(self.name) as connection:
+            connection.cursor().executemany(statement, [[row[name] for name in names] for row in filled])
+
+    def clone(self) -> "LiveDatabase":
+        """The same once more, for whoever breaks something."""
+        copy = LiveDatabase(server=self.server, name=f"live_{uuid4().hex[:12]}")
+        self.server.create(copy.name, template=self.name)
+        return copy
+
+    def environment(self, *, role: bool = False) -> dict[str, str]:
+        """The product's variables; as the role with the least privileges, or as the owner."""
+        environment = self.server.environment(self.name)
+        return {**environment, "POSTGRES_USER": ROLE, "POSTGRES_PASSWORD": ROLE_PASSWORD} if role else environment
+
+    def grant(self) -> None:
+        """The role, as docs/sql has it."""
+        self.execute((REPOSITORY / "docs/sql/least-privilege.sql").read_text(encoding="utf-8"))
+        self.execute(f"ALTER ROLE {ROLE} PASSWORD '{ROLE_PASSWORD}'")
+
+    def catalog(self) -> set[tuple[str, str, str]]:
+        """Every definition that is not ours, and where each sequence stands."""
+        moving = {("sequence", f"{table}_id_seq") for table in RECORDS}
+        return {entry for entry in self.execute(CATALOG) if OURS not in entry[1] and entry[:2] not in moving}
+
+    def rows(self) -> dict[str, str]:
+        """A digest of the rows of every table that is not ours and in which Django keeps no records."""
+        tables = self.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1")
+        names = [name for (name,) in tables if not name.startswith(OURS) and name not in RECORDS]
+        digest = "SELECT coalesce(md5(string_agg(row::text, E'\\n' ORDER BY row::text)), 'empty') FROM {} AS row"
+        return {name: self.execute(digest.format(name))[0][0] for name in names}
+
+    def records(self) -> dict[str, set[str]]:
+        """Django's records, a text each."""
+        return {table: {text for (text,) in self.execute(f"SELECT row::text FROM {table} AS row")} for table in RECORDS}
+
+
+def live(server: Server, schema: str) -> LiveDatabase:
+    """A database of that generation with a team, a subject of enough labelled articles, and every oddity that was met in the wild."""
+    database = LiveDatabase(server=server, name=f"live_{uuid4().hex[:12]}")
+    server.create(database.name)
+    for name in ("django", schema):
+        database.execute((Path(__file__).parent / "schemas" / f"{name}.sql").read_text(encoding="utf-8"))
+    now = datetime.now(UTC)
+    database.insert(
+        "organizations_organization",
+        *({"name": name, "slug": name, "is_active": True, "created": now, "modified": now} for name in ("clinic", "archive")),
+    )
+    database.insert(
+        "gregory_team",
+        {"slug": "neurology", "organization_id": 1, "name": "Neurology", "is_active": True},
+        {"slug": "archive", "organization_id": 2, "name": "Archive", "is_active": False},
+    )
+    database.insert(
+        "subjects",
+        {"subject_name": "MS", "subject_slug": "ms", "team_id": 1},
+        {"subject_name": "MS", "subject_slug": "ms", "team_id": 2},
+        {"subject_name": "Nobody's", "subject_slug": "nobodys", "team_id": None},
+    )
+    if schema == "long_lived":
+        database.insert("subjects", {"subject_name": "Lost", "subject_slug": "lost", "team_id": 99})
+    _articles(database, schema, now)
+    today = f"{now:%Y%m%d}"
+    database.insert(
+        "gregory_predictionrunlog",
+        *(
+            {"team_id": 1, "subject_id": 1, "model_version": version, "algorithm": "lgbm_tfidf", "run_type": "train", "run_started": now}
+            for version in ("pending", "", today, f"{today}_2")
+        ),
+    )
+    return database
+
+
+def _articles(database: LiveDatabase, schema: str, now: datetime) -> None:
+    summaries = {200: None, 201: "", 202: "<p>Lesion &amp; relapse</p>\r\n<p>seen</p>", 203: "myelin " * 4000, 204: "not in the subject"}
+    rows = [{"article_id": row.article_id, "title": row.title, "summary": row.summary} for row in labelled(LABELLED, first=1)]
+    rows += [{"article_id": number, "title": f"Odd {number}", "summary": summary} for number, summary in summaries.items()]
+    rows += [{"article_id": 300, "title": "Nobody has looked at this", "summary": "weather"}]
+    database.insert("articles", *({**row, "link": f"urn:article:{row['article_id']}", "discovery_date": now} for row in rows))
+    reviews = [{"article_id": row.article_id, "subject_id": 1, "is_relevant": row.relevant == "1"} for row in labelled(LABELLED, first=1)]
+    reviews += [{"article_id": number, "subject_id": 1, "is_relevant": number % 2 == 0} for number in summaries]
+    if schema == "newest":
+        reviews.append({"article_id": 300, "subject_id": 1, "is_relevant": None})
+    database.insert("gregory_articlesubjectrelevance", *reviews)
+    members = [*range(1, LABELLED + 1), 200, 201, 202, 203, 300]
+    database.insert("articles_subjects", *({"articles_id": number, "subject_id": 1} for number in members))
+    # Article 200 is in the subject and not in its team.
+    database.insert("articles_teams", *({"articles_id": number, "team_id": 1} for number in members if number != 200))

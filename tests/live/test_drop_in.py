@@ -1,0 +1,214 @@
+"""A database that GregoryAI made: ours comes beside theirs and changes nothing of it, trains from it, and is in the way of no statement."""
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from tests.live.database import LABELLED, SCHEMAS, LiveDatabase, live
+from tests.postgresql import Server
+from tests.site import Site
+
+pytestmark = pytest.mark.slow
+
+SUBJECT = ("--team", "neurology", "--subject", "ms")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Living:
+    """One database at four moments, and the site that brought it from one to the next; it trained under the least of roles."""
+
+    schema: str
+    plan: str
+    untouched: LiveDatabase
+    migrated: LiveDatabase
+    trained: LiveDatabase
+    # Of a second run the rows are open, and its process is gone.
+    working: LiveDatabase
+    site: Site
+
+    def at(self, database: LiveDatabase) -> Site:
+        """A site on that database, with the same models."""
+        return Site(self.site.folder, environment={**self.site.environment, **database.environment(role=True)})
+
+
+@pytest.fixture(scope="module", params=SCHEMAS)
+def living(
+    request: pytest.FixtureRequest, postgresql_server: Server, small_bundle: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Living:
+    database = live(postgresql_server, request.param)
+    environment = {"GREGORY_BASE_MODELS": str(small_bundle), **database.environment()}
+    site = Site(tmp_path_factory.mktemp(request.param), environment=environment)
+    untouched, plan = database.clone(), site.must("migrate", "--plan", "--no-color")
+    site.must("migrate", "-v0")
+    migrated = database.clone()
+    database.grant()
+    site.environment |= database.environment(role=True)
+    site.must("train_models", *SUBJECT, "--algo", "lgbm_tfidf")
+    trained = database.clone()
+    site.run_code(OPEN_RUN)
+    return Living(schema=request.param, plan=plan, untouched=untouched, migrated=migrated, trained=trained, working=database, site=site)
+
+
+def test_migrate_changes_nothing_of_theirs_and_ours_appears(living: Living):
+    before, after = living.untouched, living.migrated
+    # The database that stopped at 0001 gets what GregoryAI's own 0002 would do.
+    pending = living.schema == "long_lived"
+
+    planned = [line for line in living.plan.splitlines() if line[:1].isalpha() and "." in line and not line.startswith("gregory_runs.")]
+    assert planned == (["gregory.0002_predictionrunlog_algorithm"] if pending else [])
+    gained = {("column", "gregory_predictionrunlog", "algorithm character varying(20)  ")} if pending else set()
+    assert after.catalog() - before.catalog() == gained
+    assert before.catalog() - after.catalog() == set()
+    rows = before.rows()
+    assert {name for name, digest in after.rows().items() if rows[name] != digest} == ({"gregory_predictionrunlog"} if pending else set())
+    for table, told in before.records().items():
+        assert told <= after.records()[table], table
+    ours = after.execute("SELECT tablename FROM pg_tables WHERE tablename LIKE 'gregory_runs_%' ORDER BY 1")
+    assert ours == [("gregory_runs_algorithmrun",), ("gregory_runs_runevent",), ("gregory_runs_trainingrun",)]
+    if pending:
+        assert after.execute("SELECT DISTINCT algorithm FROM gregory_predictionrunlog") == [("unknown",)]
+
+
+def test_it_trains_from_every_label_and_writes_nothing_but_a_run_log(living: Living):
+    before, after = living.migrated.rows(), living.trained.rows()
+    last = "SELECT algorithm, model_version, run_type, success, error_message FROM gregory_predictionrunlog ORDER BY id DESC LIMIT 1"
+    ((algorithm, version, *rest),) = living.trained.execute(last)
+
+    assert {name for name in after if after[name] != before[name]} == {"gregory_predictionrunlog"}
+    # Rows of GregoryAI's own trainer keep their versions; those from before the column count for no algorithm.
+    today = f"{datetime.now(UTC):%Y%m%d}"
+    assert (algorithm, version) == ("lgbm_tfidf", today if living.schema == "long_lived" else f"{today}_3")
+    assert rest == ["train", True, None]
+    manifest = json.loads((living.site.models / "neurology/ms/lgbm_tfidf" / version / "manifest.json").read_text())
+    # Five odd articles: no summary, an empty one, mark-up, one of 4,000 words, and one that is not in the subject.
+    assert (manifest["data"]["labelled"], manifest["data"]["title_only"]) == (LABELLED + 5, 2)
+
+
+def test_all_teams_leaves_out_what_was_deactivated_or_lost(living: Living):
+    site = living.at(living.trained)
+    planned = json.loads(site.must("train_models", "--all-teams", "--dry-run", "--output", "json"))
+    archive = site.manage("train_models", "--team", "archive", "--dry-run")
+
+    teams = ["neurology"] if living.schema == "newest" else ["archive", "neurology"]
+    assert sorted({row["team"] for row in planned}) == teams
+    assert {row["subject"] for row in planned} == {"ms"}
+    if living.schema == "newest":
+        assert archive.returncode == 2
+        assert archive.stderr.splitlines()[-1] == (
+            "CommandError: team 'archive' was deactivated in GregoryAI; activate it there, or choose another"
+        )
+    else:
+        assert archive.returncode == 0
+
+
+# What GregoryAI's own code sends when somebody clears logs or deletes in the admin: children first, and only those that it knows.
+CLEAR_LOGS = "DELETE FROM gregory_predictionrunlog WHERE run_started < now() + interval '1 day'"
+OF_SUBJECTS = """
+DELETE FROM gregory_predictionrunlog WHERE subject_id IN ({0});
+DELETE FROM articles_ml_predictions WHERE mlpredictions_id IN (SELECT id FROM gregory_mlpredictions WHERE subject_id IN ({0}));
+DELETE FROM gregory_mlpredictions WHERE subject_id IN ({0});
+DELETE FROM gregory_articlesubjectrelevance WHERE subject_id IN ({0});
+DELETE FROM articles_subjects WHERE subject_id IN ({0});
+DELETE FROM subjects WHERE id IN ({0});
+"""
+DELETE_SUBJECT = OF_SUBJECTS.format("1")
+DELETE_TEAM = f"""
+{OF_SUBJECTS.format("SELECT id FROM subjects WHERE team_id = 1")}
+DELETE FROM gregory_predictionrunlog WHERE team_id = 1;
+DELETE FROM articles_teams WHERE team_id = 1;
+DELETE FROM gregory_team WHERE id = 1;
+"""
+# By hand, as people do who know SQL: parents first, in one transaction, whatever the constraints then do.
+BY_HAND = f"""
+SET CONSTRAINTS ALL DEFERRED;
+DELETE FROM gregory_predictionrunlog;
+{OF_SUBJECTS.format("1, 2, 3")}
+DELETE FROM articles_teams;
+DELETE FROM gregory_team;
+DELETE FROM articles;
+DELETE FROM organizations_organization;
+"""
+
+
+# Every command that reads runs, one after the other.
+COMMANDS = """
+import json, sys
+from io import StringIO
+from django.core.management import CommandError, call_command
+from gregory.runs.models import TrainingRun
+
+def said(*command, **flags):
+    out = StringIO()
+    try:
+        call_command(*command, stdout=out, stderr=out, no_color=True, **flags)
+    except CommandError as error:
+        out.write(str(error))
+    return out.getvalue().strip()
+
+runs = list(TrainingRun.objects.order_by("queued_at").values_list("run_id", flat=True))
+print(json.dumps({
+    "reconciled": said("reconcile_runs", "--once"), "listed": said("training_runs", "list", "--output", "json"),
+    "of_team": said("training_runs", "list", "--team", "neurology"), "shown": [said("training_runs", "show", run) for run in runs],
+    "resumed": said("train_models", "--resume", runs[1]), "verified": said("verify_models"),
+    "again": said("train_models", "--team", "neurology", "--subject", "ms", "--algo", "lgbm_tfidf", "--dry-run"),
+}))
+"""
+
+
+@pytest.mark.parametrize("statements", [CLEAR_LOGS, DELETE_SUBJECT, DELETE_TEAM, BY_HAND], ids=["logs", "subject", "team", "by_hand"])
+def test_their_deletes_work_and_what_is_left_of_ours_bothers_nobody(living: Living, statements: str):
+    database = living.working.clone()
+
+    database.execute(statements)
+
+    told = json.loads(living.at(database).run_code(COMMANDS))
+    # The run of which nothing is left to write to ends all the same, and its subject is free for another.
+    assert told["reconciled"].endswith("1 unfinished runs, 1 closed")
+    assert sorted(run["state"] for run in json.loads(told["listed"])) == ["failed", "succeeded"]
+    assert [text.splitlines()[0].partition(":")[0][-12:] for text in told["shown"]] == ["neurology/ms"] * 2
+    # A model whose row is gone is still a model.
+    assert told["verified"] == "1 version folders, all complete and unchanged"
+    again = told["again"].splitlines()[-1]
+    if statements == CLEAR_LOGS:
+        # The folder remembers its version where no row does.
+        assert again.split()[:3] == ["neurology", "ms", "lgbm_tfidf"]
+    else:
+        assert again.startswith(("unknown team 'neurology'; ", "team 'neurology' has no subject 'ms'; "))
+        assert told["of_team"] == "no run"
+
+
+def test_a_cascade_of_the_database_itself_passes_through(living: Living):
+    """In the newest schema a team takes its subjects along without anybody's asking."""
+    database = living.working.clone()
+    database.execute(OF_SUBJECTS.format("1, 2").replace("DELETE FROM subjects WHERE id IN (1, 2);", ""))
+    database.execute("DELETE FROM articles_teams")
+
+    cascades = living.schema == "newest"
+    if not cascades:
+        database.execute("DELETE FROM subjects WHERE id IN (1, 2)")
+    database.execute("DELETE FROM gregory_team WHERE id IN (1, 2)")
+
+    assert database.execute("SELECT count(*) FROM subjects WHERE id IN (1, 2)") == [(0,)]
+    assert database.execute("SELECT state FROM gregory_runs_trainingrun ORDER BY queued_at") == [("succeeded",), ("running",)]
+
+
+OPEN_RUN = """
+import socket
+from django.conf import settings
+from django.utils import timezone
+from gregory import planning, request
+from gregory.ml.config import Hyperparameters
+from gregory.runs import ledger
+from gregory.runs.spec import RunHandle
+flags = dict(team="neurology", subject="ms", all_teams=False, all_articles=True, lookback_days=None, algo="lgbm_tfidf,lstm",
+             prob_threshold=None, model_version=None, pseudo_label=False, verbose=1)
+wanted = request.from_flags(flags, hyperparameters=Hyperparameters())
+(spec,) = planning.plan(wanted, models_dir=settings.MODELS_DIR, now=timezone.now(), require_gpu=False)
+gone = RunHandle(host=socket.gethostname(), name="999999999", uid="1")
+spec = ledger.open_run(spec, runner="local", handle=gone, triggered_by="a test")
+ledger.mark_submitted(spec, gone)
+ledger.claim(spec, gone, image_digest="")
+"""
