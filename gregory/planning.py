@@ -11,6 +11,7 @@ from gregory.ml.config import Algorithm
 from gregory.models import PredictionRunLog, Subject, Team
 from gregory.request import TrainingRequest, UsageError
 from gregory.runs.names import new_run_id, new_token
+from gregory.runs.persistence import reading
 from gregory.runs.spec import AlgorithmSpec, RunSpec, Scope
 
 Recorded = dict[tuple[int, str], set[str]]
@@ -21,8 +22,9 @@ def plan(request: TrainingRequest, *, models_dir: Path, now: datetime, require_g
 
     Raises UsageError for unknown slugs, for a slug that cannot be a folder, and for a manual version that exists.
     """
-    subjects = _subjects(request)
-    recorded = recorded_versions([subject.pk for subject in subjects], request.algorithms)
+    with reading():
+        subjects = _subjects(request)
+        recorded = recorded_versions([subject.pk for subject in subjects], request.algorithms)
     window = corpus.window(request.lookback_days, now=now)
     specs = []
     for subject in subjects:

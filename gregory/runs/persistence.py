@@ -1,14 +1,21 @@
-"""Database calls of processes that last for hours: a connection that went away is opened again, a server that is away is waited for."""
+"""Database calls of processes that last for hours: a connection that went away is opened again, a server that is away is waited for.
+
+No transaction stays open: what writes is short, and what reads says so and has a limit.
+"""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
-from django.db import InterfaceError, OperationalError, connection
+from django.db import InterfaceError, OperationalError, connection, transaction
 
 T = TypeVar("T")
 
-PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
+# Five minutes in all: a server that is restarted, upgraded or moved to another machine is back by then.
+PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 60.0, 60.0, 60.0)
+# Longest time of one read, and of a pause between two. A transaction that lasts keeps the server from clearing away what others delete.
+STATEMENT_SECONDS, PAUSE_SECONDS = 120, 60
 
 
 def durably(call: Callable[[], T], *, sleep: Callable[[float], None] = time.sleep, patient: Callable[[], bool] = lambda: True) -> T:
@@ -34,3 +41,23 @@ def if_possible(call: Callable[[], T], *, otherwise: T) -> T:
     except (OperationalError, InterfaceError):
         connection.close()
         return otherwise
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """A read-only transaction whose reads all see one moment and may be streamed; inside another transaction, a part of that.
+
+    The server ends a read that takes too long, and a transaction whose reader has stopped.
+    """
+    if connection.vendor != "postgresql" or connection.in_atomic_block:
+        # SQLite's transactions take the lock of writers.
+        yield
+        return
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; "
+                f"SET LOCAL statement_timeout = '{STATEMENT_SECONDS}s'; "
+                f"SET LOCAL idle_in_transaction_session_timeout = '{PAUSE_SECONDS}s'"
+            )
+        yield

@@ -9,11 +9,12 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from gregory.preflight import storage
+from gregory.preflight import database, storage
 from gregory.preflight.finding import Finding, Verdict
 
 # In the order in which they are looked at: what the later ones need comes first.
 AREAS: dict[str, Callable[[], Iterator[Finding]]] = {
+    "database": database.look_at_database,
     "models": lambda: storage.look_at_models(settings.MODELS_DIR),
     "base-models": lambda: storage.look_at_base_models(settings.BASE_MODELS_DIR),
 }
