@@ -8,7 +8,7 @@ UV := uv==0.13.9
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo base-models test lint bench cluster-up cluster-down locks clean
+.PHONY: help setup demo base-models test lint bench cluster-up cluster-down chart locks clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -63,6 +63,9 @@ cluster-up: setup ## a Kubernetes of one node with pretended GPUs on this machin
 
 cluster-down: setup ## end it and give the machine back
 	$(BIN)/python -m tests.cluster down
+
+chart: setup ## write anew what is made of the chart: its README, its schema's part `job`, k8s/
+	$(BIN)/python -m tests.chart
 
 locks: setup ## resolve the requirements anew
 	for name in requirements-dev requirements requirements-submit requirements-prepare requirements-gpu requirements-image; do \

@@ -1,0 +1,12 @@
+"""What tests of the chart share: the program itself, built before the first of them."""
+
+import pytest
+
+from tests.chart import helm
+from tests.strict import need
+
+
+@pytest.fixture(scope="session", autouse=True)
+def program() -> None:
+    need(helm.usable(), what="helm", remedy=helm.REMEDY)
+    helm.build()

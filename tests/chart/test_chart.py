@@ -1,0 +1,334 @@
+"""What the chart makes of values, without a cluster: presets, names, choices, and no secret anywhere."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gregory.launch.kubernetes import plain_secrets
+from gregory.launch.kubernetes.cluster_config import ClusterConfig, load_cluster_config
+from gregory.launch.kubernetes.manifest import render_job
+from gregory.runs.spec import Scope
+from tests.chart.helm import CHART, PRESETS, helm, must, template
+from tests.launch.kubernetes import golden
+
+ALL = [path.stem for path in sorted(PRESETS.glob("*.yaml"))]
+LONGEST = "gregory-" + "x" * 44 + "y"
+DNS = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
+LABEL = re.compile(r"([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?")
+
+
+def of_kind(objects: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    return [one for one in objects if one["kind"] == kind]
+
+
+def only(objects: list[dict[str, Any]], kind: str, suffix: str = "") -> dict[str, Any]:
+    (one,) = [one for one in of_kind(objects, kind) if one["metadata"]["name"].endswith(suffix)]
+    return one
+
+
+def cluster_file(objects: list[dict[str, Any]], folder: Path) -> ClusterConfig:
+    """As the submitter reads it."""
+    file = folder / "cluster.yaml"
+    file.write_text(only(objects, "ConfigMap")["data"]["cluster.yaml"], encoding="utf-8")
+    return load_cluster_config(file)
+
+
+def with_preset(name: str) -> tuple[str, ...]:
+    return ("--values", str(PRESETS / f"{name}.yaml"))
+
+
+def refusal(values: Mapping[str, Any], folder: Path) -> str:
+    file = folder / "values.yaml"
+    file.write_text(yaml.safe_dump(dict(values)), encoding="utf-8")
+    done = helm("template", "any", str(CHART), "--values", str(file))
+    assert done.returncode != 0, done.stdout
+    return done.stderr
+
+
+# --- presets ---------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("preset", ALL)
+def test_a_preset_is_a_chart_without_fault(preset: str):
+    assert "0 chart(s) failed" in must("lint", "--strict", str(CHART), *with_preset(preset))
+
+
+@pytest.mark.parametrize(
+    ("preset", "expected"),
+    [
+        ("aks", {"nodeSelector": {"kubernetes.azure.com/accelerator": "nvidia"}, "tolerations": ["sku", "nvidia.com/gpu"]}),
+        ("cpu-only", {"tolerations": None, "resource": None}),
+        ("eks", {"nodeSelector": {"eks.amazonaws.com/instance-gpu-name": "l4"}}),
+        ("gke", {"nodeSelector": {"cloud.google.com/gke-accelerator": "nvidia-l4"}}),
+        ("gpu-operator", {"nodeSelector": {"nvidia.com/gpu.present": "true"}, "runtimeClassName": "nvidia"}),
+        ("kueue", {"queue": "gregory-train"}),
+        ("mig", {"resource": "nvidia.com/mig-3g.20gb", "tolerations": ["nvidia.com/gpu", "nvidia.com/mig-3g.20gb"]}),
+    ],
+)
+def test_a_job_under_a_preset(preset: str, expected: dict[str, Any], tmp_path: Path):
+    job = render_job(golden.SPEC, cluster_file(template(*with_preset(preset)), tmp_path), cluster_id=golden.CLUSTER_ID)
+
+    pod = job["spec"]["template"]["spec"]
+    tolerations = pod.get("tolerations")
+    gpus = [name for name in pod["containers"][0]["resources"]["limits"] if "/" in name]
+    found = {
+        "nodeSelector": pod.get("nodeSelector"),
+        "runtimeClassName": pod.get("runtimeClassName"),
+        "tolerations": [one["key"] for one in tolerations] if tolerations else None,
+        "resource": gpus[0] if gpus else None,
+        "queue": job["metadata"]["labels"].get("kueue.x-k8s.io/queue-name"),
+    }
+    usual = {
+        "nodeSelector": None, "runtimeClassName": None, "queue": None, "resource": "nvidia.com/gpu", "tolerations": ["nvidia.com/gpu"],
+    }  # fmt: skip
+    assert found == usual | expected
+    assert set(ALL) == {"aks", "cpu-only", "eks", "gke", "gpu-operator", "kueue", "mig"}
+
+
+def test_defaults_of_job_are_the_cluster_file_s(tmp_path: Path):
+    config = cluster_file(template(), tmp_path)
+
+    minimal = {
+        "image": config.image,
+        "volumes": config.volumes,
+        "database": config.database,
+        # What the chart names itself.
+        "namespace": "gregory-train",
+        "serviceAccountName": "gregory-train-trainer",
+        "labels": {"app.kubernetes.io/instance": "gregory-train"},
+    }
+    assert config == ClusterConfig.model_validate(minimal)
+
+
+# --- wrong values ----------------------------------------------------------------------------------------------------------------------
+
+
+def misspelt(values: Any) -> Any:
+    """Every key of every mapping once more, with one letter too many."""
+    if not isinstance(values, dict):
+        return values
+    return {key: misspelt(value) for key, value in values.items()} | {f"{key}x": 1 for key in values}
+
+
+def keys_of(values: Any, where: str = "") -> dict[str, list[str]]:
+    """The keys of every mapping, by where it is."""
+    if not isinstance(values, dict) or not values:
+        return {}
+    below = [keys_of(value, f"{where}/{key}") for key, value in values.items()]
+    return {where: sorted(values)} | {place: keys for one in below for place, keys in one.items()}
+
+
+def test_a_typo_in_any_value_is_refused_with_its_name(tmp_path: Path):
+    values = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
+
+    said = refusal(misspelt(values) | {"cronJobs": [misspelt(one) for one in values["cronJobs"]]}, tmp_path)
+
+    told = re.findall(r"at '([^']*)': additional properties (.+) not allowed", said)
+    expected = keys_of(values) | {"/cronJobs/0": ["args", "name", "schedule"]}
+    assert {where: sorted(re.findall(r"'([^']+)'", names)) for where, names in told} == {
+        where: sorted(f"{key}x" for key in keys) for where, keys in expected.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (
+            {"cronJob": {"concurrencyPolicy": "forbid"}},
+            "at '/cronJob/concurrencyPolicy': value must be one of 'Allow', 'Forbid', 'Replace'",
+        ),
+        ({"cronJob": {"timeZone": "Local"}}, "at '/cronJob/timeZone': 'Local' does not match pattern"),
+        (
+            {"cronJobs": [{"name": "w", "schedule": "every day", "args": ["--all-teams"]}]},
+            "at '/cronJobs/0/schedule': 'every day' does not",
+        ),
+        ({"cronJobs": [{"name": "w", "schedule": "0 3 * *", "args": ["--all-teams"]}]}, "at '/cronJobs/0/schedule': '0 3 * *' does not"),
+        ({"cronJobs": [{"name": "w", "schedule": "@weekly"}]}, "at '/cronJobs/0': missing property 'args'"),
+        (
+            {"cronJobs": [{"name": "Weekly", "schedule": "@weekly", "args": ["--all-teams"]}]},
+            "at '/cronJobs/0/name': 'Weekly' does not match",
+        ),
+        (
+            {"cronJobs": [{"name": "w", "schedule": "@weekly", "args": ["--all-teams"]}] * 2},
+            'cronJobs: two of them are called "w"; names must differ',
+        ),
+        ({"job": {"gpu": {"resource": "gpu"}}}, "at '/job/gpu/resource': 'gpu' does not match pattern"),
+        ({"job": {"gpu": {"count": -1}}}, "at '/job/gpu/count': minimum: got -1, want 0"),
+        ({"job": {"namespace": "elsewhere"}}, "at '/job': additional properties 'namespace' not allowed"),
+        ({"job": {"database": {"password": "hunter2"}}}, "at '/job/database': additional properties 'password' not allowed"),
+        ({"job": {"database": {"hostKey": ""}}}, "job.database: give either host or hostKey; neither is there"),
+        ({"job": {"image": {"digest": "sha256:12"}}}, "at '/job/image/digest': 'sha256:12' does not match pattern"),
+        ({"job": {"env": [{"name": "TOKEN", "value": "hunter2"}]}}, "at '/job/env/0': additional properties 'value' not allowed"),
+        ({"operator": {"env": [{"name": "TOKEN", "value": "hunter2"}]}}, "at '/operator/env/0': additional properties 'value' not allowed"),
+        ({"models": {"accessModes": ["ReadOnlyMany"]}}, "at '/models/accessModes/0': value must be one of"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_its_place(values: dict[str, Any], said: str, tmp_path: Path):
+    told = refusal(values, tmp_path)
+
+    assert said in told
+    assert "hunter2" not in told
+
+
+# --- names -----------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("release", [LONGEST, "a", "gregory-train"])
+def test_every_name_is_valid_and_there_once(release: str):
+    objects = template(
+        release=release, values={"migration": {"enabled": True}, "prometheusRule": {"enabled": True}, "reconciler": {"replicas": 2}}
+    )
+
+    names = [(one["kind"], one["metadata"]["name"]) for one in objects]
+    assert len(set(names)) == len(names)
+    for kind, name in names:
+        assert DNS.fullmatch(name), name
+        assert len(name) <= (52 if kind == "CronJob" else 63), name
+    labels = [value for one in objects for value in one["metadata"]["labels"].values()]
+    assert [value for value in labels if not LABEL.fullmatch(value)] == []
+
+
+def test_long_names_that_differ_at_their_ends_stay_different_and_say_whose_they_are():
+    one, other = ({name_of(made) for made in template(release=release)} for release in (LONGEST, LONGEST[:-1] + "z"))
+
+    assert one & other == set()
+    assert all(name.startswith("gregory-xxxxx") for name in one | other)
+    assert {made["metadata"]["labels"]["app.kubernetes.io/instance"] for made in template(release=LONGEST)} == {LONGEST}
+
+
+def name_of(made: dict[str, Any]) -> str:
+    return str(made["metadata"]["name"])
+
+
+def test_a_subject_of_sixty_letters_that_are_not_ascii(tmp_path: Path):
+    config = cluster_file(template(release=LONGEST), tmp_path)
+    subjects = [Scope(id=id_, slug="многоликий-рассеянный-склероз-и-восстановление-миелина-" + "äöüß"[:4] + str(id_)) for id_ in (1, 2)]
+    assert {len(subject.slug) for subject in subjects} == {60}
+
+    jobs = [
+        render_job(golden.SPEC.model_copy(update={"run_id": f"0123456789a{subject.id}", "subject": subject}), config, cluster_id="any")
+        for subject in subjects
+    ]
+
+    assert len({name_of(job) for job in jobs}) == 2
+    for job, subject in zip(jobs, subjects, strict=True):
+        assert re.fullmatch(r"gregory-train-0123456789a\d-a2", name_of(job))
+        assert job["metadata"]["annotations"]["gregory-train/subject"] == subject.slug
+        assert job["metadata"]["labels"]["app.kubernetes.io/instance"] == LONGEST
+        assert [value for value in job["metadata"]["labels"].values() if not LABEL.fullmatch(value)] == []
+
+
+# --- choices ---------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("preset", [None, *ALL])
+def test_no_object_holds_a_secret(preset: str | None):
+    objects = template(*(with_preset(preset) if preset else ()), values={"migration": {"enabled": True}})
+
+    assert [place for one in objects for place in plain_secrets.places(one)] == []
+    assert of_kind(objects, "Secret") == []
+    configs = [yaml.safe_load(one["data"]["cluster.yaml"]) for one in of_kind(objects, "ConfigMap")]
+    assert [place for one in configs for place in plain_secrets.places(one)] == []
+
+
+def test_a_value_of_the_database_comes_before_its_key(tmp_path: Path):
+    objects = template(values={"job": {"database": {"host": "db.example.org", "user": "a$(b)"}}})
+
+    database = cluster_file(objects, tmp_path).database
+    assert (database.host, database.host_key, database.user, database.name_key) == ("db.example.org", "", "a$(b)", "POSTGRES_DB")
+    container = only(objects, "Deployment")["spec"]["template"]["spec"]["containers"][0]
+    plain = {variable["name"]: variable["value"] for variable in container["env"] if "value" in variable}
+    assert (plain["DB_HOST"], plain["POSTGRES_USER"]) == ("db.example.org", "a$$(b)")
+
+
+def test_a_claim_and_an_account_that_are_there_are_not_made():
+    objects = template(values={"job": {"volumes": {"models": {"claimName": "theirs"}}, "serviceAccountName": "trainer"}})
+
+    assert of_kind(objects, "PersistentVolumeClaim") == []
+    assert [name_of(one) for one in of_kind(objects, "ServiceAccount")] == ["gregory-train-submitter"]
+    (named,) = [rule["resourceNames"] for rule in only(objects, "Role")["rules"] if rule["resources"] == ["persistentvolumeclaims"]]
+    assert named == ["theirs"]
+
+
+def test_the_claim_outlives_the_release():
+    assert only(template(), "PersistentVolumeClaim")["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+
+
+def test_reconcilers_are_drained_one_by_one_where_there_are_several():
+    assert of_kind(template(), "PodDisruptionBudget") == []
+    assert only(template(values={"reconciler": {"replicas": 2}}), "PodDisruptionBudget")["spec"]["maxUnavailable"] == 1
+
+
+def test_the_reconciler_begins_anew_when_the_cluster_file_changes():
+    def checksum(**job: Any) -> str:
+        pod = only(template(values={"job": job}), "Deployment")["spec"]["template"]
+        return str(pod["metadata"]["annotations"]["checksum/cluster"])
+
+    assert checksum() == checksum()
+    assert checksum() != checksum(maxAttempts=2)
+
+
+def test_a_schedule_has_its_own_way_or_that_of_all():
+    own = {"name": "daily", "schedule": "@daily", "args": ["--team", "neurology"], "suspend": False, "timeZone": "Europe/Lisbon"}
+    other = {"name": "weekly", "schedule": "0 3 * * SUN", "args": ["--all-teams"]}
+
+    daily, weekly = of_kind(template(values={"cronJob": {"suspend": True}, "cronJobs": [own, other]}), "CronJob")
+
+    assert (daily["spec"]["suspend"], weekly["spec"]["suspend"]) == (False, True)
+    assert (daily["spec"]["timeZone"], weekly["spec"]["timeZone"]) == ("Europe/Lisbon", "Etc/UTC")
+    pod = daily["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    assert pod["containers"][0]["args"] == ["train_models", "--team", "neurology"]
+
+
+def test_the_migration_is_the_owner_s():
+    owner = {"existingSecret": "owner", "user": "gregory"}
+
+    hook = only(template(values={"migration": {"enabled": True, "database": owner}}), "Job", "-migration")
+
+    assert hook["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
+    pod = hook["spec"]["template"]["spec"]
+    found = {variable["name"]: variable for variable in pod["containers"][0]["env"]}
+    assert found["POSTGRES_PASSWORD"]["valueFrom"]["secretKeyRef"] == {"name": "owner", "key": "POSTGRES_PASSWORD"}
+    assert found["POSTGRES_USER"]["value"] == "gregory"
+    assert pod["automountServiceAccountToken"] is False
+
+
+def test_alerts_name_what_is_there():
+    rule = only(template(values={"prometheusRule": {"enabled": True, "labels": {"release": "prometheus"}}}), "PrometheusRule")
+
+    assert rule["metadata"]["labels"]["release"] == "prometheus"
+    alerts = {one["alert"]: one["expr"] for one in rule["spec"]["groups"][0]["rules"]}
+    assert alerts["GregoryTrainingFailed"] == (
+        'kube_job_status_failed{namespace="gregory-train",job_name=~"gregory-train-[0-9a-f]+-a[0-9]+"} > 0'
+    )
+    assert 'owner_name=~"gregory-train-weekly"' in alerts["GregorySubmitterFailed"]
+    assert 'deployment="gregory-train-reconciler"' in alerts["GregoryReconcilerMissing"]
+
+
+def test_extra_objects_are_mappings_or_templates():
+    text = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {{ .Release.Name }}-extra\n  labels: {}\n"
+    queue = {"apiVersion": "kueue.x-k8s.io/v1beta1", "kind": "LocalQueue", "metadata": {"name": "gregory-train"}}
+
+    objects = template(values={"extraObjects": [queue, text]})
+
+    assert name_of(only(objects, "LocalQueue")) == "gregory-train"
+    assert only(objects, "ConfigMap", "-extra")["metadata"]["name"] == "gregory-train-extra"
+
+
+def test_what_is_switched_off_is_not_there():
+    off = {
+        "reconciler": {"enabled": False}, "rbac": {"create": False}, "networkPolicy": {"enabled": False},
+        "preflight": {"readNodes": False}, "uninstall": {"endRuns": False}, "serviceAccount": {"submitter": {"create": False}},
+    }  # fmt: skip
+
+    assert sorted((one["kind"], name_of(one)) for one in template(values=off)) == [
+        ("ConfigMap", "gregory-train-cluster"),
+        ("CronJob", "gregory-train-weekly"),
+        ("PersistentVolumeClaim", "gregory-train-models"),
+        ("Pod", "gregory-train-preflight"),
+        ("ServiceAccount", "gregory-train-trainer"),
+    ]
