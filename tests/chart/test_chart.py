@@ -11,6 +11,7 @@ import yaml
 from gregory.launch.kubernetes import plain_secrets
 from gregory.launch.kubernetes.cluster_config import ClusterConfig, load_cluster_config
 from gregory.launch.kubernetes.manifest import render_job
+from gregory.launch.kubernetes.namespace import RIGHTS
 from gregory.runs.spec import Scope
 from tests.chart.helm import CHART, PRESETS, helm, must, template
 from tests.launch.kubernetes import golden
@@ -252,6 +253,15 @@ def test_a_claim_and_an_account_that_are_there_are_not_made():
     assert [name_of(one) for one in of_kind(objects, "ServiceAccount")] == ["gregory-train-submitter"]
     (named,) = [rule["resourceNames"] for rule in only(objects, "Role")["rules"] if rule["resources"] == ["persistentvolumeclaims"]]
     assert named == ["theirs"]
+
+
+def test_the_submitter_may_do_what_the_runner_does_and_see_what_it_names():
+    rules = only(template(), "Role")["rules"]
+
+    found = {(verb, resource) for rule in rules for resource in rule["resources"] for verb in rule["verbs"]}
+    named = {("get", resource) for resource in ("persistentvolumeclaims", "serviceaccounts", "secrets", "namespaces")}
+    assert found == {*RIGHTS} | named
+    assert all("resourceNames" in rule for rule in rules if named & {("get", resource) for resource in rule["resources"]})
 
 
 def test_the_claim_outlives_the_release():

@@ -10,7 +10,7 @@ import pytest
 from django.core.management import ManagementUtility
 from django.db import OperationalError, connections
 
-from gregory.launch.errors import NotReady, SubmitError
+from gregory.launch.errors import NotEnded, NotReady, SubmitError
 from gregory.launch.runners.base import Life, Observation
 from gregory.launch.submit import RUNNERS
 from gregory.management import run_logs, side_by_side
@@ -334,3 +334,36 @@ class TestTrainingRuns:
         assert again.err.startswith(f"CommandError: run {run_id} has ended already: cancelled (cancelled): cancelled by ")
         assert retried.code == 0, retried.err
         assert (TrainingRun.objects.get().attempt, cluster.submitted[-1]) == (2, f"run-{run_id}-a2")
+
+    def test_clear_ends_every_run_of_the_machine_and_removes_what_it_has_kept(self, shell, cluster, settings):
+        settings.RUNNER = "pretend"
+        shell("train_models", "--all-teams", *ON_CLUSTER)
+        ended = TrainingRun.objects.order_by("queued_at")[0]
+        shell("training_runs", "cancel", ended.run_id)
+        cluster.jobs[f"run-{ended.run_id}-a1"] = QUEUED
+
+        done = shell("training_runs", "clear")
+
+        assert done.code == 0, done.err
+        assert {run.state for run in TrainingRun.objects.all()} == {"cancelled"}
+        assert cluster.jobs == {}
+        assert done.out.splitlines()[-1] == f"removed run-{ended.run_id}-a1"
+
+    def test_clear_says_what_is_not_seen_gone(self, shell, cluster, settings):
+        settings.RUNNER = "pretend"
+        shell("train_models", *MS)
+        run_id = TrainingRun.objects.get().run_id
+        begin()
+
+        def stays(handle: object) -> None:
+            raise NotEnded("its node does not say so")
+
+        cluster.on_cancel = stays
+
+        done = shell("training_runs", "clear")
+
+        assert done == Result(
+            1,
+            f"run {run_id} is being ended (cancelled): {TrainingRun.objects.get().detail}\n",
+            f"CommandError: asked to end, and not seen gone: {run_id}; try again in a while\n",
+        )

@@ -150,7 +150,16 @@ class TestSweep:
         workplace.start("print('done')")
         workplace.cluster.until(lambda: workplace.jobs()[0]["status"].get("succeeded"), what="the Job to have completed")
 
-        assert [workplace.runner().sweep(set(), keep_seconds=0) for _ in range(3)] == [[], [], []]
+        assert [workplace.runner().sweep(set(), keep_seconds=1) for _ in range(3)] == [[], [], []]
+
+    def test_unless_nothing_is_to_be_kept(self, workplace: Workplace):
+        handle, other = workplace.start("print('done')"), a_run()
+        kept = workplace.start("print('done')", spec=other)
+        workplace.cluster.until(lambda: all(job["status"].get("succeeded") for job in workplace.jobs()), what="the Jobs to have completed")
+
+        assert workplace.runner().sweep({other.run_id}, keep_seconds=0) == [f"Job {handle.name}, whose run has ended"]
+        workplace.cluster.until(lambda: len(workplace.pods()) == 1, what="its pod to be gone")
+        assert [job["metadata"]["name"] for job in workplace.jobs()] == [kept.name]
 
 
 def test_without_an_answer_nothing_is_known_and_nothing_is_done(workplace: Workplace, monkeypatch: pytest.MonkeyPatch):

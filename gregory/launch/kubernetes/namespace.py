@@ -10,6 +10,18 @@ from gregory.launch.kubernetes.kube import Answer, Api
 
 PAGE = 500
 FORBIDDEN, NOT_FOUND, CONFLICT, EXPIRED = 403, 404, 409, 410
+# Verbs and resources of what is asked here, as a Role has them; beside them, to see whether what a Job names is there.
+RIGHTS = (
+    ("create", "jobs"),
+    ("delete", "jobs"),
+    ("get", "jobs"),
+    ("list", "jobs"),
+    ("patch", "jobs"),
+    ("delete", "pods"),
+    ("list", "pods"),
+    ("get", "pods/log"),
+    ("list", "events"),
+)
 _RESTARTS = 3
 _SYSTEM = "kube-system"
 # Who an object is, without what is in it: secrets stay where they are.
@@ -74,6 +86,34 @@ class Namespace:
     def exists(self, resource: str, name: str) -> bool | None:
         """Whether there is such an object; None: not for us to see."""
         return self._exists(self._path(resource, name), resource)
+
+    def claim_phase(self, name: str) -> str | None:
+        """Bound, Pending or Lost; empty where there is no such claim; None: not for us to see."""
+        try:
+            claim = self._get(self._path("persistentvolumeclaims", name), "persistentvolumeclaims")
+        except Refused as error:
+            if error.status != FORBIDDEN:
+                raise
+            return None
+        return str(claim["status"].get("phase", "")) if claim else ""
+
+    def may(self, verb: str, resource: str) -> bool:
+        """Whether this identity may do so in the namespace, as the server judges it."""
+        name, _, part = resource.partition("/")
+        asked = {"namespace": self.name, "verb": verb, "group": "batch" if name == "jobs" else "", "resource": name, "subresource": part}
+        review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": {"resourceAttributes": asked}}
+        path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+        return bool(self._api.request("POST", path, resource="selfsubjectaccessreviews", body=review).body["status"]["allowed"])
+
+    def nodes(self, labels: Mapping[str, str]) -> list[dict[str, Any]] | None:
+        """Nodes of the cluster with these labels; None: not for us to see."""
+        selector = ",".join(f"{key}={value}" for key, value in labels.items())
+        try:
+            return self._list("nodes", {"labelSelector": selector}).items
+        except Refused as error:
+            if error.status != FORBIDDEN:
+                raise
+        return None
 
     def create_job(self, job: Mapping[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
         """Make the Job; or, dry, let the server say whether it would. Not repeated where its fate is unknown."""
@@ -154,5 +194,7 @@ class Namespace:
         return Listed(items=items, moment=first.moment)
 
     def _path(self, resource: str, *rest: str) -> str:
+        if resource == "nodes":
+            return "/api/v1/nodes"
         group = "/apis/batch/v1" if resource == "jobs" else "/api/v1"
         return "/".join((group, "namespaces", self.name, resource, *rest))

@@ -18,9 +18,12 @@ _DATABASE = ("POSTGRES_DB", "DB_HOST", "DB_PORT")
 
 def is_orphan(job: Object, unfinished: Collection[str], *, ours: Object) -> bool:
     """Whether nobody waits for it any more. ours: a Job of this installation; two may share a namespace."""
-    if is_finished(job) or is_being_deleted(job) or job["metadata"]["labels"].get(RUN_ID) in unfinished:
-        return False
-    return _ownership(job) == _ownership(ours)
+    return not is_finished(job) and _is_nobodys(job, unfinished, ours=ours)
+
+
+def is_evidence(job: Object, unfinished: Collection[str], *, ours: Object) -> bool:
+    """Whether it stays only to be looked at."""
+    return is_finished(job) and _is_nobodys(job, unfinished, ours=ours)
 
 
 def remove(namespace: Namespace, job: Object, *, now: datetime) -> bool:
@@ -32,6 +35,12 @@ def remove(namespace: Namespace, job: Object, *, now: datetime) -> bool:
     if now - moment(since) < GRACE:
         return False
     return namespace.delete("jobs", name_of(job), uid=job["metadata"]["uid"])
+
+
+def _is_nobodys(job: Object, unfinished: Collection[str], *, ours: Object) -> bool:
+    if is_being_deleted(job) or job["metadata"]["labels"].get(RUN_ID) in unfinished:
+        return False
+    return _ownership(job) == _ownership(ours)
 
 
 def _ownership(job: Object) -> object:

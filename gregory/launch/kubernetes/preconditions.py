@@ -10,7 +10,7 @@ from gregory.ml.config import TrainConfig
 from gregory.runs.names import new_run_id, new_token
 from gregory.runs.spec import RunSpec, Scope, Window
 
-_KINDS = {
+KINDS = {
     "persistentvolumeclaims": "PersistentVolumeClaim",
     "secrets": "Secret",
     "configmaps": "ConfigMap",
@@ -21,9 +21,9 @@ _KINDS = {
 def require_cluster(namespace: Namespace, config: ClusterConfig, job: Mapping[str, Any]) -> None:
     """Raise NotReady for the first thing that would make every run fail. job: one such as would be made."""
     try:
-        for resource, name, key in _needed(config):
+        for resource, name, key in needed(config):
             if namespace.exists(resource, name) is False:
-                what = f"{_KINDS[resource]} {name} in namespace {config.namespace}"
+                what = f"{KINDS[resource]} {name} in namespace {config.namespace}"
                 raise NotReady(f"there is no {what}; create it, or correct {key} in the cluster file")
         namespace.create_job(job, dry_run=True)
     except Refused as error:
@@ -40,8 +40,8 @@ def nobodys_run() -> RunSpec:
     )
 
 
-def _needed(config: ClusterConfig) -> Iterator[tuple[str, str, str]]:
-    """Resource, name, and the key of the cluster file that names it."""
+def needed(config: ClusterConfig) -> Iterator[tuple[str, str, str]]:
+    """What every Job names: resource, name, and the key of the cluster file that names it."""
     yield "persistentvolumeclaims", config.volumes.models.claim_name, "volumes.models.claimName"
     if config.volumes.base_models.claim_name:
         yield "persistentvolumeclaims", config.volumes.base_models.claim_name, "volumes.baseModels.claimName"

@@ -172,12 +172,15 @@ class KubernetesRunner:
     def sweep(self, unfinished: Collection[str], *, keep_seconds: float) -> list[str]:
         """Delete Jobs of this installation that are still to do something for a run that has ended.
 
-        `keep_seconds` is for what has ended, and that the cluster removes by itself.
+        What has ended the cluster removes when its time is over, whatever `keep_seconds` says; where that is 0, it goes at once, too.
         """
         try:
             listed, ours = self._namespace.jobs(RUNS), self.render(nobodys_run()).request
-            found = [job for job in listed.items if orphans.is_orphan(job, unfinished, ours=ours)]
-            removed = [job for job in found if orphans.remove(self._namespace, job, now=listed.moment)]
+            orphaned = [job for job in listed.items if orphans.is_orphan(job, unfinished, ours=ours)]
+            removed = [job for job in orphaned if orphans.remove(self._namespace, job, now=listed.moment)]
+            if keep_seconds == 0:
+                ended = [job for job in listed.items if orphans.is_evidence(job, unfinished, ours=ours)]
+                removed += [job for job in ended if self._namespace.delete("jobs", name_of(job), uid=job["metadata"]["uid"])]
         except (ClusterError, BadClusterConfig):
             return []
         return [f"Job {name_of(job)}, whose run has ended" for job in removed]

@@ -1,6 +1,7 @@
 """manage.py preflight: is everything there that a training run needs?"""
 
 import json
+import os
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -9,7 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from gregory.preflight import database, storage
+from gregory.preflight import cluster, database, storage
 from gregory.preflight.finding import Finding, Verdict
 
 # In the order in which they are looked at: what the later ones need comes first.
@@ -17,6 +18,7 @@ AREAS: dict[str, Callable[[], Iterator[Finding]]] = {
     "database": database.look_at_database,
     "models": lambda: storage.look_at_models(settings.MODELS_DIR),
     "base-models": lambda: storage.look_at_base_models(settings.BASE_MODELS_DIR),
+    "cluster": lambda: cluster.look_at_cluster(settings.ENVIRONMENT, inherited=os.environ),
 }
 
 

@@ -1,8 +1,9 @@
-"""manage.py training_runs: look at runs, follow their logs, cancel them, try them again."""
+"""manage.py training_runs: look at runs, follow their logs, cancel them, try them again, clear them away."""
 
 import getpass
 import socket
 from argparse import ArgumentParser
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from django.conf import settings
@@ -32,12 +33,12 @@ LIMIT = 20
 class Command(BaseCommand):
     """Exit code 0: done, and for a log that was followed: succeeded; 1: not; 2: usage."""
 
-    help = "List runs, show everything that is known of one, print or follow its log, cancel it, try it again."
+    help = "List runs, show everything that is known of one, print or follow its log, cancel it, try it again; clear all away."
     requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """A verb, and for most the run's id."""
-        actions = parser.add_subparsers(dest="action", required=True, metavar="{list,show,logs,cancel,retry}")
+        actions = parser.add_subparsers(dest="action", required=True, metavar="{list,show,logs,cancel,retry,clear}")
         listing = actions.add_parser("list", help="runs, those that have not ended first, then the newest")
         listing.add_argument("--team", metavar="SLUG", help="of this team")
         listing.add_argument("--subject", metavar="SLUG", help="of subjects with this slug")
@@ -56,6 +57,7 @@ class Command(BaseCommand):
         cancelling = actions.add_parser("cancel", help="end a run; what it has finished stays")
         retrying = actions.add_parser("retry", help="the same as: train_models --resume RUN_ID")
         retrying.add_argument("--wait", action="store_true", help="return when it has ended")
+        actions.add_parser("clear", help="cancel every run and remove what its machine has kept, before an installation is taken down")
         for one in (showing, logs, cancelling, retrying):
             one.add_argument("run_id", metavar="RUN_ID")
 
@@ -104,8 +106,7 @@ class Command(BaseCommand):
         run = self._find(flags["run_id"])
         if RunState(run.state).is_final:
             raise CommandError(f"run {run.run_id} has ended already: {situation(run)}", returncode=FAILURE)
-        by = f"{getpass.getuser()}@{socket.gethostname()}"
-        change = cancel(run, self._runner(run), by=by, models_dir=settings.MODELS_DIR)
+        change = cancel(run, self._runner(run), by=_asker(), models_dir=settings.MODELS_DIR)
         run = self._find(flags["run_id"])
         if not RunState(run.state).is_final:
             raise CommandError(
@@ -113,6 +114,22 @@ class Command(BaseCommand):
                 returncode=FAILURE,
             )
         self.stdout.write(f"run {run.run_id} {situation(run)}")
+
+    def _clear(self, flags: dict[str, Any]) -> None:
+        """Of the runner that this installation uses: no other machine is taken down with it."""
+        runner = runner_named(settings.RUNNER)
+        for standing in ledger.unfinished_runs():
+            run_id = standing.run.run_id
+            if standing.run.runner == runner.name:
+                # One that ends meanwhile by itself is as good.
+                with suppress(RunRefused):
+                    cancel(standing.run, runner, by=_asker(), models_dir=settings.MODELS_DIR)
+                self.stdout.write(f"run {run_id} {situation(self._find(run_id))}")
+        unfinished = [standing.run for standing in ledger.unfinished_runs()]
+        if left := [run.run_id for run in unfinished if run.runner == runner.name]:
+            raise CommandError(f"asked to end, and not seen gone: {', '.join(left)}; try again in a while", returncode=FAILURE)
+        for what in runner.sweep([run.run_id for run in unfinished], keep_seconds=0):
+            self.stdout.write(f"removed {what}")
 
     def _retry(self, flags: dict[str, Any]) -> None:
         self._find(flags["run_id"])
@@ -131,6 +148,10 @@ class Command(BaseCommand):
 
     def _runner(self, run: TrainingRun) -> Runner:
         return runner_named(run.runner)
+
+
+def _asker() -> str:
+    return f"{getpass.getuser()}@{socket.gethostname()}"
 
 
 def _commands(run: TrainingRun) -> list[str]:
