@@ -7,7 +7,7 @@ from tests.site import REPOSITORY
 
 DOCUMENTS = [
     path.relative_to(REPOSITORY).as_posix()
-    for pattern in ("*.md", "docs/**/*.md")
+    for pattern in ("*.md", "docs/**/*.md", "helm/*/*.md", "k8s/*.md")
     for path in sorted(REPOSITORY.glob(pattern))
     if not path.is_symlink()
 ]

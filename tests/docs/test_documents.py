@@ -106,8 +106,9 @@ def test_no_flag_in_the_documents_is_invented(document: str):
     known = set().union(
         *(flags_of(command) for command in COMMANDS), BaseCommand().create_parser("manage.py", "any")._option_string_actions
     )
-    # Of Django's own migrate, of a stage's command line, and of Docker.
+    # Of Django's own migrate, of a stage's command line, of Docker, and of kubectl and Helm.
     known |= {"--plan", "--in", "--out", "--filter", "--follow", "--time", "--secret", "--no-deps"}
+    known |= {"--from", "--kustomize", "--logs", "--no-hooks", "--values"}
 
     assert {flag for span in code_spans(document) for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]*", span)} - known == set()
 

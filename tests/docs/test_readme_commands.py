@@ -1,4 +1,4 @@
-"""Every command that a document shows is run as it stands there, block by block; those on Docker are followed in tests/docker."""
+"""Every command that a document shows is run as it stands there, block by block; those on Docker and on a cluster are followed there."""
 
 import re
 from pathlib import Path
@@ -14,12 +14,13 @@ pytestmark = pytest.mark.slow
 LIVE = "Run it on a live GregoryAI database"
 ROLE = "A database role of its own"
 DOCKER = "On Docker"
+KUBERNETES = "On Kubernetes"
 # Where a reader follows a document: on SQLite, or on PostgreSQL as GregoryAI has it.
 ON_SQLITE = {"README.md", "CONTRIBUTING.md", "docs/operations.md"}
 ON_POSTGRESQL = {("README.md", LIVE), ("docs/operations.md", ROLE)}
 ON_DOCKER = {"docs/docker.md"}
-# Its file is read by tests/launch/kubernetes/test_cluster_config.py.
-ON_CLUSTER = {"docs/cluster-config.md"}
+# Followed in tests/chart; the file of the second is read by tests/launch/kubernetes/test_cluster_config.py.
+ON_CLUSTER = {"docs/kubernetes.md", "docs/cluster-config.md"}
 
 
 def all_blocks() -> list[Block]:
@@ -27,7 +28,8 @@ def all_blocks() -> list[Block]:
 
 
 def on_sqlite(document: str) -> list[Block]:
-    return [block for block in blocks(document) if (block.document, block.section) not in ON_POSTGRESQL and block.section != DOCKER]
+    elsewhere = (DOCKER, KUBERNETES)
+    return [block for block in blocks(document) if (block.document, block.section) not in ON_POSTGRESQL and block.section not in elsewhere]
 
 
 @pytest.fixture
