@@ -7,12 +7,10 @@ from calendar import timegm
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TypeVar
 
 from gregory.launch.errors import ClusterError
 
 POLL_SECONDS = 0.2
-Line = TypeVar("Line")
 # A line may be a megabyte.
 _AHEAD = 256
 _STAMPED = re.compile(r"^(\S+?)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d) (.*)$", re.DOTALL)
@@ -85,24 +83,18 @@ def follow(stream: Iterator[bytes], cursor: Cursor, *, waiting: Callable[[], obj
 
     threading.Thread(target=read, daemon=True).start()
     try:
-        for line in drained(lines, waiting=waiting):
+        while True:
+            try:
+                line = lines.get(timeout=POLL_SECONDS)
+            except queue.Empty:
+                waiting()
+                continue
+            if line is None:
+                return
             if (text := cursor.take(line)) is not None:
                 yield text
     finally:
         left.set()
-
-
-def drained(lines: "queue.Queue[Line | None]", *, waiting: Callable[[], object]) -> Iterator[Line]:
-    """What a thread reads ahead, until it puts None. `waiting` is called while there is nothing."""
-    while True:
-        try:
-            line = lines.get(timeout=POLL_SECONDS)
-        except queue.Empty:
-            waiting()
-            continue
-        if line is None:
-            return
-        yield line
 
 
 def _nanoseconds(second: str, fraction: str) -> int:

@@ -60,7 +60,9 @@ def _settle(run: TrainingRun, spec: RunSpec, verdict: Verdict, runner: Runner) -
     """Every row has its end; the run takes its own from them."""
     well = not ledger.unsuccessful(spec)
     detail = f"every model was complete; {verdict.detail}" if well else verdict.detail
-    if not ledger.settle_run(spec, detail=detail, exit_code=verdict.exit_code, log_tail=runner.tail(spec)):
+    # Nobody looks into the log of a success, and of many at once each would be two calls.
+    tail = "" if well else runner.tail(spec)
+    if not ledger.settle_run(spec, detail=detail, exit_code=verdict.exit_code, log_tail=tail):
         return _too_late(run)
     return Change(run=run, action=Action.SUCCEEDED if well else Action.CLOSED, reason=verdict.reason, detail=detail)
 

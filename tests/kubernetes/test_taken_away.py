@@ -190,8 +190,8 @@ def test_a_pod_that_is_deleted_by_hand(workplace: Workplace, record: Record):
     workplace.kubectl("delete", "pod", pod, "--wait=false")
 
     seen = end_of(workplace, handle, record, "pod_deleted")
-    assert (seen.reason, seen.exit_code) == (Reason.DELETED, 143), seen.detail
-    assert re.match(r"pod .* was deleted from outside and ended with exit code 143; see who deleted it; try again", seen.detail)
+    assert (seen.reason, seen.exit_code) == (Reason.INTERRUPTED, 143), seen.detail
+    assert re.match(r"pod .* was deleted from outside; its run gave up in good order, exit code 143; see who deleted it", seen.detail)
 
 
 def test_a_suspended_run_is_queued_again_and_goes_on(workplace: Workplace, record: Record):

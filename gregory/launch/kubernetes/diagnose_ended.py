@@ -23,6 +23,8 @@ from gregory.runs.names import Reason
 
 _EXIT_CODE = re.compile(r"failed with exit code (\d+)")
 _POD = re.compile(r"[Pp]od [^\s/]+/(\S+) ")
+# Of a run that was told to end, kept what it had, and leaves the rest to another attempt.
+_IN_GOOD_ORDER = 143
 
 
 class _Cause(NamedTuple):
@@ -97,7 +99,7 @@ def of_pod(pod: Object, job: Object | None, events: Events) -> Observation:
         return _dead(pod, _JOB_DEADLINE.reason, f"pod {name_of(pod)}: {_JOB_DEADLINE.words}", _JOB_DEADLINE.remedy)
     if terminated(pod) is None:
         return _never_ran(pod)
-    return _exited(pod, was_deleted=job is None or is_being_deleted(job) or is_being_deleted(pod))
+    return _exited(pod, was_deleted=is_being_deleted(pod), with_its_job=job is None or is_being_deleted(job))
 
 
 def of_job(job: Object, events: Events) -> Observation:
@@ -118,6 +120,9 @@ def of_job(job: Object, events: Events) -> Observation:
         event, cause = next(((event, cause) for event, cause in _TOLD.items() if event in told), ("", _EVICTED))
         said = f" ({told[event]})" if event else ""
         return _gone(cause.reason, f"pod {pod[1] if pod else 'of Job ' + name}: {cause.words}{said}", cause.remedy)
+    if code == _IN_GOOD_ORDER:
+        words = f"pod of Job {name} was deleted from outside; its run gave up in good order, exit code {code}"
+        return _gone(Reason.INTERRUPTED, words, "see who deleted it, if it is not to go on", code)
     if code is not None and "Killing" in told:
         # The kubelet stopped it, and nothing of the cluster's own had it deleted.
         words = f"pod of Job {name} was deleted from outside and ended with exit code {code}"
@@ -163,7 +168,7 @@ def _never_ran(pod: Object) -> Observation:
     return _dead(pod, Reason.REFUSED, words, "try again; see the node")
 
 
-def _exited(pod: Object, *, was_deleted: bool) -> Observation:
+def _exited(pod: Object, *, was_deleted: bool, with_its_job: bool) -> Observation:
     end, name, report = terminated(pod) or {}, name_of(pod), report_of(pod)
     code = int(end["exitCode"])
     if end.get("reason") == "OOMKilled":
@@ -178,8 +183,15 @@ def _exited(pod: Object, *, was_deleted: bool) -> Observation:
     if report and any(algorithm.reason is Reason.NO_GPU for algorithm in report.algorithms):
         words = f"pod {name} was promised a GPU and found none on node {node_of(pod)}"
         return _dead(pod, Reason.NO_GPU, words, "see the node's driver and its device plugin, or set gpu.required to false")
+    if with_its_job and _signal(code):
+        # Whatever the run says of its end: who deletes a Job does not want another.
+        words = f"the Job of pod {name} was deleted from outside, and it ended with exit code {code}"
+        return _dead(pod, Reason.DELETED, words, "see who deleted it; try again")
     if report:
         return _dead(pod, None, f"pod {name} exited with code {code} and left a report", "")
+    if was_deleted and code == _IN_GOOD_ORDER:
+        words = f"pod {name} was deleted from outside; its run gave up in good order, exit code {code}"
+        return _dead(pod, Reason.INTERRUPTED, words, "see who deleted it, if it is not to go on")
     if was_deleted and _signal(code):
         words = f"pod {name} was deleted from outside and ended with exit code {code}"
         return _dead(pod, Reason.DELETED, words, "see who deleted it; try again")

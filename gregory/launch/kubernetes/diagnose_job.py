@@ -16,6 +16,7 @@ from gregory.launch.kubernetes.pod_facts import (
     has_ended,
     is_being_deleted,
     is_finished,
+    latest_end,
     moment,
     name_of,
     newest,
@@ -50,18 +51,24 @@ def observe_job(
         return _after(pod, job, events)
     if is_being_deleted(pod) and now > moment(pod["metadata"]["deletionTimestamp"]) + _CONFIRMATION:
         # Its time is over at the deletionTimestamp. Nobody but its node knows whether it works on.
-        return Observation(
-            life=Life.UNKNOWN, detail=f"pod {name_of(pod)} was to end, and node {node_of(pod)} does not say so", node=node_of(pod)
-        )
+        return _on_a_silent_node(pod, f"pod {name_of(pod)} was to end, and node {node_of(pod)} does not say so", now=now)
     if _is_pending(pod):
         return diagnose_waiting.with_pod(pod, events, now=now, deadlines=deadlines)
     unready = condition(pod, "Ready", status="False")
     if unready is not None and not unready.get("reason") and not is_being_deleted(pod):
         # The node controller's mark; the kubelet's own has a reason.
-        detail = f"node {node_of(pod)}, which has pod {name_of(pod)}, does not answer the cluster"
-        return Observation(life=Life.UNKNOWN, detail=detail, node=node_of(pod))
+        return _on_a_silent_node(pod, f"node {node_of(pod)}, which has pod {name_of(pod)}, does not answer the cluster", now=now)
     doing = "is ending" if is_being_deleted(pod) else "runs"
     return Observation(life=Life.ALIVE, detail=f"pod {name_of(pod)} {doing} on node {node_of(pod)}", node=node_of(pod))
+
+
+def _on_a_silent_node(pod: Object, words: str, *, now: datetime) -> Observation:
+    """Not known, until its own deadline has passed: its node keeps that by itself, whether it reaches the cluster or not."""
+    end = latest_end(pod)
+    if end is None or now <= end + _CONFIRMATION:
+        return Observation(life=Life.UNKNOWN, detail=words, node=node_of(pod))
+    detail = f"{words}, and its own deadline passed at {end:%Y-%m-%d %H:%M:%S} UTC; see what became of the node"
+    return Observation(life=Life.DEAD, detail=detail, reason=Reason.NODE_LOST, node=node_of(pod))
 
 
 def _without_pod(job: Object | None, events: Events, *, name: str, now: datetime, deadlines: Deadlines) -> Observation:

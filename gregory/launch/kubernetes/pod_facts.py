@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import ValidationError
@@ -93,6 +93,14 @@ def terminated(pod: Object) -> Object | None:
     """How the run's container ended."""
     found: Object | None = run_status(pod).get("state", {}).get("terminated")
     return found
+
+
+def latest_end(pod: Object) -> datetime | None:
+    """When its node has ended it at the latest, by its own deadline and the grace after that; None where it has not begun or has none."""
+    began, allowed = pod.get("status", {}).get("startTime"), pod["spec"].get("activeDeadlineSeconds")
+    if not began or allowed is None:
+        return None
+    return moment(began) + timedelta(seconds=allowed + pod["spec"].get("terminationGracePeriodSeconds", 0))
 
 
 def has_ended(pod: Object) -> bool:

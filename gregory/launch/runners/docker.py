@@ -19,14 +19,17 @@ from docker.models.containers import Container
 
 from gregory.launch import diagnose, preconditions, processes
 from gregory.launch.docker.container import INSIDE_IMAGE, LABEL, container_name, container_request, is_folder
-from gregory.launch.docker.logs import UNREACHABLE, follow, moment
+from gregory.launch.docker.logs import UNREACHABLE, moment, stream
 from gregory.launch.errors import NotEnded, NotReady, SubmitError
+from gregory.launch.log_lines import Cursor, follow
 from gregory.launch.runners.base import Installation, Life, Observation, Rendered
 from gregory.runs.spec import RunHandle, RunSpec
 
 CONFLICT = 409
 TIMEOUT_SECONDS = 30
 RECONNECT_SECONDS = 2.0
+# A stream of a log that says nothing for so long is opened anew, so that nobody reads on for whoever has left.
+SILENCE_SECONDS = 60.0
 LAST_WORDS = 4_000
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _CREDENTIALS = ("POSTGRES_DB", "POSTGRES_USER", "POSTGRES_PASSWORD", "DB_PORT")
@@ -128,12 +131,10 @@ class DockerRunner:
 
     def logs(self, spec: RunSpec, handle: RunHandle, *, waiting: Callable[[], bool]) -> Iterator[str]:
         """Lines of the container's log; a connection that breaks is made again where it stopped."""
-        last = ""
+        cursor = Cursor()
+        daemon = partial(self._daemon, timeout=SILENCE_SECONDS)
         while True:
-            # Without a time limit: a stage may be silent for long.
-            for stamp, line in follow(partial(self._daemon, timeout=None), handle.name, after=last, waiting=waiting):
-                last = stamp
-                yield line
+            yield from follow(stream(daemon, handle.name, since=cursor.begin()), cursor, waiting=waiting)
             (observation,) = self.observe([handle])
             if observation.life is Life.DEAD:
                 return

@@ -50,8 +50,18 @@ TAKEN_AWAY: dict[str, Expected] = {
     "node_silent": (Life.UNKNOWN, None, None, rf"node {NODE}, which has {POD}, does not answer the cluster"),
     "node_lost": (Life.DEAD, Reason.NODE_LOST, None, rf"{POD}: its node is gone from the cluster \(PodGC: node no longer exists\); .*"),
     "node_lost_pod_gone": (Life.DEAD, Reason.NODE_LOST, None, rf"{POD}: its node stopped answering and its pods were taken away .*"),
-    "pod_deleted": (Life.DEAD, Reason.DELETED, 143, rf"{POD} was deleted from outside and ended with exit code 143; .*"),
-    "pod_deleted_pod_gone": (Life.DEAD, Reason.DELETED, 143, rf"pod of {JOB} was deleted from outside and ended with exit code 143; .*"),
+    "pod_deleted": (
+        Life.DEAD,
+        Reason.INTERRUPTED,
+        143,
+        rf"{POD} was deleted from outside; its run gave up in good order, exit code 143; .*",
+    ),
+    "pod_deleted_pod_gone": (
+        Life.DEAD,
+        Reason.INTERRUPTED,
+        143,
+        rf"pod of {JOB} was deleted from outside; its run gave up in good order, .*",
+    ),
     "job_deleted": (Life.DEAD, Reason.DELETED, None, rf"{JOB} is not there any more, without a report: .*; try again"),
     "suspended": (Life.WAITING, None, None, rf"queued: {JOB} is suspended"),
     "quota": (
@@ -212,6 +222,13 @@ NOT_PREPARED = {"type": "PodScheduled", "status": "True", "lastTransitionTime": 
         ),
         ("evicted", lambda r: r.update(job=None), Life.DEAD, Reason.EVICTED, rf"{POD}: evicted.*"),
         (
+            "pod_deleted",
+            lambda r: r.update(job=None),
+            Life.DEAD,
+            Reason.DELETED,
+            rf"the Job of {POD} was deleted from outside, and it ended with exit code 143; see who deleted it; try again; .*",
+        ),
+        (
             "out_of_memory",
             lambda r: pod_of(r)["spec"]["containers"][0].pop("resources"),
             Life.DEAD,
@@ -225,6 +242,28 @@ NOT_PREPARED = {"type": "PodScheduled", "status": "True", "lastTransitionTime": 
             Life.UNKNOWN,
             None,
             rf"{POD} was to end, and node {NODE} does not say so",
+        ),
+        ("node_silent", later(45_000 + 25), Life.UNKNOWN, None, rf"node {NODE}, which has {POD}, does not answer the cluster"),
+        (
+            "node_silent",
+            later(45_000 + 30 + 30),
+            Life.DEAD,
+            Reason.NODE_LOST,
+            rf"node {NODE}, which has {POD}, does not answer the cluster, and its own deadline passed at .* UTC; see what became of .*",
+        ),
+        (
+            "node_silent",
+            all_of(later(10**6), lambda r: pod_of(r)["metadata"].update(deletionTimestamp="2026-11-24T18:02:00Z")),
+            Life.DEAD,
+            Reason.NODE_LOST,
+            rf"{POD} was to end, and node {NODE} does not say so, and its own deadline passed at .* UTC; see what became of the node",
+        ),
+        (
+            "node_silent",
+            all_of(later(10**6), lambda r: pod_of(r)["spec"].pop("activeDeadlineSeconds")),
+            Life.UNKNOWN,
+            None,
+            rf"node {NODE}, which has {POD}, does not answer the cluster",
         ),
         ("node_silent", lambda r: pod_of(r)["status"]["conditions"].clear(), Life.ALIVE, None, rf"{POD} runs on node {NODE}"),
         (
