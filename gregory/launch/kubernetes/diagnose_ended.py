@@ -187,7 +187,7 @@ def _exited(pod: Object, *, was_deleted: bool, with_its_job: bool) -> Observatio
         # Whatever the run says of its end: who deletes a Job does not want another.
         words = f"the Job of pod {name} was deleted from outside, and it ended with exit code {code}"
         return _dead(pod, Reason.DELETED, words, "see who deleted it; try again")
-    if report:
+    if report and (code == _IN_GOOD_ORDER or not _signal(code)):
         return _dead(pod, None, f"pod {name} exited with code {code} and left a report", "")
     if was_deleted and code == _IN_GOOD_ORDER:
         words = f"pod {name} was deleted from outside; its run gave up in good order, exit code {code}"

@@ -49,7 +49,7 @@ def observe_job(
         return _without_pod(job, events, name=name, now=now, deadlines=deadlines)
     if has_ended(pod):
         return _after(pod, job, events)
-    if is_being_deleted(pod) and now > moment(pod["metadata"]["deletionTimestamp"]) + _CONFIRMATION:
+    if node_of(pod) and is_being_deleted(pod) and now > moment(pod["metadata"]["deletionTimestamp"]) + _CONFIRMATION:
         # Its time is over at the deletionTimestamp. Nobody but its node knows whether it works on.
         return _on_a_silent_node(pod, f"pod {name_of(pod)} was to end, and node {node_of(pod)} does not say so", now=now)
     if _is_pending(pod):

@@ -280,6 +280,20 @@ NOT_PREPARED = {"type": "PodScheduled", "status": "True", "lastTransitionTime": 
             Reason.IMAGE_PULL,
             r"pulling .*; for .*",
         ),
+        (
+            "unschedulable",
+            lambda r: pod_of(r)["metadata"].update(deletionTimestamp="2026-01-01T00:00:00Z"),
+            Life.WAITING,
+            None,
+            rf"{POD} is being deleted before it began",
+        ),
+        (
+            "reported",
+            lambda r: pod_of(r)["status"]["containerStatuses"][0]["state"]["terminated"].update(exitCode=137, reason="Error"),
+            Life.DEAD,
+            Reason.KILLED,
+            rf"{POD} was ended by signal 9 \(SIGKILL\), exit code 137, and not for lack of memory; see who sent it on node {NODE}",
+        ),
         ("mount", told(FailedCreatePodSandBox="no network"), Life.WAITING, Reason.REFUSED, r"FailedCreatePodSandBox: no network; for .*"),
         (
             "mount",
