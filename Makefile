@@ -6,9 +6,11 @@ PREPARE := .venv-prepare
 UV := uv==0.13.9
 # Tests that train take up to 4 GB each.
 WORKERS ?= 2
+# Of `make chaos`.
+RUNS ?= 100
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo base-models test lint bench cluster-up cluster-down chart locks clean
+.PHONY: help setup demo base-models test chaos lint bench cluster-up cluster-down chart locks clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -43,6 +45,9 @@ $(PREPARE)/.complete: locks/requirements-prepare.lock | setup
 test: setup ## every test: once on SQLite, the database tests again on PostgreSQL
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadscope --no-loadscope-reorder
 	$(BIN)/python -m tests.on_postgresql -m database
+
+chaos: setup ## runs on a Kubernetes of one node, killed in every way that SEED draws; RUNS of them; for root
+	$(BIN)/python -m tests.chaos --runs $(RUNS) $(if $(SEED),--seed $(SEED))
 
 lint: setup ## style, types, import contracts, migrations
 	$(BIN)/ruff format --check .

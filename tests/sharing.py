@@ -3,7 +3,13 @@
 from xdist.scheduler import LoadScopeScheduling
 
 # A word of a test's folder or parameter -> what it needs, of which there is one on a machine.
-ENGINES = {"docker": "Docker engine", "cluster": "Kubernetes", "kubernetes": "Kubernetes", "chart": "Kubernetes"}
+ENGINES = {
+    "docker": "Docker engine",
+    "cluster": "Kubernetes",
+    "kubernetes": "Kubernetes",
+    "chart": "Kubernetes",
+    "chaos": "Kubernetes",
+}
 
 
 def together(test: str) -> str:

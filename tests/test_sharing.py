@@ -15,6 +15,7 @@ from tests.sharing import together
         ("tests/cluster/test_cluster.py::test_one", "Kubernetes"),
         ("tests/launch/test_runner_contract.py::test_one[kubernetes]", "Kubernetes"),
         ("tests/chart/test_release.py::test_one", "Kubernetes"),
+        ("tests/chaos/test_chaos.py::test_one", "Kubernetes"),
         ("tests/test_sharing.py::test_one", "tests/test_sharing.py"),
     ],
 )

@@ -5,13 +5,14 @@ from functools import partial
 
 from django.conf import settings
 
+from gregory.launch.errors import LaunchError
 from gregory.launch.runners.base import Runner
 from gregory.management.console import Console
 from gregory.management.heartbeat import HEARTBEAT_SECONDS, every
 from gregory.management.termination import Terminated
 from gregory.reconcile import passes
 from gregory.reconcile.burial import bury
-from gregory.reconcile.handover import CANCEL_GRACE_SECONDS, note, start
+from gregory.reconcile.handover import CANCEL_GRACE_SECONDS, ask, conclude
 from gregory.reconcile.verdict import Fate, judge
 from gregory.runs import ledger
 from gregory.runs.names import Reason, RunState
@@ -35,14 +36,13 @@ def _run_one(spec: RunSpec, behind: list[RunSpec], runner: Runner, console: Cons
     if not durably(partial(ledger.is_unfinished, spec)):
         console.complain(f"{spec.label}: run {spec.run_id} was ended while it was queued")
         return
-    handed = start(spec, runner)
-    if handed.handle is None:
-        console.complain(f"{spec.label}: {handed.detail}")
+    handle = ask(spec, runner)
+    if isinstance(handle, LaunchError):
+        console.complain(f"{spec.label}: {conclude(spec, runner, handle).detail}")
         return
-    handle = handed.handle
     try:
-        # Whatever came of it, its log is followed to the end: it may have ended by itself already.
-        note(spec, runner, handle)
+        # Whatever comes of it, its log is followed to the end: it may have ended by itself already.
+        conclude(spec, runner, handle)
         waiting = every(HEARTBEAT_SECONDS, partial(if_possible, partial(_tend, spec, behind), otherwise=True))
         for line in runner.logs(spec, handle, waiting=waiting):
             console.show_line(line)

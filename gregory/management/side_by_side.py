@@ -1,13 +1,17 @@
 """Runs of a machine that keeps what it was handed: all are submitted at once, and may be waited for."""
 
+import threading
 import time
+from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import Future
 from functools import partial
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
 from gregory import report
+from gregory.launch.errors import LaunchError
 from gregory.launch.runners.base import Runner
 from gregory.management.console import Console
 from gregory.management.database import describe
@@ -15,34 +19,62 @@ from gregory.management.heartbeat import HEARTBEAT_SECONDS, every
 from gregory.management.termination import Terminated
 from gregory.reconcile import passes
 from gregory.reconcile.changes import Action
-from gregory.reconcile.handover import hand_over
+from gregory.reconcile.handover import Handover, ask, conclude
 from gregory.runs import ledger
 from gregory.runs.models import TrainingRun
 from gregory.runs.names import Reason, RunState
 from gregory.runs.persistence import if_possible
-from gregory.runs.spec import RunSpec
+from gregory.runs.spec import RunHandle, RunSpec
 
 WAIT_SECONDS = 5.0
+# While one answer is awaited the others are on their way; a burst is what the machine's own pace prevents.
+SUBMITTED_SIDE_BY_SIDE = 4
+Answer = Future[RunHandle | LaunchError]
 FOLLOW, CANCEL, LIST = (f"python manage.py training_runs {action}" for action in ("logs --follow", "cancel", "list"))
 
 
 def submit_all(opened: Sequence[RunSpec], runner: Runner, console: Console) -> None:
-    """Hand over every run, at the pace that its machine allows. Raises Terminated; what was not begun is then closed."""
-    waiting = list(opened)
+    """Hand over every run, a few at a time, at the pace that its machine allows. Raises Terminated; what was not begun is then closed."""
+    waiting, asked = deque(opened), deque[tuple[RunSpec, Answer]]()
     tend = every(HEARTBEAT_SECONDS, partial(if_possible, partial(_keep, waiting), otherwise=True))
     try:
-        while waiting:
-            spec = waiting.pop(0)
-            handed = hand_over(spec, runner)
-            if handed.handle is None:
-                console.complain(f"{spec.label}: run {spec.run_id}: {handed.detail}")
-            else:
-                console.say(f"{spec.label}: run {spec.run_id} {handed.detail}; follow it with: {FOLLOW} {spec.run_id}")
+        while waiting or asked:
+            while waiting and len(asked) < SUBMITTED_SIDE_BY_SIDE:
+                asked.append((waiting[0], _asked(waiting[0], runner)))
+                waiting.popleft()
+            spec, answer = asked[0]
+            _tell_handed(spec, conclude(spec, runner, answer.result()), console)
+            asked.popleft()
             tend()
     except Terminated as terminated:
+        # Of those under way the reconciler finds out whether their machine has them, unless that is known already.
+        for spec, answer in asked:
+            if answer.done():
+                conclude(spec, runner, answer.result())
         for spec in waiting:
             ledger.end_run(spec, RunState.CANCELLED, reason=Reason.INTERRUPTED, detail=f"{terminated} before it was submitted")
         raise
+
+
+def _asked(spec: RunSpec, runner: Runner) -> Answer:
+    """Its machine's answer, awaited by a thread that nobody waits for who has to end."""
+    answer = Answer()
+
+    def wait() -> None:
+        try:
+            answer.set_result(ask(spec, runner))
+        except BaseException as error:  # noqa: BLE001 - raised where the answer is asked for
+            answer.set_exception(error)
+
+    threading.Thread(target=wait, daemon=True).start()
+    return answer
+
+
+def _tell_handed(spec: RunSpec, handed: Handover, console: Console) -> None:
+    if handed.handle is None:
+        console.complain(f"{spec.label}: run {spec.run_id}: {handed.detail}")
+    else:
+        console.say(f"{spec.label}: run {spec.run_id} {handed.detail}; follow it with: {FOLLOW} {spec.run_id}")
 
 
 def how_to_go_on(specs: Sequence[RunSpec]) -> str:

@@ -24,27 +24,27 @@ class Handover:
 
 def hand_over(spec: RunSpec, runner: Runner) -> Handover:
     """Submit a run whose rows are committed. What is not known to have failed stays queued, for the next look at it."""
-    handed = start(spec, runner)
-    return handed if handed.handle is None else note(spec, runner, handed.handle)
+    return conclude(spec, runner, ask(spec, runner))
 
 
-def start(spec: RunSpec, runner: Runner) -> Handover:
-    """The first half: its machine is asked. Whoever is interrupted after it knows the handle."""
+def ask(spec: RunSpec, runner: Runner) -> RunHandle | LaunchError:
+    """The first half: what its machine answers. No database is touched, so several may ask at once."""
     try:
-        handle = runner.submit(runner.render(spec))
-    except SubmitError as error:
-        durably(partial(ledger.end_run, spec, RunState.FAILED, reason=error.reason, detail=str(error)))
-        return Handover(detail=str(error), closed=True)
+        return runner.submit(runner.render(spec))
     except LaunchError as error:
-        return Handover(detail=f"not submitted yet: {error}")
-    return Handover(detail=f"started as {handle.name}", handle=handle)
+        return error
 
 
-def note(spec: RunSpec, runner: Runner, handle: RunHandle) -> Handover:
-    """The second: the ledger is told. A run that was ended meanwhile is taken back."""
-    if not durably(partial(ledger.mark_submitted, spec, handle)) and not durably(partial(ledger.is_unfinished, spec)):
-        return _take_back(runner, handle)
-    return Handover(detail=f"submitted as {handle.name}", handle=handle)
+def conclude(spec: RunSpec, runner: Runner, answer: RunHandle | LaunchError) -> Handover:
+    """The second: the ledger is told of the answer. A run that was ended meanwhile is taken back."""
+    if isinstance(answer, SubmitError):
+        durably(partial(ledger.end_run, spec, RunState.FAILED, reason=answer.reason, detail=str(answer)))
+        return Handover(detail=str(answer), closed=True)
+    if isinstance(answer, LaunchError):
+        return Handover(detail=f"not submitted yet: {answer}")
+    if not durably(partial(ledger.mark_submitted, spec, answer)) and not durably(partial(ledger.is_unfinished, spec)):
+        return _take_back(runner, answer)
+    return Handover(detail=f"submitted as {answer.name}", handle=answer)
 
 
 def _take_back(runner: Runner, handle: RunHandle) -> Handover:

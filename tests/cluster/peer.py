@@ -14,35 +14,36 @@ import urllib3
 from kubernetes import client, config
 
 LEASES = "kube-node-lease"
+TAINT = "gregory-train/no-kubelet"
 RENEWAL = 2.0
 # Seconds for one call: the API server may be paused, and renewing has to go on as soon as it is back.
 TIMEOUT = 2.0
 
 
-def node(name: str) -> dict[str, Any]:
+def node(name: str, labels: dict[str, str]) -> dict[str, Any]:
     return {
-        "metadata": {"name": name, "labels": {"topology.kubernetes.io/zone": name}},
-        "spec": {"taints": [{"key": "gregory-train/no-kubelet", "effect": "NoSchedule"}]},
+        "metadata": {"name": name, "labels": {"topology.kubernetes.io/zone": name, **labels}},
+        "spec": {"taints": [{"key": TAINT, "effect": "NoSchedule"}]},
     }
 
 
-def ready() -> dict[str, Any]:
+def ready(capacity: dict[str, str]) -> dict[str, Any]:
     condition = {"type": "Ready", "status": "True", "reason": "Pretended", "message": "", "lastTransitionTime": _now()}
-    return {"status": {"conditions": [{**condition, "lastHeartbeatTime": _now()}]}}
+    return {"status": {"capacity": capacity, "allocatable": capacity, "conditions": [{**condition, "lastHeartbeatTime": _now()}]}}
 
 
 def lease(name: str) -> dict[str, Any]:
     return {"metadata": {"name": name}, "spec": {"holderIdentity": name, "leaseDurationSeconds": 8, "renewTime": _now()}}
 
 
-def main(kubeconfig: str, name: str) -> None:
+def main(kubeconfig: str, name: str, labels: dict[str, str] | None = None, capacity: dict[str, str] | None = None) -> None:
     config.load_kube_config(kubeconfig)
     nodes, leases = client.CoreV1Api(), client.CoordinationV1Api()
     with contextlib.suppress(client.ApiException):
         # From an earlier start.
         nodes.delete_node(name)
-    nodes.create_node(node(name))
-    nodes.patch_node_status(name, ready())
+    nodes.create_node(node(name, labels or {}))
+    nodes.patch_node_status(name, ready(capacity or {}))
     leases.create_namespaced_lease(LEASES, lease(name))
     while True:
         with contextlib.suppress(client.ApiException, urllib3.exceptions.HTTPError):

@@ -1,7 +1,9 @@
 """train_models on a machine that keeps what it is handed: submitted and left, or waited for. And what training_runs says of such runs."""
 
 import json
+import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -142,17 +144,19 @@ class TestLeft:
         assert shell("train_models", *MS) == Result(1, "", "CommandError: no kubeconfig\n")
         assert PredictionRunLog.objects.count() == 0
 
-    def test_an_interrupted_submission_closes_what_was_not_begun(self, shell, cluster):
-        def interrupt(spec: RunSpec, handle: object) -> None:
-            cluster.on_submit = raise_terminated
-
-        cluster.on_submit = interrupt
+    def test_an_interrupted_submission_closes_what_was_not_begun(self, shell, cluster, monkeypatch):
+        no_answer = threading.Event()
+        # The second is under way, and the signal comes while its answer is awaited.
+        monkeypatch.setattr(side_by_side, "SUBMITTED_SIDE_BY_SIDE", 1)
+        cluster.on_submit = lambda spec, handle: setattr(cluster, "on_submit", lambda spec, handle: no_answer.wait(20))
+        monkeypatch.setattr(side_by_side, "Answer", lambda: Answer(raise_in=2))
 
         done = shell("train_models", "--all-teams", *ON_CLUSTER)
 
         assert done.code == 130
         assert done.err.startswith("CommandError: interrupted by signal 2 (SIGINT); what was submitted goes on; follow one with: ")
-        # The second was under way: whether the cluster has it is the reconciler's to find out.
+        no_answer.set()
+        # Whether the cluster has the second is the reconciler's to find out.
         assert [run.state for run in TrainingRun.objects.order_by("queued_at")] == ["submitted", "pending", "cancelled"]
 
     def test_the_dry_run_shows_what_the_cluster_would_be_asked_for(self, shell, cluster):
@@ -164,8 +168,20 @@ class TestLeft:
         assert (cluster.submitted, PredictionRunLog.objects.count()) == ([], 0)
 
 
-def raise_terminated(spec: RunSpec, handle: object) -> None:
-    raise Terminated(2)
+class Answer(Future):
+    """The one of this number, counted from 1, is asked for at the moment of a signal."""
+
+    made = 0
+
+    def __init__(self, *, raise_in: int) -> None:
+        super().__init__()
+        Answer.made += 1
+        self._raises = Answer.made == raise_in
+
+    def result(self, timeout: float | None = None) -> Any:
+        if self._raises:
+            raise Terminated(2)
+        return super().result(timeout)
 
 
 class TestWaitedFor:

@@ -318,4 +318,9 @@ class Deadlines(Section):
 class Submission(Section):
     """How fast Jobs are created."""
 
-    per_second: float = Field(5.0, gt=0, le=100, description="Jobs created per second at most")
+    per_second: float = Field(
+        100.0,
+        gt=0,
+        le=1000,
+        description="Jobs created per second at most, by one process",
+    )

@@ -6,6 +6,7 @@ the client's own classes drop what they do not know yet. Which requests a runner
 
 import json
 import random
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -50,6 +51,7 @@ class Api:
     def __init__(self, *, kubeconfig: str, context: str, inherited: Mapping[str, str]) -> None:
         """inherited: the variables in which a pod finds its API server. Nothing is read before the first request."""
         self.calls: Counter[str] = Counter()
+        self._counting = threading.Lock()
         self._kubeconfig, self._context, self._inherited = kubeconfig, context, inherited
         self._client: ApiClient | None = None
 
@@ -109,7 +111,8 @@ class Api:
         """Once; and once more as whoever the configuration says we are now, if the server does not know us: credentials age."""
         if self._client is None or not known:
             self._client = self._connected()
-        self.calls[f"{method} {resource}"] += 1
+        with self._counting:
+            self.calls[f"{method} {resource}"] += 1
         try:
             given = {"Accept": "application/json", "Content-Type": "application/json", **(headers or {})}
             request = self._client.param_serialize(method, path, None, dict(query or {}), given, body, auth_settings=["BearerToken"])

@@ -1,5 +1,6 @@
 """Making a Job once, whatever becomes of the request: an answer that is lost, a name that is taken, a server that is busy."""
 
+import threading
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -19,11 +20,14 @@ class Pace:
 
     def __init__(self, per_second: float) -> None:
         self._interval, self._next = 1 / per_second, 0.0
+        self._lock = threading.Lock()
 
     def wait(self) -> None:
-        """Until it is our turn."""
-        time.sleep(max(0.0, self._next - time.monotonic()))
-        self._next = time.monotonic() + self._interval
+        """Until it is our turn, whoever else waits."""
+        with self._lock:
+            turn = max(self._next, time.monotonic())
+            self._next = turn + self._interval
+        time.sleep(max(0.0, turn - time.monotonic()))
 
 
 def create_once(namespace: Namespace, job: Mapping[str, Any], *, label: str) -> dict[str, Any]:

@@ -267,7 +267,7 @@ def test_an_unknown_key_is_named_with_those_there_are(tmp_path: Path, path: str,
         (
             "submission.perSecond",
             0,
-            "submission.perSecond: Input should be greater than 0 (got 0); it is: Jobs created per second at most",
+            "submission.perSecond: Input should be greater than 0 (got 0); it is: Jobs created per second at most, by one process",
         ),
         (
             "labels",

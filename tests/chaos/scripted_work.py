@@ -1,0 +1,111 @@
+"""What the stages do in the image of the chaos runs, in the place of `gregory.ml.stages.work`: nothing but take time and leave marks.
+
+The marks are the truth that the product's word is held against. They lie on the models volume, where no part of the product looks:
+`.chaos/<run id>/<attempt>-<algorithm>.begun`, and `.done` once the result has its name. A run's lock is held for as long as one of
+its workers lives, whatever ends it; who finds it taken leaves `<attempt>.overlap`.
+"""
+
+import atexit
+import fcntl
+import json
+import os
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from gregory.ml import artifacts
+from gregory.ml.artifacts import DataFacts, Manifest, Probe
+from gregory.ml.progress import Progress, Report
+from gregory.ml.stages.contract import (
+    EXAMPLES,
+    MODEL_FOLDER,
+    POOL,
+    REQUEST,
+    GpuResult,
+    PseudoLabelResult,
+    SummariseResult,
+    TrainRequest,
+    TrainResult,
+)
+
+MARKS, SECONDS = ".chaos", "seconds.json"
+STEP_SECONDS = 0.2
+METRICS = {"test_roc_auc": 0.75, "test_f1": 0.5, "prob_threshold": 0.8}
+# Held until the process ends.
+_held: list[int] = []
+
+
+def find_gpu(source: Path, target: Path, report: Report, kept: Path) -> GpuResult:
+    """Never asked for."""
+    raise NotImplementedError
+
+
+def pseudo_label(source: Path, target: Path, report: Report, kept: Path) -> PseudoLabelResult:
+    """Never asked for."""
+    raise NotImplementedError
+
+
+def summarise(source: Path, target: Path, report: Report, kept: Path) -> SummariseResult:
+    """Two files with nothing in them."""
+    for name in (EXAMPLES, POOL):
+        (target / name).touch()
+    report(Progress(message="summarised", fraction=1.0))
+    return SummariseResult(labelled=2, title_only=0, pool=0)
+
+
+def train(source: Path, target: Path, report: Report, kept: Path) -> TrainResult:
+    """As long as the script says; a sealed folder like any."""
+    request = TrainRequest.model_validate_json((source / REQUEST).read_text(encoding="utf-8"))
+    facts = request.provenance
+    models = source.parents[4]
+    marks = models / MARKS / facts.run_id
+    marks.mkdir(parents=True, exist_ok=True)
+    _be_alone(marks, attempt=facts.attempt)
+    name = f"{facts.attempt}-{request.algorithm}"
+    # Not replaced: one attempt that is suspended may begin several times.
+    with (marks / f"{name}.begun").open("a") as begun:
+        begun.write(f"{time.time()}\n")
+    seconds = json.loads((models / MARKS / SECONDS).read_text())[f"{facts.subject}/{request.algorithm}"]
+    steps = max(1, round(seconds / STEP_SECONDS))
+    for step in range(steps):
+        time.sleep(STEP_SECONDS)
+        report(Progress(message=f"step {step + 1} of {steps}", fraction=(step + 1) / steps))
+    _write_model(target / MODEL_FOLDER, request)
+    # By then the stage's result has its name; a worker that is killed before leaves none.
+    atexit.register((marks / f"{name}.done").touch)
+    data = artifacts.read_manifest(target / MODEL_FOLDER).data
+    return TrainResult(metrics=METRICS, warnings=(), data=data, compute={"device": "cpu"})
+
+
+def _be_alone(marks: Path, *, attempt: int) -> None:
+    descriptor = os.open(marks / "lock", os.O_RDWR | os.O_CREAT, 0o666)
+    _held.append(descriptor)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        (marks / f"{attempt}.overlap").touch()
+
+
+def _write_model(folder: Path, request: TrainRequest) -> None:
+    folder.mkdir(parents=True)
+    (folder / "weights").write_bytes(os.urandom(4096))
+    (folder / artifacts.METRICS).write_text(json.dumps(METRICS))
+    (folder / artifacts.EVALUATION).write_text("{}")
+    facts = request.provenance
+    data = DataFacts(
+        cutoff=facts.cutoff, window=facts.window, labelled=2, title_only=0, duplicates=0, conflicts=0, pseudo_labelled=0, parts={},
+        fingerprint="scripted", text_version=1,
+    )  # fmt: skip
+    manifest = Manifest(
+        algorithm=request.algorithm,
+        provenance=facts,
+        created_at=datetime.now(UTC),
+        config=request.config,
+        data=data,
+        base_models={},
+        libraries={},
+        threads=request.threads,
+        warnings=(),
+        probe=Probe(texts=(), probabilities=()),
+    )
+    artifacts.seal(folder, manifest)

@@ -1,0 +1,94 @@
+"""What is wrong, told from what is not: each violation by itself."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.chaos import judge, table
+from tests.chaos.evidence import Evidence, Job, Training
+from tests.chaos.faults import Strike
+from tests.chaos.playground import Row, Run
+from tests.chaos.script import Fault, Script
+
+SCRIPT = Script(
+    number=0, team="team-0", subject="subject-0", seconds={"lstm": 1.0, "lgbm_tfidf": 1.0}, fault=Fault.NONE, at=0, delay=0.0, pause=0.0
+)
+RUN = Run(run_id="r", label="team-0/subject-0", state="succeeded", reason="", detail="", attempt=1, external_name="job")
+ROWS = tuple(
+    Row(run_id="r", id=number, algorithm=name, version="1", success=True, reason="") for number, name in enumerate(("lstm", "lgbm_tfidf"))
+)
+DONE = tuple(Training(attempt=1, algorithm=name, begun=1, done=True) for name in ("lstm", "lgbm_tfidf"))
+JOB = Job(name="job", run_id="r", attempt=1, finished=True)
+WELL = Evidence(
+    strike=Strike(script=SCRIPT, struck=False), runs=(RUN,), rows=ROWS, sealed=frozenset({0, 1}), trainings=DONE, overlaps=0, jobs=(JOB,)
+)
+
+
+def struck(fault: Fault, *, state: str, reason: str = "", attempt: int = 1, at: int = 0) -> Evidence:
+    """One whose first training was struck; its rows say as its run."""
+    well = state == "succeeded"
+    rows = tuple(replace(row, success=well, reason="" if well else reason) for row in ROWS)
+    trained = tuple(replace(training, attempt=attempt) for training in DONE) if well else ()
+    return replace(
+        WELL,
+        strike=Strike(script=replace(SCRIPT, fault=fault, at=at), struck=True),
+        runs=(replace(RUN, state=state, reason=reason, attempt=attempt),),
+        rows=rows,
+        sealed=frozenset({0, 1}) if well else frozenset(),
+        trainings=(Training(attempt=1, algorithm="lstm", begun=1, done=False), *trained) if attempt > 1 else trained,
+    )
+
+
+def test_nothing_is_wrong_with_what_is_well():
+    assert judge.violations(WELL) == []
+
+
+@pytest.mark.parametrize(
+    ("evidence", "words"),
+    [
+        (replace(WELL, runs=()), "it has 0 runs"),
+        (replace(WELL, runs=(replace(RUN, state="running"),)), "open at the end: running"),
+        (replace(WELL, rows=(replace(ROWS[0], success=None), ROWS[1])), "row of lstm is open at the end"),
+        (replace(WELL, rows=ROWS[:1]), "rows of ['lstm']"),
+        (replace(WELL, sealed=frozenset({1})), "row of lstm says success True, and a complete model is not there"),
+        (replace(WELL, rows=(replace(ROWS[0], success=False), ROWS[1])), "row of lstm says success False, and a complete model is there"),
+        (replace(WELL, overlaps=1), "two workers of it were at work at the same time"),
+        (replace(WELL, trainings=(*DONE, replace(DONE[0], attempt=2))), "lstm was trained in attempt 2, and had been in attempt 1"),
+        (replace(WELL, trainings=(replace(DONE[0], begun=2), DONE[1])), "lstm began 2 times in attempt 1"),
+        (replace(WELL, jobs=(replace(JOB, finished=False),)), "Job job is still to do something"),
+        (replace(WELL, jobs=(JOB, replace(JOB, attempt=2))), "Job job is of an attempt that nobody opened"),
+        (replace(WELL, jobs=(JOB, JOB)), "2 Jobs of attempt 1"),
+        (
+            replace(WELL, runs=(replace(RUN, attempt=2),)),
+            "wrong verdict: succeeded at attempt 2, and it was: none, struck: False: ",
+        ),
+    ],
+)
+def test_each_violation_is_told(evidence: Evidence, words: str):
+    assert words in judge.violations(evidence)
+
+
+@pytest.mark.parametrize(
+    ("evidence", "allowed"),
+    [
+        (struck(Fault.EVICTED, state="succeeded", attempt=2), True),
+        (struck(Fault.EVICTED, state="failed", reason="killed"), False),
+        (struck(Fault.POD_DELETED, state="failed", reason="deleted"), False),
+        (struck(Fault.POD_DELETED, state="failed", reason="deleted", at=-1), True),
+        (struck(Fault.RUN_KILLED, state="failed", reason="killed"), True),
+        (struck(Fault.RUN_KILLED, state="failed", reason="lost"), False),
+        (struck(Fault.RUN_KILLED, state="succeeded"), True),
+        (struck(Fault.CANCELLED, state="failed", reason="cancelled"), False),
+        (struck(Fault.JOB_DELETED, state="succeeded", attempt=2), False),
+    ],
+)
+def test_a_verdict_fits_what_was_done(evidence: Evidence, allowed: bool):
+    assert (judge.violations(evidence) == []) is allowed
+
+
+def test_what_came_too_late_counts_as_nothing_done():
+    late = replace(WELL, strike=Strike(script=replace(SCRIPT, fault=Fault.EVICTED), struck=False))
+
+    assert judge.violations(late) == []
+    lines = table.of([WELL, late, struck(Fault.EVICTED, state="succeeded", attempt=2)]).splitlines()
+    assert [line.split() for line in lines[2:]] == [["none", "2"], ["evicted", "1"]]

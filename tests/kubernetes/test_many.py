@@ -1,0 +1,122 @@
+"""C18: three hundred subjects at once, an API server that asks for patience, and what it is asked per look. Their node is not there."""
+
+import json
+import re
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests import postgresql
+from tests.cluster import hollow
+from tests.cluster.cluster import Cluster
+from tests.kubernetes import proxy as proxies
+from tests.kubernetes.workplace import furnished
+from tests.site import Site
+
+pytestmark = pytest.mark.slow
+
+SUBJECTS, REFUSED_EVERY = 300, 20
+DATABASE = "many"
+# Nothing ever pulls it.
+IMAGE = "gregory.test/nothing:1"
+RESOURCE = re.compile(r"/namespaces/[^/?]+(?:/(\w+))?(?:/([^/?]+))?")
+OPEN = """
+from organizations.models import Organization
+from gregory.models import Subject, Team
+team = Team.objects.create(slug="team", organization=Organization.objects.create(name="o", slug="o"))
+Subject.objects.bulk_create(Subject(subject_name=f"s{n}", subject_slug=f"s{n}", team=team) for n in range(%d))
+"""
+
+
+class Calls:
+    """What the API server was asked since `taken`; every so many creations it says once that it is too much."""
+
+    def __init__(self) -> None:
+        self._seen: Counter[str] = Counter()
+        self._creations = 0
+        self._lock = threading.Lock()
+
+    def answer(self, method: str, path: str) -> tuple[int, dict[str, str]] | None:
+        found = RESOURCE.search(path)
+        resource, name = (found[1] or "namespaces", found[2] or (None if found[1] else "one")) if found else (path, None)
+        with self._lock:
+            self._seen[f"{method} {resource}{'/NAME' if name else ''}"] += 1
+            if method == "POST" and "dryRun" not in path:
+                self._creations += 1
+                if self._creations % REFUSED_EVERY == 0:
+                    return 429, {"Retry-After": "1"}
+        return None
+
+    def taken(self) -> Counter[str]:
+        with self._lock:
+            seen, self._seen = self._seen, Counter()
+        return seen
+
+
+def test_three_hundred_subjects_at_once(cluster: Cluster, cluster_postgresql: postgresql.Server, tmp_path: Path):
+    calls = Calls()
+    with (
+        hollow.node(cluster),
+        furnished(cluster, IMAGE, tmp_path) as workplace,
+        proxies.running(cluster.kubeconfig.parent) as proxy,
+    ):
+        proxy.answer = calls.answer
+        workplace.config |= hollow.PLACEMENT
+        del workplace.config["submission"]
+        workplace.installation()
+        site = _site(tmp_path, cluster_postgresql, kubeconfig=_through(proxy.url, tmp_path))
+
+        done = site.manage("train_models", "--all-teams", "--runner", "kubernetes", "--algo", "lgbm_tfidf", "--verbose", "0")
+
+        assert (done.returncode, done.stdout + done.stderr) == (0, "")
+        submitting = calls.taken()
+        # One of them dry, before any row; and those that were too much, once more.
+        assert submitting["POST jobs"] == 1 + SUBJECTS + (SUBJECTS - 1) // (REFUSED_EVERY - 1)
+        assert sum(submitting.values()) - submitting["POST jobs"] <= 10, submitting
+        assert len(workplace.jobs()) == SUBJECTS
+        passes = 0
+        while passes < 20 and _ends(cluster_postgresql).get(None):
+            time.sleep(1)
+            site.must("reconcile_runs", "--once")
+            passes += 1
+            looking = calls.taken()
+            # Of Jobs one for the look and one for the sweep, however many runs there are.
+            assert (
+                looking
+                == Counter({"GET pods": 1, "GET jobs": 2, "GET namespaces/NAME": 2, "GET events": looking["GET events"]}) + Counter()
+            )
+            assert looking["GET events"] <= 1
+        assert _ends(cluster_postgresql) == {True: SUBJECTS}
+        assert all(job["status"].get("succeeded") == 1 for job in workplace.jobs())
+
+
+def _through(url: str, folder: Path) -> Path:
+    """The kubeconfig of somebody who knows the cluster by the proxy's address alone."""
+    file = folder / "proxy.kubeconfig"
+    context = {"name": "proxy", "context": {"cluster": "proxy", "user": "nobody"}}
+    clusters: list[dict[str, Any]] = [{"name": "proxy", "cluster": {"server": url}}]
+    users: list[dict[str, Any]] = [{"name": "nobody", "user": {}}]
+    file.write_text(json.dumps({"clusters": clusters, "contexts": [context], "users": users, "current-context": "proxy"}))
+    return file
+
+
+def _site(folder: Path, server: postgresql.Server, *, kubeconfig: Path) -> Site:
+    server.create(DATABASE)
+    variables = {"KUBECONFIG": str(kubeconfig), "GREGORY_CLUSTER_CONFIG": str(folder / "cluster.yaml")}
+    site = Site(folder / "site", environment={**server.environment(DATABASE), **variables})
+    site.must("migrate", "-v0")
+    site.run_code(OPEN % SUBJECTS)
+    return site
+
+
+def _ends(server: postgresql.Server) -> dict[bool | None, int]:
+    """How many rows have which end."""
+    with psycopg.connect(
+        host="127.0.0.1", port=server.port, user=postgresql.USER, password=postgresql.PASSWORD, dbname=DATABASE
+    ) as connection:
+        return dict(connection.execute("select success, count(*) from gregory_predictionrunlog group by success").fetchall())
