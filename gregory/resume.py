@@ -114,11 +114,10 @@ def next_attempt(
     )
 
 
-def hint(run_id: str, runner_for: Callable[[str], Runner], *, models_dir: Path) -> str:
+def hint(run: TrainingRun | None, runner_for: Callable[[str], Runner], *, models_dir: Path) -> str:
     """How to resume a run that was taken away by its machine or an operator; empty where there is nothing to resume."""
-    run = ledger.find_run(run_id)
     if run is None or run.state == RunState.SUCCEEDED or run.reason not in TAKEN_AWAY or run.runner not in RUNNERS:
         return ""
-    if not runner_for(run.runner).concurrent and not stages_folder(models_dir, run_id).is_dir():
+    if not runner_for(run.runner).concurrent and not stages_folder(models_dir, run.run_id).is_dir():
         return ""
-    return f"resume it with: python manage.py train_models --resume {run_id}"
+    return f"resume it with: python manage.py train_models --resume {run.run_id}"

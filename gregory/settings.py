@@ -34,7 +34,15 @@ if env.POSTGRES_DB:
             "PASSWORD": env.POSTGRES_PASSWORD.get_secret_value(),
             "HOST": env.DB_HOST,
             "PORT": env.DB_PORT,
-            "OPTIONS": {"connect_timeout": 10},
+            # Whatever goes silent on the way (a firewall, a host that lost its power) is an error within a minute and a half.
+            "OPTIONS": {
+                "application_name": "gregory-train",
+                "connect_timeout": 10,
+                "keepalives_idle": 30,
+                "keepalives_interval": 15,
+                "keepalives_count": 4,
+                "tcp_user_timeout": 90_000,
+            },
         }
     }
 else:

@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class Patience:
-    """As long as nobody asks for the run's end: then there is time for one more try."""
+    """As long as nobody asks for the run's end: then there is time for one more try. Between two calls no connection is held."""
 
     def __init__(self, interruption: Interruption, account: Account) -> None:
         self._interruption = interruption
@@ -19,7 +19,10 @@ class Patience:
 
     def durably(self, call: Callable[[], T]) -> T:
         """Call until the database answers; its last error passes through."""
-        return persistence.durably(call, sleep=self._sleep, patient=lambda: not self._interruption.requested)
+        try:
+            return persistence.durably(call, sleep=self._sleep, patient=lambda: not self._interruption.requested)
+        finally:
+            persistence.release()
 
     def _sleep(self, seconds: float) -> None:
         # A machine that takes the run away in the meantime leaves no other word of it.

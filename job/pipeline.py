@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from django.conf import settings
-from django.db import connection
 from pydantic import BaseModel
 
 from gregory import corpus, recovery
@@ -31,7 +30,7 @@ from gregory.ml.progress import Progress
 from gregory.ml.stages import contract
 from gregory.runs import ledger
 from gregory.runs.names import Reason
-from gregory.runs.persistence import if_possible
+from gregory.runs.persistence import if_possible, reading, release
 from gregory.runs.spec import AlgorithmOutcome, AlgorithmSpec, RunSpec
 from job.account import Account
 from job.interruption import Interruption
@@ -111,13 +110,12 @@ class Pipeline:
 
         def read() -> None:
             pool = corpus.unlabelled(spec.subject.id, spec.window.cutoff) if spec.config.pseudo_label else iter(())
-            write_rows(unfinished, chain(corpus.labelled(spec.subject.id, spec.window.cutoff), pool))
+            with reading():
+                write_rows(unfinished, chain(corpus.labelled(spec.subject.id, spec.window.cutoff), pool))
 
         self._durably(read)
         flush(unfinished)
         unfinished.rename(path)
-        # Training takes hours and needs no database; a connection left open would be cut by somebody's timeout.
-        connection.close()
 
     def _pseudo_label(self, summaries: Path) -> Path:
         folder = self._prepare("pseudo_label")
@@ -269,16 +267,19 @@ class Pipeline:
                 return
             self._last_heartbeat = now
             left = seconds_left(latest.fraction, now - started)
-            for algorithm in about:
-                if_possible(
-                    partial(ledger.record_progress, self._spec, algorithm.run_log_id, stage=stage, progress=latest, seconds_left=left),
-                    otherwise=None,
-                )
-            # Two signs, since a stage that hangs does not keep this process from saying that it lives.
-            if if_possible(partial(self._sign_of_life, progressed=at_once or self._progressed), otherwise=False):
+
+            def tell() -> bool:
+                for algorithm in about:
+                    ledger.record_progress(self._spec, algorithm.run_log_id, stage=stage, progress=latest, seconds_left=left)
+                # Two signs, since a stage that hangs does not keep this process from saying that it lives.
+                ledger.heartbeat([self._spec], progressed=at_once or self._progressed)
+                self._end_if_told_to()
+                return True
+
+            # All at once: a server that does not answer is waited for once, and the stage is looked after again.
+            if if_possible(tell, otherwise=False):
                 self._progressed = False
-            if_possible(self._end_if_told_to, otherwise=None)
-            connection.close()
+            release()
 
         heartbeat(at_once=True)
         try:
@@ -288,10 +289,6 @@ class Pipeline:
             raise
         self._usage[stage] = usage
         return folder / "out"
-
-    def _sign_of_life(self, *, progressed: bool) -> bool:
-        ledger.heartbeat([self._spec], progressed=progressed)
-        return True
 
     def _end_if_told_to(self) -> None:
         """Two attempts must not work in one folder: one taken for dead that woke up gives way, and so does one that is being ended."""

@@ -200,18 +200,18 @@ def test_the_hint_is_the_command(subject, tmp_path):  # noqa: F811
     spec = died(subject, tmp_path)
 
     assert (
-        resume.hint(spec.run_id, lambda name: Seen(), models_dir=tmp_path)
+        resume.hint(ledger.find_run(spec.run_id), lambda name: Seen(), models_dir=tmp_path)
         == f"resume it with: python manage.py train_models --resume {spec.run_id}"
     )
 
 
 def test_there_is_no_hint_where_there_is_nothing_to_resume(subject, tmp_path):  # noqa: F811
     spec = died(subject, tmp_path)
-    assert resume.hint("nosuchrun", lambda name: Seen(), models_dir=tmp_path) == ""
+    assert resume.hint(None, lambda name: Seen(), models_dir=tmp_path) == ""
 
     TrainingRun.objects.update(reason=Reason.BAD_DATA)
-    assert resume.hint(spec.run_id, lambda name: Seen(), models_dir=tmp_path) == ""
+    assert resume.hint(ledger.find_run(spec.run_id), lambda name: Seen(), models_dir=tmp_path) == ""
 
     TrainingRun.objects.update(reason=Reason.KILLED)
     (tmp_path / ".runs" / spec.run_id / "stages").rmdir()
-    assert resume.hint(spec.run_id, lambda name: Seen(), models_dir=tmp_path) == ""
+    assert resume.hint(ledger.find_run(spec.run_id), lambda name: Seen(), models_dir=tmp_path) == ""

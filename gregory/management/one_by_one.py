@@ -16,7 +16,7 @@ from gregory.reconcile.handover import CANCEL_GRACE_SECONDS, ask, conclude
 from gregory.reconcile.verdict import Fate, judge
 from gregory.runs import ledger
 from gregory.runs.names import Reason, RunState
-from gregory.runs.persistence import durably, if_possible
+from gregory.runs.persistence import durably, if_possible, release
 from gregory.runs.spec import RunHandle, RunSpec
 
 
@@ -43,6 +43,7 @@ def _run_one(spec: RunSpec, behind: list[RunSpec], runner: Runner, console: Cons
     try:
         # Whatever comes of it, its log is followed to the end: it may have ended by itself already.
         conclude(spec, runner, handle)
+        release()
         waiting = every(HEARTBEAT_SECONDS, partial(if_possible, partial(_tend, spec, behind), otherwise=True))
         for line in runner.logs(spec, handle, waiting=waiting):
             console.show_line(line)
@@ -71,5 +72,8 @@ def _account_for(spec: RunSpec, handle: RunHandle, runner: Runner, console: Cons
 
 def _tend(spec: RunSpec, behind: list[RunSpec]) -> bool:
     """Keep the queued runs alive; whether the one in front may still be at work, as far as the ledger knows."""
-    ledger.heartbeat(behind)
-    return ledger.is_unfinished(spec) and not ledger.is_silent(spec.run_id, settings.STALE_AFTER_SECONDS)
+    try:
+        ledger.heartbeat(behind)
+        return ledger.is_unfinished(spec) and not ledger.is_silent(spec.run_id, settings.STALE_AFTER_SECONDS)
+    finally:
+        release()

@@ -14,6 +14,7 @@ from gregory.reconcile import passes
 from gregory.runs import events, ledger
 from gregory.runs.models import TrainingRun
 from gregory.runs.names import RunState
+from gregory.runs.persistence import durably, if_possible, release
 from gregory.runs.spec import RunHandle, RunSpec
 
 LOOK_SECONDS = 5.0
@@ -40,21 +41,33 @@ def so_far(run: TrainingRun, runner: Runner) -> Iterator[str]:
 def to_the_end(run_id: str, runner: Runner, runner_for: Callable[[str], Runner]) -> Iterator[str]:
     """Every attempt from the present one on. Returns when the ledger has the run's end, which this sees to itself if nobody else does."""
     printed = 0
-    while (run := ledger.find_run(run_id)) is not None:
+    while (run := durably(partial(ledger.find_run, run_id))) is not None:
         if _begun(run) and run.attempt > printed:
             printed = run.attempt
             yield from map(_as_text, _attempt(RunSpec.model_validate(run.spec), ledger.handle_of(run), runner))
         elif RunState(run.state).is_final:
             return
         else:
+            release()
             time.sleep(LOOK_SECONDS)
-        look = passes.look(runner_for, models_dir=settings.MODELS_DIR, stale_after=settings.STALE_AFTER_SECONDS, only=[run_id])
-        # Whatever becomes of the run, the ledger has it.
-        deque(look, maxlen=0)
+        durably(partial(_look, run_id, runner_for))
+
+
+def _look(run_id: str, runner_for: Callable[[str], Runner]) -> None:
+    look = passes.look(runner_for, models_dir=settings.MODELS_DIR, stale_after=settings.STALE_AFTER_SECONDS, only=[run_id])
+    # Whatever becomes of the run, the ledger has it.
+    deque(look, maxlen=0)
 
 
 def _attempt(spec: RunSpec, handle: RunHandle, runner: Runner) -> Iterator[str]:
-    return runner.logs(spec, handle, waiting=every(LOOK_SECONDS, partial(ledger.is_unfinished, spec)))
+    return runner.logs(spec, handle, waiting=every(LOOK_SECONDS, partial(if_possible, partial(_unfinished, spec), otherwise=True)))
+
+
+def _unfinished(spec: RunSpec) -> bool:
+    try:
+        return ledger.is_unfinished(spec)
+    finally:
+        release()
 
 
 def _begun(run: TrainingRun) -> bool:

@@ -23,7 +23,7 @@ from gregory.reconcile.handover import Handover, ask, conclude
 from gregory.runs import ledger
 from gregory.runs.models import TrainingRun
 from gregory.runs.names import Reason, RunState
-from gregory.runs.persistence import if_possible
+from gregory.runs.persistence import if_possible, release
 from gregory.runs.spec import RunHandle, RunSpec
 
 WAIT_SECONDS = 5.0
@@ -104,6 +104,7 @@ def wait(specs: Sequence[RunSpec], runner: Runner, console: Console) -> None:
             unfinished = away = True
         if not unfinished:
             return
+        release()
         time.sleep(WAIT_SECONDS)
 
 

@@ -8,12 +8,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import InterfaceError, InternalError, OperationalError, connection, transaction
 
 T = TypeVar("T")
+IDLE_IN_TRANSACTION = "25P03"
 
 # Five minutes in all: a server that is restarted, upgraded or moved to another machine is back by then.
 PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 60.0, 60.0, 60.0)
+# After a restart of the server every run is heard of within this many seconds: it tries every 15, and waits 10 for an answer.
+RESTART_GRACE = 60.0
 # Longest time of one read, and of a pause between two. A transaction that lasts keeps the server from clearing away what others delete.
 STATEMENT_SECONDS, PAUSE_SECONDS = 120, 60
 
@@ -43,6 +46,12 @@ def if_possible(call: Callable[[], T], *, otherwise: T) -> T:
         return otherwise
 
 
+def release() -> None:
+    """Hold no connection while there is nothing to ask: somebody's timeout would cut it, or a restart. A transaction keeps its own."""
+    if not connection.in_atomic_block:
+        connection.close()
+
+
 @contextmanager
 def reading() -> Iterator[None]:
     """A read-only transaction whose reads all see one moment and may be streamed; inside another transaction, a part of that.
@@ -53,11 +62,17 @@ def reading() -> Iterator[None]:
         # SQLite's transactions take the lock of writers.
         yield
         return
-    with transaction.atomic():
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; "
-                f"SET LOCAL statement_timeout = '{STATEMENT_SECONDS}s'; "
-                f"SET LOCAL idle_in_transaction_session_timeout = '{PAUSE_SECONDS}s'"
-            )
-        yield
+    try:
+        with transaction.atomic():
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; "
+                    f"SET LOCAL statement_timeout = '{STATEMENT_SECONDS}s'; "
+                    f"SET LOCAL idle_in_transaction_session_timeout = '{PAUSE_SECONDS}s'"
+                )
+            yield
+    except InternalError as error:
+        # A reader that was cut off may begin again; psycopg counts that among a program's own mistakes.
+        if getattr(error.__cause__, "sqlstate", "") == IDLE_IN_TRANSACTION:
+            raise OperationalError(str(error)) from error
+        raise

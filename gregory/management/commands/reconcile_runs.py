@@ -17,7 +17,9 @@ from gregory.management.sight import Sight
 from gregory.management.termination import Stop
 from gregory.reconcile import passes
 from gregory.reconcile.changes import Action, Change
+from gregory.runs import ledger
 from gregory.runs.names import RunState
+from gregory.runs.persistence import release
 
 INTERVAL_SECONDS = 15
 # What old runs left is looked through as often as this; how often does not matter to anybody.
@@ -89,6 +91,7 @@ class Command(BaseCommand):
                 if describe(error) != trouble:
                     trouble = describe(error)
                     self.stderr.write(f"{trouble}; trying again every {interval} s")
+            release()
             stop.wait(interval)
 
     def _look(self) -> Iterator[Change]:
@@ -103,7 +106,8 @@ class Command(BaseCommand):
         return line
 
     def _line(self, change: Change) -> str:
-        hint = resume.hint(change.run.run_id, self._runner_for, models_dir=settings.MODELS_DIR) if change.action is Action.CLOSED else ""
+        ended = ledger.find_run(change.run.run_id) if change.action is Action.CLOSED else None
+        hint = resume.hint(ended, self._runner_for, models_dir=settings.MODELS_DIR)
         return "; ".join(part for part in (str(change), hint) if part)
 
     def _sweep(self) -> None:

@@ -182,8 +182,8 @@ class Command(BaseCommand):
             self._fail(flags, "; ".join(problems))
 
     def _print_plan(self, specs: list[RunSpec], runner: Runner, *, as_json: bool) -> None:
-        active = ((spec, ledger.active_run(spec.subject.id)) for spec in specs)
-        refusals = {spec.subject.id: ledger.refusal(spec.label, run) for spec, run in active if run is not None}
+        active = ledger.active_runs([spec.subject.id for spec in specs])
+        refusals = {spec.subject.id: ledger.refusal(spec.label, active[spec.subject.id]) for spec in specs if spec.subject.id in active}
         rows = report.plan_rows(specs, refusals, runner=runner.name)
         if as_json and runner.concurrent:
             requests = [(spec, runner.render(spec).request) for spec in specs if spec.subject.id not in refusals]
@@ -208,6 +208,6 @@ def _triggered_by() -> str:
 
 def _hints(specs: list[RunSpec]) -> list[str]:
     """How to resume those of the runs that were taken away while they worked."""
-    taken = [run_id for run_id, run in ledger.find_runs([spec.run_id for spec in specs]).items() if run.reason]
-    hints = (resume.hint(spec.run_id, runner_named, models_dir=settings.MODELS_DIR) for spec in specs if spec.run_id in taken)
+    runs = ledger.find_runs([spec.run_id for spec in specs])
+    hints = (resume.hint(runs[spec.run_id], runner_named, models_dir=settings.MODELS_DIR) for spec in specs if spec.run_id in runs)
     return [hint for hint in hints if hint]

@@ -76,7 +76,7 @@ class Command(BaseCommand):
         state = RunState(flags["state"]) if flags["state"] else None
         runs = ledger.listed_runs(team=flags["team"], subject=flags["subject"], state=state, limit=flags["limit"])
         if flags["output"] == "json":
-            self.stdout.write(run_report.as_json([run_report.summary(run) for run in runs]))
+            self.stdout.write(run_report.as_json(run_report.summaries(runs)))
         else:
             self.stdout.write(run_report.list_table(runs) if runs else "no run")
 

@@ -32,6 +32,7 @@ from gregory.runs.ledger.opening import RunRefused, open_run, resume, retry
 from gregory.runs.ledger.reading import (
     Standing,
     active_run,
+    active_runs,
     announced_end,
     failure_reason,
     find_run,
@@ -58,6 +59,7 @@ __all__ = [
     "Sighting",
     "Standing",
     "active_run",
+    "active_runs",
     "announce_end",
     "announced_end",
     "begin_algorithm",

@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 
 from gregory.ml.progress import Progress
 from gregory.models import PredictionRunLog
-from gregory.runs.ledger.fence import current, note, storable
+from gregory.runs.ledger.fence import FINAL, current, note, storable
 from gregory.runs.models import AlgorithmRun, TrainingRun
 from gregory.runs.names import Reason, RunState
 from gregory.runs.spec import RunHandle, RunSpec
@@ -79,8 +79,9 @@ def claim(spec: RunSpec, handle: RunHandle, *, image_digest: str, node: str = ""
 def heartbeat(specs: Iterable[RunSpec], *, progressed: bool = False) -> None:
     """These runs are alive, by the clock of the database; progressed: and a stage has said something new."""
     signs = {"heartbeat_at": Now(), **({"progress_at": Now()} if progressed else {})}
-    for spec in specs:
-        current(spec).update(**signs)
+    # A token belongs to one attempt of one run.
+    alive = TrainingRun.objects.filter(attempt_token__in=[spec.attempt_token for spec in specs])
+    alive.exclude(state__in=FINAL).update(**signs)
 
 
 def begin_algorithm(spec: RunSpec, run_log_id: int) -> None:

@@ -1,14 +1,16 @@
 """What the ledger answers. Nothing is written here; what depends on time is asked of the database's clock."""
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, TypedDict
 
-from django.db import models
-from django.db.models.functions import Coalesce, Now
+from django.db import connection, models
+from django.db.models.functions import Now
 
 from gregory.models import PredictionRunLog
+from gregory.runs import persistence
 from gregory.runs.ledger.fence import FINAL, current
 from gregory.runs.models import AlgorithmRun, TrainingRun
 from gregory.runs.names import Reason, RunState
@@ -19,9 +21,10 @@ if TYPE_CHECKING:
 
 
 class _Clock(TypedDict):
-    """The time of the database, read with a row."""
+    """The time of the database, read with a row, and since when it has been up, where it says so."""
 
     clock: datetime
+    up_since: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +33,7 @@ class Standing:
 
     silent: since its last sign of life. idle: since a stage last reported something new, None where none has begun.
     missing: since its machine first did not have it, None where it has.
+    While nobody could write there was no sign to be had: just after a restart of the server, silent and idle count from that.
     """
 
     run: TrainingRun
@@ -66,17 +70,22 @@ def active_run(subject_id: int) -> TrainingRun | None:
     return TrainingRun.objects.filter(subject_id=subject_id).exclude(state__in=FINAL).first()
 
 
+def active_runs(subject_ids: Collection[int]) -> dict[int, TrainingRun]:
+    """The unfinished runs of these subjects by subject, in one query."""
+    return {run.subject_id: run for run in TrainingRun.objects.filter(subject_id__in=subject_ids).exclude(state__in=FINAL)}
+
+
 def unfinished_runs(ids: Collection[str] | None = None) -> list[Standing]:
     """Every run that has not ended, or those of them with these ids, oldest first, in one query."""
     runs = TrainingRun.objects.exclude(state__in=FINAL)
     if ids is not None:
         runs = runs.filter(pk__in=ids)
-    return [_standing(run) for run in runs.annotate(clock=Now()).order_by("queued_at", "run_id")]
+    return [_standing(run) for run in _with_clock(runs).order_by("queued_at", "run_id")]
 
 
 def standing_of(run_id: str) -> Standing | None:
     """The same of one run, whether it has ended or not."""
-    return next(map(_standing, TrainingRun.objects.annotate(clock=Now()).filter(pk=run_id)), None)
+    return next(map(_standing, _with_clock(TrainingRun.objects.filter(pk=run_id))), None)
 
 
 def runners_used() -> list[str]:
@@ -91,8 +100,8 @@ def is_unfinished(spec: RunSpec) -> bool:
 
 def is_silent(run_id: str, seconds: int) -> bool:
     """Whether a run's last sign of life is older than this, by the clock of the database."""
-    silent = TrainingRun.objects.annotate(last_sign=Coalesce("heartbeat_at", "queued_at"))
-    return silent.filter(pk=run_id, last_sign__lt=Now() - timedelta(seconds=seconds)).exists()
+    standing = standing_of(run_id)
+    return standing is not None and standing.silent > seconds
 
 
 def announced_end(spec: RunSpec) -> tuple[Reason, str] | None:
@@ -156,11 +165,21 @@ def refusal(label: str, active: TrainingRun) -> str:
     )
 
 
+def _with_clock(runs: models.QuerySet[TrainingRun]) -> "models.QuerySet[WithAnnotations[TrainingRun, _Clock]]":
+    up_since: models.Expression = models.Value(None, output_field=models.DateTimeField())
+    if connection.vendor == "postgresql":
+        up_since = models.Func(function="pg_postmaster_start_time", output_field=models.DateTimeField())
+    return runs.annotate(clock=Now(), up_since=up_since)
+
+
 def _standing(run: "WithAnnotations[TrainingRun, _Clock]") -> Standing:
+    up = _since(run.up_since, run.clock)
+    most = up if up is not None and up < persistence.RESTART_GRACE else math.inf
+    idle = _since(run.progress_at, run.clock)
     return Standing(
         run=run,
-        silent=_since(run.heartbeat_at or run.queued_at, run.clock) or 0.0,
-        idle=_since(run.progress_at, run.clock),
+        silent=min(_since(run.heartbeat_at or run.queued_at, run.clock) or 0.0, most),
+        idle=None if idle is None else min(idle, most),
         missing=_since(run.missing_since, run.clock),
     )
 

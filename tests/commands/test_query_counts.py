@@ -1,0 +1,64 @@
+"""However many subjects and runs there are, looking at them takes as many queries as looking at a few."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from django.core.management import call_command
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from gregory.reconcile import passes
+from gregory.runs import ledger
+from gregory.runs.spec import RunSpec
+from tests.reconcile.pretend_cluster import PretendCluster, handle_of
+from tests.runs.test_ledger import HERE, planned
+from tests.test_planning import make_subject, make_team
+
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
+
+FEW, MANY = 3, 20
+
+
+def queries(work: Callable[[], object]) -> int:
+    with CaptureQueriesContext(connection) as captured:
+        work()
+    return len(captured)
+
+
+@pytest.fixture
+def cluster() -> PretendCluster:
+    return PretendCluster()
+
+
+@pytest.fixture(params=[FEW, MANY], ids=["few", "many"])
+def runs(request: pytest.FixtureRequest, cluster: PretendCluster, settings, tmp_path: Path) -> list[RunSpec]:
+    """So many subjects of one team, each with a run that is at work on a pretended cluster."""
+    settings.MODELS_DIR = tmp_path
+    team, specs = make_team("team"), []
+    for number in range(request.param):
+        spec = ledger.open_run(planned(make_subject(team, f"s{number:03}")), runner="pretend", handle=HERE, triggered_by="a test")
+        ledger.mark_submitted(spec, cluster.submit(cluster.render(spec)))
+        ledger.claim(spec, handle_of(spec), image_digest="")
+        specs.append(spec)
+    # The first look notes the node of each.
+    list(passes.look(cluster, models_dir=tmp_path, stale_after=900))
+    return specs
+
+
+def test_a_dry_run_of_all_teams(runs, capsys: pytest.CaptureFixture[str]):
+    # Team's columns, subjects, versions; then the runs that are in the way.
+    assert queries(lambda: call_command("train_models", "--all-teams", "--dry-run")) == 4
+    assert capsys.readouterr().out.count("has an unfinished run") == 3 * len(runs)
+
+
+def test_runs_are_listed(runs, capsys: pytest.CaptureFixture[str]):
+    assert queries(lambda: call_command("training_runs", "list", "--limit", "100")) == 2
+    assert capsys.readouterr().out.count("lgbm_tfidf: unfinished") == len(runs)
+
+
+def test_a_look_at_every_run_and_a_sign_of_life_for_all(runs, cluster: PretendCluster, tmp_path: Path):
+    look = passes.look(cluster, models_dir=tmp_path, stale_after=900)
+
+    assert queries(lambda: list(look)) == 1
+    assert queries(lambda: ledger.heartbeat(runs)) == 1

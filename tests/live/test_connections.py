@@ -1,0 +1,163 @@
+"""A run that lasts: it holds no connection while it works, no transaction for long, and survives a server that goes away."""
+
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from gregory.runs.spec import RunOutcome
+from tests import postgresql
+from tests.live.database import LiveDatabase, live
+from tests.postgresql import Server
+from tests.site import Site
+from tests.strict import need
+
+pytestmark = pytest.mark.slow
+
+TRAIN = ("train_models", "--team", "neurology", "--subject", "ms", "--algo", "lgbm_tfidf")
+ACTIVITY = """
+SELECT pid, state, extract(epoch FROM clock_timestamp() - xact_start)::float8 FROM pg_stat_activity
+WHERE datname = current_database() AND application_name = 'gregory-train'
+"""
+
+
+@pytest.fixture(scope="module")
+def own_server() -> Iterator[Server]:
+    """One that may be stopped."""
+    programs = postgresql.binaries()
+    need(programs, what="a PostgreSQL server", remedy="install one, for example: apt-get install postgresql")
+    assert programs is not None
+    with postgresql.running(programs) as server:
+        yield server
+
+
+@pytest.fixture
+def database(own_server: Server) -> LiveDatabase:
+    return live(own_server, "newest")
+
+
+@pytest.fixture
+def live_site(database: LiveDatabase, small_bundle: Path, tmp_path: Path) -> Site:
+    site = Site(tmp_path / "site", environment={"GREGORY_BASE_MODELS": str(small_bundle), **database.environment()})
+    site.must("migrate", "-v0")
+    return site
+
+
+def wait_for(path: str, site: Site, command: subprocess.Popen[str]) -> Path:
+    """The one file or folder of that pattern in the models folder, as soon as it is there."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and command.poll() is None:
+        if found := list(site.models.glob(path)):
+            return found[0]
+        time.sleep(0.02)
+    raise AssertionError(f"{path} did not appear: {command.communicate(timeout=10)[0] if command.poll() is not None else 'still running'}")
+
+
+@dataclass
+class Watched:
+    """What was seen of our sessions, many times a second."""
+
+    looks: int = 0
+    # Looks at which a session was open, and the longest transaction, in seconds.
+    occupied: int = 0
+    longest: float = 0.0
+    sessions: set[int] = field(default_factory=set)
+
+
+@contextmanager
+def watched(database: LiveDatabase) -> Iterator[Watched]:
+    seen, enough = Watched(), threading.Event()
+
+    def look() -> None:
+        with database.server.connect(database.name) as connection:
+            while not enough.wait(0.01):
+                rows = connection.execute(ACTIVITY).fetchall()
+                seen.looks += 1
+                seen.occupied += bool(rows)
+                seen.sessions |= {pid for pid, _, _ in rows}
+                seen.longest = max([seen.longest, *(age for _, _, age in rows if age is not None)])
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        enough.set()
+        thread.join()
+
+
+def test_between_its_reports_a_run_holds_no_connection_and_no_transaction_lasts(database: LiveDatabase, live_site: Site):
+    with watched(database) as whole, live_site.start(*TRAIN) as command:
+        wait_for(".runs/*/stages/train-lgbm_tfidf/in/request.json", live_site, command)
+        # The first sign of life is given as the stage starts.
+        time.sleep(1)
+        with watched(database) as working:
+            wait_for(".runs/*/stages/train-lgbm_tfidf/out", live_site, command)
+        output, _ = command.communicate(timeout=60)
+
+    assert command.returncode == 0, output
+    # The command and the run, each with a session per question.
+    assert len(whole.sessions) > 4
+    assert whole.longest < 1.0
+    assert working.looks > 20
+    # A heartbeat may fall into it.
+    assert working.occupied <= working.looks / 5
+
+
+def test_a_server_that_stops_while_a_run_trains_and_starts_again_costs_nothing(database: LiveDatabase, live_site: Site):
+    with live_site.start(*TRAIN) as command:
+        wait_for(".runs/*/stages/train-lgbm_tfidf/in/request.json", live_site, command)
+        database.server.stop(crash=True)
+        # What a run leaves when it has an end to report and nobody to report it to.
+        wait_for(".runs/*/outcome.json", live_site, command)
+        time.sleep(3)
+        database.server.start()
+        output, _ = command.communicate(timeout=120)
+
+    assert command.returncode == 0, output
+    assert ended(database) == [(True, None, "succeeded", 1)]
+    assert database.execute("SELECT count(*) FROM gregory_runs_runevent") == [(0,)]
+    assert not list(live_site.models.glob(".runs/*/outcome.json"))
+
+
+def test_a_server_that_stays_away_leaves_the_outcome_to_be_replayed(database: LiveDatabase, live_site: Site):
+    with live_site.start(*TRAIN, TEST_PAUSES="0.2 0.2") as command:
+        wait_for(".runs/*/stages/train-lgbm_tfidf/in/request.json", live_site, command)
+        # A moment for the stage's first sign of life.
+        time.sleep(1)
+        database.server.stop()
+        output, _ = command.communicate(timeout=120)
+    told = RunOutcome.model_validate_json(outcome_of(live_site).read_text())
+    with pytest.raises(psycopg.OperationalError):
+        database.execute("SELECT 1")
+
+    database.server.start()
+    reconciled = live_site.must("reconcile_runs", "--once")
+
+    assert command.returncode == 1
+    assert "the database cannot be used: " in output.splitlines()[-1]
+    (end,) = told.algorithms
+    assert end.success
+    assert told.interrupted.startswith("the database could not be reached: ")
+    assert ended(database) == [(True, None, "succeeded", 1)]
+    assert database.execute("SELECT metrics FROM gregory_runs_algorithmrun") == [(end.metrics,)]
+    assert reconciled.endswith("1 unfinished runs, 1 closed\n")
+
+
+def outcome_of(site: Site) -> Path:
+    (file,) = site.models.glob(".runs/*/outcome.json")
+    return file
+
+
+def ended(database: LiveDatabase) -> list[tuple[object, ...]]:
+    """How the one run and its one row ended."""
+    return database.execute(
+        "SELECT success, error_message, state, attempt FROM gregory_predictionrunlog l "
+        "JOIN gregory_runs_algorithmrun a ON a.run_log_id = l.id JOIN gregory_runs_trainingrun USING (run_id)"
+    )

@@ -1,0 +1,85 @@
+"""What a PostgreSQL server does for us: it ends reads that take too long, refuses writes in them, and says since when it is up.
+
+Collected on PostgreSQL only.
+"""
+
+import time
+from datetime import timedelta
+
+import pytest
+from django.db import InternalError, OperationalError, connection
+from django.utils import timezone
+
+from gregory.models import Team
+from gregory.runs import ledger, persistence
+from gregory.runs.models import TrainingRun
+from gregory.runs.persistence import durably, reading, release
+from tests.runs.test_ledger import opened, subject  # noqa: F401 - a fixture
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
+
+
+def ask(statement: str) -> str:
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+        return cursor.fetchone()[0]
+
+
+def test_a_read_sees_one_moment_and_writes_nothing(subject):  # noqa: F811
+    with reading():
+        settings = [ask(f"SHOW {name}") for name in ("transaction_isolation", "transaction_read_only", "statement_timeout")]
+    with pytest.raises(InternalError, match="cannot execute UPDATE in a read-only transaction"), reading():
+        Team.objects.update(slug="other")
+
+    assert settings == ["repeatable read", "on", "2min"]
+    assert (ask("SHOW transaction_read_only"), ask("SHOW statement_timeout")) == ("off", "0")
+
+
+def test_a_read_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(persistence, "STATEMENT_SECONDS", 1)
+    began = time.monotonic()
+
+    with pytest.raises(OperationalError, match="canceling statement due to statement timeout"), reading():
+        ask("SELECT pg_sleep(20)::text")
+
+    assert time.monotonic() - began < 10
+
+
+def test_a_reader_that_stops_is_cut_off_and_reads_again(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(persistence, "PAUSE_SECONDS", 1)
+    tries: list[str] = []
+
+    def read() -> str:
+        with reading():
+            tries.append(ask("SELECT 'first'"))
+            time.sleep(2.5 if len(tries) == 1 else 0)
+            return ask("SELECT 'second'")
+
+    assert durably(read, sleep=lambda seconds: None) == "second"
+    assert len(tries) == 2
+
+
+def test_a_connection_is_given_back_unless_a_transaction_needs_it():
+    ask("SELECT 'x'")
+    release()
+    assert connection.connection is None
+
+    with reading():
+        release()
+        assert ask("SELECT 'still there'") == "still there"
+
+
+def test_silence_while_the_server_was_away_is_no_evidence(subject, monkeypatch: pytest.MonkeyPatch):  # noqa: F811
+    run_id = opened(subject).run_id
+    long_ago = timezone.now() - timedelta(days=30)
+    TrainingRun.objects.update(heartbeat_at=long_ago, progress_at=long_ago)
+    assert ledger.is_silent(run_id, 86_400)
+
+    # This server has been up for minutes, which is within a grace of a month.
+    monkeypatch.setattr(persistence, "RESTART_GRACE", 30 * 86_400.0)
+
+    standing = ledger.standing_of(run_id)
+    assert standing is not None
+    assert standing.silent == standing.idle < 86_400
+    assert not ledger.is_silent(run_id, 86_400)
+    assert [other.silent < 86_400 for other in ledger.unfinished_runs()] == [True]
