@@ -123,7 +123,7 @@ CAUSES = {
     ),
     "admission": Cause(
         change=lambda job: (pod_of(job).update(nodeName=NODE), pod_of(job)["containers"][0]["resources"]["limits"].update({GPU: "3"})),
-        reason=Reason.REFUSED,
+        reason=Reason.EVICTED,
         detail=rf"{POD} was turned down by its node {NODE}: UnexpectedAdmissionError: .*{GPU}.*; try again; see the node",
     ),
     "init_container": Cause(

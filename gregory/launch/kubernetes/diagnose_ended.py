@@ -163,9 +163,9 @@ def _never_ran(pod: Object) -> Observation:
         if end.get("exitCode"):
             words = f"its init container {container['name']} exited with code {end['exitCode']}: {end.get('message', '').strip()}"
             return _dead(pod, Reason.NOT_STARTED, f"pod {name_of(pod)} never began: {words}", "correct podTemplatePatch")
-    # A node may turn down what the scheduler sent it, for example when a GPU has failed meanwhile.
+    # A node may turn down what the scheduler sent it: a GPU has failed meanwhile, or its kubelet has just begun and does not know it yet.
     words = f"pod {name_of(pod)} was turned down by its node {node_of(pod)}: {said or 'it does not say why'}"
-    return _dead(pod, Reason.REFUSED, words, "try again; see the node")
+    return _dead(pod, Reason.EVICTED, words, "try again; see the node")
 
 
 def _exited(pod: Object, *, was_deleted: bool, with_its_job: bool) -> Observation:

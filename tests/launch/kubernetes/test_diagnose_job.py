@@ -198,7 +198,7 @@ NOT_PREPARED = {"type": "PodScheduled", "status": "True", "lastTransitionTime": 
             Reason.PREEMPTED,
             r".*preempted.*",
         ),
-        ("no_report", status(), Life.DEAD, Reason.REFUSED, rf"{POD} was turned down by its node {NODE}: it does not say why; .*"),
+        ("no_report", status(), Life.DEAD, Reason.EVICTED, rf"{POD} was turned down by its node {NODE}: it does not say why; .*"),
         (
             "tainted",
             told(NodeNotReady="Node is not ready"),
