@@ -319,6 +319,14 @@ def test_alerts_name_what_is_there():
     assert 'deployment="gregory-train-reconciler"' in alerts["GregoryReconcilerMissing"]
 
 
+def test_without_schedules_the_rest_is_there_all_the_same():
+    objects = template(values={"cronJobs": [], "prometheusRule": {"enabled": True}})
+
+    assert of_kind(objects, "CronJob") == []
+    alerts = [one["alert"] for one in only(objects, "PrometheusRule")["spec"]["groups"][0]["rules"]]
+    assert alerts == ["GregoryTrainingFailed", "GregoryReconcilerMissing"]
+
+
 def test_extra_objects_are_mappings_or_templates():
     text = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {{ .Release.Name }}-extra\n  labels: {}\n"
     queue = {"apiVersion": "kueue.x-k8s.io/v1beta1", "kind": "LocalQueue", "metadata": {"name": "gregory-train"}}
