@@ -3,7 +3,6 @@
 import getpass
 import socket
 from argparse import ArgumentParser
-from contextlib import suppress
 from typing import Any, NoReturn
 
 from django.conf import settings
@@ -20,6 +19,7 @@ from gregory.management.runners import runner_named
 from gregory.management.side_by_side import situation
 from gregory.management.termination import Terminated, signals_raise
 from gregory.reconcile.cancelling import cancel
+from gregory.reconcile.clearing import end_all
 from gregory.runs import ledger
 from gregory.runs.ledger import RunRefused
 from gregory.runs.models import TrainingRun
@@ -118,13 +118,9 @@ class Command(BaseCommand):
     def _clear(self, flags: dict[str, Any]) -> None:
         """Of the runner that this installation uses: no other machine is taken down with it."""
         runner = runner_named(settings.RUNNER)
-        for standing in ledger.unfinished_runs():
-            run_id = standing.run.run_id
-            if standing.run.runner == runner.name:
-                # One that ends meanwhile by itself is as good.
-                with suppress(RunRefused):
-                    cancel(standing.run, runner, by=_asker(), models_dir=settings.MODELS_DIR)
-                self.stdout.write(f"run {run_id} {situation(self._find(run_id))}")
+        changes = end_all(runner, by=_asker(), models_dir=settings.MODELS_DIR, stale_after=settings.STALE_AFTER_SECONDS)
+        for run_id in [change.run.run_id for change in changes]:
+            self.stdout.write(f"run {run_id} {situation(self._find(run_id))}")
         unfinished = [standing.run for standing in ledger.unfinished_runs()]
         if left := [run.run_id for run in unfinished if run.runner == runner.name]:
             raise CommandError(f"asked to end, and not seen gone: {', '.join(left)}; try again in a while", returncode=FAILURE)

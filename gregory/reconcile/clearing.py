@@ -1,0 +1,32 @@
+"""An installation is about to be taken down: every run of its machine is ended. First all rows say so, then the machine is told."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from gregory.launch.runners.base import Runner
+from gregory.reconcile import passes
+from gregory.reconcile.cancelling import cancel
+from gregory.reconcile.changes import Change
+from gregory.runs import ledger
+from gregory.runs.ledger import RunRefused
+from gregory.runs.names import Reason, RunState
+from gregory.runs.spec import RunSpec
+
+
+def end_all(runner: Runner, *, by: str, models_dir: Path, stale_after: int) -> Iterator[Change]:
+    """What came of each. One that finishes meanwhile keeps its own end."""
+    handed_over = []
+    for standing in ledger.unfinished_runs():
+        run = standing.run
+        if run.runner != runner.name:
+            continue
+        if run.state == RunState.PENDING:
+            with suppress(RunRefused):
+                yield cancel(run, runner, by=by, models_dir=models_dir)
+        else:
+            spec = RunSpec.model_validate(run.spec)
+            ledger.announce_end(spec, reason=Reason.CANCELLED, detail=f"cancelled by {by}", cancelled_by=by)
+            handed_over.append(run.run_id)
+    if handed_over:
+        yield from passes.look(lambda name: runner, models_dir=models_dir, stale_after=stale_after, only=handed_over)
