@@ -64,7 +64,9 @@ def _settle(run: TrainingRun, spec: RunSpec, verdict: Verdict, runner: Runner) -
     tail = "" if well else runner.tail(spec)
     if not ledger.settle_run(spec, detail=detail, exit_code=verdict.exit_code, log_tail=tail):
         return _too_late(run)
-    return Change(run=run, action=Action.SUCCEEDED if well else Action.CLOSED, reason=verdict.reason, detail=detail)
+    if well:
+        return Change(run=run, action=Action.SUCCEEDED, detail=detail)
+    return Change(run=run, action=Action.CLOSED, reason=verdict.reason, detail=detail)
 
 
 def _close(run: TrainingRun, spec: RunSpec, verdict: Verdict, runner: Runner) -> Change:

@@ -494,6 +494,17 @@ class TestReplayed:
         assert (run().state, run().reason, run().attempt, run().exit_code) == ("failed", "error", 1, 1)
         assert change.action is Action.CLOSED
 
+    def test_what_turns_out_to_have_succeeded_has_no_reason(self, at_work, cluster, look):
+        told = RunOutcome(
+            run_id=at_work.run_id, attempt=1, algorithms=(outcome(at_work, 0), outcome(at_work, 1)), interrupted="no database"
+        )
+        cluster.dies(at_work, detail="its pod exited with code 143", report=told.model_dump_json())
+
+        (change,) = look()
+
+        assert (change.action, change.reason) == (Action.SUCCEEDED, None)
+        assert str(change).endswith(": succeeded: every model was complete; lost: its pod exited with code 143")
+
     def test_nothing_is_trained_again_that_had_ended(self, at_work, cluster, look):
         told = RunOutcome(run_id=at_work.run_id, attempt=1, algorithms=(outcome(at_work, 0),), interrupted="no database")
         cluster.dies(at_work, reason=Reason.ERROR, report=told.model_dump_json())
