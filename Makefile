@@ -62,6 +62,7 @@ bench: setup ## the benchmarks; needs DATA=folder with labelled articles
 	$(BIN)/python manage.py prepare_base_models --demo
 	$(BIN)/python -m benchmarks.bert_padding --data $(DATA)
 	$(BIN)/python -m benchmarks.bert_memory
+	$(BIN)/python -m benchmarks.live_database
 
 cluster-up: setup ## a Kubernetes of one node with pretended GPUs on this machine, as the tests use it; for root
 	$(BIN)/python -m tests.cluster up

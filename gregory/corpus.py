@@ -12,7 +12,8 @@ from gregory.ml.data import Article, clean
 from gregory.models import Articles, ArticleSubjectRelevance
 from gregory.runs.spec import Window
 
-CHUNK = 500
+# Rows per round trip; some megabytes in memory.
+CHUNK = 2000
 
 
 def window(lookback_days: int | None, *, now: datetime) -> Window:

@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from gregory.dataset_csv import title_and_abstract
+
 # Python's csv stops at 128 KiB a field, which real full-text "abstracts" exceed; an unclosed quote must still end somewhere.
 FIELD_LIMIT = 64 * 1024 * 1024
 LARGEST_ID = 2**31 - 1
@@ -17,7 +19,10 @@ REPORTED = 20
 
 _LABELS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False, "": None}
 _ID_COLUMNS, _SUMMARY_COLUMNS, _LABEL_COLUMNS = ("article_id", "pmid", "id"), ("summary", "abstract"), ("relevant", "label")
-_NEEDED = "an import needs article_id (or pmid, id), title, summary (or abstract); relevant (or label) and discovery_date are optional"
+_NEEDED = (
+    "an import needs article_id (or pmid, id), title, summary (or abstract), or a text in place of both; "
+    "relevant (or label) and discovery_date are optional"
+)
 
 
 class ImportRefused(Exception):
@@ -48,8 +53,9 @@ class _Columns(NamedTuple):
     """Positions in a record."""
 
     article_id: int
-    title: int
-    summary: int
+    title: int | None
+    summary: int | None
+    text: int | None
     label: int | None
     discovery_date: int | None
     is_pmid: bool
@@ -65,7 +71,8 @@ def read_csv(path: Path) -> list[ImportRow]:
     """The rows of a CSV file with a header, every one of them usable.
 
     Header names count in any case and order, other columns are ignored. A blank label is "not reviewed"; a date without a zone is UTC;
-    a column named pmid makes PubMed the article's address. Raises ImportRefused with the first bad lines.
+    a column named pmid makes PubMed the article's address. Where there is no title, a column named text holds it in its first line, as
+    `export_training_data` writes it. Raises ImportRefused with the first bad lines.
     """
     with _wide_fields():
         return _rows(_text(path), path)
@@ -158,13 +165,14 @@ def _columns(header: list[str], path: Path) -> _Columns:
     def position(*wanted: str) -> int | None:
         return next((names.index(name) for name in wanted if name in names), None)
 
-    article_id, title, summary = position(*_ID_COLUMNS), position("title"), position(*_SUMMARY_COLUMNS)
-    if article_id is None or title is None or summary is None:
+    article_id, title, summary, text = position(*_ID_COLUMNS), position("title"), position(*_SUMMARY_COLUMNS), position("text")
+    if article_id is None or (text is None if title is None else summary is None):
         raise ImportRefused(f"{path} has the columns {', '.join(names)}; {_NEEDED}")
     return _Columns(
         article_id=article_id,
         title=title,
         summary=summary,
+        text=text,
         label=position(*_LABEL_COLUMNS),
         discovery_date=position("discovery_date"),
         is_pmid=names[article_id] == "pmid",
@@ -176,9 +184,7 @@ def _row(record: list[str], columns: _Columns) -> ImportRow:
     if len(record) != columns.width:
         raise _BadRow(f"{len(record)} fields where the header has {columns.width}; a text with commas or line breaks needs quotes")
     article_id = _article_id(record[columns.article_id].strip())
-    title, summary = record[columns.title].strip(), record[columns.summary]
-    if not title:
-        raise _BadRow("the title is blank")
+    title, summary = _title_and_summary(record, columns)
     if "\0" in title or "\0" in summary:
         raise _BadRow("a NUL character, which PostgreSQL cannot store; remove it")
     return ImportRow(
@@ -189,6 +195,16 @@ def _row(record: list[str], columns: _Columns) -> ImportRow:
         label=None if columns.label is None else _label(record[columns.label].strip()),
         discovery_date=None if columns.discovery_date is None else _date(record[columns.discovery_date].strip()),
     )
+
+
+def _title_and_summary(record: list[str], columns: _Columns) -> tuple[str, str]:
+    if columns.title is None or columns.summary is None:
+        # Of a title there may be nothing: then the text begins with the line break after it.
+        return title_and_abstract(record[columns.text or 0])
+    title = record[columns.title].strip()
+    if not title:
+        raise _BadRow("the title is blank")
+    return title, record[columns.summary]
 
 
 def _article_id(value: str) -> int:

@@ -9,14 +9,15 @@ import html
 import json
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 TEXT_VERSION = 1
 
 # A tag is a name with quoted attributes or none: "p <0.05 and n > 12" and "a<b and c>d" are prose and stay.
 _TAG = re.compile(r"""</?[a-zA-Z][\w:.-]{0,50}(?:\s+[\w:.-]{1,50}\s*=\s*(?:"[^"<>]{0,500}"|'[^'<>]{0,500}'))*\s*/?>""")
-_BLANK = re.compile(r"[\s\x00-\x1f\x7f]+")
+# Control characters and every kind of blank become a space; the last of them is U+3000. A table takes a fraction of a pattern's time.
+_BLANKS = {code: " " for code in range(0x3001) if chr(code).isspace() or code < 0x20 or code == 0x7F}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +76,10 @@ def clean(text: str | None) -> str:
     """Entities decoded, mark-up removed, control characters and runs of blanks folded into one space."""
     if not text:
         return ""
-    return _BLANK.sub(" ", _TAG.sub(" ", html.unescape(text))).strip()
+    text = _TAG.sub(" ", html.unescape(text)).translate(_BLANKS)
+    while "  " in text:
+        text = text.replace("  ", " ")
+    return text.strip()
 
 
 def join(title: str, summary: str) -> str:
@@ -106,7 +110,7 @@ def write_rows(path: Path, rows: Iterable[Article] | Iterable[Example] | Iterabl
     count = 0
     with path.open("w", encoding="utf-8") as stream:
         for row in rows:
-            stream.write(json.dumps(asdict(row)) + "\n")
+            stream.write(json.dumps({name: getattr(row, name) for name in row.__slots__}) + "\n")
             count += 1
     return count
 

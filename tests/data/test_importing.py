@@ -15,7 +15,10 @@ from gregory.models import Articles, ArticleSubjectRelevance, Subject, Team
 
 pytestmark = pytest.mark.database
 REAL_DATA = Path(__file__).parents[2] / "../shared/data"
-NEEDED = "an import needs article_id (or pmid, id), title, summary (or abstract); relevant (or label) and discovery_date are optional"
+NEEDED = (
+    "an import needs article_id (or pmid, id), title, summary (or abstract), or a text in place of both; "
+    "relevant (or label) and discovery_date are optional"
+)
 HEADER = "article_id,title,summary,relevant,discovery_date\n"
 ALREADY = "article_id 12 already belongs to another article"
 

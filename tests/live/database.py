@@ -16,6 +16,7 @@ from tests.site import REPOSITORY
 SCHEMAS = ("as_specified", "newest", "long_lived")
 ROLE, ROLE_PASSWORD = "gregory_train", "of-the-role"
 LABELLED = 120
+SCHEMA_FOLDER = Path(__file__).parent / "schemas"
 
 # What GregoryAI's own code fills in where the database has no default; each only where its generation has the column.
 GREGORYAIS_DEFAULTS: dict[str, dict[str, Any]] = {
@@ -110,7 +111,7 @@ def live(server: Server, schema: str) -> LiveDatabase:
     database = LiveDatabase(server=server, name=f"live_{uuid4().hex[:12]}")
     server.create(database.name)
     for name in ("django", schema):
-        database.execute((Path(__file__).parent / "schemas" / f"{name}.sql").read_text(encoding="utf-8"))
+        database.execute((SCHEMA_FOLDER / f"{name}.sql").read_text(encoding="utf-8"))
     now = datetime.now(UTC)
     database.insert(
         "organizations_organization",
@@ -143,16 +144,17 @@ def live(server: Server, schema: str) -> LiveDatabase:
 
 def _articles(database: LiveDatabase, schema: str, now: datetime) -> None:
     summaries = {200: None, 201: "", 202: "<p>Lesion &amp; relapse</p>\r\n<p>seen</p>", 203: "myelin " * 4000, 204: "not in the subject"}
+    formula = {"article_id": 205, "title": "=HYPERLINK(&quot;x&quot;)", "summary": "@lesion, told of &amp;lt;b&amp;gt; as it stands"}
     rows = [{"article_id": row.article_id, "title": row.title, "summary": row.summary} for row in labelled(LABELLED, first=1)]
     rows += [{"article_id": number, "title": f"Odd {number}", "summary": summary} for number, summary in summaries.items()]
-    rows += [{"article_id": 300, "title": "Nobody has looked at this", "summary": "weather"}]
+    rows += [formula, {"article_id": 300, "title": "Nobody has looked at this", "summary": "weather"}]
     database.insert("articles", *({**row, "link": f"urn:article:{row['article_id']}", "discovery_date": now} for row in rows))
     reviews = [{"article_id": row.article_id, "subject_id": 1, "is_relevant": row.relevant == "1"} for row in labelled(LABELLED, first=1)]
-    reviews += [{"article_id": number, "subject_id": 1, "is_relevant": number % 2 == 0} for number in summaries]
+    reviews += [{"article_id": number, "subject_id": 1, "is_relevant": number % 2 == 0} for number in (*summaries, 205)]
     if schema == "newest":
         reviews.append({"article_id": 300, "subject_id": 1, "is_relevant": None})
     database.insert("gregory_articlesubjectrelevance", *reviews)
-    members = [*range(1, LABELLED + 1), 200, 201, 202, 203, 300]
+    members = [*range(1, LABELLED + 1), 200, 201, 202, 203, 205, 300]
     database.insert("articles_subjects", *({"articles_id": number, "subject_id": 1} for number in members))
     # Article 200 is in the subject and not in its team.
     database.insert("articles_teams", *({"articles_id": number, "team_id": 1} for number in members if number != 200))

@@ -83,8 +83,26 @@ def test_it_trains_from_every_label_and_writes_nothing_but_a_run_log(living: Liv
     assert (algorithm, version) == ("lgbm_tfidf", today if living.schema == "long_lived" else f"{today}_3")
     assert rest == ["train", True, None]
     manifest = json.loads((living.site.models / "neurology/ms/lgbm_tfidf" / version / "manifest.json").read_text())
-    # Five odd articles: no summary, an empty one, mark-up, one of 4,000 words, and one that is not in the subject.
-    assert (manifest["data"]["labelled"], manifest["data"]["title_only"]) == (LABELLED + 5, 2)
+    # Six odd articles: no summary, an empty one, mark-up, one of 4,000 words, one that is not in the subject, and one like a formula.
+    assert (manifest["data"]["labelled"], manifest["data"]["title_only"]) == (LABELLED + 6, 2)
+
+
+def test_a_file_trains_elsewhere_from_the_same_data_set(living: Living, site: Site, tmp_path: Path):
+    """Off the box: exported under the least of roles, imported into a file of SQLite, trained there."""
+    said = living.at(living.trained).must("export_training_data", *SUBJECT, "--all-articles", "--output-dir", str(tmp_path / "out"))
+    (file,) = (tmp_path / "out").iterdir()
+
+    site.must("import_articles", str(file), "--team", "there", "--subject", "ms")
+    site.must("train_models", "--team", "there", "--algo", "lgbm_tfidf")
+
+    assert said.startswith("neurology/ms: 63 relevant and 63 not relevant articles to ")
+    assert file.name == f"neurology_ms_{datetime.now(UTC):%Y%m%d}.csv"
+    here, there = (
+        json.loads(next(models.glob("*/ms/lgbm_tfidf/*/manifest.json")).read_text()) for models in (living.site.models, site.models)
+    )
+    assert there["data"]["fingerprint"] == here["data"]["fingerprint"]
+    assert there["data"]["parts"] == here["data"]["parts"]
+    assert there["probe"] == here["probe"]
 
 
 def test_all_teams_leaves_out_what_was_deactivated_or_lost(living: Living):

@@ -1,5 +1,7 @@
 """Text as the classifiers read it, repeated texts, and the files between stages."""
 
+import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,12 @@ from gregory.ml.data import (
 )
 def test_clean(raw: str | None, expected: str) -> None:
     assert clean(raw) == expected
+
+
+def test_every_blank_and_control_character_there_is_becomes_one_space() -> None:
+    folded = [code for code in range(sys.maxunicode + 1) if clean(f"a{chr(code)}{chr(code)} b") == "a b"]
+
+    assert folded == [code for code in range(sys.maxunicode + 1) if re.match(r"[\s\x00-\x1f\x7f]", chr(code))]
 
 
 @pytest.mark.parametrize("prose", ["p <0.05 and n > 12", "P</=.03 and >/= 4", "a < b", "β-amyloid, 3 ± 0.5 µg", "1 <or= 2"])

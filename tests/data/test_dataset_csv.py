@@ -1,0 +1,88 @@
+"""GregoryAI's file of training data: three columns, nothing that a spreadsheet would carry out, and back again as it was."""
+
+import csv
+import random
+from pathlib import Path
+
+import pytest
+
+from gregory.dataset_csv import cell, title_and_abstract, write
+from gregory.importing import read_csv
+from gregory.ml.data import Article, clean
+
+
+def article(title: str, abstract: str = "", *, number: int = 1, label: int = 1) -> Article:
+    return Article(article_id=number, title=title, abstract=abstract, label=label)
+
+
+def test_the_file_has_gregoryais_columns_and_is_plain_utf_8(tmp_path: Path):
+    counts = write(tmp_path / "a.csv", [article("Ätiologie", "Of this, and of that."), article("Alone", number=2, label=0)])
+
+    assert counts == (1, 1)
+    assert (tmp_path / "a.csv").read_bytes().decode("utf-8") == (
+        'article_id,text,relevant\n1,"Ätiologie\nOf this, and of that.",1\n2,Alone,0\n'
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1 of 9", "@cmd", "\uff1dsum", "'=1+1", "''-x"])
+def test_what_a_spreadsheet_would_carry_out_is_text_there(text: str):
+    assert cell(article(text)) == f"'{text}"
+    assert title_and_abstract(f"'{text}") == (text, "")
+
+
+def test_an_abstract_without_a_title_begins_with_its_line_break():
+    assert cell(article("", "words")) == "'\nwords"
+    assert title_and_abstract("'\nwords") == ("", "words")
+
+
+@pytest.mark.parametrize("text", ["'tis a title", "p < 0.05", "A-B=C"])
+def test_other_texts_stand_as_they_are(text: str):
+    assert cell(article(text)) == text
+
+
+def test_a_file_of_gregoryais_own_is_read_as_titles(tmp_path: Path):
+    (tmp_path / "theirs.csv").write_text("article_id,text,relevant\n7,title and abstract in one line,0\n")
+
+    (row,) = read_csv(tmp_path / "theirs.csv")
+
+    assert (row.article_id, row.title, row.summary, row.label) == (7, "title and abstract in one line", "", False)
+
+
+def test_whatever_was_clean_is_the_same_once_it_was_written_and_read(tmp_path: Path):
+    random.seed(69)
+    pieces = [
+        "=",
+        "'",
+        "-",
+        "@",
+        ",",
+        '"',
+        " ",
+        "&",
+        "&amp;",
+        "&lt;",
+        "&amp;lt;b&amp;gt;",
+        "<b>",
+        "<",
+        "a",
+        "é",
+        "漢",
+        "\u00a0",
+        "\n",
+        "\r\n",
+        ";",
+    ]
+    raw = ["".join(random.choices(pieces, k=random.randrange(12))) for _ in range(4000)]
+    articles = [
+        article(clean(title), clean(abstract), number=number, label=number % 2)
+        for number, (title, abstract) in enumerate(zip(raw[::2], raw[1::2], strict=True), 1)
+    ]
+    write(tmp_path / "a.csv", articles)
+
+    rows = read_csv(tmp_path / "a.csv")
+
+    again = [article(clean(row.title), clean(row.summary), number=row.article_id, label=int(row.label is True)) for row in rows]
+    assert again == articles
+    with (tmp_path / "a.csv").open(encoding="utf-8", newline="") as stream:
+        assert {len(record) for record in csv.reader(stream)} == {3}
