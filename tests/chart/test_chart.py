@@ -251,17 +251,27 @@ def test_a_claim_and_an_account_that_are_there_are_not_made():
 
     assert of_kind(objects, "PersistentVolumeClaim") == []
     assert [name_of(one) for one in of_kind(objects, "ServiceAccount")] == ["gregory-train-submitter"]
-    (named,) = [rule["resourceNames"] for rule in only(objects, "Role")["rules"] if rule["resources"] == ["persistentvolumeclaims"]]
+    (named,) = [
+        rule["resourceNames"] for rule in only(objects, "Role", "-submitter")["rules"] if rule["resources"] == ["persistentvolumeclaims"]
+    ]
     assert named == ["theirs"]
 
 
 def test_the_submitter_may_do_what_the_runner_does_and_see_what_it_names():
-    rules = only(template(), "Role")["rules"]
+    rules = only(template(), "Role", "-submitter")["rules"]
 
     found = {(verb, resource) for rule in rules for resource in rule["resources"] for verb in rule["verbs"]}
     named = {("get", resource) for resource in ("persistentvolumeclaims", "serviceaccounts", "secrets", "namespaces")}
     assert found == {*RIGHTS} | named
     assert all("resourceNames" in rule for rule in rules if named & {("get", resource) for resource in rule["resources"]})
+
+
+def test_the_submitter_may_read_who_the_cluster_is_and_nothing_else_beside_its_namespace():
+    beside = [one for one in template() if one["metadata"].get("namespace") not in (None, "gregory-train")]
+
+    assert [(one["kind"], one["metadata"]["namespace"]) for one in beside] == [("Role", "kube-system"), ("RoleBinding", "kube-system")]
+    assert beside[0]["rules"] == [{"apiGroups": [""], "resources": ["namespaces"], "resourceNames": ["kube-system"], "verbs": ["get"]}]
+    assert len(of_kind(template(values={"rbac": {"readClusterName": False}}), "Role")) == 1
 
 
 def test_the_claim_outlives_the_release():
