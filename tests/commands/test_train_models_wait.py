@@ -144,6 +144,15 @@ class TestLeft:
         assert shell("train_models", *MS) == Result(1, "", "CommandError: no kubeconfig\n")
         assert PredictionRunLog.objects.count() == 0
 
+    def test_several_are_under_way_at_once(self, shell, cluster):
+        # Each goes on only when the others are under way, too.
+        together = threading.Barrier(3, timeout=10)
+        cluster.on_submit = lambda spec, handle: together.wait() and None
+
+        assert shell("train_models", "--all-teams", *ON_CLUSTER).code == 0
+
+        assert list(TrainingRun.objects.values_list("state", flat=True)) == ["submitted"] * 3
+
     def test_an_interrupted_submission_closes_what_was_not_begun(self, shell, cluster, monkeypatch):
         no_answer = threading.Event()
         # The second is under way, and the signal comes while its answer is awaited.
