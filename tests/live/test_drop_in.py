@@ -87,6 +87,7 @@ def test_it_trains_from_every_label_and_writes_nothing_but_a_run_log(living: Liv
     assert (manifest["data"]["labelled"], manifest["data"]["title_only"]) == (LABELLED + 6, 2)
 
 
+@pytest.mark.parametrize("living", ["newest"], indirect=True)
 def test_a_file_trains_elsewhere_from_the_same_data_set(living: Living, site: Site, tmp_path: Path):
     """Off the box: exported under the least of roles, imported into a file of SQLite, trained there."""
     said = living.at(living.trained).must("export_training_data", *SUBJECT, "--all-articles", "--output-dir", str(tmp_path / "out"))
