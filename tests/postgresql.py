@@ -121,5 +121,6 @@ def running(programs: Path, *, pods: IPv4Interface | None = None) -> Iterator[Se
         server.start()
         yield server
     finally:
-        server.stop()
+        # Nothing has to be written down that is thrown away.
+        server.stop(crash=True)
         shutil.rmtree(folder)
