@@ -12,7 +12,7 @@ import psycopg
 
 from tests import postgresql
 from tests.chaos import evidence, script
-from tests.chaos.disturbances import Disturber, Reconcilers, Submitter
+from tests.chaos.disturbances import RECONCILERS, Disturber, Reconcilers, Submitter
 from tests.chaos.evidence import Evidence
 from tests.chaos.faults import Striker
 from tests.chaos.playground import Playground, Run
@@ -75,7 +75,6 @@ class _Storm:
         self.disturber.start()
         try:
             with ThreadPoolExecutor(len(scripts) + 1) as pool:
-                strikes = []
                 submitting = pool.submit(self._submit_all)
                 strikes = [pool.submit(Striker(self._playground, script, self._latest.get).strike) for script in scripts]
                 self._watch()
@@ -85,7 +84,8 @@ class _Storm:
             self._reconcilers.start_again()
             self._wait_for_jobs()
         finally:
-            self._reconcilers.kill(range(len(self._reconcilers._processes)))
+            self.disturber.stop()
+            self._reconcilers.kill(range(RECONCILERS))
         if self.disturber.error is not None:
             raise self.disturber.error
         return evidence.collect(self._playground, struck)
