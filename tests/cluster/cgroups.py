@@ -31,10 +31,10 @@ def create() -> None:
 def kill() -> None:
     """End every process of every pod, and wait until none is left."""
     deadline = time.monotonic() + 30
-    while members := _members():
+    while left := members():
         if time.monotonic() > deadline:
-            raise RuntimeError(f"processes {sorted(members)} in the control group {NAME} do not end")
-        for pid in members:
+            raise RuntimeError(f"processes {sorted(left)} in the control group {NAME} do not end")
+        for pid in left:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.05)
@@ -50,7 +50,8 @@ def exist() -> bool:
     return any(True for _ in _groups())
 
 
-def _members() -> set[int]:
+def members() -> set[int]:
+    """Every process of every pod."""
     members: set[int] = set()
     for group in _groups():
         # A pod's group may go while we look.

@@ -1,32 +1,47 @@
-"""Images without an engine: one layer and a command, in the format of `docker save`."""
+"""Images without an engine: layers and a command, in the format of `docker save`."""
 
 import hashlib
 import io
 import json
 import tarfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Image:
+    """folder: where the entry point starts."""
+
+    name: str
+    entrypoint: list[str] | None = None
+    folder: str = "/"
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+
 def write(archive: Path, *, name: str, layer: Path, entrypoint: list[str] | None = None) -> None:
-    """`layer` is an uncompressed tar archive of a whole root file system."""
-    with layer.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    config = {
-        "architecture": "amd64",
-        "os": "linux",
-        "config": {"Entrypoint": entrypoint, "Env": [PATH]},
-        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]},
-    }
-    manifest = [{"Config": "config.json", "RepoTags": [name], "Layers": ["layer.tar"]}]
+    """One image; `layer` is an uncompressed tar archive of a whole root file system."""
+    write_all(archive, Image(name=name, entrypoint=entrypoint), layers=[layer])
+
+
+def write_all(archive: Path, *images: Image, layers: Sequence[Path]) -> None:
+    """Images that differ in their command alone; their layers lie one over the other."""
+    rootfs = {"type": "layers", "diff_ids": [f"sha256:{_digest(layer)}" for layer in layers]}
+    names = [f"layer-{number}.tar" for number in range(len(layers))]
+    manifest = []
     with tarfile.open(archive, "w") as tar:
-        for member, content in (("config.json", config), ("manifest.json", manifest)):
-            data = json.dumps(content).encode()
-            header = tarfile.TarInfo(member)
-            header.size = len(data)
-            tar.addfile(header, io.BytesIO(data))
-        tar.add(layer, "layer.tar")
+        for number, image in enumerate(images):
+            environment = [PATH, *(f"{name}={value}" for name, value in image.variables.items())]
+            command = {"Entrypoint": image.entrypoint, "Env": environment, "WorkingDir": image.folder}
+            config = f"config-{number}.json"
+            _add(tar, config, {"architecture": "amd64", "os": "linux", "config": command, "rootfs": rootfs})
+            manifest.append({"Config": config, "RepoTags": [image.name], "Layers": names})
+        _add(tar, "manifest.json", manifest)
+        for member, layer in zip(names, layers, strict=True):
+            tar.add(layer, member)
 
 
 def of_program(archive: Path, *, name: str, program: Path) -> None:
@@ -36,3 +51,15 @@ def of_program(archive: Path, *, name: str, program: Path) -> None:
         tar.add(program, program.name)
     write(archive, name=name, layer=layer, entrypoint=[f"/{program.name}"])
     layer.unlink()
+
+
+def _add(tar: tarfile.TarFile, member: str, content: Any) -> None:
+    data = json.dumps(content).encode()
+    header = tarfile.TarInfo(member)
+    header.size = len(data)
+    tar.addfile(header, io.BytesIO(data))
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,10 +1,13 @@
-"""Recording what is seen, where that is asked for."""
+"""An image that trains, for whatever room asks; and recording what is seen, where that is asked for."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from gregory.launch.kubernetes import diagnose_job
+from tests.cluster.cluster import Cluster
+from tests.kubernetes import slim_image
 from tests.kubernetes.recording import Recorder
 
 
@@ -18,3 +21,13 @@ def record(request: pytest.FixtureRequest) -> Iterator[Callable[[str], None]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(diagnose_job, "observe_job", recorder)
         yield recorder.keep
+
+
+@pytest.fixture(scope="session")
+def slim(cluster: Cluster, small_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The image that runs `python -m job` without TensorFlow."""
+    archive = tmp_path_factory.mktemp("slim") / "slim.tar"
+    slim_image.write(archive, small_bundle)
+    cluster.import_image(archive)
+    archive.unlink()
+    return slim_image.NAME

@@ -1,0 +1,195 @@
+"""An installation whose runs are Jobs: commands as an operator types them, rows as PostgreSQL has them, trainings that really happen."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+from psycopg.rows import dict_row
+
+from gregory.launch.kubernetes.pod_patch import merged
+from tests import postgresql
+from tests.kubernetes.pod_processes import Held, holding
+from tests.kubernetes.workplace import Workplace
+from tests.site import REPOSITORY, Site
+
+ROWS = """
+SELECT team.slug AS team, subject.subject_slug AS subject, log.algorithm, log.model_version AS version, log.success,
+  log.run_finished IS NOT NULL AS finished, log.error_message AS error, algorithm.reason, algorithm.metrics,
+  algorithm.artifact_path AS artifact, run.run_id, run.state, run.reason AS run_reason, run.detail, run.attempt, run.retries,
+  run.external_name AS job, run.external_uid AS uid, run.exit_code, run.node, run.log_tail, run.waiting_for, run.unknown_since,
+  run.missing_since, run.attempt_token AS token, run.spec
+FROM gregory_predictionrunlog log
+  JOIN gregory_runs_algorithmrun algorithm ON algorithm.run_log_id = log.id
+  JOIN gregory_runs_trainingrun run ON run.run_id = algorithm.run_id
+  JOIN subjects subject ON subject.id = log.subject_id
+  JOIN gregory_team team ON team.id = log.team_id
+WHERE team.slug = %s ORDER BY log.id
+"""
+ARTICLES = """
+from gregory.importing import ImportRow, article_urn, import_rows
+from tests.end_to_end.articles import labelled
+rows = [ImportRow(article_id=row.article_id, title=row.title, summary=row.summary, link=article_urn(row.article_id),
+                  label=row.relevant == "1", discovery_date=None) for row in labelled(24, first=1)]
+for team, subject in {pairs!r}:
+    import_rows(rows, team_slug=team, subject_slug=subject)
+"""
+# Whoever runs the containers of the tests' images.
+USER = 10_001
+Row = dict[str, Any]
+
+
+@dataclass(kw_only=True)
+class Production:
+    """`site` has the commands, `workplace` the namespace, `held` the runs whose training stands still."""
+
+    site: Site
+    workplace: Workplace
+    server: postgresql.Server
+    database: str
+    held: Held
+
+    @property
+    def models(self) -> Path:
+        """What the runs' volume holds."""
+        return self.workplace.folder / "models"
+
+    def furnish(self, image: str) -> None:
+        """The namespace, the database, and a cluster file that names both."""
+        self.workplace.furnish(image)
+        self.server.create(self.database)
+        here = {"name": "postgresql", "namespace": self.workplace.namespace}
+        password = {"POSTGRES_PASSWORD": postgresql.PASSWORD}
+        self.workplace.cluster.apply({"apiVersion": "v1", "kind": "Secret", "metadata": here, "stringData": password})
+        self.workplace.config |= {
+            "database": {
+                "existingSecret": "postgresql",
+                "host": self.workplace.cluster.host,
+                "port": self.server.port,
+                "name": self.database,
+                "user": postgresql.USER,
+            },
+            "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "1Gi"}},
+            "gracePeriodSeconds": 20,
+        }
+        (self.workplace.folder / "cluster.yaml").write_text(json.dumps(self.workplace.config))
+        self.models.mkdir()
+        os.chown(self.models, USER, USER)
+        self.site.must("migrate", "-v0")
+
+    def subjects(self, team: str, *subjects: str) -> None:
+        """Each with two dozen labelled articles."""
+        self.site.run_code(ARTICLES.format(pairs=[(team, subject) for subject in subjects]))
+
+    def cluster_file(self, **changes: Any) -> str:
+        """A file of its own with these changes of the common one; its path."""
+        file = self.workplace.folder / f"cluster-{uuid4().hex[:8]}.yaml"
+        file.write_text(json.dumps(merged(self.workplace.config, changes)))
+        return str(file)
+
+    def train(self, team: str, *flags: str, code: int = 0, algorithms: str = "lgbm_tfidf", **changes: Any) -> CompletedProcess[str]:
+        """`train_models` for all subjects of the team, unless flags say otherwise, under the cluster file with these changes."""
+        command = ("train_models", "--team", team, "--all-articles", "--algo", algorithms, *flags)
+        done = self.site.manage(*command, timeout=1200, GREGORY_CLUSTER_CONFIG=self.cluster_file(**changes))
+        assert done.returncode == code, done.stdout + done.stderr
+        return done
+
+    def reconcile(self, **changes: Any) -> str:
+        done = self.site.manage("reconcile_runs", "--once", GREGORY_CLUSTER_CONFIG=self.cluster_file(**changes))
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    @contextmanager
+    def reconciling(self, **changes: Any) -> Iterator[None]:
+        """Somebody who looks after every run, each second, for the time of the block."""
+        environment = {**self.site.environment, "GREGORY_CLUSTER_CONFIG": self.cluster_file(**changes)}
+        command = [sys.executable, str(REPOSITORY / "manage.py"), "reconcile_runs", "--interval", "1"]
+        with (self.workplace.folder / "reconciler.log").open("w") as log:
+            process = subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=log, stderr=log)
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait(120)
+
+    def verify(self) -> str:
+        """What is in the volume, against its manifests and the rows."""
+        done = self.site.manage("verify_models", TEST_MODELS_DIR=str(self.models))
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def sql(self, statement: str, *values: Any) -> list[Row]:
+        with psycopg.connect(
+            host="127.0.0.1", port=self.server.port, user=postgresql.USER, password=postgresql.PASSWORD, dbname=self.database,
+            autocommit=True, row_factory=dict_row,
+        ) as connection:  # fmt: skip
+            cursor = connection.execute(statement, values)
+            return cursor.fetchall() if cursor.description else []
+
+    def rows(self, team: str) -> list[Row]:
+        return self.sql(ROWS, team)
+
+    def row(self, team: str, subject: str) -> Row:
+        """The newest of the subject."""
+        return [row for row in self.rows(team) if row["subject"] == subject][-1]
+
+    def until(self, team: str, subject: str, seen: Callable[[Row], object], *, seconds: float = 90) -> Row:
+        """The first row of the subject for which `seen` is true."""
+        deadline = time.monotonic() + seconds
+        while not seen(row := self.row(team, subject)):
+            if time.monotonic() > deadline:
+                raise AssertionError(f"waited {seconds:g} s in vain, and last saw {row}")
+            time.sleep(0.2)
+        return row
+
+    def at_work(self, team: str, subject: str, *, stage: str = "train-") -> Row:
+        """Its row, once a stage of its training stands still."""
+        run_id = self.row(team, subject)["run_id"]
+        self.held.hold(run_id, stage=stage)
+        return self.until(team, subject, lambda row: self.held.holds(run_id))
+
+    def age(self, run_id: str, what: str, seconds: int) -> None:
+        """As if that had been so much earlier, by the clock that counts."""
+        self.sql(f"UPDATE gregory_runs_trainingrun SET {what} = {what} - %s * interval '1 second' WHERE run_id = %s", seconds, run_id)
+
+    def events(self, run_id: str) -> list[Row]:
+        return self.sql("SELECT kind, message FROM gregory_runs_runevent WHERE run_id = %s ORDER BY id", run_id)
+
+    def pods_of(self, run_id: str) -> list[Row]:
+        selector = f"gregory-train/run-id={run_id}"
+        return list(self.workplace.cluster.get("pods", "--namespace", self.workplace.namespace, "--selector", selector)["items"])
+
+    def jobs_of(self, run_id: str) -> list[Row]:
+        selector = f"gregory-train/run-id={run_id}"
+        return list(self.workplace.cluster.get("jobs", "--namespace", self.workplace.namespace, "--selector", selector)["items"])
+
+
+def environment(workplace: Workplace, server: postgresql.Server, database: str) -> dict[str, str]:
+    """Of whoever submits and reconciles."""
+    return {
+        **server.environment(database),
+        "KUBECONFIG": str(workplace.cluster.kubeconfig),
+        "GREGORY_CLUSTER_CONFIG": str(workplace.folder / "cluster.yaml"),
+        "GREGORY_RUNNER": "kubernetes",
+    }
+
+
+@contextmanager
+def producing(workplace: Workplace, server: postgresql.Server, image: str) -> Iterator[Production]:
+    """For the time of the block; the cluster is whole afterwards."""
+    database = f"runs_{uuid4().hex[:12]}"
+    site = Site(workplace.folder / "site", environment=environment(workplace, server, database))
+    with holding() as held:
+        production = Production(site=site, workplace=workplace, server=server, database=database, held=held)
+        production.furnish(image)
+        yield production
+        workplace.clear()
