@@ -3,6 +3,7 @@
 import pytest
 
 from tests.chart import helm
+from tests.kubernetes.conftest import slim  # noqa: F401 - the image that trains
 from tests.strict import need
 
 

@@ -1,0 +1,158 @@
+"""A release of the chart on the tests' cluster, in a namespace that enforces `restricted`, with a database and a volume of its own."""
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from gregory.launch.kubernetes.pod_patch import merged
+from tests import postgresql
+from tests.chart import helm, plain
+from tests.chart.helm import CHART, RELEASE
+from tests.cluster.cluster import Cluster
+from tests.kubernetes import slim_image
+from tests.kubernetes.pod_processes import holding
+from tests.kubernetes.production import USER, Production, environment
+from tests.kubernetes.workplace import Workplace
+from tests.site import Site
+
+TRAINED = ["--all-articles", "--algo", "lgbm_tfidf"]
+SMALL = {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "1Gi"}}
+
+
+def image(name: str) -> dict[str, str]:
+    repository, _, tag = name.rpartition(":")
+    return {"repository": repository, "tag": tag}
+
+
+def schedules(*, ticking: bool) -> list[dict[str, Any]]:
+    """One for hands alone, and one that ticks every minute unless it rests."""
+    return [
+        {"name": "weekly", "schedule": "0 3 * * 0", "args": ["--team", "plain", *TRAINED]},
+        {"name": "ticking", "schedule": "* * * * *", "args": ["--team", "held", *TRAINED], "suspend": not ticking},
+    ]
+
+
+def values(namespace: str) -> dict[str, Any]:
+    """What an operator would give; the rest is the chart's default."""
+    return {
+        "job": {
+            "image": image(slim_image.NAME),
+            # There is nothing behind the GPUs that the node offers.
+            "gpu": {"required": False},
+            "resources": SMALL,
+            "sharedMemory": {"size": "16Mi"},
+            "database": {"portKey": "DB_PORT"},
+            "gracePeriodSeconds": 5,
+        },
+        "cronJobs": schedules(ticking=False),
+        "operator": {"image": image(slim_image.SUBMIT), "resources": SMALL},
+        "reconciler": {"intervalSeconds": 2},
+        "migration": {"enabled": True},
+        "models": {"storageClassName": namespace, "size": "1Gi"},
+        "preflight": {"resources": SMALL},
+    }
+
+
+@dataclass(kw_only=True)
+class Release:
+    """`production` is what the runs leave, `said` what Helm said when it installed."""
+
+    production: Production
+    said: str = ""
+
+    @property
+    def cluster(self) -> Cluster:
+        return self.production.workplace.cluster
+
+    @property
+    def namespace(self) -> str:
+        return self.production.workplace.namespace
+
+    def prepare(self) -> None:
+        """All that the chart leaves to others: namespace, volume, database, and a Secret that says how to reach it."""
+        workplace, server = self.production.workplace, self.production.server
+        self.cluster.apply(plain.namespace() | {"metadata": plain.namespace()["metadata"] | {"name": self.namespace}})
+        self.production.models.mkdir()
+        os.chown(self.production.models, USER, USER)
+        volume = {
+            "accessModes": ["ReadWriteMany"],
+            "storageClassName": self.namespace,
+            "capacity": {"storage": "1Gi"},
+            "hostPath": {"path": str(self.production.models)},
+        }
+        self.cluster.apply({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": self.namespace}, "spec": volume})
+        server.create(self.production.database)
+        variables = server.environment(self.production.database) | {"DB_HOST": self.cluster.host}
+        file = workplace.folder / "gregory.env"
+        file.write_text("".join(f"{name}={value}\n" for name, value in variables.items()))
+        workplace.kubectl("create", "secret", "generic", "gregory-database", f"--from-env-file={file}")
+
+    def install(self) -> None:
+        self.said = self.must("install", RELEASE, str(CHART), "--wait", "--values", str(self.file()))
+
+    def upgrade(self, changes: Mapping[str, Any]) -> None:
+        self.must("upgrade", RELEASE, str(CHART), "--wait", "--values", str(self.file(changes)))
+
+    def file(self, changes: Mapping[str, Any] | None = None) -> Path:
+        file = self.production.workplace.folder / f"values-{uuid4().hex[:8]}.yaml"
+        file.write_text(json.dumps(merged(values(self.namespace), dict(changes or {}))))
+        return file
+
+    def helm(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return helm.helm(*arguments, "--namespace", self.namespace, "--timeout", "180s", KUBECONFIG=str(self.cluster.kubeconfig))
+
+    def must(self, *arguments: str) -> str:
+        """Both of what it printed: warnings of the API server are on standard error."""
+        done = self.helm(*arguments)
+        assert done.returncode == 0, self.why(done)
+        return done.stdout + done.stderr
+
+    def why(self, done: subprocess.CompletedProcess[str]) -> str:
+        """What it said, and what the namespace looks like."""
+        where = ("--namespace", self.namespace)
+        told = [self.cluster.kubectl("get", kind, *where).stdout for kind in ("pods", "events")]
+        logs = self.cluster.kubectl("logs", "--selector", "app.kubernetes.io/name=gregory-train", "--tail=20", "--prefix", *where).stdout
+        return "\n".join([done.stdout, done.stderr, *told, logs])
+
+    def kubectl(self, *arguments: str) -> str:
+        return self.production.workplace.kubectl(*arguments)
+
+    def trigger(self, name: str, *, schedule: str) -> None:
+        """As NOTES.txt says it."""
+        self.kubectl("create", "job", name, f"--from=cronjob/{RELEASE}-{schedule}")
+
+    def only_the_reconciler_is_left(self) -> None:
+        """Of hooks nothing stays."""
+        pods = self.production.workplace.pods
+        self.cluster.until(lambda: [pod["metadata"]["labels"]["app.kubernetes.io/component"] for pod in pods()] == ["reconciler"],
+                           what="pods of hooks to be gone")  # fmt: skip
+
+    def ended(self, name: str) -> dict[str, Any]:
+        """The first Job whose name begins so that has ended; a minute may pass before a schedule starts it."""
+        return self.cluster.until(lambda: self._ended(name), what=f"a Job {name} to end", seconds=150)
+
+    def _ended(self, name: str) -> dict[str, Any] | None:
+        jobs = [job for job in self.production.workplace.jobs() if job["metadata"]["name"].startswith(name)]
+        return next((job for job in jobs if job["status"].get("succeeded") or job["status"].get("failed")), None)
+
+
+@contextmanager
+def releasing(workplace: Workplace, server: postgresql.Server) -> Iterator[Release]:
+    """Installed for the time of the block; the cluster is whole afterwards."""
+    database = f"chart_{uuid4().hex[:12]}"
+    site = Site(workplace.folder / "site", environment=environment(workplace, server, database))
+    with holding() as held:
+        production = Production(site=site, workplace=workplace, server=server, database=database, held=held)
+        release = Release(production=production)
+        release.prepare()
+        release.install()
+        file = release.kubectl("get", "configmap", f"{RELEASE}-cluster", "--output", r"jsonpath={.data.cluster\.yaml}")
+        (workplace.folder / "cluster.yaml").write_text(file)
+        yield release
+        workplace.clear()

@@ -1,0 +1,118 @@
+"""The documents' commands on a cluster, run as they stand there: docs/kubernetes.md from top to bottom, with Helm and without.
+
+What differs from a reader's cluster is put in by a `helm` and a `kubectl` of our own on the PATH, and by what is written into values.yaml:
+images that are there, runs that are small, a volume of this machine.
+"""
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from gregory.launch.kubernetes.pod_patch import merged
+from tests import postgresql
+from tests.chart import helm, plain
+from tests.chart.release import values
+from tests.cluster.cluster import Cluster
+from tests.docs.markdown import Block, blocks
+from tests.docs.reader import Reader
+from tests.docs.test_readme_commands import KUBERNETES
+from tests.kubernetes.production import USER, environment
+from tests.kubernetes.workplace import Workplace
+from tests.site import Site
+
+pytestmark = pytest.mark.slow
+
+DOCUMENT, PLAIN = "docs/kubernetes.md", "Without Helm"
+GOLDEN = Path(__file__).parent / "golden"
+
+
+class ClusterReader(Reader):
+    """A reader who has a cluster, and whose values name images that are on its node."""
+
+    def _content(self, block: Block) -> str:
+        if block.name == "values.yaml":
+            ours = {key: value for key, value in values(helm.NAMESPACE).items() if key != "cronJobs"}
+            schedule = {"name": "weekly", "schedule": "0 3 * * 0", "args": ["--all-teams", "--algo", "lgbm_tfidf"]}
+            return json.dumps(merged(yaml.safe_load(block.text), ours | {"cronJobs": [schedule]}))
+        return super()._content(block)
+
+
+@pytest.fixture(scope="module")
+def programs(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("programs")
+    for name, program in (("helm", helm.build()), ("kubectl", cluster.programs / "kubectl")):
+        variables = f"KUBECONFIG={cluster.kubeconfig} KUBECACHEDIR={folder} HELM_CACHE_HOME={folder} HELM_CONFIG_HOME={folder}"
+        (folder / name).write_text(f'#!/bin/sh\n{variables} exec {program} "$@"\n')
+        (folder / name).chmod(0o755)
+    return folder
+
+
+@pytest.fixture
+def reader(cluster: Cluster, cluster_postgresql: postgresql.Server, slim: str, programs: Path, tmp_path: Path) -> Iterator[ClusterReader]:
+    """With a database that has articles, as the pods reach it."""
+    workplace = Workplace(cluster=cluster, namespace=helm.NAMESPACE, folder=tmp_path)
+    cluster_postgresql.create(tmp_path.name)
+    site = Site(tmp_path / "site", environment=environment(workplace, cluster_postgresql, tmp_path.name))
+    site.must("migrate", "-v0")
+    site.must("load_demo")
+    os.chown(site.models, USER, USER)
+    volume = {
+        "accessModes": ["ReadWriteMany"],
+        "storageClassName": helm.NAMESPACE,
+        "capacity": {"storage": "50Gi"},
+        "hostPath": {"path": str(site.models)},
+    }
+    cluster.apply({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": helm.NAMESPACE}, "spec": volume})
+    reader = ClusterReader(site, tmp_path / "reader", programs=programs)
+    reader.environment |= {"DB_HOST": cluster.host}
+    file = [f"{name}={value}\n" for name, value in reader.environment.items() if name.startswith(("POSTGRES_", "DB_"))]
+    (reader.checkout.parent / "gregory.env").write_text("".join(file))
+    yield reader
+    cluster.must("delete", "namespace", helm.NAMESPACE)
+    cluster.must("delete", "persistentvolume", helm.NAMESPACE)
+    ours = f"app.kubernetes.io/instance={helm.RELEASE}"
+    cluster.must("delete", "role,rolebinding", "--namespace", "kube-system", "--selector", ours)
+
+
+def told(document: str, section: str) -> list[Block]:
+    return [block for block in blocks(document) if block.section == section]
+
+
+def test_what_the_readme_shows_stands_in_the_document_too():
+    """So it is followed there."""
+    shown = [line for block in told("README.md", KUBERNETES) for line in block.text.splitlines()]
+
+    assert shown
+    assert [line for line in shown if line not in {line for block in blocks(DOCUMENT) for line in block.text.splitlines()}] == []
+
+
+def test_the_document_works_from_top_to_bottom(reader: ClusterReader):
+    printed = "".join(reader.follow([block for block in blocks(DOCUMENT) if block.section != PLAIN]).values())
+
+    assert "Phase:          Succeeded" in printed
+    assert re.search(r"^neurology/migraine-prevention: run [0-9a-f]+ submitted", printed, re.MULTILINE)
+
+
+def test_the_plain_manifests_are_taken_and_say_who_may_do_what(cluster: Cluster, reader: ClusterReader):
+    """Without pods: there is no registry to have their images from."""
+    nobody = {"metadata": {"name": "none", "namespace": helm.NAMESPACE}, "spec": {"hard": {"pods": "0"}}}
+    cluster.apply(plain.namespace(), {"apiVersion": "v1", "kind": "ResourceQuota", **nobody})
+    (block,) = told(DOCUMENT, PLAIN)
+
+    printed = reader.follow([block])[block.line]
+
+    for one in plain.objects():
+        assert f"/{one['metadata']['name']} created" in printed
+    again = cluster.kubectl("apply", "--dry-run=server", "--kustomize", str(plain.FOLDER))
+    assert (again.returncode, "would violate PodSecurity" in again.stderr) == (0, False), again.stderr
+    for example in plain.EXAMPLES:
+        cluster.must("apply", "--dry-run=server", "--filename", str(plain.FOLDER / example))
+    for account in ("submitter", "trainer"):
+        identity = f"system:serviceaccount:{helm.NAMESPACE}:{helm.RELEASE}-{account}"
+        may = cluster.must("auth", "can-i", "--list", "--namespace", helm.NAMESPACE, "--as", identity)
+        assert may == (GOLDEN / f"can-i-{account}.txt").read_text(encoding="utf-8")

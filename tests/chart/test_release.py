@@ -1,0 +1,131 @@
+"""The life of a release on a real cluster, step by step: installed, tested, triggered, upgraded under a run, rolled back, uninstalled."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from gregory.runs.names import RunState, new_run_id
+from tests import postgresql
+from tests.chart.helm import RELEASE
+from tests.chart.release import TRAINED, Release, releasing, schedules
+from tests.cluster.cluster import Cluster
+from tests.kubernetes.workplace import Workplace
+
+pytestmark = pytest.mark.slow
+
+OURS = "app.kubernetes.io/name=gregory-train"
+
+
+@pytest.fixture(scope="module")
+def release(
+    cluster: Cluster, cluster_postgresql: postgresql.Server, slim: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Release]:
+    """One for all tests of this module, in their order: each finds what the one before it has left."""
+    workplace = Workplace(cluster=cluster, namespace=f"chart-{new_run_id()}", folder=tmp_path_factory.mktemp("release"))
+    with releasing(workplace, cluster_postgresql) as release:
+        release.production.subjects("plain", "a", "b")
+        release.production.subjects("held", "c")
+        yield release
+
+
+def test_it_is_installed_and_says_how_to_use_it(release: Release):
+    assert "would violate PodSecurity" not in release.said
+    assert "WARNING" not in release.said
+    assert f"kubectl create job train-now --from=cronjob/{RELEASE}-weekly --namespace {release.namespace}" in release.said
+    release.only_the_reconciler_is_left()
+
+
+def test_helm_test_is_green_and_leaves_nothing(release: Release):
+    said = release.must("test", RELEASE)
+
+    found = re.findall(r"^(OK|WARNING|ERROR) +(\S+) +(.+)$", said, re.MULTILINE)
+    assert {area for _, area, _ in found} >= {"models", "base-models", "cluster"}
+    assert [line for verdict, *line in found if verdict != "OK"] == []
+    words = [words for _, _, words in found]
+    assert "this account may make Jobs, see them and end them" in words
+    assert "the server would take a Job" in words
+    assert "nodes that offer 1 nvidia.com/gpu: 1" in words
+    release.only_the_reconciler_is_left()
+    assert release.cluster.get("clusterroles,clusterrolebindings", "--selector", OURS)["items"] == []
+
+
+def test_a_schedule_that_is_triggered_by_hand_trains(release: Release):
+    release.trigger("train-now", schedule="weekly")
+
+    assert release.ended("train-now")["status"].get("succeeded") == 1, release.kubectl("logs", "job/train-now")
+    for subject in ("a", "b"):
+        row = release.production.until("plain", subject, lambda row: RunState(row["state"]).is_final)
+        assert (row["success"], row["state"]) == (True, "succeeded"), row["error"]
+        assert (release.production.models / row["artifact"].rpartition("models/")[2] / "manifest.json").exists()
+        (job,) = release.production.jobs_of(row["run_id"])
+        assert job["metadata"]["labels"]["app.kubernetes.io/instance"] == RELEASE
+        assert "nvidia.com/gpu" in job["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]
+
+
+def test_no_object_of_the_namespace_holds_the_password(release: Release):
+    kinds = "cronjobs,jobs,pods,deployments,replicasets,configmaps,serviceaccounts,roles,events"
+    everything = json.dumps(release.cluster.get(kinds, "--namespace", release.namespace))
+
+    assert "GREGORY_RUN_SPEC" in everything
+    assert postgresql.PASSWORD not in everything
+
+
+def test_a_run_survives_an_upgrade_and_a_tick_and_a_rollback(release: Release):
+    production = release.production
+    submitted = production.site.manage("train_models", "--team", "held", *TRAINED)
+    assert submitted.returncode == 0, submitted.stdout + submitted.stderr
+    row = production.at_work("held", "c")
+    (job,) = production.jobs_of(row["run_id"])
+
+    # The schedule that has rested so far has missed a start by now, which is made up for.
+    release.upgrade({"job": {"maxAttempts": 2}, "cronJobs": schedules(ticking=True)})
+    tick = release.ended(f"{RELEASE}-ticking-")
+
+    assert tick["status"].get("failed") == 1
+    (pod,) = [pod for pod in production.workplace.pods() if pod["metadata"]["name"].startswith(tick["metadata"]["name"])]
+    (status,) = pod["status"]["containerStatuses"]
+    assert status["state"]["terminated"]["exitCode"] == 1
+    assert f"held/c has an unfinished run {row['run_id']}" in release.kubectl("logs", f"job/{tick['metadata']['name']}")
+
+    release.must("rollback", RELEASE, "1", "--wait")
+
+    assert (
+        yaml.safe_load(release.kubectl("get", "configmap", f"{RELEASE}-cluster", "--output", r"jsonpath={.data.cluster\.yaml}"))[
+            "maxAttempts"
+        ]
+        == 3
+    )
+    assert release.production.workplace.get("cronjob", f"{RELEASE}-ticking")["spec"]["suspend"] is True
+    (still,) = production.jobs_of(row["run_id"])
+    assert (still["metadata"]["uid"], still["status"].get("active")) == (job["metadata"]["uid"], 1)
+
+    # Whoever has ticked before the schedule rested again is refused as well, or would be the next run.
+    release.cluster.until(lambda: not any(job["status"].get("active") for job in ticks(release)), what="submitters to end")
+    production.held.let_go(row["run_id"])
+    ended = production.until("held", "c", lambda row: RunState(row["state"]).is_final)
+    assert (ended["success"], ended["attempt"], len(production.rows("held"))) == (True, 1, 1)
+
+
+def test_uninstalling_ends_runs_leaves_no_pod_and_keeps_the_models(release: Release):
+    production = release.production
+    assert production.site.manage("train_models", "--team", "held", *TRAINED).returncode == 0
+    row = production.at_work("held", "c")
+
+    release.must("uninstall", RELEASE, "--wait")
+
+    ended = production.row("held", "c")
+    assert (ended["run_id"], ended["success"], ended["reason"], ended["state"]) == (row["run_id"], False, "cancelled", "cancelled")
+    release.cluster.until(lambda: production.workplace.pods() == [], what="every pod to be gone")
+    assert production.workplace.jobs() == []
+    assert production.workplace.get("persistentvolumeclaim", f"{RELEASE}-models")["status"]["phase"] == "Bound"
+    left = release.cluster.get("cronjobs,deployments,configmaps,serviceaccounts,roles,rolebindings,networkpolicies", "--selector", OURS,
+                               "--namespace", release.namespace)  # fmt: skip
+    assert left["items"] == []
+
+
+def ticks(release: Release) -> list[dict[str, Any]]:
+    return [job for job in release.production.workplace.jobs() if "-ticking-" in job["metadata"]["name"]]
