@@ -10,11 +10,16 @@ from gregory.launch.errors import NotEnded, Unreachable
 from gregory.launch.kubernetes import kube, orphans
 from gregory.launch.runners.base import Life, Rendered
 from gregory.runs.names import Reason
-from gregory.runs.spec import RunHandle
+from gregory.runs.spec import RunHandle, RunOutcome
 from tests.cluster.cluster import GPU
 from tests.kubernetes.workplace import LINGERS, SLEEPS, Workplace, a_run, pod_of, with_code
 
 pytestmark = pytest.mark.slow
+
+REPORTS = (
+    "import signal, sys, time; end = lambda *_: (open('/dev/termination-log', 'w').write({!r}), sys.exit(143));"
+    "signal.signal(signal.SIGTERM, end); print('ready', flush=True); time.sleep(600)"
+)
 
 
 def suspended(job: dict[str, Any]) -> None:
@@ -82,6 +87,21 @@ def test_what_has_ended_keeps_its_log(workplace: Workplace):
     workplace.runner().cancel(handle, grace_seconds=1)
 
     assert workplace.runner().tail(spec) == "done"
+
+
+def test_what_a_run_says_of_its_end_is_not_lost_with_its_pod(workplace: Workplace):
+    spec = a_run()
+    told = RunOutcome(run_id=spec.run_id, attempt=spec.attempt, algorithms=(), interrupted="no database")
+    handle = workplace.start(REPORTS.format(told.model_dump_json()), spec=spec)
+    workplace.until(handle, lambda seen: seen.life is Life.ALIVE)
+    runner = workplace.runner()
+    next(runner.logs(spec, handle, waiting=lambda: True))
+
+    runner.cancel(handle, grace_seconds=5)
+
+    (seen,) = runner.observe([handle])
+    assert (seen.life, seen.exit_code, RunOutcome.model_validate_json(seen.report)) == (Life.DEAD, 143, told)
+    assert runner.observe([handle])[0].missing
 
 
 def test_a_namesake_and_another_cluster_are_left_alone(workplace: Workplace):

@@ -15,14 +15,14 @@ from functools import cached_property
 
 from gregory.launch import processes
 from gregory.launch.errors import BadClusterConfig, ClusterError, LaunchError, NotEnded, NotReady
-from gregory.launch.kubernetes import diagnose_job, orphans
+from gregory.launch.kubernetes import diagnose_ended, diagnose_job, orphans
 from gregory.launch.kubernetes.cluster_config import ClusterConfig, load_cluster_config
 from gregory.launch.kubernetes.job_end import end_job, is_there
 from gregory.launch.kubernetes.kube import Api
 from gregory.launch.kubernetes.labels import ATTEMPT, ATTEMPT_TOKEN, CONTROLLER_UID, RUN_ID, RUNS
 from gregory.launch.kubernetes.manifest import job_name, machine, render_job
 from gregory.launch.kubernetes.namespace import Namespace
-from gregory.launch.kubernetes.pod_facts import NO_EVENTS, Events, Object, indexed, name_of, newest
+from gregory.launch.kubernetes.pod_facts import NO_EVENTS, Events, Object, indexed, name_of, newest, report_of
 from gregory.launch.kubernetes.pod_patch import CONTAINER
 from gregory.launch.kubernetes.preconditions import nobodys_run, require_cluster
 from gregory.launch.kubernetes.submission import Pace, create_once, is_of_attempt
@@ -58,6 +58,8 @@ class KubernetesRunner:
         self.api = Api(
             kubeconfig=self._environment.KUBECONFIG, context=self._environment.GREGORY_KUBECONTEXT, inherited=installation.inherited
         )
+        # By uid: what runs said that were cancelled here, until somebody asks. Their pods are gone.
+        self._last_words: dict[str, Observation] = {}
 
     @property
     def gives_gpu(self) -> bool:
@@ -129,7 +131,9 @@ class KubernetesRunner:
             return
         if handle.host not in self._hosts and not is_there(self._namespace, handle):
             raise NotEnded(f"Job {handle.name} belongs to {handle.host}, which is not the cluster that is asked here")
-        end_job(self._namespace, handle, grace_seconds=grace_seconds)
+        pod = end_job(self._namespace, handle, grace_seconds=grace_seconds)
+        if pod is not None and report_of(pod) is not None:
+            self._last_words[handle.uid] = diagnose_ended.of_pod(pod, None, NO_EVENTS)
 
     def logs(self, spec: RunSpec, handle: RunHandle, *, waiting: Callable[[], bool]) -> Iterator[str]:
         """Lines of the pod's log. Neither a stream's end nor its silence says anything of the run; what is observed does."""
@@ -233,6 +237,8 @@ class KubernetesRunner:
     def _diagnosed(self, handle: RunHandle, hosts: Collection[str], seen: _Seen) -> Observation:
         job, pods = seen.jobs.get(handle.uid), seen.pods.get(handle.uid, ())
         # A uid is one Job's in the whole world; that there is none means something on its own cluster alone.
+        if job is None and not pods and (ended := self._last_words.pop(handle.uid, None)) is not None:
+            return ended
         if handle.host not in hosts and job is None and not pods:
             return Observation(life=Life.UNKNOWN, detail=f"Job {handle.name} belongs to {handle.host}")
         return diagnose_job.observe_job(job, pods, seen.events, name=handle.name, now=seen.now, deadlines=self._config.deadlines)
