@@ -75,8 +75,7 @@ def postgresql_server() -> Iterator[postgresql.Server]:
 
 @pytest.fixture(scope="session")
 def docker_engine() -> Iterator[Engine]:
-    usable = os.geteuid() == 0 and all(Path(program).exists() for program in engine.PROGRAMS)
-    need(usable, what="a Docker engine that root may start", remedy="as root: apt-get install docker.io debootstrap")
+    need(engine.usable(), what="a Docker engine that root may start", remedy=engine.REMEDY)
     with engine.running() as running:
         yield running
 

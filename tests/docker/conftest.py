@@ -9,6 +9,7 @@ from uuid import uuid4
 import pytest
 
 from tests import postgresql
+from tests.docker import handover
 from tests.docker.engine import Engine
 from tests.site import Site
 
@@ -16,7 +17,7 @@ from tests.site import Site
 @pytest.fixture(scope="session")
 def cpu_image(docker_engine: Engine, demo_bundle: Path) -> str:
     """With the demo bundle inside."""
-    return docker_engine.build("train-cpu", "gregory-tested:cpu", BASE_MODELS="folder", REVISION="tested")
+    return handover.build(docker_engine)
 
 
 @pytest.fixture(scope="session")

@@ -26,6 +26,8 @@ CACHE = Path.home() / ".cache" / "gregory-train"
 # Debian's own client: another one on the PATH may lack the builder.
 CLIENT, DAEMON, BOOTSTRAP = "/usr/bin/docker", "/usr/sbin/dockerd", "/usr/sbin/debootstrap"
 PROGRAMS = (CLIENT, DAEMON, BOOTSTRAP)
+REMEDY = "as root: apt-get install docker.io debootstrap"
+LOCK = CACHE / ".docker.lock"
 SUITE, PACKAGES = "bookworm", "python3,python3-venv,ca-certificates"
 BASE = "gregory-base:" + hashlib.sha256(f"{SUITE} {PACKAGES}".encode()).hexdigest()[:12]
 
@@ -109,6 +111,11 @@ class Engine:
         return BASE
 
 
+def usable() -> bool:
+    """Whether this machine has what an engine is made of."""
+    return os.geteuid() == 0 and all(Path(program).exists() for program in PROGRAMS)
+
+
 def base_archive() -> Path:
     """Debian with Python as one archive, made once: what stands in for the slim Python image where no registry can be reached."""
     archive = CACHE / f"{BASE.replace(':', '-')}.tar"
@@ -129,7 +136,7 @@ def running() -> Iterator[Engine]:
     """An engine for the time of the block; one at a time on this machine, without a container of an earlier one."""
     data = CACHE / "docker"
     data.mkdir(parents=True, exist_ok=True)
-    with (CACHE / ".docker.lock").open("w") as lock, tempfile.TemporaryDirectory(prefix="gregory-docker-") as folder:
+    with LOCK.open("w") as lock, tempfile.TemporaryDirectory(prefix="gregory-docker-") as folder:
         fcntl.flock(lock, fcntl.LOCK_EX)
         _end_leftover(CACHE / "docker.pid")
         engine = Engine(folder=Path(folder), data=data)

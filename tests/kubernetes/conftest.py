@@ -1,4 +1,4 @@
-"""An image that trains, for whatever room asks; and recording what is seen, where that is asked for."""
+"""What rooms of the cluster share: an image that trains, an installation that uses it; and recording, where that is asked for."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -6,9 +6,14 @@ from pathlib import Path
 import pytest
 
 from gregory.launch.kubernetes import diagnose_job
+from gregory.runs.names import new_run_id
+from tests import postgresql
 from tests.cluster.cluster import Cluster
+from tests.docker import handover
 from tests.kubernetes import slim_image
+from tests.kubernetes.production import Production, producing
 from tests.kubernetes.recording import Recorder
+from tests.kubernetes.workplace import Workplace
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +36,20 @@ def slim(cluster: Cluster, small_bundle: Path, tmp_path_factory: pytest.TempPath
     cluster.import_image(archive)
     archive.unlink()
     return slim_image.NAME
+
+
+@pytest.fixture(scope="session")
+def training_image(cluster: Cluster, demo_bundle: Path) -> str:
+    """What Dockerfile.train builds, with the demo bundle inside."""
+    cluster.import_image(handover.received())
+    return handover.NAME
+
+
+@pytest.fixture(scope="module")
+def production(
+    cluster: Cluster, cluster_postgresql: postgresql.Server, slim: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Production]:
+    """One for all tests of a module."""
+    workplace = Workplace(cluster=cluster, namespace=f"runs-{new_run_id()}", folder=tmp_path_factory.mktemp("production"))
+    with producing(workplace, cluster_postgresql, slim) as production:
+        yield production

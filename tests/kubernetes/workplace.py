@@ -108,7 +108,7 @@ class Workplace:
     def clear(self) -> None:
         """Afterwards the cluster is whole again."""
         self.cluster.heal()
-        self.cluster.must("delete", "namespace", self.namespace, "--wait=false")
+        self.cluster.must("delete", "namespace", self.namespace, "--wait=false", "--ignore-not-found")
         self.cluster.must("delete", "pv", self.namespace, "--wait=false")
 
     def installation(self, **variables: str) -> Installation:
