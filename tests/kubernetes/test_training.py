@@ -1,0 +1,107 @@
+"""The image of Dockerfile.train trains the demonstration's articles through Jobs; and what is seen with TensorFlow alone."""
+
+import json
+import re
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from gregory.launch.kubernetes.pod_facts import is_finished
+from gregory.runs.names import new_run_id
+from tests import postgresql
+from tests.cluster.cluster import GPU, NODE, Cluster
+from tests.kubernetes import pod_processes
+from tests.kubernetes.production import Production, producing
+from tests.kubernetes.workplace import Workplace
+
+pytestmark = pytest.mark.slow
+
+TEAM, SUBJECT = "neurology", "migraine-prevention"
+OURS = ("--subject", SUBJECT)
+STAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ INFO"
+
+
+@pytest.fixture(scope="module")
+def demo(
+    cluster: Cluster, cluster_postgresql: postgresql.Server, training_image: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Production]:
+    """On a node that offers GPUs that are not there, so none is demanded."""
+    workplace = Workplace(cluster=cluster, namespace=f"runs-{new_run_id()}", folder=tmp_path_factory.mktemp("demo"))
+    with producing(workplace, cluster_postgresql, training_image) as production:
+        workplace.config |= {
+            "gpu": {"count": 1, "required": False},
+            "resources": {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"memory": "6Gi"}},
+            "sharedMemory": {"size": "256Mi"},
+        }
+        # What is seen here does not get better with more of them.
+        epochs = workplace.folder / "hyperparameters.yaml"
+        epochs.write_text("bert: {epochs: 1}\nlstm: {epochs: 3}\n")
+        production.site.environment["GREGORY_HYPERPARAMETERS"] = str(epochs)
+        production.site.must("load_demo")
+        yield production
+
+
+def test_a_subject_of_the_demo_is_trained(demo: Production):
+    done = demo.train(TEAM, *OURS, "--wait", "--verbose", "3", algorithms="pubmed_bert,lgbm_tfidf,lstm")
+
+    rows = demo.rows(TEAM)
+    assert [(row["algorithm"], row["success"], row["state"], row["node"]) for row in rows] == [
+        (algorithm, True, "succeeded", NODE) for algorithm in ("pubmed_bert", "lgbm_tfidf", "lstm")
+    ]
+    assert demo.verify().strip() == "3 version folders, all complete and unchanged"
+    assert list((demo.models / ".runs").iterdir()) == []
+    run_id, label = rows[0]["run_id"], f"{TEAM}/{SUBJECT}"
+
+    told = done.stdout.splitlines()
+    assert f"{label}: running on {NODE}" in told
+    assert told.index(f"{label}: running on {NODE}") < told.index(f"{label}: succeeded")
+    for row in rows:
+        assert f"{label}/{row['algorithm']}: version {row['version']}: success" in done.stdout
+
+    (job,) = demo.jobs_of(run_id)
+    (pod,) = demo.pods_of(run_id)
+    (container,) = pod["spec"]["containers"]
+    assert is_finished(job)
+    assert container["resources"]["limits"][GPU] == "1"
+    assert json.loads(pod["status"]["containerStatuses"][0]["state"]["terminated"]["message"])["run_id"] == run_id
+
+    log = demo.workplace.kubectl("logs", f"job/{row['job']}")
+    lines = log.splitlines()
+    assert "\r" not in log
+    assert re.match(rf"{STAMP} {run_id} {label}: Started run {run_id}: pubmed_bert, lgbm_tfidf, lstm; all articles", lines[0]), lines[0]
+    for row in rows:
+        assert f"{label}/{row['algorithm']}: Finished version {row['version']} in " in log
+    assert demo.site.must("training_runs", "logs", run_id).splitlines() == lines
+    assert run_id in demo.site.must("training_runs", "list")
+    assert f"kubectl logs --follow job/{row['job']} --namespace {demo.workplace.namespace}" in demo.site.must(
+        "training_runs", "show", run_id
+    )
+
+
+def test_a_gpu_that_was_promised_and_is_not_there(demo: Production):
+    """C24: never the CPU in its place. CUDA itself cannot fail here: there is no device that it could find."""
+    done = demo.train(TEAM, *OURS, "--wait", code=1, gpu={"count": 1, "required": True})
+
+    row = demo.row(TEAM, SUBJECT)
+    assert (row["success"], row["reason"], row["run_reason"], row["node"]) == (False, "no_gpu", "no_gpu", NODE), row
+    assert "1 of 1 trainings failed" in done.stderr
+
+
+def test_what_had_ended_stays_when_a_run_is_killed(demo: Production):
+    """C1: of two algorithms one was done."""
+    demo.train(TEAM, *OURS, algorithms="lgbm_tfidf,lstm")
+    run_id = demo.at_work(TEAM, SUBJECT, stage="train-lstm")["run_id"]
+    (before, _) = [row for row in demo.rows(TEAM) if row["run_id"] == run_id]
+    assert before["success"] is True
+
+    demo.held.let_go(run_id, on=False)
+    pod_processes.send(run_id, signal.SIGKILL)
+    demo.workplace.cluster.until(lambda: is_finished(demo.jobs_of(run_id)[0]), what="the Job to have failed")
+    assert "closed (killed): pod " in demo.reconcile()
+
+    lgbm, lstm = [row for row in demo.rows(TEAM) if row["run_id"] == run_id]
+    assert (lgbm["success"], lgbm["error"], lgbm["metrics"], lgbm["artifact"]) == (True, None, before["metrics"], before["artifact"])
+    assert (lstm["success"], lstm["reason"], lstm["exit_code"], lstm["state"]) == (False, "killed", 137, "failed")
+    assert "was ended by signal 9 (SIGKILL), exit code 137" in lstm["error"]
+    assert f"Finished version {lgbm['version']}" in lstm["log_tail"]
