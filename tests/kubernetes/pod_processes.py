@@ -43,6 +43,10 @@ class Held:
         """Whether it has a worker that is stopped by now."""
         return run_id in self._stopped.values()
 
+    def worker(self, run_id: str) -> int:
+        """The one that is stopped."""
+        return next(pid for pid, held in list(self._stopped.items()) if held == run_id)
+
     def let_go(self, run_id: str, *, on: bool = True) -> None:
         """No later worker of it is stopped; the one that is goes on, unless it is to stand still for good."""
         self._held.pop(run_id, None)

@@ -289,7 +289,7 @@ def test_an_old_writer_that_comes_back_is_refused(production: Production, at_wor
     """C16."""
     workplace, row = production.workplace, at_work("partition")
     run_id, (old,) = row["run_id"], production.pods_of(row["run_id"])
-    processes = pod_processes.of_run(run_id)
+    processes, worker = pod_processes.of_run(run_id), production.held.worker(run_id)
     production.held.let_go(run_id, on=False)
     pod_processes.send(run_id, signal.SIGSTOP)
     workplace.kubectl("delete", "job", row["job"], "--cascade=orphan")
@@ -301,10 +301,9 @@ def test_an_old_writer_that_comes_back_is_refused(production: Production, at_wor
     winner = production.until(TEAM, "partition", succeeded)
 
     # The worker first, so that its supervisor has a result when it wakes up.
-    *others, worker = processes
     os.kill(worker, signal.SIGCONT)
     workplace.cluster.until(lambda: psutil.Process(worker).status() == psutil.STATUS_ZOMBIE, what="the old worker to be done")
-    for process in others:
+    for process in set(processes) - {worker}:
         os.kill(process, signal.SIGCONT)
     workplace.cluster.until(lambda: not set(processes) & set(pod_processes.of_run(run_id)), what="the old writer to have ended")
 
@@ -333,9 +332,12 @@ class TestLogs:
         """It goes on with the next attempt."""
         row = at_work("unfollowed")
         with production.site.start("training_runs", "logs", "--follow", row["run_id"]) as following:
+            assert following.stdout is not None
+            first = following.stdout.readline()
             evict(production, row)
             production.held.let_go(row["run_id"], on=False)
-            told, _ = following.communicate(timeout=120)
+            told = first + following.stdout.read()
+            following.wait(10)
 
         assert following.returncode == 0, told
         assert f"run {row['run_id']} attempt 2: succeeded" in told
