@@ -19,7 +19,7 @@ from gregory.launch.submit import RUNNERS
 from gregory.reconcile.burial import bury
 from gregory.reconcile.changes import Action, Change
 from gregory.reconcile.handover import CANCEL_GRACE_SECONDS, hand_over
-from gregory.reconcile.verdict import Facts, Fate, Verdict, judge
+from gregory.reconcile.verdict import MISSING_GRACE, Facts, Fate, Verdict, judge
 from gregory.runs import ledger
 from gregory.runs.ledger import Sighting, Standing
 from gregory.runs.models import TrainingRun
@@ -162,6 +162,10 @@ def _close(ending: Ending, seen: Observation | LaunchError, runner: Runner, *, m
         return Change(run=run, action=Action.NOTED, reason=reason, detail=f"{detail}; being ended: {seen.detail}")
     if not ledger.is_unfinished(spec):
         return Change(run=run, action=Action.NOTED, reason=reason, detail=f"{detail}; it ended by itself meanwhile")
+    if seen.missing and run.state == RunState.RUNNING:
+        # It may have finished something that nobody but its pod could tell, and somebody else may have seen that pod end.
+        told = f"it is gone, and whoever saw how has {MISSING_GRACE:.0f} s to say so"
+        return Change(run=run, action=Action.NOTED, reason=reason, detail=f"{detail}; {told}")
     gone = Verdict(fate=Fate.BURY, reason=reason, detail=detail, exit_code=seen.exit_code)
     return bury(run, spec, gone, runner, report=seen.report, models_dir=models_dir)
 

@@ -24,6 +24,9 @@ class PretendCluster:
     jobs: dict[str, Observation] = field(default_factory=dict)
     submitted: list[str] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
+    # Whether it shows whoever cancels how the run ended; another may have seen it first.
+    shows_ends: bool = True
+    ended: dict[str, Observation] = field(default_factory=dict)
     looks: list[int] = field(default_factory=list)
     away: str = ""
     # One is taken before each look: what happens to the runs meanwhile.
@@ -64,7 +67,8 @@ class PretendCluster:
     def cancel(self, handle: RunHandle, *, grace_seconds: float) -> None:
         self.cancelled.append(handle.name)
         self.on_cancel(handle)
-        self.jobs.pop(handle.name, None)
+        if self.jobs.pop(handle.name, None) is not None and self.shows_ends:
+            self.ended[handle.name] = Observation(life=Life.DEAD, detail="its pod was ended", exit_code=137)
 
     def logs(self, spec: RunSpec, handle: RunHandle, *, waiting: Callable[[], bool]) -> Iterator[str]:
         yield f"line of attempt {spec.attempt}"
@@ -94,7 +98,7 @@ class PretendCluster:
             return processes.observe(handle)
         if self.away:
             return Observation(life=Life.UNKNOWN, detail=self.away)
-        return self.jobs.get(handle.name, GONE)
+        return self.jobs.get(handle.name) or self.ended.pop(handle.name, GONE)
 
 
 def job(spec: RunSpec) -> str:

@@ -398,6 +398,18 @@ class TestEnded:
             (False, "cancelled by me@here"),
         ]
 
+    def test_who_saw_nothing_of_the_end_leaves_it_for_a_minute_to_those_who_did(self, at_work, cluster, look, tmp_path):
+        cluster.shows_ends = False
+
+        change = cancel(run(), cluster, by="me@here", models_dir=tmp_path)
+
+        assert change.detail == "cancelled by me@here; it is gone, and whoever saw how has 60 s to say so"
+        look()
+        assert (run().state, results()) == ("running", [None, None])
+        ago(missing_since=61)
+        look()
+        assert (run().state, results()) == ("cancelled", [False, False])
+
     def test_a_run_that_finishes_meanwhile_stays_succeeded(self, at_work, cluster, tmp_path):
         def finish(handle: object) -> None:
             for position in (0, 1):

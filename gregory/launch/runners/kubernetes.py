@@ -22,7 +22,7 @@ from gregory.launch.kubernetes.kube import Api
 from gregory.launch.kubernetes.labels import ATTEMPT, ATTEMPT_TOKEN, CONTROLLER_UID, RUN_ID, RUNS
 from gregory.launch.kubernetes.manifest import job_name, machine, render_job
 from gregory.launch.kubernetes.namespace import Namespace
-from gregory.launch.kubernetes.pod_facts import NO_EVENTS, Events, Object, indexed, name_of, newest, report_of
+from gregory.launch.kubernetes.pod_facts import NO_EVENTS, Events, Object, indexed, name_of, newest
 from gregory.launch.kubernetes.pod_patch import CONTAINER
 from gregory.launch.kubernetes.preconditions import nobodys_run, require_cluster
 from gregory.launch.kubernetes.submission import Pace, create_once, is_of_attempt
@@ -132,7 +132,7 @@ class KubernetesRunner:
         if handle.host not in self._hosts and not is_there(self._namespace, handle):
             raise NotEnded(f"Job {handle.name} belongs to {handle.host}, which is not the cluster that is asked here")
         pod = end_job(self._namespace, handle, grace_seconds=grace_seconds)
-        if pod is not None and report_of(pod) is not None:
+        if pod is not None:
             self._last_words[handle.uid] = diagnose_ended.of_pod(pod, None, NO_EVENTS)
 
     def logs(self, spec: RunSpec, handle: RunHandle, *, waiting: Callable[[], bool]) -> Iterator[str]:
