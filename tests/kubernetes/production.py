@@ -142,7 +142,7 @@ class Production:
         """The newest of the subject."""
         return [row for row in self.rows(team) if row["subject"] == subject][-1]
 
-    def until(self, team: str, subject: str, seen: Callable[[Row], object], *, seconds: float = 90) -> Row:
+    def until(self, team: str, subject: str, seen: Callable[[Row], object], *, seconds: float = 240) -> Row:
         """The first row of the subject for which `seen` is true."""
         deadline = time.monotonic() + seconds
         while not seen(row := self.row(team, subject)):
