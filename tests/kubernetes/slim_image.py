@@ -7,6 +7,7 @@ import sys
 import tarfile
 import tempfile
 from importlib import metadata
+from importlib.util import cache_from_source
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -55,7 +56,7 @@ def _pack_libraries(archive: Path) -> None:
             for file in distribution.files or []:
                 # Programs lie outside, and tests are most of some packages.
                 if ".." not in file.parts and "tests" not in file.parts:
-                    tar.add(file.locate(), f"{PACKAGES}/{file}")
+                    _add_compiled(tar, Path(str(file.locate())), Path(PACKAGES, file))
         # A manifest names the version of every library, also of those that this image lacks.
         for name in LIBRARIES:
             distribution = metadata.distribution(name)
@@ -72,6 +73,14 @@ def _pack_libraries(archive: Path) -> None:
         link = tarfile.TarInfo("usr/local/lib/openmp/libgomp.so.1")
         link.type, link.linkname = tarfile.SYMTYPE, f"{PACKAGES}/{openmp}"
         tar.addfile(link)
+
+
+def _add_compiled(tar: tarfile.TarFile, file: Path, name: Path) -> None:
+    """With its bytecode, which no container can keep: without it every process would compile pandas and all the rest again."""
+    tar.add(file, str(name))
+    bytecode = Path(cache_from_source(str(file)))
+    if file.suffix == ".py" and bytecode.exists():
+        tar.add(bytecode, str(name.parent / "__pycache__" / bytecode.name))
 
 
 def _pack_project(archive: Path, bundle: Path) -> None:

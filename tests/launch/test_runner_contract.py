@@ -33,15 +33,15 @@ class Machine:
     """One kind of machine: how its runner is made, how any code is put in the place of a run, and what only it says.
 
     make: an installation with these further variables. specification: of a request, what the run will read.
-    ends: what is seen of a run that was cancelled, as reason and exit code: after SIGTERM, and after SIGKILL.
+    by_sigterm, by_sigkill: what may be seen of a run that was cancelled, as reason and exit code.
     """
 
     name: str
     make: Callable[..., Installation]
     put: Callable[[Mapping[str, Any], str], dict[str, Any]]
     specification: Callable[[Mapping[str, Any]], str]
-    by_sigterm: tuple[Reason, int | None]
-    by_sigkill: tuple[Reason, int | None]
+    by_sigterm: set[tuple[Reason, int | None]]
+    by_sigkill: set[tuple[Reason, int | None]]
     exit_in_words: str
     foreign_host: str
     refused: Callable[[Mapping[str, Any]], dict[str, Any]]
@@ -97,8 +97,8 @@ def on_this_machine(folder: Path) -> Machine:
         make=lambda **variables: installation(folder, **variables),
         put=lambda request, code: {**request, "command": [sys.executable, "-c", code]},
         specification=environment_of,
-        by_sigterm=(Reason.KILLED, -signal.SIGTERM),
-        by_sigkill=(Reason.KILLED, -signal.SIGKILL),
+        by_sigterm={(Reason.KILLED, -signal.SIGTERM)},
+        by_sigkill={(Reason.KILLED, -signal.SIGKILL)},
         exit_in_words=r"the run's process exited with code 1 without a report; last lines of its standard error:\nno luck",
         foreign_host="elsewhere",
         refused=in_the_way,
@@ -114,8 +114,8 @@ def on_a_docker_host(folder: Path, engine: Engine, image: str) -> Machine:
         make=lambda **variables: installation(folder, bundle=folder / "bundle", **{**ours, **variables}),
         put=lambda request, code: {**request, "entrypoint": ["dumb-init", "--", "python", "-c", code]},
         specification=environment_of,
-        by_sigterm=(Reason.KILLED, 128 + signal.SIGTERM),
-        by_sigkill=(Reason.KILLED, 128 + signal.SIGKILL),
+        by_sigterm={(Reason.KILLED, 128 + signal.SIGTERM)},
+        by_sigkill={(Reason.KILLED, 128 + signal.SIGKILL)},
         exit_in_words=r"container gregory-train-0123456789ab-a1 ended with exit code 1 and left no report; last lines of its log:\nno luck",
         foreign_host="docker@elsewhere#id",
         refused=lambda request: {**request, "image": "no-such-image:1"},
@@ -134,9 +134,9 @@ def on_a_cluster(workplace: Workplace) -> Machine:
         make=workplace.installation,
         put=with_code,
         specification=variable_of,
-        # Job and pod are gone then, and with them how it ended.
-        by_sigterm=(Reason.DELETED, None),
-        by_sigkill=(Reason.DELETED, None),
+        # Job and pod are gone then, and with them how it ended, unless that was seen in time. A first process gets no SIGTERM.
+        by_sigterm={(Reason.DELETED, None), (Reason.DELETED, 128 + signal.SIGKILL)},
+        by_sigkill={(Reason.DELETED, None), (Reason.DELETED, 128 + signal.SIGKILL)},
         exit_in_words=r"pod gregory-train-0123456789ab-a1-\w{5} exited with code 1 and left no report; last lines of its log:\nno luck",
         foreign_host="kubernetes@elsewhere/namespace",
         refused=without_containers,
@@ -235,7 +235,7 @@ def test_cancel_asks_then_insists_and_returns_when_it_has_ended(machine: Machine
     runner.cancel(handle, grace_seconds=1)
 
     (observation,) = runner.observe([handle])
-    assert (observation.reason, observation.exit_code) == getattr(machine, ends_by)
+    assert (observation.reason, observation.exit_code) in getattr(machine, ends_by)
     runner.cancel(handle, grace_seconds=1)
 
 
