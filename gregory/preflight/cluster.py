@@ -10,8 +10,9 @@ from gregory.launch.kubernetes.manifest import render_job
 from gregory.launch.kubernetes.namespace import RIGHTS, Namespace
 from gregory.launch.kubernetes.pod_facts import Object
 from gregory.launch.kubernetes.preconditions import KINDS, needed, nobodys_run
-from gregory.preflight.finding import Finding, Verdict
+from gregory.preflight.finding import Area, Finding
 
+_CLUSTER = Area("cluster")
 _CLAIMS = "persistentvolumeclaims"
 
 
@@ -24,28 +25,28 @@ def look_at_cluster(environment: Environment, *, inherited: Mapping[str, str]) -
     try:
         config = load_cluster_config(file)
     except BadClusterConfig as error:
-        yield _error(str(error))
+        yield _CLUSTER.error(str(error))
         return
-    yield _ok(f"{file} says how runs become Jobs")
+    yield _CLUSTER.ok(f"{file} says how runs become Jobs")
     api = Api(kubeconfig=environment.KUBECONFIG, context=environment.GREGORY_KUBECONTEXT, inherited=inherited)
     try:
         yield from _look(Namespace(api, config.namespace), config)
     except ClusterError as error:
-        yield _error(str(error), "see who this process is on the cluster, and what lies between them")
+        yield _CLUSTER.error(str(error), "see who this process is on the cluster, and what lies between them")
 
 
 def _without_file(runner: str) -> Finding:
     if runner == "kubernetes":
-        return _error("runs go to Kubernetes, and no cluster file is named", "name it in GREGORY_CLUSTER_CONFIG")
-    return _ok("no cluster file is named, and runs go elsewhere")
+        return _CLUSTER.error("runs go to Kubernetes, and no cluster file is named", "name it in GREGORY_CLUSTER_CONFIG")
+    return _CLUSTER.ok("no cluster file is named, and runs go elsewhere")
 
 
 def _look(namespace: Namespace, config: ClusterConfig) -> Iterator[Finding]:
     there = namespace.is_there()
     if there is False:
-        yield _error(f"there is no namespace {namespace.name}", "create it, or correct namespace in the cluster file")
+        yield _CLUSTER.error(f"there is no namespace {namespace.name}", "create it, or correct namespace in the cluster file")
         return
-    yield _ok(f"the API server answers for namespace {namespace.name}" if there else "the API server answers")
+    yield _CLUSTER.ok(f"the API server answers for namespace {namespace.name}" if there else "the API server answers")
     yield _rights(namespace)
     for resource, name, key in needed(config):
         yield _claim(namespace, name, key) if resource == _CLAIMS else _object(namespace, resource, name, key)
@@ -56,31 +57,37 @@ def _look(namespace: Namespace, config: ClusterConfig) -> Iterator[Finding]:
 def _rights(namespace: Namespace) -> Finding:
     missing = [f"{verb} {resource}" for verb, resource in RIGHTS if not namespace.may(verb, resource)]
     if missing:
-        return _error(f"this account may not {', '.join(missing)} in namespace {namespace.name}", "give it the Role of k8s/role.yaml")
-    return _ok("this account may make Jobs, see them and end them")
+        return _CLUSTER.error(
+            f"this account may not {', '.join(missing)} in namespace {namespace.name}", "give it the Role of k8s/role.yaml"
+        )
+    return _CLUSTER.ok("this account may make Jobs, see them and end them")
 
 
 def _object(namespace: Namespace, resource: str, name: str, key: str) -> Finding:
     there, what = namespace.exists(resource, name), f"{KINDS[resource]} {name}"
     if there is None:
-        return _warning(f"whether there is a {what} is not for this account to see", f"look yourself: kubectl get {resource} {name}")
+        return _CLUSTER.warning(
+            f"whether there is a {what} is not for this account to see", f"look yourself: kubectl get {resource} {name}"
+        )
     if not there:
-        return _error(f"there is no {what}", f"create it, or correct {key} in the cluster file")
-    return _ok(f"{what} is there")
+        return _CLUSTER.error(f"there is no {what}", f"create it, or correct {key} in the cluster file")
+    return _CLUSTER.ok(f"{what} is there")
 
 
 def _claim(namespace: Namespace, name: str, key: str) -> Finding:
     phase, what = namespace.claim_phase(name), f"{KINDS[_CLAIMS]} {name}"
     match phase:
         case None:
-            return _warning(f"whether there is a {what} is not for this account to see", f"look yourself: kubectl get pvc {name}")
+            return _CLUSTER.warning(f"whether there is a {what} is not for this account to see", f"look yourself: kubectl get pvc {name}")
         case "":
-            return _error(f"there is no {what}", f"create it, or correct {key} in the cluster file")
+            return _CLUSTER.error(f"there is no {what}", f"create it, or correct {key} in the cluster file")
         case "Bound":
-            return _ok(f"{what} is bound")
+            return _CLUSTER.ok(f"{what} is bound")
         case "Pending":
-            return _warning(f"{what} is not bound yet", f"kubectl describe pvc {name} says why; some storage waits for the first pod")
-    return _error(f"{what} is {phase}: its volume is gone", "restore the volume, or make another claim")
+            return _CLUSTER.warning(
+                f"{what} is not bound yet", f"kubectl describe pvc {name} says why; some storage waits for the first pod"
+            )
+    return _CLUSTER.error(f"{what} is {phase}: its volume is gone", "restore the volume, or make another claim")
 
 
 def _dry_run(namespace: Namespace, config: ClusterConfig) -> Finding:
@@ -88,38 +95,28 @@ def _dry_run(namespace: Namespace, config: ClusterConfig) -> Finding:
     try:
         namespace.create_job(job, dry_run=True)
     except Refused as error:
-        return _error(f"the server would refuse every Job: {error}", "correct the cluster file, or what the message names")
-    return _ok("the server would take a Job")
+        return _CLUSTER.error(f"the server would refuse every Job: {error}", "correct the cluster file, or what the message names")
+    return _CLUSTER.ok("the server would take a Job")
 
 
 def _gpu(namespace: Namespace, config: ClusterConfig) -> Finding:
     gpu = config.gpu
     if not gpu.count:
-        return _ok("runs get no GPU")
+        return _CLUSTER.ok("runs get no GPU")
     nodes = namespace.nodes(config.node_selector)
     if nodes is None:
-        return _warning(f"whether a node offers {gpu.resource} is not for this account to see", "look yourself: kubectl describe nodes")
+        return _CLUSTER.warning(
+            f"whether a node offers {gpu.resource} is not for this account to see", "look yourself: kubectl describe nodes"
+        )
     offering = sum(_offered(node, gpu.resource) >= gpu.count for node in nodes)
     labelled = f" with the labels of nodeSelector, of which there are {len(nodes)}," if config.node_selector else ""
     if not offering:
-        return _error(
+        return _CLUSTER.error(
             f"no node{labelled} offers {gpu.count} {gpu.resource}",
             "add one, install the device plugin, or correct gpu and nodeSelector in the cluster file",
         )
-    return _ok(f"nodes that offer {gpu.count} {gpu.resource}: {offering}")
+    return _CLUSTER.ok(f"nodes that offer {gpu.count} {gpu.resource}: {offering}")
 
 
 def _offered(node: Object, resource: str) -> int:
     return int(node["status"].get("allocatable", {}).get(resource, 0))
-
-
-def _ok(words: str) -> Finding:
-    return Finding("cluster", Verdict.OK, words)
-
-
-def _warning(words: str, remedy: str) -> Finding:
-    return Finding("cluster", Verdict.WARNING, words, remedy)
-
-
-def _error(words: str, remedy: str = "") -> Finding:
-    return Finding("cluster", Verdict.ERROR, words, remedy)

@@ -13,11 +13,11 @@ from django.db.models import Model
 
 from gregory import schema
 from gregory.models import Articles, ArticleSubjectRelevance, PredictionRunLog, Subject, Team
-from gregory.preflight.finding import Finding, Verdict
+from gregory.preflight.finding import Area, Finding
 from gregory.runs.models import AlgorithmRun, RunEvent, TrainingRun
 from gregory.runs.persistence import reading
 
-AREA = "database"
+_DATABASE = Area("database")
 ROLE_SCRIPT = "docs/sql/least-privilege.sql"
 READ, WRITTEN = ("SELECT",), ("SELECT", "INSERT", "UPDATE")
 
@@ -60,7 +60,9 @@ def look_at_database() -> Iterator[Finding]:
         with reading():
             yield from _look()
     except (DatabaseError, InterfaceError) as error:
-        yield _error(f"it cannot be used: {' '.join(str(error).split())}", "check POSTGRES_DB, POSTGRES_USER, DB_HOST and the server")
+        yield _DATABASE.error(
+            f"it cannot be used: {' '.join(str(error).split())}", "check POSTGRES_DB, POSTGRES_USER, DB_HOST and the server"
+        )
 
 
 def _look() -> Iterator[Finding]:
@@ -69,9 +71,9 @@ def _look() -> Iterator[Finding]:
     if on_postgresql:
         yield from _server()
     else:
-        yield _ok(f"the file {settings.DATABASES['default']['NAME']}: for trials; PostgreSQL is for work")
+        yield _DATABASE.ok(f"the file {settings.DATABASES['default']['NAME']}: for trials; PostgreSQL is for work")
     if theirs := [table for table in there if not there[table] and table not in OURS]:
-        yield _error(
+        yield _DATABASE.error(
             f"it has no table {', '.join(theirs)}: neither GregoryAI nor this project was migrated here, or this role does not see them",
             "check POSTGRES_DB, or run: python manage.py migrate",
         )
@@ -89,18 +91,18 @@ def _server() -> Iterator[Finding]:
     version, database, role, schema_name, standby = _ask(
         "SELECT current_setting('server_version'), current_database(), current_user, current_schema(), pg_is_in_recovery()"
     )[0]
-    yield _ok(f"PostgreSQL {version.split()[0]}, database {database}, role {role}")
+    yield _DATABASE.ok(f"PostgreSQL {version.split()[0]}, database {database}, role {role}")
     if schema_name is None:
-        yield _error(f"role {role} may use no schema of it", f"as the owner: GRANT USAGE ON SCHEMA public TO {_quoted(role)};")
+        yield _DATABASE.error(f"role {role} may use no schema of it", f"as the owner: GRANT USAGE ON SCHEMA public TO {_quoted(role)};")
     if standby:
-        yield _error("it is a standby and takes no rows", "name the primary in DB_HOST")
+        yield _DATABASE.error("it is a standby and takes no rows", "name the primary in DB_HOST")
 
 
 def _tables(there: dict[str, frozenset[str]]) -> Iterator[Finding]:
-    yield _ok(f"tables {_generation()}")
+    yield _DATABASE.ok(f"tables {_generation()}")
     for table, (columns, _) in NEEDED.items():
         if there[table] and (lacking := columns - there[table]):
-            yield _error(f"table {table} has no column {', '.join(sorted(lacking))}", "see: python manage.py migrate --plan")
+            yield _DATABASE.error(f"table {table} has no column {', '.join(sorted(lacking))}", "see: python manage.py migrate --plan")
 
 
 def _generation() -> str:
@@ -120,12 +122,12 @@ def _migrations() -> Iterator[Finding]:
     executor = MigrationExecutor(connection)
     pending = [f"{migration.app_label}.{migration.name}" for migration, _ in executor.migration_plan(executor.loader.graph.leaf_nodes())]
     if not pending:
-        yield _ok("every migration is recorded")
+        yield _DATABASE.ok("every migration is recorded")
         return
     remedy = "as the owner of the tables: python manage.py migrate"
     if any(not name.startswith("gregory_runs.") for name in pending):
         remedy = f"right where GregoryAI itself has not run those of other apps yet; {remedy} --plan, then without --plan"
-    yield _error(f"not migrated yet: {', '.join(pending)}", remedy)
+    yield _DATABASE.error(f"not migrated yet: {', '.join(pending)}", remedy)
 
 
 def _rights(tables: list[str]) -> Iterator[Finding]:
@@ -139,14 +141,14 @@ def _rights(tables: list[str]) -> Iterator[Finding]:
         if not _ask("SELECT has_sequence_privilege(%s, 'USAGE')", sequence)[0][0]:
             lacking.append(f"GRANT USAGE ON SEQUENCE {sequence} TO {role};")
     for grant in lacking:
-        yield _error(f"role {role} may not do what runs do", f"as the owner of the tables: {grant}")
+        yield _DATABASE.error(f"role {role} may not do what runs do", f"as the owner of the tables: {grant}")
     if lacking:
         return
     written = [table for table in tables if NEEDED[table][1] == WRITTEN]
     read = [table for table in tables if table not in written]
     beyond = [table for table in read if _may("INSERT, UPDATE, DELETE", table)]
     more = f"; may also write {', '.join(beyond)}, which runs do not need: {ROLE_SCRIPT} makes a role with less" if beyond else ""
-    yield _ok(f"role {role} reads {', '.join(read)}; writes {', '.join(written)}{more}")
+    yield _DATABASE.ok(f"role {role} reads {', '.join(read)}; writes {', '.join(written)}{more}")
 
 
 # Where ids come from, unless the column is an identity, for which the right to insert is enough.
@@ -165,7 +167,7 @@ def _indexes() -> Iterator[Finding]:
     indexed += "WHERE indrelid = to_regclass(%s) AND attname = %s AND indisvalid AND indpred IS NULL)"
     for table, column in LOOKED_UP:
         if not _ask(indexed, table, column)[0][0]:
-            yield _warning(
+            yield _DATABASE.warning(
                 f"no index of {table} begins with {column}: every training reads the whole table",
                 f"as the owner of the tables: CREATE INDEX CONCURRENTLY ON {table} ({column});",
             )
@@ -184,15 +186,3 @@ def _ask(statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
 
 def _quoted(name: str) -> str:
     return name if name.isidentifier() and name == name.lower() else connection.ops.quote_name(name)
-
-
-def _ok(words: str) -> Finding:
-    return Finding(AREA, Verdict.OK, words)
-
-
-def _warning(words: str, remedy: str) -> Finding:
-    return Finding(AREA, Verdict.WARNING, words, remedy)
-
-
-def _error(words: str, remedy: str) -> Finding:
-    return Finding(AREA, Verdict.ERROR, words, remedy)

@@ -23,3 +23,19 @@ class Finding:
 
     def __str__(self) -> str:
         return "; ".join(part for part in (f"{self.verdict.upper():<7} {self.area:<11} {self.words}", self.remedy) if part)
+
+
+@dataclass(frozen=True)
+class Area:
+    """One piece of an installation, as its findings name it."""
+
+    name: str
+
+    def ok(self, words: str) -> Finding:
+        return Finding(self.name, Verdict.OK, words)
+
+    def warning(self, words: str, remedy: str) -> Finding:
+        return Finding(self.name, Verdict.WARNING, words, remedy)
+
+    def error(self, words: str, remedy: str = "") -> Finding:
+        return Finding(self.name, Verdict.ERROR, words, remedy)

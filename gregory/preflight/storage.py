@@ -5,7 +5,9 @@ from pathlib import Path
 
 from gregory.launch.errors import NotReady
 from gregory.launch.preconditions import require_bundle, require_models_folder
-from gregory.preflight.finding import Finding, Verdict
+from gregory.preflight.finding import Area, Finding
+
+_MODELS, _BASE_MODELS = Area("models"), Area("base-models")
 
 
 def look_at_models(models_dir: Path) -> Iterator[Finding]:
@@ -13,9 +15,9 @@ def look_at_models(models_dir: Path) -> Iterator[Finding]:
     try:
         require_models_folder(models_dir)
     except NotReady as error:
-        yield Finding("models", Verdict.ERROR, str(error))
+        yield _MODELS.error(str(error))
     else:
-        yield Finding("models", Verdict.OK, f"{models_dir} takes files")
+        yield _MODELS.ok(f"{models_dir} takes files")
 
 
 def look_at_base_models(bundle_dir: Path) -> Iterator[Finding]:
@@ -23,6 +25,6 @@ def look_at_base_models(bundle_dir: Path) -> Iterator[Finding]:
     try:
         require_bundle(bundle_dir)
     except NotReady as error:
-        yield Finding("base-models", Verdict.ERROR, str(error))
+        yield _BASE_MODELS.error(str(error))
     else:
-        yield Finding("base-models", Verdict.OK, f"{bundle_dir} is complete and intact")
+        yield _BASE_MODELS.ok(f"{bundle_dir} is complete and intact")

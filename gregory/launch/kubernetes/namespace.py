@@ -1,9 +1,9 @@
 """What a runner asks of one namespace of a cluster: its Jobs and pods in one list each, and little else. No client is imported here."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from gregory.launch.errors import Refused
 from gregory.launch.kubernetes.kube import Answer, Api
@@ -27,6 +27,7 @@ _SYSTEM = "kube-system"
 # Who an object is, without what is in it: secrets stay where they are.
 _METADATA_ONLY = {"Accept": "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"}
 _MERGE_PATCH = {"Content-Type": "application/merge-patch+json"}
+_Found = TypeVar("_Found")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,13 +90,9 @@ class Namespace:
 
     def claim_phase(self, name: str) -> str | None:
         """Bound, Pending or Lost; empty where there is no such claim; None: not for us to see."""
-        try:
-            claim = self._get(self._path("persistentvolumeclaims", name), "persistentvolumeclaims")
-        except Refused as error:
-            if error.status != FORBIDDEN:
-                raise
-            return None
-        return str(claim["status"].get("phase", "")) if claim else ""
+        path = self._path("persistentvolumeclaims", name)
+        claim = _as_far_as_shown(lambda: self._get(path, "persistentvolumeclaims") or {})
+        return None if claim is None else str(claim.get("status", {}).get("phase", ""))
 
     def may(self, verb: str, resource: str) -> bool:
         """Whether this identity may do so in the namespace, as the server judges it."""
@@ -108,12 +105,7 @@ class Namespace:
     def nodes(self, labels: Mapping[str, str]) -> list[dict[str, Any]] | None:
         """Nodes of the cluster with these labels; None: not for us to see."""
         selector = ",".join(f"{key}={value}" for key, value in labels.items())
-        try:
-            return self._list("nodes", {"labelSelector": selector}).items
-        except Refused as error:
-            if error.status != FORBIDDEN:
-                raise
-        return None
+        return _as_far_as_shown(lambda: self._list("nodes", {"labelSelector": selector}).items)
 
     def create_job(self, job: Mapping[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
         """Make the Job; or, dry, let the server say whether it would. Not repeated where its fate is unknown."""
@@ -155,12 +147,7 @@ class Namespace:
         return self._api.stream(self._path("pods", pod, "log"), resource="pods/log", query=query, silence_seconds=silence_seconds)
 
     def _exists(self, path: str, resource: str) -> bool | None:
-        try:
-            return self._get(path, resource, headers=_METADATA_ONLY) is not None
-        except Refused as error:
-            if error.status != FORBIDDEN:
-                raise
-        return None
+        return _as_far_as_shown(lambda: self._get(path, resource, headers=_METADATA_ONLY) is not None)
 
     def _get(self, path: str, resource: str, *, headers: Mapping[str, str] | None = None) -> dict[str, Any] | None:
         try:
@@ -198,3 +185,13 @@ class Namespace:
             return "/api/v1/nodes"
         group = "/apis/batch/v1" if resource == "jobs" else "/api/v1"
         return "/".join((group, "namespaces", self.name, resource, *rest))
+
+
+def _as_far_as_shown(ask: Callable[[], _Found]) -> _Found | None:
+    """What the server says; None: not for us to see."""
+    try:
+        return ask()
+    except Refused as error:
+        if error.status != FORBIDDEN:
+            raise
+    return None
