@@ -18,6 +18,10 @@ TEXT_VERSION = 1
 _TAG = re.compile(r"""</?[a-zA-Z][\w:.-]{0,50}(?:\s+[\w:.-]{1,50}\s*=\s*(?:"[^"<>]{0,500}"|'[^'<>]{0,500}'))*\s*/?>""")
 # Control characters and every kind of blank become a space; the last of them is U+3000. A table takes a fraction of a pattern's time.
 _BLANKS = {code: " " for code in range(0x3001) if chr(code).isspace() or code < 0x20 or code == 0x7F}
+# The same for ASCII, byte by byte, in a fraction of that again.
+_ASCII_BLANKS = bytes(ord(_BLANKS.get(code, chr(code))) for code in range(128)) + bytes(range(128, 256))
+# Bytes before anything is written: a text fills the usual buffer several times a row.
+_BUFFER = 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +80,8 @@ def clean(text: str | None) -> str:
     """Entities decoded, mark-up removed, control characters and runs of blanks folded into one space."""
     if not text:
         return ""
-    text = _TAG.sub(" ", html.unescape(text)).translate(_BLANKS)
+    text = _TAG.sub(" ", html.unescape(text))
+    text = text.encode().translate(_ASCII_BLANKS).decode() if text.isascii() else text.translate(_BLANKS)
     while "  " in text:
         text = text.replace("  ", " ")
     return text.strip()
@@ -108,7 +113,7 @@ def deduplicate(examples: Iterable[Example]) -> Dataset:
 def write_rows(path: Path, rows: Iterable[Article] | Iterable[Example] | Iterable[UnlabelledText]) -> int:
     """Write one JSON object per line, streamed; returns how many."""
     count = 0
-    with path.open("w", encoding="utf-8") as stream:
+    with path.open("w", encoding="utf-8", buffering=_BUFFER) as stream:
         for row in rows:
             stream.write(json.dumps({name: getattr(row, name) for name in row.__slots__}) + "\n")
             count += 1
