@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,7 +88,11 @@ class Production:
 
     def subjects(self, team: str, *subjects: str) -> None:
         """Each with two dozen labelled articles."""
-        self.site.run_code(ARTICLES.format(pairs=[(team, subject) for subject in subjects]))
+        self.subjects_of_teams((team, subject) for subject in subjects)
+
+    def subjects_of_teams(self, pairs: Iterable[tuple[str, str]]) -> None:
+        """The same, by team and subject, in one process."""
+        self.site.run_code(ARTICLES.format(pairs=list(pairs)))
 
     def cluster_file(self, **changes: Any) -> str:
         """A file of its own with these changes of the common one; its path."""

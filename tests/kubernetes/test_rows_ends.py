@@ -278,8 +278,7 @@ def gallery(production: Production) -> Iterator[Production]:
         {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "unbound", **here}, "spec": unbound},
     )
     teams: dict[str, dict[str, Any]] = {team: case.changes for (team, _), case in CASES.items()} | {FINISHING[0]: {}, FROZEN[0]: {}}
-    for team in teams:
-        production.subjects(team, *(subject for found, subject in (*CASES, FINISHING, FROZEN) if found == team))
+    production.subjects_of_teams((*CASES, FINISHING, FROZEN))
     acts = {key: case.act for key, case in CASES.items() if case.act} | {FINISHING: cancel_while_it_ends, FROZEN: freeze}
 
     def act_in_time(key: tuple[str, str]) -> None:
