@@ -25,7 +25,7 @@ TRAIN = ("train_models", "--team", "neurology", "--subject", "migraine-preventio
 ASK = (*TRAIN[:-1], "lgbm_tfidf", "--pseudo-label")
 HYPERPARAMETERS = """
 bert: {{epochs: 6, patience: 6, learning_rate: 0.003}}
-pseudo_label: {{confidence_threshold: {threshold}, max_iterations: 3}}
+pseudo_label: {{confidence_threshold: {threshold}, max_iterations: 2}}
 summariser: {{max_new_tokens: 24, max_source_tokens: 48}}
 """
 KILLS = 30
