@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from gregory.launch.kubernetes.pod_facts import condition, is_finished
+from gregory.launch.kubernetes.labels import CONTROLLER_UID
+from gregory.launch.kubernetes.pod_facts import condition, is_finished, terminated
 from tests.cluster.cluster import GPU, NODE
 from tests.kubernetes import pod_processes, slim_image
 from tests.kubernetes.production import Production, Row
@@ -325,6 +326,16 @@ def test_its_row_says_how_it_ended(gallery: Production, key: tuple[str, str]):
         assert (gallery.models / row["artifact"] / "manifest.json").exists()
 
 
+def at_rest(job: dict[str, Any], pods: list[Row]) -> str:
+    """Since when nothing of the Job can be at work: as it says itself, later than a pod that the kubelet has ended and left there."""
+    moments = [found["lastTransitionTime"] for kind in ("FailureTarget", "Failed") if (found := condition(job, kind))]
+    for pod in pods:
+        if pod["metadata"]["labels"][CONTROLLER_UID] == job["metadata"]["uid"] and pod["status"]["phase"] == "Failed":
+            # In this phase no container runs; of one that never began no end is told.
+            moments.append((terminated(pod) or {}).get("finishedAt", pod["metadata"]["creationTimestamp"]))
+    return min(moments)
+
+
 @pytest.mark.parametrize(
     ("key", "reason", "words"),
     [
@@ -347,9 +358,8 @@ def test_what_was_taken_away_is_tried_again_once_and_never_twice_at_a_time(
     assert words in event["message"], event
     first, second = sorted(gallery.jobs_of(row["run_id"]), key=lambda job: str(job["metadata"]["name"]))
     assert [job["metadata"]["name"][-2:] for job in (first, second)] == ["a1", "a2"]
-    failed = condition(first, "Failed")
-    assert failed is not None
-    assert failed["lastTransitionTime"] <= second["metadata"]["creationTimestamp"]
+    assert condition(first, "Failed") is not None
+    assert at_rest(first, gallery.pods_of(row["run_id"])) <= second["metadata"]["creationTimestamp"]
     # The others may be taken away before they have done anything.
     if key[0] not in ("admission", "disk"):
         assert "summarise: done by an earlier attempt" in gallery.workplace.kubectl("logs", f"job/{row['job']}")
