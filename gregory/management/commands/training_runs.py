@@ -2,6 +2,7 @@
 
 import getpass
 import socket
+import time
 from argparse import ArgumentParser
 from typing import Any, NoReturn
 
@@ -28,6 +29,8 @@ from gregory.runs.spec import RunSpec
 
 FAILURE, USAGE = 1, 2
 LIMIT = 20
+# Whoever saw it go writes that at once; a busy database takes its time.
+OTHERS_SECONDS = 15.0
 
 
 class Command(BaseCommand):
@@ -108,6 +111,11 @@ class Command(BaseCommand):
             raise CommandError(f"run {run.run_id} has ended already: {situation(run)}", returncode=FAILURE)
         change = cancel(run, self._runner(run), by=_asker(), models_dir=settings.MODELS_DIR)
         run = self._find(flags["run_id"])
+        # A reconciler that looked at the same moment may be the one that saw it go, and is about to write that.
+        deadline = time.monotonic() + OTHERS_SECONDS
+        while not RunState(run.state).is_final and time.monotonic() < deadline:
+            time.sleep(0.5)
+            run = self._find(flags["run_id"])
         if not RunState(run.state).is_final:
             raise CommandError(
                 f"run {run.run_id} is asked to end and has not been seen gone: {change.detail}; reconcile_runs closes it when it is",
