@@ -53,7 +53,8 @@ class Account:
         )
         with suppress(OSError):
             self._replace(outcome)
-        if self._termination_log is not None:
+        # In the place of a report the machine keeps the log's end, which tells more than one with nothing in it.
+        if self._termination_log is not None and (self._outcomes or self._interrupted):
             with suppress(OSError):
                 # In place: the machine has mounted this very file, and reads it when the run is over.
                 self._termination_log.write_bytes(compact(outcome))

@@ -71,6 +71,13 @@ def test_both_copies_tell_the_same_where_it_is_little(account, tmp_path, log):
     assert RunOutcome.model_validate_json(log.read_text()) == left(tmp_path)
 
 
+def test_where_nothing_is_to_be_told_the_log_s_end_is_not_put_out_of_its_place(account, tmp_path, log):
+    account.write()
+
+    assert left(tmp_path).algorithms == ()
+    assert not log.exists()
+
+
 def test_it_grows_with_every_algorithm(account, tmp_path):
     for number in (1, 2):
         account.add(success(number))

@@ -331,8 +331,9 @@ def at_rest(job: dict[str, Any], pods: list[Row]) -> str:
     moments = [found["lastTransitionTime"] for kind in ("FailureTarget", "Failed") if (found := condition(job, kind))]
     for pod in pods:
         if pod["metadata"]["labels"][CONTROLLER_UID] == job["metadata"]["uid"] and pod["status"]["phase"] == "Failed":
-            # In this phase no container runs; of one that never began no end is told.
-            moments.append((terminated(pod) or {}).get("finishedAt", pod["metadata"]["creationTimestamp"]))
+            # In this phase no container runs; of one whose end its node did not see no time is told, nor of one that never began.
+            finished, unready = (terminated(pod) or {}).get("finishedAt"), condition(pod, "ContainersReady", status="False")
+            moments.append(finished or (unready or {}).get("lastTransitionTime") or pod["metadata"]["creationTimestamp"])
     return min(moments)
 
 

@@ -3,14 +3,14 @@
 import math
 import time
 
-from gregory.launch.errors import NotEnded
+from gregory.launch.errors import ClusterError, NotEnded
 from gregory.launch.kubernetes.labels import CONTROLLER_UID, RUNS
 from gregory.launch.kubernetes.namespace import Namespace
 from gregory.launch.kubernetes.pod_facts import Object, has_ended, is_finished, name_of
 from gregory.runs.spec import RunHandle
 
-# A node shows the end of a pod for a second before it is gone.
-POLL_SECONDS = 0.2
+# Between two looks at whether the Job itself is still there.
+LOOK_SECONDS = 1
 # What a node takes to say that a pod is gone, once the pod's own time is over.
 CONFIRMATION_SECONDS = 30.0
 
@@ -30,18 +30,58 @@ def end_job(namespace: Namespace, handle: RunHandle, *, grace_seconds: float) ->
     grace = max(1, math.ceil(grace_seconds))
     deadline = time.monotonic() + grace + CONFIRMATION_SECONDS
     told: set[str] = set()
-    ended: Object | None = None
-    while (pods := namespace.pods(f"{RUNS},{CONTROLLER_UID}={handle.uid}").items) or is_there(namespace, handle):
-        for pod in pods:
-            ended = pod if has_ended(pod) else ended
+    pods = _Pods(namespace, f"{RUNS},{CONTROLLER_UID}={handle.uid}")
+    while pods.there or is_there(namespace, handle):
+        for uid, pod in pods.there.items():
             # The garbage collector would give it the Job's own grace.
-            if pod["metadata"]["uid"] not in told:
-                namespace.delete("pods", name_of(pod), uid=pod["metadata"]["uid"], grace_seconds=grace)
-                told.add(pod["metadata"]["uid"])
+            if uid not in told:
+                namespace.delete("pods", name_of(pod), uid=uid, grace_seconds=grace)
+                told.add(uid)
         if time.monotonic() > deadline:
             raise NotEnded(f"Job {handle.name} was deleted, and its pod is still there: its node does not say that it has ended")
-        time.sleep(POLL_SECONDS)
-    return ended
+        pods.follow()
+    return pods.ended
+
+
+class _Pods:
+    """Pods of a Job. there: by uid, as they are. ended: one as it was seen after the run's end.
+
+    Followed change by change: a pod may be gone the moment after its node has shown its end.
+    """
+
+    def __init__(self, namespace: Namespace, selector: str) -> None:
+        self._namespace, self._selector = namespace, selector
+        self.ended: Object | None = None
+        self.there: dict[str, Object] = {}
+        self._version = ""
+        self._list()
+
+    def follow(self) -> None:
+        """Until they are others, LOOK_SECONDS at most."""
+        try:
+            for kind, pod in self._namespace.pod_changes(self._selector, since=self._version, seconds=LOOK_SECONDS):
+                self._version = pod["metadata"]["resourceVersion"]
+                self._note(pod)
+                if kind == "DELETED":
+                    self.there.pop(pod["metadata"]["uid"], None)
+                if kind != "MODIFIED":
+                    return
+        except ClusterError:
+            # What ails it the list says, with more patience; who may only list sees less, and not everything.
+            time.sleep(LOOK_SECONDS / 5)
+            self._list()
+
+    def _list(self) -> None:
+        listed = self._namespace.pods(self._selector)
+        self._version = listed.version
+        self.there = {}
+        for pod in listed.items:
+            self._note(pod)
+
+    def _note(self, pod: Object) -> None:
+        self.there[pod["metadata"]["uid"]] = pod
+        if has_ended(pod):
+            self.ended = pod
 
 
 def is_there(namespace: Namespace, handle: RunHandle) -> bool:

@@ -96,6 +96,13 @@ class Api:
         finally:
             response.response.close()
 
+    def objects(self, path: str, *, resource: str, query: Mapping[str, Any], silence_seconds: float) -> Iterator[dict[str, Any]]:
+        """The same of an answer that is JSON objects, one a line."""
+        rest = b""
+        for piece in self.stream(path, resource=resource, query=query, silence_seconds=silence_seconds):
+            *lines, rest = (rest + piece).split(b"\n")
+            yield from (json.loads(line) for line in lines)
+
     def _send(
         self,
         method: str,

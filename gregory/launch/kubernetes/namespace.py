@@ -19,10 +19,13 @@ RIGHTS = (
     ("patch", "jobs"),
     ("delete", "pods"),
     ("list", "pods"),
+    ("watch", "pods"),
     ("get", "pods/log"),
     ("list", "events"),
 )
 _RESTARTS = 3
+# What the end of a watch may be late.
+_PATIENCE_SECONDS = 10.0
 _SYSTEM = "kube-system"
 # Who an object is, without what is in it: secrets stay where they are.
 _METADATA_ONLY = {"Accept": "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"}
@@ -32,10 +35,11 @@ _Found = TypeVar("_Found")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listed:
-    """What a list held, and when that was so by the server's clock."""
+    """What a list held, and when that was so: by the server's clock, and as a version from which changes can be had."""
 
     items: list[dict[str, Any]]
     moment: datetime
+    version: str
 
 
 class Namespace:
@@ -75,6 +79,18 @@ class Namespace:
     def pods(self, selector: str) -> Listed:
         """All pods with these labels."""
         return self._list("pods", {"labelSelector": selector})
+
+    def pod_changes(self, selector: str, *, since: str, seconds: int) -> Iterator[tuple[str, dict[str, Any]]]:
+        """What became of these pods after that version, none left out, and what becomes of them for so long.
+
+        ADDED, MODIFIED or DELETED, and the pod; of one that is deleted, as it was last.
+        """
+        query = {"labelSelector": selector, "watch": "true", "resourceVersion": since, "timeoutSeconds": seconds}
+        for change in self._api.objects(self._path("pods"), resource="pods", query=query, silence_seconds=seconds + _PATIENCE_SECONDS):
+            kind, found = change["type"], change["object"]
+            if kind == "ERROR":
+                raise Refused(found.get("message", ""), status=found.get("code", EXPIRED), reason=found.get("reason", ""))
+            yield kind, found
 
     def events(self) -> Listed:
         """What the cluster still tells of the last hour."""
@@ -178,7 +194,7 @@ class Namespace:
             first = first or answer
             items += answer.body.get("items") or []
             following = answer.body.get("metadata", {}).get("continue", "")
-        return Listed(items=items, moment=first.moment)
+        return Listed(items=items, moment=first.moment, version=str(first.body.get("metadata", {}).get("resourceVersion", "")))
 
     def _path(self, resource: str, *rest: str) -> str:
         if resource == "nodes":

@@ -236,6 +236,31 @@ class TestLists:
         assert namespace.events().items == []
 
 
+class TestChanges:
+    def test_every_change_since_a_list(self, server: Server, namespace: Namespace):
+        server.says(200, {"items": [], "metadata": {"resourceVersion": "7"}})
+        changes = [{"type": kind, "object": {"n": number}} for number, kind in enumerate(("ADDED", "MODIFIED", "DELETED"))]
+        server.says(200, "".join(json.dumps(change) + "\n" for change in changes).encode())
+
+        seen = list(namespace.pod_changes("a=b", since=namespace.pods("a=b").version, seconds=3))
+
+        assert seen == [("ADDED", {"n": 0}), ("MODIFIED", {"n": 1}), ("DELETED", {"n": 2})]
+        asked = "/api/v1/namespaces/ns/pods?labelSelector=a%3Db&watch=true&resourceVersion=7&timeoutSeconds=3"
+        assert server.asked[1][1] == asked
+
+    def test_an_object_in_pieces(self, api: Api, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr(api, "stream", lambda *_, **__: iter([b'{"n": ', b'1}\n{"n": 2}\n{"n"', b": 3}\n"]))
+
+        assert list(api.objects("/x", resource="things", query={}, silence_seconds=1)) == [{"n": 1}, {"n": 2}, {"n": 3}]
+
+    def test_a_version_that_is_forgotten(self, server: Server, namespace: Namespace):
+        server.says(200, b'{"type": "ERROR", "object": {"code": 410, "message": "too old", "reason": "Expired"}}\n')
+
+        with pytest.raises(Refused, match=r"^too old$") as refused:
+            list(namespace.pod_changes("a=b", since="1", seconds=1))
+        assert refused.value.status == 410
+
+
 class TestNames:
     def test_both_names_of_the_cluster(self, server: Server, namespace: Namespace):
         server.says(200, {"metadata": {"uid": "system"}})
