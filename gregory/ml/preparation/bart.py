@@ -5,19 +5,19 @@ refused here, since they would change summaries silently.
 """
 
 import json
-import pickle
 import sys
 from pathlib import Path
 from typing import Any
 
 from ctranslate2.converters import TransformersConverter
-from safetensors import SafetensorError
-from transformers import AutoConfig, AutoTokenizer, BartForConditionalGeneration
+from transformers import BartForConditionalGeneration
 
 from gregory.ml.errors import BundleError
 from gregory.ml.preparation import worker
+from gregory.ml.preparation.source import read_model, read_tokenizer, require_kind
 from gregory.ml.progress import Progress, Report
 
+_VOCABULARY = ("vocab.json", "merges.txt")
 # One for CPUs, one for GPUs, and the second is also what any other precision is converted from.
 STORED_TYPES = ("int8", "float16")
 
@@ -39,21 +39,21 @@ class Converter(TransformersConverter):  # type: ignore[misc]
     """CTranslate2's converter with what it expects of older configurations."""
 
     def load_model(self, model_class: Any, model_name_or_path: str, **kwargs: Any) -> Any:
-        model = _load_model(Path(model_name_or_path))
+        model = read_model(BartForConditionalGeneration, Path(model_name_or_path), kind="bart")
         # A BART normalises after each block; files of later libraries no longer say so.
         model.config.normalize_before = getattr(model.config, "normalize_before", False)
         return model
 
     def load_tokenizer(self, tokenizer_class: Any, model_name_or_path: str, **kwargs: Any) -> Any:
-        return _load_tokenizer(Path(model_name_or_path))
+        return read_tokenizer(Path(model_name_or_path), *_VOCABULARY)
 
 
 def convert(source: Path, folder: Path, *, report: Report) -> None:
     """Write the summariser of `source` to `folder`. Raises BundleError."""
-    _require_bart(source)
-    model = _load_model(source)
+    require_kind(source, "bart", role="summariser")
+    model = read_model(BartForConditionalGeneration, source, kind="bart")
     generation = _generation(model, source)
-    tokenizer = _load_tokenizer(source)
+    tokenizer = read_tokenizer(source, *_VOCABULARY)
     words = {name: tokenizer.convert_ids_to_tokens(generation.pop(f"{name}_id")) for name in ("forced_bos_token", "forced_eos_token")}
     settings = {**generation, **words, "positions": model.config.max_position_embeddings}
     del model  # the converter loads its own, and there is room for one
@@ -66,35 +66,6 @@ def convert(source: Path, folder: Path, *, report: Report) -> None:
     for stored in STORED_TYPES:
         report(Progress(message=f"converting the summariser to {stored}"))
         Converter(str(source)).convert(str(folder / stored), quantization=stored)
-
-
-def _require_bart(source: Path) -> None:
-    try:
-        kind = AutoConfig.from_pretrained(source).model_type
-    except (OSError, ValueError) as error:
-        raise BundleError(f"{source}: config.json cannot be read: {_first_line(error)}") from error
-    if kind != "bart":
-        raise BundleError(f"{source} holds a model of the type {kind}: the summariser must be a BART")
-
-
-def _load_model(source: Path) -> Any:
-    try:
-        model, loading = BartForConditionalGeneration.from_pretrained(source, output_loading_info=True)
-    except (OSError, ValueError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
-        raise BundleError(f"{source} holds no BART that torch can read: {_first_line(error)}") from error
-    missing = sorted(loading["missing_keys"])
-    if missing:
-        raise BundleError(f"{source} holds no complete BART: {len(missing)} weights are missing, the first is {missing[0]}")
-    return model.eval()
-
-
-def _load_tokenizer(source: Path) -> Any:
-    if not (source / "tokenizer.json").is_file() and not all((source / name).is_file() for name in ("vocab.json", "merges.txt")):
-        raise BundleError(f"{source} holds neither tokenizer.json nor vocab.json with merges.txt")
-    try:
-        return AutoTokenizer.from_pretrained(source, use_fast=True)
-    except (OSError, ValueError) as error:
-        raise BundleError(f"{source} holds no tokenizer that can be read: {_first_line(error)}") from error
 
 
 def _generation(model: Any, source: Path) -> dict[str, Any]:
@@ -113,10 +84,6 @@ def _generation(model: Any, source: Path) -> dict[str, Any]:
         "forced_bos_token_id": asked.get("forced_bos_token_id"),
         "forced_eos_token_id": asked.get("forced_eos_token_id"),
     }
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 if __name__ == "__main__":

@@ -5,19 +5,17 @@ sentences is written beside the encoder, for `check` to compare.
 """
 
 import json
-import pickle
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import save
-from transformers import AutoConfig, AutoTokenizer, BertModel
+from transformers import BertModel
 
-from gregory.ml.errors import BundleError
 from gregory.ml.preparation import worker
+from gregory.ml.preparation.source import read_model, read_tokenizer, require_kind
 from gregory.ml.progress import Progress, Report
 
 # Of different lengths, so that most rows of the batch are padded.
@@ -41,7 +39,10 @@ def convert(source: Path, folder: Path, reference: Path, *, report: Report) -> N
     """Write the encoder of `source` to `folder`, and token ids and [CLS] of SENTENCES to the `reference` file. Raises BundleError."""
     report(Progress(message="converting the encoder to safetensors"))
     torch.set_grad_enabled(False)
-    model, tokenizer = _load_model(source), _load_tokenizer(source)
+    require_kind(source, "bert", role="encoder")
+    # Checkpoints of masked language models have no pooler. Nothing here reads it, but KerasHub's reader wants it.
+    model = read_model(BertModel, source, kind="bert", dispensable="pooler.", dtype=torch.float32)
+    tokenizer = read_tokenizer(source, "vocab.txt")
     folder.mkdir(parents=True)
     weights = {name: tensor.to(torch.float32).contiguous() for name, tensor in model.state_dict().items() if tensor.is_floating_point()}
     # Not save_file, which leaves the file to its owner alone.
@@ -61,42 +62,6 @@ def convert(source: Path, folder: Path, reference: Path, *, report: Report) -> N
         mask=batch["attention_mask"].numpy(),
         cls=hidden[:, 0].numpy(),
     )
-
-
-def _load_model(source: Path) -> Any:
-    try:
-        kind = AutoConfig.from_pretrained(source).model_type
-    except (OSError, ValueError) as error:
-        raise BundleError(f"{source}: config.json cannot be read: {_first_line(error)}") from error
-    if kind != "bert":
-        raise BundleError(f"{source} holds a model of the type {kind}: the encoder must be a BERT")
-    try:
-        model, loading = BertModel.from_pretrained(source, output_loading_info=True, dtype=torch.float32)
-    except (OSError, ValueError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
-        raise BundleError(f"{source} holds no BERT that torch can read: {_first_line(error)}") from error
-    missing = sorted(name for name in loading["missing_keys"] if not name.startswith("pooler."))
-    if missing:
-        raise BundleError(f"{source} holds no complete BERT: {len(missing)} weights are missing, the first is {missing[0]}")
-    if loading["missing_keys"]:
-        # Checkpoints of masked language models have no pooler. Nothing here reads it, but KerasHub's reader wants it,
-        # and transformers would fill it at random.
-        for weights in model.pooler.parameters():
-            weights.zero_()
-    return model.eval()
-
-
-def _load_tokenizer(source: Path) -> Any:
-    # With neither file transformers would make up a tokenizer that knows no word.
-    if not any((source / name).is_file() for name in ("tokenizer.json", "vocab.txt")):
-        raise BundleError(f"{source} holds neither tokenizer.json nor vocab.txt")
-    try:
-        return AutoTokenizer.from_pretrained(source, use_fast=True)
-    except (OSError, ValueError) as error:
-        raise BundleError(f"{source} holds no tokenizer that can be read: {_first_line(error)}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 if __name__ == "__main__":

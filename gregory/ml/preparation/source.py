@@ -1,0 +1,54 @@
+"""A model of a Hugging Face folder as its authors left it, read whole or refused. Needs torch."""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoTokenizer
+
+from gregory.ml.errors import BundleError
+
+
+def require_kind(source: Path, kind: str, *, role: str) -> None:
+    """Raise BundleError unless config.json says that it is a model of this type."""
+    try:
+        found = AutoConfig.from_pretrained(source).model_type
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{source}: config.json cannot be read: {_first_line(error)}") from error
+    if found != kind:
+        raise BundleError(f"{source} holds a model of the type {found}: the {role} must be a {kind.upper()}")
+
+
+def read_model(model_class: Any, source: Path, *, kind: str, dispensable: str | None = None, **how: Any) -> Any:
+    """The model, to be asked and not trained. dispensable: how the names of weights begin that may be missing, and are then zero.
+
+    Raises BundleError.
+    """
+    try:
+        model, loading = model_class.from_pretrained(source, output_loading_info=True, **how)
+    except (OSError, ValueError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
+        raise BundleError(f"{source} holds no {kind.upper()} that torch can read: {_first_line(error)}") from error
+    missing = sorted(loading["missing_keys"])
+    needed = [name for name in missing if dispensable is None or not name.startswith(dispensable)]
+    if needed:
+        raise BundleError(f"{source} holds no complete {kind.upper()}: {len(needed)} weights are missing, the first is {needed[0]}")
+    for name in missing:
+        # transformers has filled it at random.
+        model.get_parameter(name).data.zero_()
+    return model.eval()
+
+
+def read_tokenizer(source: Path, *vocabulary: str) -> Any:
+    """The fast tokenizer: of tokenizer.json, or of these files of a vocabulary. Raises BundleError."""
+    # With neither transformers would make up a tokenizer that knows no word.
+    if not (source / "tokenizer.json").is_file() and not all((source / name).is_file() for name in vocabulary):
+        raise BundleError(f"{source} holds neither tokenizer.json nor {' with '.join(vocabulary)}")
+    try:
+        return AutoTokenizer.from_pretrained(source, use_fast=True)
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{source} holds no tokenizer that can be read: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
