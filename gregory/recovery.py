@@ -24,27 +24,26 @@ def replay(spec: RunSpec, report: str, *, models_dir: Path) -> str:
     told = [outcome for outcome in (_parse(report, spec), _parse(_outcome_file(spec, models_dir), spec)) if outcome is not None]
     ends = {algorithm.run_log_id: algorithm for outcome in told for algorithm in outcome.algorithms}
     still_open = ledger.open_algorithms(spec)
-    for run_log_id in sorted(still_open & ends.keys()):
-        ledger.close_algorithm(spec, ends[run_log_id], _evidence(ends[run_log_id], models_dir))
+    known = [ends[run_log_id] for run_log_id in sorted(still_open & ends.keys())]
+    ledger.close_algorithms(spec, [(outcome, _evidence(outcome, models_dir)) for outcome in known])
     return next((outcome.interrupted for outcome in told if outcome.interrupted), "")
 
 
 def recover(spec: RunSpec, detail: str, *, models_dir: Path) -> bool:
     """Close as successes what a dead run had published and not reported; whether that completes the run, which then ends well."""
-    close_published(spec, models_dir=models_dir)
-    if ledger.open_algorithms(spec) or ledger.unsuccessful(spec):
+    if close_published(spec, models_dir=models_dir) or ledger.unsuccessful(spec):
         return False
     ledger.finish_run(spec, RunState.SUCCEEDED, detail=f"every model was complete; {detail}")
     return True
 
 
-def close_published(spec: RunSpec, *, models_dir: Path) -> None:
-    """An open row whose complete model stands in its place is a success: only the report was not finished."""
+def close_published(spec: RunSpec, *, models_dir: Path) -> set[int]:
+    """An open row whose complete model stands in its place is a success: only the report was not finished. Those that stay open."""
     still_open = ledger.open_algorithms(spec)
-    for algorithm in spec.algorithms:
-        proof = published(spec, algorithm, models_dir) if algorithm.run_log_id in still_open else None
-        if proof is not None:
-            ledger.close_algorithm(spec, *proof)
+    found = (published(spec, algorithm, models_dir) for algorithm in spec.algorithms if algorithm.run_log_id in still_open)
+    proofs = [proof for proof in found if proof is not None]
+    ledger.close_algorithms(spec, proofs)
+    return still_open - {outcome.run_log_id for outcome, _ in proofs}
 
 
 def _parse(text: str, spec: RunSpec) -> RunOutcome | None:

@@ -18,8 +18,7 @@ def bury(run: TrainingRun, spec: RunSpec, verdict: Verdict, runner: Runner, *, r
     if not ledger.is_unfinished(spec):
         return _too_late(run)
     gave_up = recovery.replay(spec, report, models_dir=models_dir)
-    recovery.close_published(spec, models_dir=models_dir)
-    still_open = ledger.open_algorithms(spec)
+    still_open = recovery.close_published(spec, models_dir=models_dir)
     if not still_open:
         return _settle(run, spec, verdict, runner)
     reason, detail = verdict.reason or Reason.LOST, verdict.detail
@@ -58,13 +57,13 @@ def bury(run: TrainingRun, spec: RunSpec, verdict: Verdict, runner: Runner, *, r
 
 def _settle(run: TrainingRun, spec: RunSpec, verdict: Verdict, runner: Runner) -> Change:
     """Every row has its end; the run takes its own from them."""
-    well = not ledger.unsuccessful(spec)
-    detail = f"every model was complete; {verdict.detail}" if well else verdict.detail
+    failed = ledger.unsuccessful(spec)
+    detail = verdict.detail if failed else f"every model was complete; {verdict.detail}"
     # Nobody looks into the log of a success, and of many at once each would be two calls.
-    tail = "" if well else runner.tail(spec)
-    if not ledger.settle_run(spec, detail=detail, exit_code=verdict.exit_code, log_tail=tail):
+    tail = runner.tail(spec) if failed else ""
+    if not ledger.settle_run(spec, failed, detail=detail, exit_code=verdict.exit_code, log_tail=tail):
         return _too_late(run)
-    if well:
+    if not failed:
         return Change(run=run, action=Action.SUCCEEDED, detail=detail)
     return Change(run=run, action=Action.CLOSED, reason=verdict.reason, detail=detail)
 

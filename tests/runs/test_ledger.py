@@ -470,7 +470,7 @@ def test_whoever_resumes_a_run_gets_every_algorithm_that_failed_in_any_attempt_a
     first = opened(subject)
     second = retried(first, without=(outcome(first, 0, success=False, error="OOMKilled"),))
     ledger.close_algorithm(second, outcome(second, 0))
-    ledger.settle_run(second, detail="")
+    ledger.settle_run(second, ledger.unsuccessful(second), detail="")
     run = TrainingRun.objects.get()
     assert (run.state, run.reason, run.detail) == ("failed", "error", "failed: lstm")
 

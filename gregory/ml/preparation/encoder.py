@@ -7,7 +7,6 @@ sentences is written beside the encoder, for `check` to compare.
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch

@@ -1,5 +1,6 @@
 """The ends of rows and runs: each written once, by whoever holds the attempt, and only where there is none yet."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,7 +9,7 @@ from django.db.models.functions import Now
 
 from gregory.models import PredictionRunLog
 from gregory.runs.ledger.fence import current, note, storable
-from gregory.runs.ledger.reading import failure_reason, open_algorithms, unsuccessful
+from gregory.runs.ledger.reading import failure_reason, open_algorithms
 from gregory.runs.models import AlgorithmRun
 from gregory.runs.names import Reason, RunState
 from gregory.runs.spec import AlgorithmOutcome, AlgorithmSpec, RunSpec
@@ -29,33 +30,43 @@ class Evidence:
 
 def close_algorithm(spec: RunSpec, outcome: AlgorithmOutcome, evidence: Evidence | None = None) -> bool:
     """End one row. False, with an event, where it had ended before or the attempt is not the current one."""
-    evidence = evidence or Evidence()
+    return bool(close_algorithms(spec, [(outcome, evidence or Evidence())]))
+
+
+def close_algorithms(spec: RunSpec, ends: Sequence[tuple[AlgorithmOutcome, Evidence]]) -> list[AlgorithmOutcome]:
+    """End several rows in one transaction; those that were, as for `close_algorithm`."""
+    if not ends:
+        return []
     with transaction.atomic():
         # This update locks the run's row, so that token and end are decided by one writer at a time.
         is_current = bool(current(spec).update(heartbeat_at=Now()))
-        written = is_current and bool(
-            PredictionRunLog.objects.filter(pk=outcome.run_log_id, success__isnull=True).update(
-                success=outcome.success,
-                run_finished=Now(),
-                error_message=None if outcome.success else storable(outcome.error, MAXIMUM_ERROR_CHARACTERS),
-            )
+        return [outcome for outcome, evidence in ends if _close(spec, outcome, evidence, is_current=is_current)]
+
+
+def _close(spec: RunSpec, outcome: AlgorithmOutcome, evidence: Evidence, *, is_current: bool) -> bool:
+    written = is_current and bool(
+        PredictionRunLog.objects.filter(pk=outcome.run_log_id, success__isnull=True).update(
+            success=outcome.success,
+            run_finished=Now(),
+            error_message=None if outcome.success else storable(outcome.error, MAXIMUM_ERROR_CHARACTERS),
         )
-        if not written:
-            result = "success" if outcome.success else f"failure: {outcome.error[-500:]}"
-            note(spec.run_id, "late report", f"{outcome.algorithm} {outcome.version} of attempt {spec.attempt}: {result}")
-            return False
-        told = {name: value for name, value in (("data", evidence.data), ("compute", evidence.compute)) if value}
-        AlgorithmRun.objects.filter(run_log_id=outcome.run_log_id).update(
-            stage="ended",
-            reason=outcome.reason or "",
-            warnings=list(outcome.warnings),
-            metrics=outcome.metrics,
-            evaluation=evidence.evaluation,
-            resources={**evidence.resources, "seconds": outcome.seconds, "peak_bytes": outcome.peak_bytes},
-            artifact_path=outcome.artifact,
-            artifact_digest=outcome.digest,
-            **told,
-        )
+    )
+    if not written:
+        result = "success" if outcome.success else f"failure: {outcome.error[-500:]}"
+        note(spec.run_id, "late report", f"{outcome.algorithm} {outcome.version} of attempt {spec.attempt}: {result}")
+        return False
+    told = {name: value for name, value in (("data", evidence.data), ("compute", evidence.compute)) if value}
+    AlgorithmRun.objects.filter(run_log_id=outcome.run_log_id).update(
+        stage="ended",
+        reason=outcome.reason or "",
+        warnings=list(outcome.warnings),
+        metrics=outcome.metrics,
+        evaluation=evidence.evaluation,
+        resources={**evidence.resources, "seconds": outcome.seconds, "peak_bytes": outcome.peak_bytes},
+        artifact_path=outcome.artifact,
+        artifact_digest=outcome.digest,
+        **told,
+    )
     return True
 
 
@@ -78,9 +89,8 @@ def finish_run(
     return bool(written)
 
 
-def settle_run(spec: RunSpec, *, detail: str, exit_code: int | None = None, log_tail: str = "") -> bool:
-    """End a run of which every row has ended as its rows say: it succeeded if each of its algorithms did. False as for `finish_run`."""
-    failed = unsuccessful(spec)
+def settle_run(spec: RunSpec, failed: Sequence[str], *, detail: str, exit_code: int | None = None, log_tail: str = "") -> bool:
+    """End a run of which every row has ended as its rows say. failed: what `unsuccessful` says of it. False as for `finish_run`."""
     if not failed:
         return finish_run(spec, RunState.SUCCEEDED, detail=detail, exit_code=exit_code)
     why = "; ".join(part for part in (f"failed: {', '.join(failed)}", detail) if part)
@@ -98,9 +108,10 @@ def fail_open_rows(spec: RunSpec, *, reason: Reason, error: str) -> list[Algorit
     # One transaction, so that a caller who tries again after a lost connection is told of all of them.
     with transaction.atomic():
         still_open = open_algorithms(spec)
-        return [
-            algorithm
+        ends = [
+            (AlgorithmOutcome(**dict(algorithm), success=False, reason=reason, error=error), Evidence())
             for algorithm in spec.algorithms
             if algorithm.run_log_id in still_open
-            and close_algorithm(spec, AlgorithmOutcome(**dict(algorithm), success=False, reason=reason, error=error))
         ]
+        closed = {outcome.run_log_id for outcome in close_algorithms(spec, ends)}
+        return [algorithm for algorithm in spec.algorithms if algorithm.run_log_id in closed]

@@ -1,13 +1,16 @@
 """Rows before anything starts: a run is opened, or its next attempt, in one transaction that demands the token of the last."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from functools import reduce
+from operator import or_
 
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 from django.db.models.functions import Now
 
 from gregory.ml.config import Algorithm
 from gregory.models import PredictionRunLog
-from gregory.runs.ledger.ending import close_algorithm
+from gregory.runs.ledger.ending import Evidence, close_algorithms
 from gregory.runs.ledger.fence import note
 from gregory.runs.ledger.reading import active_run, newest_rows, refusal
 from gregory.runs.models import AlgorithmRun, TrainingRun
@@ -50,7 +53,7 @@ def resume(spec: RunSpec, *, handle: RunHandle, triggered_by: str, why: str, nex
                 algorithms.append(_go_on(row, algorithm))
             elif row is None or not row.run_log.success:
                 renewed = algorithm.model_copy(update={"version": next_version(algorithm.algorithm)})
-                algorithms.append(_insert_row(following, renewed, position, triggered_by))
+                algorithms += _insert_rows(following, {position: renewed}, triggered_by)
         return _with(following, algorithms)
 
     return _alone(spec, write)
@@ -70,8 +73,7 @@ def retry(
         run = _locked(spec)
         if run is None or RunState(run.state).is_final or run.reason:
             raise RunRefused(f"run {spec.run_id} of {spec.label} was tried again or ended by somebody else a moment ago")
-        for outcome in without:
-            close_algorithm(spec, outcome)
+        close_algorithms(spec, [(outcome, Evidence()) for outcome in without])
         note(spec.run_id, "retried", _how_it_ended(run, why, log_tail))
         following = _supersede(spec, handle, retries=run.retries + counts)
         rows = _newest(spec)
@@ -165,27 +167,30 @@ def _insert(spec: RunSpec, *, runner: str, handle: RunHandle, triggered_by: str)
         queued_at=Now(),
         heartbeat_at=Now(),
     )
-    return _with(spec, [_insert_row(spec, algorithm, position, triggered_by) for position, algorithm in enumerate(spec.algorithms)])
+    return _with(spec, _insert_rows(spec, dict(enumerate(spec.algorithms)), triggered_by))
 
 
-def _insert_row(spec: RunSpec, algorithm: AlgorithmSpec, position: int, triggered_by: str) -> AlgorithmSpec:
-    """One training's row in GregoryAI's table and in ours; the algorithm with its id."""
-    rows = PredictionRunLog.objects.filter(subject_id=spec.subject.id, algorithm=algorithm.algorithm, run_type="train")
-    if rows.filter(model_version=algorithm.version).exists():
-        raise RunRefused(
-            f"{spec.label}: version {algorithm.version} of {algorithm.algorithm} was taken a moment ago; run the command again"
+def _insert_rows(spec: RunSpec, algorithms: Mapping[int, AlgorithmSpec], triggered_by: str) -> list[AlgorithmSpec]:
+    """Each training's row in GregoryAI's table and in ours, by its place in the run; the algorithms with their ids."""
+    versions = [Q(algorithm=algorithm.algorithm, model_version=algorithm.version) for algorithm in algorithms.values()]
+    trained = PredictionRunLog.objects.filter(subject_id=spec.subject.id, run_type="train")
+    if taken := trained.filter(reduce(or_, versions)).first():
+        raise RunRefused(f"{spec.label}: version {taken.model_version} of {taken.algorithm} was taken a moment ago; run the command again")
+    rows = PredictionRunLog.objects.bulk_create(
+        PredictionRunLog(
+            team_id=spec.team.id,
+            subject_id=spec.subject.id,
+            model_version=algorithm.version,
+            algorithm=algorithm.algorithm,
+            run_type="train",
+            success=None,
+            triggered_by=triggered_by[:100],
         )
-    row = PredictionRunLog.objects.create(
-        team_id=spec.team.id,
-        subject_id=spec.subject.id,
-        model_version=algorithm.version,
-        algorithm=algorithm.algorithm,
-        run_type="train",
-        success=None,
-        triggered_by=triggered_by[:100],
+        for algorithm in algorithms.values()
     )
-    AlgorithmRun.objects.create(run_id=spec.run_id, run_log=row, position=position)
-    return algorithm.model_copy(update={"run_log_id": row.pk})
+    places = zip(algorithms, rows, strict=True)
+    AlgorithmRun.objects.bulk_create(AlgorithmRun(run_id=spec.run_id, run_log=row, position=position) for position, row in places)
+    return [algorithm.model_copy(update={"run_log_id": row.pk}) for algorithm, row in zip(algorithms.values(), rows, strict=True)]
 
 
 def _store(spec: RunSpec) -> RunSpec:

@@ -124,7 +124,9 @@ def successes(spec: RunSpec) -> set[int]:
 
 def newest_rows(run_id: str) -> dict[int, AlgorithmRun]:
     """Per algorithm, by its place in the run, the row that counts: an algorithm that was tried again has another one."""
-    rows = AlgorithmRun.objects.filter(run_id=run_id).select_related("run_log").order_by("position", "pk")
+    facts = ("run_id", "position", "reason", "run_log__algorithm", "run_log__model_version", "run_log__success")
+    # Without evaluations and the like, which are long, and read by nobody who asks here.
+    rows = AlgorithmRun.objects.filter(run_id=run_id).select_related("run_log").only(*facts).order_by("position", "pk")
     return {row.position: row for row in rows}
 
 
