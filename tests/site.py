@@ -78,6 +78,12 @@ class Site:
             process.kill()
             process.communicate()
 
+    def set_hyperparameters(self, text: str) -> None:
+        """What its trainings use from now on in the place of the defaults, as YAML."""
+        file = self.folder / "hyperparameters.yaml"
+        file.write_text(text)
+        self.environment["GREGORY_HYPERPARAMETERS"] = str(file)
+
     def rows(self) -> list[dict[str, Any]]:
         """Every training row with what the run tables know of it."""
         return json.loads(self.must("shell", "--no-imports", "-c", ROWS))

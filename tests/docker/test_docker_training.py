@@ -57,9 +57,7 @@ class TestTheDemo:
     def test_a_subject_of_the_demo_with_the_bundle_of_the_image(self, docker_site: Site, docker_engine: Engine, cpu_image: str):
         docker_site.must("load_demo")
         # What is seen here does not get better with more of them.
-        epochs = docker_site.folder / "epochs.yaml"
-        epochs.write_text("bert: {epochs: 1}\nlstm: {epochs: 3}\n")
-        docker_site.environment["GREGORY_HYPERPARAMETERS"] = str(epochs)
+        docker_site.set_hyperparameters("bert: {epochs: 1}\nlstm: {epochs: 3}\n")
         flags = ("--team", "neurology", "--subject", "migraine-prevention", "--all-articles", "--verbose", "3")
 
         done = docker_site.manage("train_models", *flags, timeout=900, GREGORY_DOCKER_BASE_MODELS="image")

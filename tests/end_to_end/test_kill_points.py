@@ -44,8 +44,8 @@ def bundle_with_bart(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def demo_site(site: Site, tmp_path: Path, bundle_with_bart: Path) -> Site:
-    site.environment |= {"GREGORY_HYPERPARAMETERS": str(tmp_path / "hyperparameters.yaml"), "GREGORY_BASE_MODELS": str(bundle_with_bart)}
+def demo_site(site: Site, bundle_with_bart: Path) -> Site:
+    site.environment["GREGORY_BASE_MODELS"] = str(bundle_with_bart)
     be_sure_from(site, 0.5)
     site.must("load_demo")
     return site
@@ -53,7 +53,7 @@ def demo_site(site: Site, tmp_path: Path, bundle_with_bart: Path) -> Site:
 
 def be_sure_from(site: Site, threshold: float) -> None:
     """Pseudo-labels of this confidence are accepted from now on."""
-    Path(site.environment["GREGORY_HYPERPARAMETERS"]).write_text(HYPERPARAMETERS.format(threshold=threshold))
+    site.set_hyperparameters(HYPERPARAMETERS.format(threshold=threshold))
 
 
 def confidences(site: Site) -> list[float]:

@@ -19,11 +19,9 @@ SUBJECT = ("--team", "neurology", "--subject", "migraine-prevention")
 
 
 @pytest.fixture
-def demo_site(site: Site, tmp_path: Path) -> Site:
+def demo_site(site: Site) -> Site:
     """A site whose BERT trains long enough to be caught at it, and whose other algorithms are quick."""
-    overrides = tmp_path / "hyperparameters.yaml"
-    overrides.write_text("bert: {epochs: 400, patience: 400}\nlstm: {epochs: 1}\n")
-    site.environment["GREGORY_HYPERPARAMETERS"] = str(overrides)
+    site.set_hyperparameters("bert: {epochs: 400, patience: 400}\nlstm: {epochs: 1}\n")
     site.must("load_demo")
     return site
 

@@ -1,7 +1,6 @@
 """A run that died goes on under its own id: real processes, real signals, SQLite and PostgreSQL."""
 
 import signal
-from pathlib import Path
 
 import pytest
 
@@ -13,18 +12,16 @@ pytestmark = pytest.mark.slow
 SUBJECT = ("--team", "neurology", "--subject", "migraine-prevention", "--algo", "lgbm_tfidf,lstm")
 
 
-def prepared(site: Site, folder: Path) -> Site:
+def prepared(site: Site) -> Site:
     """A site whose LSTM trains long enough to be caught at it, and not much longer."""
-    overrides = folder / "hyperparameters.yaml"
-    overrides.write_text("lstm: {epochs: 12, patience: 12}\n")
-    site.environment["GREGORY_HYPERPARAMETERS"] = str(overrides)
+    site.set_hyperparameters("lstm: {epochs: 12, patience: 12}\n")
     site.must("load_demo")
     return site
 
 
 @pytest.fixture
-def demo_site(site: Site, tmp_path: Path) -> Site:
-    return prepared(site, tmp_path)
+def demo_site(site: Site) -> Site:
+    return prepared(site)
 
 
 def power_cut(site: Site) -> str:
@@ -108,8 +105,8 @@ def test_an_interrupted_run_says_how_to_go_on_and_does(demo_site: Site):
 
 
 @pytest.mark.parametrize("where", ["site", "postgresql_site"])
-def test_of_two_who_resume_at_once_one_does_and_the_other_is_told(where: str, request: pytest.FixtureRequest, tmp_path: Path):
-    site = prepared(request.getfixturevalue(where), tmp_path)
+def test_of_two_who_resume_at_once_one_does_and_the_other_is_told(where: str, request: pytest.FixtureRequest):
+    site = prepared(request.getfixturevalue(where))
     run_id = power_cut(site)
 
     with site.start("train_models", "--resume", run_id) as one, site.start("train_models", "--resume", run_id) as other:

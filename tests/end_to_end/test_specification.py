@@ -72,10 +72,8 @@ def test_a_failed_stage_leaves_its_reason_and_no_result(small_bundle: Path, tmp_
     assert error["traceback"].startswith("Traceback (most recent call last)")
 
 
-def test_the_same_request_twice_gives_the_same_metrics_and_bytes_and_overrides_reach_the_manifest(site: Site, tmp_path: Path):
-    overrides = tmp_path / "hyperparameters.yaml"
-    overrides.write_text("lgbm: {rounds: 20}\nlstm: {epochs: 2}\n")
-    site.environment["GREGORY_HYPERPARAMETERS"] = str(overrides)
+def test_the_same_request_twice_gives_the_same_metrics_and_bytes_and_overrides_reach_the_manifest(site: Site):
+    site.set_hyperparameters("lgbm: {rounds: 20}\nlstm: {epochs: 2}\n")
     site.must("load_demo")
 
     for _ in range(2):

@@ -1,7 +1,6 @@
 """The whole path on a real feed: command line, processes, artifacts, rows. Trains from the tiny bundle."""
 
 import json
-from pathlib import Path
 
 import pytest
 
@@ -77,13 +76,12 @@ def test_the_same_path_on_postgresql(postgresql_site: Site):
     assert model.predict_proba(["migraine"]).shape == (1,)
 
 
-def test_pseudo_labels_join_the_training_part_and_leave_their_file(site: Site, tmp_path: Path):
+def test_pseudo_labels_join_the_training_part_and_leave_their_file(site: Site):
     # A tiny model is sure of nothing: a low bar makes it accept something.
-    overrides = tmp_path / "hyperparameters.yaml"
-    overrides.write_text("pseudo_label: {confidence_threshold: 0.5, max_iterations: 2}\nbert: {epochs: 1}\n")
+    site.set_hyperparameters("pseudo_label: {confidence_threshold: 0.5, max_iterations: 2}\nbert: {epochs: 1}\n")
     site.must("load_demo")
 
-    done = site.manage("train_models", *SUBJECT, "--algo", "lgbm_tfidf", "--pseudo-label", GREGORY_HYPERPARAMETERS=str(overrides))
+    done = site.manage("train_models", *SUBJECT, "--algo", "lgbm_tfidf", "--pseudo-label")
 
     assert done.returncode == 0, done.stdout + done.stderr
     (row,) = site.rows()

@@ -1,7 +1,5 @@
 """Runs of a machine that keeps what it was handed, with real processes: submitted, left or waited for, taken away and gone on with."""
 
-from pathlib import Path
-
 import psutil
 import pytest
 
@@ -24,10 +22,9 @@ TRAIN = (
 
 
 @pytest.fixture
-def cluster_site(site: Site, tmp_path: Path) -> Site:
-    overrides = tmp_path / "hyperparameters.yaml"
-    overrides.write_text("bert: {epochs: 40, patience: 40}\n")
-    site.environment |= {"GREGORY_HYPERPARAMETERS": str(overrides), "TEST_PROCESS_CLUSTER": "1"}
+def cluster_site(site: Site) -> Site:
+    site.set_hyperparameters("bert: {epochs: 40, patience: 40}\n")
+    site.environment["TEST_PROCESS_CLUSTER"] = "1"
     site.must("load_demo")
     return site
 

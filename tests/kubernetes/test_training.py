@@ -35,9 +35,7 @@ def demo(
             "sharedMemory": {"size": "256Mi"},
         }
         # What is seen here does not get better with more of them.
-        epochs = workplace.folder / "hyperparameters.yaml"
-        epochs.write_text("bert: {epochs: 1}\nlstm: {epochs: 3}\n")
-        production.site.environment["GREGORY_HYPERPARAMETERS"] = str(epochs)
+        production.site.set_hyperparameters("bert: {epochs: 1}\nlstm: {epochs: 3}\n")
         production.site.must("load_demo")
         yield production
 
