@@ -37,7 +37,7 @@ if env.POSTGRES_DB:
             # Whatever goes silent on the way (a firewall, a host that lost its power) is an error within a minute and a half.
             "OPTIONS": {
                 "application_name": "gregory-train",
-                "connect_timeout": 10,
+                "connect_timeout": 20,
                 "keepalives_idle": 30,
                 "keepalives_interval": 15,
                 "keepalives_count": 4,

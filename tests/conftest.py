@@ -1,6 +1,7 @@
 """Fixtures that several rooms share: the demo bundle, a throw-away installation, PostgreSQL, a Docker engine, a Kubernetes cluster."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -109,11 +110,19 @@ def small_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_bundle(tmp_path_factory.mktemp("bundle") / "base_models")
 
 
+@pytest.fixture(scope="session")
+def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every table and no row, on SQLite."""
+    site = Site(tmp_path_factory.mktemp("migrated"))
+    site.must("migrate", "-v0")
+    return Path(site.environment["SQLITE_FILE"])
+
+
 @pytest.fixture
-def site(tmp_path: Path, small_bundle: Path) -> Site:
+def site(tmp_path: Path, small_bundle: Path, migrated_database: Path) -> Site:
     """A migrated installation on SQLite, without articles, that trains from the tiny bundle."""
     site = Site(tmp_path / "site", environment={"GREGORY_BASE_MODELS": str(small_bundle)})
-    site.must("migrate", "-v0")
+    shutil.copy(migrated_database, site.environment["SQLITE_FILE"])
     return site
 
 

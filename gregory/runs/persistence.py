@@ -15,7 +15,7 @@ IDLE_IN_TRANSACTION = "25P03"
 
 # Five minutes in all: a server that is restarted, upgraded or moved to another machine is back by then.
 PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 60.0, 60.0, 60.0)
-# After a restart of the server every run is heard of within this many seconds: it tries every 15, and waits 10 for an answer.
+# After a restart of the server every run is heard of within this many seconds: it tries every 15, and waits 20 for an answer.
 RESTART_GRACE = 60.0
 # Longest time of one read, and of a pause between two. A transaction that lasts keeps the server from clearing away what others delete.
 STATEMENT_SECONDS, PAUSE_SECONDS = 120, 60
