@@ -2,9 +2,10 @@
 
     python -m benchmarks.kubernetes_submission [--runs 1000]
 
-On the tests' own cluster, with a node that is not there and ends every pod at once, and on a PostgreSQL server of its own; as root. Both
-arms use the same client and identity and take turns: bare, product, bare. Printed are seconds, and calls by method and resource. What the
-cluster needs until the Jobs have ended is waited for in both arms: bare, until their conditions say so; product, until every row does.
+On the tests' own cluster and on a PostgreSQL server of its own; as root. Both arms use the same client and identity and take turns: bare,
+product, bare. No node takes the pods meanwhile, as where every GPU is busy: all runs wait, and the first look at them notes what for. Then
+a node that is not there takes the product's and ends each at once, and looks go on until every row has its end. Printed are seconds, and
+calls by method and resource.
 """
 
 import argparse
@@ -12,7 +13,8 @@ import os
 import tempfile
 import time
 from collections import Counter
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING
@@ -42,9 +44,9 @@ def main() -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         kubernetes = stack.enter_context(cluster.running(gpus=0))
         server = stack.enter_context(postgresql.running(programs, pods=network.HOST))
-        stack.enter_context(hollow.node(kubernetes))
-        # The bare Jobs are in a namespace of their own, where no list of the product's finds them.
+        # The bare Jobs are in a namespace of their own, where no list of the product's finds them, and no node ever takes them.
         product, bare = (_workplace(stack, kubernetes, folder / name) for name in ("product", "bare"))
+        bare.config["nodeSelector"] = {hollow.LABEL: "never"}
         server.create(DATABASE)
         _set_django_up({**server.environment(DATABASE), **_variables(product)})
         _measure(runs, product, bare)
@@ -75,25 +77,44 @@ def _set_django_up(variables: dict[str, str]) -> None:
 def _measure(runs: int, product: Workplace, bare: Workplace) -> None:
     from django.db import connection
 
-    specs = _planned(runs)
+    specs, same = _planned(runs), _planned(runs)
     runner, without = product.runner(), bare.runner()
     before = _bare_loop(without, specs, bare)
     created = Counter(without.api.calls)
-    seconds: dict[str, float] = {}
-    calls: dict[str, Counter[str]] = {}
-    _product(specs, runner, seconds, calls)
-    after = _bare_loop(without, _planned(runs), bare)
+    steps = _Steps(runner)
+    _submit(specs, runner, steps)
+    _look(runner, steps, "a look: what each waits for is noted")
+    _look(runner, steps, "a look: nothing is new")
+    after = _bare_loop(without, same, bare)
+    steps.add("rows, submission and the first look", sum(list(steps.seconds.values())[1:4]))
+    with hollow.node(product.cluster):
+        _follow(runner, steps)
     # Or its server waits for it.
     connection.close()
-    creating, ended = (mean(pair) for pair in zip(before, after, strict=True))
-    for name, took in (("before", before), ("after", after)):
-        seconds[f"bare loop, {name}"], seconds[f"the same, until every Job had ended, {name}"] = took
-        calls[f"bare loop, {name}"] = created
-    lines = [
-        [name, f"{took:.1f}", f"{took / creating:.2f}", f"{took / ended:.2f}", _told(calls.get(name))] for name, took in seconds.items()
-    ]
-    headers = ["", "seconds", "x bare loop", "x bare loop until Jobs had ended", "calls"]
-    print(tabulate(lines, headers=headers, tablefmt="github", disable_numparse=True))
+    steps.add("bare loop, before", before, created)
+    steps.add("bare loop, after", after, created)
+    bare_seconds = mean((before, after))
+    lines = [[name, f"{took:.1f}", f"{took / bare_seconds:.2f}", _told(steps.calls[name])] for name, took in steps.seconds.items()]
+    print(tabulate(lines, headers=["", "seconds", "x bare loop", "calls"], tablefmt="github", disable_numparse=True))
+
+
+class _Steps:
+    """Seconds and calls of what was done, by its name, in order."""
+
+    def __init__(self, runner: "KubernetesRunner") -> None:
+        self.seconds: dict[str, float] = {}
+        self.calls: dict[str, Counter[str]] = {}
+        self._runner = runner
+
+    def add(self, name: str, seconds: float, calls: Counter[str] | None = None) -> None:
+        self.seconds[name], self.calls[name] = seconds, calls or Counter()
+
+    @contextmanager
+    def timed(self, name: str) -> Iterator[None]:
+        self._runner.api.calls.clear()
+        began = time.monotonic()
+        yield
+        self.add(name, time.monotonic() - began, Counter(self._runner.api.calls))
 
 
 def _planned(runs: int) -> "list[RunSpec]":
@@ -114,8 +135,8 @@ def _planned(runs: int) -> "list[RunSpec]":
     return planning.plan(wanted, models_dir=Path("/nonexistent"), now=timezone.now(), require_gpu=False)
 
 
-def _bare_loop(runner: "KubernetesRunner", specs: "list[RunSpec]", workplace: Workplace) -> tuple[float, float]:
-    """Seconds that creating takes, and until what was created has ended."""
+def _bare_loop(runner: "KubernetesRunner", specs: "list[RunSpec]", workplace: Workplace) -> float:
+    """Seconds that creating takes."""
     from gregory.launch.kubernetes.namespace import Namespace
 
     jobs = [runner.render(spec).request for spec in specs]
@@ -124,19 +145,11 @@ def _bare_loop(runner: "KubernetesRunner", specs: "list[RunSpec]", workplace: Wo
     began = time.monotonic()
     for job in jobs:
         namespace.create_job(job)
-    took = time.monotonic() - began
-    workplace.cluster.until(lambda: _ended(workplace), what="the bare Jobs to have ended", seconds=600)
-    return took, time.monotonic() - began
+    return time.monotonic() - began
 
 
-def _ended(workplace: Workplace) -> bool:
-    time.sleep(2)
-    succeeded = "jsonpath={.items[?(@.status.succeeded!=1)].metadata.name}"
-    return not workplace.kubectl("get", "jobs", "--output", succeeded).strip()
-
-
-def _product(specs: "list[RunSpec]", runner: "KubernetesRunner", seconds: dict[str, float], calls: dict[str, Counter[str]]) -> None:
-    """What train_models does with them, step by step; then what reconcile_runs does until every row has its end."""
+def _submit(specs: "list[RunSpec]", runner: "KubernetesRunner", steps: _Steps) -> None:
+    """What train_models does with them."""
     from io import StringIO
 
     from django.core.management.base import OutputWrapper
@@ -144,42 +157,43 @@ def _product(specs: "list[RunSpec]", runner: "KubernetesRunner", seconds: dict[s
 
     from gregory.management import side_by_side
     from gregory.management.console import Console
-    from gregory.models import PredictionRunLog
-    from gregory.reconcile import passes
     from gregory.runs import ledger
 
-    def timed(name: str, began: float) -> None:
-        seconds[name] = time.monotonic() - began
-        calls[name] = Counter(runner.api.calls)
-        runner.api.calls.clear()
-
-    began = time.monotonic()
-    runner.check()
-    timed("check", began)
-    began = time.monotonic()
-    opened = [ledger.open_run(spec, runner=runner.name, handle=runner.here(), triggered_by="a benchmark") for spec in specs]
-    timed("rows", began)
+    with steps.timed("check"):
+        runner.check()
+    with steps.timed("rows"):
+        opened = [ledger.open_run(spec, runner=runner.name, handle=runner.here(), triggered_by="a benchmark") for spec in specs]
     console = Console(OutputWrapper(StringIO()), no_style(), verbosity=1)
-    began = time.monotonic()
-    side_by_side.submit_all(opened, runner, console)
-    timed("submission", began)
-    seconds["rows and submission"] = seconds["rows"] + seconds["submission"]
-    began, looks, looking = time.monotonic(), 0, 0.0
-    while PredictionRunLog.objects.filter(success__isnull=True).exists():
-        looked = time.monotonic()
-        for _ in passes.look(lambda name: runner, models_dir=Path("/nonexistent"), stale_after=900):
-            pass
-        looks, looking = looks + 1, looking + time.monotonic() - looked
-        time.sleep(1)
-    timed(f"then, until every row had ended, {looks} looks", began)
-    seconds["of these, looking and writing ends"] = looking
-    seconds["all, until every row had ended"] = seconds["rows and submission"] + time.monotonic() - began
-    rows = PredictionRunLog.objects
-    print(f"{rows.filter(success=True).count()} rows succeeded, {rows.filter(success=False).count()} failed")
+    with steps.timed("submission"):
+        side_by_side.submit_all(opened, runner, console)
 
 
-def _told(calls: Counter[str] | None) -> str:
-    return ", ".join(f"{count} {call}" for call, count in sorted((calls or {}).items()))
+def _look(runner: "KubernetesRunner", steps: _Steps, name: str) -> None:
+    """What reconcile_runs does every 15 seconds."""
+    from gregory.reconcile import passes
+
+    with steps.timed(name):
+        changes = list(passes.look(lambda name: runner, models_dir=Path("/nonexistent"), stale_after=900))
+    print(f"{name}: {', '.join(f'{count} {action}' for action, count in Counter(change.action for change in changes).items())}")
+
+
+def _follow(runner: "KubernetesRunner", steps: _Steps) -> None:
+    """Look until every row has its end."""
+    from gregory.models import PredictionRunLog
+    from gregory.reconcile import passes
+
+    looks, rows = 0, PredictionRunLog.objects
+    with steps.timed("until every row has ended"):
+        while rows.filter(success__isnull=True).exists():
+            for _ in passes.look(lambda name: runner, models_dir=Path("/nonexistent"), stale_after=900):
+                pass
+            looks += 1
+            time.sleep(1)
+    print(f"{rows.filter(success=True).count()} rows succeeded, {rows.filter(success=False).count()} failed; {looks} looks")
+
+
+def _told(calls: Counter[str]) -> str:
+    return ", ".join(f"{count} {call}" for call, count in sorted(calls.items()))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ algorithm had ended well. For tests of numbers, of Jobs and of calls, where the 
 """
 
 import contextlib
-import json
 import sys
 import threading
 import time
@@ -68,12 +67,9 @@ def _pods(api: Api, name: str) -> Iterator[dict[str, Any]]:
     listed = api.request("GET", "/api/v1/pods", resource="pods", query=query).body
     yield from listed["items"]
     query |= {"watch": "true", "resourceVersion": listed["metadata"]["resourceVersion"]}
-    rest = b""
-    for chunk in api.stream("/api/v1/pods", resource="pods", query=query, silence_seconds=_SILENCE_SECONDS):
-        *lines, rest = (rest + chunk).split(b"\n")
-        for event in map(json.loads, lines):
-            if event["type"] in ("ADDED", "MODIFIED"):
-                yield event["object"]
+    for event in api.objects("/api/v1/pods", resource="pods", query=query, silence_seconds=_SILENCE_SECONDS):
+        if event["type"] in ("ADDED", "MODIFIED"):
+            yield event["object"]
 
 
 def _succeed(api: Api, pod: dict[str, Any]) -> None:
