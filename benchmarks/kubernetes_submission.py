@@ -83,8 +83,8 @@ def _measure(runs: int, product: Workplace, bare: Workplace) -> None:
     created = Counter(without.api.calls)
     steps = _Steps(runner)
     _submit(specs, runner, steps)
-    _look(runner, steps, "a look: what each waits for is noted")
-    _look(runner, steps, "a look: nothing is new")
+    _look(runner, steps, "a look, which notes what each waits for")
+    _look(runner, steps, "another look")
     after = _bare_loop(without, same, bare)
     steps.add("rows, submission and the first look", sum(list(steps.seconds.values())[1:4]))
     with hollow.node(product.cluster):
