@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 DATABASE = "benchmark"
 # Nothing ever pulls it.
 IMAGE = "gregory.test/nothing:1"
+ROWS, SUBMISSION, FIRST_LOOK = "rows", "submission", "a look, which notes what each waits for"
 
 
 def main() -> None:
@@ -83,10 +84,10 @@ def _measure(runs: int, product: Workplace, bare: Workplace) -> None:
     created = Counter(without.api.calls)
     steps = _Steps(runner)
     _submit(specs, runner, steps)
-    _look(runner, steps, "a look, which notes what each waits for")
+    _look(runner, steps, FIRST_LOOK)
     _look(runner, steps, "another look")
     after = _bare_loop(without, same, bare)
-    steps.add("rows, submission and the first look", sum(list(steps.seconds.values())[1:4]))
+    steps.add("rows, submission and that look", sum(steps.seconds[name] for name in (ROWS, SUBMISSION, FIRST_LOOK)))
     with hollow.node(product.cluster):
         _follow(runner, steps)
     # Or its server waits for it.
@@ -161,35 +162,37 @@ def _submit(specs: "list[RunSpec]", runner: "KubernetesRunner", steps: _Steps) -
 
     with steps.timed("check"):
         runner.check()
-    with steps.timed("rows"):
+    with steps.timed(ROWS):
         opened = [ledger.open_run(spec, runner=runner.name, handle=runner.here(), triggered_by="a benchmark") for spec in specs]
     console = Console(OutputWrapper(StringIO()), no_style(), verbosity=1)
-    with steps.timed("submission"):
+    with steps.timed(SUBMISSION):
         side_by_side.submit_all(opened, runner, console)
 
 
 def _look(runner: "KubernetesRunner", steps: _Steps, name: str) -> None:
-    """What reconcile_runs does every 15 seconds."""
-    from gregory.reconcile import passes
-
     with steps.timed(name):
-        changes = list(passes.look(lambda name: runner, models_dir=Path("/nonexistent"), stale_after=900))
-    print(f"{name}: {', '.join(f'{count} {action}' for action, count in Counter(change.action for change in changes).items())}")
+        actions = _reconciled(runner)
+    print(f"{name}: {', '.join(f'{count} {action}' for action, count in actions.items())}")
 
 
 def _follow(runner: "KubernetesRunner", steps: _Steps) -> None:
     """Look until every row has its end."""
     from gregory.models import PredictionRunLog
-    from gregory.reconcile import passes
 
     looks, rows = 0, PredictionRunLog.objects
     with steps.timed("until every row has ended"):
         while rows.filter(success__isnull=True).exists():
-            for _ in passes.look(lambda name: runner, models_dir=Path("/nonexistent"), stale_after=900):
-                pass
+            _reconciled(runner)
             looks += 1
             time.sleep(1)
     print(f"{rows.filter(success=True).count()} rows succeeded, {rows.filter(success=False).count()} failed; {looks} looks")
+
+
+def _reconciled(runner: "KubernetesRunner") -> Counter[str]:
+    """One look at every unfinished run, as reconcile_runs does every 15 seconds; how many of them came to what."""
+    from gregory.reconcile import passes
+
+    return Counter(change.action for change in passes.look(lambda name: runner, models_dir=Path("/nonexistent"), stale_after=900))
 
 
 def _told(calls: Counter[str]) -> str:

@@ -24,6 +24,7 @@ from kubernetes.config import ConfigException, load_kube_config
 from kubernetes.config.incluster_config import SERVICE_CERT_FILENAME, SERVICE_TOKEN_FILENAME, InClusterConfigLoader
 
 from gregory.launch.errors import ClusterError, Refused, Unreachable
+from gregory.launch.log_lines import split
 
 CONNECT_SECONDS, READ_SECONDS = 5.0, 20.0
 # Between tries of one request, and for all of them together; the server's own wish, Retry-After, comes before.
@@ -75,7 +76,7 @@ class Api:
         while True:
             try:
                 with_words = self._send(method, path, resource=resource, query=query, body=body, headers=headers)
-                return Answer(body=_parsed(with_words), moment=_moment(with_words))
+                return Answer(body=_parsed(_text(with_words)), moment=_moment(with_words))
             except ClusterError as error:
                 pause = _pause(error, next(pauses, None), repeatable=repeatable)
                 if pause is None or time.monotonic() - began + pause > PATIENCE_SECONDS:
@@ -98,10 +99,8 @@ class Api:
 
     def objects(self, path: str, *, resource: str, query: Mapping[str, Any], silence_seconds: float) -> Iterator[dict[str, Any]]:
         """The same of an answer that is JSON objects, one a line."""
-        rest = b""
-        for piece in self.stream(path, resource=resource, query=query, silence_seconds=silence_seconds):
-            *lines, rest = (rest + piece).split(b"\n")
-            yield from (json.loads(line) for line in lines)
+        for line in split(self.stream(path, resource=resource, query=query, silence_seconds=silence_seconds)):
+            yield _parsed(line)
 
     def _send(
         self,
@@ -171,35 +170,39 @@ def _is_well(response: RESTResponse) -> bool:
     return bool(200 <= response.status < 300)
 
 
-def _parsed(response: RESTResponse) -> dict[str, Any]:
+def _parsed(text: str) -> dict[str, Any]:
     try:
-        body = json.loads(response.data or b"")
+        body = json.loads(text)
     except ValueError as error:
-        raise Unreachable(f"something else than the Kubernetes API answered: {_excerpt(response)!r}") from error
+        raise Unreachable(f"something else than the Kubernetes API answered: {_excerpt(text)!r}") from error
     if not isinstance(body, dict):
-        raise Unreachable(f"something else than the Kubernetes API answered: {_excerpt(response)!r}")
+        raise Unreachable(f"something else than the Kubernetes API answered: {_excerpt(text)!r}")
     return body
 
 
 def _refusal(response: RESTResponse) -> Refused:
     """The API's `Status`, or what a proxy on the way to it says."""
     try:
-        status = json.loads(response.data or b"")
+        status = json.loads(_text(response))
     except ValueError:
         status = None
     if not isinstance(status, dict):
         status = {}
     wish = response.getheader("Retry-After") or ""
     return Refused(
-        str(status.get("message") or _excerpt(response) or f"HTTP {response.status}")[:_LONGEST_MESSAGE],
+        str(status.get("message") or _excerpt(_text(response)) or f"HTTP {response.status}")[:_LONGEST_MESSAGE],
         status=response.status,
         reason=str(status.get("reason") or ""),
         retry_after=float(wish) if wish.isdigit() else None,
     )
 
 
-def _excerpt(response: RESTResponse) -> str:
-    return (response.data or b"").decode("utf-8", "replace")[:256].strip()
+def _text(response: RESTResponse) -> str:
+    return (response.data or b"").decode("utf-8", "replace")
+
+
+def _excerpt(text: str) -> str:
+    return text[:256].strip()
 
 
 def _moment(response: RESTResponse) -> datetime:

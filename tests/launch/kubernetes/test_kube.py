@@ -253,6 +253,12 @@ class TestChanges:
 
         assert list(api.objects("/x", resource="things", query={}, silence_seconds=1)) == [{"n": 1}, {"n": 2}, {"n": 3}]
 
+    def test_something_else_that_answers(self, server: Server, namespace: Namespace):
+        server.says(200, b"<html>sign in first</html>\n")
+
+        with pytest.raises(Unreachable, match=r"^something else than the Kubernetes API answered: '<html>sign in first</html>'$"):
+            list(namespace.pod_changes("a=b", since="1", seconds=1))
+
     def test_a_version_that_is_forgotten(self, server: Server, namespace: Namespace):
         server.says(200, b'{"type": "ERROR", "object": {"code": 410, "message": "too old", "reason": "Expired"}}\n')
 
