@@ -7,20 +7,18 @@ from tests.chaos.evidence import Evidence
 from tests.chaos.script import Fault
 
 # What may become of a run that was struck: state, reason, attempt.
-AGAIN, DELETED = ("succeeded", "", 2), ("failed", "deleted", 1)
+AGAIN = ("succeeded", "", 2)
 AS_IF_NOTHING = ("succeeded", "", 1)
 ALLOWED = {
     Fault.NONE: {AS_IF_NOTHING},
     Fault.POD_DELETED: {AGAIN},
-    # Whether a run that is given no time gives up in good order is its node's to say.
-    Fault.POD_REMOVED: {AGAIN, DELETED},
+    Fault.POD_REMOVED: {AGAIN},
     Fault.EVICTED: {AGAIN},
     Fault.WORKER_KILLED: {("failed", "killed", 1)},
     Fault.RUN_KILLED: {("failed", "killed", 1)},
-    Fault.JOB_DELETED: {DELETED},
+    Fault.JOB_DELETED: {("failed", "deleted", 1)},
     Fault.CANCELLED: {("cancelled", "cancelled", 1)},
-    # A Job that is resumed before its pod has ended fails with that pod.
-    Fault.SUSPENDED: {AS_IF_NOTHING, AGAIN},
+    Fault.SUSPENDED: {AS_IF_NOTHING},
 }
 
 
@@ -47,9 +45,6 @@ def _ends(evidence: Evidence) -> Iterator[str]:
         return
     strike = evidence.strike
     allowed = set(ALLOWED[strike.script.fault]) if strike.struck is not False else {AS_IF_NOTHING}
-    if strike.script.fault is Fault.POD_DELETED and strike.script.at < 0:
-        # It had nothing to give up.
-        allowed.add(DELETED)
     all_trained = {training.algorithm for training in evidence.trainings if training.attempt == 1 and training.done}
     if strike.struck is None or all_trained == set(strike.script.algorithms):
         # What strikes in a run's last moment comes too late for some of it.

@@ -74,7 +74,7 @@ def test_each_violation_is_told(evidence: Evidence, words: str):
         (struck(Fault.EVICTED, state="succeeded", attempt=2), True),
         (struck(Fault.EVICTED, state="failed", reason="killed"), False),
         (struck(Fault.POD_DELETED, state="failed", reason="deleted"), False),
-        (struck(Fault.POD_DELETED, state="failed", reason="deleted", at=-1), True),
+        (struck(Fault.SUSPENDED, state="succeeded", attempt=2), False),
         (struck(Fault.RUN_KILLED, state="failed", reason="killed"), True),
         (struck(Fault.RUN_KILLED, state="failed", reason="lost"), False),
         (struck(Fault.RUN_KILLED, state="succeeded"), True),

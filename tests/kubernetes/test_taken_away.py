@@ -58,12 +58,17 @@ def end_of(workplace: Workplace, handle: RunHandle, record: Record, cause: str) 
     record(cause)
     (pod,) = names_of_pods(workplace, handle)
     workplace.cluster.until(lambda: is_finished(workplace.get("job", handle.name)), what="the Job to have failed")
-    workplace.kubectl("patch", "pod", pod, "--type=merge", "-p", '{"metadata": {"finalizers": null}}')
+    let_go(workplace, pod)
     workplace.cluster.until(lambda: not names_of_pods(workplace, handle), what="the pod to be gone")
     later = workplace.see(handle)
     record(f"{cause}_pod_gone")
     assert (later.life, later.reason) == (Life.DEAD, first.reason), later.detail
     return first
+
+
+def let_go(workplace: Workplace, pod: str) -> None:
+    """A pod that was held."""
+    workplace.kubectl("patch", "pod", pod, "--type=merge", "-p", '{"metadata": {"finalizers": null}}')
 
 
 def evict(workplace: Workplace, pod: str) -> None:
@@ -195,7 +200,8 @@ def test_a_pod_that_is_deleted_by_hand(workplace: Workplace, record: Record):
 
 
 def test_a_suspended_run_is_queued_again_and_goes_on(workplace: Workplace, record: Record):
-    handle, pod = started(workplace, LINGERS.format(1))
+    # Held: where volumes are slow to unmount, its failed pod is to be seen for so long.
+    handle, pod = started(workplace, LINGERS.format(1), held=True)
 
     workplace.kubectl("patch", "job", handle.name, "--type=merge", "-p", '{"spec": {"suspend": true}}')
 
@@ -205,6 +211,12 @@ def test_a_suspended_run_is_queued_again_and_goes_on(workplace: Workplace, recor
         lives.append(seen.life)
         return seen.detail == f"queued: Job {handle.name} is suspended"
 
+    workplace.until(handle, lambda seen: queued(seen) or "was suspended and its pod" in seen.detail)
+    # The Job controller looks again a second after a pod has changed.
+    for _ in range(15):
+        queued(workplace.see(handle))
+        time.sleep(0.2)
+    let_go(workplace, pod)
     workplace.until(handle, queued)
     record("suspended")
     # Its pod ended with the code of a death, and is not one.

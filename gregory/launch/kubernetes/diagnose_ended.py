@@ -25,6 +25,8 @@ _EXIT_CODE = re.compile(r"failed with exit code (\d+)")
 _POD = re.compile(r"[Pp]od [^\s/]+/(\S+) ")
 # Of a run that was told to end, kept what it had, and leaves the rest to another attempt.
 _IN_GOOD_ORDER = 143
+# What is said of a pod that was deleted while its Job was not.
+_WHO = "see who deleted it, if it is not to go on"
 
 
 class _Cause(NamedTuple):
@@ -86,7 +88,7 @@ def wants_events(job: Object | None, pod: Object | None) -> bool:
     """Whether only events know what took it away."""
     if pod is not None:
         return (condition(pod, "DisruptionTarget") or {}).get("reason") == "DeletionByTaintManager"
-    return job is not None and matched_rule((condition(job, "Failed") or {}).get("message", "")) in ("disrupted", "killed", "terminated")
+    return job is not None and matched_rule((condition(job, "Failed") or {}).get("message", "")) == "disrupted"
 
 
 def of_pod(pod: Object, job: Object | None, events: Events) -> Observation:
@@ -115,25 +117,18 @@ def of_job(job: Object, events: Events) -> Observation:
     code = int(found[1]) if found else None
     if reason == "DeadlineExceeded":
         return _gone(_JOB_DEADLINE.reason, f"Job {name}: {_JOB_DEADLINE.words}; its pod was deleted", _JOB_DEADLINE.remedy)
-    told = events.of("Pod", pod[1]) if pod else {}
     if rule == "disrupted":
+        told = events.of("Pod", pod[1]) if pod else {}
         event, cause = next(((event, cause) for event, cause in _TOLD.items() if event in told), ("", _EVICTED))
         said = f" ({told[event]})" if event else ""
         return _gone(cause.reason, f"pod {pod[1] if pod else 'of Job ' + name}: {cause.words}{said}", cause.remedy)
-    if code == _IN_GOOD_ORDER:
-        words = f"pod of Job {name} was deleted from outside; its run gave up in good order, exit code {code}"
-        return _gone(Reason.INTERRUPTED, words, "see who deleted it, if it is not to go on", code)
-    if code is not None and "Killing" in told:
-        # The kubelet stopped it, and nothing of the cluster's own had it deleted.
-        words = f"pod of Job {name} was deleted from outside and ended with exit code {code}"
-        return _gone(Reason.DELETED, words, "see who deleted it; try again", code)
     if code is not None and (signal := _signal(code)):
         words = f"pod of Job {name} was ended by signal {signal.value} ({signal.name}) and is gone"
         return _gone(Reason.KILLED, words, "see who ended or deleted it", code)
     if code is not None:
         return _gone(None, f"pod of Job {name} exited with code {code}, left no report and is gone", "", code)
     if reason == "BackoffLimitExceeded":
-        return _gone(Reason.DELETED, f"pod of Job {name} was deleted from outside before its run had ended", "try again")
+        return _gone(Reason.INTERRUPTED, f"pod of Job {name} was deleted from outside, and how its run ended was not seen", _WHO)
     return _gone(None, f"Job {name} failed: {reason}: {message}", "")
 
 
@@ -157,7 +152,7 @@ def _never_ran(pod: Object) -> Observation:
     status = pod.get("status", {})
     said = ": ".join(str(status[key]) for key in ("reason", "message") if status.get(key))
     if is_being_deleted(pod):
-        return _dead(pod, Reason.DELETED, f"pod {name_of(pod)} was deleted from outside before its run began", "try again")
+        return _dead(pod, Reason.INTERRUPTED, f"pod {name_of(pod)} was deleted from outside before its run began", _WHO)
     for container in status.get("initContainerStatuses") or []:
         end = container.get("state", {}).get("terminated", {})
         if end.get("exitCode"):
@@ -189,12 +184,9 @@ def _exited(pod: Object, *, was_deleted: bool, with_its_job: bool) -> Observatio
         return _dead(pod, Reason.DELETED, words, "see who deleted it; try again")
     if report and (code == _IN_GOOD_ORDER or not _signal(code)):
         return _dead(pod, None, f"pod {name} exited with code {code} and left a report", "")
-    if was_deleted and code == _IN_GOOD_ORDER:
-        words = f"pod {name} was deleted from outside; its run gave up in good order, exit code {code}"
-        return _dead(pod, Reason.INTERRUPTED, words, "see who deleted it, if it is not to go on")
     if was_deleted and _signal(code):
-        words = f"pod {name} was deleted from outside and ended with exit code {code}"
-        return _dead(pod, Reason.DELETED, words, "see who deleted it; try again")
+        kept = "its run gave up in good order" if code == _IN_GOOD_ORDER else "its run did not give up in the time it had"
+        return _dead(pod, Reason.INTERRUPTED, f"pod {name} was deleted from outside; {kept}, exit code {code}", _WHO)
     if signal := _signal(code):
         words = f"pod {name} was ended by signal {signal.value} ({signal.name}), exit code {code}, and not for lack of memory"
         return _dead(pod, Reason.KILLED, words, f"see who sent it on node {node_of(pod)}")

@@ -23,6 +23,9 @@ TERMINATION_LOG = "/dev/termination-log"
 _RULE_INDEX = re.compile(r"rule at index (\d+)")
 # In this order, and each exit code once: a pod that is taken away exits with 143 or 137, too, and the first match counts.
 _EXIT_CODES = {"failed": 1, "bad_specification": 2, "killed": 137, "terminated": 143}
+# So ends what was told to end. FailJob would fail a suspended Job as well, for as long as the pod that was taken from it is to be seen;
+# counted is only what was not taken by the Job's own controller.
+_COUNTED = ("killed", "terminated")
 # A rule of the API has no name: the Job's condition tells its index. So the order here is for as long as Jobs live.
 FAILURE_RULES = ("disrupted", *_EXIT_CODES, "exited")
 
@@ -96,14 +99,14 @@ def render_job(spec: RunSpec, config: ClusterConfig, *, cluster_id: str) -> dict
 
 def _failure_rules() -> Iterator[dict[str, Any]]:
     yield {"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
-    for code in _EXIT_CODES.values():
-        yield _on_exit(operator="In", values=[code])
-    yield _on_exit(operator="NotIn", values=sorted(_EXIT_CODES.values()))
+    for name, code in _EXIT_CODES.items():
+        yield _on_exit("Count" if name in _COUNTED else "FailJob", operator="In", values=[code])
+    yield _on_exit("FailJob", operator="NotIn", values=sorted(_EXIT_CODES.values()))
 
 
-def _on_exit(**codes: Any) -> dict[str, Any]:
+def _on_exit(action: str, **codes: Any) -> dict[str, Any]:
     # Of the run's container: what somebody's sidecar exits with says nothing of the run.
-    return {"action": "FailJob", "onExitCodes": {"containerName": CONTAINER, **codes}}
+    return {"action": action, "onExitCodes": {"containerName": CONTAINER, **codes}}
 
 
 def _pod(spec: RunSpec, config: ClusterConfig, *, cluster_id: str) -> dict[str, Any]:

@@ -59,8 +59,8 @@ TAKEN_AWAY: dict[str, Expected] = {
     "pod_deleted_pod_gone": (
         Life.DEAD,
         Reason.INTERRUPTED,
-        143,
-        rf"pod of {JOB} was deleted from outside; its run gave up in good order, .*",
+        None,
+        rf"pod of {JOB} was deleted from outside, and how its run ended was not seen; see who deleted it, if it is not to go on",
     ),
     "job_deleted": (Life.DEAD, Reason.DELETED, None, rf"{JOB} is not there any more, without a report: .*; try again"),
     "suspended": (Life.WAITING, None, None, rf"queued: {JOB} is suspended"),
@@ -164,17 +164,17 @@ NOT_PREPARED = {"type": "PodScheduled", "status": "True", "lastTransitionTime": 
         ("no_report", concluded("PodFailurePolicy", POLICY.format(1, 1)), Life.DEAD, None, rf"pod of {JOB} exited with code 1, left no .*"),
         (
             "no_report",
-            concluded("PodFailurePolicy", POLICY.format(137, 3)),
+            concluded("PodFailurePolicy", POLICY.format(139, 5)),
             Life.DEAD,
             Reason.KILLED,
-            rf"pod of {JOB} was ended by signal 9 \(SIGKILL\) and is gone; see who ended or deleted it",
+            rf"pod of {JOB} was ended by signal 11 \(SIGSEGV\) and is gone; see who ended or deleted it",
         ),
         (
             "no_report",
             concluded("BackoffLimitExceeded", ""),
             Life.DEAD,
-            Reason.DELETED,
-            rf"pod of {JOB} was deleted from outside before .*",
+            Reason.INTERRUPTED,
+            rf"pod of {JOB} was deleted from outside, and .*",
         ),
         ("no_report", concluded("Unheard", "of"), Life.DEAD, None, rf"{JOB} failed: Unheard: of"),
         (
@@ -227,6 +227,20 @@ NOT_PREPARED = {"type": "PodScheduled", "status": "True", "lastTransitionTime": 
             Life.DEAD,
             Reason.DELETED,
             rf"the Job of {POD} was deleted from outside, and it ended with exit code 143; see who deleted it; try again; .*",
+        ),
+        (
+            "pod_deleted",
+            lambda r: pod_of(r)["status"]["containerStatuses"][0]["state"]["terminated"].update(exitCode=137, reason="Error"),
+            Life.DEAD,
+            Reason.INTERRUPTED,
+            rf"{POD} was deleted from outside; its run did not give up in the time it had, exit code 137; see who deleted it, .*",
+        ),
+        (
+            "pod_deleted",
+            status(),
+            Life.DEAD,
+            Reason.INTERRUPTED,
+            rf"{POD} was deleted from outside before its run began; see who deleted it, if it is not to go on",
         ),
         (
             "out_of_memory",

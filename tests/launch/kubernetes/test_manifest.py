@@ -224,7 +224,7 @@ def test_the_failure_policy_is_one_that_the_api_takes(golden: dict[str, Any]):
     assert spec["podReplacementPolicy"] == "Failed"
     assert len(rules) <= 20
     for rule in rules:
-        assert rule["action"] == "FailJob"
+        assert rule["action"] in ("FailJob", "Count")
         assert len(rule.keys() & {"onExitCodes", "onPodConditions"}) == 1
         if "onExitCodes" in rule:
             values = rule["onExitCodes"]["values"]
@@ -247,13 +247,15 @@ def test_every_rule_has_a_name_by_its_index():
         "exited": [1, 2, 137, 143],
     }
     assert [rule["onExitCodes"]["operator"] for rule in rules[1:]] == ["In", "In", "In", "In", "NotIn"]
+    # A Job that is suspended must not fail with the pod that it gives up.
+    assert [name for name, rule in by_name.items() if rule["action"] == "Count"] == ["killed", "terminated"]
 
 
 @pytest.mark.parametrize(
     ("message", "rule"),
     [
         ("Pod research/gregory-train-1-a1-x7k2p has condition DisruptionTarget matching FailJob rule at index 0", "disrupted"),
-        ("Container run for pod research/gregory-train-1-a1-x7k2p failed with exit code 137 matching FailJob rule at index 3", "killed"),
+        ("Container run for pod research/gregory-train-1-a1-x7k2p failed with exit code 2 matching FailJob rule at index 2", "bad_specification"),
         ("Container run for pod research/gregory-train-1-a1-x7k2p failed with exit code 139 matching FailJob rule at index 5", "exited"),
         ("Container run for pod a/b failed with exit code 1 matching FailJob rule at index 17", None),
         ("Job has reached the specified backoff limit", None),
