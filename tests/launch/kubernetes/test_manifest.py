@@ -255,7 +255,10 @@ def test_every_rule_has_a_name_by_its_index():
     ("message", "rule"),
     [
         ("Pod research/gregory-train-1-a1-x7k2p has condition DisruptionTarget matching FailJob rule at index 0", "disrupted"),
-        ("Container run for pod research/gregory-train-1-a1-x7k2p failed with exit code 2 matching FailJob rule at index 2", "bad_specification"),
+        (
+            "Container run for pod research/gregory-train-1-a1-x7k2p failed with exit code 2 matching FailJob rule at index 2",
+            "bad_specification",
+        ),
         ("Container run for pod research/gregory-train-1-a1-x7k2p failed with exit code 139 matching FailJob rule at index 5", "exited"),
         ("Container run for pod a/b failed with exit code 1 matching FailJob rule at index 17", None),
         ("Job has reached the specified backoff limit", None),
