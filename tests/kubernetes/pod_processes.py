@@ -13,6 +13,8 @@ from tests.cluster import cgroups
 
 # A stage needs longer than that to load what it trains with.
 LOOK_SECONDS = 0.1
+# After so many looks a process is taken for what it is: a new one has its parent's command line until it has one of its own.
+LOOKS = 30
 
 
 def of_run(run_id: str) -> list[int]:
@@ -33,11 +35,13 @@ class Held:
     def __init__(self) -> None:
         self._held: dict[str, str] = {}
         self._stopped: dict[int, str] = {}
+        self._anew = False
         self._over = threading.Event()
 
     def hold(self, run_id: str, *, stage: str = "train-") -> None:
         """`stage`: how the names of those begin that are to stand still."""
         self._held[run_id] = stage
+        self._anew = True
 
     def holds(self, run_id: str) -> bool:
         """Whether it has a worker that is stopped by now."""
@@ -57,8 +61,12 @@ class Held:
                     os.kill(pid, signal.SIGCONT)
 
     def watch(self) -> None:
+        looks: dict[int, int] = {}
         while not self._over.wait(LOOK_SECONDS):
-            for pid in set(psutil.pids()) - self._stopped.keys():
+            if self._anew:
+                self._anew, looks = False, {}
+            looks = {pid: looks.get(pid, 0) + 1 for pid in psutil.pids()}
+            for pid in [pid for pid, times in looks.items() if times <= LOOKS and pid not in self._stopped]:
                 command = _told(pid, "cmdline")
                 run_id = next((run_id for run_id, stage in list(self._held.items()) if f"/{run_id}/stages/{stage}" in command), None)
                 if run_id is not None:

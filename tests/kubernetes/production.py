@@ -4,10 +4,11 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
@@ -57,6 +58,8 @@ class Production:
     server: postgresql.Server
     database: str
     held: Held
+    _connection: psycopg.Connection[Row] | None = field(default=None, init=False)
+    _one_at_a_time: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     @property
     def models(self) -> Path:
@@ -132,12 +135,25 @@ class Production:
         return done.stdout
 
     def sql(self, statement: str, *values: Any) -> list[Row]:
-        with psycopg.connect(
-            host="127.0.0.1", port=self.server.port, user=postgresql.USER, password=postgresql.PASSWORD, dbname=self.database,
-            autocommit=True, row_factory=dict_row,
-        ) as connection:  # fmt: skip
-            cursor = connection.execute(statement, values)
-            return cursor.fetchall() if cursor.description else []
+        """Over one connection, since many wait at once; another where the server was away meanwhile."""
+        with self._one_at_a_time:
+            try:
+                return self._ask(statement, values)
+            except psycopg.OperationalError:
+                self.disconnect()
+                return self._ask(statement, values)
+
+    def disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _ask(self, statement: str, values: tuple[Any, ...]) -> list[Row]:
+        if self._connection is None:
+            here = {"host": "127.0.0.1", "port": self.server.port, "user": postgresql.USER, "password": postgresql.PASSWORD}
+            self._connection = psycopg.connect(**here, dbname=self.database, autocommit=True, row_factory=dict_row)
+        cursor = self._connection.execute(statement, values)
+        return cursor.fetchall() if cursor.description else []
 
     def rows(self, team: str) -> list[Row]:
         return self.sql(ROWS, team)
@@ -196,4 +212,5 @@ def producing(workplace: Workplace, server: postgresql.Server, image: str) -> It
         production = Production(site=site, workplace=workplace, server=server, database=database, held=held)
         production.furnish(image)
         yield production
+        production.disconnect()
         workplace.clear()
