@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -147,8 +147,7 @@ def releasing(workplace: Workplace, server: postgresql.Server) -> Iterator[Relea
     """Installed for the time of the block; the cluster is whole afterwards."""
     database = f"chart_{uuid4().hex[:12]}"
     site = Site(workplace.folder / "site", environment=environment(workplace, server, database))
-    with holding() as held:
-        production = Production(site=site, workplace=workplace, server=server, database=database, held=held)
+    with holding() as held, closing(Production(site=site, workplace=workplace, server=server, database=database, held=held)) as production:
         release = Release(production=production)
         release.prepare()
         release.install()

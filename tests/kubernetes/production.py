@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -140,10 +140,10 @@ class Production:
             try:
                 return self._ask(statement, values)
             except psycopg.OperationalError:
-                self.disconnect()
+                self.close()
                 return self._ask(statement, values)
 
-    def disconnect(self) -> None:
+    def close(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -208,9 +208,7 @@ def producing(workplace: Workplace, server: postgresql.Server, image: str) -> It
     """For the time of the block; the cluster is whole afterwards."""
     database = f"runs_{uuid4().hex[:12]}"
     site = Site(workplace.folder / "site", environment=environment(workplace, server, database))
-    with holding() as held:
-        production = Production(site=site, workplace=workplace, server=server, database=database, held=held)
+    with holding() as held, closing(Production(site=site, workplace=workplace, server=server, database=database, held=held)) as production:
         production.furnish(image)
         yield production
-        production.disconnect()
         workplace.clear()
