@@ -2,32 +2,35 @@
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 DATA = REPOSITORY.parent / "shared" / "data"
 
 ROWS = """
-import json
-from gregory.models import PredictionRunLog as Log
-rows = Log.objects.filter(run_type="train").select_related("algorithm_run__run", "subject", "team").order_by("pk")
-print(json.dumps([dict(
-    id=row.pk, team=row.team.slug, subject=row.subject.subject_slug, algorithm=row.algorithm, version=row.model_version,
-    success=row.success, triggered_by=row.triggered_by,
-    finished=row.run_finished is not None, error=row.error_message, reason=row.algorithm_run.reason, warnings=row.algorithm_run.warnings,
-    metrics=row.algorithm_run.metrics, artifact=row.algorithm_run.artifact_path,
-    resources=row.algorithm_run.resources, stage=row.algorithm_run.stage, runner=row.algorithm_run.run.runner,
-    data=row.algorithm_run.data, compute=row.algorithm_run.compute, attempt=row.algorithm_run.run.attempt,
-    run_id=row.algorithm_run.run_id, state=row.algorithm_run.run.state, run_reason=row.algorithm_run.run.reason,
-    detail=row.algorithm_run.run.detail, pid=row.algorithm_run.run.external_name, exit_code=row.algorithm_run.run.exit_code,
-) for row in rows]))
+SELECT log.id, team.slug AS team, subject.subject_slug AS subject, log.algorithm, log.model_version AS version, log.success,
+  log.triggered_by, log.run_finished IS NOT NULL AS finished, log.error_message AS error, algorithm.reason, algorithm.warnings,
+  algorithm.metrics, algorithm.artifact_path AS artifact, algorithm.resources, algorithm.stage, run.runner, algorithm.data,
+  algorithm.compute, run.attempt, run.run_id, run.state, run.reason AS run_reason, run.detail, run.external_name AS pid, run.exit_code
+FROM gregory_predictionrunlog log
+  JOIN gregory_runs_algorithmrun algorithm ON algorithm.run_log_id = log.id
+  JOIN gregory_runs_trainingrun run ON run.run_id = algorithm.run_id
+  JOIN subjects subject ON subject.id = log.subject_id
+  JOIN gregory_team team ON team.id = log.team_id
+WHERE log.run_type = 'train' ORDER BY log.id
 """
+# What SQLite has as numbers and as text.
+TRUTHS, VALUES = ("success", "finished"), ("warnings", "metrics", "resources", "data", "compute")
 
 
 @dataclass
@@ -86,7 +89,20 @@ class Site:
 
     def rows(self) -> list[dict[str, Any]]:
         """Every training row with what the run tables know of it."""
-        return json.loads(self.must("shell", "--no-imports", "-c", ROWS))
+        here = self.environment
+        if "POSTGRES_DB" in here:
+            with psycopg.connect(
+                host=here["DB_HOST"], port=here["DB_PORT"], user=here["POSTGRES_USER"], password=here["POSTGRES_PASSWORD"],
+                dbname=here["POSTGRES_DB"], row_factory=dict_row,
+            ) as connection:  # fmt: skip
+                return connection.execute(ROWS).fetchall()
+        with closing(sqlite3.connect(here["SQLITE_FILE"], timeout=60)) as connection:
+            connection.row_factory = sqlite3.Row
+            rows = [dict(row) for row in connection.execute(ROWS)]
+        for row in rows:
+            row |= {name: None if row[name] is None else bool(row[name]) for name in TRUTHS}
+            row |= {name: json.loads(row[name]) for name in VALUES}
+        return rows
 
     def run_code(self, code: str) -> str:
         """Python within the site's Django."""

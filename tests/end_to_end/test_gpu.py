@@ -7,29 +7,25 @@ from tests.site import Site
 pytestmark = pytest.mark.slow
 
 
-def test_a_run_without_its_gpu_fails_before_it_reads_an_article(site: Site):
-    site.must("load_demo")
-
-    done = site.manage("train_models", "--team", "neurology", "--subject", "migraine-prevention", GREGORY_REQUIRE_GPU="true")
+def test_a_run_without_its_gpu_fails_before_it_reads_an_article(demo_site: Site):
+    done = demo_site.manage("train_models", "--team", "neurology", "--subject", "migraine-prevention", GREGORY_REQUIRE_GPU="true")
 
     assert done.returncode == 1
-    rows = site.rows()
+    rows = demo_site.rows()
     assert [(row["success"], row["reason"]) for row in rows] == [(False, "no_gpu")] * 3
     assert "this run must have a GPU and TensorFlow, built with" in rows[0]["error"]
     assert {row["run_reason"] for row in rows} == {"no_gpu"}
-    stages = site.models / ".runs" / rows[0]["run_id"] / "stages"
+    stages = demo_site.models / ".runs" / rows[0]["run_id"] / "stages"
     assert [path.name for path in stages.iterdir()] == ["find_gpu"]
 
 
-def test_what_computed_stands_beside_the_row_and_in_the_manifest(site: Site):
-    site.must("load_demo")
+def test_what_computed_stands_beside_the_row_and_in_the_manifest(demo_site: Site):
+    demo_site.must("train_models", "--team", "neurology", "--subject", "migraine-prevention", "--algo", "pubmed_bert,lgbm_tfidf")
 
-    site.must("train_models", "--team", "neurology", "--subject", "migraine-prevention", "--algo", "pubmed_bert,lgbm_tfidf")
-
-    bert, lgbm = site.rows()
+    bert, lgbm = demo_site.rows()
     assert bert["compute"] == {"device": "CPU", "precision": "float32", "micro_batch": 16}
     assert lgbm["compute"] == {"device": "CPU"}
     assert bert["data"]["parts"]["train"]["relevant"] > 0
     assert bert["data"] == lgbm["data"]
-    report = (site.models / bert["artifact"] / "report.html").read_text(encoding="utf-8")
+    report = (demo_site.models / bert["artifact"] / "report.html").read_text(encoding="utf-8")
     assert "micro batch" in report

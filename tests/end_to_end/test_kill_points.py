@@ -44,11 +44,10 @@ def bundle_with_bart(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def demo_site(site: Site, bundle_with_bart: Path) -> Site:
-    site.environment["GREGORY_BASE_MODELS"] = str(bundle_with_bart)
-    be_sure_from(site, 0.5)
-    site.must("load_demo")
-    return site
+def demo_site(demo_site: Site, bundle_with_bart: Path) -> Site:
+    demo_site.environment["GREGORY_BASE_MODELS"] = str(bundle_with_bart)
+    be_sure_from(demo_site, 0.5)
+    return demo_site
 
 
 def be_sure_from(site: Site, threshold: float) -> None:

@@ -19,11 +19,10 @@ SUBJECT = ("--team", "neurology", "--subject", "migraine-prevention")
 
 
 @pytest.fixture
-def demo_site(site: Site) -> Site:
+def demo_site(demo_site: Site) -> Site:
     """A site whose BERT trains long enough to be caught at it, and whose other algorithms are quick."""
-    site.set_hyperparameters("bert: {epochs: 400, patience: 400}\nlstm: {epochs: 1}\n")
-    site.must("load_demo")
-    return site
+    demo_site.set_hyperparameters("bert: {epochs: 400, patience: 400}\nlstm: {epochs: 1}\n")
+    return demo_site
 
 
 def wait_for(find, *, seconds: float = 120):

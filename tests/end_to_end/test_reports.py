@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -44,12 +45,10 @@ def outcome_of(site: Site) -> RunOutcome:
     return RunOutcome.model_validate_json(file.read_text())
 
 
-def test_a_training_whose_database_went_away_is_replayed_and_not_repeated(site: Site, tmp_path: Path):
+def test_a_training_whose_database_went_away_is_replayed_and_not_repeated(site: Site, demo_database: Path, tmp_path: Path):
     database = tmp_path / "database"
     database.mkdir()
-    site.environment["SQLITE_FILE"] = str(database / "db.sqlite3")
-    site.must("migrate", "-v0")
-    site.must("load_demo")
+    site.environment["SQLITE_FILE"] = str(shutil.copy(demo_database, database / "db.sqlite3"))
     spec, log = site.run_code(OPEN_RUN).strip().splitlines()[-1], tmp_path / "termination-log"
     environment = {**site.environment, "GREGORY_RUN_SPEC": spec, "GREGORY_TERMINATION_LOG": str(log)}
     job = subprocess.Popen([sys.executable, "-c", IMPATIENT_JOB], cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, text=True)

@@ -12,16 +12,21 @@ pytestmark = pytest.mark.slow
 SUBJECT = ("--team", "neurology", "--subject", "migraine-prevention", "--algo", "lgbm_tfidf,lstm")
 
 
-def prepared(site: Site) -> Site:
-    """A site whose LSTM trains long enough to be caught at it, and not much longer."""
-    site.set_hyperparameters("lstm: {epochs: 12, patience: 12}\n")
-    site.must("load_demo")
-    return site
+# A training that is long enough to be caught at it, and not much longer.
+HYPERPARAMETERS = "lstm: {epochs: 12, patience: 12}\n"
 
 
 @pytest.fixture
-def demo_site(site: Site) -> Site:
-    return prepared(site)
+def demo_site(demo_site: Site) -> Site:
+    demo_site.set_hyperparameters(HYPERPARAMETERS)
+    return demo_site
+
+
+@pytest.fixture
+def demo_site_on_postgresql(postgresql_site: Site) -> Site:
+    postgresql_site.set_hyperparameters(HYPERPARAMETERS)
+    postgresql_site.must("load_demo")
+    return postgresql_site
 
 
 def power_cut(site: Site) -> str:
@@ -104,9 +109,9 @@ def test_an_interrupted_run_says_how_to_go_on_and_does(demo_site: Site):
     assert [(row["algorithm"], row["success"]) for row in demo_site.rows()] == [("lgbm_tfidf", True), ("lstm", False), ("lstm", True)]
 
 
-@pytest.mark.parametrize("where", ["site", "postgresql_site"])
+@pytest.mark.parametrize("where", ["demo_site", "demo_site_on_postgresql"])
 def test_of_two_who_resume_at_once_one_does_and_the_other_is_told(where: str, request: pytest.FixtureRequest):
-    site = prepared(request.getfixturevalue(where))
+    site = request.getfixturevalue(where)
     run_id = power_cut(site)
 
     with site.start("train_models", "--resume", run_id) as one, site.start("train_models", "--resume", run_id) as other:

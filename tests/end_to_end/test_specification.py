@@ -18,27 +18,24 @@ pytestmark = pytest.mark.slow
 SMOKE_MINUTES = 5
 
 
-def test_performance_smoke_one_small_subject_with_bert(site: Site):
-    site.must("load_demo")
-
-    done = site.manage("train_models", "--team", "public-health", "--algo", "pubmed_bert", timeout=SMOKE_MINUTES * 60)
+def test_performance_smoke_one_small_subject_with_bert(demo_site: Site):
+    done = demo_site.manage("train_models", "--team", "public-health", "--algo", "pubmed_bert", timeout=SMOKE_MINUTES * 60)
 
     assert done.returncode == 0, done.stderr
 
 
-def test_a_dry_run_writes_nothing_at_all(site: Site):
-    site.must("load_demo")
-    before = sorted(path for path in site.folder.rglob("*") if "sqlite3-" not in path.name)
+def test_a_dry_run_writes_nothing_at_all(demo_site: Site):
+    before = sorted(path for path in demo_site.folder.rglob("*") if "sqlite3-" not in path.name)
 
-    plan = json.loads(site.must("train_models", "--all-teams", "--dry-run", "--output", "json"))
+    plan = json.loads(demo_site.must("train_models", "--all-teams", "--dry-run", "--output", "json"))
 
     assert [(row["subject"], row["algorithm"]) for row in plan] == [
         (subject, algorithm)
         for subject in ("migraine-prevention", "multiple-sclerosis-remyelination", "vaccine-uptake")
         for algorithm in ("pubmed_bert", "lgbm_tfidf", "lstm")
     ]
-    assert sorted(path for path in site.folder.rglob("*") if "sqlite3-" not in path.name) == before
-    assert site.rows() == []
+    assert sorted(path for path in demo_site.folder.rglob("*") if "sqlite3-" not in path.name) == before
+    assert demo_site.rows() == []
 
 
 def run_stage(stage: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -72,17 +69,16 @@ def test_a_failed_stage_leaves_its_reason_and_no_result(small_bundle: Path, tmp_
     assert error["traceback"].startswith("Traceback (most recent call last)")
 
 
-def test_the_same_request_twice_gives_the_same_metrics_and_bytes_and_overrides_reach_the_manifest(site: Site):
-    site.set_hyperparameters("lgbm: {rounds: 20}\nlstm: {epochs: 2}\n")
-    site.must("load_demo")
+def test_the_same_request_twice_gives_the_same_metrics_and_bytes_and_overrides_reach_the_manifest(demo_site: Site):
+    demo_site.set_hyperparameters("lgbm: {rounds: 20}\nlstm: {epochs: 2}\n")
 
     for _ in range(2):
-        site.must("train_models", "--team", "public-health", "--algo", "lgbm_tfidf,lstm,pubmed_bert")
+        demo_site.must("train_models", "--team", "public-health", "--algo", "lgbm_tfidf,lstm,pubmed_bert")
 
-    rows = site.rows()
+    rows = demo_site.rows()
     for algorithm in ("lgbm_tfidf", "lstm", "pubmed_bert"):
         first, second = (row for row in rows if row["algorithm"] == algorithm)
         assert first["metrics"] == pytest.approx(second["metrics"], abs=1e-6)
-    lgbm = [site.models / row["artifact"] for row in rows if row["algorithm"] == "lgbm_tfidf"]
+    lgbm = [demo_site.models / row["artifact"] for row in rows if row["algorithm"] == "lgbm_tfidf"]
     assert (lgbm[0] / "lgbm_classifier.joblib").read_bytes() == (lgbm[1] / "lgbm_classifier.joblib").read_bytes()
     assert artifacts.read_manifest(lgbm[0]).config.hyperparameters.lgbm == LgbmConfig(rounds=20)

@@ -24,19 +24,17 @@ def versions(site: Site) -> dict[str, list[str]]:
     return {folder.name: sorted(path.name for path in folder.iterdir()) for folder in site.models.glob("[!.]*/*/*") if folder.is_dir()}
 
 
-def test_one_subject_trains_three_models_and_the_next_run_of_the_day_takes_the_next_suffix(site: Site):
-    site.must("load_demo")
-
-    first = site.manage("train_models", *SUBJECT, "--verbose", "3")
+def test_one_subject_trains_three_models_and_the_next_run_of_the_day_takes_the_next_suffix(demo_site: Site):
+    first = demo_site.manage("train_models", *SUBJECT, "--verbose", "3")
 
     assert first.returncode == 0, first.stdout + first.stderr
-    rows = site.rows()
+    rows = demo_site.rows()
     assert [row["algorithm"] for row in rows] == list(ALGORITHMS)
     assert all(row["success"] is True and row["finished"] and row["error"] is None for row in rows)
     assert {row["state"] for row in rows} == {"succeeded"}
     for row in rows:
-        folder = site.models / row["artifact"]
-        assert folder == site.models / "neurology" / "migraine-prevention" / row["algorithm"] / row["version"]
+        folder = demo_site.models / row["artifact"]
+        assert folder == demo_site.models / "neurology" / "migraine-prevention" / row["algorithm"] / row["version"]
         assert {path.name for path in folder.iterdir()} >= SPEC_FILES[row["algorithm"]] | {
             "manifest.json",
             "evaluation.json",
@@ -49,18 +47,20 @@ def test_one_subject_trains_three_models_and_the_next_run_of_the_day_takes_the_n
         assert (manifest.provenance.run_log_id, manifest.provenance.run_id) == (row["id"], row["run_id"])
         assert row["resources"]["stages"]["train"]["peak_bytes"] > 0
         assert row["resources"]["stages"]["summarise"]["seconds"] > 0
-    assert not list((site.models / ".runs").iterdir())
+    assert not list((demo_site.models / ".runs").iterdir())
 
-    second = site.manage("train_models", *SUBJECT, "--algo", "lgbm_tfidf")
+    second = demo_site.manage("train_models", *SUBJECT, "--algo", "lgbm_tfidf")
 
     assert second.returncode == 0, second.stderr
     day = rows[0]["version"]
-    assert versions(site)["lgbm_tfidf"] == [day, f"{day}_2"]
+    assert versions(demo_site)["lgbm_tfidf"] == [day, f"{day}_2"]
     same = [
-        (site.models / row["artifact"] / "lgbm_classifier.joblib").read_bytes() for row in site.rows() if row["algorithm"] == "lgbm_tfidf"
+        (demo_site.models / row["artifact"] / "lgbm_classifier.joblib").read_bytes()
+        for row in demo_site.rows()
+        if row["algorithm"] == "lgbm_tfidf"
     ]
     assert same[0] == same[1]
-    assert "4 version folders" in site.must("verify_models")
+    assert "4 version folders" in demo_site.must("verify_models")
 
 
 def test_the_same_path_on_postgresql(postgresql_site: Site):
@@ -76,17 +76,16 @@ def test_the_same_path_on_postgresql(postgresql_site: Site):
     assert model.predict_proba(["migraine"]).shape == (1,)
 
 
-def test_pseudo_labels_join_the_training_part_and_leave_their_file(site: Site):
+def test_pseudo_labels_join_the_training_part_and_leave_their_file(demo_site: Site):
     # A tiny model is sure of nothing: a low bar makes it accept something.
-    site.set_hyperparameters("pseudo_label: {confidence_threshold: 0.5, max_iterations: 2}\nbert: {epochs: 1}\n")
-    site.must("load_demo")
+    demo_site.set_hyperparameters("pseudo_label: {confidence_threshold: 0.5, max_iterations: 2}\nbert: {epochs: 1}\n")
 
-    done = site.manage("train_models", *SUBJECT, "--algo", "lgbm_tfidf", "--pseudo-label")
+    done = demo_site.manage("train_models", *SUBJECT, "--algo", "lgbm_tfidf", "--pseudo-label")
 
     assert done.returncode == 0, done.stdout + done.stderr
-    (row,) = site.rows()
-    manifest = artifacts.read_manifest(site.models / row["artifact"])
-    (csv_file,) = (site.models / "neurology" / "migraine-prevention" / "pseudo_labels").glob("*.csv")
+    (row,) = demo_site.rows()
+    manifest = artifacts.read_manifest(demo_site.models / row["artifact"])
+    (csv_file,) = (demo_site.models / "neurology" / "migraine-prevention" / "pseudo_labels").glob("*.csv")
     accepted = csv_file.read_text().splitlines()
     assert accepted[0] == "article_id,text,label,confidence,round"
     assert manifest.data.pseudo_labelled == len(accepted) - 1 > 0

@@ -22,11 +22,10 @@ TRAIN = (
 
 
 @pytest.fixture
-def cluster_site(site: Site) -> Site:
-    site.set_hyperparameters("bert: {epochs: 40, patience: 40}\n")
-    site.environment["TEST_PROCESS_CLUSTER"] = "1"
-    site.must("load_demo")
-    return site
+def cluster_site(demo_site: Site) -> Site:
+    demo_site.set_hyperparameters("bert: {epochs: 40, patience: 40}\n")
+    demo_site.environment["TEST_PROCESS_CLUSTER"] = "1"
+    return demo_site
 
 
 def at_work(site: Site, attempt: int) -> psutil.Process:
