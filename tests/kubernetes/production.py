@@ -150,8 +150,7 @@ class Production:
 
     def _ask(self, statement: str, values: tuple[Any, ...]) -> list[Row]:
         if self._connection is None:
-            here = {"host": "127.0.0.1", "port": self.server.port, "user": postgresql.USER, "password": postgresql.PASSWORD}
-            self._connection = psycopg.connect(**here, dbname=self.database, autocommit=True, row_factory=dict_row)
+            self._connection = self.server.connect(self.database, row_factory=dict_row)
         cursor = self._connection.execute(statement, values)
         return cursor.fetchall() if cursor.description else []
 
