@@ -75,7 +75,7 @@ def check(run: TrainingRun, runner: Runner, *, models_dir: Path, stale_after: in
     standing = ledger.standing_of(run.run_id)
     if standing is None:
         raise RunRefused(f"{name} was deleted a moment ago")
-    verdict = judge(observation, passes.facts_of(standing, runner, stale_after=stale_after))
+    verdict = judge(observation, passes.facts_of(standing, observation, runner, models_dir=models_dir, stale_after=stale_after))
     # Where the ledger has an end, only a process that is seen alive speaks against it.
     if observation.life in (Life.ALIVE, Life.WAITING) or (verdict.fate is not Fate.BURY and not state.is_final):
         raise RunRefused(f"{name} may be at work, nothing is resumed: {verdict.detail}")

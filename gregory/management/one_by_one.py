@@ -59,12 +59,13 @@ def _account_for(spec: RunSpec, handle: RunHandle, runner: Runner, console: Cons
     standing = ledger.standing_of(spec.run_id)
     if standing is not None and ledger.is_unfinished(spec):
         (observation,) = runner.observe([handle])
-        facts = passes.facts_of(standing, runner, stale_after=settings.STALE_AFTER_SECONDS)
+        models_dir = settings.MODELS_DIR
+        facts = passes.facts_of(standing, observation, runner, models_dir=models_dir, stale_after=settings.STALE_AFTER_SECONDS)
         # Whatever the ledger was told, this run was handed over.
         verdict = judge(observation, replace(facts, state=RunState.RUNNING))
         detail = verdict.detail
         if verdict.fate is Fate.BURY:
-            detail = bury(standing.run, spec, verdict, runner, report=observation.report, models_dir=settings.MODELS_DIR).detail
+            detail = bury(standing.run, spec, verdict, runner, report=observation.report, models_dir=models_dir).detail
         console.complain(f"{spec.label}: {detail.splitlines()[0]}")
     elif not ledger.unsuccessful(spec):
         runner.forget(spec)

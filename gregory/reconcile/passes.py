@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from gregory.launch.errors import LaunchError
 from gregory.launch.runners.base import Life, Observation, Runner
 from gregory.launch.submit import RUNNERS
+from gregory.ml.artifacts import stages_folder
 from gregory.reconcile.burial import bury
 from gregory.reconcile.changes import Action, Change
 from gregory.reconcile.handover import CANCEL_GRACE_SECONDS, hand_over
@@ -72,7 +73,7 @@ def look(runner_for: RunnerFor, *, models_dir: Path, stale_after: int, only: Col
         yield from end(endings, runner, models_dir=models_dir)
 
 
-def facts_of(standing: Standing, runner: Runner, *, stale_after: int) -> Facts:
+def facts_of(standing: Standing, observation: Observation, runner: Runner, *, models_dir: Path, stale_after: int) -> Facts:
     """What the rule needs to know of a run beside its machine's word."""
     run = standing.run
     return Facts(
@@ -84,6 +85,8 @@ def facts_of(standing: Standing, runner: Runner, *, stale_after: int) -> Facts:
         ending=Reason(run.reason) if run.reason and not RunState(run.state).is_final else None,
         why=run.detail,
         kept=runner.concurrent,
+        # The models are looked at only where something hangs on them: a file server that hangs must not keep others from their ends.
+        blind=observation.missing and run.state == RunState.RUNNING and not stages_folder(models_dir, run.run_id).is_dir(),
         stale_after=stale_after,
         stall_after=runner.stall_seconds,
     )
@@ -98,7 +101,7 @@ def apply(standing: Standing, observation: Observation, runner: Runner, *, model
         return Change(
             run=run, action=Action.UNSEEN, detail="it was specified by another version of this program, which has to look after it"
         )
-    verdict = judge(observation, facts_of(standing, runner, stale_after=stale_after))
+    verdict = judge(observation, facts_of(standing, observation, runner, models_dir=models_dir, stale_after=stale_after))
     noted = run.state != RunState.PENDING and ledger.see(spec, run, _sighting(observation))
     match verdict.fate:
         case Fate.SUBMIT:

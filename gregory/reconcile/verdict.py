@@ -11,6 +11,8 @@ from gregory.runs.names import Reason, RunState
 
 # A machine whose answer did not have a run may have answered from a moment before the run was there.
 MISSING_GRACE = 60.0
+# Who does not see the models leaves a run that worked to those who do: there may be one that is complete and was not reported.
+BLIND_GRACE = 2 * MISSING_GRACE
 # Whoever queued a run hands it over within seconds, or gives a sign of life meanwhile.
 HANDOVER_GRACE = 60.0
 # Ends that say nothing against the run, from which its machine would have gone on: the same again may well succeed. A run that
@@ -54,6 +56,7 @@ class Facts:
 
     silent, idle, missing: as in `ledger.Standing`. ending, why: the reason and words of an end that was announced.
     kept: its machine carries out what it was handed, so anybody may hand it over and its silence says nothing.
+    blind: it is missing, was at work, and what it left in its models folder is not to be seen from here.
     """
 
     state: RunState
@@ -63,6 +66,7 @@ class Facts:
     ending: Reason | None
     why: str
     kept: bool
+    blind: bool
     stale_after: int
     stall_after: int
 
@@ -122,8 +126,9 @@ def _judge_unseen(observation: Observation, facts: Facts) -> Verdict:
 
 
 def _judge_dead(observation: Observation, facts: Facts) -> Verdict:
-    if observation.missing and (facts.missing is None or facts.missing < MISSING_GRACE):
-        return Verdict(fate=Fate.LEAVE, detail=f"{observation.detail}; if it is still so in {MISSING_GRACE:.0f} s, it is dead")
+    grace = BLIND_GRACE if facts.blind else MISSING_GRACE
+    if observation.missing and (facts.missing is None or facts.missing < grace):
+        return Verdict(fate=Fate.LEAVE, detail=f"{observation.detail}; if it is still so in {grace:.0f} s, it is dead")
     if facts.ending is not None:
         return Verdict(fate=Fate.BURY, reason=facts.ending, detail=facts.why, exit_code=observation.exit_code)
     if observation.reason is not None:

@@ -166,6 +166,7 @@ def test_a_typo_in_any_value_is_refused_with_its_name(tmp_path: Path):
         ({"job": {"env": [{"name": "TOKEN", "value": "hunter2"}]}}, "at '/job/env/0': additional properties 'value' not allowed"),
         ({"operator": {"env": [{"name": "TOKEN", "value": "hunter2"}]}}, "at '/operator/env/0': additional properties 'value' not allowed"),
         ({"models": {"accessModes": ["ReadOnlyMany"]}}, "at '/models/accessModes/0': value must be one of"),
+        ({"models": {"accessModes": ["ReadWriteOnce"]}}, "reconciler.mountModels: a claim without ReadWriteMany in models.accessModes"),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_place(values: dict[str, Any], said: str, tmp_path: Path):
@@ -290,6 +291,22 @@ def test_the_reconciler_begins_anew_when_the_cluster_file_changes():
 
     assert checksum() == checksum()
     assert checksum() != checksum(maxAttempts=2)
+
+
+def test_the_reconciler_sees_the_models_as_runs_do_unless_their_volume_is_one_node_s(tmp_path: Path):
+    def seen(values: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:
+        objects = template(values=values)
+        mine = only(objects, "Deployment")["spec"]["template"]["spec"]
+        run = render_job(golden.SPEC, cluster_file(objects, tmp_path), cluster_id="any")["spec"]["template"]["spec"]
+        mounts = [[mount for mount in pod["containers"][0]["volumeMounts"] if mount["name"] == "models"] for pod in (mine, run)]
+        volumes = [[volume for volume in pod["volumes"] if volume["name"] == "models"] for pod in (mine, run)]
+        return mounts, volumes
+
+    (mount, same), (volume, as_well) = seen({"job": {"volumes": {"models": {"claimName": "theirs", "subPath": "gregory/models"}}}})
+    assert mount == same != []
+    assert volume == as_well != []
+    (mount, _), (volume, _) = seen({"reconciler": {"mountModels": False}, "models": {"accessModes": ["ReadWriteOnce"]}})
+    assert mount == volume == []
 
 
 def test_a_schedule_has_its_own_way_or_that_of_all():

@@ -110,8 +110,12 @@ class Production:
         assert done.returncode == code, done.stdout + done.stderr
         return done
 
-    def reconcile(self, **changes: Any) -> str:
-        done = self.site.manage("reconcile_runs", "--once", GREGORY_CLUSTER_CONFIG=self.cluster_file(**changes))
+    def reconcile(self, *, sees_models: bool = False, **changes: Any) -> str:
+        """One look at every run, by somebody who sees their volume or, as on an operator's machine, does not."""
+        variables = {"GREGORY_CLUSTER_CONFIG": self.cluster_file(**changes)}
+        if sees_models:
+            variables["TEST_MODELS_DIR"] = str(self.models)
+        done = self.site.manage("reconcile_runs", "--once", **variables)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

@@ -78,7 +78,7 @@ def delete_job(production: Production, row: Row) -> None:
     production.workplace.kubectl("delete", "job", row["job"])
     # A minute of the database's clock.
     production.until("deleted", "job", lambda row: row["missing_since"] or row["success"] is not None)
-    production.age(row["run_id"], "missing_since", 61)
+    production.age(row["run_id"], "missing_since", 121)
 
 
 def suspend_and_resume(production: Production, row: Row) -> None:

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.slow
 TEAM = "outages"
 SUBJECTS = (
     "unread", "uncreated", "unnoted", "several", "ending", "partition", "followed", "unfollowed", "killed", "back", "told", "gone",
-    "cancelled",
+    "erased", "cancelled",
 )  # fmt: skip
 # Nothing that works is left by what is done to these.
 LATER = ("node", "namespace")
@@ -221,7 +221,7 @@ class TestTheReconciler:
         assert (announced["success"], announced["run_reason"]) == (None, "stalled")
         production.workplace.cluster.until(lambda: production.pods_of(row["run_id"]) == [], what="its pod to be gone")
         production.reconcile()
-        production.age(row["run_id"], "missing_since", 61)
+        production.age(row["run_id"], "missing_since", 121)
         production.reconcile()
 
         row = production.row(TEAM, "ending")
@@ -295,7 +295,7 @@ def test_an_old_writer_that_comes_back_is_refused(production: Production, at_wor
     workplace.kubectl("delete", "job", row["job"], "--cascade=orphan")
     workplace.kubectl("label", "pod", old["metadata"]["name"], "app.kubernetes.io/name-", "gregory-train/run-id-")
     production.reconcile()
-    production.age(run_id, "missing_since", 61)
+    production.age(run_id, "missing_since", 121)
     assert "closed (deleted)" in production.reconcile()
     production.site.must("training_runs", "retry", run_id)
     winner = production.until(TEAM, "partition", succeeded)
@@ -466,6 +466,26 @@ class TestTheDatabase:
         assert (row["success"], row["attempt"]) == (True, 2)
         assert "Started training" not in production.workplace.kubectl("logs", f"job/{row['job']}")
 
+    def test_away_until_its_job_is_gone(self, production: Production, at_work: AtWork):
+        """What is left of it is in the volume, and whoever sees that comes first."""
+        row = at_work("erased")
+        with database_away(production):
+            production.held.let_go(row["run_id"])
+            has_reported(production, row)
+            production.workplace.kubectl("delete", "job", row["job"])
+            production.workplace.cluster.until(lambda: production.pods_of(row["run_id"]) == [], what="its pod to be gone")
+        production.reconcile()
+        production.age(row["run_id"], "missing_since", 61)
+
+        production.reconcile()
+        assert production.row(TEAM, "erased")["success"] is None
+        told = production.reconcile(sees_models=True)
+
+        assert f"{row['run_id']} {TEAM}/erased: succeeded: every model was complete" in told
+        row = production.row(TEAM, "erased")
+        assert (row["success"], row["state"], row["attempt"]) == (True, "succeeded", 1)
+        assert row["metrics"]["test_f1"] is not None
+
     def test_what_only_the_pod_knows_is_not_lost_when_it_is_cancelled(self, production: Production, at_work: AtWork):
         row = at_work("cancelled")
         with cut_off(production):
@@ -513,7 +533,7 @@ def test_a_namespace_that_is_deleted(production: Production, at_work: AtWork):
 
     production.workplace.cluster.must("delete", "namespace", production.workplace.namespace, timeout=120)
     production.reconcile()
-    production.age(row["run_id"], "missing_since", 61)
+    production.age(row["run_id"], "missing_since", 121)
     production.reconcile()
 
     row = production.row(TEAM, "namespace")

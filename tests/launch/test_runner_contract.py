@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import sys
 import time
@@ -307,6 +308,22 @@ def test_what_a_run_left_is_forgotten_or_swept_once_it_is_old(machine: Machine, 
     list(runner.logs(spec, handle, waiting=at_once))
     (swept,) = runner.sweep(set(), keep_seconds=-1)
     assert spec.run_id in swept
+    assert runner.tail(spec) == ""
+
+
+@pytest.mark.parametrize("machine", ["local"], indirect=True)
+def test_two_may_sweep_the_same_folders(machine: Machine, runner: Runner, spec: RunSpec, monkeypatch: pytest.MonkeyPatch):
+    handle = runner.submit(machine.python(spec, "print('done')"))
+    list(runner.logs(spec, handle, waiting=at_once))
+    remove = shutil.rmtree
+
+    def come_second(folder: Path) -> None:
+        remove(folder)
+        remove(folder)
+
+    monkeypatch.setattr(shutil, "rmtree", come_second)
+
+    assert runner.sweep(set(), keep_seconds=-1) == []
     assert runner.tail(spec) == ""
 
 

@@ -10,6 +10,7 @@ from django.db.models.functions import Now
 
 from gregory.launch.errors import NotEnded, NotReady, SubmitError
 from gregory.launch.runners.base import Life, Observation
+from gregory.ml.artifacts import stages_folder
 from gregory.models import PredictionRunLog, Subject
 from gregory.reconcile import passes
 from gregory.reconcile.cancelling import cancel
@@ -19,6 +20,7 @@ from gregory.runs.models import AlgorithmRun, RunEvent, TrainingRun
 from gregory.runs.names import Reason, RunState
 from gregory.runs.spec import RunOutcome, RunSpec
 from tests.reconcile.pretend_cluster import PretendCluster, handle_of, job
+from tests.reconcile.published import publish
 from tests.runs.test_ledger import HERE, outcome, planned, subject  # noqa: F401 - a fixture
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -42,11 +44,12 @@ def look(cluster: PretendCluster, tmp_path: Path):
 
 
 @pytest.fixture
-def at_work(subject: Subject, cluster: PretendCluster) -> RunSpec:  # noqa: F811
-    """A run of two algorithms that has begun."""
+def at_work(subject: Subject, cluster: PretendCluster, tmp_path: Path) -> RunSpec:  # noqa: F811
+    """A run of two algorithms that has begun, in a models folder that is seen here."""
     spec = queued(subject)
     ledger.mark_submitted(spec, cluster.submit(cluster.render(spec)))
     ledger.claim(spec, handle_of(spec), image_digest="")
+    stages_folder(tmp_path, spec.run_id).mkdir(parents=True)
     return spec
 
 
@@ -171,6 +174,41 @@ class TestMissing:
         look()
         assert results() == [False, False]
         assert (run().state, run().reason, run().detail) == ("failed", "deleted", "the Job is not there")
+
+    def test_a_model_that_was_complete_and_not_reported_is_none_that_failed(self, at_work, cluster, look, tmp_path):
+        """Of who deleted the Job nobody knows whether the run could still write its row."""
+        publish(tmp_path, at_work, position=0)
+        cluster.jobs.clear()
+        look()
+        ago(missing_since=61)
+
+        look()
+
+        assert results() == [True, False]
+        assert (run().state, run().reason, run().detail) == ("failed", "deleted", "the Job is not there")
+
+    def test_who_does_not_see_the_models_comes_after_those_who_do(self, at_work, cluster, tmp_path):
+        def look_elsewhere() -> list[Action]:
+            return [change.action for change in passes.look(cluster, models_dir=tmp_path / "elsewhere", stale_after=900)]
+
+        cluster.jobs.clear()
+        look_elsewhere()
+        ago(missing_since=61)
+        assert look_elsewhere() == [Action.LEFT]
+
+        ago(missing_since=121)
+        assert look_elsewhere() == [Action.CLOSED]
+        assert results() == [False, False]
+
+    def test_of_one_that_had_not_begun_there_is_nothing_to_see(self, at_work, cluster, tmp_path):
+        TrainingRun.objects.update(state=RunState.SUBMITTED)
+        cluster.jobs.clear()
+
+        for _ in range(2):
+            changes = list(passes.look(cluster, models_dir=tmp_path / "elsewhere", stale_after=900))
+            ago(missing_since=61)
+
+        assert [change.action for change in changes] == [Action.CLOSED]
 
     def test_what_is_there_again_was_not_missing(self, at_work, cluster, look):
         there = cluster.jobs.copy()

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from gregory.launch.runners.base import Life, Observation
-from gregory.reconcile.verdict import MISSING_GRACE, Facts, Fate, Sequel, judge, sequel
+from gregory.reconcile.verdict import BLIND_GRACE, MISSING_GRACE, Facts, Fate, Sequel, judge, sequel
 from gregory.runs.names import Reason, RunState
 
 ALIVE = Observation(life=Life.ALIVE, detail="process 7 runs")
@@ -16,8 +16,20 @@ KILLED = Observation(life=Life.DEAD, detail="the run's process was killed by sig
 ELSEWHERE = Observation(life=Life.UNKNOWN, detail="process 7 belongs to host there")
 MISSING = Observation(life=Life.DEAD, detail="the Job is not there", missing=True)
 
-FACTS = Facts(state=RunState.RUNNING, silent=1.0, idle=1.0, missing=None, ending=None, why="", kept=False, stale_after=900, stall_after=0)
+FACTS = Facts(
+    state=RunState.RUNNING,
+    silent=1.0,
+    idle=1.0,
+    missing=None,
+    ending=None,
+    why="",
+    kept=False,
+    blind=False,
+    stale_after=900,
+    stall_after=0,
+)
 KEPT = {"kept": True}
+BLIND = {"blind": True}
 QUEUED_HERE = {"state": RunState.PENDING}
 CANCELLED = {"ending": Reason.CANCELLED, "why": "cancelled by me"}
 
@@ -56,6 +68,16 @@ CANCELLED = {"ending": Reason.CANCELLED, "why": "cancelled by me"}
         (MISSING, {**KEPT, "missing": MISSING_GRACE - 1}, Fate.LEAVE, None, "the Job is not there; if it is still so in 60 s, it is dead"),
         (MISSING, {**KEPT, "missing": MISSING_GRACE}, Fate.BURY, Reason.DELETED, "the Job is not there"),
         (MISSING, {**KEPT, **CANCELLED, "missing": MISSING_GRACE}, Fate.BURY, Reason.CANCELLED, "cancelled by me"),
+        # Who does not see what it left comes after those who do.
+        (
+            MISSING,
+            {**KEPT, **BLIND, "missing": BLIND_GRACE - 1},
+            Fate.LEAVE,
+            None,
+            "the Job is not there; if it is still so in 120 s, it is dead",
+        ),
+        (MISSING, {**KEPT, **BLIND, "missing": BLIND_GRACE}, Fate.BURY, Reason.DELETED, "the Job is not there"),
+        (KILLED, {**KEPT, **BLIND}, Fate.BURY, Reason.KILLED, KILLED.detail),
         # An end that was announced is carried out, and is the reason wherever the run is found gone.
         (ALIVE, CANCELLED, Fate.END, Reason.CANCELLED, "cancelled by me"),
         (QUEUED, {**CANCELLED, "state": RunState.SUBMITTED}, Fate.END, Reason.CANCELLED, "cancelled by me"),

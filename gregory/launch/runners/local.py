@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -146,9 +147,11 @@ class LocalRunner:
         """Remove the working folders, whichever runner's runs worked in them."""
         removed = []
         for folder in sorted((self._models_dir / RUNS_FOLDER).glob("*/")):
-            if folder.name not in unfinished and folder.stat().st_mtime < time.time() - keep_seconds:
-                shutil.rmtree(folder)
-                removed.append(f"the working folder of {folder.name}")
+            # Another one may be sweeping the same volume.
+            with suppress(FileNotFoundError):
+                if folder.name not in unfinished and folder.stat().st_mtime < time.time() - keep_seconds:
+                    shutil.rmtree(folder)
+                    removed.append(f"the working folder of {folder.name}")
         return removed
 
     def _observe(self, handle: RunHandle) -> Observation:

@@ -111,8 +111,12 @@ class Command(BaseCommand):
         return "; ".join(part for part in (str(change), hint) if part)
 
     def _sweep(self) -> None:
-        for what in passes.sweep(self._runner_for):
-            self.stdout.write(f"removed {what}")
+        try:
+            for what in passes.sweep(self._runner_for):
+                self.stdout.write(f"removed {what}")
+        except OSError as error:
+            # Runs are looked after all the same.
+            self.stderr.write(f"cannot remove what old runs left: {error}")
 
 
 def _seconds(text: str) -> int:

@@ -129,8 +129,8 @@ runAsNonRoot: true
 
 {{/*
 A pod of the chart itself that runs one command of manage.py:
-(dict "root" $ "component" "submitter" "args" $args "database" $database "ofTheCluster" true)
-ofTheCluster: whether it knows the cluster file and is known to the API server.
+(dict "root" $ "component" "submitter" "args" $args "database" $database "ofTheCluster" true "models" false)
+ofTheCluster: whether it knows the cluster file and is known to the API server. models: whether it sees the models.
 */}}
 {{- define "gregory-train.operatorPod" -}}
 {{- $ := .root -}}
@@ -190,6 +190,9 @@ spec:
           mountPath: /etc/gregory-train
           readOnly: true
         {{- end }}
+        {{- if .models }}
+        {{- include "gregory-train.modelsMount" $ | nindent 8 }}
+        {{- end }}
         - name: tmp
           mountPath: /tmp
   volumes:
@@ -197,6 +200,9 @@ spec:
     - name: cluster
       configMap:
         name: {{ include "gregory-train.config" $ }}
+    {{- end }}
+    {{- if .models }}
+    {{- include "gregory-train.modelsVolume" $ | nindent 4 }}
     {{- end }}
     - name: tmp
       emptyDir: {}
@@ -215,6 +221,21 @@ spec:
   {{- with $operator.priorityClassName }}
   priorityClassName: {{ . }}
   {{- end }}
+{{- end -}}
+
+{{/* The models, as a run has them. */}}
+{{- define "gregory-train.modelsMount" -}}
+- name: models
+  mountPath: /home/brunoamaral/gregory-ai/django/models
+  {{- with .Values.job.volumes.models.subPath }}
+  subPath: {{ . }}
+  {{- end }}
+{{- end -}}
+
+{{- define "gregory-train.modelsVolume" -}}
+- name: models
+  persistentVolumeClaim:
+    claimName: {{ include "gregory-train.models" . }}
 {{- end -}}
 
 {{- define "gregory-train.clusterVariables" -}}
