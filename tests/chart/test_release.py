@@ -64,7 +64,8 @@ def test_a_schedule_that_is_triggered_by_hand_trains(release: Release):
         (job,) = release.production.jobs_of(row["run_id"])
         assert job["metadata"]["labels"]["app.kubernetes.io/instance"] == RELEASE
         assert "nvidia.com/gpu" in job["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]
-    said = release.kubectl("exec", f"deployment/{RELEASE}-reconciler", "--", "python", "manage.py", "verify_models")
+    reconciler = ("exec", f"deployment/{RELEASE}-reconciler", "--namespace", release.namespace)
+    said = release.cluster.must(*reconciler, "--", "python", "manage.py", "verify_models")
     assert said == "2 version folders, all complete and unchanged\n"
 
 
