@@ -1,0 +1,39 @@
+"""How a trainer's libraries are loaded."""
+
+import gc
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gregory.ml import registry
+
+
+@pytest.fixture
+def watching(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A trainer whose module notes, while it is imported, whether the collector is at work."""
+    (tmp_path / "watching_trainer.py").write_text("import gc\n\n\nclass Trainer:\n    collected = gc.isenabled()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(registry.TRAINERS, "lstm", "watching_trainer:Trainer")
+    yield "lstm"
+    del sys.modules["watching_trainer"]
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_the_collector_rests_meanwhile_and_is_afterwards_as_it_was(watching: str, enabled: bool):
+    (gc.enable if enabled else gc.disable)()
+    try:
+        trainer = registry.trainer_class(watching)
+        assert (trainer.collected, gc.isenabled()) == (False, enabled)
+    finally:
+        gc.enable()
+
+
+def test_the_collector_is_at_work_again_where_a_library_is_missing(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(registry.TRAINERS, "lstm", "no_such_library:Trainer")
+
+    with pytest.raises(ModuleNotFoundError):
+        registry.trainer_class("lstm")
+
+    assert gc.isenabled()
