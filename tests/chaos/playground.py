@@ -4,11 +4,9 @@ Nothing here asks the product what became of a run; its tables are read as anybo
 """
 
 import json
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import psycopg
 from psycopg.rows import class_row
 
 from tests import postgresql
@@ -134,13 +132,9 @@ class Playground:
 
     def runs(self) -> list[Run]:
         """Raises psycopg.OperationalError where the database is away."""
-        with closing(self._connection()) as connection, connection.cursor(row_factory=class_row(Run)) as cursor:
-            return cursor.execute(RUNS).fetchall()
+        with self.server.connect(DATABASE, row_factory=class_row(Run), connect_timeout=5) as connection:
+            return connection.execute(RUNS).fetchall()
 
     def rows(self) -> list[Row]:
-        with closing(self._connection()) as connection, connection.cursor(row_factory=class_row(Row)) as cursor:
-            return cursor.execute(ROWS).fetchall()
-
-    def _connection(self) -> psycopg.Connection:
-        here = {"host": "127.0.0.1", "port": self.server.port, "user": postgresql.USER, "password": postgresql.PASSWORD}
-        return psycopg.connect(**here, dbname=DATABASE, connect_timeout=5)
+        with self.server.connect(DATABASE, row_factory=class_row(Row), connect_timeout=5) as connection:
+            return connection.execute(ROWS).fetchall()

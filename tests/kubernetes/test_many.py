@@ -8,7 +8,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 
 from tests import postgresql
@@ -116,7 +115,5 @@ def _site(folder: Path, server: postgresql.Server, *, kubeconfig: Path) -> Site:
 
 def _ends(server: postgresql.Server) -> dict[bool | None, int]:
     """How many rows have which end."""
-    with psycopg.connect(
-        host="127.0.0.1", port=server.port, user=postgresql.USER, password=postgresql.PASSWORD, dbname=DATABASE
-    ) as connection:
+    with server.connect(DATABASE) as connection:
         return dict(connection.execute("select success, count(*) from gregory_predictionrunlog group by success").fetchall())
