@@ -9,6 +9,7 @@ from tests.cluster.binaries import IP, IPTABLES
 
 BRIDGE = "gregory-k8s0"
 HOST = ipaddress.IPv4Interface("10.244.0.1/24")
+ADDRESS = "0a:58:0a:f4:00:01"
 SERVICES = ipaddress.IPv4Network("10.96.0.0/24")
 # The first address of the range is the API server's: kubernetes.default.
 SERVICE = SERVICES[1]
@@ -39,7 +40,8 @@ RULES = (
 
 def create(folder: Path) -> None:
     """The bridge, its rules, and the CNI configuration in `folder` that connects pods to it."""
-    _ip("link", "add", BRIDGE, "type", "bridge")
+    # Without an address of its own it would take that of its lowest port, and pods would for half a minute send to one that has left.
+    _ip("link", "add", BRIDGE, "address", ADDRESS, "type", "bridge")
     _ip("address", "add", str(HOST), "dev", BRIDGE)
     _ip("link", "set", BRIDGE, "up")
     # Lets packets from the bridge alone be sent on to loopback; ends with the bridge.

@@ -1,5 +1,6 @@
 """The cluster itself: what later tests take for granted, seen on real pods once."""
 
+import subprocess
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 import pytest
 
 from tests import postgresql
+from tests.cluster import network
+from tests.cluster.binaries import IP
 from tests.cluster.cluster import GPU, NODE, Cluster
 
 pytestmark = pytest.mark.slow
@@ -18,6 +21,15 @@ said = struct.pack("!i", 196608) + b"user\\0gregory\\0database\\0postgres\\0\\0"
 with socket.create_connection(("{host}", {port}), 5) as connection:
     connection.sendall(struct.pack("!i", len(said) + 4) + said)
     print(connection.recv(1).decode())
+"""
+# With less patience than it takes to send a second time.
+CALLS = """
+import socket, time
+while True:
+    with socket.socket() as connection:
+        connection.settimeout(0.5)
+        print(connection.connect_ex({address}) == 0, flush=True)
+    time.sleep(0.1)
 """
 CLOCK = "import time\nwhile True: print(time.time(), flush=True); time.sleep(0.2)"
 TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount"
@@ -89,6 +101,24 @@ def test_an_image_is_found_by_its_digest(cluster: Cluster, namespace: str, base_
 
 def test_a_pod_reaches_a_database_of_this_machine(pods: Pods, cluster_postgresql: postgresql.Server):
     assert pods.output("client", STARTUP.format(host=pods.cluster.host, port=cluster_postgresql.port)) == "R\n"
+
+
+def test_it_does_so_whatever_joins_the_bridge_and_leaves_it(pods: Pods, cluster_postgresql: postgresql.Server):
+    """A bridge without an address of its own takes the lowest of its ports', and pods go on sending to the one that they know."""
+    address = (pods.cluster.host, cluster_postgresql.port)
+    pods.start("caller", CALLS.format(address=address))
+    pods.wait("caller", "Running")
+    pods.cluster.until(lambda: "True" in pods.logs("caller"), what="the first connection")
+    link = ["gregory-low", "address", "02:00:00:00:00:01", "type", "veth", "peer", "name", "gregory-high"]
+    subprocess.run([IP, "link", "add", *link], check=True)
+    try:
+        subprocess.run([IP, "link", "set", link[0], "master", network.BRIDGE, "up"], check=True)
+        time.sleep(1)
+    finally:
+        subprocess.run([IP, "link", "delete", link[0]], check=True)
+    time.sleep(1)
+
+    assert set(pods.logs("caller").split()) == {"True"}
 
 
 def test_a_pod_reaches_the_api_server_with_its_token(pods: Pods):
