@@ -5,6 +5,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from django.db import connection
 from django.db.models import F
 from django.db.models.functions import Now
 
@@ -111,6 +112,15 @@ class TestWhatIsNoted:
         passes.apply(standing, QUEUED, cluster, models_dir=Path("/nowhere"), stale_after=900)
 
         assert run().state == "running"
+
+    def test_of_one_that_began_at_a_full_second_as_well(self, at_work, cluster, look):
+        """Which SQLite keeps as other text than Python asks with."""
+        with connection.cursor() as cursor:
+            cursor.execute("UPDATE gregory_runs_trainingrun SET started_at = '2026-01-02 03:04:05.000'")
+        cluster.jobs[job(at_work)] = QUEUED
+
+        assert [change.action for change in look()] == [Action.NOTED]
+        assert run().waiting_for == QUEUED.detail
 
     def test_not_knowing_writes_since_when_and_nothing_else(self, at_work, cluster, look):
         cluster.away = "the API server does not answer"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from django.db.models import Q
@@ -15,6 +16,7 @@ from gregory.runs.names import Reason, RunState
 from gregory.runs.spec import RunHandle, RunSpec
 
 MAXIMUM_REASON_CHARACTERS = 4_000
+MILLISECOND = timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,8 +122,9 @@ def announce_end(spec: RunSpec, *, reason: Reason, detail: str, cancelled_by: st
 def see(spec: RunSpec, run: TrainingRun, sighting: Sighting) -> bool:
     """Note what was seen of `run`, as it was read before the look. Nothing is written unless something is new; whether that was so."""
     changes = _changes(run, sighting)
-    # A start since then knows more than a look before it. (SQLite keeps fewer digits than Python compares, so not: the same start.)
-    no_later_start = Q(started_at__isnull=True) if run.started_at is None else Q(started_at__lte=run.started_at)
+    # A start since then knows more than a look before it. SQLite keeps milliseconds as text, and Python asks with other digits: "58.000"
+    # is neither "58" nor before it, but always before the next millisecond, in which nothing starts again.
+    no_later_start = Q(started_at__isnull=True) if run.started_at is None else Q(started_at__lt=run.started_at + MILLISECOND)
     written = bool(changes and current(spec).filter(no_later_start, state=run.state).update(**changes))
     if written and "state" in changes:
         note(run.run_id, "suspended", f"attempt {spec.attempt} was taken off its machine and waits again: {sighting.waiting_for}")
