@@ -1,0 +1,25 @@
+"""What `reconcile_runs` says and survives beside its looks."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+
+from gregory.reconcile import passes
+
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
+
+
+def test_a_volume_that_takes_no_deletes_is_told_and_ends_nothing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    def sweep(*arguments: Any) -> Iterator[str]:
+        yield "the working folder of one"
+        raise OSError(30, "Read-only file system", "/models/.runs/two")
+
+    monkeypatch.setattr(passes, "sweep", sweep)
+
+    call_command("reconcile_runs", "--once")
+
+    told = capsys.readouterr()
+    assert told.out == "0 unfinished runs, 0 closed\nremoved the working folder of one\n"
+    assert told.err == "cannot remove what old runs left: [Errno 30] Read-only file system: '/models/.runs/two'\n"
