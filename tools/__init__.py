@@ -1,0 +1,1 @@
+"""Programs for the development of this repository. No part of them is installed."""
