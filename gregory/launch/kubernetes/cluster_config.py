@@ -49,39 +49,37 @@ class ClusterConfig(Section):
 
     namespace: str = Field("gregory-train", pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", description="namespace of the Jobs")
     image: Image = Field(description="image of the runs")
-    gpu: Gpu = Field(Gpu(), description="what GPU a run gets")
-    node_selector: dict[str, LabelValue] = Field({}, description="labels of the nodes that may run it")
+    gpu: Gpu = Field(Gpu(), description="GPU of a run")
+    node_selector: dict[str, LabelValue] = Field({}, description="labels of the nodes for runs")
     affinity: Affinity = Field(Affinity(), description="affinity as in a pod")
     tolerations: tuple[Toleration, ...] | None = Field(
-        None, description="tolerations as in a pod; not set: the taints of GPU nodes, if the run gets a GPU"
+        None, description="tolerations as in a pod (not set: the taints of GPU nodes, if the run gets a GPU)"
     )
-    runtime_class_name: OptionalName = Field("", description="RuntimeClass, such as nvidia where that runtime is not the node's default")
-    scheduler_name: OptionalName = Field("", description="scheduler of the pods; empty: the cluster's")
+    runtime_class_name: OptionalName = Field("", description="RuntimeClass, such as nvidia if that runtime is not the node's default")
+    scheduler_name: OptionalName = Field("", description="scheduler of the pods (empty: the cluster's default)")
     priority_class_name: OptionalName = Field("", description="PriorityClass of the pods")
     kueue: Kueue = Field(Kueue(), description="queue of Kueue")
     resources: Resources = Field(Resources(), description="CPU, memory and disk of a run")
     shared_memory: SharedMemory = Field(SharedMemory(), description="memory that the processes of a run share")
-    volumes: Volumes = Field(description="what is mounted")
-    database: Database = Field(description="how runs reach the database")
+    volumes: Volumes = Field(description="mounted volumes")
+    database: Database = Field(description="connection of the runs to the database")
     env: tuple[EnvironmentVariable, ...] = Field((), description="further variables of the container, by reference")
-    env_from: tuple[EnvironmentSource, ...] = Field((), description="Secrets and ConfigMaps whose keys are variables of the container")
-    service_account_name: Name = Field("gregory-trainer", description="ServiceAccount of the pods; it needs no rights and gets no token")
+    env_from: tuple[EnvironmentSource, ...] = Field((), description="Secrets and ConfigMaps that become variables of the container, one per key")
+    service_account_name: Name = Field("gregory-trainer", description="ServiceAccount of the pods, without rights and without a token")
     security: Security = Field(Security(), description="user and groups of a run")
-    deadlines: Deadlines = Field(Deadlines(), description="when a run that does not get on is ended")
-    grace_period_seconds: Seconds = Field(
-        120, description="time a run has between SIGTERM and SIGKILL to write its checkpoint and its rows"
-    )
+    deadlines: Deadlines = Field(Deadlines(), description="time limits after which a run is ended")
+    grace_period_seconds: Seconds = Field(120, description="seconds between SIGTERM and SIGKILL, for the checkpoint and the rows of a run")
     ttl_seconds_after_finished: int = Field(
         3 * DAY_SECONDS,
         ge=DAY_SECONDS,
-        description="how long a finished Job and its log stay as evidence for its rows, at least a day (86400)",
+        description="seconds that a finished Job and its log stay as evidence for its rows, at least a day (86400)",
     )
-    max_attempts: int = Field(3, ge=1, le=10, description="how often a run is tried that its cluster took away")
-    submission: Submission = Field(Submission(), description="how fast Jobs are created")
+    max_attempts: int = Field(3, ge=1, le=10, description="attempts at a run that the cluster removes, the first included")
+    submission: Submission = Field(Submission(), description="rate of Job creation")
     labels: dict[str, LabelValue] = Field({}, description="further labels of Job and pod")
     annotations: dict[str, str] = Field({}, description="further annotations of Job and pod")
     pod_template_patch: dict[str, Any] = Field(
-        {}, description="merged into the pod template, for what no key above is for; the container is `run`"
+        {}, description="merged into the pod template, for settings without a key above (the container is `run`)"
     )
 
     @model_validator(mode="before")

@@ -52,13 +52,13 @@ class Section(BaseModel):
 class Image(Section):
     """The image of the runs: target `train` or `train-cpu` of Dockerfile.train."""
 
-    repository: str = Field(pattern=r"^[a-z0-9][A-Za-z0-9._:/-]*$", description="image without tag and digest, with its registry")
-    tag: str = Field("", pattern=r"^([A-Za-z0-9_][A-Za-z0-9._-]{0,127})?$", description="its tag, quoted where it looks like a number")
-    digest: str = Field(
-        "", pattern=r"^(sha256:[0-9a-f]{64})?$", description="its digest, `sha256:` and 64 digits; decides where there is a tag, too"
+    repository: str = Field(pattern=r"^[a-z0-9][A-Za-z0-9._:/-]*$", description="image with its registry, without tag and digest")
+    tag: str = Field(
+        "", pattern=r"^([A-Za-z0-9_][A-Za-z0-9._-]{0,127})?$", description="its tag, in quotes if YAML would read it as a number"
     )
-    pull_policy: PullPolicy = Field("IfNotPresent", description="when a node pulls it: IfNotPresent, Always or Never")
-    pull_secrets: tuple[Name, ...] = Field((), description="names of the Secrets that open its registry")
+    digest: str = Field("", pattern=r"^(sha256:[0-9a-f]{64})?$", description="its digest, `sha256:` and 64 digits, used instead of the tag")
+    pull_policy: PullPolicy = Field("IfNotPresent", description="when a node pulls the image: IfNotPresent, Always or Never")
+    pull_secrets: tuple[Name, ...] = Field((), description="names of the Secrets for its registry")
 
     @property
     def reference(self) -> str:
@@ -83,12 +83,10 @@ class Gpu(Section):
     resource: str = Field(
         "nvidia.com/gpu",
         pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+/[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$",
-        description="resource that the device plugin offers, such as nvidia.com/gpu, nvidia.com/mig-3g.20gb or amd.com/gpu",
+        description="resource of the device plugin, such as nvidia.com/gpu, nvidia.com/mig-3g.20gb or amd.com/gpu",
     )
-    count: int = Field(1, ge=0, le=16, description="how many of it a run gets; 0: none, runs train on the CPU")
-    required: bool = Field(
-        True, description="whether a run that was promised a GPU and sees none fails, `no_gpu`, instead of using the CPU"
-    )
+    count: int = Field(1, ge=0, le=16, description="number of this resource per run (0: none, runs train on the CPU)")
+    required: bool = Field(True, description="true: a run that finds no promised GPU fails with `no_gpu`, false: it uses the CPU")
 
     @property
     def is_demanded(self) -> bool:
@@ -104,26 +102,26 @@ class Gpu(Section):
 class Toleration(Section):
     """As in a pod."""
 
-    key: str = Field("", description="key of the taint; empty: every taint")
+    key: str = Field("", description="key of the taint (empty: every taint)")
     operator: Literal["Exists", "Equal"] = Field("Exists", description="Exists, or Equal to `value`")
-    value: str = Field("", description="value of the taint, with Equal")
-    effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = Field("", description="effect of the taint; empty: all effects")
-    toleration_seconds: int | None = Field(None, ge=0, description="how long NoExecute is tolerated; not set: for ever")
+    value: str = Field("", description="value of the taint, for Equal")
+    effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = Field("", description="effect of the taint (empty: all effects)")
+    toleration_seconds: int | None = Field(None, ge=0, description="seconds that NoExecute is tolerated (not set: no limit)")
 
 
 class Affinity(Section):
     """As in a pod; the API server checks what is inside."""
 
-    node_affinity: dict[str, Any] = Field({}, description="which nodes, beyond nodeSelector")
-    pod_affinity: dict[str, Any] = Field({}, description="near which pods")
-    pod_anti_affinity: dict[str, Any] = Field({}, description="far from which pods")
+    node_affinity: dict[str, Any] = Field({}, description="affinity to nodes, in addition to nodeSelector")
+    pod_affinity: dict[str, Any] = Field({}, description="affinity to other pods")
+    pod_anti_affinity: dict[str, Any] = Field({}, description="distance from other pods")
 
 
 class Kueue(Section):
     """Admission by Kueue, where the cluster has it."""
 
-    queue_name: OptionalName = Field("", description="LocalQueue of the namespace; empty: Kueue is not asked")
-    priority_class: OptionalName = Field("", description="WorkloadPriorityClass; needs queueName")
+    queue_name: OptionalName = Field("", description="LocalQueue of the namespace (empty: no Kueue)")
+    priority_class: OptionalName = Field("", description="WorkloadPriorityClass, needs queueName")
 
     @model_validator(mode="after")
     def _has_a_queue(self) -> Self:
@@ -135,18 +133,18 @@ class Kueue(Section):
 class Requests(Section):
     """What the scheduler sets aside."""
 
-    cpu: OptionalQuantity = Field("2", description="CPUs set aside for a run, such as 2 or 500m")
-    memory: OptionalQuantity = Field("12Gi", description="memory set aside for a run, such as 12Gi")
+    cpu: OptionalQuantity = Field("2", description="CPUs reserved for a run, such as 2 or 500m")
+    memory: OptionalQuantity = Field("12Gi", description="memory reserved for a run, such as 12Gi")
     ephemeral_storage: OptionalQuantity = Field(
-        "", alias="ephemeral-storage", description="disk of the node set aside for logs and /tmp, such as 2Gi"
+        "", alias="ephemeral-storage", description="disk of the node reserved for logs and /tmp, such as 2Gi"
     )
 
 
 class Limits(Section):
     """Where a run ends."""
 
-    cpu: OptionalQuantity = Field("", description="CPUs a run may use, such as 8; empty: what the node has to spare")
-    memory: OptionalQuantity = Field("12Gi", description="memory above which a run is killed, such as 12Gi; /dev/shm counts")
+    cpu: OptionalQuantity = Field("", description="CPUs a run may use, such as 8 (empty: all free CPUs of the node)")
+    memory: OptionalQuantity = Field("12Gi", description="memory above which a run is killed, such as 12Gi, with /dev/shm included")
     ephemeral_storage: OptionalQuantity = Field(
         "", alias="ephemeral-storage", description="disk of the node above which a run is evicted, such as 8Gi"
     )
@@ -155,28 +153,28 @@ class Limits(Section):
 class Resources(Section):
     """Requests and limits of a run, less its GPU."""
 
-    requests: Requests = Field(Requests(), description="what the scheduler sets aside for a run")
-    limits: Limits = Field(Limits(), description="what a run may use at most")
+    requests: Requests = Field(Requests(), description="resources that the scheduler reserves for a run")
+    limits: Limits = Field(Limits(), description="upper limits of a run")
 
 
 class SharedMemory(Section):
     """Memory that processes share, as a file system."""
 
-    size: Quantity = Field("1Gi", description="size of /dev/shm, such as 1Gi; part of the memory limit")
+    size: Quantity = Field("1Gi", description="size of /dev/shm, such as 1Gi, part of the memory limit")
 
 
 class ModelsVolume(Section):
     """Where version folders and working folders of runs are."""
 
-    claim_name: Name = Field(description="PersistentVolumeClaim of the models; ReadWriteMany where runs use several nodes")
-    sub_path: SubPath = Field("", description="folder of the volume that is the models folder, such as gregory/models; empty: its root")
+    claim_name: Name = Field(description="PersistentVolumeClaim of the models, ReadWriteMany if runs use several nodes")
+    sub_path: SubPath = Field("", description="folder of the volume that is the models folder, such as gregory/models (empty: the root)")
 
 
 class ImageVolume(Section):
     """Files that are pulled as an image."""
 
     reference: Annotated[str, Field(min_length=1)] = Field(description="image that holds the bundle, with tag or digest")
-    pull_policy: PullPolicy = Field("IfNotPresent", description="when a node pulls it: IfNotPresent, Always or Never")
+    pull_policy: PullPolicy = Field("IfNotPresent", description="when a node pulls the image: IfNotPresent, Always or Never")
 
 
 class BaseModelsVolume(Section):
@@ -184,9 +182,9 @@ class BaseModelsVolume(Section):
 
     claim_name: OptionalName = Field("", description="PersistentVolumeClaim that holds the bundle, mounted read-only")
     image: ImageVolume | None = Field(
-        None, description="image that holds the bundle, mounted read-only; Kubernetes 1.33 with ImageVolume, or later"
+        None, description="image that holds the bundle, mounted read-only (needs Kubernetes 1.33 or later, with ImageVolume)"
     )
-    sub_path: SubPath = Field("", description="folder of the claim or image that is the bundle; empty: its root")
+    sub_path: SubPath = Field("", description="folder of the claim or image that is the bundle (empty: the root)")
 
     @property
     def in_image(self) -> bool:
@@ -205,8 +203,8 @@ class BaseModelsVolume(Section):
 class Volumes(Section):
     """What is mounted."""
 
-    models: ModelsVolume = Field(description="where models are written")
-    base_models: BaseModelsVolume = Field(BaseModelsVolume(), description="where base models are; empty: those inside the image")
+    models: ModelsVolume = Field(description="place of the models")
+    base_models: BaseModelsVolume = Field(BaseModelsVolume(), description="place of the base models (empty: inside the image)")
 
 
 class Database(Section):
@@ -214,13 +212,13 @@ class Database(Section):
 
     existing_secret: Name = Field(description="Secret of the namespace that holds the password")
     password_key: Annotated[SecretKey, Field(min_length=1)] = Field("POSTGRES_PASSWORD", description="key of the Secret with the password")
-    host: str = Field("", pattern=r"^[A-Za-z0-9._:-]*$", description="host of the database as pods reach it; empty: from hostKey")
+    host: str = Field("", pattern=r"^[A-Za-z0-9._:-]*$", description="host of the database as pods reach it (empty: from hostKey)")
     host_key: SecretKey = Field("", description="key of the Secret with the host")
     port: int = Field(5432, ge=1, le=65_535, description="port of the database, unless portKey is given")
     port_key: SecretKey = Field("", description="key of the Secret with the port")
-    name: str = Field("", description="name of the database; empty: from nameKey")
+    name: str = Field("", description="name of the database (empty: from nameKey)")
     name_key: SecretKey = Field("", description="key of the Secret with the name")
-    user: str = Field("", description="role of the runs; empty: from userKey")
+    user: str = Field("", description="database role of the runs (empty: from userKey)")
     user_key: SecretKey = Field("", description="key of the Secret with the role")
 
     @model_validator(mode="after")
@@ -237,7 +235,7 @@ class KeyReference(Section):
 
     name: Name = Field(description="name of the object")
     key: Annotated[SecretKey, Field(min_length=1)] = Field(description="key in it")
-    optional: bool = Field(False, description="whether a pod starts without it")
+    optional: bool = Field(False, description="true: a pod starts without it")
 
 
 class ValueSource(Section):
@@ -257,7 +255,7 @@ class EnvironmentVariable(Section):
     """One more variable of the container, by reference."""
 
     name: Variable = Field(description="name of the variable")
-    value_from: ValueSource = Field(description="where its value is; values do not stand here")
+    value_from: ValueSource = Field(description="source of its value, never the value itself")
 
     @model_validator(mode="before")
     @classmethod
@@ -278,7 +276,7 @@ class ObjectReference(Section):
     """A Secret or ConfigMap, whole."""
 
     name: Name = Field(description="name of the object")
-    optional: bool = Field(False, description="whether a pod starts without it")
+    optional: bool = Field(False, description="true: a pod starts without it")
 
 
 class EnvironmentSource(Section):
@@ -298,21 +296,23 @@ class EnvironmentSource(Section):
 class Security(Section):
     """Whom a run is, in numbers. The rest is Kubernetes' restricted profile and not for choice."""
 
-    run_as_user: int = Field(10_001, ge=1, description="user of the container; not 0")
+    run_as_user: int = Field(10_001, ge=1, description="user of the container, never 0")
     run_as_group: int = Field(10_001, ge=0, description="its group")
-    fs_group: int = Field(10_001, ge=0, description="group that the models volume is given to")
+    fs_group: int = Field(10_001, ge=0, description="group of the models volume")
 
 
 class Deadlines(Section):
     """One clock for each way of not getting on."""
 
-    queue_seconds: Seconds | None = Field(None, description="how long a queue may hold a run back; not set: for ever")
+    queue_seconds: Seconds | None = Field(None, description="seconds that a run may wait in a queue (not set: no limit)")
     pending_seconds: Seconds = Field(
-        DAY_SECONDS, description="how long a run may wait for a node; where many share few GPUs, this is their queue"
+        DAY_SECONDS, description="seconds that a run may wait for a node, including the wait for GPUs that other runs use"
     )
-    image_pull_seconds: Seconds = Field(1800, description="how long a node may take to pull the image, and what a run needs may be missing")
-    run_seconds: Seconds = Field(43_200, description="how long a run may work")
-    stall_seconds: Seconds = Field(1800, description="how long a run may work without progress")
+    image_pull_seconds: Seconds = Field(
+        1800, description="seconds that the image pull may take, and that an object of the run may be missing"
+    )
+    run_seconds: Seconds = Field(43_200, description="seconds that a run may work")
+    stall_seconds: Seconds = Field(1800, description="seconds that a run may work without progress")
 
 
 class Submission(Section):
@@ -322,5 +322,5 @@ class Submission(Section):
         100.0,
         gt=0,
         le=1000,
-        description="Jobs created per second at most, by one process",
+        description="largest number of Jobs that one process creates per second",
     )

@@ -165,58 +165,58 @@ def test_an_unknown_key_is_named_with_those_there_are(tmp_path: Path, path: str,
     ("path", "value", "message"),
     [
         ("image", NOT_SET, "image: missing; it is: image of the runs"),
-        ("image.repository", NOT_SET, "image.repository: missing; it is: image without tag and digest, with its registry"),
+        ("image.repository", NOT_SET, "image.repository: missing; it is: image with its registry, without tag and digest"),
         ("image.tag", NOT_SET, "image: neither tag nor digest is given; give the digest, or a tag that never moves"),
         (
             "image.tag",
             0.1,
-            "image.tag: Input should be a valid string (got 0.1); it is: its tag, quoted where it looks like a number",
+            "image.tag: Input should be a valid string (got 0.1); it is: its tag, in quotes if YAML would read it as a number",
         ),
         (
             "image.digest",
             "sha256:12",
-            "image.digest: cannot be used (got 'sha256:12'); it is: its digest, `sha256:` and 64 digits; decides where there is a tag, too",
+            "image.digest: cannot be used (got 'sha256:12'); it is: its digest, `sha256:` and 64 digits, used instead of the tag",
         ),
         (
             "image.pullPolicy",
             "Sometimes",
             "image.pullPolicy: Input should be 'IfNotPresent', 'Always' or 'Never' (got 'Sometimes'); "
-            "it is: when a node pulls it: IfNotPresent, Always or Never",
+            "it is: when a node pulls the image: IfNotPresent, Always or Never",
         ),
         ("namespace", "Research", "namespace: cannot be used (got 'Research'); it is: namespace of the Jobs"),
         (
             "gpu.resource",
             "gpu",
-            "gpu.resource: cannot be used (got 'gpu'); it is: resource that the device plugin offers, such as nvidia.com/gpu, "
+            "gpu.resource: cannot be used (got 'gpu'); it is: resource of the device plugin, such as nvidia.com/gpu, "
             "nvidia.com/mig-3g.20gb or amd.com/gpu",
         ),
         (
             "gpu.count",
             -1,
             "gpu.count: Input should be greater than or equal to 0 (got -1); "
-            "it is: how many of it a run gets; 0: none, runs train on the CPU",
+            "it is: number of this resource per run (0: none, runs train on the CPU)",
         ),
         ("kueue.priorityClass", "high", "kueue: priorityClass 'high' means nothing without queueName; give it, or remove both"),
         (
             "resources.requests.memory",
             "12 GB",
-            "resources.requests.memory: cannot be used (got '12 GB'); it is: memory set aside for a run, such as 12Gi",
+            "resources.requests.memory: cannot be used (got '12 GB'); it is: memory reserved for a run, such as 12Gi",
         ),
         (
             "sharedMemory.size",
             "",
-            "sharedMemory.size: cannot be used (got ''); it is: size of /dev/shm, such as 1Gi; part of the memory limit",
+            "sharedMemory.size: cannot be used (got ''); it is: size of /dev/shm, such as 1Gi, part of the memory limit",
         ),
         (
             "volumes.models.claimName",
             NOT_SET,
-            "volumes.models.claimName: missing; it is: PersistentVolumeClaim of the models; ReadWriteMany where runs use several nodes",
+            "volumes.models.claimName: missing; it is: PersistentVolumeClaim of the models, ReadWriteMany if runs use several nodes",
         ),
         (
             "volumes.models.subPath",
             "../other",
             "volumes.models.subPath: cannot be used (got '../other'); it is: folder of the volume that is the models folder, "
-            "such as gregory/models; empty: its root",
+            "such as gregory/models (empty: the root)",
         ),
         (
             "volumes.baseModels",
@@ -246,28 +246,30 @@ def test_an_unknown_key_is_named_with_those_there_are(tmp_path: Path, path: str,
         (
             "security.runAsUser",
             0,
-            "security.runAsUser: Input should be greater than or equal to 1 (got 0); it is: user of the container; not 0",
+            "security.runAsUser: Input should be greater than or equal to 1 (got 0); it is: user of the container, never 0",
         ),
         (
             "deadlines.runSeconds",
             0,
-            "deadlines.runSeconds: Input should be greater than or equal to 1 (got 0); it is: how long a run may work",
+            "deadlines.runSeconds: Input should be greater than or equal to 1 (got 0); it is: seconds that a run may work",
         ),
         (
             "ttlSecondsAfterFinished",
             3600,
-            "ttlSecondsAfterFinished: Input should be greater than or equal to 86400 (got 3600); it is: how long a finished Job and "
+            "ttlSecondsAfterFinished: Input should be greater than or equal to 86400 (got 3600); it is: seconds that a finished Job and "
             "its log stay as evidence for its rows, at least a day (86400)",
         ),
         (
             "maxAttempts",
             0,
-            "maxAttempts: Input should be greater than or equal to 1 (got 0); it is: how often a run is tried that its cluster took away",
+            "maxAttempts: Input should be greater than or equal to 1 (got 0); it is: attempts at a run that the cluster removes, "
+            "the first included",
         ),
         (
             "submission.perSecond",
             0,
-            "submission.perSecond: Input should be greater than 0 (got 0); it is: Jobs created per second at most, by one process",
+            "submission.perSecond: Input should be greater than 0 (got 0); it is: largest number of Jobs that one process creates "
+            "per second",
         ),
         (
             "labels",
