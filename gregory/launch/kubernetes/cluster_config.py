@@ -64,7 +64,9 @@ class ClusterConfig(Section):
     volumes: Volumes = Field(description="mounted volumes")
     database: Database = Field(description="connection of the runs to the database")
     env: tuple[EnvironmentVariable, ...] = Field((), description="further variables of the container, by reference")
-    env_from: tuple[EnvironmentSource, ...] = Field((), description="Secrets and ConfigMaps that become variables of the container, one per key")
+    env_from: tuple[EnvironmentSource, ...] = Field(
+        (), description="Secrets and ConfigMaps that become variables of the container, one per key"
+    )
     service_account_name: Name = Field("gregory-trainer", description="ServiceAccount of the pods, without rights and without a token")
     security: Security = Field(Security(), description="user and groups of a run")
     deadlines: Deadlines = Field(Deadlines(), description="time limits after which a run is ended")
