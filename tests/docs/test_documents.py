@@ -127,6 +127,12 @@ def test_the_reasons_are_the_ledger_s(document: str):
     assert {in_code(reason) for reason, *_ in table(document, "reason")} == {reason.value for reason in Reason}
 
 
+def test_both_tables_of_reasons_have_the_same_remedies():
+    results = [cells for cells in table(LIFECYCLE, "reason") if cells[2] in ("yes", "no")]
+
+    assert [(reason, remedy) for reason, *_, remedy in results] == [(reason, remedy) for reason, remedy in table(OPERATIONS, "reason")]
+
+
 def test_the_files_of_a_version_folder_are_those_that_training_writes():
     told = {algorithm.strip("`"): set[str]() for _, algorithm, _ in table("docs/architecture.md", "file")}
     for files, algorithm, _ in table("docs/architecture.md", "file"):
