@@ -123,9 +123,9 @@ def _planned(runs: int) -> "list[RunSpec]":
     from django.utils import timezone
     from organizations.models import Organization
 
-    from gregory import planning, request
     from gregory.ml.config import Hyperparameters
     from gregory.models import Subject, Team
+    from gregory.training import planning, request
 
     team, _ = Team.objects.get_or_create(slug="team", defaults={"organization": Organization.objects.get_or_create(name="o", slug="o")[0]})
     missing = runs - team.subjects.count()

@@ -165,8 +165,8 @@ def planning() -> dict[str, Any]:
     from django.utils import timezone
 
     from gregory.ml.config import TrainConfig
-    from gregory.planning import plan
-    from gregory.request import TrainingRequest
+    from gregory.training.planning import plan
+    from gregory.training.request import TrainingRequest
 
     wanted = TrainingRequest(
         team=None, subject=None, lookback_days=90, algorithms=ALGORITHMS, version=None, config=TrainConfig(), verbosity=1

@@ -13,7 +13,7 @@ from gregory.runs import ledger
 from gregory.runs.spec import RunSpec
 from tests.reconcile.pretend_cluster import PretendCluster, handle_of
 from tests.runs.test_ledger import HERE, planned
-from tests.test_planning import make_subject, make_team
+from tests.training.test_planning import make_subject, make_team
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 

@@ -25,8 +25,8 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from gregory import corpus
 from gregory.ml.config import ALGORITHMS, TrainConfig
-from gregory.planning import plan
-from gregory.request import TrainingRequest
+from gregory.training.planning import plan
+from gregory.training.request import TrainingRequest
 
 since = timezone.now() - timedelta(days=90)
 wanted = TrainingRequest(

@@ -8,11 +8,12 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from gregory import corpus, dataset_csv, planning, request
+from gregory import corpus, dataset_csv
 from gregory.management.database import clear_database_errors
 from gregory.ml.config import DEFAULT_LOOKBACK_DAYS, Hyperparameters
 from gregory.runs.persistence import reading
 from gregory.runs.spec import RunSpec
+from gregory.training import planning, request
 
 FAILURE, USAGE = 1, 2
 

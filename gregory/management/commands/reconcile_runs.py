@@ -10,7 +10,6 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 from django.db import DatabaseError, InterfaceError, connection
 
-from gregory import resume
 from gregory.management.database import clear_database_errors, describe
 from gregory.management.runners import runner_named
 from gregory.management.sight import Sight
@@ -20,6 +19,7 @@ from gregory.reconcile.changes import Action, Change
 from gregory.runs import ledger
 from gregory.runs.names import RunState
 from gregory.runs.persistence import release
+from gregory.training import resume
 
 INTERVAL_SECONDS = 15
 # What old runs left is looked through as often as this; how often does not matter to anybody.

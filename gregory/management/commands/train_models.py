@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 from django.utils import timezone
 
-from gregory import planning, report, request, resume
+from gregory import report
 from gregory.launch.errors import LaunchError, UnknownRunner
 from gregory.launch.runners.base import Runner
 from gregory.launch.submit import RUNNERS
@@ -25,6 +25,7 @@ from gregory.ml.errors import ConfigError
 from gregory.runs import ledger
 from gregory.runs.ledger import RunRefused
 from gregory.runs.spec import RunSpec
+from gregory.training import planning, request, resume
 
 FAILURE, USAGE = 1, 2
 
@@ -42,7 +43,7 @@ class Command(BaseCommand):
         return self._parser
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Every flag of spec section 2, then ours. Rules between flags live in gregory.request."""
+        """Every flag of spec section 2, then ours. Rules between flags live in gregory.training.request."""
         parser.add_argument("--team", metavar="SLUG", help="train the subjects of this team")
         parser.add_argument("--subject", metavar="SLUG", help="train this subject of the team only")
         parser.add_argument("--all-teams", action="store_true", help="train every team; --team and --subject are ignored")

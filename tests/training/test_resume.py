@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 from django.db import connection
 
-from gregory import resume
 from gregory.launch.runners.base import Life, Observation
 from gregory.models import PredictionRunLog
-from gregory.request import UsageError
 from gregory.runs import ledger
 from gregory.runs.models import TrainingRun
 from gregory.runs.names import Reason, RunState
 from gregory.runs.spec import RunHandle, RunSpec
+from gregory.training import resume
+from gregory.training.request import UsageError
 from tests.reconcile.published import publish
 from tests.runs.test_ledger import HERE, opened, outcome, subject  # noqa: F401 - a fixture
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gregory.ml.config import ALGORITHMS, Hyperparameters, LgbmConfig, TrainConfig
-from gregory.request import TrainingRequest, UsageError, from_flags, run_to_resume
+from gregory.training.request import TrainingRequest, UsageError, from_flags, run_to_resume
 
 # What argparse gives for `--team neurology` alone.
 FLAGS = {

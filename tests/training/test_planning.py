@@ -11,10 +11,10 @@ from organizations.models import Organization
 
 from gregory.ml.config import Algorithm, Hyperparameters, TrainConfig
 from gregory.models import PredictionRunLog, Subject, Team
-from gregory.planning import plan
-from gregory.request import TrainingRequest, UsageError
 from gregory.runs.models import TrainingRun
 from gregory.runs.spec import RunSpec, Scope
+from gregory.training.planning import plan
+from gregory.training.request import TrainingRequest, UsageError
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 

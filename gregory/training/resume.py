@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from gregory import planning, recovery
+from gregory import recovery
 from gregory.launch.errors import LaunchError
 from gregory.launch.runners.base import Life, Runner
 from gregory.launch.submit import RUNNERS
@@ -19,12 +19,13 @@ from gregory.ml.config import Algorithm
 from gregory.models import Subject
 from gregory.reconcile import passes
 from gregory.reconcile.verdict import Fate, judge
-from gregory.request import UsageError
 from gregory.runs import ledger
 from gregory.runs.ledger import RunRefused
 from gregory.runs.models import TrainingRun
 from gregory.runs.names import Reason, RunState
 from gregory.runs.spec import RunSpec
+from gregory.training import planning
+from gregory.training.request import UsageError
 
 # An end that says nothing against the training itself: the same again, from where it stopped, may well succeed.
 TAKEN_AWAY = frozenset(
