@@ -180,7 +180,7 @@ def corpus_of_the_large_subject() -> dict[str, Any]:
     """As a run writes it, against COPY to the same disk."""
     from django.db import connection
 
-    from gregory import corpus
+    from gregory.data import corpus
     from gregory.ml.data import write_rows
     from gregory.runs.persistence import reading
 
@@ -198,7 +198,7 @@ def corpus_of_the_large_subject() -> dict[str, Any]:
 
 def pool_of_the_large_subject() -> dict[str, Any]:
     """The unreviewed articles, for pseudo-labels."""
-    from gregory import corpus
+    from gregory.data import corpus
     from gregory.ml.data import write_rows
     from gregory.runs.persistence import reading
 

@@ -18,7 +18,8 @@ from typing import Any, TypeVar
 from django.conf import settings
 from pydantic import BaseModel
 
-from gregory import corpus, recovery
+from gregory import recovery
+from gregory.data import corpus
 from gregory.ml import artifacts, split
 from gregory.ml.artifacts import Provenance, PseudoLabelFacts
 from gregory.ml.base_models import verify_bundle

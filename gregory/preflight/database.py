@@ -11,7 +11,7 @@ from django.db import DatabaseError, InterfaceError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.db.models import Model
 
-from gregory import schema
+from gregory.data import schema
 from gregory.models import Articles, ArticleSubjectRelevance, PredictionRunLog, Subject, Team
 from gregory.preflight.finding import Area, Finding
 from gregory.runs.models import AlgorithmRun, RunEvent, TrainingRun

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable
 from datetime import datetime
 from pathlib import Path
 
-from gregory import corpus, schema
+from gregory.data import corpus, schema
 from gregory.ml import artifacts, versions
 from gregory.ml.config import Algorithm
 from gregory.models import PredictionRunLog, Subject, Team

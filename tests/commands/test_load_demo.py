@@ -8,7 +8,8 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.utils import timezone
 
-from gregory.importing import ImportRow, import_rows
+from gregory.data.csv_import import ImportRow
+from gregory.data.store import import_rows
 from gregory.models import Articles, ArticleSubjectRelevance, Subject, Team
 
 pytestmark = pytest.mark.database

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gregory.dataset_csv import cell, title_and_abstract, write
-from gregory.importing import read_csv
+from gregory.data.csv_import import read_csv
+from gregory.data.dataset_csv import cell, title_and_abstract, write
 from gregory.ml.data import Article, clean
 
 

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from gregory import corpus, dataset_csv
+from gregory.data import corpus, dataset_csv
 from gregory.management.database import clear_database_errors
 from gregory.ml.config import DEFAULT_LOOKBACK_DAYS, Hyperparameters
 from gregory.runs.persistence import reading

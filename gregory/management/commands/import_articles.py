@@ -1,11 +1,12 @@
-"""`manage.py import_articles`: labelled articles from a CSV file into one subject. The rules are `gregory.importing`'s."""
+"""`manage.py import_articles`: labelled articles from a CSV file into one subject. The rules are in `gregory.data.csv_import`."""
 
 from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from gregory.importing import ImportRefused, SlugRefused, import_rows, read_csv
+from gregory.data.csv_import import ImportRefused, read_csv
+from gregory.data.store import SlugRefused, import_rows
 
 
 class Command(BaseCommand):

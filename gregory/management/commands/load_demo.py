@@ -7,8 +7,9 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 from django.utils import timezone
 
-from gregory.feed import FeedArticle, feed
-from gregory.importing import ImportRefused, ImportRow, article_urn, import_rows, refuse_foreign_database
+from gregory.data.csv_import import ImportRefused, ImportRow, article_urn
+from gregory.data.demo import FeedArticle, feed
+from gregory.data.store import import_rows, refuse_foreign_database
 from gregory.models import Articles, Subject
 
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from gregory.dataset_csv import title_and_abstract
+from gregory.data.dataset_csv import title_and_abstract
 
 # Python's csv stops at 128 KiB a field, which real full-text "abstracts" exceed; an unclosed quote must still end somewhere.
 FIELD_LIMIT = 64 * 1024 * 1024

@@ -12,7 +12,7 @@ from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 from organizations.models import Organization
 
-from gregory.importing.rows import ImportRefused, ImportRow, refuse, shown
+from gregory.data.csv_import import ImportRefused, ImportRow, refuse, shown
 from gregory.models import Articles, ArticleSubjectRelevance, Subject, Team
 
 # Rows per statement: few round trips, and a statement that stays small when abstracts are long.

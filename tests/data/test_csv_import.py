@@ -10,7 +10,9 @@ from django.db import connection
 from django.utils import timezone
 from organizations.models import Organization
 
-from gregory.importing import ImportRefused, ImportResult, ImportRow, SlugRefused, import_rows, read_csv, rows
+from gregory.data import csv_import
+from gregory.data.csv_import import ImportRefused, ImportRow, read_csv
+from gregory.data.store import ImportResult, SlugRefused, import_rows
 from gregory.models import Articles, ArticleSubjectRelevance, Subject, Team
 
 pytestmark = pytest.mark.database
@@ -113,7 +115,7 @@ def test_an_abstract_of_five_megabytes_is_read_and_the_field_limit_put_back(writ
 
 
 def test_a_field_beyond_the_limit_is_refused_with_its_line(write, monkeypatch):
-    monkeypatch.setattr(rows, "FIELD_LIMIT", 1000)
+    monkeypatch.setattr(csv_import, "FIELD_LIMIT", 1000)
     assert refusal(write(HEADER + "11,Tea,Cups.,1,\n" + f"12,Tea,{'x' * 1001},1,\n")) == (
         "line 3: not CSV: field larger than field limit (1000); look for a quote that is not closed or not doubled",
     )
@@ -336,7 +338,7 @@ def test_somebody_who_writes_the_same_article_meanwhile_is_named_as_the_cause(db
         Articles.objects.create(article_id=12, title="Tea", link="urn:article:12", discovery_date=moment)
         return moment
 
-    monkeypatch.setattr("gregory.importing.store.timezone.now", now_while_another_writes)
+    monkeypatch.setattr("gregory.data.store.timezone.now", now_while_another_writes)
     with pytest.raises(ImportRefused) as caught:
         store(row())
     assert str(caught.value).startswith("somebody else wrote the same rows at the same time; run the import again (")

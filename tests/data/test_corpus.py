@@ -8,7 +8,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from organizations.models import Organization
 
-from gregory.corpus import CHUNK, labelled, unlabelled, window
+from gregory.data.corpus import CHUNK, labelled, unlabelled, window
 from gregory.ml.data import Article
 from gregory.models import Articles, ArticleSubjectRelevance, Subject, Team
 

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from gregory.feed import EMPTY_ABSTRACTS, FeedArticle, feed
+from gregory.data.demo import EMPTY_ABSTRACTS, FeedArticle, feed
 from gregory.ml.data import clean, join
 from gregory.ml.split import MINIMUM_PER_CLASS
 
