@@ -10,7 +10,6 @@ from functools import partial
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
-from gregory import report
 from gregory.launch.errors import LaunchError
 from gregory.launch.runners.base import Runner
 from gregory.management.console import Console
@@ -20,6 +19,7 @@ from gregory.management.termination import Terminated
 from gregory.reconcile import passes
 from gregory.reconcile.changes import Action
 from gregory.reconcile.handover import Handover, ask, conclude
+from gregory.reporting import summary
 from gregory.runs import ledger
 from gregory.runs.models import TrainingRun
 from gregory.runs.names import Reason, RunState
@@ -118,7 +118,7 @@ def _tell_all(specs: Sequence[RunSpec], told: dict[str, str], console: Console) 
             continue
         unfinished |= not RunState(run.state).is_final
         _tell(told, run.run_id, f"{spec.label}: {situation(run)}", console)
-    for row in report.outcomes(specs):
+    for row in summary.outcomes(specs):
         if row.success is not None:
             label = f"{row.team.slug}/{row.subject.subject_slug}/{row.algorithm}"
             _tell(told, str(row.pk), f"{label}: version {row.model_version}: {report.result(row)}", console)

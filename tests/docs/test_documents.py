@@ -9,10 +9,10 @@ import pytest
 from django.core.management import BaseCommand, load_command_class
 from pydantic import SecretStr
 
-from gregory import report
 from gregory.env import BASE_DIR, Environment
 from gregory.ml.artifacts import EVALUATION, MANIFEST, METRICS, REPORT
 from gregory.ml.config import Hyperparameters
+from gregory.reporting import summary
 from gregory.runs.names import Reason, RunState
 from tests.docs.markdown import DOCUMENTS, anchors, blocks, code_spans, links, read, table
 from tests.ml.test_trainer_contract import FILES
@@ -144,7 +144,7 @@ def test_the_files_of_a_version_folder_are_those_that_training_writes():
 
 def test_the_summary_in_the_readme_has_the_columns_of_the_summary():
     (shown,) = [line for block in blocks("README.md") for line in block.text.splitlines() if line.startswith("team ")]
-    headers = report.summary_table([]).splitlines()[0]
+    headers = summary.summary_table([]).splitlines()[0]
 
     assert re.split(r"\s{2,}", shown.strip()) == re.split(r"\s{2,}", headers.strip())
 

@@ -11,7 +11,6 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 from django.utils import timezone
 
-from gregory import report
 from gregory.launch.errors import LaunchError, UnknownRunner
 from gregory.launch.runners.base import Runner
 from gregory.launch.submit import RUNNERS
@@ -22,6 +21,7 @@ from gregory.management.runners import runner_named
 from gregory.management.termination import Terminated, signals_raise
 from gregory.ml.config import ALGORITHMS, DEFAULT_LOOKBACK_DAYS, DEFAULT_THRESHOLD, load_hyperparameters
 from gregory.ml.errors import ConfigError
+from gregory.reporting import summary
 from gregory.runs import ledger
 from gregory.runs.ledger import RunRefused
 from gregory.runs.spec import RunSpec
@@ -171,10 +171,10 @@ class Command(BaseCommand):
             console.say(side_by_side.how_to_go_on(opened))
 
     def _conclude(self, flags: dict[str, Any], opened: list[RunSpec], refusals: list[str], *, going_on: bool) -> None:
-        rows = report.outcomes(opened)
+        rows = summary.outcomes(opened)
         if flags["verbose"] >= 3 and rows and not going_on:
             self.stdout.write(f"Reports: {settings.MODELS_DIR}/<team>/<subject>/<algorithm>/<version>/report.html")
-            self.stdout.write(report.summary_table(rows))
+            self.stdout.write(summary.summary_table(rows))
         # A run that is left to itself may still succeed; one that was waited for, or followed, has ended.
         failed = sum(row.success is False or (row.success is None and not going_on) for row in rows)
         problems = [f"{failed} of {len(rows)} trainings failed"] if failed else []
@@ -185,12 +185,12 @@ class Command(BaseCommand):
     def _print_plan(self, specs: list[RunSpec], runner: Runner, *, as_json: bool) -> None:
         active = ledger.active_runs([spec.subject.id for spec in specs])
         refusals = {spec.subject.id: ledger.refusal(spec.label, active[spec.subject.id]) for spec in specs if spec.subject.id in active}
-        rows = report.plan_rows(specs, refusals, runner=runner.name)
+        rows = summary.plan_rows(specs, refusals, runner=runner.name)
         if as_json and runner.concurrent:
             requests = [(spec, runner.render(spec).request) for spec in specs if spec.subject.id not in refusals]
-            self.stdout.write(report.requests_json(rows, requests))
+            self.stdout.write(summary.requests_json(rows, requests))
         else:
-            self.stdout.write(report.plan_json(rows) if as_json else report.plan_table(rows))
+            self.stdout.write(summary.plan_json(rows) if as_json else summary.plan_table(rows))
 
     def _fail(self, flags: dict[str, Any], message: str, *, returncode: int = FAILURE, cause: Exception | None = None) -> NoReturn:
         """Django prints the error to stderr; level 0 promised silence, success or not."""

@@ -11,7 +11,6 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from pydantic import ValidationError
 
-from gregory import run_report
 from gregory.launch.errors import LaunchError
 from gregory.launch.runners.base import Runner
 from gregory.management import run_logs
@@ -21,6 +20,7 @@ from gregory.management.side_by_side import situation
 from gregory.management.termination import Terminated, signals_raise
 from gregory.reconcile.cancelling import cancel
 from gregory.reconcile.clearing import end_all
+from gregory.reporting.runs import as_json, everything, full_text, list_table, summaries
 from gregory.runs import ledger
 from gregory.runs.ledger import RunRefused
 from gregory.runs.models import TrainingRun
@@ -79,14 +79,14 @@ class Command(BaseCommand):
         state = RunState(flags["state"]) if flags["state"] else None
         runs = ledger.listed_runs(team=flags["team"], subject=flags["subject"], state=state, limit=flags["limit"])
         if flags["output"] == "json":
-            self.stdout.write(run_report.as_json(run_report.summaries(runs)))
+            self.stdout.write(as_json(summaries(runs)))
         else:
-            self.stdout.write(run_report.list_table(runs) if runs else "no run")
+            self.stdout.write(list_table(runs) if runs else "no run")
 
     def _show(self, flags: dict[str, Any]) -> None:
         run = self._find(flags["run_id"])
-        facts = run_report.everything(run, _commands(run))
-        self.stdout.write(run_report.as_json(facts) if flags["output"] == "json" else run_report.full_text(facts))
+        facts = everything(run, _commands(run))
+        self.stdout.write(as_json(facts) if flags["output"] == "json" else full_text(facts))
 
     def _logs(self, flags: dict[str, Any]) -> None:
         run = self._find(flags["run_id"])

@@ -8,7 +8,7 @@ from typing import Any
 from django.db.models import Prefetch, prefetch_related_objects
 from tabulate import tabulate
 
-from gregory import report
+from gregory.reporting import summary
 from gregory.runs.models import AlgorithmRun, TrainingRun
 
 _TIMES = ("queued_at", "submitted_at", "started_at", "heartbeat_at", "progress_at", "finished_at", "unknown_since", "missing_since")
@@ -120,7 +120,7 @@ def _rows(run: TrainingRun) -> list[AlgorithmRun]:
 
 
 def _result(row: AlgorithmRun) -> str:
-    return report.result(row.run_log)
+    return summary.result(row.run_log)
 
 
 def _list_row(facts: dict[str, Any]) -> list[str]:

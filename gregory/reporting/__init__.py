@@ -1,0 +1,1 @@
+"""Plans, outcomes and runs as tables, text and JSON for people."""
