@@ -158,12 +158,12 @@ def _submit(specs: "list[RunSpec]", runner: "KubernetesRunner", steps: _Steps) -
 
     from gregory.management import side_by_side
     from gregory.management.console import Console
-    from gregory.runs import ledger
+    from gregory.runs import store
 
     with steps.timed("check"):
         runner.check()
     with steps.timed(ROWS):
-        opened = [ledger.open_run(spec, runner=runner.name, handle=runner.here(), triggered_by="a benchmark") for spec in specs]
+        opened = [store.open_run(spec, runner=runner.name, handle=runner.here(), triggered_by="a benchmark") for spec in specs]
     console = Console(OutputWrapper(StringIO()), no_style(), verbosity=1)
     with steps.timed(SUBMISSION):
         side_by_side.submit_all(opened, runner, console)
@@ -190,9 +190,9 @@ def _follow(runner: "KubernetesRunner", steps: _Steps) -> None:
 
 def _reconciled(runner: "KubernetesRunner") -> Counter[str]:
     """One look at every unfinished run, as reconcile_runs does every 15 seconds; how many of them came to what."""
-    from gregory.reconcile import passes
+    from gregory.reconcile import loop
 
-    return Counter(change.action for change in passes.look(lambda name: runner, models_dir=Path("/nonexistent"), stale_after=900))
+    return Counter(change.action for change in loop.look(lambda name: runner, models_dir=Path("/nonexistent"), stale_after=900))
 
 
 def _told(calls: Counter[str]) -> str:

@@ -182,7 +182,7 @@ def corpus_of_the_large_subject() -> dict[str, Any]:
 
     from gregory.data import corpus
     from gregory.ml.data import write_rows
-    from gregory.runs.persistence import reading
+    from gregory.runs.db_retry import reading
 
     def ours(path: Path) -> int:
         with reading():
@@ -200,7 +200,7 @@ def pool_of_the_large_subject() -> dict[str, Any]:
     """The unreviewed articles, for pseudo-labels."""
     from gregory.data import corpus
     from gregory.ml.data import write_rows
-    from gregory.runs.persistence import reading
+    from gregory.runs.db_retry import reading
 
     with tempfile.TemporaryDirectory() as folder, Measured() as measured, reading():
         texts = write_rows(Path(folder) / "pool.jsonl", corpus.unlabelled(LARGE, None))

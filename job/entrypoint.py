@@ -10,12 +10,11 @@ from functools import partial
 from django.conf import settings
 from django.db import InterfaceError, OperationalError
 
-from gregory import recovery
 from gregory.env import Environment
 from gregory.launch import processes
 from gregory.ml.errors import TrainingError
 from gregory.ml.stages.contract import kind_of
-from gregory.runs import ledger
+from gregory.runs import recovery, store
 from gregory.runs.names import Reason, RunState
 from gregory.runs.spec import RunHandle, RunSpec
 from job.account import Account
@@ -58,13 +57,13 @@ class _Run:
     def carry_out(self, handle: RunHandle, *, node: str) -> int:
         """The exit code. Raises OperationalError or InterfaceError where the database stays away."""
         spec, voice = self._spec, self._voice
-        claim = partial(ledger.claim, spec, handle, image_digest=settings.IMAGE_DIGEST, node=node, again=self._retried)
+        claim = partial(store.claim, spec, handle, image_digest=settings.IMAGE_DIGEST, node=node, again=self._retried)
         if not self._durably(claim):
             voice.warn(f"attempt {spec.attempt} was superseded, has ended or runs elsewhere; nothing done")
             return FAILURE
         # Whoever opened this attempt may not see the models, and the start before it may have died between folder and row.
         self._durably(partial(recovery.close_published, spec, models_dir=settings.MODELS_DIR))
-        still_open = self._durably(partial(ledger.open_algorithms, spec))
+        still_open = self._durably(partial(store.open_algorithms, spec))
         remaining = tuple(algorithm for algorithm in spec.algorithms if algorithm.run_log_id in still_open)
         pipeline = Pipeline(
             spec.model_copy(update={"algorithms": remaining}),
@@ -105,11 +104,11 @@ class _Run:
             self._account.write()
             self._voice.say(f"Interrupted: {failure}; open rows are left to reconcile_runs")
             return TERMINATED
-        announced = self._durably(partial(ledger.announced_end, self._spec))
+        announced = self._durably(partial(store.announced_end, self._spec))
         reason, words = announced or (Reason.INTERRUPTED, "")
         detail = words or self._interruption.reason
         self._close_open_rows(reason=reason, error=f"{words}: {failure.report}" if words else failure.report, message=str(failure))
-        if not self._durably(partial(ledger.unsuccessful, self._spec)):
+        if not self._durably(partial(store.unsuccessful, self._spec)):
             return self._succeed(pipeline)
         state = RunState.FAILED if reason is Reason.STALLED else RunState.CANCELLED
         self._finish(state, reason=reason, detail=detail, exit_code=TERMINATED)
@@ -117,14 +116,14 @@ class _Run:
 
     def _close_open_rows(self, *, reason: Reason, error: str, message: str) -> None:
         self._account.fail_the_rest(reason=reason, error=error)
-        for algorithm in self._durably(partial(ledger.fail_open_rows, self._spec, reason=reason, error=error)):
+        for algorithm in self._durably(partial(store.fail_open_rows, self._spec, reason=reason, error=error)):
             self._voice.say(f"Failed version {algorithm.version}: {message}", algorithm=algorithm.algorithm, tone="bad")
         self._account.write()
 
     def _end(self, pipeline: Pipeline) -> int:
-        failed = self._durably(partial(ledger.unsuccessful, self._spec))
+        failed = self._durably(partial(store.unsuccessful, self._spec))
         if failed:
-            reason = self._durably(partial(ledger.failure_reason, self._spec))
+            reason = self._durably(partial(store.failure_reason, self._spec))
             self._finish(RunState.FAILED, reason=reason, detail=f"failed: {', '.join(failed)}", exit_code=FAILURE)
             return FAILURE
         return self._succeed(pipeline)
@@ -140,4 +139,4 @@ class _Run:
         return SUCCESS
 
     def _finish(self, state: RunState, *, reason: Reason | None = None, detail: str = "", exit_code: int) -> None:
-        self._durably(partial(ledger.finish_run, self._spec, state, reason=reason, detail=detail, exit_code=exit_code))
+        self._durably(partial(store.finish_run, self._spec, state, reason=reason, detail=detail, exit_code=exit_code))

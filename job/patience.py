@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TypeVar
 
-from gregory.runs import persistence
+from gregory.runs import db_retry
 from job.account import Account
 from job.interruption import Interruption
 
@@ -20,9 +20,9 @@ class Patience:
     def durably(self, call: Callable[[], T]) -> T:
         """Call until the database answers; its last error passes through."""
         try:
-            return persistence.durably(call, sleep=self._sleep, patient=lambda: not self._interruption.requested)
+            return db_retry.durably(call, sleep=self._sleep, patient=lambda: not self._interruption.requested)
         finally:
-            persistence.release()
+            db_retry.release()
 
     def _sleep(self, seconds: float) -> None:
         # A machine that takes the run away in the meantime leaves no other word of it.

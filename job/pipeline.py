@@ -18,7 +18,6 @@ from typing import Any, TypeVar
 from django.conf import settings
 from pydantic import BaseModel
 
-from gregory import recovery
 from gregory.data import corpus
 from gregory.ml import artifacts, split
 from gregory.ml.artifacts import Provenance, PseudoLabelFacts
@@ -29,9 +28,9 @@ from gregory.ml.files import flush
 from gregory.ml.limits import cpu_count
 from gregory.ml.progress import Progress
 from gregory.ml.stages import contract
-from gregory.runs import ledger
+from gregory.runs import recovery, store
+from gregory.runs.db_retry import if_possible, reading, release
 from gregory.runs.names import Reason
-from gregory.runs.persistence import if_possible, reading, release
 from gregory.runs.spec import AlgorithmOutcome, AlgorithmSpec, RunSpec
 from job.account import Account
 from job.interruption import Interruption
@@ -73,7 +72,7 @@ class Pipeline:
         summaries = self._summarise()
         pseudo_labels = self._pseudo_label(summaries) if spec.config.pseudo_label else None
         for algorithm in spec.algorithms:
-            self._durably(partial(ledger.begin_algorithm, spec, algorithm.run_log_id))
+            self._durably(partial(store.begin_algorithm, spec, algorithm.run_log_id))
             self._voice.say(f"Started training version {algorithm.version}", algorithm=algorithm.algorithm, stage="train")
             try:
                 outcome, evidence = self._train(algorithm, summaries, pseudo_labels)
@@ -137,7 +136,7 @@ class Pipeline:
         )
         return PseudoLabelFacts(pool=result.pool, rounds=result.rounds, file=csv_file.relative_to(self._models_dir).as_posix())
 
-    def _train(self, algorithm: AlgorithmSpec, summaries: Path, pseudo_labels: Path | None) -> tuple[AlgorithmOutcome, ledger.Evidence]:
+    def _train(self, algorithm: AlgorithmSpec, summaries: Path, pseudo_labels: Path | None) -> tuple[AlgorithmOutcome, store.Evidence]:
         spec = self._spec
         folder = self._prepare(f"train-{algorithm.algorithm}")
         _link(summaries / contract.EXAMPLES, folder / "in")
@@ -164,7 +163,7 @@ class Pipeline:
         out = self._stage("train", folder, request, about=(algorithm,))
         return self._publish(algorithm, out)
 
-    def _publish(self, algorithm: AlgorithmSpec, out: Path) -> tuple[AlgorithmOutcome, ledger.Evidence]:
+    def _publish(self, algorithm: AlgorithmSpec, out: Path) -> tuple[AlgorithmOutcome, store.Evidence]:
         spec = self._spec
         destination = artifacts.version_folder(
             self._models_dir, team=spec.team.slug, subject=spec.subject.slug, algorithm=algorithm.algorithm, version=algorithm.version
@@ -192,9 +191,9 @@ class Pipeline:
         )
         evaluation = json.loads((destination / artifacts.EVALUATION).read_text(encoding="utf-8"))
         data = result.data.model_dump(mode="json")
-        return outcome, ledger.Evidence(evaluation=evaluation, resources=self._resources(), data=data, compute=result.compute)
+        return outcome, store.Evidence(evaluation=evaluation, resources=self._resources(), data=data, compute=result.compute)
 
-    def _failure(self, algorithm: AlgorithmSpec, failure: StageFailed) -> tuple[AlgorithmOutcome, ledger.Evidence]:
+    def _failure(self, algorithm: AlgorithmSpec, failure: StageFailed) -> tuple[AlgorithmOutcome, store.Evidence]:
         outcome = AlgorithmOutcome(
             algorithm=algorithm.algorithm,
             run_log_id=algorithm.run_log_id,
@@ -206,11 +205,11 @@ class Pipeline:
             peak_bytes=failure.usage.peak_bytes,
         )
         self._voice.say(f"Failed version {algorithm.version}: {failure}", algorithm=algorithm.algorithm, stage="train", tone="bad")
-        return outcome, ledger.Evidence(resources=self._resources())
+        return outcome, store.Evidence(resources=self._resources())
 
-    def _close(self, outcome: AlgorithmOutcome, evidence: ledger.Evidence) -> None:
+    def _close(self, outcome: AlgorithmOutcome, evidence: store.Evidence) -> None:
         self._account.add(outcome)
-        written = self._durably(partial(ledger.close_algorithm, self._spec, outcome, evidence))
+        written = self._durably(partial(store.close_algorithm, self._spec, outcome, evidence))
         self._account.write()
         if not written:
             self._voice.warn(f"the row of version {outcome.version} had ended already; kept as an event", algorithm=outcome.algorithm)
@@ -271,9 +270,9 @@ class Pipeline:
 
             def tell() -> bool:
                 for algorithm in about:
-                    ledger.record_progress(self._spec, algorithm.run_log_id, stage=stage, progress=latest, seconds_left=left)
+                    store.record_progress(self._spec, algorithm.run_log_id, stage=stage, progress=latest, seconds_left=left)
                 # Two signs, since a stage that hangs does not keep this process from saying that it lives.
-                ledger.heartbeat([self._spec], progressed=at_once or self._progressed)
+                store.heartbeat([self._spec], progressed=at_once or self._progressed)
                 self._end_if_told_to()
                 return True
 
@@ -293,9 +292,9 @@ class Pipeline:
 
     def _end_if_told_to(self) -> None:
         """Two attempts must not work in one folder: one taken for dead that woke up gives way, and so does one that is being ended."""
-        if not ledger.is_unfinished(self._spec):
+        if not store.is_unfinished(self._spec):
             self._interruption.request("superseded: the run was ended, or resumed in another attempt")
-        elif announced := ledger.announced_end(self._spec):
+        elif announced := store.announced_end(self._spec):
             self._interruption.request(announced[1])
 
     def _resources(self) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from gregory.launch.submit import RUNNERS
-from gregory.runs import persistence
+from gregory.runs import db_retry
 from gregory.settings import *  # noqa: F403
 
 # The product has no variable for the models folder; processes that a test starts still need one of their own.
@@ -12,10 +12,10 @@ if "TEST_MODELS_DIR" in os.environ:
     MODELS_DIR = Path(os.environ["TEST_MODELS_DIR"])
 
 # Servers of the tests have just been started, and runs are made to look silent since long before.
-persistence.RESTART_GRACE = 0.0
+db_retry.RESTART_GRACE = 0.0
 # Nobody has minutes.
 if "TEST_PAUSES" in os.environ:
-    persistence.PAUSES = tuple(float(pause) for pause in os.environ["TEST_PAUSES"].split())
+    db_retry.PAUSES = tuple(float(pause) for pause in os.environ["TEST_PAUSES"].split())
 
 # A machine that keeps what it was handed, made of processes.
 if "TEST_PROCESS_CLUSTER" in os.environ:

@@ -10,13 +10,13 @@ from gregory.launch.runners.base import Runner
 from gregory.management.console import Console
 from gregory.management.heartbeat import HEARTBEAT_SECONDS, every
 from gregory.management.termination import Terminated
-from gregory.reconcile import passes
-from gregory.reconcile.burial import bury
-from gregory.reconcile.handover import CANCEL_GRACE_SECONDS, ask, conclude
-from gregory.reconcile.verdict import Fate, judge
-from gregory.runs import ledger
+from gregory.reconcile import loop
+from gregory.reconcile.decide import Fate, judge
+from gregory.reconcile.finalize import bury
+from gregory.reconcile.submit import CANCEL_GRACE_SECONDS, ask, conclude
+from gregory.runs import store
+from gregory.runs.db_retry import durably, if_possible, release
 from gregory.runs.names import Reason, RunState
-from gregory.runs.persistence import durably, if_possible, release
 from gregory.runs.spec import RunHandle, RunSpec
 
 
@@ -28,12 +28,12 @@ def carry_out(opened: list[RunSpec], runner: Runner, console: Console) -> None:
             _run_one(waiting.pop(0), waiting, runner, console)
     except Terminated as terminated:
         for spec in waiting:
-            ledger.end_run(spec, RunState.CANCELLED, reason=Reason.INTERRUPTED, detail=f"{terminated} before it was started")
+            store.end_run(spec, RunState.CANCELLED, reason=Reason.INTERRUPTED, detail=f"{terminated} before it was started")
         raise
 
 
 def _run_one(spec: RunSpec, behind: list[RunSpec], runner: Runner, console: Console) -> None:
-    if not durably(partial(ledger.is_unfinished, spec)):
+    if not durably(partial(store.is_unfinished, spec)):
         console.complain(f"{spec.label}: run {spec.run_id} was ended while it was queued")
         return
     handle = ask(spec, runner)
@@ -56,25 +56,25 @@ def _run_one(spec: RunSpec, behind: list[RunSpec], runner: Runner, console: Cons
 
 def _account_for(spec: RunSpec, handle: RunHandle, runner: Runner, console: Console) -> None:
     """After a run's process: close what it could not close itself, or put away what a good end leaves."""
-    standing = ledger.standing_of(spec.run_id)
-    if standing is not None and ledger.is_unfinished(spec):
+    standing = store.standing_of(spec.run_id)
+    if standing is not None and store.is_unfinished(spec):
         (observation,) = runner.observe([handle])
         models_dir = settings.MODELS_DIR
-        facts = passes.facts_of(standing, observation, runner, models_dir=models_dir, stale_after=settings.STALE_AFTER_SECONDS)
+        facts = loop.facts_of(standing, observation, runner, models_dir=models_dir, stale_after=settings.STALE_AFTER_SECONDS)
         # Whatever the ledger was told, this run was handed over.
         verdict = judge(observation, replace(facts, state=RunState.RUNNING))
         detail = verdict.detail
         if verdict.fate is Fate.BURY:
             detail = bury(standing.run, spec, verdict, runner, report=observation.report, models_dir=models_dir).detail
         console.complain(f"{spec.label}: {detail.splitlines()[0]}")
-    elif not ledger.unsuccessful(spec):
+    elif not store.unsuccessful(spec):
         runner.forget(spec)
 
 
 def _tend(spec: RunSpec, behind: list[RunSpec]) -> bool:
     """Keep the queued runs alive; whether the one in front may still be at work, as far as the ledger knows."""
     try:
-        ledger.heartbeat(behind)
-        return ledger.is_unfinished(spec) and not ledger.is_silent(spec.run_id, settings.STALE_AFTER_SECONDS)
+        store.heartbeat(behind)
+        return store.is_unfinished(spec) and not store.is_silent(spec.run_id, settings.STALE_AFTER_SECONDS)
     finally:
         release()

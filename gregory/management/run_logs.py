@@ -10,11 +10,11 @@ from django.conf import settings
 
 from gregory.launch.runners.base import Runner
 from gregory.management.heartbeat import every
-from gregory.reconcile import passes
-from gregory.runs import events, ledger
+from gregory.reconcile import loop
+from gregory.runs import events, store
+from gregory.runs.db_retry import durably, if_possible, release
 from gregory.runs.models import TrainingRun
 from gregory.runs.names import RunState
-from gregory.runs.persistence import durably, if_possible, release
 from gregory.runs.spec import RunHandle, RunSpec
 
 LOOK_SECONDS = 5.0
@@ -33,7 +33,7 @@ def so_far(run: TrainingRun, runner: Runner) -> Iterator[str]:
     if not _begun(run):
         return
     try:
-        yield from map(_as_text, runner.logs(RunSpec.model_validate(run.spec), ledger.handle_of(run), waiting=waiting))
+        yield from map(_as_text, runner.logs(RunSpec.model_validate(run.spec), store.handle_of(run), waiting=waiting))
     except _NothingMore:
         return
 
@@ -41,10 +41,10 @@ def so_far(run: TrainingRun, runner: Runner) -> Iterator[str]:
 def to_the_end(run_id: str, runner: Runner, runner_for: Callable[[str], Runner]) -> Iterator[str]:
     """Every attempt from the present one on. Returns when the ledger has the run's end, which this sees to itself if nobody else does."""
     printed = 0
-    while (run := durably(partial(ledger.find_run, run_id))) is not None:
+    while (run := durably(partial(store.find_run, run_id))) is not None:
         if _begun(run) and run.attempt > printed:
             printed = run.attempt
-            yield from map(_as_text, _attempt(RunSpec.model_validate(run.spec), ledger.handle_of(run), runner))
+            yield from map(_as_text, _attempt(RunSpec.model_validate(run.spec), store.handle_of(run), runner))
         elif RunState(run.state).is_final:
             return
         else:
@@ -54,7 +54,7 @@ def to_the_end(run_id: str, runner: Runner, runner_for: Callable[[str], Runner])
 
 
 def _look(run_id: str, runner_for: Callable[[str], Runner]) -> None:
-    look = passes.look(runner_for, models_dir=settings.MODELS_DIR, stale_after=settings.STALE_AFTER_SECONDS, only=[run_id])
+    look = loop.look(runner_for, models_dir=settings.MODELS_DIR, stale_after=settings.STALE_AFTER_SECONDS, only=[run_id])
     # Whatever becomes of the run, the ledger has it.
     deque(look, maxlen=0)
 
@@ -65,7 +65,7 @@ def _attempt(spec: RunSpec, handle: RunHandle, runner: Runner) -> Iterator[str]:
 
 def _unfinished(spec: RunSpec) -> bool:
     try:
-        return ledger.is_unfinished(spec)
+        return store.is_unfinished(spec)
     finally:
         release()
 

@@ -16,14 +16,14 @@ from gregory.management.console import Console
 from gregory.management.database import describe
 from gregory.management.heartbeat import HEARTBEAT_SECONDS, every
 from gregory.management.termination import Terminated
-from gregory.reconcile import passes
-from gregory.reconcile.changes import Action
-from gregory.reconcile.handover import Handover, ask, conclude
+from gregory.reconcile import loop
+from gregory.reconcile.results import Action
+from gregory.reconcile.submit import Handover, ask, conclude
 from gregory.reporting import summary
-from gregory.runs import ledger
+from gregory.runs import store
+from gregory.runs.db_retry import if_possible, release
 from gregory.runs.models import TrainingRun
 from gregory.runs.names import Reason, RunState
-from gregory.runs.persistence import if_possible, release
 from gregory.runs.spec import RunHandle, RunSpec
 
 WAIT_SECONDS = 5.0
@@ -52,7 +52,7 @@ def submit_all(opened: Sequence[RunSpec], runner: Runner, console: Console) -> N
             if answer.done():
                 conclude(spec, runner, answer.result())
         for spec in waiting:
-            ledger.end_run(spec, RunState.CANCELLED, reason=Reason.INTERRUPTED, detail=f"{terminated} before it was submitted")
+            store.end_run(spec, RunState.CANCELLED, reason=Reason.INTERRUPTED, detail=f"{terminated} before it was submitted")
         raise
 
 
@@ -90,7 +90,7 @@ def wait(specs: Sequence[RunSpec], runner: Runner, console: Console) -> None:
     away = False
     while True:
         try:
-            for change in passes.look(
+            for change in loop.look(
                 lambda name: runner, models_dir=settings.MODELS_DIR, stale_after=settings.STALE_AFTER_SECONDS, only=ids
             ):
                 held_up = change.action is Action.UNSEEN or change.run.state == RunState.PENDING
@@ -111,7 +111,7 @@ def wait(specs: Sequence[RunSpec], runner: Runner, console: Console) -> None:
 def _tell_all(specs: Sequence[RunSpec], told: dict[str, str], console: Console) -> bool:
     """Whatever is new since the last time; whether any run has not ended."""
     unfinished = False
-    runs = ledger.find_runs([spec.run_id for spec in specs])
+    runs = store.find_runs([spec.run_id for spec in specs])
     for spec in specs:
         run = runs.get(spec.run_id)
         if run is None:
@@ -121,7 +121,7 @@ def _tell_all(specs: Sequence[RunSpec], told: dict[str, str], console: Console) 
     for row in summary.outcomes(specs):
         if row.success is not None:
             label = f"{row.team.slug}/{row.subject.subject_slug}/{row.algorithm}"
-            _tell(told, str(row.pk), f"{label}: version {row.model_version}: {report.result(row)}", console)
+            _tell(told, str(row.pk), f"{label}: version {row.model_version}: {summary.result(row)}", console)
     return unfinished
 
 
@@ -153,5 +153,5 @@ def _first_line(text: str) -> str:
 
 
 def _keep(waiting: Sequence[RunSpec]) -> bool:
-    ledger.heartbeat(waiting)
+    store.heartbeat(waiting)
     return True

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from gregory.reconcile.changes import Change
+from gregory.reconcile.results import Change
 
 
 class Sight:

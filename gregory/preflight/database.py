@@ -14,8 +14,8 @@ from django.db.models import Model
 from gregory.data import schema
 from gregory.models import Articles, ArticleSubjectRelevance, PredictionRunLog, Subject, Team
 from gregory.preflight.finding import Area, Finding
+from gregory.runs.db_retry import reading
 from gregory.runs.models import AlgorithmRun, RunEvent, TrainingRun
-from gregory.runs.persistence import reading
 
 _DATABASE = Area("database")
 ROLE_SCRIPT = "docs/sql/least-privilege.sql"

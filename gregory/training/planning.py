@@ -9,8 +9,8 @@ from gregory.data import corpus, schema
 from gregory.ml import artifacts, versions
 from gregory.ml.config import Algorithm
 from gregory.models import PredictionRunLog, Subject, Team
+from gregory.runs.db_retry import reading
 from gregory.runs.names import new_run_id, new_token
-from gregory.runs.persistence import reading
 from gregory.runs.spec import AlgorithmSpec, RunSpec, Scope
 from gregory.training.request import TrainingRequest, UsageError
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from gregory import recovery
 from gregory.launch.errors import LaunchError
 from gregory.launch.runners.base import Life, Runner
 from gregory.launch.submit import RUNNERS
@@ -17,13 +16,13 @@ from gregory.ml import versions
 from gregory.ml.artifacts import stages_folder
 from gregory.ml.config import Algorithm
 from gregory.models import Subject
-from gregory.reconcile import passes
-from gregory.reconcile.verdict import Fate, judge
-from gregory.runs import ledger
-from gregory.runs.ledger import RunRefused
+from gregory.reconcile import loop
+from gregory.reconcile.decide import Fate, judge
+from gregory.runs import recovery, store
 from gregory.runs.models import TrainingRun
 from gregory.runs.names import Reason, RunState
 from gregory.runs.spec import RunSpec
+from gregory.runs.store import RunRefused
 from gregory.training import planning
 from gregory.training.request import UsageError
 
@@ -48,11 +47,11 @@ LOOKED_AT, NAMED = 20, 5
 
 def find(run_id: str, runner_for: Callable[[str], Runner], *, models_dir: Path, stale_after: int) -> TrainingRun:
     """The run of that id. Raises UsageError naming the newest that could be meant."""
-    run = ledger.find_run(run_id)
+    run = store.find_run(run_id)
     if run is not None:
         return run
     names = []
-    for other in ledger.latest_runs_without_success(LOOKED_AT):
+    for other in store.latest_runs_without_success(LOOKED_AT):
         if other.runner not in RUNNERS:
             continue
         try:
@@ -72,11 +71,11 @@ def check(run: TrainingRun, runner: Runner, *, models_dir: Path, stale_after: in
     state, name = RunState(run.state), f"run {run.run_id} of {spec.label}"
     if state is RunState.SUCCEEDED:
         raise RunRefused(f"{name} succeeded: nothing to resume")
-    (observation,) = runner.observe([ledger.handle_of(run)])
-    standing = ledger.standing_of(run.run_id)
+    (observation,) = runner.observe([store.handle_of(run)])
+    standing = store.standing_of(run.run_id)
     if standing is None:
         raise RunRefused(f"{name} was deleted a moment ago")
-    verdict = judge(observation, passes.facts_of(standing, observation, runner, models_dir=models_dir, stale_after=stale_after))
+    verdict = judge(observation, loop.facts_of(standing, observation, runner, models_dir=models_dir, stale_after=stale_after))
     # Where the ledger has an end, only a process that is seen alive speaks against it.
     if observation.life in (Life.ALIVE, Life.WAITING) or (verdict.fate is not Fate.BURY and not state.is_final):
         raise RunRefused(f"{name} may be at work, nothing is resumed: {verdict.detail}")
@@ -86,9 +85,9 @@ def check(run: TrainingRun, runner: Runner, *, models_dir: Path, stale_after: in
     if not runner.concurrent and not stages_folder(models_dir, run.run_id).is_dir():
         remedy = "train again" if state.is_final else "run reconcile_runs --once and train again"
         raise RunRefused(f"nothing is left of {name} that could be resumed; {remedy}")
-    active = ledger.active_run(spec.subject.id)
+    active = store.active_run(spec.subject.id)
     if active is not None and active.run_id != run.run_id:
-        raise RunRefused(ledger.refusal(spec.label, active))
+        raise RunRefused(store.refusal(spec.label, active))
     return spec, verdict.detail
 
 
@@ -106,7 +105,7 @@ def next_attempt(
         taken = planning.taken_versions(recorded, models_dir=models_dir, team=team, subject=subject, algorithm=algorithm)
         return versions.next_version(taken, now.date())
 
-    return ledger.resume(
+    return store.resume(
         spec.model_copy(update={"verbosity": verbosity}),
         handle=runner.here(),
         triggered_by=triggered_by,

@@ -8,11 +8,11 @@ from django.core.management import call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from gregory.reconcile import passes
-from gregory.runs import ledger
+from gregory.reconcile import loop
+from gregory.runs import store
 from gregory.runs.spec import RunSpec
 from tests.reconcile.pretend_cluster import PretendCluster, handle_of
-from tests.runs.test_ledger import HERE, planned
+from tests.runs.test_store import HERE, planned
 from tests.training.test_planning import make_subject, make_team
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -37,12 +37,12 @@ def runs(request: pytest.FixtureRequest, cluster: PretendCluster, settings, tmp_
     settings.MODELS_DIR = tmp_path
     team, specs = make_team("team"), []
     for number in range(request.param):
-        spec = ledger.open_run(planned(make_subject(team, f"s{number:03}")), runner="pretend", handle=HERE, triggered_by="a test")
-        ledger.mark_submitted(spec, cluster.submit(cluster.render(spec)))
-        ledger.claim(spec, handle_of(spec), image_digest="")
+        spec = store.open_run(planned(make_subject(team, f"s{number:03}")), runner="pretend", handle=HERE, triggered_by="a test")
+        store.mark_submitted(spec, cluster.submit(cluster.render(spec)))
+        store.claim(spec, handle_of(spec), image_digest="")
         specs.append(spec)
     # The first look notes the node of each.
-    list(passes.look(cluster, models_dir=tmp_path, stale_after=900))
+    list(loop.look(cluster, models_dir=tmp_path, stale_after=900))
     return specs
 
 
@@ -58,7 +58,7 @@ def test_runs_are_listed(runs, capsys: pytest.CaptureFixture[str]):
 
 
 def test_a_look_at_every_run_and_a_sign_of_life_for_all(runs, cluster: PretendCluster, tmp_path: Path):
-    look = passes.look(cluster, models_dir=tmp_path, stale_after=900)
+    look = loop.look(cluster, models_dir=tmp_path, stale_after=900)
 
     assert queries(lambda: list(look)) == 1
-    assert queries(lambda: ledger.heartbeat(runs)) == 1
+    assert queries(lambda: store.heartbeat(runs)) == 1

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from gregory.management.sight import Sight
-from gregory.reconcile.changes import Action, Change
+from gregory.reconcile.results import Action, Change
 from gregory.runs.models import TrainingRun
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)

@@ -23,7 +23,7 @@ from gregory.launch.submit import RUNNERS
 from gregory.ml.config import ALGORITHMS
 from gregory.ml.metrics import NAMES
 from gregory.models import PredictionRunLog, Subject, Team
-from gregory.runs import events, ledger
+from gregory.runs import events, store
 from gregory.runs.events import Event, Level
 from gregory.runs.models import TrainingRun
 from gregory.runs.names import Reason, RunState
@@ -79,14 +79,14 @@ class Rehearsal:
         return [Observation(life=Life.DEAD, detail="the rehearsal is over", exit_code=0) for _ in handles]
 
     def logs(self, spec: RunSpec, handle: RunHandle, *, waiting: Callable[[], bool]) -> Iterator[str]:
-        assert ledger.claim(spec, handle, image_digest="")
+        assert store.claim(spec, handle, image_digest="")
         for algorithm in spec.algorithms:
             outcome = AlgorithmOutcome(**algorithm.model_dump(), success=True, metrics=METRICS)
-            assert ledger.close_algorithm(spec, outcome)
+            assert store.close_algorithm(spec, outcome)
             yield "Epoch 1/10: what a library prints"
             yield event(spec, Level.WARNING, "a warning", algorithm.algorithm)
             yield event(spec, Level.PROGRESS, f"Finished version {algorithm.version}", algorithm.algorithm)
-        assert ledger.finish_run(spec, RunState.SUCCEEDED, exit_code=0)
+        assert store.finish_run(spec, RunState.SUCCEEDED, exit_code=0)
 
     def forget(self, spec: RunSpec) -> None:
         """Nothing was kept."""
@@ -506,7 +506,7 @@ def stopped(run: Run, feed: None, models: Path) -> RunSpec:
 
 
 def test_resume_starts_the_run_again_under_its_id(run, stopped):
-    ledger.end_run(stopped, RunState.FAILED, reason=Reason.KILLED, detail="signal 9")
+    store.end_run(stopped, RunState.FAILED, reason=Reason.KILLED, detail="signal 9")
 
     done = run("--resume", stopped.run_id)
 

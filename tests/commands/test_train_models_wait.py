@@ -19,8 +19,8 @@ from gregory.management import run_logs, side_by_side
 from gregory.management.termination import Terminated
 from gregory.ml.metrics import NAMES
 from gregory.models import PredictionRunLog
-from gregory.reconcile import passes
-from gregory.runs import ledger
+from gregory.reconcile import loop
+from gregory.runs import store
 from gregory.runs.models import TrainingRun
 from gregory.runs.names import Reason, RunState
 from gregory.runs.spec import AlgorithmOutcome, RunOutcome, RunSpec
@@ -86,14 +86,14 @@ def spec_now() -> RunSpec:
 
 def begin() -> None:
     spec = spec_now()
-    assert ledger.claim(spec, handle_of(spec), image_digest="", node="node-1")
+    assert store.claim(spec, handle_of(spec), image_digest="", node="node-1")
 
 
 def succeed() -> None:
     spec = spec_now()
     for algorithm in spec.algorithms:
-        assert ledger.close_algorithm(spec, AlgorithmOutcome(**algorithm.model_dump(), success=True, metrics=METRICS))
-    assert ledger.finish_run(spec, RunState.SUCCEEDED, exit_code=0)
+        assert store.close_algorithm(spec, AlgorithmOutcome(**algorithm.model_dump(), success=True, metrics=METRICS))
+    assert store.finish_run(spec, RunState.SUCCEEDED, exit_code=0)
 
 
 class TestLeft:
@@ -286,7 +286,7 @@ class TestWaitedFor:
 
     def test_what_keeps_a_run_from_being_submitted_is_told_once(self, shell, cluster, monkeypatch):
         cluster.refuses = NotReady("429: try again later")
-        looks, look = count(1), passes.look
+        looks, look = count(1), loop.look
 
         def counted(*args: Any, **kwargs: Any) -> Any:
             number = next(looks)
@@ -298,7 +298,7 @@ class TestWaitedFor:
                 succeed()
             return look(*args, **kwargs)
 
-        monkeypatch.setattr(passes, "look", counted)
+        monkeypatch.setattr(loop, "look", counted)
 
         done = shell("train_models", *MS, "--wait")
 

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from gregory.runs import ledger
+from gregory.runs import store
 from gregory.runs.spec import AlgorithmOutcome, RunSpec
 from tests.reconcile.published import publish
-from tests.runs.test_ledger import opened, subject  # noqa: F401 - a fixture
+from tests.runs.test_store import opened, subject  # noqa: F401 - a fixture
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -21,7 +21,7 @@ def trained(subject: Any, settings: Any, tmp_path: Path) -> tuple[RunSpec, Path]
     spec = opened(subject)
     folder = publish(tmp_path, spec, position=0)
     artifact = folder.relative_to(tmp_path).as_posix()
-    ledger.close_algorithm(spec, AlgorithmOutcome(**spec.algorithms[0].model_dump(), success=True, artifact=artifact))
+    store.close_algorithm(spec, AlgorithmOutcome(**spec.algorithms[0].model_dump(), success=True, artifact=artifact))
     return spec, folder
 
 

@@ -247,12 +247,12 @@ from django.utils import timezone
 from gregory import planning, request
 from gregory.launch import processes
 from gregory.ml.config import TrainConfig
-from gregory.runs import ledger
+from gregory.runs import store
 wanted = request.TrainingRequest(
     team="t", subject="good", lookback_days=1, algorithms=("lstm", "lgbm_tfidf"), version=None, config=TrainConfig(), verbosity=1
 )
 (spec,) = planning.plan(wanted, models_dir=settings.MODELS_DIR, now=timezone.now() + timedelta(days=2), require_gpu=False)
-print(ledger.open_run(spec, runner="local", handle=processes.handle_of(1), triggered_by="a test").model_dump_json())
+print(store.open_run(spec, runner="local", handle=processes.handle_of(1), triggered_by="a test").model_dump_json())
 """
 
 

@@ -26,17 +26,17 @@ from django.utils import timezone
 from gregory import planning, request
 from gregory.management.runners import runner_named
 from gregory.ml.config import Hyperparameters
-from gregory.runs import ledger
+from gregory.runs import store
 flags = dict(team="neurology", subject="migraine-prevention", all_teams=False, all_articles=True, lookback_days=None,
              algo="lgbm_tfidf,lstm", prob_threshold=None, model_version=None, pseudo_label=False, verbose=1)
 wanted = request.from_flags(flags, hyperparameters=Hyperparameters())
 (spec,) = planning.plan(wanted, models_dir=settings.MODELS_DIR, now=timezone.now(), require_gpu=False)
-spec = ledger.open_run(spec, runner="local", handle=runner_named("local").here(), triggered_by="a test")
+spec = store.open_run(spec, runner="local", handle=runner_named("local").here(), triggered_by="a test")
 print(spec.model_dump_json())
 """
 # The whole job, with less patience than minutes.
 IMPATIENT_JOB = (
-    "import sys; from gregory.runs import persistence; persistence.PAUSES = (0.2, 0.2); from job.__main__ import main; sys.exit(main())"
+    "import sys; from gregory.runs import db_retry; db_retry.PAUSES = (0.2, 0.2); from job.__main__ import main; sys.exit(main())"
 )
 
 

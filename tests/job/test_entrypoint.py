@@ -9,7 +9,7 @@ from django.db import OperationalError
 
 from gregory.env import Environment
 from gregory.models import PredictionRunLog
-from gregory.runs import ledger, persistence
+from gregory.runs import db_retry, store
 from gregory.runs.models import RunEvent, TrainingRun
 from gregory.runs.names import Reason
 from gregory.runs.spec import RunOutcome, RunSpec
@@ -18,7 +18,7 @@ from job.interruption import Interruption
 from job.pipeline import Pipeline
 from job.supervise import StageFailed, Usage
 from tests.reconcile.published import publish
-from tests.runs.test_ledger import HERE, opened, outcome, subject  # noqa: F401 - a fixture
+from tests.runs.test_store import HERE, opened, outcome, subject  # noqa: F401 - a fixture
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -29,8 +29,8 @@ INTERRUPTED = "interrupted by signal 15 (SIGTERM) in stage train-lstm after 9 s"
 def spec(subject, settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunSpec:  # noqa: F811
     settings.MODELS_DIR = tmp_path
     # Of the test's own connection, which holds its transaction; and nobody has minutes.
-    monkeypatch.setattr(persistence.connection, "close", lambda: None)
-    monkeypatch.setattr(persistence, "PAUSES", (0.0,))
+    monkeypatch.setattr(db_retry.connection, "close", lambda: None)
+    monkeypatch.setattr(db_retry, "PAUSES", (0.0,))
     monkeypatch.setattr(Interruption, "listen", lambda self, *, with_lifeline: None)
     return opened(subject)
 
@@ -80,7 +80,7 @@ def test_where_others_try_again_it_leaves_them_its_rows_and_its_word(spec, carry
 @pytest.mark.parametrize(("reason", "state"), [(Reason.CANCELLED, "cancelled"), (Reason.STALLED, "failed")])
 def test_an_end_that_was_announced_is_the_reason(spec, carry_out, reason, state):
     def told_to_end(pipeline: Pipeline) -> None:
-        ledger.announce_end(spec, reason=reason, detail="why it was", cancelled_by="me")
+        store.announce_end(spec, reason=reason, detail="why it was", cancelled_by="me")
         interrupted(pipeline)
 
     assert carry_out(told_to_end) == 143
@@ -91,8 +91,8 @@ def test_an_end_that_was_announced_is_the_reason(spec, carry_out, reason, state)
 
 def test_without_its_database_it_leaves_what_it_knows_and_gives_up(spec, carry_out, tmp_path, monkeypatch):
     def one_algorithm(pipeline: Pipeline) -> None:
-        monkeypatch.setattr(ledger, "close_algorithm", away)
-        pipeline._close(outcome(spec, 0), ledger.Evidence())
+        monkeypatch.setattr(store, "close_algorithm", away)
+        pipeline._close(outcome(spec, 0), store.Evidence())
 
     def away(*args: object) -> bool:
         raise OperationalError("connection refused")
@@ -112,7 +112,7 @@ def test_a_claim_that_finds_no_database_gives_up_alike(spec, carry_out, tmp_path
     def away(*args: object, **kwargs: object) -> bool:
         raise OperationalError("connection refused")
 
-    monkeypatch.setattr(ledger, "claim", away)
+    monkeypatch.setattr(store, "claim", away)
 
     assert carry_out(lambda pipeline: pytest.fail("not claimed")) == 1
     assert told(tmp_path).interrupted == "the database could not be reached: connection refused"
@@ -137,7 +137,7 @@ def test_what_an_earlier_start_had_published_is_not_trained_again(spec, carry_ou
     def the_rest(pipeline: Pipeline) -> None:
         asked.extend(algorithm.algorithm for algorithm in pipeline._spec.algorithms)
         pipeline._account.add(outcome(spec, 1))
-        ledger.close_algorithm(spec, outcome(spec, 1))
+        store.close_algorithm(spec, outcome(spec, 1))
 
     assert carry_out(the_rest) == 0
 
@@ -155,7 +155,7 @@ def test_where_everything_was_published_nothing_is_trained(spec, carry_out, tmp_
 
 
 def test_an_attempt_that_is_not_the_current_one_does_nothing(spec, carry_out):
-    ledger.retry(spec, handle=HERE, why="evicted", counts=True)
+    store.retry(spec, handle=HERE, why="evicted", counts=True)
 
     assert carry_out(lambda pipeline: pytest.fail("not claimed")) == 1
     assert results() == [None, None]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from gregory.ml.stages.contract import GpuRequest, SummariseRequest
-from gregory.runs import ledger
+from gregory.runs import store
 from gregory.runs.names import Reason, RunState
 from job import pipeline
 from job.account import Account
@@ -13,7 +13,7 @@ from job.interruption import Interruption
 from job.pipeline import Pipeline
 from job.supervise import Usage
 from job.voice import Voice
-from tests.runs.test_ledger import HERE, opened, subject  # noqa: F401 - a fixture
+from tests.runs.test_store import HERE, opened, subject  # noqa: F401 - a fixture
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.database]
 def at_work(subject, tmp_path: Path):  # noqa: F811
     """A claimed run, its pipeline, and what would interrupt it."""
     spec = opened(subject)
-    ledger.claim(spec, HERE, image_digest="")
+    store.claim(spec, HERE, image_digest="")
     interruption = Interruption()
     with (tmp_path / "log").open("w") as log:
         voice, account = Voice(spec, log, event_format="text"), Account(spec, models_dir=tmp_path, termination_log=None)
@@ -39,7 +39,7 @@ def test_an_attempt_that_is_current_goes_on(at_work):
 
 def test_an_attempt_whose_run_was_ended_by_others_gives_way(at_work):
     spec, line, interruption = at_work
-    ledger.end_run(spec, RunState.FAILED, reason=Reason.LOST, detail="lost")
+    store.end_run(spec, RunState.FAILED, reason=Reason.LOST, detail="lost")
 
     line._end_if_told_to()
 
@@ -48,7 +48,7 @@ def test_an_attempt_whose_run_was_ended_by_others_gives_way(at_work):
 
 def test_an_attempt_that_is_being_ended_gives_way_with_the_reason(at_work):
     spec, line, interruption = at_work
-    ledger.announce_end(spec, reason=Reason.CANCELLED, detail="cancelled by me@here", cancelled_by="me@here")
+    store.announce_end(spec, reason=Reason.CANCELLED, detail="cancelled by me@here", cancelled_by="me@here")
 
     line._end_if_told_to()
 

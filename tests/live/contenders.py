@@ -35,16 +35,16 @@ def contend(rounds: int, together: Barrier, results: Connection) -> None:
 
 def state() -> dict[str, Any]:
     """What the round left, and its end."""
-    from gregory.runs import ledger
+    from gregory.runs import store
     from gregory.runs.models import AlgorithmRun
     from gregory.runs.names import Reason, RunState
     from gregory.runs.spec import RunSpec
 
-    runs = [standing.run for standing in ledger.unfinished_runs()]
+    runs = [standing.run for standing in store.unfinished_runs()]
     rows = Counter(AlgorithmRun.objects.filter(run__in=runs).values_list("run_id", flat=True))
     left = {"subjects": sorted(run.subject_id for run in runs), "rows": sorted(rows.values()), "states": sorted(run.state for run in runs)}
     for run in runs:
-        ledger.end_run(RunSpec.model_validate(run.spec), RunState.FAILED, reason=Reason.LOST, detail="the round is over")
+        store.end_run(RunSpec.model_validate(run.spec), RunState.FAILED, reason=Reason.LOST, detail="the round is over")
     return left
 
 

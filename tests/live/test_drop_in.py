@@ -220,14 +220,14 @@ from django.conf import settings
 from django.utils import timezone
 from gregory import planning, request
 from gregory.ml.config import Hyperparameters
-from gregory.runs import ledger
+from gregory.runs import store
 from gregory.runs.spec import RunHandle
 flags = dict(team="neurology", subject="ms", all_teams=False, all_articles=True, lookback_days=None, algo="lgbm_tfidf,lstm",
              prob_threshold=None, model_version=None, pseudo_label=False, verbose=1)
 wanted = request.from_flags(flags, hyperparameters=Hyperparameters())
 (spec,) = planning.plan(wanted, models_dir=settings.MODELS_DIR, now=timezone.now(), require_gpu=False)
 gone = RunHandle(host=socket.gethostname(), name="999999999", uid="1")
-spec = ledger.open_run(spec, runner="local", handle=gone, triggered_by="a test")
-ledger.mark_submitted(spec, gone)
-ledger.claim(spec, gone, image_digest="")
+spec = store.open_run(spec, runner="local", handle=gone, triggered_by="a test")
+store.mark_submitted(spec, gone)
+store.claim(spec, gone, image_digest="")
 """

@@ -89,7 +89,7 @@ def test_a_corpus_is_streamed(generated: Site, tmp_path: Path):
     measure = """
 from benchmarks.live_database import Measured
 from gregory import corpus
-from gregory.runs.persistence import reading
+from gregory.runs.db_retry import reading
 from django.db import connection
 connection.ensure_connection()
 rows = lambda: sum(1 for _ in corpus.unlabelled(1, None))

@@ -13,13 +13,13 @@ from django.db import connections
 
 from gregory.launch.runners.base import Life, Observation
 from gregory.models import PredictionRunLog, Subject
-from gregory.reconcile import passes
-from gregory.runs import ledger
+from gregory.reconcile import loop
+from gregory.runs import store
 from gregory.runs.models import RunEvent, TrainingRun
 from gregory.runs.names import Reason
 from gregory.runs.spec import RunSpec
 from tests.reconcile.pretend_cluster import PretendCluster, handle_of, job
-from tests.runs.test_ledger import HERE, outcome, planned, subject  # noqa: F401 - a fixture
+from tests.runs.test_store import HERE, outcome, planned, subject  # noqa: F401 - a fixture
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
@@ -64,9 +64,9 @@ class Gate:
 
 
 def at_work(subject: Subject, cluster: PretendCluster) -> RunSpec:  # noqa: F811
-    spec = ledger.open_run(planned(subject), runner="pretend", handle=HERE, triggered_by="a test")
-    ledger.mark_submitted(spec, cluster.submit(cluster.render(spec)))
-    ledger.claim(spec, handle_of(spec), image_digest="")
+    spec = store.open_run(planned(subject), runner="pretend", handle=HERE, triggered_by="a test")
+    store.mark_submitted(spec, cluster.submit(cluster.render(spec)))
+    store.claim(spec, handle_of(spec), image_digest="")
     return spec
 
 
@@ -75,11 +75,11 @@ def test_an_attempt_is_opened_and_submitted_once(subject, tmp_path: Path):  # no
     at_work(subject, cluster)
     for _ in range(ROUNDS):
         spec = RunSpec.model_validate(TrainingRun.objects.get().spec)
-        ledger.claim(spec, handle_of(spec), image_digest="")
+        store.claim(spec, handle_of(spec), image_digest="")
         cluster.dies(spec, reason=Reason.EVICTED)
         gate = Gate(cluster)
 
-        at_once(lambda number, gate=gate: list(passes.look(lambda name: gate, models_dir=tmp_path, stale_after=900)))
+        at_once(lambda number, gate=gate: list(loop.look(lambda name: gate, models_dir=tmp_path, stale_after=900)))
 
     assert TrainingRun.objects.values_list("attempt", "retries").get() == (ROUNDS + 1, ROUNDS)
     assert len(cluster.submitted) == len(set(cluster.submitted)) == ROUNDS + 1
@@ -92,7 +92,7 @@ def test_a_dead_run_ends_once(subject, tmp_path: Path):  # noqa: F811
     cluster.dies(at_work(subject, cluster), reason=Reason.KILLED)
     gate = Gate(cluster)
 
-    at_once(lambda number: list(passes.look(lambda name: gate, models_dir=tmp_path, stale_after=900)))
+    at_once(lambda number: list(loop.look(lambda name: gate, models_dir=tmp_path, stale_after=900)))
 
     assert TrainingRun.objects.values_list("state", "reason", "attempt").get() == ("failed", "killed", 1)
     assert set(PredictionRunLog.objects.values_list("success", "error_message")) == {(False, "it died")}
@@ -105,9 +105,9 @@ def test_whoever_sees_it_closed_or_tried_again_the_rows_have_one_fate(subject, t
     seen = [replace(Observation(life=Life.DEAD, detail="it died"), reason=reason) for reason in (Reason.EVICTED, Reason.DELETED)]
 
     def work(number: int) -> None:
-        (standing,) = ledger.unfinished_runs()
+        (standing,) = store.unfinished_runs()
         both.wait()
-        passes.apply(standing, seen[number], cluster, models_dir=tmp_path, stale_after=900)
+        loop.apply(standing, seen[number], cluster, models_dir=tmp_path, stale_after=900)
 
     both = threading.Barrier(2)
     at_once(work, 2)
@@ -125,9 +125,9 @@ def test_a_run_that_reports_while_it_is_taken_for_dead_is_never_half_believed(su
 
     def work(number: int) -> None:
         if number == 0:
-            list(passes.look(cluster, models_dir=tmp_path, stale_after=900))
+            list(loop.look(cluster, models_dir=tmp_path, stale_after=900))
         else:
-            ledger.close_algorithm(spec, outcome(spec, 0))
+            store.close_algorithm(spec, outcome(spec, 0))
 
     at_once(work, 2)
 

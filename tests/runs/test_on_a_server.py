@@ -11,10 +11,10 @@ from django.db import InternalError, OperationalError, connection
 from django.utils import timezone
 
 from gregory.models import Team
-from gregory.runs import ledger, persistence
+from gregory.runs import db_retry, store
+from gregory.runs.db_retry import durably, reading, release
 from gregory.runs.models import TrainingRun
-from gregory.runs.persistence import durably, reading, release
-from tests.runs.test_ledger import opened, subject  # noqa: F401 - a fixture
+from tests.runs.test_store import opened, subject  # noqa: F401 - a fixture
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
@@ -36,7 +36,7 @@ def test_a_read_sees_one_moment_and_writes_nothing(subject):  # noqa: F811
 
 
 def test_a_read_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(persistence, "STATEMENT_SECONDS", 1)
+    monkeypatch.setattr(db_retry, "STATEMENT_SECONDS", 1)
     began = time.monotonic()
 
     with pytest.raises(OperationalError, match="canceling statement due to statement timeout"), reading():
@@ -46,7 +46,7 @@ def test_a_read_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_a_reader_that_stops_is_cut_off_and_reads_again(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(persistence, "PAUSE_SECONDS", 1)
+    monkeypatch.setattr(db_retry, "PAUSE_SECONDS", 1)
     tries: list[str] = []
 
     def read() -> str:
@@ -73,13 +73,13 @@ def test_silence_while_the_server_was_away_is_no_evidence(subject, monkeypatch: 
     run_id = opened(subject).run_id
     long_ago = timezone.now() - timedelta(days=30)
     TrainingRun.objects.update(heartbeat_at=long_ago, progress_at=long_ago)
-    assert ledger.is_silent(run_id, 86_400)
+    assert store.is_silent(run_id, 86_400)
 
     # This server has been up for minutes, which is within a grace of a month.
-    monkeypatch.setattr(persistence, "RESTART_GRACE", 30 * 86_400.0)
+    monkeypatch.setattr(db_retry, "RESTART_GRACE", 30 * 86_400.0)
 
-    standing = ledger.standing_of(run_id)
+    standing = store.standing_of(run_id)
     assert standing is not None
     assert standing.silent == standing.idle < 86_400
-    assert not ledger.is_silent(run_id, 86_400)
-    assert [other.silent < 86_400 for other in ledger.unfinished_runs()] == [True]
+    assert not store.is_silent(run_id, 86_400)
+    assert [other.silent < 86_400 for other in store.unfinished_runs()] == [True]

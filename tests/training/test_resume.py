@@ -8,14 +8,14 @@ from django.db import connection
 
 from gregory.launch.runners.base import Life, Observation
 from gregory.models import PredictionRunLog
-from gregory.runs import ledger
+from gregory.runs import store
 from gregory.runs.models import TrainingRun
 from gregory.runs.names import Reason, RunState
 from gregory.runs.spec import RunHandle, RunSpec
 from gregory.training import resume
 from gregory.training.request import UsageError
 from tests.reconcile.published import publish
-from tests.runs.test_ledger import HERE, opened, outcome, subject  # noqa: F401 - a fixture
+from tests.runs.test_store import HERE, opened, outcome, subject  # noqa: F401 - a fixture
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -45,10 +45,10 @@ class Seen:
 def died(subject, models: Path, *, closed: bool = True, **kwargs) -> RunSpec:  # noqa: F811
     """A run that was killed at work, of which the reconciler has heard or not."""
     spec = opened(subject, **kwargs)
-    ledger.claim(spec, HERE, image_digest="")
+    store.claim(spec, HERE, image_digest="")
     (models / ".runs" / spec.run_id / "stages").mkdir(parents=True)
     if closed:
-        ledger.end_run(spec, RunState.FAILED, reason=Reason.KILLED, detail="signal 9")
+        store.end_run(spec, RunState.FAILED, reason=Reason.KILLED, detail="signal 9")
     return spec
 
 
@@ -61,7 +61,7 @@ def attempt(spec: RunSpec, models: Path, observation: Observation = GONE, *, sta
 
 def refusal(spec: RunSpec, models: Path, observation: Observation = GONE) -> str:
     before = list(TrainingRun.objects.values()), list(PredictionRunLog.objects.values())
-    with pytest.raises(ledger.RunRefused) as caught:
+    with pytest.raises(store.RunRefused) as caught:
         attempt(spec, models, observation)
     assert (list(TrainingRun.objects.values()), list(PredictionRunLog.objects.values())) == before
     return str(caught.value)
@@ -105,7 +105,7 @@ def test_a_dead_run_whose_models_are_all_complete_ends_well_without_another_atte
 
     assert attempt(spec, tmp_path) == spec
 
-    assert not ledger.is_unfinished(spec)
+    assert not store.is_unfinished(spec)
     assert set(PredictionRunLog.objects.values_list("success", flat=True)) == {True}
     assert TrainingRun.objects.values_list("state", "attempt").get() == ("succeeded", 1)
 
@@ -135,8 +135,8 @@ def test_a_run_that_ended_elsewhere_may_go_on_here(subject, tmp_path):  # noqa: 
 def test_a_run_that_succeeded_has_nothing_to_resume(subject, tmp_path):  # noqa: F811
     spec = died(subject, tmp_path, closed=False)
     for position in (0, 1):
-        ledger.close_algorithm(spec, outcome(spec, position))
-    ledger.finish_run(spec, RunState.SUCCEEDED)
+        store.close_algorithm(spec, outcome(spec, position))
+    store.finish_run(spec, RunState.SUCCEEDED)
 
     assert refusal(spec, tmp_path) == f"run {spec.run_id} of team/subject succeeded: nothing to resume"
 
@@ -200,7 +200,7 @@ def test_the_hint_is_the_command(subject, tmp_path):  # noqa: F811
     spec = died(subject, tmp_path)
 
     assert (
-        resume.hint(ledger.find_run(spec.run_id), lambda name: Seen(), models_dir=tmp_path)
+        resume.hint(store.find_run(spec.run_id), lambda name: Seen(), models_dir=tmp_path)
         == f"resume it with: python manage.py train_models --resume {spec.run_id}"
     )
 
@@ -210,8 +210,8 @@ def test_there_is_no_hint_where_there_is_nothing_to_resume(subject, tmp_path):  
     assert resume.hint(None, lambda name: Seen(), models_dir=tmp_path) == ""
 
     TrainingRun.objects.update(reason=Reason.BAD_DATA)
-    assert resume.hint(ledger.find_run(spec.run_id), lambda name: Seen(), models_dir=tmp_path) == ""
+    assert resume.hint(store.find_run(spec.run_id), lambda name: Seen(), models_dir=tmp_path) == ""
 
     TrainingRun.objects.update(reason=Reason.KILLED)
     (tmp_path / ".runs" / spec.run_id / "stages").rmdir()
-    assert resume.hint(ledger.find_run(spec.run_id), lambda name: Seen(), models_dir=tmp_path) == ""
+    assert resume.hint(store.find_run(spec.run_id), lambda name: Seen(), models_dir=tmp_path) == ""

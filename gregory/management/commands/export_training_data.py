@@ -11,7 +11,7 @@ from django.utils import timezone
 from gregory.data import corpus, dataset_csv
 from gregory.management.database import clear_database_errors
 from gregory.ml.config import DEFAULT_LOOKBACK_DAYS, Hyperparameters
-from gregory.runs.persistence import reading
+from gregory.runs.db_retry import reading
 from gregory.runs.spec import RunSpec
 from gregory.training import planning, request
 

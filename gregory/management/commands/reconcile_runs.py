@@ -14,11 +14,11 @@ from gregory.management.database import clear_database_errors, describe
 from gregory.management.runners import runner_named
 from gregory.management.sight import Sight
 from gregory.management.termination import Stop
-from gregory.reconcile import passes
-from gregory.reconcile.changes import Action, Change
-from gregory.runs import ledger
+from gregory.reconcile import loop
+from gregory.reconcile.results import Action, Change
+from gregory.runs import store
+from gregory.runs.db_retry import release
 from gregory.runs.names import RunState
-from gregory.runs.persistence import release
 from gregory.training import resume
 
 INTERVAL_SECONDS = 15
@@ -95,7 +95,7 @@ class Command(BaseCommand):
             stop.wait(interval)
 
     def _look(self) -> Iterator[Change]:
-        return passes.look(self._runner_for, models_dir=settings.MODELS_DIR, stale_after=settings.STALE_AFTER_SECONDS)
+        return loop.look(self._runner_for, models_dir=settings.MODELS_DIR, stale_after=settings.STALE_AFTER_SECONDS)
 
     def _tell(self, change: Change, told: dict[str, str]) -> str:
         """A line if something was written, or if what keeps a run from being looked at is news."""
@@ -106,13 +106,13 @@ class Command(BaseCommand):
         return line
 
     def _line(self, change: Change) -> str:
-        ended = ledger.find_run(change.run.run_id) if change.action is Action.CLOSED else None
+        ended = store.find_run(change.run.run_id) if change.action is Action.CLOSED else None
         hint = resume.hint(ended, self._runner_for, models_dir=settings.MODELS_DIR)
         return "; ".join(part for part in (str(change), hint) if part)
 
     def _sweep(self) -> None:
         try:
-            for what in passes.sweep(self._runner_for):
+            for what in loop.sweep(self._runner_for):
                 self.stdout.write(f"removed {what}")
         except OSError as error:
             # Runs are looked after all the same.

@@ -22,9 +22,9 @@ from gregory.management.termination import Terminated, signals_raise
 from gregory.ml.config import ALGORITHMS, DEFAULT_LOOKBACK_DAYS, DEFAULT_THRESHOLD, load_hyperparameters
 from gregory.ml.errors import ConfigError
 from gregory.reporting import summary
-from gregory.runs import ledger
-from gregory.runs.ledger import RunRefused
+from gregory.runs import store
 from gregory.runs.spec import RunSpec
+from gregory.runs.store import RunRefused
 from gregory.training import planning, request, resume
 
 FAILURE, USAGE = 1, 2
@@ -127,7 +127,7 @@ class Command(BaseCommand):
             verbosity=flags["verbose"],
             triggered_by=_triggered_by(),
         )
-        if ledger.is_unfinished(spec):
+        if store.is_unfinished(spec):
             remaining = ", ".join(f"{algorithm.algorithm} {algorithm.version}" for algorithm in spec.algorithms)
             console.say(f"{spec.label}: run {run_id} is resumed, attempt {spec.attempt}: {remaining}")
             self._follow(flags, [spec], runner, console)
@@ -141,7 +141,7 @@ class Command(BaseCommand):
         opened, refusals = [], []
         for spec in specs:
             try:
-                opened.append(ledger.open_run(spec, runner=runner.name, handle=runner.here(), triggered_by=_triggered_by()))
+                opened.append(store.open_run(spec, runner=runner.name, handle=runner.here(), triggered_by=_triggered_by()))
             except RunRefused as refused:
                 refusals.append(str(refused))
                 console.warn(f"refused: {refused}")
@@ -183,8 +183,8 @@ class Command(BaseCommand):
             self._fail(flags, "; ".join(problems))
 
     def _print_plan(self, specs: list[RunSpec], runner: Runner, *, as_json: bool) -> None:
-        active = ledger.active_runs([spec.subject.id for spec in specs])
-        refusals = {spec.subject.id: ledger.refusal(spec.label, active[spec.subject.id]) for spec in specs if spec.subject.id in active}
+        active = store.active_runs([spec.subject.id for spec in specs])
+        refusals = {spec.subject.id: store.refusal(spec.label, active[spec.subject.id]) for spec in specs if spec.subject.id in active}
         rows = summary.plan_rows(specs, refusals, runner=runner.name)
         if as_json and runner.concurrent:
             requests = [(spec, runner.render(spec).request) for spec in specs if spec.subject.id not in refusals]
@@ -209,6 +209,6 @@ def _triggered_by() -> str:
 
 def _hints(specs: list[RunSpec]) -> list[str]:
     """How to resume those of the runs that were taken away while they worked."""
-    runs = ledger.find_runs([spec.run_id for spec in specs])
+    runs = store.find_runs([spec.run_id for spec in specs])
     hints = (resume.hint(runs[spec.run_id], runner_named, models_dir=settings.MODELS_DIR) for spec in specs if spec.run_id in runs)
     return [hint for hint in hints if hint]

@@ -18,14 +18,14 @@ from gregory.management.database import clear_database_errors
 from gregory.management.runners import runner_named
 from gregory.management.side_by_side import situation
 from gregory.management.termination import Terminated, signals_raise
-from gregory.reconcile.cancelling import cancel
-from gregory.reconcile.clearing import end_all
+from gregory.reconcile.cancel_all import end_all
+from gregory.reconcile.terminate import cancel
 from gregory.reporting.runs import as_json, everything, full_text, list_table, summaries
-from gregory.runs import ledger
-from gregory.runs.ledger import RunRefused
+from gregory.runs import store
 from gregory.runs.models import TrainingRun
 from gregory.runs.names import RunState
 from gregory.runs.spec import RunSpec
+from gregory.runs.store import RunRefused
 
 FAILURE, USAGE = 1, 2
 LIMIT = 20
@@ -77,7 +77,7 @@ class Command(BaseCommand):
         if flags["limit"] < 1:
             raise CommandError(f"--limit {flags['limit']} must be at least 1", returncode=USAGE)
         state = RunState(flags["state"]) if flags["state"] else None
-        runs = ledger.listed_runs(team=flags["team"], subject=flags["subject"], state=state, limit=flags["limit"])
+        runs = store.listed_runs(team=flags["team"], subject=flags["subject"], state=state, limit=flags["limit"])
         if flags["output"] == "json":
             self.stdout.write(as_json(summaries(runs)))
         else:
@@ -129,7 +129,7 @@ class Command(BaseCommand):
         changes = end_all(runner, by=_asker(), models_dir=settings.MODELS_DIR, stale_after=settings.STALE_AFTER_SECONDS)
         for run_id in [change.run.run_id for change in changes]:
             self.stdout.write(f"run {run_id} {situation(self._find(run_id))}")
-        unfinished = [standing.run for standing in ledger.unfinished_runs()]
+        unfinished = [standing.run for standing in store.unfinished_runs()]
         if left := [run.run_id for run in unfinished if run.runner == runner.name]:
             raise CommandError(f"asked to end, and not seen gone: {', '.join(left)}; try again in a while", returncode=FAILURE)
         for what in runner.sweep([run.run_id for run in unfinished], keep_seconds=0):
@@ -140,13 +140,13 @@ class Command(BaseCommand):
         call_command("train_models", resume=flags["run_id"], wait=flags["wait"], stdout=self.stdout, stderr=self.stderr)
 
     def _find(self, run_id: str) -> TrainingRun:
-        run = ledger.find_run(run_id)
+        run = store.find_run(run_id)
         if run is None:
             self._unknown(run_id)
         return run
 
     def _unknown(self, run_id: str) -> NoReturn:
-        newest = ledger.listed_runs(team=None, subject=None, state=None, limit=5)
+        newest = store.listed_runs(team=None, subject=None, state=None, limit=5)
         names = ", ".join(f"{run.run_id} ({run.spec['team']['slug']}/{run.spec['subject']['slug']})" for run in newest)
         raise CommandError(f"there is no run {run_id}; the newest: {names or 'none'}", returncode=USAGE)
 
@@ -163,6 +163,6 @@ def _commands(run: TrainingRun) -> list[str]:
     if run.submitted_at is None and run.started_at is None:
         return []
     try:
-        return runner_named(run.runner).commands(RunSpec.model_validate(run.spec), ledger.handle_of(run))
+        return runner_named(run.runner).commands(RunSpec.model_validate(run.spec), store.handle_of(run))
     except (LaunchError, ValidationError):
         return []

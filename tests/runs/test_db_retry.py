@@ -3,8 +3,8 @@
 import pytest
 from django.db import InterfaceError, OperationalError
 
-from gregory.runs import persistence
-from gregory.runs.persistence import durably, if_possible
+from gregory.runs import db_retry
+from gregory.runs.db_retry import durably, if_possible
 
 
 class Away:
@@ -22,7 +22,7 @@ class Away:
 
 @pytest.fixture(autouse=True)
 def no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(persistence.connection, "close", lambda: None)
+    monkeypatch.setattr(db_retry.connection, "close", lambda: None)
 
 
 @pytest.mark.parametrize("error", [OperationalError, InterfaceError])
@@ -31,7 +31,7 @@ def test_it_is_called_until_it_answers_with_longer_and_longer_pauses(error: type
 
     assert durably(Away(3, error), sleep=pauses.append) == "answer"
 
-    assert pauses == list(persistence.PAUSES[:3])
+    assert pauses == list(db_retry.PAUSES[:3])
 
 
 def test_after_minutes_the_error_passes_through():
@@ -40,7 +40,7 @@ def test_after_minutes_the_error_passes_through():
     with pytest.raises(OperationalError):
         durably(call, sleep=lambda seconds: None)
 
-    assert call.calls == len(persistence.PAUSES) + 1
+    assert call.calls == len(db_retry.PAUSES) + 1
 
 
 def test_where_there_is_no_time_it_is_tried_once_more():

@@ -8,11 +8,11 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from gregory.models import PredictionRunLog
-from gregory.runs.ledger.fence import current, note, storable
-from gregory.runs.ledger.reading import failure_reason, open_algorithms
 from gregory.runs.models import AlgorithmRun
 from gregory.runs.names import Reason, RunState
 from gregory.runs.spec import AlgorithmOutcome, AlgorithmSpec, RunSpec
+from gregory.runs.store.fencing import current, note, storable
+from gregory.runs.store.queries import failure_reason, open_algorithms
 
 # A traceback of megabytes helps nobody; its tail holds the failing frames and the message.
 MAXIMUM_ERROR_CHARACTERS = 200_000

@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-from gregory import recovery
 from gregory.launch.runners.base import Runner
-from gregory.reconcile.changes import Action, Change
-from gregory.reconcile.handover import hand_over
-from gregory.reconcile.verdict import OUTLIVED, TRIED_AGAIN, Sequel, Verdict, sequel
-from gregory.runs import ledger
+from gregory.reconcile.decide import OUTLIVED, TRIED_AGAIN, Sequel, Verdict, sequel
+from gregory.reconcile.results import Action, Change
+from gregory.reconcile.submit import hand_over
+from gregory.runs import recovery, store
 from gregory.runs.models import TrainingRun
 from gregory.runs.names import Reason, RunState
 from gregory.runs.spec import AlgorithmOutcome, RunSpec
@@ -15,7 +14,7 @@ from gregory.runs.spec import AlgorithmOutcome, RunSpec
 
 def bury(run: TrainingRun, spec: RunSpec, verdict: Verdict, runner: Runner, *, report: str, models_dir: Path) -> Change:
     """What became of it. `verdict` has a reason; `report`: what the run left of its end on its machine."""
-    if not ledger.is_unfinished(spec):
+    if not store.is_unfinished(spec):
         return _too_late(run)
     gave_up = recovery.replay(spec, report, models_dir=models_dir)
     still_open = recovery.close_published(spec, models_dir=models_dir)
@@ -24,7 +23,7 @@ def bury(run: TrainingRun, spec: RunSpec, verdict: Verdict, runner: Runner, *, r
     reason, detail = verdict.reason or Reason.LOST, verdict.detail
     if gave_up and reason in OUTLIVED:
         reason, detail = Reason.INTERRUPTED, f"{gave_up}; {detail}"
-    training = ledger.in_training(spec)
+    training = store.in_training(spec)
     following = sequel(
         reason,
         kept=runner.concurrent,
@@ -40,7 +39,7 @@ def bury(run: TrainingRun, spec: RunSpec, verdict: Verdict, runner: Runner, *, r
     without = training if following is Sequel.WITHOUT else []
     closed = [AlgorithmOutcome(**dict(algorithm), success=False, reason=reason, error=detail) for algorithm in without]
     try:
-        attempt = ledger.retry(
+        attempt = store.retry(
             spec,
             handle=runner.here(),
             why=f"{reason}: {detail}",
@@ -48,7 +47,7 @@ def bury(run: TrainingRun, spec: RunSpec, verdict: Verdict, runner: Runner, *, r
             without=closed,
             log_tail=runner.tail(spec),
         )
-    except ledger.RunRefused as refused:
+    except store.RunRefused as refused:
         return Change(run=run, action=Action.LEFT, detail=str(refused))
     handed = hand_over(attempt, runner)
     words = f"attempt {attempt.attempt} with {', '.join(algorithm.algorithm for algorithm in attempt.algorithms)}: {handed.detail}"
@@ -57,11 +56,11 @@ def bury(run: TrainingRun, spec: RunSpec, verdict: Verdict, runner: Runner, *, r
 
 def _settle(run: TrainingRun, spec: RunSpec, verdict: Verdict, runner: Runner) -> Change:
     """Every row has its end; the run takes its own from them."""
-    failed = ledger.unsuccessful(spec)
+    failed = store.unsuccessful(spec)
     detail = verdict.detail if failed else f"every model was complete; {verdict.detail}"
     # Nobody looks into the log of a success, and of many at once each would be two calls.
     tail = runner.tail(spec) if failed else ""
-    if not ledger.settle_run(spec, failed, detail=detail, exit_code=verdict.exit_code, log_tail=tail):
+    if not store.settle_run(spec, failed, detail=detail, exit_code=verdict.exit_code, log_tail=tail):
         return _too_late(run)
     if not failed:
         return Change(run=run, action=Action.SUCCEEDED, detail=detail)
@@ -72,7 +71,7 @@ def _close(run: TrainingRun, spec: RunSpec, verdict: Verdict, runner: Runner) ->
     reason = verdict.reason or Reason.LOST
     state = RunState.CANCELLED if reason is Reason.CANCELLED else RunState.FAILED
     tail = runner.tail(spec)
-    if not ledger.end_run(spec, state, reason=reason, detail=verdict.detail, exit_code=verdict.exit_code, log_tail=tail):
+    if not store.end_run(spec, state, reason=reason, detail=verdict.detail, exit_code=verdict.exit_code, log_tail=tail):
         return _too_late(run)
     return Change(run=run, action=Action.CLOSED, reason=reason, detail=verdict.detail)
 

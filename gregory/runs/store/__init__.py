@@ -8,7 +8,9 @@ nothing, and what came too late is kept as an event. Times are the database's cl
 answers; others know this name only.
 """
 
-from gregory.runs.ledger.ending import (
+from gregory.runs.store.create import RunRefused, open_run, resume, retry
+from gregory.runs.store.fencing import note, storable
+from gregory.runs.store.finish import (
     MAXIMUM_ERROR_CHARACTERS,
     Evidence,
     close_algorithm,
@@ -18,19 +20,7 @@ from gregory.runs.ledger.ending import (
     finish_run,
     settle_run,
 )
-from gregory.runs.ledger.fence import note, storable
-from gregory.runs.ledger.living import (
-    Sighting,
-    announce_end,
-    begin_algorithm,
-    claim,
-    heartbeat,
-    mark_submitted,
-    record_progress,
-    see,
-)
-from gregory.runs.ledger.opening import RunRefused, open_run, resume, retry
-from gregory.runs.ledger.reading import (
+from gregory.runs.store.queries import (
     Standing,
     active_run,
     active_runs,
@@ -52,6 +42,7 @@ from gregory.runs.ledger.reading import (
     unfinished_runs,
     unsuccessful,
 )
+from gregory.runs.store.update import Sighting, announce_end, begin_algorithm, claim, heartbeat, mark_submitted, record_progress, see
 
 __all__ = [
     "MAXIMUM_ERROR_CHARACTERS",

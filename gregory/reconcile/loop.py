@@ -17,15 +17,15 @@ from gregory.launch.errors import LaunchError
 from gregory.launch.runners.base import Life, Observation, Runner
 from gregory.launch.submit import RUNNERS
 from gregory.ml.artifacts import stages_folder
-from gregory.reconcile.burial import bury
-from gregory.reconcile.changes import Action, Change
-from gregory.reconcile.handover import CANCEL_GRACE_SECONDS, hand_over
-from gregory.reconcile.verdict import MISSING_GRACE, Facts, Fate, Verdict, judge
-from gregory.runs import ledger
-from gregory.runs.ledger import Sighting, Standing
+from gregory.reconcile.decide import MISSING_GRACE, Facts, Fate, Verdict, judge
+from gregory.reconcile.finalize import bury
+from gregory.reconcile.results import Action, Change
+from gregory.reconcile.submit import CANCEL_GRACE_SECONDS, hand_over
+from gregory.runs import store
 from gregory.runs.models import TrainingRun
 from gregory.runs.names import Reason, RunState
 from gregory.runs.spec import RunHandle, RunSpec
+from gregory.runs.store import Sighting, Standing
 
 # What a failed run left is kept this long for whoever looks into it.
 KEEP_FAILED_SECONDS = 7 * 24 * 3600
@@ -49,12 +49,12 @@ class Ending:
 def look(runner_for: RunnerFor, *, models_dir: Path, stale_after: int, only: Collection[str] | None = None) -> Iterator[Change]:
     """Look at every unfinished run, or those with these ids, and do what has to be done; what that was, run by run."""
     by_runner: dict[str, list[Standing]] = {}
-    for standing in ledger.unfinished_runs(only):
+    for standing in store.unfinished_runs(only):
         by_runner.setdefault(standing.run.runner, []).append(standing)
     for name, standings in by_runner.items():
         try:
             runner = runner_for(name)
-            observations = runner.observe([ledger.handle_of(standing.run) for standing in standings])
+            observations = runner.observe([store.handle_of(standing.run) for standing in standings])
         except LaunchError as error:
             # A runner of another version, or a machine that is away, must not keep the others from being looked at.
             yield from (Change(run=standing.run, action=Action.UNSEEN, detail=str(error)) for standing in standings)
@@ -102,7 +102,7 @@ def apply(standing: Standing, observation: Observation, runner: Runner, *, model
             run=run, action=Action.UNSEEN, detail="it was specified by another version of this program, which has to look after it"
         )
     verdict = judge(observation, facts_of(standing, observation, runner, models_dir=models_dir, stale_after=stale_after))
-    noted = run.state != RunState.PENDING and ledger.see(spec, run, _sighting(observation))
+    noted = run.state != RunState.PENDING and store.see(spec, run, _sighting(observation))
     match verdict.fate:
         case Fate.SUBMIT:
             handed = hand_over(spec, runner)
@@ -123,11 +123,11 @@ def end(endings: Sequence[Ending], runner: Runner, *, models_dir: Path) -> Itera
     """End runs that their machine still has, and close those that are seen gone. Until then their rows say what is being done."""
     asked = []
     for ending in endings:
-        if ledger.announce_end(ending.spec, reason=ending.reason, detail=ending.detail) or ledger.is_unfinished(ending.spec):
+        if store.announce_end(ending.spec, reason=ending.reason, detail=ending.detail) or store.is_unfinished(ending.spec):
             asked.append(ending)
         else:
             yield Change(run=ending.run, action=Action.LEFT, detail="it ended by itself meanwhile")
-    handles = [ledger.handle_of(ending.run) for ending in asked]
+    handles = [store.handle_of(ending.run) for ending in asked]
     for ending, seen in zip(asked, _ended(handles, runner), strict=True):
         yield _close(ending, seen, runner, models_dir=models_dir)
 
@@ -163,7 +163,7 @@ def _close(ending: Ending, seen: Observation | LaunchError, runner: Runner, *, m
         return Change(run=run, action=Action.NOTED, reason=reason, detail=f"{detail}; being ended, not seen gone: {seen}")
     if seen.life is not Life.DEAD:
         return Change(run=run, action=Action.NOTED, reason=reason, detail=f"{detail}; being ended: {seen.detail}")
-    if not ledger.is_unfinished(spec):
+    if not store.is_unfinished(spec):
         return Change(run=run, action=Action.NOTED, reason=reason, detail=f"{detail}; it ended by itself meanwhile")
     if seen.missing and run.state == RunState.RUNNING:
         # It may have finished something that nobody but its pod could tell, and somebody else may have seen that pod end.
@@ -176,7 +176,7 @@ def _close(ending: Ending, seen: Observation | LaunchError, runner: Runner, *, m
 def sweep(runner_for: RunnerFor, *, keep_seconds: float = KEEP_FAILED_SECONDS) -> Iterator[str]:
     """Remove what runs that ended longer ago than this left on their machines, and what no row knows; what that was."""
     # The working folders are everybody's and the local runner's to remove; a runner of another version has nobody to ask.
-    for name in sorted({"local", *ledger.runners_used()} & RUNNERS.keys()):
+    for name in sorted({"local", *store.runners_used()} & RUNNERS.keys()):
         # A machine that is away is swept when it is back.
         with suppress(LaunchError):
             yield from runner_for(name).sweep(_Unfinished(), keep_seconds=keep_seconds)
@@ -190,7 +190,7 @@ class _Unfinished(Collection[str]):
 
     @cached_property
     def _ids(self) -> frozenset[str]:
-        return frozenset(standing.run.run_id for standing in ledger.unfinished_runs())
+        return frozenset(standing.run.run_id for standing in store.unfinished_runs())
 
     def __contains__(self, run_id: object) -> bool:
         return run_id in self._ids

@@ -5,19 +5,18 @@ from pathlib import Path
 import pytest
 from django.db.models.functions import Now
 
-from gregory import recovery
 from gregory.launch.runners.base import Life, Observation
 from gregory.launch.runners.local import LocalRunner
 from gregory.models import PredictionRunLog
-from gregory.reconcile import passes
-from gregory.reconcile.changes import Change
-from gregory.runs import ledger
+from gregory.reconcile import loop
+from gregory.reconcile.results import Change
+from gregory.runs import recovery, store
 from gregory.runs.models import TrainingRun
 from gregory.runs.names import Reason
 from gregory.runs.spec import RunHandle
 from tests.launch.installation import installation
 from tests.reconcile.published import publish
-from tests.runs.test_ledger import opened, subject  # noqa: F401 - a fixture
+from tests.runs.test_store import opened, subject  # noqa: F401 - a fixture
 
 ALIVE = Observation(life=Life.ALIVE, detail="process 7 runs")
 GONE = Observation(life=Life.DEAD, detail="process 7 on here is gone and left no report")
@@ -45,7 +44,7 @@ class OneAnswer:
 
 
 def look(runner: object, models: Path) -> list[Change]:
-    return list(passes.look(lambda name: runner, models_dir=models, stale_after=900))
+    return list(loop.look(lambda name: runner, models_dir=models, stale_after=900))
 
 
 @pytest.mark.django_db
@@ -53,7 +52,7 @@ def look(runner: object, models: Path) -> list[Change]:
 class TestApplied:
     def test_a_dead_run_is_closed_with_the_reason(self, subject, tmp_path: Path):  # noqa: F811
         spec = opened(subject)
-        ledger.claim(spec, RunHandle(host="here", name="7", uid="7"), image_digest="")
+        store.claim(spec, RunHandle(host="here", name="7", uid="7"), image_digest="")
         runner = OneAnswer(KILLED)
 
         look(runner, tmp_path)
@@ -64,7 +63,7 @@ class TestApplied:
 
     @pytest.mark.parametrize("observation", [ALIVE, ELSEWHERE])
     def test_what_is_not_known_to_be_dead_is_not_touched(self, subject, tmp_path: Path, observation):  # noqa: F811
-        ledger.claim(opened(subject), RunHandle(host="here", name="7", uid="7"), image_digest="")
+        store.claim(opened(subject), RunHandle(host="here", name="7", uid="7"), image_digest="")
         TrainingRun.objects.update(unknown_since=None if observation is ALIVE else Now())
         before = TrainingRun.objects.values().get()
 
@@ -131,6 +130,6 @@ class TestApplied:
 
         TrainingRun.objects.filter(pk=spec.run_id).update(runner="of another version")
 
-        assert list(passes.sweep(lambda name: runner, keep_seconds=3600)) == []
-        assert list(passes.sweep(lambda name: runner, keep_seconds=-1)) == ["the working folder of ended"]
+        assert list(loop.sweep(lambda name: runner, keep_seconds=3600)) == []
+        assert list(loop.sweep(lambda name: runner, keep_seconds=-1)) == ["the working folder of ended"]
         assert (tmp_path / ".runs" / spec.run_id).is_dir()

@@ -9,7 +9,7 @@ from django.utils import timezone
 from gregory.ml.config import TrainConfig
 from gregory.ml.progress import Progress
 from gregory.models import PredictionRunLog, Subject, Team
-from gregory.runs import ledger
+from gregory.runs import store
 from gregory.runs.models import AlgorithmRun, RunEvent, TrainingRun
 from gregory.runs.names import Reason, RunState, new_run_id, new_token
 from gregory.runs.spec import AlgorithmOutcome, AlgorithmSpec, RunHandle, RunSpec, Scope, Window
@@ -40,7 +40,7 @@ def planned(subject: Subject, *, version: str = "20260101") -> RunSpec:
 
 
 def opened(subject: Subject, **kwargs) -> RunSpec:
-    return ledger.open_run(planned(subject, **kwargs), runner="local", handle=HERE, triggered_by="a test")
+    return store.open_run(planned(subject, **kwargs), runner="local", handle=HERE, triggered_by="a test")
 
 
 def outcome(spec: RunSpec, position: int = 0, *, success: bool = True, error: str = "") -> AlgorithmOutcome:
@@ -72,7 +72,7 @@ def test_opening_a_run_writes_a_row_per_algorithm_in_the_order_asked(subject):
 def test_a_second_unfinished_run_of_a_subject_is_refused_and_writes_nothing(subject):
     first = opened(subject)
 
-    with pytest.raises(ledger.RunRefused) as refused:
+    with pytest.raises(store.RunRefused) as refused:
         opened(subject, version="other")
 
     assert str(refused.value).startswith(f"team/subject has an unfinished run {first.run_id} (pending since ")
@@ -81,7 +81,7 @@ def test_a_second_unfinished_run_of_a_subject_is_refused_and_writes_nothing(subj
 
 
 def test_a_subject_may_run_again_once_its_run_has_ended(subject):
-    ledger.end_run(opened(subject), RunState.FAILED, reason=Reason.LOST, detail="gone")
+    store.end_run(opened(subject), RunState.FAILED, reason=Reason.LOST, detail="gone")
 
     opened(subject, version="20260101_2")
 
@@ -89,9 +89,9 @@ def test_a_subject_may_run_again_once_its_run_has_ended(subject):
 
 
 def test_a_version_taken_since_planning_is_refused_and_writes_nothing(subject):
-    ledger.end_run(opened(subject), RunState.FAILED, reason=Reason.LOST, detail="gone")
+    store.end_run(opened(subject), RunState.FAILED, reason=Reason.LOST, detail="gone")
 
-    with pytest.raises(ledger.RunRefused, match=r"team/subject: version 20260101 of lstm was taken a moment ago; run the command again"):
+    with pytest.raises(store.RunRefused, match=r"team/subject: version 20260101 of lstm was taken a moment ago; run the command again"):
         opened(subject)
 
     assert TrainingRun.objects.count() == 1
@@ -100,7 +100,7 @@ def test_a_version_taken_since_planning_is_refused_and_writes_nothing(subject):
 def test_success_is_written_with_metrics_and_the_databases_clock(subject):
     spec = opened(subject)
 
-    assert ledger.close_algorithm(spec, outcome(spec), ledger.Evidence(evaluation={"a": 1}, resources={"stages": {}}))
+    assert store.close_algorithm(spec, outcome(spec), store.Evidence(evaluation={"a": 1}, resources={"stages": {}}))
 
     row = PredictionRunLog.objects.get(pk=spec.algorithms[0].run_log_id)
     assert (row.success, row.error_message) == (True, None)
@@ -112,8 +112,8 @@ def test_which_data_and_what_it_was_computed_on_are_kept_unless_the_end_knows_be
     spec = opened(subject)
     AlgorithmRun.objects.update(data={"labelled": 9}, compute={"device": "cpu"})
 
-    ledger.close_algorithm(spec, outcome(spec), ledger.Evidence(data={"labelled": 10}, compute={"device": "cuda:0"}))
-    ledger.close_algorithm(spec, outcome(spec, 1, success=False, error="why"))
+    store.close_algorithm(spec, outcome(spec), store.Evidence(data={"labelled": 10}, compute={"device": "cuda:0"}))
+    store.close_algorithm(spec, outcome(spec, 1, success=False, error="why"))
 
     known, kept = AlgorithmRun.objects.all()
     assert (known.data, known.compute) == ({"labelled": 10}, {"device": "cuda:0"})
@@ -122,9 +122,9 @@ def test_which_data_and_what_it_was_computed_on_are_kept_unless_the_end_knows_be
 
 def test_the_first_writer_wins_and_the_late_one_is_kept_as_an_event(subject):
     spec = opened(subject)
-    ledger.close_algorithm(spec, outcome(spec, success=False, error="first"))
+    store.close_algorithm(spec, outcome(spec, success=False, error="first"))
 
-    assert not ledger.close_algorithm(spec, outcome(spec))
+    assert not store.close_algorithm(spec, outcome(spec))
 
     row = PredictionRunLog.objects.get(pk=spec.algorithms[0].run_log_id)
     assert (row.success, row.error_message, row.algorithm_run.metrics) == (False, "first", {})
@@ -136,9 +136,9 @@ def test_a_superseded_attempt_ends_nothing(subject):
     spec = opened(subject)
     old = spec.model_copy(update={"attempt_token": new_token()})
 
-    assert not ledger.close_algorithm(old, outcome(old))
-    assert not ledger.finish_run(old, RunState.SUCCEEDED)
-    assert not ledger.claim(old, HERE, image_digest="")
+    assert not store.close_algorithm(old, outcome(old))
+    assert not store.finish_run(old, RunState.SUCCEEDED)
+    assert not store.claim(old, HERE, image_digest="")
 
     assert set(PredictionRunLog.objects.values_list("success", flat=True)) == {None}
     assert TrainingRun.objects.get().state == "pending"
@@ -147,8 +147,8 @@ def test_a_superseded_attempt_ends_nothing(subject):
 def test_a_run_is_claimed_once(subject):
     spec = opened(subject)
 
-    assert ledger.claim(spec, HERE, image_digest="sha256:1")
-    assert not ledger.claim(spec, HERE, image_digest="sha256:1")
+    assert store.claim(spec, HERE, image_digest="sha256:1")
+    assert not store.claim(spec, HERE, image_digest="sha256:1")
 
     run = TrainingRun.objects.get()
     assert (run.state, run.image_digest) == ("running", "sha256:1")
@@ -156,32 +156,32 @@ def test_a_run_is_claimed_once(subject):
 
 def test_the_command_cannot_take_a_running_run_back_to_submitted(subject):
     spec = opened(subject)
-    ledger.claim(spec, HERE, image_digest="")
+    store.claim(spec, HERE, image_digest="")
 
-    assert not ledger.mark_submitted(spec, RunHandle(host="there", name="2", uid="2"))
+    assert not store.mark_submitted(spec, RunHandle(host="there", name="2", uid="2"))
 
     assert TrainingRun.objects.get().state == "running"
 
 
 def test_ending_a_run_leaves_finished_rows_alone(subject):
     spec = opened(subject)
-    ledger.close_algorithm(spec, outcome(spec))
+    store.close_algorithm(spec, outcome(spec))
 
-    ledger.end_run(spec, RunState.CANCELLED, reason=Reason.INTERRUPTED, detail="stop")
+    store.end_run(spec, RunState.CANCELLED, reason=Reason.INTERRUPTED, detail="stop")
 
     rows = PredictionRunLog.objects.order_by("pk")
     assert [(row.success, row.error_message) for row in rows] == [(True, None), (False, "stop")]
     run = TrainingRun.objects.get()
     assert (run.state, run.reason, run.detail) == ("cancelled", "interrupted", "stop")
-    assert ledger.unfinished_runs() == []
+    assert store.unfinished_runs() == []
 
 
 def test_what_stops_the_whole_run_ends_only_what_is_open_and_says_which(subject):
     spec = opened(subject)
-    ledger.close_algorithm(spec, outcome(spec))
+    store.close_algorithm(spec, outcome(spec))
 
-    assert ledger.fail_open_rows(spec, reason=Reason.BASE_MODELS, error="no bundle") == [spec.algorithms[1]]
-    assert ledger.fail_open_rows(spec, reason=Reason.BASE_MODELS, error="no bundle") == []
+    assert store.fail_open_rows(spec, reason=Reason.BASE_MODELS, error="no bundle") == [spec.algorithms[1]]
+    assert store.fail_open_rows(spec, reason=Reason.BASE_MODELS, error="no bundle") == []
 
     row = PredictionRunLog.objects.get(pk=spec.algorithms[1].run_log_id)
     assert (row.success, row.error_message, row.algorithm_run.reason) == (False, "no bundle", "base_models")
@@ -191,7 +191,7 @@ def test_what_stops_the_whole_run_ends_only_what_is_open_and_says_which(subject)
 def test_a_superseded_attempt_stops_nothing(subject):
     spec = opened(subject)
 
-    assert ledger.fail_open_rows(spec.model_copy(update={"attempt_token": "old"}), reason=Reason.ERROR, error="x") == []
+    assert store.fail_open_rows(spec.model_copy(update={"attempt_token": "old"}), reason=Reason.ERROR, error="x") == []
 
     assert set(PredictionRunLog.objects.values_list("success", flat=True)) == {None}
 
@@ -199,13 +199,13 @@ def test_a_superseded_attempt_stops_nothing(subject):
 def test_nul_and_lone_surrogates_in_a_traceback_are_stored(subject):
     spec = opened(subject)
 
-    ledger.close_algorithm(spec, outcome(spec, success=False, error="a\0b\udcffc"))
+    store.close_algorithm(spec, outcome(spec, success=False, error="a\0b\udcffc"))
 
     assert PredictionRunLog.objects.get(pk=spec.algorithms[0].run_log_id).error_message == "a\\0b\\udcffc"
 
 
 def test_a_huge_traceback_loses_its_head_and_keeps_its_end():
-    text = ledger.storable("x" * 300_000 + "ValueError: the end", 1_000)
+    text = store.storable("x" * 300_000 + "ValueError: the end", 1_000)
 
     assert text.startswith("[299019 characters cut]\nxxx")
     assert text.endswith("ValueError: the end")
@@ -214,11 +214,11 @@ def test_a_huge_traceback_loses_its_head_and_keeps_its_end():
 def test_silence_is_measured_by_the_databases_clock(subject):
     opened(subject)
     run = TrainingRun.objects.get()
-    assert not ledger.is_silent(run.run_id, 60)
+    assert not store.is_silent(run.run_id, 60)
 
     TrainingRun.objects.update(heartbeat_at=timezone.now() - timedelta(seconds=61))
 
-    assert ledger.is_silent(run.run_id, 60)
+    assert store.is_silent(run.run_id, 60)
 
 
 def test_a_heartbeat_is_a_sign_of_life_of_the_current_attempt_only(subject):
@@ -226,10 +226,10 @@ def test_a_heartbeat_is_a_sign_of_life_of_the_current_attempt_only(subject):
     past = timezone.now() - timedelta(hours=1)
     TrainingRun.objects.update(heartbeat_at=past)
 
-    ledger.heartbeat([spec.model_copy(update={"attempt_token": "another"})])
+    store.heartbeat([spec.model_copy(update={"attempt_token": "another"})])
     assert TrainingRun.objects.get().heartbeat_at == past
 
-    ledger.heartbeat([spec])
+    store.heartbeat([spec])
     assert TrainingRun.objects.get().heartbeat_at > past
 
 
@@ -238,10 +238,10 @@ def test_an_algorithm_starts_when_its_training_does_and_not_when_it_was_queued(s
     past = timezone.now() - timedelta(hours=3)
     PredictionRunLog.objects.update(run_started=past)
 
-    ledger.begin_algorithm(spec.model_copy(update={"attempt_token": "another"}), spec.algorithms[0].run_log_id)
+    store.begin_algorithm(spec.model_copy(update={"attempt_token": "another"}), spec.algorithms[0].run_log_id)
     assert set(PredictionRunLog.objects.values_list("run_started", flat=True)) == {past}
 
-    ledger.begin_algorithm(spec, spec.algorithms[0].run_log_id)
+    store.begin_algorithm(spec, spec.algorithms[0].run_log_id)
     first, second = PredictionRunLog.objects.order_by("pk")
     assert (first.run_started > past, second.run_started) == (True, past)
 
@@ -250,7 +250,7 @@ def test_progress_is_kept_without_ending_anything(subject):
     spec = opened(subject)
 
     progress = Progress(message="epoch 1/10", fraction=0.1, epoch=1, figures={"loss": 0.5})
-    ledger.record_progress(spec, spec.algorithms[0].run_log_id, stage="train", progress=progress, seconds_left=90.0)
+    store.record_progress(spec, spec.algorithms[0].run_log_id, stage="train", progress=progress, seconds_left=90.0)
 
     first = AlgorithmRun.objects.first()
     assert first.stage == "train"
@@ -280,11 +280,11 @@ def test_the_report_of_a_run_whose_subject_was_deleted_is_refused_without_an_err
     spec = opened(subject)
     subject.delete()
 
-    assert not ledger.close_algorithm(spec, outcome(spec))
+    assert not store.close_algorithm(spec, outcome(spec))
 
 
 def resumed(spec: RunSpec, *, why: str = "the process is gone") -> RunSpec:
-    return ledger.resume(
+    return store.resume(
         spec,
         handle=RunHandle(host="there", name="2", uid="2"),
         triggered_by="another",
@@ -295,7 +295,7 @@ def resumed(spec: RunSpec, *, why: str = "the process is gone") -> RunSpec:
 
 def test_open_rows_go_on_in_the_next_attempt(subject):
     first = opened(subject)
-    ledger.claim(first, HERE, image_digest="sha256:1")
+    store.claim(first, HERE, image_digest="sha256:1")
 
     second = resumed(first)
 
@@ -307,24 +307,24 @@ def test_open_rows_go_on_in_the_next_attempt(subject):
     assert (run.state, run.attempt, run.host, run.external_name, run.image_digest) == ("pending", 2, "there", "2", "")
     assert (run.started_at, run.submitted_at) == (None, None)
     assert RunSpec.model_validate(run.spec) == second
-    assert ledger.claim(second, HERE, image_digest="")
+    assert store.claim(second, HERE, image_digest="")
 
 
 def test_the_attempt_before_writes_nothing_any_more(subject):
     first = opened(subject)
     second = resumed(first)
 
-    assert not ledger.claim(first, HERE, image_digest="")
-    assert not ledger.close_algorithm(first, outcome(first))
-    assert not ledger.finish_run(first, RunState.FAILED, reason=Reason.LOST)
+    assert not store.claim(first, HERE, image_digest="")
+    assert not store.close_algorithm(first, outcome(first))
+    assert not store.finish_run(first, RunState.FAILED, reason=Reason.LOST)
 
-    assert ledger.close_algorithm(second, outcome(second))
+    assert store.close_algorithm(second, outcome(second))
 
 
 def test_a_row_that_failed_stays_failed_and_its_algorithm_gets_a_new_one(subject):
     first = opened(subject)
-    ledger.close_algorithm(first, outcome(first))
-    ledger.end_run(first, RunState.FAILED, reason=Reason.LOST, detail="gone")
+    store.close_algorithm(first, outcome(first))
+    store.end_run(first, RunState.FAILED, reason=Reason.LOST, detail="gone")
 
     second = resumed(first)
 
@@ -345,8 +345,8 @@ def test_a_row_that_failed_stays_failed_and_its_algorithm_gets_a_new_one(subject
 
 def test_the_end_of_an_attempt_is_cleared_from_the_run_and_kept_as_an_event(subject):
     first = opened(subject)
-    ledger.claim(first, HERE, image_digest="")
-    ledger.finish_run(first, RunState.FAILED, reason=Reason.KILLED, detail="signal 9", exit_code=-9, log_tail="last line")
+    store.claim(first, HERE, image_digest="")
+    store.finish_run(first, RunState.FAILED, reason=Reason.KILLED, detail="signal 9", exit_code=-9, log_tail="last line")
 
     resumed(first)
 
@@ -360,7 +360,7 @@ def test_the_end_of_an_attempt_is_cleared_from_the_run_and_kept_as_an_event(subj
 
 def test_of_an_attempt_that_died_mute_the_event_says_what_was_seen(subject):
     first = opened(subject)
-    ledger.claim(first, HERE, image_digest="")
+    store.claim(first, HERE, image_digest="")
 
     resumed(first, why="lost: the process is gone")
 
@@ -371,7 +371,7 @@ def test_of_two_who_resume_one_is_told(subject):
     first = opened(subject)
     second = resumed(first)
 
-    with pytest.raises(ledger.RunRefused) as refused:
+    with pytest.raises(store.RunRefused) as refused:
         resumed(first)
 
     assert str(refused.value) == f"run {first.run_id} of team/subject was resumed or ended by somebody else a moment ago"
@@ -381,9 +381,9 @@ def test_of_two_who_resume_one_is_told(subject):
 
 def test_a_run_that_succeeded_is_not_opened_again(subject):
     spec = opened(subject)
-    ledger.finish_run(spec, RunState.SUCCEEDED)
+    store.finish_run(spec, RunState.SUCCEEDED)
 
-    with pytest.raises(ledger.RunRefused, match="was resumed or ended by somebody else"):
+    with pytest.raises(store.RunRefused, match="was resumed or ended by somebody else"):
         resumed(spec)
 
     assert TrainingRun.objects.get().state == "succeeded"
@@ -392,9 +392,9 @@ def test_a_run_that_succeeded_is_not_opened_again(subject):
 def test_a_run_of_which_every_row_succeeded_has_nothing_left(subject):
     spec = opened(subject)
     for position in (0, 1):
-        ledger.close_algorithm(spec, outcome(spec, position))
+        store.close_algorithm(spec, outcome(spec, position))
 
-    with pytest.raises(ledger.RunRefused, match=f"^run {spec.run_id} of team/subject has nothing left to train$"):
+    with pytest.raises(store.RunRefused, match=f"^run {spec.run_id} of team/subject has nothing left to train$"):
         resumed(spec)
 
     assert (TrainingRun.objects.get().attempt, RunEvent.objects.count()) == (1, 0)
@@ -402,10 +402,10 @@ def test_a_run_of_which_every_row_succeeded_has_nothing_left(subject):
 
 def test_a_run_is_not_resumed_beside_another_of_its_subject(subject):
     first = opened(subject)
-    ledger.end_run(first, RunState.FAILED, reason=Reason.LOST, detail="gone")
+    store.end_run(first, RunState.FAILED, reason=Reason.LOST, detail="gone")
     other = opened(subject, version="20260101_3")
 
-    with pytest.raises(ledger.RunRefused, match=f"^team/subject has an unfinished run {other.run_id} "):
+    with pytest.raises(store.RunRefused, match=f"^team/subject has an unfinished run {other.run_id} "):
         resumed(first)
 
     run = TrainingRun.objects.get(pk=first.run_id)
@@ -414,22 +414,22 @@ def test_a_run_is_not_resumed_beside_another_of_its_subject(subject):
 
 def test_the_reason_of_an_attempt_is_that_of_its_own_rows(subject):
     first = opened(subject)
-    ledger.end_run(first, RunState.FAILED, reason=Reason.LOST, detail="gone")
+    store.end_run(first, RunState.FAILED, reason=Reason.LOST, detail="gone")
     second = resumed(first)
 
-    ledger.fail_open_rows(second, reason=Reason.BAD_DATA, error="too few")
+    store.fail_open_rows(second, reason=Reason.BAD_DATA, error="too few")
 
-    assert ledger.failure_reason(second) is Reason.BAD_DATA
+    assert store.failure_reason(second) is Reason.BAD_DATA
 
 
 def retried(spec: RunSpec, *, without: tuple[AlgorithmOutcome, ...] = (), counts: bool = True) -> RunSpec:
-    return ledger.retry(spec, handle=HERE, why="evicted: drained", counts=counts, without=without)
+    return store.retry(spec, handle=HERE, why="evicted: drained", counts=counts, without=without)
 
 
 def test_a_run_is_tried_again_with_what_is_open_and_nothing_else(subject):
     first = opened(subject)
-    ledger.claim(first, HERE, image_digest="")
-    ledger.close_algorithm(first, outcome(first, 0, success=False, error="why"))
+    store.claim(first, HERE, image_digest="")
+    store.close_algorithm(first, outcome(first, 0, success=False, error="why"))
 
     second = retried(first)
 
@@ -443,7 +443,7 @@ def test_what_is_left_out_is_closed_with_the_opening_or_not_at_all(subject):
     first = opened(subject)
     ends = tuple(outcome(first, position, success=False, error="OOMKilled") for position in (0, 1))
 
-    with pytest.raises(ledger.RunRefused, match="has nothing left to train"):
+    with pytest.raises(store.RunRefused, match="has nothing left to train"):
         retried(first, without=ends)
     assert set(PredictionRunLog.objects.values_list("success", flat=True)) == {None}
 
@@ -456,21 +456,21 @@ def test_what_is_left_out_is_closed_with_the_opening_or_not_at_all(subject):
 def test_a_run_that_ended_or_is_being_ended_is_not_tried_again(subject, end: str):
     first = opened(subject)
     if end == "ended":
-        ledger.finish_run(first, RunState.FAILED, reason=Reason.KILLED)
+        store.finish_run(first, RunState.FAILED, reason=Reason.KILLED)
     elif end == "announced":
-        ledger.announce_end(first, reason=Reason.CANCELLED, detail="cancelled by me")
+        store.announce_end(first, reason=Reason.CANCELLED, detail="cancelled by me")
     else:
         retried(first)
 
-    with pytest.raises(ledger.RunRefused, match="was tried again or ended by somebody else a moment ago"):
+    with pytest.raises(store.RunRefused, match="was tried again or ended by somebody else a moment ago"):
         retried(first)
 
 
 def test_whoever_resumes_a_run_gets_every_algorithm_that_failed_in_any_attempt_and_the_count_begins_anew(subject):
     first = opened(subject)
     second = retried(first, without=(outcome(first, 0, success=False, error="OOMKilled"),))
-    ledger.close_algorithm(second, outcome(second, 0))
-    ledger.settle_run(second, ledger.unsuccessful(second), detail="")
+    store.close_algorithm(second, outcome(second, 0))
+    store.settle_run(second, store.unsuccessful(second), detail="")
     run = TrainingRun.objects.get()
     assert (run.state, run.reason, run.detail) == ("failed", "error", "failed: lstm")
 
@@ -482,24 +482,24 @@ def test_whoever_resumes_a_run_gets_every_algorithm_that_failed_in_any_attempt_a
 
 def test_the_same_start_claims_once_and_its_machine_s_next_start_of_the_attempt_again(subject):
     spec = opened(subject)
-    assert ledger.claim(spec, HERE, image_digest="", node="node-1")
+    assert store.claim(spec, HERE, image_digest="", node="node-1")
 
-    assert not ledger.claim(spec, HERE, image_digest="")
-    assert not ledger.claim(spec, HERE.model_copy(update={"uid": "2"}), image_digest="", again=True)
-    assert ledger.claim(spec, HERE, image_digest="", node="node-2", again=True)
+    assert not store.claim(spec, HERE, image_digest="")
+    assert not store.claim(spec, HERE.model_copy(update={"uid": "2"}), image_digest="", again=True)
+    assert store.claim(spec, HERE, image_digest="", node="node-2", again=True)
     assert TrainingRun.objects.get().node == "node-2"
 
 
 def test_an_end_is_announced_once_and_for_one_attempt(subject):
     first = opened(subject)
-    assert ledger.announced_end(first) is None
+    assert store.announced_end(first) is None
 
-    assert ledger.announce_end(first, reason=Reason.STALLED, detail="no progress")
-    assert not ledger.announce_end(first, reason=Reason.CANCELLED, detail="cancelled by me", cancelled_by="me")
+    assert store.announce_end(first, reason=Reason.STALLED, detail="no progress")
+    assert not store.announce_end(first, reason=Reason.CANCELLED, detail="cancelled by me", cancelled_by="me")
 
-    assert ledger.announced_end(first) == (Reason.STALLED, "no progress")
-    ledger.end_run(first, RunState.FAILED, reason=Reason.STALLED, detail="no progress")
-    assert ledger.announced_end(first) is None
+    assert store.announced_end(first) == (Reason.STALLED, "no progress")
+    store.end_run(first, RunState.FAILED, reason=Reason.STALLED, detail="no progress")
+    assert store.announced_end(first) is None
 
 
 def test_a_sign_of_life_is_no_progress(subject):
@@ -507,22 +507,22 @@ def test_a_sign_of_life_is_no_progress(subject):
     long_ago = timezone.now() - timedelta(hours=1)
     TrainingRun.objects.update(heartbeat_at=long_ago, progress_at=long_ago)
 
-    ledger.heartbeat([spec])
-    (standing,) = ledger.unfinished_runs()
+    store.heartbeat([spec])
+    (standing,) = store.unfinished_runs()
     assert (standing.silent < 60, standing.idle > 3000) == (True, True)
 
-    ledger.heartbeat([spec], progressed=True)
-    assert ledger.standing_of(spec.run_id).idle < 60
+    store.heartbeat([spec], progressed=True)
+    assert store.standing_of(spec.run_id).idle < 60
 
 
 def test_runs_that_have_not_ended_are_listed_first(subject):
     ended = opened(subject)
-    ledger.end_run(ended, RunState.FAILED, reason=Reason.LOST, detail="gone")
+    store.end_run(ended, RunState.FAILED, reason=Reason.LOST, detail="gone")
     active = opened(subject, version="20260101_2")
     TrainingRun.objects.filter(pk=active.run_id).update(queued_at=timezone.now() - timedelta(days=1))
 
     def listed(**filters) -> list[str]:
-        return [run.run_id for run in ledger.listed_runs(**{"team": None, "subject": None, "state": None, "limit": 5, **filters})]
+        return [run.run_id for run in store.listed_runs(**{"team": None, "subject": None, "state": None, "limit": 5, **filters})]
 
     assert listed() == [active.run_id, ended.run_id]
     assert listed(limit=1) == [active.run_id]

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from gregory.ml import artifacts
 from gregory.ml.errors import ArtifactError
-from gregory.runs import ledger
+from gregory.runs import store
 from gregory.runs.names import RunState
 from gregory.runs.spec import AlgorithmOutcome, AlgorithmSpec, RunOutcome, RunSpec
 
@@ -23,26 +23,26 @@ def replay(spec: RunSpec, report: str, *, models_dir: Path) -> str:
     """
     told = [outcome for outcome in (_parse(report, spec), _parse(_outcome_file(spec, models_dir), spec)) if outcome is not None]
     ends = {algorithm.run_log_id: algorithm for outcome in told for algorithm in outcome.algorithms}
-    still_open = ledger.open_algorithms(spec)
+    still_open = store.open_algorithms(spec)
     known = [ends[run_log_id] for run_log_id in sorted(still_open & ends.keys())]
-    ledger.close_algorithms(spec, [(outcome, _evidence(outcome, models_dir)) for outcome in known])
+    store.close_algorithms(spec, [(outcome, _evidence(outcome, models_dir)) for outcome in known])
     return next((outcome.interrupted for outcome in told if outcome.interrupted), "")
 
 
 def recover(spec: RunSpec, detail: str, *, models_dir: Path) -> bool:
     """Close as successes what a dead run had published and not reported; whether that completes the run, which then ends well."""
-    if close_published(spec, models_dir=models_dir) or ledger.unsuccessful(spec):
+    if close_published(spec, models_dir=models_dir) or store.unsuccessful(spec):
         return False
-    ledger.finish_run(spec, RunState.SUCCEEDED, detail=f"every model was complete; {detail}")
+    store.finish_run(spec, RunState.SUCCEEDED, detail=f"every model was complete; {detail}")
     return True
 
 
 def close_published(spec: RunSpec, *, models_dir: Path) -> set[int]:
     """An open row whose complete model stands in its place is a success: only the report was not finished. Those that stay open."""
-    still_open = ledger.open_algorithms(spec)
+    still_open = store.open_algorithms(spec)
     found = (published(spec, algorithm, models_dir) for algorithm in spec.algorithms if algorithm.run_log_id in still_open)
     proofs = [proof for proof in found if proof is not None]
-    ledger.close_algorithms(spec, proofs)
+    store.close_algorithms(spec, proofs)
     return still_open - {outcome.run_log_id for outcome, _ in proofs}
 
 
@@ -62,7 +62,7 @@ def _outcome_file(spec: RunSpec, models_dir: Path) -> str:
         return ""
 
 
-def published(spec: RunSpec, algorithm: AlgorithmSpec, models_dir: Path) -> tuple[AlgorithmOutcome, ledger.Evidence] | None:
+def published(spec: RunSpec, algorithm: AlgorithmSpec, models_dir: Path) -> tuple[AlgorithmOutcome, store.Evidence] | None:
     """The outcome that a complete version folder of exactly this row proves, if there is one."""
     folder = artifacts.version_folder(
         models_dir, team=spec.team.slug, subject=spec.subject.slug, algorithm=algorithm.algorithm, version=algorithm.version
@@ -85,13 +85,13 @@ def published(spec: RunSpec, algorithm: AlgorithmSpec, models_dir: Path) -> tupl
     return outcome, _evidence(outcome, models_dir)
 
 
-def _evidence(outcome: AlgorithmOutcome, models_dir: Path) -> ledger.Evidence:
+def _evidence(outcome: AlgorithmOutcome, models_dir: Path) -> store.Evidence:
     """What the model's folder says beside, where this machine sees the folder that the outcome names."""
     folder = models_dir / outcome.artifact
     manifest = _manifest(folder) if outcome.artifact else None
     if manifest is None or artifacts.digest(folder) != outcome.digest:
-        return ledger.Evidence()
-    return ledger.Evidence(evaluation=_evaluation(folder), data=manifest.data.model_dump(mode="json"), compute=dict(manifest.compute))
+        return store.Evidence()
+    return store.Evidence(evaluation=_evaluation(folder), data=manifest.data.model_dump(mode="json"), compute=dict(manifest.compute))
 
 
 def _evaluation(folder: Path) -> dict[str, Any]:

@@ -5,19 +5,19 @@ from contextlib import suppress
 from pathlib import Path
 
 from gregory.launch.runners.base import Runner
-from gregory.reconcile import passes
-from gregory.reconcile.cancelling import cancel
-from gregory.reconcile.changes import Change
-from gregory.runs import ledger
-from gregory.runs.ledger import RunRefused
+from gregory.reconcile import loop
+from gregory.reconcile.results import Change
+from gregory.reconcile.terminate import cancel
+from gregory.runs import store
 from gregory.runs.names import Reason, RunState
 from gregory.runs.spec import RunSpec
+from gregory.runs.store import RunRefused
 
 
 def end_all(runner: Runner, *, by: str, models_dir: Path, stale_after: int) -> Iterator[Change]:
     """What came of each. One that finishes meanwhile keeps its own end."""
     handed_over = []
-    for standing in ledger.unfinished_runs():
+    for standing in store.unfinished_runs():
         run = standing.run
         if run.runner != runner.name:
             continue
@@ -26,7 +26,7 @@ def end_all(runner: Runner, *, by: str, models_dir: Path, stale_after: int) -> I
                 yield cancel(run, runner, by=by, models_dir=models_dir)
         else:
             spec = RunSpec.model_validate(run.spec)
-            ledger.announce_end(spec, reason=Reason.CANCELLED, detail=f"cancelled by {by}", cancelled_by=by)
+            store.announce_end(spec, reason=Reason.CANCELLED, detail=f"cancelled by {by}", cancelled_by=by)
             handed_over.append(run.run_id)
     if handed_over:
-        yield from passes.look(lambda name: runner, models_dir=models_dir, stale_after=stale_after, only=handed_over)
+        yield from loop.look(lambda name: runner, models_dir=models_dir, stale_after=stale_after, only=handed_over)

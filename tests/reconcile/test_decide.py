@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from gregory.launch.runners.base import Life, Observation
-from gregory.reconcile.verdict import BLIND_GRACE, MISSING_GRACE, Facts, Fate, Sequel, judge, sequel
+from gregory.reconcile.decide import BLIND_GRACE, MISSING_GRACE, Facts, Fate, Sequel, judge, sequel
 from gregory.runs.names import Reason, RunState
 
 ALIVE = Observation(life=Life.ALIVE, detail="process 7 runs")

@@ -3,23 +3,23 @@
 from pathlib import Path
 
 from gregory.launch.runners.base import Runner
-from gregory.reconcile.changes import Action, Change
-from gregory.reconcile.passes import Ending, end
-from gregory.runs import ledger
-from gregory.runs.ledger import RunRefused, Standing
+from gregory.reconcile.loop import Ending, end
+from gregory.reconcile.results import Action, Change
+from gregory.runs import store
 from gregory.runs.models import TrainingRun
 from gregory.runs.names import Reason, RunState
 from gregory.runs.spec import RunSpec
+from gregory.runs.store import RunRefused, Standing
 
 
 def cancel(run: TrainingRun, runner: Runner, *, by: str, models_dir: Path) -> Change:
     """What came of it. A run that finishes meanwhile keeps its own end. Raises RunRefused where the run has ended."""
     spec = RunSpec.model_validate(run.spec)
-    announced = ledger.announce_end(spec, reason=Reason.CANCELLED, detail=f"cancelled by {by}", cancelled_by=by)
-    if not announced and not ledger.is_unfinished(spec):
+    announced = store.announce_end(spec, reason=Reason.CANCELLED, detail=f"cancelled by {by}", cancelled_by=by)
+    if not announced and not store.is_unfinished(spec):
         raise RunRefused(f"run {run.run_id} of {spec.label} has ended, or another attempt of it has begun; look at it again")
-    standing = ledger.standing_of(run.run_id)
-    if standing is None or not ledger.is_unfinished(spec):
+    standing = store.standing_of(run.run_id)
+    if standing is None or not store.is_unfinished(spec):
         return Change(run=run, action=Action.LEFT, detail="it ended by itself meanwhile")
     if standing.run.state == RunState.PENDING:
         return _close_queued(standing, spec)
@@ -31,5 +31,5 @@ def cancel(run: TrainingRun, runner: Runner, *, by: str, models_dir: Path) -> Ch
 def _close_queued(standing: Standing, spec: RunSpec) -> Change:
     """Nothing works on it. Its handle is that of the command that queued it, which has other runs, too, and is left alone."""
     detail = f"{standing.run.detail} before it was started"
-    closed = ledger.end_run(spec, RunState.CANCELLED, reason=Reason.CANCELLED, detail=detail)
+    closed = store.end_run(spec, RunState.CANCELLED, reason=Reason.CANCELLED, detail=detail)
     return Change(run=standing.run, action=Action.CLOSED if closed else Action.LEFT, reason=Reason.CANCELLED, detail=detail)

@@ -5,9 +5,9 @@ from functools import partial
 
 from gregory.launch.errors import LaunchError, SubmitError
 from gregory.launch.runners.base import Runner
-from gregory.runs import ledger
+from gregory.runs import store
+from gregory.runs.db_retry import durably
 from gregory.runs.names import RunState
-from gregory.runs.persistence import durably
 from gregory.runs.spec import RunHandle, RunSpec
 
 CANCEL_GRACE_SECONDS = 30.0
@@ -38,11 +38,11 @@ def ask(spec: RunSpec, runner: Runner) -> RunHandle | LaunchError:
 def conclude(spec: RunSpec, runner: Runner, answer: RunHandle | LaunchError) -> Handover:
     """The second: the ledger is told of the answer. A run that was ended meanwhile is taken back."""
     if isinstance(answer, SubmitError):
-        durably(partial(ledger.end_run, spec, RunState.FAILED, reason=answer.reason, detail=str(answer)))
+        durably(partial(store.end_run, spec, RunState.FAILED, reason=answer.reason, detail=str(answer)))
         return Handover(detail=str(answer), closed=True)
     if isinstance(answer, LaunchError):
         return Handover(detail=f"not submitted yet: {answer}")
-    if not durably(partial(ledger.mark_submitted, spec, answer)) and not durably(partial(ledger.is_unfinished, spec)):
+    if not durably(partial(store.mark_submitted, spec, answer)) and not durably(partial(store.is_unfinished, spec)):
         return _take_back(runner, answer)
     return Handover(detail=f"submitted as {answer.name}", handle=answer)
 

@@ -13,16 +13,16 @@ from gregory.launch.errors import NotEnded, NotReady, SubmitError
 from gregory.launch.runners.base import Life, Observation
 from gregory.ml.artifacts import stages_folder
 from gregory.models import PredictionRunLog, Subject
-from gregory.reconcile import passes
-from gregory.reconcile.cancelling import cancel
-from gregory.reconcile.changes import Action, Change
-from gregory.runs import ledger
+from gregory.reconcile import loop
+from gregory.reconcile.results import Action, Change
+from gregory.reconcile.terminate import cancel
+from gregory.runs import store
 from gregory.runs.models import AlgorithmRun, RunEvent, TrainingRun
 from gregory.runs.names import Reason, RunState
 from gregory.runs.spec import RunOutcome, RunSpec
 from tests.reconcile.pretend_cluster import PretendCluster, handle_of, job
 from tests.reconcile.published import publish
-from tests.runs.test_ledger import HERE, outcome, planned, subject  # noqa: F401 - a fixture
+from tests.runs.test_store import HERE, outcome, planned, subject  # noqa: F401 - a fixture
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -39,7 +39,7 @@ def cluster() -> PretendCluster:
 @pytest.fixture
 def look(cluster: PretendCluster, tmp_path: Path):
     def look() -> list[Change]:
-        return list(passes.look(cluster, models_dir=tmp_path, stale_after=900))
+        return list(loop.look(cluster, models_dir=tmp_path, stale_after=900))
 
     return look
 
@@ -48,14 +48,14 @@ def look(cluster: PretendCluster, tmp_path: Path):
 def at_work(subject: Subject, cluster: PretendCluster, tmp_path: Path) -> RunSpec:  # noqa: F811
     """A run of two algorithms that has begun, in a models folder that is seen here."""
     spec = queued(subject)
-    ledger.mark_submitted(spec, cluster.submit(cluster.render(spec)))
-    ledger.claim(spec, handle_of(spec), image_digest="")
+    store.mark_submitted(spec, cluster.submit(cluster.render(spec)))
+    store.claim(spec, handle_of(spec), image_digest="")
     stages_folder(tmp_path, spec.run_id).mkdir(parents=True)
     return spec
 
 
 def queued(subject: Subject) -> RunSpec:  # noqa: F811
-    return ledger.open_run(planned(subject), runner="pretend", handle=HERE, triggered_by="a test")
+    return store.open_run(planned(subject), runner="pretend", handle=HERE, triggered_by="a test")
 
 
 def run() -> TrainingRun:
@@ -77,13 +77,13 @@ def ago(**clocks: float) -> None:
 
 def begin_and_claim(spec: RunSpec) -> None:
     """What the run inside does at its beginning."""
-    assert ledger.claim(spec, handle_of(spec), image_digest="")
+    assert store.claim(spec, handle_of(spec), image_digest="")
 
 
 class TestWhatIsNoted:
     def test_what_it_waits_for_is_noted_once_for_as_long_as_it_is_the_same(self, subject, cluster, look):  # noqa: F811
         spec = queued(subject)
-        ledger.mark_submitted(spec, cluster.submit(cluster.render(spec)))
+        store.mark_submitted(spec, cluster.submit(cluster.render(spec)))
         cluster.jobs[job(spec)] = QUEUED
 
         assert [(change.action, change.detail) for change in look()] == [(Action.NOTED, f"waiting: {QUEUED.detail}")]
@@ -105,11 +105,11 @@ class TestWhatIsNoted:
         begin_and_claim(at_work)
 
     def test_a_start_since_the_look_began_is_not_undone(self, at_work, cluster, look):
-        (standing,) = ledger.unfinished_runs()
-        assert ledger.claim(at_work, handle_of(at_work), image_digest="", again=True)
+        (standing,) = store.unfinished_runs()
+        assert store.claim(at_work, handle_of(at_work), image_digest="", again=True)
         TrainingRun.objects.update(started_at=F("started_at") + timedelta(seconds=1))
 
-        passes.apply(standing, QUEUED, cluster, models_dir=Path("/nowhere"), stale_after=900)
+        loop.apply(standing, QUEUED, cluster, models_dir=Path("/nowhere"), stale_after=900)
 
         assert run().state == "running"
 
@@ -151,7 +151,7 @@ class TestWhatIsNoted:
         def runner_for(name: str) -> PretendCluster:
             raise NotReady("no kubeconfig")
 
-        changes = list(passes.look(runner_for, models_dir=tmp_path, stale_after=900))
+        changes = list(loop.look(runner_for, models_dir=tmp_path, stale_after=900))
 
         assert [(change.action, change.detail) for change in changes] == [(Action.UNSEEN, "no kubeconfig")]
         assert results() == [None, None]
@@ -165,7 +165,7 @@ class TestWhatIsNoted:
         for number in range(3):
             other = Subject.objects.create(subject_name=f"{number}", subject_slug=f"s{number}", team=subject.team)
             spec = queued(other)
-            ledger.mark_submitted(spec, cluster.submit(cluster.render(spec)))
+            store.mark_submitted(spec, cluster.submit(cluster.render(spec)))
 
         look()
 
@@ -199,7 +199,7 @@ class TestMissing:
 
     def test_who_does_not_see_the_models_comes_after_those_who_do(self, at_work, cluster, tmp_path):
         def look_elsewhere() -> list[Action]:
-            return [change.action for change in passes.look(cluster, models_dir=tmp_path / "elsewhere", stale_after=900)]
+            return [change.action for change in loop.look(cluster, models_dir=tmp_path / "elsewhere", stale_after=900)]
 
         cluster.jobs.clear()
         look_elsewhere()
@@ -215,7 +215,7 @@ class TestMissing:
         cluster.jobs.clear()
 
         for _ in range(2):
-            changes = list(passes.look(cluster, models_dir=tmp_path / "elsewhere", stale_after=900))
+            changes = list(loop.look(cluster, models_dir=tmp_path / "elsewhere", stale_after=900))
             ago(missing_since=61)
 
         assert [change.action for change in changes] == [Action.CLOSED]
@@ -233,7 +233,7 @@ class TestMissing:
 
 class TestTriedAgain:
     def test_a_run_that_was_evicted_goes_on_in_another_attempt_in_the_same_rows(self, at_work, cluster, look):
-        ledger.close_algorithm(at_work, outcome(at_work, 0))
+        store.close_algorithm(at_work, outcome(at_work, 0))
         cluster.dies(at_work, **EVICTED)
 
         (change,) = look()
@@ -256,7 +256,7 @@ class TestTriedAgain:
         cluster.dies(at_work, **EVICTED)
         look()
 
-        assert not ledger.close_algorithm(at_work, outcome(at_work, 0))
+        assert not store.close_algorithm(at_work, outcome(at_work, 0))
         assert results() == [None, None]
 
     def test_it_is_tried_so_often_and_then_closed_with_the_reason(self, at_work, cluster, look):
@@ -288,7 +288,7 @@ class TestTriedAgain:
         assert change.detail.startswith("interrupted by signal 15 (SIGTERM); exit code 1; attempt 2 with lstm, lgbm_tfidf: submitted as ")
 
     def test_a_run_that_outlived_a_worker_without_memory_did_not_die_of_that(self, at_work, cluster, look):
-        ledger.begin_algorithm(at_work, at_work.algorithms[1].run_log_id)
+        store.begin_algorithm(at_work, at_work.algorithms[1].run_log_id)
         ends = (outcome(at_work, 0, success=False, error="out of memory"),)
         told = RunOutcome(run_id=at_work.run_id, attempt=1, algorithms=ends, interrupted="the database could not be reached")
         cluster.dies(at_work, reason=Reason.OUT_OF_MEMORY, exit_code=1, report=told.model_dump_json())
@@ -322,7 +322,7 @@ class TestTriedAgain:
 
 class TestOutOfMemory:
     def test_the_algorithm_that_ran_out_is_closed_and_those_behind_it_go_on(self, at_work, cluster, look):
-        ledger.begin_algorithm(at_work, at_work.algorithms[0].run_log_id)
+        store.begin_algorithm(at_work, at_work.algorithms[0].run_log_id)
         cluster.dies(at_work, **OUT_OF_MEMORY)
 
         look()
@@ -335,14 +335,14 @@ class TestOutOfMemory:
 
         following = spec_now()
         begin_and_claim(following)
-        ledger.close_algorithm(following, outcome(following, 0))
-        assert ledger.unsuccessful(following) == ["lstm"]
-        assert ledger.failure_reason(following) is Reason.OUT_OF_MEMORY
+        store.close_algorithm(following, outcome(following, 0))
+        assert store.unsuccessful(following) == ["lstm"]
+        assert store.failure_reason(following) is Reason.OUT_OF_MEMORY
 
     def test_there_are_as_many_attempts_as_algorithms_at_most(self, at_work, cluster, look):
         for _ in at_work.algorithms:
             spec = spec_now()
-            ledger.begin_algorithm(spec, spec.algorithms[0].run_log_id)
+            store.begin_algorithm(spec, spec.algorithms[0].run_log_id)
             cluster.dies(spec, **OUT_OF_MEMORY)
             look()
 
@@ -358,11 +358,11 @@ class TestOutOfMemory:
         assert (run().state, run().reason, results()) == ("failed", "out_of_memory", [False, False])
 
     def test_what_was_in_training_before_the_last_attempt_is_not_blamed(self, at_work, cluster, look):
-        ledger.begin_algorithm(at_work, at_work.algorithms[0].run_log_id)
+        store.begin_algorithm(at_work, at_work.algorithms[0].run_log_id)
         cluster.dies(at_work, **EVICTED)
         look()
 
-        assert ledger.in_training(spec_now()) == []
+        assert store.in_training(spec_now()) == []
 
 
 class TestEnded:
@@ -390,9 +390,9 @@ class TestEnded:
 
     def test_runs_are_ended_side_by_side(self, at_work, subject, cluster, look):  # noqa: F811
         another = Subject.objects.create(subject_name="Another", subject_slug="another", team=subject.team)
-        spec = ledger.open_run(planned(another, version="2"), runner="pretend", handle=HERE, triggered_by="a test")
-        ledger.mark_submitted(spec, cluster.submit(cluster.render(spec)))
-        ledger.claim(spec, handle_of(spec), image_digest="")
+        spec = store.open_run(planned(another, version="2"), runner="pretend", handle=HERE, triggered_by="a test")
+        store.mark_submitted(spec, cluster.submit(cluster.render(spec)))
+        store.claim(spec, handle_of(spec), image_digest="")
         ago(progress_at=1801)
         # Each goes on only when the other has been told as well.
         both = threading.Barrier(2, timeout=10)
@@ -405,9 +405,9 @@ class TestEnded:
 
     def test_one_that_is_not_seen_gone_does_not_keep_the_others_from_their_end(self, at_work, subject, cluster, look):  # noqa: F811
         another = Subject.objects.create(subject_name="Another", subject_slug="another", team=subject.team)
-        spec = ledger.open_run(planned(another, version="2"), runner="pretend", handle=HERE, triggered_by="a test")
-        ledger.mark_submitted(spec, cluster.submit(cluster.render(spec)))
-        ledger.claim(spec, handle_of(spec), image_digest="")
+        spec = store.open_run(planned(another, version="2"), runner="pretend", handle=HERE, triggered_by="a test")
+        store.mark_submitted(spec, cluster.submit(cluster.render(spec)))
+        store.claim(spec, handle_of(spec), image_digest="")
         ago(progress_at=1801)
         cluster.on_cancel = lambda handle: refuse_to_end(handle) if handle.name == job(at_work) else None
 
@@ -418,7 +418,7 @@ class TestEnded:
 
     def test_a_run_that_waited_too_long_is_taken_back_before_its_rows_are_closed(self, subject, cluster, look):  # noqa: F811
         spec = queued(subject)
-        ledger.mark_submitted(spec, cluster.submit(cluster.render(spec)))
+        store.mark_submitted(spec, cluster.submit(cluster.render(spec)))
         cluster.jobs[job(spec)] = Observation(life=Life.WAITING, detail="ErrImagePull: not found; for 601 s", reason=Reason.IMAGE_PULL)
 
         look()
@@ -427,7 +427,7 @@ class TestEnded:
         assert (run().state, run().reason, run().detail) == ("failed", "image_pull", "ErrImagePull: not found; for 601 s")
 
     def test_whoever_finds_it_gone_knows_why(self, at_work, cluster, look):
-        ledger.announce_end(at_work, reason=Reason.STALLED, detail="stalled: no progress for 1801 s")
+        store.announce_end(at_work, reason=Reason.STALLED, detail="stalled: no progress for 1801 s")
         cluster.dies(at_work, reason=Reason.DELETED)
 
         look()
@@ -435,7 +435,7 @@ class TestEnded:
         assert (run().state, run().reason, run().detail) == ("failed", "stalled", "stalled: no progress for 1801 s")
 
     def test_cancelling_closes_what_is_open(self, at_work, cluster, tmp_path):
-        ledger.close_algorithm(at_work, outcome(at_work, 0))
+        store.close_algorithm(at_work, outcome(at_work, 0))
 
         cancel(run(), cluster, by="me@here", models_dir=tmp_path)
 
@@ -461,8 +461,8 @@ class TestEnded:
     def test_a_run_that_finishes_meanwhile_stays_succeeded(self, at_work, cluster, tmp_path):
         def finish(handle: object) -> None:
             for position in (0, 1):
-                ledger.close_algorithm(at_work, outcome(at_work, position))
-            ledger.finish_run(at_work, RunState.SUCCEEDED, exit_code=0)
+                store.close_algorithm(at_work, outcome(at_work, position))
+            store.finish_run(at_work, RunState.SUCCEEDED, exit_code=0)
 
         cluster.on_cancel = finish
 
@@ -487,8 +487,8 @@ class TestEnded:
 
     def test_a_cancelled_run_cannot_begin_nor_be_tried_again(self, at_work, cluster, look):
         TrainingRun.objects.update(state=RunState.SUBMITTED)
-        ledger.announce_end(at_work, reason=Reason.CANCELLED, detail="cancelled by me", cancelled_by="me")
-        assert not ledger.claim(at_work, handle_of(at_work), image_digest="")
+        store.announce_end(at_work, reason=Reason.CANCELLED, detail="cancelled by me", cancelled_by="me")
+        assert not store.claim(at_work, handle_of(at_work), image_digest="")
         cluster.dies(at_work, **EVICTED)
 
         look()
@@ -497,15 +497,15 @@ class TestEnded:
 
     def test_a_run_that_has_ended_is_not_cancelled(self, at_work, cluster, tmp_path):
         before = run()
-        ledger.end_run(at_work, RunState.FAILED, reason=Reason.LOST, detail="gone")
+        store.end_run(at_work, RunState.FAILED, reason=Reason.LOST, detail="gone")
 
-        with pytest.raises(ledger.RunRefused, match="has ended, or another attempt of it has begun; look at it again"):
+        with pytest.raises(store.RunRefused, match="has ended, or another attempt of it has begun; look at it again"):
             cancel(before, cluster, by="me@here", models_dir=tmp_path)
 
 
 class TestHandedOver:
     def test_what_a_dead_command_had_queued_is_submitted(self, subject, cluster, look):  # noqa: F811
-        spec = ledger.open_run(
+        spec = store.open_run(
             planned(subject), runner="pretend", handle=cluster.here().model_copy(update={"uid": "dead"}), triggered_by="a test"
         )
 
@@ -523,7 +523,7 @@ class TestHandedOver:
     def test_what_was_cancelled_meanwhile_is_taken_back(self, subject, cluster, look):  # noqa: F811
         queued(subject)
         ago(heartbeat_at=61)
-        cluster.on_submit = lambda spec, handle: ledger.end_run(spec, RunState.CANCELLED, reason=Reason.CANCELLED, detail="by me")
+        cluster.on_submit = lambda spec, handle: store.end_run(spec, RunState.CANCELLED, reason=Reason.CANCELLED, detail="by me")
 
         (change,) = look()
 
@@ -531,12 +531,12 @@ class TestHandedOver:
         assert (cluster.jobs, run().state) == ({}, "cancelled")
 
     def test_a_job_that_no_row_knows_is_removed_and_one_opened_meanwhile_is_not(self, subject, cluster, monkeypatch):  # noqa: F811
-        monkeypatch.setitem(passes.RUNNERS, "pretend", "a test's")
+        monkeypatch.setitem(loop.RUNNERS, "pretend", "a test's")
         spec = queued(subject)
         cluster.submit(cluster.render(spec))
         cluster.jobs["run-nosuchrun-a1"] = Observation(life=Life.ALIVE, detail="its pod runs")
 
-        assert list(passes.sweep(cluster)) == ["run-nosuchrun-a1"]
+        assert list(loop.sweep(cluster)) == ["run-nosuchrun-a1"]
         assert list(cluster.jobs) == [job(spec)]
 
 
@@ -584,7 +584,7 @@ class TestReplayed:
 
     def test_a_success_that_is_told_late_stays_a_success(self, at_work, cluster, look):
         told = RunOutcome(run_id=at_work.run_id, attempt=1, algorithms=(outcome(at_work, 0, success=False, error="late"),))
-        ledger.close_algorithm(at_work, outcome(at_work, 0))
+        store.close_algorithm(at_work, outcome(at_work, 0))
         cluster.dies(at_work, reason=Reason.ERROR, report=told.model_dump_json())
 
         look()

@@ -10,10 +10,10 @@ from django.db.models.functions import Now
 
 from gregory.ml.progress import Progress
 from gregory.models import PredictionRunLog
-from gregory.runs.ledger.fence import FINAL, current, note, storable
 from gregory.runs.models import AlgorithmRun, TrainingRun
 from gregory.runs.names import Reason, RunState
 from gregory.runs.spec import RunHandle, RunSpec
+from gregory.runs.store.fencing import FINAL, current, note, storable
 
 MAXIMUM_REASON_CHARACTERS = 4_000
 MILLISECOND = timedelta(milliseconds=1)

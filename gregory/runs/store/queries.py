@@ -10,11 +10,11 @@ from django.db import connection, models
 from django.db.models.functions import Now
 
 from gregory.models import PredictionRunLog
-from gregory.runs import persistence
-from gregory.runs.ledger.fence import FINAL, current
+from gregory.runs import db_retry
 from gregory.runs.models import AlgorithmRun, TrainingRun
 from gregory.runs.names import Reason, RunState
 from gregory.runs.spec import AlgorithmSpec, RunHandle, RunSpec
+from gregory.runs.store.fencing import FINAL, current
 
 if TYPE_CHECKING:
     from django_stubs_ext import WithAnnotations
@@ -176,7 +176,7 @@ def _with_clock(runs: models.QuerySet[TrainingRun]) -> "models.QuerySet[WithAnno
 
 def _standing(run: "WithAnnotations[TrainingRun, _Clock]") -> Standing:
     up = _since(run.up_since, run.clock)
-    most = up if up is not None and up < persistence.RESTART_GRACE else math.inf
+    most = up if up is not None and up < db_retry.RESTART_GRACE else math.inf
     idle = _since(run.progress_at, run.clock)
     return Standing(
         run=run,

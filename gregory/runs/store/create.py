@@ -10,12 +10,12 @@ from django.db.models.functions import Now
 
 from gregory.ml.config import Algorithm
 from gregory.models import PredictionRunLog
-from gregory.runs.ledger.ending import Evidence, close_algorithms
-from gregory.runs.ledger.fence import note
-from gregory.runs.ledger.reading import active_run, newest_rows, refusal
 from gregory.runs.models import AlgorithmRun, TrainingRun
 from gregory.runs.names import RunState, new_token
 from gregory.runs.spec import AlgorithmOutcome, AlgorithmSpec, RunHandle, RunSpec
+from gregory.runs.store.fencing import note
+from gregory.runs.store.finish import Evidence, close_algorithms
+from gregory.runs.store.queries import active_run, newest_rows, refusal
 
 NextVersion = Callable[[Algorithm], str]
 
