@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from gregory.ml import artifacts
 from gregory.ml.files import flush
-from gregory.runs.names import Reason
+from gregory.runs.reasons import Reason
 from gregory.runs.spec import AlgorithmOutcome, RunOutcome, RunSpec
 
 # Kubernetes cuts a container's termination message there.

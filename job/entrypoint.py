@@ -15,8 +15,9 @@ from gregory.launch import processes
 from gregory.ml.errors import TrainingError
 from gregory.ml.stages.contract import kind_of
 from gregory.runs import recovery, store
-from gregory.runs.names import Reason, RunState
+from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunHandle, RunSpec
+from gregory.runs.states import RunState
 from job.account import Account
 from job.interruption import Interruption
 from job.patience import Patience

@@ -30,7 +30,7 @@ from gregory.ml.progress import Progress
 from gregory.ml.stages import contract
 from gregory.runs import recovery, store
 from gregory.runs.db_retry import if_possible, reading, release
-from gregory.runs.names import Reason
+from gregory.runs.reasons import Reason
 from gregory.runs.spec import AlgorithmOutcome, AlgorithmSpec, RunSpec
 from job.account import Account
 from job.interruption import Interruption

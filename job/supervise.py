@@ -16,7 +16,7 @@ from signal import SIGKILL, Signals
 from gregory.ml import limits, progress
 from gregory.ml.progress import Progress
 from gregory.ml.stages import contract
-from gregory.runs.names import Reason
+from gregory.runs.reasons import Reason
 from job.interruption import Interruption
 
 POLL_SECONDS = 0.5

@@ -5,7 +5,7 @@ from signal import Signals
 from typing import Any
 
 from gregory.launch.runners.base import Life, Observation
-from gregory.runs.names import Reason
+from gregory.runs.reasons import Reason
 
 
 def ended_process(code: int, last_words: str) -> Observation:

@@ -11,7 +11,7 @@ LaunchError
     └── Refused            it answered, and the answer is no
 """
 
-from gregory.runs.names import Reason
+from gregory.runs.reasons import Reason
 
 
 class LaunchError(Exception):

@@ -16,8 +16,9 @@ from gregory.reconcile.finalize import bury
 from gregory.reconcile.submit import CANCEL_GRACE_SECONDS, ask, conclude
 from gregory.runs import store
 from gregory.runs.db_retry import durably, if_possible, release
-from gregory.runs.names import Reason, RunState
+from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunHandle, RunSpec
+from gregory.runs.states import RunState
 
 
 def carry_out(opened: list[RunSpec], runner: Runner, console: Console) -> None:

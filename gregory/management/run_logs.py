@@ -14,8 +14,8 @@ from gregory.reconcile import loop
 from gregory.runs import events, store
 from gregory.runs.db_retry import durably, if_possible, release
 from gregory.runs.models import TrainingRun
-from gregory.runs.names import RunState
 from gregory.runs.spec import RunHandle, RunSpec
+from gregory.runs.states import RunState
 
 LOOK_SECONDS = 5.0
 

@@ -23,8 +23,9 @@ from gregory.reporting import summary
 from gregory.runs import store
 from gregory.runs.db_retry import if_possible, release
 from gregory.runs.models import TrainingRun
-from gregory.runs.names import Reason, RunState
+from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunHandle, RunSpec
+from gregory.runs.states import RunState
 
 WAIT_SECONDS = 5.0
 # While one answer is awaited the others are on their way; a burst is what the machine's own pace prevents.

@@ -9,8 +9,9 @@ from gregory.reconcile import loop
 from gregory.reconcile.results import Change
 from gregory.reconcile.terminate import cancel
 from gregory.runs import store
-from gregory.runs.names import Reason, RunState
+from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunSpec
+from gregory.runs.states import RunState
 from gregory.runs.store import RunRefused
 
 

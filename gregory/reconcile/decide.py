@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from gregory.launch.runners.base import Life, Observation
-from gregory.runs.names import Reason, RunState
+from gregory.runs.reasons import Reason
+from gregory.runs.states import RunState
 
 # A machine whose answer did not have a run may have answered from a moment before the run was there.
 MISSING_GRACE = 60.0

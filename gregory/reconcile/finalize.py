@@ -8,8 +8,9 @@ from gregory.reconcile.results import Action, Change
 from gregory.reconcile.submit import hand_over
 from gregory.runs import recovery, store
 from gregory.runs.models import TrainingRun
-from gregory.runs.names import Reason, RunState
+from gregory.runs.reasons import Reason
 from gregory.runs.spec import AlgorithmOutcome, RunSpec
+from gregory.runs.states import RunState
 
 
 def bury(run: TrainingRun, spec: RunSpec, verdict: Verdict, runner: Runner, *, report: str, models_dir: Path) -> Change:

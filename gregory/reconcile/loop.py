@@ -23,8 +23,9 @@ from gregory.reconcile.results import Action, Change
 from gregory.reconcile.submit import CANCEL_GRACE_SECONDS, hand_over
 from gregory.runs import store
 from gregory.runs.models import TrainingRun
-from gregory.runs.names import Reason, RunState
+from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunHandle, RunSpec
+from gregory.runs.states import RunState
 from gregory.runs.store import Sighting, Standing
 
 # What a failed run left is kept this long for whoever looks into it.

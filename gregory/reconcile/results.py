@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from gregory.runs.models import TrainingRun
-from gregory.runs.names import Reason
+from gregory.runs.reasons import Reason
 
 
 class Action(StrEnum):

@@ -7,8 +7,8 @@ from gregory.launch.errors import LaunchError, SubmitError
 from gregory.launch.runners.base import Runner
 from gregory.runs import store
 from gregory.runs.db_retry import durably
-from gregory.runs.names import RunState
 from gregory.runs.spec import RunHandle, RunSpec
+from gregory.runs.states import RunState
 
 CANCEL_GRACE_SECONDS = 30.0
 

@@ -7,8 +7,9 @@ from gregory.reconcile.loop import Ending, end
 from gregory.reconcile.results import Action, Change
 from gregory.runs import store
 from gregory.runs.models import TrainingRun
-from gregory.runs.names import Reason, RunState
+from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunSpec
+from gregory.runs.states import RunState
 from gregory.runs.store import RunRefused, Standing
 
 

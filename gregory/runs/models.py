@@ -10,7 +10,8 @@ from django.db import models
 from django.db.models import Q
 
 from gregory.models import PredictionRunLog, Subject
-from gregory.runs.names import FINAL_STATES, Reason, RunState
+from gregory.runs.reasons import Reason
+from gregory.runs.states import FINAL_STATES, RunState
 
 
 class TrainingRun(models.Model):

@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from gregory.ml import artifacts
 from gregory.ml.errors import ArtifactError
 from gregory.runs import store
-from gregory.runs.names import RunState
 from gregory.runs.spec import AlgorithmOutcome, AlgorithmSpec, RunOutcome, RunSpec
+from gregory.runs.states import RunState
 
 
 def replay(spec: RunSpec, report: str, *, models_dir: Path) -> str:

@@ -1,11 +1,12 @@
 """RunSpec, RunHandle and AlgorithmOutcome: what crosses the border between the operator's door and the run's door. No Django, no secret."""
 
 from typing import Annotated, Literal
+from uuid import uuid4
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from gregory.ml.config import Algorithm, TrainConfig
-from gregory.runs.names import Reason
+from gregory.runs.reasons import Reason
 
 
 class _Value(BaseModel):
@@ -90,3 +91,13 @@ class RunOutcome(_Value):
     attempt: int
     algorithms: tuple[AlgorithmOutcome, ...]
     interrupted: str = ""
+
+
+def new_run_id() -> str:
+    """Twelve hexadecimal digits: unique, and short enough for every name that is derived from it."""
+    return uuid4().hex[:12]
+
+
+def new_token() -> str:
+    """A secret-free fencing token: whoever holds the current one may write the run's end."""
+    return uuid4().hex

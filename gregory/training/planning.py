@@ -10,8 +10,7 @@ from gregory.ml import artifacts, versions
 from gregory.ml.config import Algorithm
 from gregory.models import PredictionRunLog, Subject, Team
 from gregory.runs.db_retry import reading
-from gregory.runs.names import new_run_id, new_token
-from gregory.runs.spec import AlgorithmSpec, RunSpec, Scope
+from gregory.runs.spec import AlgorithmSpec, RunSpec, Scope, new_run_id, new_token
 from gregory.training.request import TrainingRequest, UsageError
 
 Recorded = dict[tuple[int, str], set[str]]

@@ -20,8 +20,9 @@ from gregory.reconcile import loop
 from gregory.reconcile.decide import Fate, judge
 from gregory.runs import recovery, store
 from gregory.runs.models import TrainingRun
-from gregory.runs.names import Reason, RunState
+from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunSpec
+from gregory.runs.states import RunState
 from gregory.runs.store import RunRefused
 from gregory.training import planning
 from gregory.training.request import UsageError

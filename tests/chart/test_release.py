@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from gregory.runs.names import RunState, new_run_id
+from gregory.runs.spec import new_run_id
+from gregory.runs.states import RunState
 from tests import postgresql
 from tests.chart.helm import RELEASE
 from tests.chart.release import TRAINED, Release, releasing, schedules

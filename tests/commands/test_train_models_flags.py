@@ -26,8 +26,9 @@ from gregory.models import PredictionRunLog, Subject, Team
 from gregory.runs import events, store
 from gregory.runs.events import Event, Level
 from gregory.runs.models import TrainingRun
-from gregory.runs.names import Reason, RunState
+from gregory.runs.reasons import Reason
 from gregory.runs.spec import AlgorithmOutcome, RunHandle, RunSpec
+from gregory.runs.states import RunState
 from tests.reconcile.published import publish
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]

@@ -22,8 +22,9 @@ from gregory.models import PredictionRunLog
 from gregory.reconcile import loop
 from gregory.runs import store
 from gregory.runs.models import TrainingRun
-from gregory.runs.names import Reason, RunState
+from gregory.runs.reasons import Reason
 from gregory.runs.spec import AlgorithmOutcome, RunOutcome, RunSpec
+from gregory.runs.states import RunState
 from tests.commands.test_train_models_flags import feed  # noqa: F401 - a fixture
 from tests.reconcile import pretend_cluster
 from tests.reconcile.pretend_cluster import PretendCluster, handle_of, job

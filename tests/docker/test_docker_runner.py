@@ -11,7 +11,7 @@ from gregory.launch.errors import NotReady, SubmitError
 from gregory.launch.image import BASE_MODELS_IN_IMAGE, PROJECT_IN_IMAGE
 from gregory.launch.runners.base import Life, Rendered
 from gregory.launch.runners.docker import DockerRunner
-from gregory.runs.names import Reason
+from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunSpec
 from tests.docker.engine import Engine
 from tests.launch.installation import installation

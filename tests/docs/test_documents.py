@@ -13,7 +13,8 @@ from gregory.env import BASE_DIR, Environment
 from gregory.ml.artifacts import EVALUATION, MANIFEST, METRICS, REPORT
 from gregory.ml.config import Hyperparameters
 from gregory.reporting import summary
-from gregory.runs.names import Reason, RunState
+from gregory.runs.reasons import Reason
+from gregory.runs.states import RunState
 from tests.docs.markdown import DOCUMENTS, anchors, blocks, code_spans, links, read, table
 from tests.ml.test_trainer_contract import FILES
 from tests.site import REPOSITORY

@@ -7,7 +7,7 @@ import pytest
 
 from gregory.ml.config import TrainConfig
 from gregory.ml.metrics import NAMES
-from gregory.runs.names import Reason
+from gregory.runs.reasons import Reason
 from gregory.runs.spec import AlgorithmOutcome, AlgorithmSpec, RunOutcome, RunSpec, Scope, Window
 from job.account import MAXIMUM_BYTES, Account, compact
 

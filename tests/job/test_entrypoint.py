@@ -11,7 +11,7 @@ from gregory.env import Environment
 from gregory.models import PredictionRunLog
 from gregory.runs import db_retry, store
 from gregory.runs.models import RunEvent, TrainingRun
-from gregory.runs.names import Reason
+from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunOutcome, RunSpec
 from job import entrypoint
 from job.interruption import Interruption

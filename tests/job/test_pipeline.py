@@ -6,7 +6,8 @@ import pytest
 
 from gregory.ml.stages.contract import GpuRequest, SummariseRequest
 from gregory.runs import store
-from gregory.runs.names import Reason, RunState
+from gregory.runs.reasons import Reason
+from gregory.runs.states import RunState
 from job import pipeline
 from job.account import Account
 from job.interruption import Interruption

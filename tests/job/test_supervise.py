@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gregory.ml.progress import Progress
-from gregory.runs.names import Reason
+from gregory.runs.reasons import Reason
 from job import supervise
 from job.interruption import Interruption
 from job.supervise import StageFailed, run_stage

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gregory.launch.kubernetes import diagnose_job
-from gregory.runs.names import new_run_id
+from gregory.runs.spec import new_run_id
 from tests import postgresql
 from tests.cluster.cluster import Cluster
 from tests.docker import handover

@@ -9,7 +9,7 @@ import pytest
 from gregory.launch.errors import NotEnded, Unreachable
 from gregory.launch.kubernetes import kube, orphans
 from gregory.launch.runners.base import Life, Rendered
-from gregory.runs.names import Reason
+from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunHandle, RunOutcome
 from tests.cluster.cluster import GPU
 from tests.kubernetes.workplace import LINGERS, SLEEPS, Workplace, a_run, pod_of, with_code

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gregory.launch.runners.base import Life, Observation
-from gregory.runs.names import Reason
+from gregory.runs.reasons import Reason
 from gregory.runs.spec import AlgorithmOutcome, RunHandle, RunOutcome, RunSpec
 from tests.cluster.cluster import GPU, NODE, Cluster
 from tests.kubernetes.workplace import SLEEPS, Workplace, a_run, furnished, pod_of

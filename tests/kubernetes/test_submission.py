@@ -13,8 +13,7 @@ from gregory.launch.kubernetes.manifest import job_name
 from gregory.launch.kubernetes.namespace import Namespace
 from gregory.launch.runners.base import Life, Rendered
 from gregory.launch.runners.kubernetes import KubernetesRunner
-from gregory.runs.names import new_token
-from gregory.runs.spec import RunHandle
+from gregory.runs.spec import RunHandle, new_token
 from tests.kubernetes import proxy as proxies
 from tests.kubernetes.proxy import Proxy
 from tests.kubernetes.workplace import SLEEPS, Workplace, a_run, with_code

@@ -12,7 +12,7 @@ import pytest
 
 from gregory.launch.kubernetes.pod_facts import is_finished
 from gregory.launch.runners.base import Life, Observation
-from gregory.runs.names import Reason
+from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunHandle
 from tests.cluster.cluster import NODE
 from tests.kubernetes.workplace import LINGERS, SLEEPS, Workplace, a_run, pod_of

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from gregory.launch.kubernetes.pod_facts import is_finished
-from gregory.runs.names import new_run_id
+from gregory.runs.spec import new_run_id
 from tests import postgresql
 from tests.cluster.cluster import GPU, NODE, Cluster
 from tests.kubernetes import pod_processes

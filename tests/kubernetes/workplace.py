@@ -14,8 +14,7 @@ import pytest
 from gregory.launch.runners.base import Installation, Observation, Rendered
 from gregory.launch.runners.kubernetes import KubernetesRunner
 from gregory.ml.config import TrainConfig
-from gregory.runs.names import new_run_id, new_token
-from gregory.runs.spec import RunHandle, RunSpec, Scope, Window
+from gregory.runs.spec import RunHandle, RunSpec, Scope, Window, new_run_id, new_token
 from tests.cluster.cluster import Cluster
 from tests.launch.installation import installation
 

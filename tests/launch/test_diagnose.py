@@ -6,7 +6,7 @@ import pytest
 
 from gregory.launch import diagnose
 from gregory.launch.runners.base import Life
-from gregory.runs.names import Reason
+from gregory.runs.reasons import Reason
 
 CONTAINER: dict[str, Any] = {
     "Name": "/gregory-train-7-a1",

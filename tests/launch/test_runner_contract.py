@@ -18,7 +18,7 @@ from gregory.launch.errors import SubmitError, UnknownRunner
 from gregory.launch.runners.base import Installation, Life, Rendered, Runner
 from gregory.launch.submit import RUNNERS, runner_for
 from gregory.ml.config import TrainConfig
-from gregory.runs.names import Reason
+from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunHandle, RunSpec, Scope, Window
 from tests.docker.engine import Engine
 from tests.kubernetes.workplace import Workplace, with_code

@@ -37,8 +37,9 @@ def state() -> dict[str, Any]:
     """What the round left, and its end."""
     from gregory.runs import store
     from gregory.runs.models import AlgorithmRun
-    from gregory.runs.names import Reason, RunState
+    from gregory.runs.reasons import Reason
     from gregory.runs.spec import RunSpec
+    from gregory.runs.states import RunState
 
     runs = [standing.run for standing in store.unfinished_runs()]
     rows = Counter(AlgorithmRun.objects.filter(run__in=runs).values_list("run_id", flat=True))

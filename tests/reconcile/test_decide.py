@@ -6,7 +6,8 @@ import pytest
 
 from gregory.launch.runners.base import Life, Observation
 from gregory.reconcile.decide import BLIND_GRACE, MISSING_GRACE, Facts, Fate, Sequel, judge, sequel
-from gregory.runs.names import Reason, RunState
+from gregory.runs.reasons import Reason
+from gregory.runs.states import RunState
 
 ALIVE = Observation(life=Life.ALIVE, detail="process 7 runs")
 QUEUED = Observation(life=Life.WAITING, detail="0/1 nodes are available: 1 Insufficient nvidia.com/gpu")

@@ -18,8 +18,9 @@ from gregory.reconcile.results import Action, Change
 from gregory.reconcile.terminate import cancel
 from gregory.runs import store
 from gregory.runs.models import AlgorithmRun, RunEvent, TrainingRun
-from gregory.runs.names import Reason, RunState
+from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunOutcome, RunSpec
+from gregory.runs.states import RunState
 from tests.reconcile.pretend_cluster import PretendCluster, handle_of, job
 from tests.reconcile.published import publish
 from tests.runs.test_store import HERE, outcome, planned, subject  # noqa: F401 - a fixture

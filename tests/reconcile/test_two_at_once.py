@@ -16,7 +16,7 @@ from gregory.models import PredictionRunLog, Subject
 from gregory.reconcile import loop
 from gregory.runs import store
 from gregory.runs.models import RunEvent, TrainingRun
-from gregory.runs.names import Reason
+from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunSpec
 from tests.reconcile.pretend_cluster import PretendCluster, handle_of, job
 from tests.runs.test_store import HERE, outcome, planned, subject  # noqa: F401 - a fixture

@@ -12,7 +12,7 @@ from gregory.reconcile import loop
 from gregory.reconcile.results import Change
 from gregory.runs import recovery, store
 from gregory.runs.models import TrainingRun
-from gregory.runs.names import Reason
+from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunHandle
 from tests.launch.installation import installation
 from tests.reconcile.published import publish

@@ -11,8 +11,9 @@ from gregory.ml.progress import Progress
 from gregory.models import PredictionRunLog, Subject, Team
 from gregory.runs import store
 from gregory.runs.models import AlgorithmRun, RunEvent, TrainingRun
-from gregory.runs.names import Reason, RunState, new_run_id, new_token
-from gregory.runs.spec import AlgorithmOutcome, AlgorithmSpec, RunHandle, RunSpec, Scope, Window
+from gregory.runs.reasons import Reason
+from gregory.runs.spec import AlgorithmOutcome, AlgorithmSpec, RunHandle, RunSpec, Scope, Window, new_run_id, new_token
+from gregory.runs.states import RunState
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 

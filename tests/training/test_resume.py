@@ -10,8 +10,9 @@ from gregory.launch.runners.base import Life, Observation
 from gregory.models import PredictionRunLog
 from gregory.runs import store
 from gregory.runs.models import TrainingRun
-from gregory.runs.names import Reason, RunState
+from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunHandle, RunSpec
+from gregory.runs.states import RunState
 from gregory.training import resume
 from gregory.training.request import UsageError
 from tests.reconcile.published import publish

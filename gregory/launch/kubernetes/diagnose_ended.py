@@ -19,7 +19,7 @@ from gregory.launch.kubernetes.pod_facts import (
     terminated,
 )
 from gregory.launch.runners.base import Life, Observation
-from gregory.runs.names import Reason
+from gregory.runs.reasons import Reason
 
 _EXIT_CODE = re.compile(r"failed with exit code (\d+)")
 _POD = re.compile(r"[Pp]od [^\s/]+/(\S+) ")

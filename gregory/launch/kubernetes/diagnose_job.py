@@ -24,7 +24,7 @@ from gregory.launch.kubernetes.pod_facts import (
     run_status,
 )
 from gregory.launch.runners.base import Life, Observation
-from gregory.runs.names import Reason
+from gregory.runs.reasons import Reason
 
 # What a kubelet takes to say that a pod is gone, once its time is over.
 _CONFIRMATION = timedelta(seconds=30)

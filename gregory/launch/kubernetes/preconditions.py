@@ -7,8 +7,7 @@ from gregory.launch.errors import ClusterError, NotReady, Refused
 from gregory.launch.kubernetes.cluster_config import ClusterConfig
 from gregory.launch.kubernetes.namespace import Namespace
 from gregory.ml.config import TrainConfig
-from gregory.runs.names import new_run_id, new_token
-from gregory.runs.spec import RunSpec, Scope, Window
+from gregory.runs.spec import RunSpec, Scope, Window, new_run_id, new_token
 
 KINDS = {
     "persistentvolumeclaims": "PersistentVolumeClaim",

@@ -9,7 +9,7 @@ from gregory.launch.errors import ClusterError, Refused, SubmitError
 from gregory.launch.kubernetes.labels import ATTEMPT, ATTEMPT_TOKEN, RUN_ID
 from gregory.launch.kubernetes.namespace import CONFLICT, Namespace
 from gregory.launch.kubernetes.pod_facts import is_being_deleted, name_of
-from gregory.runs.names import Reason
+from gregory.runs.reasons import Reason
 
 _TRIES = 5
 _PAUSE_SECONDS = 1.0

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from gregory.env import Environment
-from gregory.runs.names import Reason
+from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunHandle, RunSpec
 
 

@@ -18,7 +18,7 @@ from gregory.reconcile import loop
 from gregory.reconcile.results import Action, Change
 from gregory.runs import store
 from gregory.runs.db_retry import release
-from gregory.runs.names import RunState
+from gregory.runs.states import RunState
 from gregory.training import resume
 
 INTERVAL_SECONDS = 15

@@ -23,8 +23,8 @@ from gregory.reconcile.terminate import cancel
 from gregory.reporting.runs import as_json, everything, full_text, list_table, summaries
 from gregory.runs import store
 from gregory.runs.models import TrainingRun
-from gregory.runs.names import RunState
 from gregory.runs.spec import RunSpec
+from gregory.runs.states import RunState
 from gregory.runs.store import RunRefused
 
 FAILURE, USAGE = 1, 2

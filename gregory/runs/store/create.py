@@ -11,8 +11,8 @@ from django.db.models.functions import Now
 from gregory.ml.config import Algorithm
 from gregory.models import PredictionRunLog
 from gregory.runs.models import AlgorithmRun, TrainingRun
-from gregory.runs.names import RunState, new_token
-from gregory.runs.spec import AlgorithmOutcome, AlgorithmSpec, RunHandle, RunSpec
+from gregory.runs.spec import AlgorithmOutcome, AlgorithmSpec, RunHandle, RunSpec, new_token
+from gregory.runs.states import RunState
 from gregory.runs.store.fencing import note
 from gregory.runs.store.finish import Evidence, close_algorithms
 from gregory.runs.store.queries import active_run, newest_rows, refusal

@@ -4,8 +4,8 @@ from django.db import models
 from django.db.models.functions import Now
 
 from gregory.runs.models import RunEvent, TrainingRun
-from gregory.runs.names import FINAL_STATES
 from gregory.runs.spec import RunSpec
+from gregory.runs.states import FINAL_STATES
 
 FINAL = sorted(state.value for state in FINAL_STATES)
 

@@ -9,8 +9,9 @@ from django.db.models.functions import Now
 
 from gregory.models import PredictionRunLog
 from gregory.runs.models import AlgorithmRun
-from gregory.runs.names import Reason, RunState
+from gregory.runs.reasons import Reason
 from gregory.runs.spec import AlgorithmOutcome, AlgorithmSpec, RunSpec
+from gregory.runs.states import RunState
 from gregory.runs.store.fencing import current, note, storable
 from gregory.runs.store.queries import failure_reason, open_algorithms
 

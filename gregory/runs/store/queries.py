@@ -12,8 +12,9 @@ from django.db.models.functions import Now
 from gregory.models import PredictionRunLog
 from gregory.runs import db_retry
 from gregory.runs.models import AlgorithmRun, TrainingRun
-from gregory.runs.names import Reason, RunState
+from gregory.runs.reasons import Reason
 from gregory.runs.spec import AlgorithmSpec, RunHandle, RunSpec
+from gregory.runs.states import RunState
 from gregory.runs.store.fencing import FINAL, current
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ from django.db.models.functions import Now
 from gregory.ml.progress import Progress
 from gregory.models import PredictionRunLog
 from gregory.runs.models import AlgorithmRun, TrainingRun
-from gregory.runs.names import Reason, RunState
+from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunHandle, RunSpec
+from gregory.runs.states import RunState
 from gregory.runs.store.fencing import FINAL, current, note, storable
 
 MAXIMUM_REASON_CHARACTERS = 4_000

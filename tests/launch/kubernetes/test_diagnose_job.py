@@ -13,7 +13,7 @@ from gregory.launch.kubernetes.cluster_sections import Deadlines
 from gregory.launch.kubernetes.diagnose_job import observe_job, wants_events
 from gregory.launch.kubernetes.pod_facts import Events
 from gregory.launch.runners.base import Life, Observation
-from gregory.runs.names import Reason
+from gregory.runs.reasons import Reason
 from tests.kubernetes.recording import RECORDED
 from tests.kubernetes.test_ends import CAUSES
 
