@@ -26,7 +26,7 @@ from tests.cluster import cluster, hollow, network
 from tests.kubernetes.workplace import Workplace, furnished
 
 if TYPE_CHECKING:
-    from gregory.launch.runners.kubernetes import KubernetesRunner
+    from gregory.launch.kubernetes.runner import KubernetesRunner
     from gregory.runs.spec import RunSpec
 
 DATABASE = "benchmark"

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from gregory.launch.submit import RUNNERS
+from gregory.launch.registry import RUNNERS
 from gregory.runs import db_retry
 from gregory.settings import *  # noqa: F403
 

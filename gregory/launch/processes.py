@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 
-from gregory.launch.runners.base import Life, Observation
+from gregory.launch.runner import Life, Observation
 from gregory.runs.spec import RunHandle
 
 # Linux gives the one that it boots with always this number: PROC_PID_INIT_INO.

@@ -6,7 +6,7 @@ from functools import partial
 from django.conf import settings
 
 from gregory.launch.errors import LaunchError
-from gregory.launch.runners.base import Runner
+from gregory.launch.runner import Runner
 from gregory.management.console import Console
 from gregory.management.heartbeat import HEARTBEAT_SECONDS, every
 from gregory.management.termination import Terminated

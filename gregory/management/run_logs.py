@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from django.conf import settings
 
-from gregory.launch.runners.base import Runner
+from gregory.launch.runner import Runner
 from gregory.management.heartbeat import every
 from gregory.reconcile import loop
 from gregory.runs import events, store

@@ -5,8 +5,8 @@ import os
 from django.conf import settings
 
 from gregory.env import BASE_DIR
-from gregory.launch.runners.base import Installation, Runner
-from gregory.launch.submit import runner_for
+from gregory.launch.registry import runner_for
+from gregory.launch.runner import Installation, Runner
 
 
 def runner_named(name: str) -> Runner:

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
 from gregory.launch.errors import LaunchError
-from gregory.launch.runners.base import Runner
+from gregory.launch.runner import Runner
 from gregory.management.console import Console
 from gregory.management.database import describe
 from gregory.management.heartbeat import HEARTBEAT_SECONDS, every

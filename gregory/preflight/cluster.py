@@ -5,10 +5,10 @@ from collections.abc import Iterator, Mapping
 from gregory.env import Environment
 from gregory.launch.errors import BadClusterConfig, ClusterError, Refused
 from gregory.launch.kubernetes.cluster_config import ClusterConfig, load_cluster_config
+from gregory.launch.kubernetes.diagnose.pod_status import Object
 from gregory.launch.kubernetes.kube import Api
 from gregory.launch.kubernetes.manifest import render_job
 from gregory.launch.kubernetes.namespace import RIGHTS, Namespace
-from gregory.launch.kubernetes.pod_facts import Object
 from gregory.launch.kubernetes.preconditions import KINDS, needed, nobodys_run
 from gregory.preflight.finding import Area, Finding
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from gregory.launch.runners.base import Runner
+from gregory.launch.runner import Runner
 from gregory.reconcile import loop
 from gregory.reconcile.results import Change
 from gregory.reconcile.terminate import cancel

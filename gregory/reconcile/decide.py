@@ -6,7 +6,7 @@ A run ends only on positive evidence that nothing carries it out any more. Not k
 from dataclasses import dataclass
 from enum import StrEnum
 
-from gregory.launch.runners.base import Life, Observation
+from gregory.launch.runner import Life, Observation
 from gregory.runs.reasons import Reason
 from gregory.runs.states import RunState
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from gregory.launch.runners.base import Runner
+from gregory.launch.runner import Runner
 from gregory.reconcile.decide import OUTLIVED, TRIED_AGAIN, Sequel, Verdict, sequel
 from gregory.reconcile.results import Action, Change
 from gregory.reconcile.submit import hand_over

@@ -14,8 +14,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from gregory.launch.errors import LaunchError
-from gregory.launch.runners.base import Life, Observation, Runner
-from gregory.launch.submit import RUNNERS
+from gregory.launch.registry import RUNNERS
+from gregory.launch.runner import Life, Observation, Runner
 from gregory.ml.artifacts import stages_folder
 from gregory.reconcile.decide import MISSING_GRACE, Facts, Fate, Verdict, judge
 from gregory.reconcile.finalize import bury

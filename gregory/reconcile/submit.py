@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from gregory.launch.errors import LaunchError, SubmitError
-from gregory.launch.runners.base import Runner
+from gregory.launch.runner import Runner
 from gregory.runs import store
 from gregory.runs.db_retry import durably
 from gregory.runs.spec import RunHandle, RunSpec

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from gregory.launch.runners.base import Runner
+from gregory.launch.runner import Runner
 from gregory.reconcile.loop import Ending, end
 from gregory.reconcile.results import Action, Change
 from gregory.runs import store

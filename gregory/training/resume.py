@@ -10,8 +10,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from gregory.launch.errors import LaunchError
-from gregory.launch.runners.base import Life, Runner
-from gregory.launch.submit import RUNNERS
+from gregory.launch.registry import RUNNERS
+from gregory.launch.runner import Life, Runner
 from gregory.ml import versions
 from gregory.ml.artifacts import stages_folder
 from gregory.ml.config import Algorithm

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gregory.launch.kubernetes import plain_secrets
+from gregory.launch.kubernetes import plaintext_secrets
 from gregory.launch.kubernetes.cluster_config import ClusterConfig, load_cluster_config
 from gregory.launch.kubernetes.manifest import render_job
 from gregory.launch.kubernetes.namespace import RIGHTS
@@ -231,10 +231,10 @@ def test_a_subject_of_sixty_letters_that_are_not_ascii(tmp_path: Path):
 def test_no_object_holds_a_secret(preset: str | None):
     objects = template(*(with_preset(preset) if preset else ()), values={"migration": {"enabled": True}})
 
-    assert [place for one in objects for place in plain_secrets.places(one)] == []
+    assert [place for one in objects for place in plaintext_secrets.places(one)] == []
     assert of_kind(objects, "Secret") == []
     configs = [yaml.safe_load(one["data"]["cluster.yaml"]) for one in of_kind(objects, "ConfigMap")]
-    assert [place for one in configs for place in plain_secrets.places(one)] == []
+    assert [place for one in configs for place in plaintext_secrets.places(one)] == []
 
 
 def test_a_value_of_the_database_comes_before_its_key(tmp_path: Path):

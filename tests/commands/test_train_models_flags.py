@@ -18,8 +18,8 @@ from django.db import connections
 from organizations.models import Organization
 
 from gregory.launch import preconditions, processes
-from gregory.launch.runners.base import Installation, Life, Observation, Rendered
-from gregory.launch.submit import RUNNERS
+from gregory.launch.registry import RUNNERS
+from gregory.launch.runner import Installation, Life, Observation, Rendered
 from gregory.ml.config import ALGORITHMS
 from gregory.ml.metrics import NAMES
 from gregory.models import PredictionRunLog, Subject, Team

@@ -13,8 +13,8 @@ from django.core.management import ManagementUtility
 from django.db import OperationalError, connections
 
 from gregory.launch.errors import NotEnded, NotReady, SubmitError
-from gregory.launch.runners.base import Life, Observation
-from gregory.launch.submit import RUNNERS
+from gregory.launch.registry import RUNNERS
+from gregory.launch.runner import Life, Observation
 from gregory.management import run_logs, side_by_side
 from gregory.management.termination import Terminated
 from gregory.ml.metrics import NAMES

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from gregory.launch.docker.container import container_name
+from gregory.launch.docker.runner import DockerRunner
 from gregory.launch.errors import NotReady, SubmitError
 from gregory.launch.image import BASE_MODELS_IN_IMAGE, PROJECT_IN_IMAGE
-from gregory.launch.runners.base import Life, Rendered
-from gregory.launch.runners.docker import DockerRunner
+from gregory.launch.runner import Life, Rendered
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunSpec
 from tests.docker.engine import Engine

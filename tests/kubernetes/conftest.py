@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gregory.launch.kubernetes import diagnose_job
+from gregory.launch.kubernetes.diagnose import job as diagnose_job
 from gregory.runs.spec import new_run_id
 from tests import postgresql
 from tests.cluster.cluster import Cluster

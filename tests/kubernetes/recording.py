@@ -7,10 +7,10 @@ from typing import Any
 
 import yaml
 
-from gregory.launch.kubernetes import diagnose_job
 from gregory.launch.kubernetes.cluster_sections import Deadlines
+from gregory.launch.kubernetes.diagnose.job import observe_job
+from gregory.launch.kubernetes.diagnose.pod_status import Events
 from gregory.launch.kubernetes.labels import ATTEMPT, KUEUE_QUEUE, RUN_ID
-from gregory.launch.kubernetes.pod_facts import Events
 
 RECORDED = Path(__file__).parents[1] / "launch" / "kubernetes" / "recorded"
 # Nothing of these is ever looked at, and some of it changes with every recording.
@@ -28,11 +28,11 @@ _LABELS = (RUN_ID, ATTEMPT, KUEUE_QUEUE)
 
 
 class Recorder:
-    """Stands in the place of `diagnose_job.observe_job` and remembers what it was asked last."""
+    """Stands in the place of `observe_job` and remembers what it was asked last."""
 
     def __init__(self) -> None:
         self._asked: dict[str, Any] = {}
-        self._diagnose: Callable[..., Any] = diagnose_job.observe_job
+        self._diagnose: Callable[..., Any] = observe_job
 
     def __call__(self, job: Any, pods: Any, events: Events, *, name: str, now: datetime, deadlines: Deadlines) -> Any:
         told = {f"{kind}/{about}": dict(said) for (kind, about), said in events.by_object.items() if about.startswith(name)}

@@ -8,7 +8,7 @@ import pytest
 
 from gregory.launch.errors import NotEnded, Unreachable
 from gregory.launch.kubernetes import kube, orphans
-from gregory.launch.runners.base import Life, Rendered
+from gregory.launch.runner import Life, Rendered
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunHandle, RunOutcome
 from tests.cluster.cluster import GPU
@@ -132,7 +132,7 @@ def test_what_never_starts_is_ended_for_its_reason_and_no_zombie_comes(workplace
 def test_a_node_that_does_not_say_that_a_pod_has_ended(workplace: Workplace, monkeypatch: pytest.MonkeyPatch):
     handle = workplace.start(SLEEPS)
     workplace.until(handle, lambda seen: seen.life is Life.ALIVE)
-    monkeypatch.setattr("gregory.launch.kubernetes.job_end.CONFIRMATION_SECONDS", 2.0)
+    monkeypatch.setattr("gregory.launch.kubernetes.terminate_job.CONFIRMATION_SECONDS", 2.0)
     workplace.cluster.pause("kubelet")
 
     with pytest.raises(NotEnded, match=rf"^Job {handle.name} was deleted, and its pod is still there: its node does not say"):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gregory.launch.runners.base import Life, Observation
+from gregory.launch.runner import Life, Observation
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import AlgorithmOutcome, RunHandle, RunOutcome, RunSpec
 from tests.cluster.cluster import GPU, NODE, Cluster

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from gregory.launch.runners import kubernetes
-from gregory.launch.runners.base import Life
+from gregory.launch.kubernetes import runner as kubernetes_runner
+from gregory.launch.runner import Life
 from tests.kubernetes.workplace import LINGERS, Workplace, a_run
 
 pytestmark = pytest.mark.slow
@@ -17,7 +17,7 @@ COUNTS = "import time\nfor n in range({}):\n print(n, flush=True); time.sleep({}
 
 @pytest.fixture(autouse=True)
 def briskly(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kubernetes, "RECONNECT_SECONDS", 0.2)
+    monkeypatch.setattr(kubernetes_runner, "RECONNECT_SECONDS", 0.2)
 
 
 def at_once() -> bool:
@@ -39,7 +39,7 @@ def test_a_megabyte_in_one_line_and_what_is_no_text(workplace: Workplace):
 
 
 def test_a_silent_stream_is_opened_anew_and_no_line_comes_twice(workplace: Workplace, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(kubernetes, "SILENCE_SECONDS", 0.5)
+    monkeypatch.setattr(kubernetes_runner, "SILENCE_SECONDS", 0.5)
 
     assert list(followed(workplace, COUNTS.format(6, 1))) == [str(number) for number in range(6)]
 
@@ -80,7 +80,7 @@ def test_without_an_answer_the_ledger_decides_how_long_to_wait(workplace: Workpl
     monkeypatch.setattr("gregory.launch.kubernetes.kube.CONNECT_SECONDS", 0.5)
     monkeypatch.setattr("gregory.launch.kubernetes.kube.READ_SECONDS", 0.5)
     monkeypatch.setattr("gregory.launch.kubernetes.kube.PATIENCE_SECONDS", 1.0)
-    monkeypatch.setattr(kubernetes, "SILENCE_SECONDS", 1.0)
+    monkeypatch.setattr(kubernetes_runner, "SILENCE_SECONDS", 1.0)
     spec = a_run()
     runner, at_work = workplace.runner(), threading.Event()
     at_work.set()

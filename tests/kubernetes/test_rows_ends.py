@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
+from gregory.launch.kubernetes.diagnose.pod_status import condition, is_finished, terminated
 from gregory.launch.kubernetes.labels import CONTROLLER_UID
-from gregory.launch.kubernetes.pod_facts import condition, is_finished, terminated
 from tests.cluster.cluster import GPU, NODE
 from tests.kubernetes import pod_processes, slim_image
 from tests.kubernetes.production import Production, Row

@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from gregory.launch.kubernetes.pod_facts import is_finished
+from gregory.launch.kubernetes.diagnose.pod_status import is_finished
 from gregory.ml.artifacts import outcome_file
 from tests.cluster import network
 from tests.cluster.binaries import IPTABLES

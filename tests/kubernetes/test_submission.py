@@ -11,8 +11,8 @@ from gregory.launch.errors import NotReady, SubmitError
 from gregory.launch.kubernetes import submission
 from gregory.launch.kubernetes.manifest import job_name
 from gregory.launch.kubernetes.namespace import Namespace
-from gregory.launch.runners.base import Life, Rendered
-from gregory.launch.runners.kubernetes import KubernetesRunner
+from gregory.launch.kubernetes.runner import KubernetesRunner
+from gregory.launch.runner import Life, Rendered
 from gregory.runs.spec import RunHandle, new_token
 from tests.kubernetes import proxy as proxies
 from tests.kubernetes.proxy import Proxy

@@ -10,8 +10,8 @@ from typing import Any
 import psutil
 import pytest
 
-from gregory.launch.kubernetes.pod_facts import is_finished
-from gregory.launch.runners.base import Life, Observation
+from gregory.launch.kubernetes.diagnose.pod_status import is_finished
+from gregory.launch.runner import Life, Observation
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunHandle
 from tests.cluster.cluster import NODE

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from gregory.launch.kubernetes.pod_facts import is_finished
+from gregory.launch.kubernetes.diagnose.pod_status import is_finished
 from gregory.runs.spec import new_run_id
 from tests import postgresql
 from tests.cluster.cluster import GPU, NODE, Cluster

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from gregory.launch.runners.base import Installation, Observation, Rendered
-from gregory.launch.runners.kubernetes import KubernetesRunner
+from gregory.launch.kubernetes.runner import KubernetesRunner
+from gregory.launch.runner import Installation, Observation, Rendered
 from gregory.ml.config import TrainConfig
 from gregory.runs.spec import RunHandle, RunSpec, Scope, Window, new_run_id, new_token
 from tests.cluster.cluster import Cluster

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from gregory.env import Environment
-from gregory.launch.runners.base import Installation
+from gregory.launch.runner import Installation
 from tests.site import REPOSITORY
 
 

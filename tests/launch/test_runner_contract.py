@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from gregory.launch.errors import SubmitError, UnknownRunner
-from gregory.launch.runners.base import Installation, Life, Rendered, Runner
-from gregory.launch.submit import RUNNERS, runner_for
+from gregory.launch.registry import RUNNERS, runner_for
+from gregory.launch.runner import Installation, Life, Rendered, Runner
 from gregory.ml.config import TrainConfig
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunHandle, RunSpec, Scope, Window

@@ -53,7 +53,7 @@ def main(rounds: int) -> None:
     """Both are forked before anything is connected; all three wait for each other before each round."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
     django.setup()
-    from gregory.launch.submit import RUNNERS
+    from gregory.launch.registry import RUNNERS
 
     RUNNERS["pretend"] = "tests.live.contenders:CLUSTER"
     context = multiprocessing.get_context("fork")

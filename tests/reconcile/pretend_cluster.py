@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from gregory.launch import processes
-from gregory.launch.runners.base import Installation, Life, Observation, Rendered
+from gregory.launch.runner import Installation, Life, Observation, Rendered
 from gregory.runs.spec import RunHandle, RunSpec
 
 HOST = "pretend@cluster"

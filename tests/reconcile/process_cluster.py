@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from gregory.launch.runners.base import Life, Observation, Rendered
-from gregory.launch.runners.local import LocalRunner
+from gregory.launch.local.runner import LocalRunner
+from gregory.launch.runner import Life, Observation, Rendered
 from gregory.runs.spec import RunHandle, RunSpec
 
 

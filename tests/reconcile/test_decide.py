@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from gregory.launch.runners.base import Life, Observation
+from gregory.launch.runner import Life, Observation
 from gregory.reconcile.decide import BLIND_GRACE, MISSING_GRACE, Facts, Fate, Sequel, judge, sequel
 from gregory.runs.reasons import Reason
 from gregory.runs.states import RunState

@@ -10,7 +10,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from gregory.launch.errors import NotEnded, NotReady, SubmitError
-from gregory.launch.runners.base import Life, Observation
+from gregory.launch.runner import Life, Observation
 from gregory.ml.artifacts import stages_folder
 from gregory.models import PredictionRunLog, Subject
 from gregory.reconcile import loop

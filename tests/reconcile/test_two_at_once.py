@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from django.db import connections
 
-from gregory.launch.runners.base import Life, Observation
+from gregory.launch.runner import Life, Observation
 from gregory.models import PredictionRunLog, Subject
 from gregory.reconcile import loop
 from gregory.runs import store

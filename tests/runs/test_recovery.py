@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from django.db.models.functions import Now
 
-from gregory.launch.runners.base import Life, Observation
-from gregory.launch.runners.local import LocalRunner
+from gregory.launch.local.runner import LocalRunner
+from gregory.launch.runner import Life, Observation
 from gregory.models import PredictionRunLog
 from gregory.reconcile import loop
 from gregory.reconcile.results import Change

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from django.db import connection
 
-from gregory.launch.runners.base import Life, Observation
+from gregory.launch.runner import Life, Observation
 from gregory.models import PredictionRunLog
 from gregory.runs import store
 from gregory.runs.models import TrainingRun

@@ -15,7 +15,7 @@ from yaml.parser import ParserError
 from yaml.scanner import ScannerError
 
 from gregory.launch.errors import BadClusterConfig
-from gregory.launch.kubernetes import plain_secrets, pod_patch
+from gregory.launch.kubernetes import plaintext_secrets, pod_patch
 from gregory.launch.kubernetes.cluster_sections import (
     DAY_SECONDS,
     Affinity,
@@ -87,7 +87,7 @@ class ClusterConfig(Section):
     @model_validator(mode="before")
     @classmethod
     def _holds_no_secret(cls, values: Any) -> Any:
-        for where in plain_secrets.places(values):
+        for where in plaintext_secrets.places(values):
             raise ValueError(
                 f"{where} looks like a secret; put it into a Secret of the namespace and name that in "
                 "database.existingSecret, env or envFrom"

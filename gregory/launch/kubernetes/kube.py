@@ -24,7 +24,7 @@ from kubernetes.config import ConfigException, load_kube_config
 from kubernetes.config.incluster_config import SERVICE_CERT_FILENAME, SERVICE_TOKEN_FILENAME, InClusterConfigLoader
 
 from gregory.launch.errors import ClusterError, Refused, Unreachable
-from gregory.launch.log_lines import split
+from gregory.launch.log_stream import split
 
 CONNECT_SECONDS, READ_SECONDS = 5.0, 20.0
 # Between tries of one request, and for all of them together; the server's own wish, Retry-After, comes before.

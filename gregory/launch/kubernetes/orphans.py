@@ -7,9 +7,9 @@ on the Job, so that it does not matter which process looks.
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
+from gregory.launch.kubernetes.diagnose.pod_status import Object, is_being_deleted, is_finished, moment, name_of
 from gregory.launch.kubernetes.labels import ORPHANED, RUN_ID
 from gregory.launch.kubernetes.namespace import Namespace
-from gregory.launch.kubernetes.pod_facts import Object, is_being_deleted, is_finished, moment, name_of
 from gregory.launch.kubernetes.pod_patch import CONTAINER
 
 GRACE = timedelta(seconds=60)

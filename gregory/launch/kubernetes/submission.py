@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from gregory.launch.errors import ClusterError, Refused, SubmitError
+from gregory.launch.kubernetes.diagnose.pod_status import is_being_deleted, name_of
 from gregory.launch.kubernetes.labels import ATTEMPT, ATTEMPT_TOKEN, RUN_ID
 from gregory.launch.kubernetes.namespace import CONFLICT, Namespace
-from gregory.launch.kubernetes.pod_facts import is_being_deleted, name_of
 from gregory.runs.reasons import Reason
 
 _TRIES = 5

@@ -12,8 +12,8 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from gregory.launch.errors import LaunchError, UnknownRunner
-from gregory.launch.runners.base import Runner
-from gregory.launch.submit import RUNNERS
+from gregory.launch.registry import RUNNERS
+from gregory.launch.runner import Runner
 from gregory.management import one_by_one, side_by_side
 from gregory.management.console import Console
 from gregory.management.database import describe

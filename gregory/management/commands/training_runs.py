@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError
 from pydantic import ValidationError
 
 from gregory.launch.errors import LaunchError
-from gregory.launch.runners.base import Runner
+from gregory.launch.runner import Runner
 from gregory.management import run_logs
 from gregory.management.database import clear_database_errors
 from gregory.management.runners import runner_named

@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from gregory.launch.kubernetes.cluster_sections import Deadlines
-from gregory.launch.kubernetes.diagnose_job import observe_job, wants_events
-from gregory.launch.kubernetes.pod_facts import Events
-from gregory.launch.runners.base import Life, Observation
+from gregory.launch.kubernetes.diagnose.job import observe_job, wants_events
+from gregory.launch.kubernetes.diagnose.pod_status import Events
+from gregory.launch.runner import Life, Observation
 from gregory.runs.reasons import Reason
 from tests.kubernetes.recording import RECORDED
 from tests.kubernetes.test_ends import CAUSES

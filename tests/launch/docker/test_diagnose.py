@@ -1,11 +1,11 @@
-"""Ends in words: what a machine tells of them, as `subprocess` and `docker inspect` give it."""
+"""Ended containers, as `docker inspect` describes them, and their diagnosis."""
 
 from typing import Any
 
 import pytest
 
-from gregory.launch import diagnose
-from gregory.launch.runners.base import Life
+from gregory.launch.docker import diagnose
+from gregory.launch.runner import Life
 from gregory.runs.reasons import Reason
 
 CONTAINER: dict[str, Any] = {
@@ -13,20 +13,6 @@ CONTAINER: dict[str, Any] = {
     "HostConfig": {"Memory": 512 * 2**20},
     "State": {"Status": "exited", "ExitCode": 0, "OOMKilled": False, "Error": ""},
 }
-
-
-@pytest.mark.parametrize(
-    ("code", "last_words", "reason", "detail"),
-    [
-        (-9, "", Reason.KILLED, "the run's process was killed by signal 9 (SIGKILL)"),
-        (3, "", None, "the run's process exited with code 3 without a report"),
-        (3, "bad", None, "the run's process exited with code 3 without a report; last lines of its standard error:\nbad"),
-    ],
-)
-def test_a_process(code: int, last_words: str, reason: Reason | None, detail: str):
-    observation = diagnose.ended_process(code, last_words)
-
-    assert (observation.life, observation.reason, observation.exit_code, observation.detail) == (Life.DEAD, reason, code, detail)
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ DEAD takes evidence that nothing of it will work again; a pod that is on its way
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from gregory.launch.kubernetes import diagnose_ended, diagnose_waiting
 from gregory.launch.kubernetes.cluster_sections import Deadlines
-from gregory.launch.kubernetes.pod_facts import (
+from gregory.launch.kubernetes.diagnose import ended, waiting
+from gregory.launch.kubernetes.diagnose.pod_status import (
     Events,
     Object,
     conclusion,
@@ -23,7 +23,7 @@ from gregory.launch.kubernetes.pod_facts import (
     node_of,
     run_status,
 )
-from gregory.launch.runners.base import Life, Observation
+from gregory.launch.runner import Life, Observation
 from gregory.runs.reasons import Reason
 
 # What a kubelet takes to say that a pod is gone, once its time is over.
@@ -34,10 +34,10 @@ def wants_events(job: Object | None, pods: Sequence[Object]) -> bool:
     """Whether events are needed to say more; most runs need none."""
     pod = newest(pods)
     if pod is None:
-        return job is not None and (diagnose_ended.wants_events(job, pod) if is_finished(job) else diagnose_waiting.wants_events(job, pod))
+        return job is not None and (ended.wants_events(job, pod) if is_finished(job) else waiting.wants_events(job, pod))
     if has_ended(pod):
-        return diagnose_ended.wants_events(job, pod)
-    return job is not None and _is_pending(pod) and diagnose_waiting.wants_events(job, pod)
+        return ended.wants_events(job, pod)
+    return job is not None and _is_pending(pod) and waiting.wants_events(job, pod)
 
 
 def observe_job(
@@ -53,7 +53,7 @@ def observe_job(
         # Its time is over at the deletionTimestamp. Nobody but its node knows whether it works on.
         return _on_a_silent_node(pod, f"pod {name_of(pod)} was to end, and node {node_of(pod)} does not say so", now=now)
     if _is_pending(pod):
-        return diagnose_waiting.with_pod(pod, events, now=now, deadlines=deadlines)
+        return waiting.with_pod(pod, events, now=now, deadlines=deadlines)
     unready = condition(pod, "Ready", status="False")
     if unready is not None and not unready.get("reason") and not is_being_deleted(pod):
         # The node controller's mark; the kubelet's own has a reason.
@@ -76,12 +76,12 @@ def _without_pod(job: Object | None, events: Events, *, name: str, now: datetime
         detail = f"Job {name} is not there any more, without a report: deleted from outside, or removed long after its end; try again"
         return Observation(life=Life.DEAD, detail=detail, reason=Reason.DELETED, missing=True)
     if is_finished(job):
-        return diagnose_ended.of_job(job, events)
+        return ended.of_job(job, events)
     if is_being_deleted(job):
         return Observation(life=Life.WAITING, detail=f"Job {name} is being deleted")
     if conclusion(job) is not None:
         return Observation(life=Life.WAITING, detail=f"Job {name} is ending")
-    return diagnose_waiting.without_pod(job, events, now=now, deadlines=deadlines)
+    return waiting.without_pod(job, events, now=now, deadlines=deadlines)
 
 
 def _after(pod: Object, job: Object | None, events: Events) -> Observation:
@@ -92,7 +92,7 @@ def _after(pod: Object, job: Object | None, events: Events) -> Observation:
         else:
             words = f"pod {name_of(pod)} was deleted, and Job {name_of(job)} has not said yet what becomes of it"
         return Observation(life=Life.WAITING, detail=words, node=node_of(pod))
-    return diagnose_ended.of_pod(pod, job, events)
+    return ended.of_pod(pod, job, events)
 
 
 def _is_pending(pod: Object) -> bool:

@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from signal import Signals
 from typing import NamedTuple
 
-from gregory.launch.kubernetes.manifest import matched_rule
-from gregory.launch.kubernetes.pod_facts import (
+from gregory.launch.kubernetes.diagnose.pod_status import (
     Events,
     Object,
     condition,
@@ -18,7 +17,8 @@ from gregory.launch.kubernetes.pod_facts import (
     report_of,
     terminated,
 )
-from gregory.launch.runners.base import Life, Observation
+from gregory.launch.kubernetes.manifest import matched_rule
+from gregory.launch.runner import Life, Observation
 from gregory.runs.reasons import Reason
 
 _EXIT_CODE = re.compile(r"failed with exit code (\d+)")

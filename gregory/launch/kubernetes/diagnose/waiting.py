@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from gregory.launch.kubernetes.cluster_sections import Deadlines
+from gregory.launch.kubernetes.diagnose.pod_status import Events, Object, condition, is_being_deleted, moment, name_of, node_of, run_status
 from gregory.launch.kubernetes.labels import KUEUE_QUEUE
-from gregory.launch.kubernetes.pod_facts import Events, Object, condition, is_being_deleted, moment, name_of, node_of, run_status
-from gregory.launch.runners.base import Life, Observation
+from gregory.launch.runner import Life, Observation
 from gregory.runs.reasons import Reason
 
 # What the kubelet calls an image that it cannot have.

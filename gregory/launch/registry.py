@@ -4,12 +4,12 @@ from importlib import import_module
 from typing import cast
 
 from gregory.launch.errors import UnknownRunner
-from gregory.launch.runners.base import Installation, Runner
+from gregory.launch.runner import Installation, Runner
 
 RUNNERS = {
-    "local": "gregory.launch.runners.local:LocalRunner",
-    "docker": "gregory.launch.runners.docker:DockerRunner",
-    "kubernetes": "gregory.launch.runners.kubernetes:KubernetesRunner",
+    "local": "gregory.launch.local.runner:LocalRunner",
+    "docker": "gregory.launch.docker.runner:DockerRunner",
+    "kubernetes": "gregory.launch.kubernetes.runner:KubernetesRunner",
 }
 
 

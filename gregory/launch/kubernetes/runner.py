@@ -2,7 +2,7 @@
 
 A Job outlives the command that submitted it, carries the run on and closes its rows itself. It is found again by its name,
 which the run and the attempt determine, and known by its uid. What a Job looks like is in `manifest`, what one that is seen
-means in `diagnose_job`.
+means in `diagnose`.
 """
 
 import os
@@ -15,19 +15,21 @@ from functools import cached_property
 
 from gregory.launch import processes
 from gregory.launch.errors import BadClusterConfig, ClusterError, LaunchError, NotEnded, NotReady
-from gregory.launch.kubernetes import diagnose_ended, diagnose_job, orphans
+from gregory.launch.kubernetes import orphans
 from gregory.launch.kubernetes.cluster_config import ClusterConfig, load_cluster_config
-from gregory.launch.kubernetes.job_end import end_job, is_there
+from gregory.launch.kubernetes.diagnose import ended
+from gregory.launch.kubernetes.diagnose import job as diagnose_job
+from gregory.launch.kubernetes.diagnose.pod_status import NO_EVENTS, Events, Object, indexed, name_of, newest
 from gregory.launch.kubernetes.kube import Api
 from gregory.launch.kubernetes.labels import ATTEMPT, ATTEMPT_TOKEN, CONTROLLER_UID, RUN_ID, RUNS
 from gregory.launch.kubernetes.manifest import job_name, machine, render_job
 from gregory.launch.kubernetes.namespace import Namespace
-from gregory.launch.kubernetes.pod_facts import NO_EVENTS, Events, Object, indexed, name_of, newest
 from gregory.launch.kubernetes.pod_patch import CONTAINER
 from gregory.launch.kubernetes.preconditions import nobodys_run, require_cluster
 from gregory.launch.kubernetes.submission import Pace, create_once, is_of_attempt
-from gregory.launch.log_lines import Cursor, follow
-from gregory.launch.runners.base import Installation, Life, Observation, Rendered
+from gregory.launch.kubernetes.terminate_job import end_job, is_there
+from gregory.launch.log_stream import Cursor, follow
+from gregory.launch.runner import Installation, Life, Observation, Rendered
 from gregory.runs.spec import RunHandle, RunSpec
 
 RECONNECT_SECONDS = 1.0
@@ -133,7 +135,7 @@ class KubernetesRunner:
             raise NotEnded(f"Job {handle.name} belongs to {handle.host}, which is not the cluster that is asked here")
         pod = end_job(self._namespace, handle, grace_seconds=grace_seconds)
         if pod is not None:
-            self._last_words[handle.uid] = diagnose_ended.of_pod(pod, None, NO_EVENTS)
+            self._last_words[handle.uid] = ended.of_pod(pod, None, NO_EVENTS)
 
     def logs(self, spec: RunSpec, handle: RunHandle, *, waiting: Callable[[], bool]) -> Iterator[str]:
         """Lines of the pod's log. Neither a stream's end nor its silence says anything of the run; what is observed does."""

@@ -17,9 +17,10 @@ from pathlib import Path
 
 import psutil
 
-from gregory.launch import diagnose, preconditions, processes
+from gregory.launch import preconditions, processes
 from gregory.launch.errors import SubmitError
-from gregory.launch.runners.base import Installation, Life, Observation, Rendered
+from gregory.launch.local import diagnose
+from gregory.launch.runner import Installation, Life, Observation, Rendered
 from gregory.ml.artifacts import RUNS_FOLDER
 from gregory.runs.spec import RunHandle, RunSpec
 

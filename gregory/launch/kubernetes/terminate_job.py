@@ -4,9 +4,9 @@ import math
 import time
 
 from gregory.launch.errors import ClusterError, NotEnded
+from gregory.launch.kubernetes.diagnose.pod_status import Object, has_ended, is_finished, name_of
 from gregory.launch.kubernetes.labels import CONTROLLER_UID, RUNS
 from gregory.launch.kubernetes.namespace import Namespace
-from gregory.launch.kubernetes.pod_facts import Object, has_ended, is_finished, name_of
 from gregory.runs.spec import RunHandle
 
 # Between two looks at whether the Job itself is still there.

@@ -8,7 +8,7 @@ from itertools import islice
 import pytest
 
 from gregory.launch.errors import Unreachable
-from gregory.launch.log_lines import Cursor, follow, split
+from gregory.launch.log_stream import Cursor, follow, split
 
 SECOND = "2026-01-02T03:04:05"
 

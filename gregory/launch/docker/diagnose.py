@@ -1,20 +1,11 @@
-"""What a machine tells of an end -> an observation: the cause where it is known, in words with a remedy. Pure."""
+"""The state of a container that ended, as an observation. Pure."""
 
 from collections.abc import Mapping
 from signal import Signals
 from typing import Any
 
-from gregory.launch.runners.base import Life, Observation
+from gregory.launch.runner import Life, Observation
 from gregory.runs.reasons import Reason
-
-
-def ended_process(code: int, last_words: str) -> Observation:
-    """A process of this machine, by its exit code as subprocess gives it and the end of its standard error."""
-    words = f"; last lines of its standard error:\n{last_words}" if last_words else ""
-    if code < 0:
-        detail = f"the run's process was killed by signal {-code} ({Signals(-code).name}){words}"
-        return Observation(life=Life.DEAD, detail=detail, reason=Reason.KILLED, exit_code=code)
-    return Observation(life=Life.DEAD, detail=f"the run's process exited with code {code} without a report{words}", exit_code=code)
 
 
 def ended_container(attributes: Mapping[str, Any], log_end: str) -> Observation:

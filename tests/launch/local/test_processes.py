@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from gregory.launch import processes
-from gregory.launch.runners.base import Life
+from gregory.launch.runner import Life
 from gregory.runs.spec import RunHandle
 from tests.site import REPOSITORY
 

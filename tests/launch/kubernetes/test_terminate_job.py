@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from gregory.launch.errors import NotEnded, Refused
-from gregory.launch.kubernetes import job_end
-from gregory.launch.kubernetes.job_end import end_job
+from gregory.launch.kubernetes import terminate_job
 from gregory.launch.kubernetes.namespace import Listed
+from gregory.launch.kubernetes.terminate_job import end_job
 from gregory.runs.spec import RunHandle
 
 HANDLE = RunHandle(host="kubernetes@here/ns", name="job", uid="job-uid")
@@ -76,7 +76,7 @@ def test_who_may_only_list_sees_them_gone():
 
 
 def test_nothing_is_gone_because_nothing_is_told(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(job_end, "CONFIRMATION_SECONDS", -1.5)
+    monkeypatch.setattr(terminate_job, "CONFIRMATION_SECONDS", -1.5)
 
     with pytest.raises(NotEnded, match=r"^Job job was deleted, and its pod is still there"):
         end_job(Namespace(a_pod(1), changes=[]), HANDLE, grace_seconds=1)

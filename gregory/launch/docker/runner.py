@@ -17,12 +17,13 @@ import docker
 from docker.errors import APIError, ImageNotFound, NotFound
 from docker.models.containers import Container
 
-from gregory.launch import diagnose, preconditions, processes
+from gregory.launch import preconditions, processes
+from gregory.launch.docker import diagnose
 from gregory.launch.docker.container import INSIDE_IMAGE, LABEL, container_name, container_request, is_folder
 from gregory.launch.docker.logs import UNREACHABLE, moment, stream
 from gregory.launch.errors import NotEnded, NotReady, SubmitError
-from gregory.launch.log_lines import Cursor, follow
-from gregory.launch.runners.base import Installation, Life, Observation, Rendered
+from gregory.launch.log_stream import Cursor, follow
+from gregory.launch.runner import Installation, Life, Observation, Rendered
 from gregory.runs.spec import RunHandle, RunSpec
 
 CONFLICT = 409

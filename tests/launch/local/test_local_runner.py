@@ -3,8 +3,8 @@
 import sys
 from pathlib import Path
 
-from gregory.launch.runners.base import Rendered
-from gregory.launch.runners.local import LocalRunner
+from gregory.launch.local.runner import LocalRunner
+from gregory.launch.runner import Rendered
 from tests.launch.installation import installation
 from tests.launch.test_runner_contract import at_once, spec  # noqa: F401 - a fixture
 

@@ -1,0 +1,1 @@
+"""Pure: objects of a cluster to a diagnosis of a run."""

@@ -1,1 +1,0 @@
-"""One module per place a run can go; `gregory.launch.submit` maps names to them."""
