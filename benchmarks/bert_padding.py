@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from benchmarks.labelled_files import read
 from gregory.ml import _keras
-from gregory.ml._keras.feed import batch_plan, micro_batches, pad
+from gregory.ml._keras.batching import batch_plan, micro_batches, pad
 from gregory.ml.config import BertConfig, SplitConfig
 from gregory.ml.split import Part, stratified
 from gregory.ml.trainers import bert

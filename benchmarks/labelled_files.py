@@ -3,8 +3,9 @@
 import csv
 from pathlib import Path
 
-from gregory.ml.data import Dataset, Example, clean, deduplicate, join
+from gregory.ml.dataset import Dataset, Example, deduplicate
 from gregory.ml.summarisers.leading import LeadingSentences
+from gregory.ml.text import clean, join
 
 LABEL_COLUMNS = ("relevant", "label")
 

@@ -181,7 +181,7 @@ def corpus_of_the_large_subject() -> dict[str, Any]:
     from django.db import connection
 
     from gregory.data import corpus
-    from gregory.ml.data import write_rows
+    from gregory.ml.dataset import write_rows
     from gregory.runs.db_retry import reading
 
     def ours(path: Path) -> int:
@@ -199,7 +199,7 @@ def corpus_of_the_large_subject() -> dict[str, Any]:
 def pool_of_the_large_subject() -> dict[str, Any]:
     """The unreviewed articles, for pseudo-labels."""
     from gregory.data import corpus
-    from gregory.ml.data import write_rows
+    from gregory.ml.dataset import write_rows
     from gregory.runs.db_retry import reading
 
     with tempfile.TemporaryDirectory() as folder, Measured() as measured, reading():

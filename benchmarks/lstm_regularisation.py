@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.labelled_files import read
 from gregory.ml.config import Hyperparameters, LstmConfig, SplitConfig
-from gregory.ml.data import Dataset
+from gregory.ml.dataset import Dataset
 from gregory.ml.metrics import measure
 from gregory.ml.progress import silent
 from gregory.ml.split import stratified

@@ -6,7 +6,7 @@ import threading
 import time
 from types import FrameType
 
-from gregory.ml import lifeline
+from gregory.ml import parent_watch
 
 LOOK_SECONDS = 0.5
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -41,7 +41,7 @@ class Interruption:
         for number in SIGNALS:
             signal.signal(number, self._on_signal)
         if with_lifeline:
-            lifeline.watch(sys.stdin.fileno(), lambda: self.request("interrupted: the command that started the run is gone"))
+            parent_watch.watch(sys.stdin.fileno(), lambda: self.request("interrupted: the command that started the run is gone"))
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self.request(f"interrupted by signal {number} ({signal.Signals(number).name})")

@@ -22,11 +22,11 @@ from gregory.data import corpus
 from gregory.ml import artifacts, split
 from gregory.ml.artifacts import Provenance, PseudoLabelFacts
 from gregory.ml.base_models import verify_bundle
-from gregory.ml.data import read_articles, write_rows
+from gregory.ml.dataset import read_articles, write_rows
 from gregory.ml.errors import ArtifactError
 from gregory.ml.files import flush
-from gregory.ml.limits import cpu_count
 from gregory.ml.progress import Progress
+from gregory.ml.resources import cpu_count
 from gregory.ml.stages import contract
 from gregory.runs import recovery, store
 from gregory.runs.db_retry import if_possible, reading, release

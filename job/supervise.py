@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from signal import SIGKILL, Signals
 
-from gregory.ml import limits, progress
+from gregory.ml import progress, resources
 from gregory.ml.progress import Progress
 from gregory.ml.stages import contract
 from gregory.runs.reasons import Reason
@@ -68,7 +68,7 @@ def run_stage(stage: str, folder: Path, *, interruption: Interruption, report: p
     Raises StageFailed. `heartbeat` is called at every sign of life of the supervisor, about twice a second.
     """
     started = time.monotonic()
-    memory_before = limits.memory_events()
+    memory_before = resources.memory_events()
     last = Progress(message="starting")
     with (folder / "stderr.log").open("wb") as errors:
         worker = subprocess.Popen(
@@ -163,7 +163,7 @@ def _pass_on(line: str, report: progress.Report) -> Progress | None:
 
 
 def _failure(
-    folder: Path, code: int, usage: Usage, interruption: Interruption, memory_before: limits.MemoryEvents, last: Progress
+    folder: Path, code: int, usage: Usage, interruption: Interruption, memory_before: resources.MemoryEvents, last: Progress
 ) -> StageFailed:
     peak = f"peak memory {usage.peak_bytes / 2**20:.0f} MiB"
     where = f"in stage {folder.name} after {usage.seconds:.0f} s, at: {last.message}; {peak}"
@@ -179,7 +179,7 @@ def _failure(
         return StageFailed(Reason.OUT_OF_MEMORY, message, f"{error.traceback}{message}", usage)
     tail = (folder / "stderr.log").read_bytes()[-STANDARD_ERROR_TAIL:].decode("utf-8", "replace").strip()
     words = f"\nlast lines of its standard error:\n{tail}" if tail else ""
-    memory = limits.memory_events()
+    memory = resources.memory_events()
     if code == -SIGKILL and memory.oom_kills > memory_before.oom_kills:
         message = f"out of memory: the kernel killed the worker (signal 9, SIGKILL) {where}; {_limit(memory)}"
         return StageFailed(Reason.OUT_OF_MEMORY, message, message + words, usage)
@@ -190,5 +190,5 @@ def _failure(
     return StageFailed(Reason.ERROR, message, message + words, usage)
 
 
-def _limit(memory: limits.MemoryEvents) -> str:
+def _limit(memory: resources.MemoryEvents) -> str:
     return f"the limit is {memory.limit / 2**20:.0f} MiB" if memory.limit else "the machine has no more"

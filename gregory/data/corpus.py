@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 
 from django.db.models import Exists, OuterRef
 
-from gregory.ml.data import Article, clean
+from gregory.ml.dataset import Article
+from gregory.ml.text import clean
 from gregory.models import Articles, ArticleSubjectRelevance
 from gregory.runs.spec import Window
 

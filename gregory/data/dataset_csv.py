@@ -9,7 +9,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from gregory.ml.data import Article, clean
+from gregory.ml.dataset import Article
+from gregory.ml.text import clean
 
 COLUMNS = ("article_id", "text", "relevant")
 # A spreadsheet takes a cell that begins so for a formula, whatever the quotes around it. An apostrophe before it shows it as text.

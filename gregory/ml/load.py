@@ -6,8 +6,8 @@ import numpy as np
 
 from gregory.ml.artifacts import read_manifest, verify
 from gregory.ml.errors import ArtifactError
-from gregory.ml.limits import cpu_count
 from gregory.ml.registry import trainer_class
+from gregory.ml.resources import cpu_count
 from gregory.ml.trainers.base import TrainedModel
 
 

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gregory.ml.config import PseudoLabelConfig
-from gregory.ml.data import Example, UnlabelledText
-from gregory.ml.journal import Journal, name_of_work
+from gregory.ml.dataset import Example, UnlabelledText
 from gregory.ml.progress import Progress, Report
+from gregory.ml.progress_log import Journal, name_of_work
 from gregory.ml.split import Split
 from gregory.ml.trainers.base import Trainer
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gregory.ml.config import SplitConfig
-from gregory.ml.data import Dataset, Example
+from gregory.ml.dataset import Dataset, Example
 from gregory.ml.errors import StratificationError
 
 # Fewer rows of a class cannot put one into each of the three parts.

@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from gregory.ml.base_models import read_settings
 from gregory.ml.config import SummariserConfig
-from gregory.ml.journal import Journal, name_of_work
 from gregory.ml.progress import Progress, Report
+from gregory.ml.progress_log import Journal, name_of_work
 
 SETTINGS_FILE = "summariser.json"
 SECONDS_BETWEEN_REPORTS = 5.0

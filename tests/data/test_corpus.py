@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from organizations.models import Organization
 
 from gregory.data.corpus import CHUNK, labelled, unlabelled, window
-from gregory.ml.data import Article
+from gregory.ml.dataset import Article
 from gregory.models import Articles, ArticleSubjectRelevance, Subject, Team
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]

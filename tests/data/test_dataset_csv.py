@@ -8,7 +8,8 @@ import pytest
 
 from gregory.data.csv_import import read_csv
 from gregory.data.dataset_csv import cell, title_and_abstract, write
-from gregory.ml.data import Article, clean
+from gregory.ml.dataset import Article
+from gregory.ml.text import clean
 
 
 def article(title: str, abstract: str = "", *, number: int = 1, label: int = 1) -> Article:

@@ -7,8 +7,8 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from gregory.data.demo import EMPTY_ABSTRACTS, FeedArticle, feed
-from gregory.ml.data import clean, join
 from gregory.ml.split import MINIMUM_PER_CLASS
+from gregory.ml.text import clean, join
 
 TODAY = date(2026, 3, 1)
 SUBJECTS = [("neurology", "migraine-prevention"), ("neurology", "multiple-sclerosis-remyelination"), ("public-health", "vaccine-uptake")]

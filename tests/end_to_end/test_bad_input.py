@@ -19,7 +19,7 @@ import pytest
 
 from gregory.ml import artifacts
 from gregory.ml.config import SummariserConfig
-from gregory.ml.data import Article, write_rows
+from gregory.ml.dataset import Article, write_rows
 from gregory.ml.progress import silent
 from gregory.ml.stages import contract
 from job.interruption import Interruption

@@ -12,7 +12,7 @@ from safetensors.numpy import load_file
 from gregory.ml import _keras
 from gregory.ml._keras import keras
 from gregory.ml.config import BertConfig, Hyperparameters
-from gregory.ml.data import Example
+from gregory.ml.dataset import Example
 from gregory.ml.errors import BundleError, ConfigError, NoGpu
 from gregory.ml.progress import silent
 from gregory.ml.split import Part, Split

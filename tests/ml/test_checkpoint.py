@@ -10,7 +10,7 @@ import pytest
 from gregory.ml import _keras
 from gregory.ml._keras import checkpoint, keras
 from gregory.ml.config import Algorithm, BertConfig, Hyperparameters, LstmConfig
-from gregory.ml.data import Example
+from gregory.ml.dataset import Example
 from gregory.ml.progress import Progress, silent
 from gregory.ml.registry import trainer_class
 from gregory.ml.split import Part, Split

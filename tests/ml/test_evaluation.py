@@ -258,6 +258,6 @@ def test_worst_warning_comes_first() -> None:
 
 def test_import_loads_no_training_library() -> None:
     heavy = "{'tensorflow', 'keras', 'sklearn', 'lightgbm', 'matplotlib', 'transformers', 'django'}"
-    program = f"import sys; import gregory.ml.evaluation, gregory.ml.model_report; print(sorted({heavy} & set(sys.modules)))"
+    program = f"import sys; import gregory.ml.evaluation, gregory.ml.model_card.page; print(sorted({heavy} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert result.stdout == "[]\n"

@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 
 from gregory.ml import _keras
-from gregory.ml._keras import fitting, keras
-from gregory.ml._keras.feed import micro_batches, training_feed
+from gregory.ml._keras import keras, training_loop
+from gregory.ml._keras.batching import micro_batches, training_feed
 from gregory.ml.errors import ArtifactError, MemoryExhausted
 from gregory.ml.progress import Progress, silent
 
@@ -132,7 +132,7 @@ def test_fit_tells_epochs() -> None:
 
 
 def test_fit_tells_steps_of_a_long_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fitting, "_SECONDS_BETWEEN_STEPS", 0.0)
+    monkeypatch.setattr(training_loop, "_SECONDS_BETWEEN_STEPS", 0.0)
     said: list[Progress] = []
     fit(network(), report=said.append)
     steps = [progress for progress in said if "step" in progress.message]

@@ -7,7 +7,7 @@ import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from gregory.ml.config import Hyperparameters, LgbmConfig
-from gregory.ml.data import Example
+from gregory.ml.dataset import Example
 from gregory.ml.errors import DataError, MemoryExhausted
 from gregory.ml.progress import Progress, silent
 from gregory.ml.split import Part, Split

@@ -12,7 +12,7 @@ import pytest
 from gregory.ml import _keras
 from gregory.ml._keras import keras
 from gregory.ml.config import Hyperparameters, LstmConfig
-from gregory.ml.data import Example
+from gregory.ml.dataset import Example
 from gregory.ml.progress import silent
 from gregory.ml.split import Part, Split
 from gregory.ml.trainers.base import TrainerContext

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gregory.ml.config import PseudoLabelConfig
-from gregory.ml.data import Example, UnlabelledText
+from gregory.ml.dataset import Example, UnlabelledText
 from gregory.ml.progress import Progress, silent
 from gregory.ml.pseudo_label import self_train, write_csv
 from gregory.ml.split import Part, Split

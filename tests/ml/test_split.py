@@ -3,7 +3,7 @@
 import pytest
 
 from gregory.ml.config import SplitConfig
-from gregory.ml.data import Dataset, Example, deduplicate
+from gregory.ml.dataset import Dataset, Example, deduplicate
 from gregory.ml.errors import StratificationError
 from gregory.ml.split import Part, Split, require_both_classes, stratified
 

@@ -1,7 +1,7 @@
 import pytest
 
 from gregory.ml.artifacts import PseudoLabelFacts, PseudoLabelRound
-from gregory.ml.data import Dataset
+from gregory.ml.dataset import Dataset
 from gregory.ml.stages.work import _data_warnings
 
 DATASET = Dataset(examples=(), duplicates=3, conflicts=0)

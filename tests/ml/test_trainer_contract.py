@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gregory.ml.config import ALGORITHMS, Algorithm, BertConfig, Hyperparameters, LgbmConfig, LstmConfig
-from gregory.ml.data import Example
+from gregory.ml.dataset import Example
 from gregory.ml.progress import Progress
 from gregory.ml.registry import trainer_class
 from gregory.ml.split import Part, Split

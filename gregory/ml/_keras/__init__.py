@@ -4,12 +4,12 @@
 asks, `weights` reads and writes weight files. The networks themselves stand in the trainers.
 """
 
+from gregory.ml._keras.batching import PADDING_ID, Encoded, TokenIds, batch_plan, pad
 from gregory.ml._keras.checkpoint import micro_batch_of
-from gregory.ml._keras.feed import PADDING_ID, Encoded, TokenIds, batch_plan, pad
-from gregory.ml._keras.fitting import Schedule, fit
 from gregory.ml._keras.optimiser import Adam
 from gregory.ml._keras.predict import Predictor
-from gregory.ml._keras.start import Device, device, keras, keras_hub, prepare, require_gpu, tf
+from gregory.ml._keras.runtime import Device, device, keras, keras_hub, prepare, require_gpu, tf
+from gregory.ml._keras.training_loop import Schedule, fit
 from gregory.ml._keras.weights import load_weights, save_weights
 
 __all__ = [

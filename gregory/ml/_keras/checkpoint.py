@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from gregory.ml._keras.feed import Encoded
+from gregory.ml._keras.batching import Encoded
 
 _REACHED, _STATE, _BEST = "reached", "state", "best"
 # What NumPy and its zip archives raise for a file that is none, is cut short, or fails a checksum.

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from gregory.ml._keras.start import keras, tf
+from gregory.ml._keras.runtime import keras, tf
 
 
 class Adam(keras.optimizers.Adam):  # type: ignore[misc]

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gregory.ml._keras.feed import IDS, TokenIds, pad
-from gregory.ml._keras.start import tf, translated_memory_errors
+from gregory.ml._keras.batching import IDS, TokenIds, pad
+from gregory.ml._keras.runtime import tf, translated_memory_errors
 
 
 class Predictor:

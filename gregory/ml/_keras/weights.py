@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from gregory.ml._keras.start import keras
+from gregory.ml._keras.runtime import keras
 from gregory.ml.errors import ArtifactError
 
 _SUFFIX = ".weights.h5"  # Keras takes any other name for its legacy format

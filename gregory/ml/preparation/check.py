@@ -11,9 +11,9 @@ import numpy as np
 from gregory.ml.base_models import read_settings
 from gregory.ml.config import SummariserConfig
 from gregory.ml.errors import BundleError
-from gregory.ml.limits import cpu_count
 from gregory.ml.preparation import worker
 from gregory.ml.progress import Progress, Report
+from gregory.ml.resources import cpu_count
 from gregory.ml.summarise import load_summariser
 from gregory.ml.summarisers.bart import Generation
 from gregory.ml.trainers.bert import load_backbone, load_tokenizer, require_match

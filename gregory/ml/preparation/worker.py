@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from gregory.ml import lifeline
+from gregory.ml import parent_watch
 from gregory.ml.errors import BundleError
 from gregory.ml.progress import Report, decode, writer
 
@@ -56,7 +56,7 @@ def run(module: str, *arguments: Path | str, report: Report) -> None:
 def step(work: Callable[..., None], arguments: Sequence[str]) -> int:
     """What such a module does when it is started: `work(*paths, report=...)`. Returns its exit code."""
     if arguments[0] == _LIFELINE:
-        lifeline.watch(sys.stdin.fileno(), lambda: os._exit(1))
+        parent_watch.watch(sys.stdin.fileno(), lambda: os._exit(1))
         arguments = arguments[1:]
     try:
         work(*map(Path, arguments), report=writer(sys.stdout))

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from gregory.ml import lifeline, progress
+from gregory.ml import parent_watch, progress
 from gregory.ml.files import flush_tree
 from gregory.ml.progress import Report
 from gregory.ml.stages import work
@@ -116,7 +116,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.target.exists():
         parser.error(f"--out {options.target} exists already")
     if options.lifeline:
-        lifeline.watch(sys.stdin.fileno(), lambda: os._exit(1))
+        parent_watch.watch(sys.stdin.fileno(), lambda: os._exit(1))
     # Libraries print what they like; standard output belongs to the progress lines alone.
     lines = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)

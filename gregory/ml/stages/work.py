@@ -12,14 +12,12 @@ from gregory.ml import artifacts, progress
 from gregory.ml.artifacts import DataFacts, Manifest, Probe, PseudoLabelFacts, PseudoLabelRound
 from gregory.ml.base_models import Bundle, open_bundle
 from gregory.ml.config import Hyperparameters
-from gregory.ml.data import (
-    TEXT_VERSION,
+from gregory.ml.dataset import (
     Article,
     Dataset,
     Example,
     UnlabelledText,
     deduplicate,
-    join,
     read_articles,
     read_examples,
     read_unlabelled,
@@ -47,6 +45,7 @@ from gregory.ml.stages.contract import (
     TrainRequest,
     TrainResult,
 )
+from gregory.ml.text import TEXT_VERSION, join
 from gregory.ml.trainers.base import TrainedModel, TrainerContext
 
 if TYPE_CHECKING:
@@ -104,8 +103,8 @@ def pseudo_label(source: Path, target: Path, report: Report, kept: Path) -> Pseu
 def train(source: Path, target: Path, report: Report, kept: Path) -> TrainResult:
     """Examples -> one sealed model folder, loaded back and asked its probes before it counts as done."""
     from gregory.ml.evaluation import evaluate
-    from gregory.ml.factsheet import report_input
-    from gregory.ml.model_report import render
+    from gregory.ml.model_card.facts import report_input
+    from gregory.ml.model_card.page import render
 
     request = TrainRequest.model_validate_json((source / REQUEST).read_text(encoding="utf-8"))
     hyperparameters, threshold = request.config.hyperparameters, request.config.prob_threshold

@@ -2,7 +2,7 @@
 
 from gregory.ml.artifacts import DataFacts, Manifest
 from gregory.ml.evaluation import Evaluation
-from gregory.ml.model_report import FactSection, ReportInput
+from gregory.ml.model_card.page import FactSection, ReportInput
 
 
 def report_input(manifest: Manifest, evaluation: Evaluation) -> ReportInput:

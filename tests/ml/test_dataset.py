@@ -6,18 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gregory.ml.data import (
-    Article,
-    Example,
-    UnlabelledText,
-    clean,
-    deduplicate,
-    join,
-    read_articles,
-    read_examples,
-    read_unlabelled,
-    write_rows,
-)
+from gregory.ml.dataset import Article, Example, UnlabelledText, deduplicate, read_articles, read_examples, read_unlabelled, write_rows
+from gregory.ml.text import clean, join
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """The drawings of the report: an evaluation in, inline SVG out, the same text for the same evaluation.
 
-matplotlib is imported when something is drawn. What makes its output fit a page is in `gregory.ml.inline_svg`, the page
-itself in `gregory.ml.model_report`.
+matplotlib is imported when something is drawn. What makes its output fit a page is in `gregory.ml.model_card.inline_svg`, the page
+itself in `gregory.ml.model_card.page`.
 """
 
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gregory.ml.evaluation import CALIBRATION_EDGES, HISTOGRAM_EDGES, Evaluation, History, PartEvaluation
-from gregory.ml.inline_svg import GRID, INK, TEST, TRAIN, VALIDATION, inline_svg
+from gregory.ml.model_card.inline_svg import GRID, INK, TEST, TRAIN, VALIDATION, inline_svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

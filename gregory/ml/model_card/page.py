@@ -1,5 +1,5 @@
 """report.html: one page about one model for the person who decides whether to use it. Self-contained: no script, no
-link, nothing loaded. What stands where is in the template; the drawings are in `gregory.ml.figures`."""
+link, nothing loaded. What stands where is in the template; the drawings are in `gregory.ml.model_card.figures`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from gregory.ml import figures
 from gregory.ml.evaluation import Evaluation, PartEvaluation
+from gregory.ml.model_card import figures
 
 _AT_THRESHOLD = ("accuracy", "precision", "recall", "f1")
 _AT_HALF = ("precision", "recall", "f1")
@@ -65,10 +65,14 @@ class _Tile:
 def render(report: ReportInput) -> str:
     """The whole page; equal reports give equal pages."""
     environment = Environment(
-        loader=PackageLoader("gregory.ml"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("gregory.ml.model_card", package_path=""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     evaluation = report.evaluation
-    return environment.get_template("model_report.html").render(
+    return environment.get_template("template.html").render(
         report=report,
         evaluation=evaluation,
         trained_at=report.trained_at.astimezone(UTC),

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gregory.ml._keras.start import tf
+from gregory.ml._keras.runtime import tf
 
 PADDING_ID = 0
 _POOL = 50  # batches sorted by length together, as in Hugging Face's length-grouped sampler

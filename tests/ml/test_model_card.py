@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from gregory.ml.evaluation import Evaluation, evaluate
-from gregory.ml.model_report import FactSection, ReportInput, render
+from gregory.ml.model_card.page import FactSection, ReportInput, render
 
 EPOCHS = [{"loss": 0.9 * 0.8**number, "val_loss": 0.9 * 0.85**number} for number in range(10)]
 ROUNDS = [{"loss": 0.7 * 0.97**number, "val_loss": 0.7 * 0.98**number} for number in range(100)]

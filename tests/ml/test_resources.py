@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from gregory.ml import limits
-from gregory.ml.limits import MemoryEvents, available_memory, cpu_count, memory_events
+from gregory.ml import resources
+from gregory.ml.resources import MemoryEvents, available_memory, cpu_count, memory_events
 
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """The files of a kernel, by path; 8 CPUs; fill in what the test needs."""
     files: dict[str, str] = {}
-    monkeypatch.setattr(limits, "_read", lambda path: files.get(str(path), ""))
+    monkeypatch.setattr(resources, "_read", lambda path: files.get(str(path), ""))
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
     return files
 
@@ -113,17 +113,17 @@ def test_system_that_counts_nothing(machine: dict[str, str]) -> None:
 
 
 def test_file_that_is_not_there_reads_as_nothing(tmp_path: Path) -> None:
-    assert limits._read(tmp_path / "cpu.max") == ""
+    assert resources._read(tmp_path / "cpu.max") == ""
 
 
 def test_control_group_may_be_called_anything(tmp_path: Path) -> None:
     (tmp_path / "cgroup").write_text("0::/formação", encoding="utf-8")
-    assert limits._read(tmp_path / "cgroup").startswith("0::/forma")
+    assert resources._read(tmp_path / "cgroup").startswith("0::/forma")
 
 
 def test_file_is_read_without_its_newline(tmp_path: Path) -> None:
     (tmp_path / "cpu.max").write_text("max 100000\n", encoding="ascii")
-    assert limits._read(tmp_path / "cpu.max") == "max 100000"
+    assert resources._read(tmp_path / "cpu.max") == "max 100000"
 
 
 MEMINFO = "MemTotal:       25165824 kB\nMemFree:         1048576 kB\nMemAvailable:   16777216 kB"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from gregory.ml import limits
+from gregory.ml import resources
 from gregory.ml.errors import MemoryExhausted, NoGpu
 
 # Read once, while the libraries are imported.
@@ -58,7 +58,7 @@ def device() -> Device:
     """The first GPU that TensorFlow sees, or the CPU with what its control group leaves."""
     gpus = tf.config.list_physical_devices("GPU")
     if not gpus:
-        return Device(name="CPU", is_gpu=False, has_bfloat16=False, free_bytes=limits.available_memory())
+        return Device(name="CPU", is_gpu=False, has_bfloat16=False, free_bytes=resources.available_memory())
     details = tf.config.experimental.get_device_details(gpus[0])
     # TensorFlow's public API does not tell how much memory a GPU has.
     free = next(local.memory_limit for local in device_lib.list_local_devices() if local.device_type == "GPU")

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from gregory.ml._keras import checkpoint
+from gregory.ml._keras.batching import Encoded, batches_of, training_feed, validation_feed
 from gregory.ml._keras.checkpoint import Reached
-from gregory.ml._keras.feed import Encoded, batches_of, training_feed, validation_feed
-from gregory.ml._keras.start import keras, translated_memory_errors
+from gregory.ml._keras.runtime import keras, translated_memory_errors
 from gregory.ml.progress import Progress, Report
 
 _SECONDS_BETWEEN_STEPS = 5.0

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from gregory.ml.journal import Journal, name_of_work
+from gregory.ml.progress_log import Journal, name_of_work
 
 
 def test_entries_come_back_in_order(tmp_path: Path) -> None:
