@@ -156,7 +156,7 @@ def _submit(specs: "list[RunSpec]", runner: "KubernetesRunner", steps: _Steps) -
     from django.core.management.base import OutputWrapper
     from django.core.management.color import no_style
 
-    from gregory.management import side_by_side
+    from gregory.management import concurrent
     from gregory.management.console import Console
     from gregory.runs import store
 
@@ -166,7 +166,7 @@ def _submit(specs: "list[RunSpec]", runner: "KubernetesRunner", steps: _Steps) -
         opened = [store.open_run(spec, runner=runner.name, handle=runner.here(), triggered_by="a benchmark") for spec in specs]
     console = Console(OutputWrapper(StringIO()), no_style(), verbosity=1)
     with steps.timed(SUBMISSION):
-        side_by_side.submit_all(opened, runner, console)
+        concurrent.submit_all(opened, runner, console)
 
 
 def _look(runner: "KubernetesRunner", steps: _Steps, name: str) -> None:

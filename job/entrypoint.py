@@ -18,12 +18,12 @@ from gregory.runs import recovery, store
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunHandle, RunSpec
 from gregory.runs.states import RunState
-from job.account import Account
-from job.interruption import Interruption
-from job.patience import Patience
+from job.database_retry import Patience
+from job.event_log import Voice
+from job.outcome_report import Account
 from job.pipeline import Pipeline
+from job.shutdown import Interruption
 from job.supervise import StageFailed
-from job.voice import Voice
 
 SUCCESS, FAILURE, TERMINATED = 0, 1, 143
 

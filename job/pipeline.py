@@ -32,11 +32,11 @@ from gregory.runs import recovery, store
 from gregory.runs.db_retry import if_possible, reading, release
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import AlgorithmOutcome, AlgorithmSpec, RunSpec
-from job.account import Account
-from job.interruption import Interruption
-from job.patience import Patience
+from job.database_retry import Patience
+from job.event_log import Voice
+from job.outcome_report import Account
+from job.shutdown import Interruption
 from job.supervise import StageFailed, Usage, read_usage, run_stage
-from job.voice import Voice
 
 HEARTBEAT_SECONDS = 15.0
 Result = TypeVar("Result", bound=BaseModel)

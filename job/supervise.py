@@ -17,7 +17,7 @@ from gregory.ml import progress, resources
 from gregory.ml.progress import Progress
 from gregory.ml.stages import contract
 from gregory.runs.reasons import Reason
-from job.interruption import Interruption
+from job.shutdown import Interruption
 
 POLL_SECONDS = 0.5
 STANDARD_ERROR_TAIL = 4_000
@@ -175,7 +175,7 @@ def _failure(
         error = contract.StageError.model_validate(json.loads(described.read_text(encoding="utf-8")))
         if Reason(error.kind) is not Reason.OUT_OF_MEMORY:
             return StageFailed(Reason(error.kind), error.message, error.traceback, usage)
-        message = f"{error.message}; {where}; {_limit(limits.memory_events())}"
+        message = f"{error.message}; {where}; {_limit(resources.memory_events())}"
         return StageFailed(Reason.OUT_OF_MEMORY, message, f"{error.traceback}{message}", usage)
     tail = (folder / "stderr.log").read_bytes()[-STANDARD_ERROR_TAIL:].decode("utf-8", "replace").strip()
     words = f"\nlast lines of its standard error:\n{tail}" if tail else ""

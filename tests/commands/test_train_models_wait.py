@@ -15,7 +15,7 @@ from django.db import OperationalError, connections
 from gregory.launch.errors import NotEnded, NotReady, SubmitError
 from gregory.launch.registry import RUNNERS
 from gregory.launch.runner import Life, Observation
-from gregory.management import run_logs, side_by_side
+from gregory.management import concurrent, run_logs
 from gregory.management.termination import Terminated
 from gregory.ml.metrics import NAMES
 from gregory.models import PredictionRunLog
@@ -64,7 +64,7 @@ def shell(
     feed: None,  # noqa: F811
 ) -> Shell:
     settings.MODELS_DIR = tmp_path / "models"
-    monkeypatch.setattr(side_by_side, "WAIT_SECONDS", 0.001)
+    monkeypatch.setattr(concurrent, "WAIT_SECONDS", 0.001)
     monkeypatch.setattr(run_logs, "LOOK_SECONDS", 0.001)
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setattr("django.setup", lambda: None)
@@ -157,9 +157,9 @@ class TestLeft:
     def test_an_interrupted_submission_closes_what_was_not_begun(self, shell, cluster, monkeypatch):
         no_answer = threading.Event()
         # The second is under way, and the signal comes while its answer is awaited.
-        monkeypatch.setattr(side_by_side, "SUBMITTED_SIDE_BY_SIDE", 1)
+        monkeypatch.setattr(concurrent, "SUBMITTED_SIDE_BY_SIDE", 1)
         cluster.on_submit = lambda spec, handle: setattr(cluster, "on_submit", lambda spec, handle: no_answer.wait(20))
-        monkeypatch.setattr(side_by_side, "Answer", lambda: Answer(raise_in=2))
+        monkeypatch.setattr(concurrent, "Answer", lambda: Answer(raise_in=2))
 
         done = shell("train_models", "--all-teams", *ON_CLUSTER)
 
@@ -277,7 +277,7 @@ class TestWaitedFor:
             raise OperationalError("connection refused")
 
         # Of the test's own connection, which holds its transaction.
-        monkeypatch.setattr(side_by_side.connection, "close", lambda: None)
+        monkeypatch.setattr(concurrent.connection, "close", lambda: None)
         cluster.steps = [begin, away, away, succeed]
 
         done = shell("train_models", *MS, "--wait", "--verbose", "2")

@@ -22,7 +22,7 @@ from gregory.ml.config import SummariserConfig
 from gregory.ml.dataset import Article, write_rows
 from gregory.ml.progress import silent
 from gregory.ml.stages import contract
-from job.interruption import Interruption
+from job.shutdown import Interruption
 from job.supervise import StageFailed, run_stage
 from tests.end_to_end.articles import Row, labelled, store
 from tests.site import REPOSITORY, Site

@@ -14,8 +14,8 @@ from gregory.runs.models import RunEvent, TrainingRun
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunOutcome, RunSpec
 from job import entrypoint
-from job.interruption import Interruption
 from job.pipeline import Pipeline
+from job.shutdown import Interruption
 from job.supervise import StageFailed, Usage
 from tests.reconcile.published import publish
 from tests.runs.test_store import HERE, opened, outcome, subject  # noqa: F401 - a fixture

@@ -9,11 +9,11 @@ from gregory.runs import store
 from gregory.runs.reasons import Reason
 from gregory.runs.states import RunState
 from job import pipeline
-from job.account import Account
-from job.interruption import Interruption
+from job.event_log import Voice
+from job.outcome_report import Account
 from job.pipeline import Pipeline
+from job.shutdown import Interruption
 from job.supervise import Usage
-from job.voice import Voice
 from tests.runs.test_store import HERE, opened, subject  # noqa: F401 - a fixture
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]

@@ -10,7 +10,7 @@ import pytest
 from gregory.ml.progress import Progress
 from gregory.runs.reasons import Reason
 from job import supervise
-from job.interruption import Interruption
+from job.shutdown import Interruption
 from job.supervise import StageFailed, run_stage
 
 ERROR = json.dumps({"kind": "bad_data", "message": "too few", "traceback": "T\ntoo few"})

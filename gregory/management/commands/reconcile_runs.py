@@ -12,8 +12,8 @@ from django.db import DatabaseError, InterfaceError, connection
 
 from gregory.management.database import clear_database_errors, describe
 from gregory.management.runners import runner_named
-from gregory.management.sight import Sight
 from gregory.management.termination import Stop
+from gregory.management.unreachable import Sight
 from gregory.reconcile import loop
 from gregory.reconcile.results import Action, Change
 from gregory.runs import store

@@ -14,7 +14,7 @@ from django.utils import timezone
 from gregory.launch.errors import LaunchError, UnknownRunner
 from gregory.launch.registry import RUNNERS
 from gregory.launch.runner import Runner
-from gregory.management import one_by_one, side_by_side
+from gregory.management import concurrent, sequential
 from gregory.management.console import Console
 from gregory.management.database import describe
 from gregory.management.runners import runner_named
@@ -153,22 +153,22 @@ class Command(BaseCommand):
                 if runner.concurrent:
                     self._hand_over(flags, opened, runner, console)
                 else:
-                    one_by_one.carry_out(opened, runner, console)
+                    sequential.carry_out(opened, runner, console)
         except Terminated as terminated:
             left = ["every open row was closed"]
             if runner.concurrent:
-                left = ["what was submitted goes on", side_by_side.how_to_go_on(opened)]
+                left = ["what was submitted goes on", concurrent.how_to_go_on(opened)]
             message = "; ".join([str(terminated), *left, *_hints(opened)])
             self._fail(flags, message, returncode=128 + terminated.number)
         finally:
             console.close()
 
     def _hand_over(self, flags: dict[str, Any], opened: list[RunSpec], runner: Runner, console: Console) -> None:
-        side_by_side.submit_all(opened, runner, console)
+        concurrent.submit_all(opened, runner, console)
         if flags["wait"]:
-            side_by_side.wait(opened, runner, console)
+            concurrent.wait(opened, runner, console)
         elif opened:
-            console.say(side_by_side.how_to_go_on(opened))
+            console.say(concurrent.how_to_go_on(opened))
 
     def _conclude(self, flags: dict[str, Any], opened: list[RunSpec], refusals: list[str], *, going_on: bool) -> None:
         rows = summary.outcomes(opened)

@@ -14,9 +14,9 @@ from pydantic import ValidationError
 from gregory.launch.errors import LaunchError
 from gregory.launch.runner import Runner
 from gregory.management import run_logs
+from gregory.management.concurrent import situation
 from gregory.management.database import clear_database_errors
 from gregory.management.runners import runner_named
-from gregory.management.side_by_side import situation
 from gregory.management.termination import Terminated, signals_raise
 from gregory.reconcile.cancel_all import end_all
 from gregory.reconcile.terminate import cancel

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from gregory.runs import db_retry
-from job.account import Account
-from job.interruption import Interruption
+from job.outcome_report import Account
+from job.shutdown import Interruption
 
 T = TypeVar("T")
 

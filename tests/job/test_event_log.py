@@ -8,7 +8,7 @@ from gregory.ml.config import TrainConfig
 from gregory.ml.progress import Progress
 from gregory.runs import events
 from gregory.runs.spec import RunSpec, Scope, Window
-from job.voice import Voice
+from job.event_log import Voice
 
 
 def voice(verbosity: int, event_format: str) -> tuple[Voice, StringIO]:

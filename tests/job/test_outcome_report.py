@@ -9,7 +9,7 @@ from gregory.ml.config import TrainConfig
 from gregory.ml.metrics import NAMES
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import AlgorithmOutcome, AlgorithmSpec, RunOutcome, RunSpec, Scope, Window
-from job.account import MAXIMUM_BYTES, Account, compact
+from job.outcome_report import MAXIMUM_BYTES, Account, compact
 
 METRICS = {**{f"{part}_{name}": 0.123456789012345678 for part in ("val", "test") for name in NAMES}, "prob_threshold": 0.8}
 ALGORITHMS = ("pubmed_bert", "lgbm_tfidf", "lstm")

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from gregory.management.sight import Sight
+from gregory.management.unreachable import Sight
 from gregory.reconcile.results import Action, Change
 from gregory.runs.models import TrainingRun
 
