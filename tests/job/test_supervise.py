@@ -109,7 +109,9 @@ def test_a_stage_that_explains_itself_is_believed(stage):
 
 def test_the_kernels_memory_killer_is_recognised_by_its_count(stage, monkeypatch: pytest.MonkeyPatch):
     counts = iter([3, 4])
-    monkeypatch.setattr(supervise.limits, "memory_events", lambda: supervise.limits.MemoryEvents(oom_kills=next(counts), limit=512 * 2**20))
+    monkeypatch.setattr(
+        supervise.resources, "memory_events", lambda: supervise.resources.MemoryEvents(oom_kills=next(counts), limit=512 * 2**20)
+    )
 
     with pytest.raises(StageFailed) as failed:
         stage("killed")
@@ -120,7 +122,7 @@ def test_the_kernels_memory_killer_is_recognised_by_its_count(stage, monkeypatch
 
 
 def test_a_library_that_got_no_memory_says_peak_and_limit_too(stage, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(supervise.limits, "memory_events", lambda: supervise.limits.MemoryEvents(oom_kills=0, limit=512 * 2**20))
+    monkeypatch.setattr(supervise.resources, "memory_events", lambda: supervise.resources.MemoryEvents(oom_kills=0, limit=512 * 2**20))
 
     with pytest.raises(StageFailed) as failed:
         stage("exhausted")
