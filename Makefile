@@ -47,7 +47,7 @@ test: setup ## every test: once on SQLite, the database tests again on PostgreSQ
 	$(BIN)/python -m tests.on_postgresql -m database
 
 chaos: setup ## runs on a Kubernetes of one node, killed in every way that SEED draws; RUNS of them; for root
-	$(BIN)/python -m tests.chaos --runs $(RUNS) $(if $(SEED),--seed $(SEED))
+	$(BIN)/python -m tools.chaos --runs $(RUNS) $(if $(SEED),--seed $(SEED))
 
 lint: setup ## style, types, import contracts, migrations
 	$(BIN)/ruff format --check .
@@ -65,13 +65,13 @@ bench: setup ## the benchmarks; needs DATA=folder with labelled articles
 	$(BIN)/python -m benchmarks.live_database
 
 cluster-up: setup ## a Kubernetes of one node with pretended GPUs on this machine, as the tests use it; for root
-	$(BIN)/python -m tests.cluster up
+	$(BIN)/python -m tools.cluster up
 
 cluster-down: setup ## end it and give the machine back
-	$(BIN)/python -m tests.cluster down
+	$(BIN)/python -m tools.cluster down
 
 chart: setup ## write anew what is made of the chart: its README, its schema's part `job`, k8s/
-	$(BIN)/python -m tests.chart
+	$(BIN)/python -m tools.chart
 
 locks: setup ## resolve the requirements anew
 	for name in requirements-dev requirements requirements-submit requirements-prepare requirements-gpu requirements-image; do \

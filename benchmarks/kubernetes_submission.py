@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
-from tests import postgresql
-from tests.cluster import cluster, hollow, network
-from tests.kubernetes.workplace import Workplace, furnished
+from tools import postgresql
+from tools.cluster import cluster, hollow, network
+from tools.cluster.namespace import Workplace, furnished
 
 if TYPE_CHECKING:
     from gregory.launch.kubernetes.runner import KubernetesRunner

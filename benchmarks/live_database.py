@@ -21,9 +21,9 @@ from typing import Any
 import psycopg
 
 from gregory.ml.config import ALGORITHMS
-from tests import postgresql
 from tests.live.database import SCHEMA_FOLDER
-from tests.site import REPOSITORY
+from tools import postgresql
+from tools.installation import REPOSITORY
 
 ARTICLES, SUBJECTS = 1_000_000, 300
 TURNS = 5

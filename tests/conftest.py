@@ -12,18 +12,18 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-from tests import postgresql
-from tests.cluster import binaries, network
-from tests.cluster import cluster as kubernetes
-from tests.cluster.cluster import Cluster
 from tests.cluster.conftest import base_image, base_image_digest  # noqa: F401 - for whatever room asks
-from tests.docker import engine
-from tests.docker.engine import Engine
-from tests.kubernetes.workplace import workplace  # noqa: F401 - likewise
 from tests.sharing import Sharing
-from tests.site import REPOSITORY, Site
 from tests.strict import need
 from tests.tiny_bundle import tiny_bundle
+from tools import docker_engine as engine
+from tools import postgresql
+from tools.cluster import binaries, network
+from tools.cluster import cluster as kubernetes
+from tools.cluster.cluster import Cluster
+from tools.cluster.namespace import workplace  # noqa: F401 - likewise
+from tools.docker_engine import Engine
+from tools.installation import REPOSITORY, Site
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

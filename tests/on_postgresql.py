@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from tests import postgresql
+from tools import postgresql
 
 
 def main(arguments: list[str]) -> int:

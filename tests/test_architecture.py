@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.site import REPOSITORY, Site
+from tools.installation import REPOSITORY, Site
 
 HEAVY = (
     "tensorflow",

@@ -2,10 +2,10 @@
 
 import pytest
 
-from tests import postgresql
-from tests.chaos import image, judge, storm, table
-from tests.chaos.script import Fault, draw
-from tests.cluster.cluster import Cluster
+from tools import postgresql
+from tools.chaos import chaos_run, image, judge, table
+from tools.chaos.script import Fault, draw
+from tools.cluster.cluster import Cluster
 
 pytestmark = pytest.mark.slow
 
@@ -24,7 +24,7 @@ def test_no_fault_of_a_short_run_gets_a_wrong_verdict(
     archive.unlink()
     assert len({script.fault for script in draw(SEED, RUNS)} - {Fault.NONE}) == RUNS
 
-    outcome = storm.rage(
+    outcome = chaos_run.rage(
         cluster, cluster_postgresql, folder / "playground", image=name, seed=SEED, runs=RUNS, side_by_side=6, limit_seconds=240, say=print
     )
 

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from tests.chaos import judge, table
-from tests.chaos.evidence import Evidence, Job, Training
-from tests.chaos.faults import Strike
-from tests.chaos.playground import Row, Run
-from tests.chaos.script import Fault, Script
+from tools.chaos import judge, table
+from tools.chaos.chaos_env import Row, Run
+from tools.chaos.evidence import Evidence, Job, Training
+from tools.chaos.faults import Strike
+from tools.chaos.script import Fault, Script
 
 SCRIPT = Script(
     number=0, team="team-0", subject="subject-0", seconds={"lstm": 1.0, "lgbm_tfidf": 1.0}, fault=Fault.NONE, at=0, delay=0.0, pause=0.0

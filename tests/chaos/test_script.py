@@ -2,7 +2,7 @@
 
 from itertools import islice
 
-from tests.chaos.script import Fault, Target, disturbances, draw
+from tools.chaos.script import Fault, Target, disturbances, draw
 
 
 def test_one_seed_draws_the_same_each_time_and_another_does_not():

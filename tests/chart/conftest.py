@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.chart import helm
 from tests.kubernetes.conftest import slim  # noqa: F401 - the image that trains
 from tests.strict import need
+from tools.chart import helm
 
 
 @pytest.fixture(scope="session", autouse=True)

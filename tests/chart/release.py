@@ -11,15 +11,15 @@ from typing import Any
 from uuid import uuid4
 
 from gregory.launch.kubernetes.pod_patch import merged
-from tests import postgresql
-from tests.chart import helm, plain
-from tests.chart.helm import CHART, RELEASE
-from tests.cluster.cluster import Cluster
 from tests.kubernetes import slim_image
 from tests.kubernetes.pod_processes import holding
 from tests.kubernetes.production import USER, Production, environment
-from tests.kubernetes.workplace import Workplace
-from tests.site import Site
+from tools import postgresql
+from tools.chart import helm, plain
+from tools.chart.helm import CHART, RELEASE
+from tools.cluster.cluster import Cluster
+from tools.cluster.namespace import Workplace
+from tools.installation import Site
 
 TRAINED = ["--all-articles", "--algo", "lgbm_tfidf"]
 SMALL = {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "1Gi"}}

@@ -13,8 +13,8 @@ from gregory.launch.kubernetes.cluster_config import ClusterConfig, load_cluster
 from gregory.launch.kubernetes.manifest import render_job
 from gregory.launch.kubernetes.namespace import RIGHTS
 from gregory.runs.spec import Scope
-from tests.chart.helm import CHART, PRESETS, helm, must, template
-from tests.launch.kubernetes import golden
+from tools import golden_jobs as golden
+from tools.chart.helm import CHART, PRESETS, helm, must, template
 
 ALL = [path.stem for path in sorted(PRESETS.glob("*.yaml"))]
 LONGEST = "gregory-" + "x" * 44 + "y"

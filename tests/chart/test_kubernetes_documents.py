@@ -14,16 +14,16 @@ import pytest
 import yaml
 
 from gregory.launch.kubernetes.pod_patch import merged
-from tests import postgresql
-from tests.chart import helm, plain
 from tests.chart.release import values
-from tests.cluster.cluster import Cluster
 from tests.docs.markdown import Block, blocks
 from tests.docs.reader import Reader
 from tests.docs.test_readme_commands import KUBERNETES
 from tests.kubernetes.production import USER, environment
-from tests.kubernetes.workplace import Workplace
-from tests.site import Site
+from tools import postgresql
+from tools.chart import helm, plain
+from tools.cluster.cluster import Cluster
+from tools.cluster.namespace import Workplace
+from tools.installation import Site
 
 pytestmark = pytest.mark.slow
 

@@ -1,13 +1,9 @@
 """What is made from something else is up to date: the schema's part `job`, the chart's README, k8s/, and the golden default."""
 
-from pathlib import Path
-
 import yaml
 
-from tests.chart import plain, readme, schema
-from tests.chart.helm import CHART, template
-
-DEFAULT = Path(__file__).parent / "golden" / "default.yaml"
+from tools.chart import plain, readme, schema
+from tools.chart.helm import CHART, DEFAULT, template
 
 
 def test_the_schema_of_job_is_the_cluster_file_s():

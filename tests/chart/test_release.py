@@ -10,11 +10,11 @@ import yaml
 
 from gregory.runs.spec import new_run_id
 from gregory.runs.states import RunState
-from tests import postgresql
-from tests.chart.helm import RELEASE
 from tests.chart.release import TRAINED, Release, releasing, schedules
-from tests.cluster.cluster import Cluster
-from tests.kubernetes.workplace import Workplace
+from tools import postgresql
+from tools.chart.helm import RELEASE
+from tools.cluster.cluster import Cluster
+from tools.cluster.namespace import Workplace
 
 pytestmark = pytest.mark.slow
 

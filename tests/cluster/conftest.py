@@ -5,9 +5,9 @@ from uuid import uuid4
 
 import pytest
 
-from tests.cluster import images
-from tests.cluster.cluster import Cluster
-from tests.docker.engine import base_archive
+from tools.cluster import images
+from tools.cluster.cluster import Cluster
+from tools.docker_engine import base_archive
 
 # A name under a domain that resolves nowhere: nothing is ever asked for it.
 BASE = "gregory.test/base:1"

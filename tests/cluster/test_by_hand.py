@@ -10,10 +10,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.cluster import binaries, cgroups, network, record
-from tests.cluster.cluster import NODE, end_leftover, the_only_one
-from tests.site import REPOSITORY
 from tests.strict import need
+from tools.cluster import binaries, cgroups, network, record
+from tools.cluster.cluster import NODE, end_leftover, the_only_one
+from tools.installation import REPOSITORY
 
 pytestmark = pytest.mark.slow
 
@@ -23,7 +23,7 @@ OURS = re.compile(rf"veth[0-9a-f]{{8}}|{re.escape(network.BRIDGE)}")
 # A test session that never comes to its end.
 SESSION = """
 import time
-from tests.cluster.cluster import running
+from tools.cluster.cluster import running
 with running(gpus=0) as cluster:
     print(cluster.kubeconfig, flush=True)
     time.sleep(600)
@@ -31,7 +31,7 @@ with running(gpus=0) as cluster:
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "tests.cluster", *arguments], cwd=REPOSITORY, capture_output=True, text=True)
+    return subprocess.run([sys.executable, "-m", "tools.cluster", *arguments], cwd=REPOSITORY, capture_output=True, text=True)
 
 
 def kubectl(kubeconfig: str, *arguments: str) -> str:
@@ -50,7 +50,7 @@ def traces() -> dict[str, object]:
     """Whatever a cluster changes on a machine, told from what a Docker engine changes beside it."""
     rules = [subprocess.run([binaries.IPTABLES, "-t", table, "-S"], capture_output=True, text=True).stdout for table in ("filter", "nat")]
     interfaces = [path for path in Path("/sys/class/net").iterdir() if OURS.fullmatch(path.name)]
-    ours = ("gregory-cluster-", str(binaries.folder()), "-m tests.cluster.")
+    ours = ("gregory-cluster-", str(binaries.folder()), "-m tools.cluster.")
     processes = [
         words
         for process in psutil.process_iter(["cmdline"])

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests import postgresql
-from tests.cluster import network
-from tests.cluster.binaries import IP
-from tests.cluster.cluster import GPU, NODE, Cluster
+from tools import postgresql
+from tools.cluster import network
+from tools.cluster.binaries import IP
+from tools.cluster.cluster import GPU, NODE, Cluster
 
 pytestmark = pytest.mark.slow
 

@@ -2,7 +2,7 @@
 
 import json
 
-from tests.site import Site
+from tools.installation import Site
 
 
 def test_each_finding_is_a_line_and_an_error_is_exit_code_1(site: Site):

@@ -8,10 +8,10 @@ from uuid import uuid4
 
 import pytest
 
-from tests import postgresql
 from tests.docker import handover
-from tests.docker.engine import Engine
-from tests.site import Site
+from tools import postgresql
+from tools.docker_engine import Engine
+from tools.installation import Site
 
 
 @pytest.fixture(scope="session")

@@ -12,10 +12,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.docker import engine
-from tests.docker.engine import BASE, CACHE, Engine
-from tests.site import REPOSITORY
 from tests.strict import need
+from tools import docker_engine
+from tools.docker_engine import BASE, CACHE, Engine
+from tools.installation import REPOSITORY
 
 TARGET, NAME = "train-cpu", "gregory-tested:cpu"
 # What of the checkout Dockerfile.train copies; of the base models the file that has all their digests.
@@ -52,8 +52,8 @@ def received() -> Path:
     kept = archive()
     while not kept.exists():
         if _is_free():
-            need(engine.usable(), what="a Docker engine that root may start", remedy=engine.REMEDY)
-            with engine.running() as running:
+            need(docker_engine.usable(), what="a Docker engine that root may start", remedy=docker_engine.REMEDY)
+            with docker_engine.running() as running:
                 build(running)
         time.sleep(LOOK_SECONDS)
     return kept
@@ -67,7 +67,7 @@ def _files() -> Iterator[Path]:
 
 
 def _is_free() -> bool:
-    with engine.LOCK.open("w") as lock:
+    with docker_engine.LOCK.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

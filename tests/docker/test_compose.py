@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.docker.engine import Engine
-from tests.site import REPOSITORY
 from tests.strict import need
+from tools.docker_engine import Engine
+from tools.installation import REPOSITORY
 
 pytestmark = pytest.mark.slow
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.docker.engine import CLIENT, Engine
 from tests.docker.test_compose import COMPOSE
 from tests.docs.markdown import Block, blocks
 from tests.docs.reader import Reader
 from tests.docs.test_readme_commands import DOCKER
-from tests.site import REPOSITORY, Site
+from tools.docker_engine import CLIENT, Engine
+from tools.installation import REPOSITORY, Site
 
 pytestmark = pytest.mark.slow
 

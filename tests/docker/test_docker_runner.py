@@ -13,11 +13,11 @@ from gregory.launch.image import BASE_MODELS_IN_IMAGE, PROJECT_IN_IMAGE
 from gregory.launch.runner import Life, Rendered
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunSpec
-from tests.docker.engine import Engine
-from tests.launch.installation import installation
 from tests.launch.test_runner_contract import at_once, spec  # noqa: F401 - a fixture
-from tests.site import REPOSITORY
 from tests.tiny_bundle import tiny_bundle
+from tools.docker_engine import Engine
+from tools.installation import REPOSITORY
+from tools.launch_installation import installation
 
 READY = {"POSTGRES_DB": "gregory", "GREGORY_DOCKER_NETWORK": "host"}
 

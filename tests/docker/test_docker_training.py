@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from gregory.ml.artifacts import read_manifest
-from tests.docker.engine import Engine
 from tests.end_to_end.articles import labelled, store
-from tests.site import Site
+from tools.docker_engine import Engine
+from tools.installation import Site
 
 pytestmark = pytest.mark.slow
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from gregory.launch.image import PROJECT_IN_IMAGE as PROJECT
-from tests.docker.engine import BASE, Engine
-from tests.site import REPOSITORY
+from tools.docker_engine import BASE, Engine
+from tools.installation import REPOSITORY
 
 pytestmark = pytest.mark.slow
 

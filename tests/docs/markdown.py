@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from tests.site import REPOSITORY
+from tools.installation import REPOSITORY
 
 DOCUMENTS = [
     path.relative_to(REPOSITORY).as_posix()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from gregory.env import Environment
 from tests.docs.markdown import Block
-from tests.site import REPOSITORY, Site
+from tools.installation import REPOSITORY, Site
 
 SHELL = {"sh", "bash", "console"}
 SHOWN = {"text", "mermaid"}

@@ -17,7 +17,7 @@ from gregory.runs.reasons import Reason
 from gregory.runs.states import RunState
 from tests.docs.markdown import DOCUMENTS, anchors, blocks, code_spans, links, read, table
 from tests.ml.test_trainer_contract import FILES
-from tests.site import REPOSITORY
+from tools.installation import REPOSITORY
 
 COMMANDS = sorted(path.stem for path in (REPOSITORY / "gregory/management/commands").glob("[!_]*.py"))
 DECISIONS = sorted(path.name for path in (REPOSITORY / "docs/decisions").glob("[0-9]*.md"))

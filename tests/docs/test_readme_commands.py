@@ -7,7 +7,7 @@ import pytest
 
 from tests.docs.markdown import DOCUMENTS, Block, blocks
 from tests.docs.reader import FILES, LEFT_TO_CI, SHELL, SHOWN, Reader
-from tests.site import REPOSITORY, Site
+from tools.installation import REPOSITORY, Site
 
 pytestmark = pytest.mark.slow
 

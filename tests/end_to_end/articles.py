@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from tests.ml.tiny_models import IRRELEVANT, RELEVANT
-from tests.site import Site
+from tools.installation import Site
 
 
 class Row(NamedTuple):

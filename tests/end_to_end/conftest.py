@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.site import Site
+from tools.installation import Site
 
 
 @pytest.fixture(scope="session")

@@ -25,8 +25,8 @@ from gregory.ml.stages import contract
 from job.shutdown import Interruption
 from job.supervise import StageFailed, run_stage
 from tests.end_to_end.articles import Row, labelled, store
-from tests.site import REPOSITORY, Site
 from tests.strict import need
+from tools.installation import REPOSITORY, Site
 
 pytestmark = pytest.mark.slow
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.site import Site
+from tools.installation import Site
 
 pytestmark = pytest.mark.slow
 

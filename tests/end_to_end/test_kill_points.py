@@ -16,8 +16,8 @@ import pytest
 
 from gregory.ml import artifacts
 from tests.ml.tiny_bart import tiny_bart
-from tests.site import Site
 from tests.tiny_bundle import describe, tiny_bundle
+from tools.installation import Site
 
 pytestmark = pytest.mark.slow
 

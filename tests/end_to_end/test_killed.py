@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.site import REPOSITORY, Site
 from tests.strict import need
+from tools.installation import REPOSITORY, Site
 
 pytestmark = pytest.mark.slow
 

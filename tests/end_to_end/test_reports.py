@@ -14,7 +14,7 @@ import pytest
 
 from gregory.runs.spec import RunOutcome
 from tests.end_to_end.test_killed import demo_site, processes, training, wait_for  # noqa: F401 - a fixture
-from tests.site import REPOSITORY, Site
+from tools.installation import REPOSITORY, Site
 
 pytestmark = pytest.mark.slow
 

@@ -5,7 +5,7 @@ import signal
 import pytest
 
 from tests.end_to_end.test_killed import processes, training, wait_for
-from tests.site import Site
+from tools.installation import Site
 
 pytestmark = pytest.mark.slow
 

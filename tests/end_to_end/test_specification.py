@@ -10,7 +10,7 @@ import pytest
 from gregory.ml import artifacts
 from gregory.ml.config import LgbmConfig
 from gregory.ml.dataset import Article, write_rows
-from tests.site import REPOSITORY, Site
+from tools.installation import REPOSITORY, Site
 
 pytestmark = pytest.mark.slow
 

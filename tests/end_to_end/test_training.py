@@ -8,7 +8,7 @@ from gregory.ml import artifacts
 from gregory.ml.config import ALGORITHMS
 from gregory.ml.load import load_model
 from gregory.ml.metrics import NAMES
-from tests.site import Site
+from tools.installation import Site
 
 pytestmark = pytest.mark.slow
 

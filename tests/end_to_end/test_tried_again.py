@@ -4,7 +4,7 @@ import psutil
 import pytest
 
 from tests.end_to_end.test_killed import wait_for
-from tests.site import Site
+from tools.installation import Site
 
 pytestmark = pytest.mark.slow
 

@@ -17,7 +17,7 @@ import pytest
 from gregory.ml import artifacts
 from gregory.ml.metrics import NAMES
 from tests.end_to_end.articles import Row, labelled, store
-from tests.site import REPOSITORY, Site
+from tools.installation import REPOSITORY, Site
 
 pytestmark = pytest.mark.slow
 

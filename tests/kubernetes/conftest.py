@@ -7,13 +7,13 @@ import pytest
 
 from gregory.launch.kubernetes.diagnose import job as diagnose_job
 from gregory.runs.spec import new_run_id
-from tests import postgresql
-from tests.cluster.cluster import Cluster
 from tests.docker import handover
 from tests.kubernetes import slim_image
 from tests.kubernetes.production import Production, producing
 from tests.kubernetes.recording import Recorder
-from tests.kubernetes.workplace import Workplace
+from tools import postgresql
+from tools.cluster.cluster import Cluster
+from tools.cluster.namespace import Workplace
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.cluster import cgroups
+from tools.cluster import cgroups
 
 # A stage needs longer than that to load what it trains with.
 LOOK_SECONDS = 0.1

@@ -18,10 +18,10 @@ import psycopg
 from psycopg.rows import dict_row
 
 from gregory.launch.kubernetes.pod_patch import merged
-from tests import postgresql
 from tests.kubernetes.pod_processes import Held, holding
-from tests.kubernetes.workplace import Workplace
-from tests.site import REPOSITORY, Site
+from tools import postgresql
+from tools.cluster.namespace import Workplace
+from tools.installation import REPOSITORY, Site
 
 ROWS = """
 SELECT team.slug AS team, subject.subject_slug AS subject, log.algorithm, log.model_version AS version, log.success,

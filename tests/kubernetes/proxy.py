@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from tests.cluster.network import PORT
+from tools.cluster.network import PORT
 
 # Of the hop, not of the message.
 _HOP = {"connection", "transfer-encoding", "content-length", "host", "keep-alive"}

@@ -15,11 +15,11 @@ from packaging.utils import canonicalize_name
 
 from gregory.launch.image import BASE_MODELS_IN_IMAGE, PROJECT_IN_IMAGE
 from gregory.ml.stages.work import LIBRARIES
-from tests.cluster import images
-from tests.cluster.images import Image
-from tests.docker.engine import base_archive
-from tests.site import REPOSITORY
 from tests.strict import need
+from tools.cluster import images
+from tools.cluster.images import Image
+from tools.docker_engine import base_archive
+from tools.installation import REPOSITORY
 
 NAME = "gregory.test/slim:1"
 # The same run that ends with code 1 whatever it reports, and one that reports nothing and ends with code 0.

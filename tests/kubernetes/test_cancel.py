@@ -11,8 +11,8 @@ from gregory.launch.kubernetes import kube, orphans
 from gregory.launch.runner import Life, Rendered
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunHandle, RunOutcome
-from tests.cluster.cluster import GPU
-from tests.kubernetes.workplace import LINGERS, SLEEPS, Workplace, a_run, pod_of, with_code
+from tools.cluster.cluster import GPU
+from tools.cluster.namespace import LINGERS, SLEEPS, Workplace, a_run, pod_of, with_code
 
 pytestmark = pytest.mark.slow
 

@@ -11,8 +11,8 @@ import pytest
 from gregory.launch.runner import Life, Observation
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import AlgorithmOutcome, RunHandle, RunOutcome, RunSpec
-from tests.cluster.cluster import GPU, NODE, Cluster
-from tests.kubernetes.workplace import SLEEPS, Workplace, a_run, furnished, pod_of
+from tools.cluster.cluster import GPU, NODE, Cluster
+from tools.cluster.namespace import SLEEPS, Workplace, a_run, furnished, pod_of
 
 pytestmark = pytest.mark.slow
 

@@ -8,7 +8,7 @@ import pytest
 
 from gregory.launch.kubernetes import runner as kubernetes_runner
 from gregory.launch.runner import Life
-from tests.kubernetes.workplace import LINGERS, Workplace, a_run
+from tools.cluster.namespace import LINGERS, Workplace, a_run
 
 pytestmark = pytest.mark.slow
 

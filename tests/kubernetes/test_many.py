@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from tests import postgresql
-from tests.cluster import hollow
-from tests.cluster.cluster import Cluster
 from tests.kubernetes import proxy as proxies
-from tests.kubernetes.workplace import furnished
-from tests.site import Site
+from tools import postgresql
+from tools.cluster import hollow
+from tools.cluster.cluster import Cluster
+from tools.cluster.namespace import furnished
+from tools.installation import Site
 
 pytestmark = pytest.mark.slow
 

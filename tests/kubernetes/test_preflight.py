@@ -9,7 +9,7 @@ import pytest
 from gregory.launch.kubernetes.namespace import RIGHTS
 from gregory.preflight.cluster import look_at_cluster
 from gregory.preflight.finding import Finding, Verdict
-from tests.kubernetes.workplace import Workplace
+from tools.cluster.namespace import Workplace
 
 pytestmark = pytest.mark.slow
 

@@ -18,9 +18,9 @@ import pytest
 
 from gregory.launch.kubernetes.diagnose.pod_status import condition, is_finished, terminated
 from gregory.launch.kubernetes.labels import CONTROLLER_UID
-from tests.cluster.cluster import GPU, NODE
 from tests.kubernetes import pod_processes, slim_image
 from tests.kubernetes.production import Production, Row
+from tools.cluster.cluster import GPU, NODE
 
 pytestmark = pytest.mark.slow
 

@@ -18,14 +18,14 @@ import pytest
 
 from gregory.launch.kubernetes.diagnose.pod_status import is_finished
 from gregory.ml.artifacts import outcome_file
-from tests.cluster import network
-from tests.cluster.binaries import IPTABLES
-from tests.cluster.cluster import NODE
 from tests.kubernetes import pod_processes
 from tests.kubernetes import proxy as proxies
 from tests.kubernetes.production import Production, Row
 from tests.kubernetes.proxy import Proxy
 from tests.kubernetes.test_rows_ends import evict, pod
+from tools.cluster import network
+from tools.cluster.binaries import IPTABLES
+from tools.cluster.cluster import NODE
 
 pytestmark = pytest.mark.slow
 

@@ -16,7 +16,7 @@ from gregory.launch.runner import Life, Rendered
 from gregory.runs.spec import RunHandle, new_token
 from tests.kubernetes import proxy as proxies
 from tests.kubernetes.proxy import Proxy
-from tests.kubernetes.workplace import SLEEPS, Workplace, a_run, with_code
+from tools.cluster.namespace import SLEEPS, Workplace, a_run, with_code
 
 pytestmark = pytest.mark.slow
 

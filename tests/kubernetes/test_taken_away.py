@@ -14,8 +14,8 @@ from gregory.launch.kubernetes.diagnose.pod_status import is_finished
 from gregory.launch.runner import Life, Observation
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunHandle
-from tests.cluster.cluster import NODE
-from tests.kubernetes.workplace import LINGERS, SLEEPS, Workplace, a_run, pod_of
+from tools.cluster.cluster import NODE
+from tools.cluster.namespace import LINGERS, SLEEPS, Workplace, a_run, pod_of
 
 pytestmark = pytest.mark.slow
 

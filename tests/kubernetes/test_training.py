@@ -9,11 +9,11 @@ import pytest
 
 from gregory.launch.kubernetes.diagnose.pod_status import is_finished
 from gregory.runs.spec import new_run_id
-from tests import postgresql
-from tests.cluster.cluster import GPU, NODE, Cluster
 from tests.kubernetes import pod_processes
 from tests.kubernetes.production import Production, producing
-from tests.kubernetes.workplace import Workplace
+from tools import postgresql
+from tools.cluster.cluster import GPU, NODE, Cluster
+from tools.cluster.namespace import Workplace
 
 pytestmark = pytest.mark.slow
 

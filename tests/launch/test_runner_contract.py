@@ -20,9 +20,9 @@ from gregory.launch.runner import Installation, Life, Rendered, Runner
 from gregory.ml.config import TrainConfig
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunHandle, RunSpec, Scope, Window
-from tests.docker.engine import Engine
-from tests.kubernetes.workplace import Workplace, with_code
-from tests.launch.installation import installation
+from tools.cluster.namespace import Workplace, with_code
+from tools.docker_engine import Engine
+from tools.launch_installation import installation
 
 SAYS_TWO_LINES = "print('one', flush=True); print('two', flush=True); print('unfinished', end='')"
 SLEEPS = "import time; print('ready', flush=True); time.sleep(60)"

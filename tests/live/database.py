@@ -10,8 +10,8 @@ from uuid import uuid4
 from psycopg import sql
 
 from tests.end_to_end.articles import labelled
-from tests.postgresql import Server
-from tests.site import REPOSITORY
+from tools.installation import REPOSITORY
+from tools.postgresql import Server
 
 SCHEMAS = ("as_specified", "newest", "long_lived")
 ROLE, ROLE_PASSWORD = "gregory_train", "of-the-role"

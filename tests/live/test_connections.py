@@ -12,11 +12,11 @@ import psycopg
 import pytest
 
 from gregory.runs.spec import RunOutcome
-from tests import postgresql
 from tests.live.database import LiveDatabase, live
-from tests.postgresql import Server
-from tests.site import Site
 from tests.strict import need
+from tools import postgresql
+from tools.installation import Site
+from tools.postgresql import Server
 
 pytestmark = pytest.mark.slow
 

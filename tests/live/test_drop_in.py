@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.live.database import LABELLED, SCHEMAS, LiveDatabase, live
-from tests.postgresql import Server
-from tests.site import Site
+from tools.installation import Site
+from tools.postgresql import Server
 
 pytestmark = pytest.mark.slow
 

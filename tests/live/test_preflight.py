@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.live.database import ROLE, ROLE_PASSWORD, SCHEMAS, LiveDatabase, live
-from tests.postgresql import Server
-from tests.site import Site
+from tools.installation import Site
+from tools.postgresql import Server
 
 pytestmark = pytest.mark.slow
 

@@ -7,8 +7,8 @@ from uuid import uuid4
 import pytest
 
 from benchmarks import live_database
-from tests.postgresql import Server
-from tests.site import Site
+from tools.installation import Site
+from tools.postgresql import Server
 
 pytestmark = pytest.mark.slow
 

@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from tests.live.database import live
-from tests.postgresql import Server
-from tests.site import REPOSITORY, Site
+from tools.installation import REPOSITORY, Site
+from tools.postgresql import Server
 
 pytestmark = pytest.mark.slow
 

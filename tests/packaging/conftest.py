@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.site import REPOSITORY
+from tools.installation import REPOSITORY
 
 # The folders that Python would find as packages, and the files that the metadata needs.
 SOURCE = ("benchmarks", "gregory", "job", "tests", "tools", "pyproject.toml", "README.md", "LICENSE")

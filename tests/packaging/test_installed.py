@@ -11,7 +11,7 @@ from gregory.ml.artifacts import Provenance
 from gregory.ml.config import Hyperparameters, LgbmConfig, TrainConfig
 from gregory.ml.stages.contract import EXAMPLES, MODEL_FOLDER, REQUEST, TrainRequest
 from tests.docs.markdown import blocks
-from tests.site import REPOSITORY
+from tools.installation import REPOSITORY
 
 pytestmark = pytest.mark.packages
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.site import REPOSITORY
 from tests.strict import need
+from tools.installation import REPOSITORY
 
 LOCK = REPOSITORY / "locks" / "requirements-prepare.lock"
 Run = Callable[..., subprocess.CompletedProcess[str]]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.preparation.hub_server import Hub, serving
-from tests.site import REPOSITORY
+from tools.installation import REPOSITORY
 
 MODEL, REVISION = "somebody/tiny-bert", "0123456789abcdef0123456789abcdef01234567"
 # The client reads by ten megabytes: only from there on is there something to continue.

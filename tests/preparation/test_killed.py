@@ -10,7 +10,7 @@ import pytest
 from gregory.ml.base_models import REMEDY, BundleDescription, BundlePart, describe_files, open_bundle, prepare
 from gregory.ml.errors import BundleError
 from gregory.ml.progress import silent
-from tests.site import REPOSITORY
+from tools.installation import REPOSITORY
 
 FILLING = """
 import sys, time

@@ -17,8 +17,8 @@ from gregory.ml.preparation.real import ENCODER, SUMMARISER
 from gregory.ml.summarise import load_summariser
 from tests.preparation.conftest import Run
 from tests.preparation.hub_server import serving
-from tests.site import REPOSITORY
 from tests.tiny_bundle import tiny_bundle
+from tools.installation import REPOSITORY
 
 FILES = {
     "encoder": {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"},

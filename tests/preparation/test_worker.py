@@ -9,7 +9,7 @@ import pytest
 from gregory.ml.errors import BundleError
 from gregory.ml.preparation import worker
 from gregory.ml.progress import Progress, Report, encode, silent
-from tests.site import REPOSITORY
+from tools.installation import REPOSITORY
 
 
 @pytest.fixture

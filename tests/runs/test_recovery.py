@@ -14,9 +14,9 @@ from gregory.runs import recovery, store
 from gregory.runs.models import TrainingRun
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunHandle
-from tests.launch.installation import installation
 from tests.reconcile.published import publish
 from tests.runs.test_store import opened, subject  # noqa: F401 - a fixture
+from tools.launch_installation import installation
 
 ALIVE = Observation(life=Life.ALIVE, detail="process 7 runs")
 GONE = Observation(life=Life.DEAD, detail="process 7 on here is gone and left no report")

@@ -13,7 +13,7 @@ from gregory.launch.errors import BadClusterConfig, NotReady
 from gregory.launch.kubernetes.cluster_config import ClusterConfig, load_cluster_config
 from gregory.launch.kubernetes.cluster_sections import Section
 from tests.docs.markdown import blocks, table
-from tests.launch.kubernetes.golden import HERE
+from tools.golden_jobs import HERE
 
 DOCUMENT = "docs/cluster-config.md"
 MINIMAL: dict[str, Any] = yaml.safe_load((HERE / "cluster-minimal.yaml").read_text())

@@ -13,7 +13,7 @@ from gregory.launch.errors import Refused, Unreachable
 from gregory.launch.kubernetes import kube
 from gregory.launch.kubernetes.kube import Api
 from gregory.launch.kubernetes.namespace import Namespace
-from tests.site import REPOSITORY
+from tools.installation import REPOSITORY
 
 Reply = tuple[int, dict[str, str], bytes]
 

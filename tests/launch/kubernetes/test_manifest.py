@@ -15,7 +15,7 @@ from gregory.launch.kubernetes.cluster_config import ClusterConfig, load_cluster
 from gregory.launch.kubernetes.manifest import FAILURE_RULES, job_name, machine, matched_rule, render_job
 from gregory.runs.spec import RunHandle, RunSpec, Scope
 from job.entrypoint import FAILURE, TERMINATED
-from tests.launch.kubernetes.golden import CLUSTER_ID, HERE, SOURCES, SPEC, as_yaml, rendered
+from tools.golden_jobs import CLUSTER_ID, HERE, SOURCES, SPEC, as_yaml, rendered
 
 MINIMAL: dict[str, Any] = yaml.safe_load((HERE / "cluster-minimal.yaml").read_text())
 LABEL = re.compile(r"([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?")

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from gregory.launch.local.runner import LocalRunner
 from gregory.launch.runner import Rendered
-from tests.launch.installation import installation
 from tests.launch.test_runner_contract import at_once, spec  # noqa: F401 - a fixture
+from tools.launch_installation import installation
 
 
 def test_the_log_files_of_every_attempt_stay_until_the_run_is_forgotten(spec, tmp_path: Path):  # noqa: F811

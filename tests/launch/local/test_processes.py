@@ -9,7 +9,7 @@ import pytest
 from gregory.launch import processes
 from gregory.launch.runner import Life
 from gregory.runs.spec import RunHandle
-from tests.site import REPOSITORY
+from tools.installation import REPOSITORY
 
 
 def test_this_process_is_here_and_alive():

@@ -1,0 +1,140 @@
+"""The installation: a database that can be ended, a namespace, its operator's commands, and what the tables say in plain SQL.
+
+Nothing here asks the product what became of a run; its tables are read as anybody could read them.
+"""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from psycopg.rows import class_row
+
+from tools import postgresql
+from tools.chaos.script import Script
+from tools.chaos.scripted_work import MARKS, SECONDS
+from tools.cluster.cluster import NODE, Cluster
+from tools.cluster.namespace import Workplace
+from tools.installation import Site
+
+DATABASE = "chaos"
+SUBJECTS = """
+import json, sys
+from organizations.models import Organization
+from gregory.models import Articles, ArticleSubjectRelevance, Subject, Team
+articles = [Articles.objects.create(title=f"article {{n}}", link=f"https://example.org/{{n}}", summary="text") for n in range(40)]
+for team, subjects in json.loads({teams!r}).items():
+    made = Team.objects.create(slug=team, organization=Organization.objects.create(name=team, slug=team))
+    for slug in subjects:
+        subject = Subject.objects.create(subject_name=slug, subject_slug=slug, team=made)
+        ArticleSubjectRelevance.objects.bulk_create(
+            ArticleSubjectRelevance(article=article, subject=subject, is_relevant=number % 2 == 0)
+            for number, article in enumerate(articles)
+        )
+"""
+RUNS = """
+select run.run_id, team.slug || '/' || subject.subject_slug as label, run.state, run.reason, run.detail, run.attempt, run.external_name
+from gregory_runs_trainingrun run join subjects subject on subject.id = run.subject_id join gregory_team team on team.id = subject.team_id
+"""
+ROWS = """
+select mine.run_id, log.id, log.algorithm, log.model_version as version, log.success, mine.reason
+from gregory_predictionrunlog log join gregory_runs_algorithmrun mine on mine.run_log_id = log.id
+"""
+FINAL = ("succeeded", "failed", "cancelled")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A run's row; label: team/subject."""
+
+    run_id: str
+    label: str
+    state: str
+    reason: str
+    detail: str
+    attempt: int
+    external_name: str
+
+    @property
+    def is_final(self) -> bool:
+        return self.state in FINAL
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """An algorithm's row, of GregoryAI's table and ours."""
+
+    run_id: str
+    id: int
+    algorithm: str
+    version: str
+    success: bool | None
+    reason: str
+
+
+@dataclass(kw_only=True)
+class Playground:
+    """`site` is the operator's machine, which does not see the models volume; `models` is that volume."""
+
+    cluster: Cluster
+    server: postgresql.Server
+    folder: Path
+    scripts: list[Script]
+    site: Site = field(init=False)
+    workplace: Workplace = field(init=False)
+
+    @property
+    def models(self) -> Path:
+        return self.folder / "models"
+
+    @property
+    def marks(self) -> Path:
+        return self.models / MARKS
+
+    def furnish(self, image: str, *, side_by_side: int) -> None:
+        """Database, namespace, volume, subjects. side_by_side: how many runs the node takes at once."""
+        for folder in (self.models, self.marks):
+            folder.mkdir(parents=True)
+            # Pods write there as another user.
+            folder.chmod(0o777)
+        seconds = {f"{script.subject}/{name}": value for script in self.scripts for name, value in script.seconds.items()}
+        (self.marks / SECONDS).write_text(json.dumps(seconds))
+        self.server.create(DATABASE)
+        self.workplace = Workplace(cluster=self.cluster, namespace="chaos", folder=self.folder)
+        self.workplace.furnish(image)
+        secret = {"name": "database", "namespace": self.workplace.namespace}
+        password = {"POSTGRES_PASSWORD": postgresql.PASSWORD}
+        self.cluster.apply({"apiVersion": "v1", "kind": "Secret", "metadata": secret, "stringData": password})
+        database = {"existingSecret": "database", "host": self.cluster.host, "port": self.server.port}
+        # What waits for a node waits for its processors: a queue as that for GPUs is.
+        milli = 1000 * int(self.cluster.get("node", NODE)["status"]["allocatable"]["cpu"]) // side_by_side
+        self.workplace.config |= {
+            "database": {**database, "name": DATABASE, "user": postgresql.USER},
+            "resources": {"requests": {"cpu": f"{milli}m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}},
+        }
+        # The defaults are what is tried.
+        del self.workplace.config["gracePeriodSeconds"], self.workplace.config["submission"]
+        self.workplace.installation()
+        variables = {
+            **self.server.environment(DATABASE),
+            "KUBECONFIG": str(self.cluster.kubeconfig),
+            "GREGORY_CLUSTER_CONFIG": str(self.folder / "cluster.yaml"),
+        }
+        self.site = Site(self.folder / "operator", environment=variables)
+        self.site.must("migrate", "-v0")
+        teams: dict[str, list[str]] = {}
+        for script in self.scripts:
+            teams.setdefault(script.team, []).append(script.subject)
+        self.site.run_code(SUBJECTS.format(teams=json.dumps(teams)))
+
+    def clear(self) -> None:
+        """Afterwards the cluster is whole again."""
+        self.workplace.clear()
+
+    def runs(self) -> list[Run]:
+        """Raises psycopg.OperationalError where the database is away."""
+        with self.server.connect(DATABASE, row_factory=class_row(Run), connect_timeout=5) as connection:
+            return connection.execute(RUNS).fetchall()
+
+    def rows(self) -> list[Row]:
+        with self.server.connect(DATABASE, row_factory=class_row(Row), connect_timeout=5) as connection:
+            return connection.execute(ROWS).fetchall()

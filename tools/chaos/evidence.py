@@ -1,0 +1,128 @@
+"""What is known of a run at the end, from the tables, the volume and the cluster, each read for itself."""
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+from gregory.ml import artifacts
+from gregory.ml.errors import ArtifactError
+from tools.chaos.chaos_env import Playground, Row, Run
+from tools.chaos.faults import Strike
+from tools.cluster.cluster import Cluster
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """What a worker left of one algorithm in one attempt: how often it began, and whether its result got its name."""
+
+    attempt: int
+    algorithm: str
+    begun: int
+    done: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A Job of the cluster."""
+
+    name: str
+    run_id: str
+    attempt: int
+    finished: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """runs: of the subject; one, if all is well. sealed: the ids of the rows whose model stands complete in its place."""
+
+    strike: Strike
+    runs: tuple[Run, ...]
+    rows: tuple[Row, ...]
+    sealed: frozenset[int]
+    trainings: tuple[Training, ...]
+    overlaps: int
+    jobs: tuple[Job, ...]
+
+
+def collect(playground: Playground, strikes: list[Strike]) -> list[Evidence]:
+    """Of every run that was to be."""
+    runs, rows, jobs = defaultdict(list), defaultdict(list), defaultdict(list)
+    for run in playground.runs():
+        runs[run.label].append(run)
+    for row in playground.rows():
+        rows[row.run_id].append(row)
+    for job in jobs_of(playground.cluster, playground.workplace.namespace):
+        jobs[job.run_id].append(job)
+    sealed = _sealed(playground)
+    found = []
+    for strike in strikes:
+        here = tuple(runs[strike.script.label])
+        of_these = [run.run_id for run in here]
+        mine = tuple(row for run_id in of_these for row in rows[run_id])
+        found.append(
+            Evidence(
+                strike=strike,
+                runs=here,
+                rows=mine,
+                sealed=frozenset(row.id for row in mine) & sealed,
+                trainings=tuple(training for run_id in of_these for training in _trainings(playground, run_id)),
+                overlaps=sum(len(list((playground.marks / run_id).glob("*.overlap"))) for run_id in of_these),
+                jobs=tuple(job for run_id in of_these for job in jobs[run_id]),
+            )
+        )
+    return found
+
+
+def jobs_of(cluster: Cluster, namespace: str) -> list[Job]:
+    """Every Job that there is."""
+    return [_job(job) for job in cluster.get("jobs", "--namespace", namespace)["items"]]
+
+
+def _job(job: dict[str, Any]) -> Job:
+    labels = job["metadata"]["labels"]
+    conditions = job.get("status", {}).get("conditions") or []
+    finished = any(condition["type"] in ("Complete", "Failed") and condition["status"] == "True" for condition in conditions)
+    return Job(
+        name=job["metadata"]["name"],
+        run_id=labels["gregory-train/run-id"],
+        attempt=int(labels["gregory-train/attempt"]),
+        finished=finished,
+    )
+
+
+def _sealed(playground: Playground) -> frozenset[int]:
+    """The rows that complete folders say they are of."""
+    found = set()
+    for folder in artifacts.version_folders(playground.models):
+        try:
+            manifest = artifacts.read_manifest(folder)
+        except ArtifactError:
+            continue
+        if not artifacts.verify(folder) and not artifacts.misplaced(folder):
+            found.add(manifest.provenance.run_log_id)
+    return frozenset(found)
+
+
+def _trainings(playground: Playground, run_id: str) -> list[Training]:
+    found = []
+    for begun in sorted((playground.marks / run_id).glob("*.begun")):
+        attempt, _, algorithm = begun.stem.partition("-")
+        times = len(begun.read_text().splitlines())
+        found.append(Training(attempt=int(attempt), algorithm=algorithm, begun=times, done=begun.with_suffix(".done").exists()))
+    return found
+
+
+def as_json(evidence: Evidence) -> str:
+    """For whoever looks into a violation."""
+    return json.dumps(
+        {
+            "script": str(evidence.strike),
+            "runs": [str(run) for run in evidence.runs],
+            "rows": [str(row) for row in evidence.rows],
+            "sealed": sorted(evidence.sealed),
+            "trainings": [str(training) for training in evidence.trainings],
+            "jobs": [str(job) for job in evidence.jobs],
+        },
+        indent=2,
+    )

@@ -1,0 +1,239 @@
+"""A real Kubernetes of one node for the tests: its own folder, its own network and control group, ended by process id.
+
+Control plane, kubelet, containerd and runc are what clusters run; only its GPUs are not there.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tools.cluster import binaries, cgroups, control_plane, gpu, images, network, node, pki, record
+from tools.cluster.daemon import Daemon
+from tools.docker_engine import CACHE
+
+NODE = "node-1"
+GPU = "nvidia.com/gpu"
+# How ctr names what it has imported.
+IMPORTED = re.compile(r"^unpacking (\S+) \((sha256:\w+)\)", re.MULTILINE)
+
+
+@dataclass(eq=False, kw_only=True)
+class Cluster:
+    """`kubectl`, `apply` and `get` are its operator's way; `pause`, `resume`, `kill` and `start` take a daemon's name."""
+
+    programs: Path
+    by_hand: bool = False
+    folder: Path = field(init=False)
+    daemons: dict[str, Daemon] = field(init=False, default_factory=dict)
+    _offered: dict[str, int] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        # The path of a socket has 107 characters at most.
+        self.folder = Path(tempfile.mkdtemp(prefix="gregory-cluster-"))
+        self._record = record.begin(self.folder, by_hand=self.by_hand)
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The administrator's; those of other identities lie beside it."""
+        return self.folder / "pki" / "admin.kubeconfig"
+
+    @property
+    def host(self) -> str:
+        """Where pods reach a server of this machine."""
+        return str(network.HOST.ip)
+
+    def up(self, *, labels: dict[str, str] | None = None, gpus: int = 2) -> None:
+        """From nothing to a node that is Ready and offers its GPUs."""
+        network.create(self.folder / "cni")
+        cgroups.create()
+        pki.create(self.folder / "pki", node=NODE)
+        on_node = node.daemons(self.folder, self.programs, name=NODE, labels=labels or {})
+        for daemon in (*control_plane.daemons(self.folder, self.programs), *on_node):
+            self.daemons[daemon.name] = daemon
+        self.daemons["containerd"].ready = lambda: self._ctr("version").returncode == 0
+        self.daemons["kube-apiserver"].ready = lambda: self.kubectl("get", "--raw", "/readyz", timeout=5).returncode == 0
+        self._launch("etcd")
+        self._launch("kube-apiserver")
+        self.start("containerd")
+        pause = self.folder / "pause.tar"
+        images.of_program(pause, name=node.PAUSE, program=self.programs / "pause")
+        self.import_image(pause)
+        self.daemons["kube-apiserver"].wait()
+        for name in ("kubelet", "kube-controller-manager", "kube-scheduler"):
+            self.start(name)
+        if gpus:
+            self.offer(GPU, gpus)
+        self._wait_for_node()
+        self.until(lambda: self.kubectl("get", "serviceaccount", "default").returncode == 0, what="the default service account")
+
+    def down(self) -> None:
+        """End it and give the machine back as it was."""
+        record.give_back(self._record)
+        for daemon in self.daemons.values():
+            daemon.kill()
+
+    def start(self, name: str) -> None:
+        """Start a daemon, again after its end as well, and wait until it serves."""
+        self._launch(name)
+        self.daemons[name].wait()
+
+    def pause(self, name: str) -> None:
+        self.daemons[name].pause()
+
+    def resume(self, name: str) -> None:
+        self.daemons[name].resume()
+
+    def kill(self, name: str) -> None:
+        self.daemons[name].kill()
+
+    def heal(self) -> None:
+        """Resume what was paused, start what was killed, wait for the node: the cluster as the next test expects it."""
+        for name, daemon in self.daemons.items():
+            if daemon.alive():
+                daemon.resume()
+            else:
+                self.start(name)
+        for daemon in self.daemons.values():
+            daemon.wait()
+        self._wait_for_node()
+
+    def is_ready(self, name: str = NODE) -> bool:
+        ready = "jsonpath={.status.conditions[?(@.type=='Ready')].status}"
+        return self.kubectl("get", "node", name, "--output", ready, timeout=10).stdout == "True"
+
+    def offer(self, resource: str, count: int) -> None:
+        """Devices that are not there, by a device plugin; the daemon is called as the resource is."""
+        argv = [sys.executable, "-m", "tools.cluster.gpu", resource, str(count)]
+        plugin = Daemon(name=resource, argv=argv, log=self.folder / f"{resource.replace('/', '-')}.log")
+        offered = gpu.DevicePlugin(resource=resource, count=count).offered
+        # A pod that asks for a device in between fails for good.
+        plugin.ready = lambda: _younger(offered, plugin.started) and _younger(offered, self.daemons["kubelet"].started)
+        self.daemons[resource] = plugin
+        self._offered[resource] = count
+        self.start(resource)
+
+    def add_peer(self, name: str = "peer") -> None:
+        """A second node, without a kubelet: see tools/cluster/peer.py for what it changes."""
+        argv = [sys.executable, "-m", "tools.cluster.peer", str(self.kubeconfig), name]
+        self.daemons[name] = Daemon(name=name, argv=argv, log=self.folder / f"{name}.log", ready=lambda: self.is_ready(name))
+        self.start(name)
+
+    def remove_peer(self, name: str = "peer") -> None:
+        self.daemons.pop(name).kill()
+        self.must("delete", "node", name)
+
+    def allocatable(self, resource: str) -> int:
+        node = self.kubectl("get", "node", NODE, "--output=json", timeout=10)
+        return int(json.loads(node.stdout)["status"].get("allocatable", {}).get(resource, 0)) if node.returncode == 0 else 0
+
+    def import_image(self, archive: Path) -> list[str]:
+        """What `docker save` writes; pods use each image by its name, never pulling it, or as here returned: by its digest."""
+        imported = IMPORTED.findall(self._must_ctr("images", "import", str(archive)))
+        by_digest = [f"{name.rpartition(':')[0]}@{digest}" for name, digest in imported]
+        for (name, _), reference in zip(imported, by_digest, strict=True):
+            self._must_ctr("images", "tag", "--force", name, reference)
+        return by_digest
+
+    def kubectl(self, *arguments: str, timeout: float = 120, **options: Any) -> subprocess.CompletedProcess[str]:
+        """As the administrator, its exit code left to the caller; 124 when it took longer than `timeout` seconds."""
+        # What kubectl remembers of a server must not outlive it: the next one has the same address.
+        environment = {**os.environ, "KUBECONFIG": str(self.kubeconfig), "KUBECACHEDIR": str(self.folder / "kubectl")}
+        command = [str(self.programs / "kubectl"), *arguments]
+        try:
+            return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=timeout, **options)
+        except subprocess.TimeoutExpired:
+            return subprocess.CompletedProcess(command, 124, "", f"no answer within {timeout} s")
+
+    def must(self, *arguments: str, **options: Any) -> str:
+        done = self.kubectl(*arguments, **options)
+        assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
+        return done.stdout
+
+    def apply(self, *manifests: dict[str, Any]) -> None:
+        self.must("apply", "-f", "-", input=json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests}))
+
+    def get(self, *arguments: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.must("get", *arguments, "--output=json"))
+        return found
+
+    @staticmethod
+    def until(condition: Any, *, what: str, seconds: float = 60) -> Any:
+        """The first true value of `condition`."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if value := condition():
+                return value
+            time.sleep(0.2)
+        raise AssertionError(f"waited {seconds:g} s in vain for {what}")
+
+    def _wait_for_node(self) -> None:
+        self.until(self.is_ready, what=f"{NODE} to be Ready")
+        for resource, count in self._offered.items():
+            self.until(lambda: self.allocatable(resource) == count, what=f"{count} {resource} on {NODE}")  # noqa: B023 - called at once
+
+    def _launch(self, name: str) -> None:
+        self.daemons[name].start()
+        self._record.note(name, self.daemons[name].pid)
+
+    def _ctr(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        address = ["--address", f"{self.folder}/containerd.sock", "--namespace", "k8s.io"]
+        return subprocess.run([binaries.CTR, *address, *arguments], capture_output=True, text=True, timeout=600)
+
+    def _must_ctr(self, *arguments: str) -> str:
+        done = self._ctr(*arguments)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+
+def _younger(file: Path, moment: float) -> bool:
+    return file.exists() and file.stat().st_mtime > moment
+
+
+@contextlib.contextmanager
+def the_only_one(*, wait: bool) -> Iterator[None]:
+    """One cluster at a time on this machine; a test session waits for another's end, a person is told of it."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / ".cluster.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RuntimeError("a test session on this machine has its own cluster; try again when it has ended") from error
+        yield
+
+
+@contextlib.contextmanager
+def running(*, labels: dict[str, str] | None = None, gpus: int = 2) -> Iterator[Cluster]:
+    """A cluster for the time of the block."""
+    with the_only_one(wait=True):
+        end_leftover()
+        cluster = Cluster(programs=binaries.build())
+        try:
+            cluster.up(labels=labels, gpus=gpus)
+            yield cluster
+        finally:
+            cluster.down()
+
+
+def end_leftover() -> None:
+    """Give back what a killed test session left; refuse what belongs to somebody."""
+    if (left := record.load()) is not None:
+        if left.by_hand and left.alive():
+            raise RuntimeError("a cluster that was started by hand is running on this machine; end it with: make cluster-down")
+        record.give_back(left)
+    running = [process for process in psutil.process_iter(["name", "status"]) if process.info["status"] != psutil.STATUS_ZOMBIE]
+    if kubelets := [process.pid for process in running if process.info["name"] == "kubelet"]:
+        raise RuntimeError(
+            f"this machine is a node of another Kubernetes (kubelet: process {kubelets[0]}); the tests need one of their own"
+        )

@@ -1,0 +1,48 @@
+"""The four programs that make a cluster of any number of nodes. All serve on loopback alone."""
+
+from pathlib import Path
+
+from tools.cluster.binaries import ETCD
+from tools.cluster.daemon import Daemon
+from tools.cluster.network import HOST, PORT, SERVICES
+
+STORE = "http://127.0.0.1:2379"
+PEERS = "http://127.0.0.1:2380"
+# Seconds without a sign of life after which a node counts as lost; Kubernetes's own 40 would make tests wait.
+GRACE = 10
+# Rates at which a client holds itself back, far above what one node brings about.
+RATES = ["--kube-api-qps=200", "--kube-api-burst=400"]
+
+
+def daemons(folder: Path, programs: Path) -> list[Daemon]:
+    """In the order in which they start."""
+    keys = folder / "pki"
+    etcd = [
+        ETCD, f"--data-dir={folder}/etcd",
+        f"--listen-client-urls={STORE}", f"--advertise-client-urls={STORE}", f"--listen-peer-urls={PEERS}",
+        # The data ends with the cluster, and outlives a killed etcd in the page cache.
+        "--unsafe-no-fsync",
+    ]  # fmt: skip
+    api_server = [
+        f"--etcd-servers={STORE}", "--bind-address=127.0.0.1", f"--secure-port={PORT}",
+        # What kubernetes.default stands for; loopback is refused here.
+        f"--advertise-address={HOST.ip}",
+        f"--service-cluster-ip-range={SERVICES}", "--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction",
+        f"--client-ca-file={keys}/ca.crt",
+        f"--tls-cert-file={keys}/kube-apiserver.crt", f"--tls-private-key-file={keys}/kube-apiserver.key",
+        f"--kubelet-client-certificate={keys}/kube-apiserver.crt", f"--kubelet-client-key={keys}/kube-apiserver.key",
+        f"--kubelet-certificate-authority={keys}/ca.crt", "--kubelet-preferred-address-types=InternalIP",
+        "--service-account-issuer=https://kubernetes.default.svc",
+        f"--service-account-key-file={keys}/kube-apiserver.crt", f"--service-account-signing-key-file={keys}/kube-apiserver.key",
+    ]  # fmt: skip
+    controller_manager = [
+        "--secure-port=0", "--leader-elect=false", "--use-service-account-credentials=true", *RATES,
+        f"--service-account-private-key-file={keys}/kube-apiserver.key", f"--root-ca-file={keys}/ca.crt",
+        f"--node-monitor-grace-period={GRACE}s", "--node-monitor-period=1s",
+    ]  # fmt: skip
+    scheduler = ["--secure-port=0", "--leader-elect=false", *RATES]
+    with_flags = {"kube-apiserver": api_server}
+    for name, flags in (("kube-controller-manager", controller_manager), ("kube-scheduler", scheduler)):
+        with_flags[name] = [f"--kubeconfig={keys}/{name}.kubeconfig", *flags]
+    own = [Daemon(name=name, argv=[str(programs / name), *flags], log=folder / f"{name}.log") for name, flags in with_flags.items()]
+    return [Daemon(name="etcd", argv=etcd, log=folder / "etcd.log"), *own]

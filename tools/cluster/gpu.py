@@ -1,0 +1,130 @@
+"""GPUs that are not there: a device plugin that offers COUNT devices of RESOURCE to the kubelet and gives a container their names.
+
+`python -m tools.cluster.gpu nvidia.com/gpu 2`. There is no device file behind them and no driver. What is said on the wire is small enough
+to be written by hand, so nothing has to be generated from the kubelet's protocol: https://kubernetes.io/docs/concepts/extend-kubernetes/compute-storage-net/device-plugins/
+"""
+
+import contextlib
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent import futures
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import grpc
+
+# The kubelet looks nowhere else, whatever its own folder is.
+FOLDER = Path("/var/lib/kubelet/device-plugins")
+KUBELET = FOLDER / "kubelet.sock"
+POLL = 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class DevicePlugin:
+    """The five calls of `v1beta1.DevicePlugin`; messages come and go as bytes."""
+
+    resource: str
+    count: int
+    listed: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def socket(self) -> Path:
+        return FOLDER / f"gregory-{self.resource.replace('/', '-')}.sock"
+
+    @property
+    def offered(self) -> Path:
+        """A file that is younger than the kubelet once this very kubelet knows the devices."""
+        return self.socket.with_suffix(".offered")
+
+    def serve(self) -> grpc.Server:
+        handlers = {
+            name: grpc.unary_unary_rpc_method_handler(lambda request, context: b"")
+            for name in ("GetDevicePluginOptions", "PreStartContainer", "GetPreferredAllocation")
+        }
+        handlers["ListAndWatch"] = grpc.unary_stream_rpc_method_handler(self._list_and_watch)
+        handlers["Allocate"] = grpc.unary_unary_rpc_method_handler(self._allocate)
+        server = grpc.server(futures.ThreadPoolExecutor(8))
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("v1beta1.DevicePlugin", handlers),))
+        server.add_insecure_port(f"unix://{self.socket}")
+        server.start()
+        return server
+
+    def register(self) -> None:
+        request = _field(1, b"v1beta1") + _field(2, self.socket.name.encode()) + _field(3, self.resource.encode())
+        with grpc.insecure_channel(f"unix://{KUBELET}") as channel:
+            channel.unary_unary("/v1beta1.Registration/Register")(request, timeout=5)
+
+    def _list_and_watch(self, request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
+        """One list, since no device ever falls ill; the kubelet takes the end of the stream for the plugin's own."""
+        yield b"".join(_field(1, _field(1, f"gpu-{number}".encode()) + _field(2, b"Healthy")) for number in range(self.count))
+        # The next message is asked for when this one has been sent.
+        self.listed.set()
+        while context.is_active():
+            time.sleep(POLL)
+
+    def _allocate(self, request: bytes, context: grpc.ServicerContext) -> bytes:
+        """What the real plugin leaves to NVIDIA's container runtime: the devices' names in a variable."""
+        response = b""
+        for _, container in _fields(request):
+            names = b",".join(name for _, name in _fields(container))
+            response += _field(1, _field(1, _field(1, b"NVIDIA_VISIBLE_DEVICES") + _field(2, names)))
+        return response
+
+
+def _field(number: int, value: bytes) -> bytes:
+    """A length-delimited field of a protocol buffer."""
+    return bytes([number << 3 | 2]) + _varint(len(value)) + value
+
+
+def _fields(message: bytes) -> Iterator[tuple[int, bytes]]:
+    """Number and value of each field; every one in these messages is length-delimited."""
+    position = 0
+    while position < len(message):
+        number = message[position] >> 3
+        position += 1
+        length = shift = 0
+        more = True
+        while more:
+            byte = message[position]
+            position += 1
+            length |= (byte & 127) << shift
+            shift += 7
+            more = byte > 127
+        yield number, message[position : position + length]
+        position += length
+
+
+def _varint(value: int) -> bytes:
+    encoded = bytearray()
+    while value > 127:
+        encoded.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*encoded, value])
+
+
+def main(resource: str, count: int) -> None:
+    """Offer them for ever: a kubelet that starts anew forgets its plugins and empties their folder."""
+    plugin = DevicePlugin(resource=resource, count=count)
+    known: int | None = None
+    server: grpc.Server | None = None
+    while True:
+        with contextlib.suppress(FileNotFoundError, grpc.RpcError):
+            kubelet = KUBELET.stat().st_ino
+            if kubelet != known or not (plugin.socket.exists() and plugin.offered.exists()):
+                if server is not None:
+                    server.stop(grace=None).wait()
+                plugin.socket.unlink(missing_ok=True)
+                plugin.offered.unlink(missing_ok=True)
+                plugin.listed.clear()
+                server = plugin.serve()
+                plugin.register()
+                if plugin.listed.wait(5):
+                    plugin.offered.touch()
+                    known = kubelet
+        time.sleep(POLL)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))

@@ -1,0 +1,171 @@
+"""A namespace that is ready for runs: what a Job of ours names is there, and any code stands in the place of a run."""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gregory.launch.kubernetes.runner import KubernetesRunner
+from gregory.launch.runner import Installation, Observation, Rendered
+from gregory.ml.config import TrainConfig
+from gregory.runs.spec import RunHandle, RunSpec, Scope, Window, new_run_id, new_token
+from tools.cluster.cluster import Cluster
+from tools.launch_installation import installation
+
+# The first process of a container ignores SIGTERM unless it says what to do then.
+LINGERS = (
+    "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: (time.sleep({}), sys.exit(143)));"
+    "print('ready', flush=True); time.sleep(600)"
+)
+SLEEPS = LINGERS.format(0)
+
+
+def a_run(**changes: Any) -> RunSpec:
+    """One that nobody else has."""
+    scope = Scope(id=1, slug="any")
+    window = Window(cutoff=None, description="all articles")
+    return RunSpec(
+        run_id=new_run_id(), attempt_token=new_token(), team=scope, subject=scope, algorithms=(), config=TrainConfig(), window=window
+    ).model_copy(update=changes)
+
+
+def with_code(job: Mapping[str, Any], code: str) -> dict[str, Any]:
+    """A rendered Job whose container runs this instead of `python -m job`."""
+    changed = deepcopy(dict(job))
+    changed["spec"]["template"]["spec"]["containers"][0]["command"] = ["python3", "-c", code]
+    return changed
+
+
+def pod_of(job: Mapping[str, Any]) -> dict[str, Any]:
+    """The specification of its pod, to be changed."""
+    spec: dict[str, Any] = job["spec"]["template"]["spec"]
+    return spec
+
+
+@dataclass(kw_only=True)
+class Workplace:
+    """`config` is the cluster file; what a test changes there counts from the next `runner` on."""
+
+    cluster: Cluster
+    namespace: str
+    folder: Path
+    config: dict[str, Any] = field(default_factory=dict)
+
+    def furnish(self, image: str) -> None:
+        """The namespace, with service account, secret and a bound volume, and the file that names them."""
+        self.cluster.must("create", "namespace", self.namespace)
+        repository, _, tag = image.rpartition(":")
+        self.config = {
+            "namespace": self.namespace,
+            "image": {"repository": repository, "tag": tag},
+            "gpu": {"count": 0},
+            "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "128Mi"}},
+            "sharedMemory": {"size": "16Mi"},
+            "volumes": {"models": {"claimName": "models"}},
+            "database": {"existingSecret": "database", "host": "nowhere.invalid", "name": "gregory", "user": "trainer"},
+            "gracePeriodSeconds": 5,
+            "submission": {"perSecond": 100},
+        }
+        here = {"namespace": self.namespace}
+        size, modes = {"storage": "1Gi"}, ["ReadWriteMany"]
+        bound = {"accessModes": modes, "storageClassName": self.namespace}
+        self.cluster.apply(
+            {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "gregory-trainer", **here}},
+            {
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "metadata": {"name": "database", **here},
+                "stringData": {"POSTGRES_PASSWORD": "hunter2"},
+            },
+            {
+                "apiVersion": "v1",
+                "kind": "PersistentVolume",
+                "metadata": {"name": self.namespace},
+                "spec": {**bound, "capacity": size, "hostPath": {"path": f"{self.folder}/models", "type": "DirectoryOrCreate"}},
+            },
+        )
+        # A claim that is looked at before its volume is looked at again a quarter of a minute later.
+        self.cluster.until(
+            lambda: self.cluster.get("pv", self.namespace)["status"].get("phase") == "Available", what="the volume to be available"
+        )
+        self.cluster.apply(
+            {
+                "apiVersion": "v1",
+                "kind": "PersistentVolumeClaim",
+                "metadata": {"name": "models", **here},
+                "spec": {**bound, "resources": {"requests": size}},
+            }
+        )
+        self.cluster.until(lambda: self.get("pvc", "models")["status"]["phase"] == "Bound", what="the claim to be bound")
+
+    def clear(self) -> None:
+        """Afterwards the cluster is whole again."""
+        self.cluster.heal()
+        self.cluster.must("delete", "namespace", self.namespace, "--wait=false", "--ignore-not-found")
+        self.cluster.must("delete", "pv", self.namespace, "--wait=false")
+
+    def installation(self, **variables: str) -> Installation:
+        """As an operator has it who set these variables."""
+        file = self.folder / "cluster.yaml"
+        file.write_text(json.dumps(self.config))
+        given = {"KUBECONFIG": str(self.cluster.kubeconfig), "GREGORY_CLUSTER_CONFIG": str(file), "POSTGRES_DB": "gregory"}
+        return installation(self.folder, variables={**given, **variables})
+
+    def runner(self, **variables: str) -> KubernetesRunner:
+        return KubernetesRunner(self.installation(**variables))
+
+    def start(self, code: str, *, spec: RunSpec | None = None, change: Callable[[dict[str, Any]], None] | None = None) -> RunHandle:
+        """Submitted; `change` has the last word on the Job."""
+        runner, spec = self.runner(), spec or a_run()
+        job = with_code(runner.render(spec).request, code)
+        if change is not None:
+            change(job)
+        return runner.submit(Rendered(spec=spec, request=job))
+
+    def see(self, handle: RunHandle) -> Observation:
+        (observation,) = self.runner().observe([handle])
+        return observation
+
+    def until(self, handle: RunHandle, seen: Callable[[Observation], object], *, seconds: float = 60) -> Observation:
+        """The first observation for which `seen` is true; by one runner, as a reconciler has it."""
+        runner, deadline = self.runner(), time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            (observation,) = runner.observe([handle])
+            if seen(observation):
+                return observation
+            time.sleep(0.1)
+        raise AssertionError(f"waited {seconds:g} s in vain, and last saw {observation}")
+
+    def pods(self) -> list[dict[str, Any]]:
+        return list(self.cluster.get("pods", "--namespace", self.namespace)["items"])
+
+    def jobs(self) -> list[dict[str, Any]]:
+        return list(self.cluster.get("jobs", "--namespace", self.namespace)["items"])
+
+    def get(self, kind: str, name: str) -> dict[str, Any]:
+        return self.cluster.get(kind, name, "--namespace", self.namespace)
+
+    def kubectl(self, *arguments: str, **options: Any) -> str:
+        return self.cluster.must(*arguments, "--namespace", self.namespace, **options)
+
+
+@contextmanager
+def furnished(cluster: Cluster, image: str, folder: Path) -> Iterator[Workplace]:
+    """A workplace for the time of the block."""
+    workplace = Workplace(cluster=cluster, namespace=f"runs-{new_run_id()}", folder=folder)
+    workplace.furnish(image)
+    yield workplace
+    workplace.clear()
+
+
+@pytest.fixture
+def workplace(cluster: Cluster, base_image: str, tmp_path: Path) -> Iterator[Workplace]:
+    """A namespace of its own in which runs find what they need."""
+    with furnished(cluster, base_image, tmp_path) as workplace:
+        yield workplace

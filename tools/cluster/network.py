@@ -1,0 +1,96 @@
+"""The pods' network: one bridge of this machine. Pods reach each other and the host, and nothing beyond it."""
+
+import ipaddress
+import json
+import subprocess
+from pathlib import Path
+
+from tools.cluster.binaries import IP, IPTABLES
+
+BRIDGE = "gregory-k8s0"
+HOST = ipaddress.IPv4Interface("10.244.0.1/24")
+ADDRESS = "0a:58:0a:f4:00:01"
+SERVICES = ipaddress.IPv4Network("10.96.0.0/24")
+# The first address of the range is the API server's: kubernetes.default.
+SERVICE = SERVICES[1]
+PORT = 6443
+API = f"https://127.0.0.1:{PORT}"
+RULES = (
+    ("filter", "FORWARD", "-i", BRIDGE, "!", "-o", BRIDGE, "-j", "DROP"),
+    ("filter", "FORWARD", "-i", BRIDGE, "-o", BRIDGE, "-j", "ACCEPT"),
+    # What kube-proxy would do, for the one service that a pod may need; the API server itself listens on loopback alone.
+    (
+        "nat",
+        "PREROUTING",
+        "-i",
+        BRIDGE,
+        "-d",
+        f"{SERVICE}/32",
+        "-p",
+        "tcp",
+        "--dport",
+        "443",
+        "-j",
+        "DNAT",
+        "--to-destination",
+        f"127.0.0.1:{PORT}",
+    ),
+)
+
+
+def create(folder: Path) -> None:
+    """The bridge, its rules, and the CNI configuration in `folder` that connects pods to it."""
+    # Without an address of its own it would take that of its lowest port, and pods would for half a minute send to one that has left.
+    _ip("link", "add", BRIDGE, "address", ADDRESS, "type", "bridge")
+    _ip("address", "add", str(HOST), "dev", BRIDGE)
+    _ip("link", "set", BRIDGE, "up")
+    # Lets packets from the bridge alone be sent on to loopback; ends with the bridge.
+    Path(f"/proc/sys/net/ipv4/conf/{BRIDGE}/route_localnet").write_text("1")
+    for table, chain, *rule in RULES:
+        _iptables("-t", table, "-I", chain, *rule)
+    folder.mkdir()
+    (folder / "10-bridge.conflist").write_text(json.dumps(_cni(folder)))
+
+
+def remove(folder: Path) -> None:
+    """Both, whatever is left of them, and what was noted of the network of pods in the cluster's `folder` that were never taken down."""
+    for table, chain, *rule in RULES:
+        while subprocess.run([IPTABLES, "-w", "-t", table, "-D", chain, *rule], capture_output=True).returncode == 0:
+            pass
+    if Path(f"/sys/class/net/{BRIDGE}").exists():
+        _ip("link", "delete", BRIDGE)
+    for note in Path("/var/lib/cni/results").glob("*"):
+        if f'"{folder}/' in note.read_text():
+            note.unlink()
+
+
+def _cni(folder: Path) -> dict[str, object]:
+    return {
+        "cniVersion": "0.4.0",
+        "name": BRIDGE,
+        "plugins": [
+            {
+                "type": "bridge",
+                "bridge": BRIDGE,
+                # A gateway of the plugin's own making would switch forwarding on for the whole machine.
+                "isGateway": False,
+                "ipMasq": False,
+                "hairpinMode": True,
+                "ipam": {
+                    "type": "host-local",
+                    "dataDir": str(folder / "addresses"),
+                    "ranges": [[{"subnet": str(HOST.network), "gateway": str(HOST.ip)}]],
+                    "routes": [{"dst": "0.0.0.0/0"}],
+                },
+            }
+        ],
+    }
+
+
+def _ip(*arguments: str) -> None:
+    subprocess.run([IP, *arguments], check=True)
+
+
+def _iptables(*arguments: str) -> None:
+    # It waits for the lock of another iptables, a Docker engine's for example.
+    subprocess.run([IPTABLES, "-w", *arguments], check=True)

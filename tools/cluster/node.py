@@ -1,0 +1,91 @@
+"""The machine as a node: containerd runs the containers, the kubelet the pods. Both work in the cluster's folder alone."""
+
+import json
+from pathlib import Path
+
+from tools.cluster import cgroups
+from tools.cluster.binaries import CNI, CONTAINERD
+from tools.cluster.daemon import Daemon
+from tools.cluster.network import HOST
+
+PAUSE = "gregory.test/pause:1"
+CONTAINERD_CONFIG = """
+version = 2
+root = "{folder}/containerd/root"
+state = "{folder}/containerd/state"
+# A lower score takes a capability that root in a container lacks.
+oom_score = 0
+disabled_plugins = ["io.containerd.internal.v1.opt"]
+[grpc]
+  address = "{folder}/containerd.sock"
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "{pause}"
+  restrict_oom_score_adj = true
+  netns_mounts_under_state_dir = true
+  [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+    runtime_type = "io.containerd.runc.v2"
+    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+      SystemdCgroup = false
+      Root = "{folder}/runc"
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "{cni}"
+    conf_dir = "{folder}/cni"
+"""
+
+
+def daemons(folder: Path, programs: Path, *, name: str, labels: dict[str, str]) -> list[Daemon]:
+    """containerd and the kubelet, with their configuration written."""
+    containerd_config, kubelet_config = folder / "containerd.toml", folder / "kubelet.json"
+    containerd_config.write_text(CONTAINERD_CONFIG.format(folder=folder, pause=PAUSE, cni=CNI))
+    kubelet_config.write_text(json.dumps(_kubelet(folder)))
+    kubelet = [
+        str(programs / "kubelet"), f"--config={kubelet_config}", f"--kubeconfig={folder}/pki/kubelet.kubeconfig",
+        f"--hostname-override={name}", f"--node-ip={HOST.ip}", f"--root-dir={folder}/kubelet",
+        "--node-labels=" + ",".join(f"{label}={value}" for label, value in labels.items()), "--v=2",
+    ]  # fmt: skip
+    return [
+        Daemon(name="containerd", argv=[CONTAINERD, "--config", str(containerd_config)], log=folder / "containerd.log"),
+        Daemon(name="kubelet", argv=kubelet, log=folder / "kubelet.log"),
+    ]
+
+
+def _kubelet(folder: Path) -> dict[str, object]:
+    keys = folder / "pki"
+    return {
+        "apiVersion": "kubelet.config.k8s.io/v1beta1",
+        "kind": "KubeletConfiguration",
+        "address": str(HOST.ip),
+        "authentication": {
+            "anonymous": {"enabled": False},
+            "webhook": {"enabled": True},
+            "x509": {"clientCAFile": f"{keys}/ca.crt"},
+        },
+        "authorization": {"mode": "Webhook"},
+        "tlsCertFile": f"{keys}/kubelet.crt",
+        "tlsPrivateKeyFile": f"{keys}/kubelet.key",
+        "containerRuntimeEndpoint": f"unix://{folder}/containerd.sock",
+        "cgroupDriver": "cgroupfs",
+        "cgroupRoot": f"/{cgroups.NAME}",
+        "failCgroupV1": False,
+        "failSwapOn": False,
+        "oomScoreAdj": 0,
+        # Whatever else the machine is used for must neither evict pods nor remove images.
+        "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%", "nodefs.inodesFree": "1%", "imagefs.available": "1%"},
+        "imageGCHighThresholdPercent": 100,
+        "imageGCLowThresholdPercent": 99,
+        "maxPods": 200,
+        "serializeImagePulls": False,
+        "nodeStatusUpdateFrequency": "2s",
+        # Renewed every quarter of it: a node is lost, and found again, within seconds.
+        "nodeLeaseDurationSeconds": 8,
+        "kubeAPIQPS": 200,
+        "kubeAPIBurst": 400,
+        "eventRecordQPS": 0,
+        # Nobody answers there; a look-up fails at once.
+        "clusterDNS": [str(HOST.ip)],
+        "clusterDomain": "cluster.local",
+        "healthzPort": 0,
+        "makeIPTablesUtilChains": False,
+        "podLogsDir": f"{folder}/pods",
+        "volumePluginDir": f"{folder}/volume-plugins",
+    }

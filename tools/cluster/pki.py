@@ -1,0 +1,56 @@
+"""Who is who in the cluster: one certificate authority, a certificate for each component, and the kubeconfigs that name them."""
+
+import json
+import subprocess
+from pathlib import Path
+
+from tools.cluster.binaries import OPENSSL
+from tools.cluster.network import API, HOST, SERVICE
+
+# Kubernetes reads user and group from a certificate's common name and organisation.
+SUBJECTS = {
+    "admin": "/O=system:masters/CN=admin",
+    "kube-apiserver": "/O=system:masters/CN=kube-apiserver",
+    "kube-controller-manager": "/CN=system:kube-controller-manager",
+    "kube-scheduler": "/CN=system:kube-scheduler",
+}
+CURVE = ["-pkeyopt", "ec_paramgen_curve:prime256v1"]
+
+
+def create(folder: Path, *, node: str) -> None:
+    """Keys, certificates and kubeconfigs in `folder`; the API server's key also signs the tokens of service accounts."""
+    folder.mkdir()
+    # Nothing of the machine's own configuration decides what is in them.
+    (folder / "openssl.cnf").write_text("[req]\ndistinguished_name = name\n[name]\n")
+    _certificate(folder, "ca", "/CN=gregory-cluster", "basicConstraints=critical,CA:TRUE", "keyUsage=critical,keyCertSign")
+    names = {
+        "kube-apiserver": f"IP:127.0.0.1,IP:{HOST.ip},IP:{SERVICE},DNS:localhost,DNS:kubernetes.default.svc",
+        "kubelet": f"IP:{HOST.ip},DNS:{node}",
+    }
+    for user, subject in {**SUBJECTS, "kubelet": f"/O=system:nodes/CN=system:node:{node}"}.items():
+        extensions = [f"subjectAltName={names[user]}"] if user in names else []
+        _certificate(folder, user, subject, "extendedKeyUsage=serverAuth,clientAuth", *extensions, issuer="ca")
+        (folder / f"{user}.kubeconfig").write_text(json.dumps(_kubeconfig(folder, user)))
+
+
+def _certificate(folder: Path, name: str, subject: str, *extensions: str, issuer: str | None = None) -> None:
+    signed = ["-CA", f"{issuer}.crt", "-CAkey", f"{issuer}.key"] if issuer else []
+    added = [word for extension in extensions for word in ("-addext", extension)]
+    subprocess.run(
+        [
+            OPENSSL, "req", "-x509", "-config", "openssl.cnf", "-newkey", "ec", *CURVE, "-noenc", "-days", "3650",
+            "-keyout", f"{name}.key", "-out", f"{name}.crt", "-subj", subject, *signed, *added,
+        ],
+        cwd=folder, check=True, capture_output=True,
+    )  # fmt: skip
+
+
+def _kubeconfig(folder: Path, user: str) -> dict[str, object]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "gregory", "cluster": {"server": API, "certificate-authority": str(folder / "ca.crt")}}],
+        "users": [{"name": user, "user": {"client-certificate": str(folder / f"{user}.crt"), "client-key": str(folder / f"{user}.key")}}],
+        "contexts": [{"name": user, "context": {"cluster": "gregory", "user": user}}],
+        "current-context": user,
+    }

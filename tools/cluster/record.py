@@ -1,0 +1,130 @@
+"""What the cluster has taken of this machine, written down, so that another process can give all of it back after this one was killed."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import psutil
+
+from tools.cluster import cgroups, gpu, network
+from tools.docker_engine import CACHE
+
+FILE = CACHE / "cluster.json"
+# The kubelet sets these to its liking.
+KERNEL = (
+    "vm/overcommit_memory", "vm/panic_on_oom", "kernel/panic", "kernel/panic_on_oops",
+    "kernel/keys/root_maxkeys", "kernel/keys/root_maxbytes",
+)  # fmt: skip
+SETTINGS = Path("/proc/sys")
+SHIMS = Path("/run/containerd/s")
+
+
+@dataclass(kw_only=True)
+class Record:
+    """`processes` are daemons' names with what tells each process from a later one of the same number."""
+
+    folder: str
+    by_hand: bool
+    kernel: dict[str, str] = field(default_factory=dict)
+    processes: dict[str, tuple[int, str]] = field(default_factory=dict)
+
+    def note(self, name: str, pid: int) -> None:
+        self.processes[name] = (pid, _identity(pid))
+        self.save()
+
+    def save(self) -> None:
+        unfinished = FILE.with_suffix(".unfinished")
+        unfinished.write_text(json.dumps(asdict(self)))
+        unfinished.rename(FILE)
+
+    def alive(self) -> dict[str, int]:
+        """Name and number of the daemons that still run."""
+        return {name: pid for name, (pid, identity) in self.processes.items() if identity and _identity(pid) == identity}
+
+
+def begin(folder: Path, *, by_hand: bool) -> Record:
+    record = Record(folder=str(folder), by_hand=by_hand, kernel={name: (SETTINGS / name).read_text() for name in KERNEL})
+    record.save()
+    return record
+
+
+def load() -> Record | None:
+    """That of a cluster that runs, or of one whose owner was killed."""
+    try:
+        text = FILE.read_text()
+    except FileNotFoundError:
+        return None
+    return Record(**json.loads(text))
+
+
+def give_back(record: Record) -> None:
+    """End and remove everything: daemons, pods, mounts, control groups, network, folders, kernel settings."""
+    folder = Path(record.folder)
+    _end(list(record.alive().values()))
+    cgroups.kill()
+    sockets = shim_sockets(folder)
+    _end([shim.pid for shim in _shims(folder)])
+    for socket in sockets:
+        socket.unlink(missing_ok=True)
+    for place in mounts(folder):
+        subprocess.run(["umount", "--lazy", place], check=True)
+    cgroups.remove()
+    network.remove(folder)
+    shutil.rmtree(gpu.FOLDER, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        gpu.FOLDER.parent.rmdir()
+    for link in Path("/var/log/containers").glob("*.log"):
+        if link.is_symlink() and link.readlink().is_relative_to(folder):
+            link.unlink()
+    for name, value in record.kernel.items():
+        (SETTINGS / name).write_text(value)
+    if folder.exists():
+        shutil.rmtree(folder)
+    FILE.unlink()
+
+
+def mounts(folder: Path) -> list[str]:
+    """Everything mounted within, the last first."""
+    places = [line.split()[1] for line in Path("/proc/mounts").read_text(encoding="utf-8").splitlines()]
+    return [place for place in reversed(places) if Path(place).is_relative_to(folder)]
+
+
+def shim_sockets(folder: Path) -> set[Path]:
+    """Where the pods' shims serve; the sockets of every containerd of a machine lie in one place, a Docker engine's too."""
+    addresses = {address.read_text().removeprefix("unix://") for address in folder.glob("containerd/state/*/*/*/address")}
+    for shim in _shims(folder):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            addresses.update(connection.laddr for connection in shim.net_connections("unix"))
+    return {Path(address) for address in addresses if Path(address).parent == SHIMS}
+
+
+def _shims(folder: Path) -> list[psutil.Process]:
+    """Each pod has one, which outlives containerd; the command line says whose it is."""
+    return [process for process in psutil.process_iter(["cmdline"]) if f"{folder}/containerd.sock" in (process.info["cmdline"] or [])]
+
+
+def _end(pids: list[int]) -> None:
+    deadline = time.monotonic() + 30
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    while left := [pid for pid in pids if _identity(pid)]:
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"processes {left} of the cluster do not end")
+        time.sleep(0.05)
+
+
+def _identity(pid: int) -> str:
+    """When it started, in ticks since this boot; empty for what has ended, reaped by its parent or not yet."""
+    try:
+        state, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return "" if state in ("Z", "X") else f"{boot} {rest[18]}"

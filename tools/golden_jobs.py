@@ -1,0 +1,52 @@
+"""Jobs as they are meant to look: `job*.yaml` is what `cluster*.yaml` makes of one run.
+
+`python -m tools.golden_jobs` writes them anew.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import yaml
+
+from gregory.launch.kubernetes.cluster_config import load_cluster_config
+from gregory.launch.kubernetes.manifest import render_job
+from gregory.ml.config import TrainConfig
+from gregory.runs.spec import AlgorithmSpec, RunSpec, Scope, Window
+from tools.installation import REPOSITORY
+
+HERE = REPOSITORY / "tests" / "launch" / "kubernetes" / "golden"
+CLUSTER_ID = "5f0c7a52-6d3c-4b3a-9a55-0d2f8b6e7c11"
+# Of each golden Job the cluster file that makes it.
+SOURCES = {"job.yaml": "cluster.yaml", "job-minimal.yaml": "cluster-minimal.yaml"}
+SPEC = RunSpec(
+    run_id="0123456789ab",
+    attempt=2,
+    attempt_token="00112233445566778899aabbccddeeff",
+    team=Scope(id=1, slug="neurology"),
+    subject=Scope(id=2, slug="migräne-prävention"),
+    algorithms=(
+        AlgorithmSpec(algorithm="pubmed_bert", run_log_id=11, version="20260801"),
+        AlgorithmSpec(algorithm="lgbm_tfidf", run_log_id=12, version="20260801_2"),
+    ),
+    config=TrainConfig(),
+    window=Window(cutoff=datetime(2026, 5, 3, tzinfo=UTC), description="the last 90 days"),
+    require_gpu=True,
+)
+
+
+def rendered(job: str) -> dict[str, Any]:
+    return render_job(SPEC, load_cluster_config(HERE / SOURCES[job]), cluster_id=CLUSTER_ID)
+
+
+def as_yaml(job: dict[str, Any]) -> str:
+    return yaml.safe_dump(job, sort_keys=False, allow_unicode=True, width=100_000)
+
+
+def main() -> None:
+    """Write every golden Job anew."""
+    for job in SOURCES:
+        (HERE / job).write_text(as_yaml(rendered(job)), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,19 @@
+"""What runners of the tests are made from."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from gregory.env import Environment
+from gregory.launch.runner import Installation
+from tools.installation import REPOSITORY
+
+
+def installation(models: Path, *, bundle: Path | None = None, variables: Mapping[str, str] | None = None, **more: str) -> Installation:
+    """This checkout with models elsewhere; `variables` are those of the environment that the product reads."""
+    variables = {**(variables or {}), **more}
+    inherited = {"PATH": os.environ["PATH"], **variables}
+    environment = Environment.model_validate(variables)
+    return Installation(
+        project_dir=REPOSITORY, models_dir=models, bundle_dir=bundle or models / "no bundle", environment=environment, inherited=inherited
+    )
