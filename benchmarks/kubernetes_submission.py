@@ -23,7 +23,7 @@ from tabulate import tabulate
 
 from tools import postgresql
 from tools.cluster import cluster, hollow, network
-from tools.cluster.namespace import Workplace, furnished
+from tools.cluster.namespace import ClusterNamespace, furnished
 
 if TYPE_CHECKING:
     from gregory.launch.kubernetes.runner import KubernetesRunner
@@ -53,17 +53,20 @@ def main() -> None:
         _measure(runs, product, bare)
 
 
-def _workplace(stack: ExitStack, kubernetes: cluster.Cluster, folder: Path) -> Workplace:
+def _workplace(stack: ExitStack, kubernetes: cluster.Cluster, folder: Path) -> ClusterNamespace:
     folder.mkdir()
-    workplace = stack.enter_context(furnished(kubernetes, IMAGE, folder))
-    workplace.config |= hollow.PLACEMENT
+    cluster_namespace = stack.enter_context(furnished(kubernetes, IMAGE, folder))
+    cluster_namespace.config |= hollow.PLACEMENT
     # The default is what is measured.
-    del workplace.config["submission"]
-    return workplace
+    del cluster_namespace.config["submission"]
+    return cluster_namespace
 
 
-def _variables(workplace: Workplace) -> dict[str, str]:
-    return {"KUBECONFIG": str(workplace.cluster.kubeconfig), "GREGORY_CLUSTER_CONFIG": str(workplace.folder / "cluster.yaml")}
+def _variables(cluster_namespace: ClusterNamespace) -> dict[str, str]:
+    return {
+        "KUBECONFIG": str(cluster_namespace.cluster.kubeconfig),
+        "GREGORY_CLUSTER_CONFIG": str(cluster_namespace.folder / "cluster.yaml"),
+    }
 
 
 def _set_django_up(variables: dict[str, str]) -> None:
@@ -75,7 +78,7 @@ def _set_django_up(variables: dict[str, str]) -> None:
     call_command("migrate", verbosity=0)
 
 
-def _measure(runs: int, product: Workplace, bare: Workplace) -> None:
+def _measure(runs: int, product: ClusterNamespace, bare: ClusterNamespace) -> None:
     from django.db import connection
 
     specs, same = _planned(runs), _planned(runs)
@@ -136,12 +139,12 @@ def _planned(runs: int) -> "list[RunSpec]":
     return planning.plan(wanted, models_dir=Path("/nonexistent"), now=timezone.now(), require_gpu=False)
 
 
-def _bare_loop(runner: "KubernetesRunner", specs: "list[RunSpec]", workplace: Workplace) -> float:
+def _bare_loop(runner: "KubernetesRunner", specs: "list[RunSpec]", cluster_namespace: ClusterNamespace) -> float:
     """Seconds that creating takes."""
     from gregory.launch.kubernetes.namespace import Namespace
 
     jobs = [runner.render(spec).request for spec in specs]
-    namespace = Namespace(runner.api, workplace.namespace)
+    namespace = Namespace(runner.api, cluster_namespace.namespace)
     runner.api.calls.clear()
     began = time.monotonic()
     for job in jobs:
@@ -163,7 +166,7 @@ def _submit(specs: "list[RunSpec]", runner: "KubernetesRunner", steps: _Steps) -
     with steps.timed("check"):
         runner.check()
     with steps.timed(ROWS):
-        opened = [store.open_run(spec, runner=runner.name, handle=runner.here(), triggered_by="a benchmark") for spec in specs]
+        opened = [store.open_run(spec, runner=runner.name, handle=runner.owner_handle(), triggered_by="a benchmark") for spec in specs]
     console = Console(OutputWrapper(StringIO()), no_style(), verbosity=1)
     with steps.timed(SUBMISSION):
         concurrent.submit_all(opened, runner, console)
@@ -192,7 +195,7 @@ def _reconciled(runner: "KubernetesRunner") -> Counter[str]:
     """One look at every unfinished run, as reconcile_runs does every 15 seconds; how many of them came to what."""
     from gregory.reconcile import loop
 
-    return Counter(change.action for change in loop.look(lambda name: runner, models_dir=Path("/nonexistent"), stale_after=900))
+    return Counter(change.action for change in loop.reconcile_once(lambda name: runner, models_dir=Path("/nonexistent"), stale_after=900))
 
 
 def _told(calls: Counter[str]) -> str:

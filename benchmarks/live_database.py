@@ -182,10 +182,10 @@ def corpus_of_the_large_subject() -> dict[str, Any]:
 
     from gregory.data import corpus
     from gregory.ml.dataset import write_rows
-    from gregory.runs.db_retry import reading
+    from gregory.runs.db_retry import read_only_transaction
 
     def ours(path: Path) -> int:
-        with reading():
+        with read_only_transaction():
             return write_rows(path, corpus.labelled(LARGE, None))
 
     def copy(path: Path) -> None:
@@ -200,9 +200,9 @@ def pool_of_the_large_subject() -> dict[str, Any]:
     """The unreviewed articles, for pseudo-labels."""
     from gregory.data import corpus
     from gregory.ml.dataset import write_rows
-    from gregory.runs.db_retry import reading
+    from gregory.runs.db_retry import read_only_transaction
 
-    with tempfile.TemporaryDirectory() as folder, Measured() as measured, reading():
+    with tempfile.TemporaryDirectory() as folder, Measured() as measured, read_only_transaction():
         texts = write_rows(Path(folder) / "pool.jsonl", corpus.unlabelled(LARGE, None))
     return {"texts": texts, **measured.figures()}
 

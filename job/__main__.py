@@ -25,10 +25,10 @@ def main() -> int:
     import django
 
     django.setup()
-    from job.entrypoint import carry_out
+    from job.entrypoint import execute
 
     handle = RunHandle.model_validate_json(environment.GREGORY_RUN_HANDLE) if environment.GREGORY_RUN_HANDLE else None
-    return carry_out(spec, handle, environment)
+    return execute(spec, handle, environment)
 
 
 if __name__ == "__main__":

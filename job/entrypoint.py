@@ -18,25 +18,25 @@ from gregory.runs import recovery, store
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunHandle, RunSpec
 from gregory.runs.states import RunState
-from job.database_retry import Patience
-from job.event_log import Voice
-from job.outcome_report import Account
+from job.database_retry import DatabaseRetry
+from job.event_log import EventLogger
+from job.outcome_report import OutcomeReport
 from job.pipeline import Pipeline
-from job.shutdown import Interruption
+from job.shutdown import ShutdownRequest
 from job.supervise import StageFailed
 
 SUCCESS, FAILURE, TERMINATED = 0, 1, 143
 
 
-def carry_out(spec: RunSpec, handle: RunHandle | None, environment: Environment) -> int:
+def execute(spec: RunSpec, handle: RunHandle | None, environment: Environment) -> int:
     """Claim the run, carry it out and end it; the exit code. handle: the container or Job around this process, if it is that."""
-    interruption = Interruption()
+    interruption = ShutdownRequest()
     interruption.listen(with_lifeline=environment.GREGORY_LIFELINE)
-    voice = Voice(spec, sys.stdout, event_format=environment.GREGORY_EVENT_FORMAT)
-    account = Account(spec, models_dir=settings.MODELS_DIR, termination_log=environment.GREGORY_TERMINATION_LOG)
+    voice = EventLogger(spec, sys.stdout, event_format=environment.GREGORY_EVENT_FORMAT)
+    account = OutcomeReport(spec, models_dir=settings.MODELS_DIR, termination_log=environment.GREGORY_TERMINATION_LOG)
     run = _Run(spec, voice, interruption, account, retried=environment.GREGORY_RETRIED)
     try:
-        code = run.carry_out(handle or processes.handle_of(os.getpid()), node=environment.GREGORY_NODE_NAME)
+        code = run.execute(handle or processes.handle_of(os.getpid()), node=environment.GREGORY_NODE_NAME)
     except (OperationalError, InterfaceError) as error:
         code = run.give_up(error)
     voice.close()
@@ -46,16 +46,16 @@ def carry_out(spec: RunSpec, handle: RunHandle | None, environment: Environment)
 class _Run:
     """One attempt, and whom it tells of its end: the rows first, then the account beside them."""
 
-    def __init__(self, spec: RunSpec, voice: Voice, interruption: Interruption, account: Account, *, retried: bool) -> None:
+    def __init__(self, spec: RunSpec, voice: EventLogger, interruption: ShutdownRequest, account: OutcomeReport, *, retried: bool) -> None:
         """retried: somebody else opens the next attempt, or closes what is open after an interruption."""
         self._spec = spec
         self._voice = voice
         self._interruption = interruption
         self._account = account
         self._retried = retried
-        self._durably = Patience(interruption, account).durably
+        self._durably = DatabaseRetry(interruption, account).retry_on_disconnect
 
-    def carry_out(self, handle: RunHandle, *, node: str) -> int:
+    def execute(self, handle: RunHandle, *, node: str) -> int:
         """The exit code. Raises OperationalError or InterfaceError where the database stays away."""
         spec, voice = self._spec, self._voice
         claim = partial(store.claim, spec, handle, image_digest=settings.IMAGE_DIGEST, node=node, again=self._retried)
@@ -95,7 +95,7 @@ class _Run:
         why = f"the database could not be reached: {' '.join(str(error).split())}"
         self._account.give_up(f"{self._interruption.reason}; {why}" if self._interruption.requested else why)
         self._account.write()
-        self._voice.say(f"Giving up: {why}; what has ended is kept for reconcile_runs", tone="bad")
+        self._voice.info(f"Giving up: {why}; what has ended is kept for reconcile_runs", tone="bad")
         return TERMINATED if self._interruption.requested else FAILURE
 
     def _interrupted(self, failure: StageFailed, pipeline: Pipeline) -> int:
@@ -103,7 +103,7 @@ class _Run:
         if self._retried:
             self._account.give_up(failure.report)
             self._account.write()
-            self._voice.say(f"Interrupted: {failure}; open rows are left to reconcile_runs")
+            self._voice.info(f"Interrupted: {failure}; open rows are left to reconcile_runs")
             return TERMINATED
         announced = self._durably(partial(store.announced_end, self._spec))
         reason, words = announced or (Reason.INTERRUPTED, "")
@@ -118,7 +118,7 @@ class _Run:
     def _close_open_rows(self, *, reason: Reason, error: str, message: str) -> None:
         self._account.fail_the_rest(reason=reason, error=error)
         for algorithm in self._durably(partial(store.fail_open_rows, self._spec, reason=reason, error=error)):
-            self._voice.say(f"Failed version {algorithm.version}: {message}", algorithm=algorithm.algorithm, tone="bad")
+            self._voice.info(f"Failed version {algorithm.version}: {message}", algorithm=algorithm.algorithm, tone="bad")
         self._account.write()
 
     def _end(self, pipeline: Pipeline) -> int:
@@ -134,7 +134,7 @@ class _Run:
         # What a run that ended well leaves is in its version folders.
         shutil.rmtree(pipeline.stages_dir, ignore_errors=True)
         with suppress(OSError):
-            self._account.forget()
+            self._account.remove()
             # Unless a runner keeps its logs there.
             pipeline.stages_dir.parent.rmdir()
         return SUCCESS

@@ -14,7 +14,7 @@ from gregory.runs.spec import RunSpec
 QUIET_SECONDS = 5.0
 
 
-class Voice:
+class EventLogger:
     """Writes events of one run, as text or JSON lines, flushed one by one."""
 
     def __init__(self, spec: RunSpec, stream: IO[str], *, event_format: str) -> None:
@@ -23,7 +23,7 @@ class Voice:
         self._encode = events.to_json if event_format == "json" else events.to_text
         self._last_progress = 0.0
 
-    def say(self, message: str, *, algorithm: str = "", stage: str = "", tone: str = "") -> None:
+    def info(self, message: str, *, algorithm: str = "", stage: str = "", tone: str = "") -> None:
         """A step worth a line at the default verbosity."""
         self._write(Level.PROGRESS, message, algorithm=algorithm, stage=stage, tone=tone)
 

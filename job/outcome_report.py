@@ -19,7 +19,7 @@ MAXIMUM_BYTES = 4_096
 _LENGTHS = (2_000, 1_000, 500, 250, 100, 30, 0)
 
 
-class Account:
+class OutcomeReport:
     """Grows by one algorithm at a time; `write` leaves what is known so far."""
 
     def __init__(self, spec: RunSpec, *, models_dir: Path, termination_log: Path | None) -> None:
@@ -59,7 +59,7 @@ class Account:
                 # In place: the machine has mounted this very file, and reads it when the run is over.
                 self._termination_log.write_bytes(compact(outcome))
 
-    def forget(self) -> None:
+    def remove(self) -> None:
         """Every row has its end: nobody will ask for the copy in the run's folder."""
         self._file.unlink(missing_ok=True)
 

@@ -29,13 +29,13 @@ from gregory.ml.progress import Progress
 from gregory.ml.resources import cpu_count
 from gregory.ml.stages import contract
 from gregory.runs import recovery, store
-from gregory.runs.db_retry import if_possible, reading, release
+from gregory.runs.db_retry import best_effort, close_connection, read_only_transaction
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import AlgorithmOutcome, AlgorithmSpec, RunSpec
-from job.database_retry import Patience
-from job.event_log import Voice
-from job.outcome_report import Account
-from job.shutdown import Interruption
+from job.database_retry import DatabaseRetry
+from job.event_log import EventLogger
+from job.outcome_report import OutcomeReport
+from job.shutdown import ShutdownRequest
 from job.supervise import StageFailed, Usage, read_usage, run_stage
 
 HEARTBEAT_SECONDS = 15.0
@@ -46,14 +46,21 @@ class Pipeline:
     """Carries out one claimed run. Raises what stops the run as a whole; an algorithm's failure ends that algorithm only."""
 
     def __init__(
-        self, spec: RunSpec, voice: Voice, interruption: Interruption, account: Account, *, models_dir: Path, bundle_dir: Path
+        self,
+        spec: RunSpec,
+        voice: EventLogger,
+        interruption: ShutdownRequest,
+        account: OutcomeReport,
+        *,
+        models_dir: Path,
+        bundle_dir: Path,
     ) -> None:
         self.stages_dir = artifacts.stages_folder(models_dir, spec.run_id)
         self._spec = spec
         self._voice = voice
         self._interruption = interruption
         self._account = account
-        self._durably = Patience(interruption, account).durably
+        self._durably = DatabaseRetry(interruption, account).retry_on_disconnect
         self._models_dir = models_dir
         self._bundle_dir = bundle_dir
         self._threads = cpu_count()
@@ -65,7 +72,7 @@ class Pipeline:
     def run(self) -> None:
         """Every step in order."""
         spec = self._spec
-        self._voice.say(f"Started run {spec.run_id}: {', '.join(a.algorithm for a in spec.algorithms)}; {spec.window.description}")
+        self._voice.info(f"Started run {spec.run_id}: {', '.join(a.algorithm for a in spec.algorithms)}; {spec.window.description}")
         if spec.require_gpu:
             self._find_gpu()
         self._bundle_digest = verify_bundle(self._bundle_dir).digest()
@@ -73,7 +80,7 @@ class Pipeline:
         pseudo_labels = self._pseudo_label(summaries) if spec.config.pseudo_label else None
         for algorithm in spec.algorithms:
             self._durably(partial(store.begin_algorithm, spec, algorithm.run_log_id))
-            self._voice.say(f"Started training version {algorithm.version}", algorithm=algorithm.algorithm, stage="train")
+            self._voice.info(f"Started training version {algorithm.version}", algorithm=algorithm.algorithm, stage="train")
             try:
                 outcome, evidence = self._train(algorithm, summaries, pseudo_labels)
             except StageFailed as failure:
@@ -90,7 +97,7 @@ class Pipeline:
         folder = self._prepare("find_gpu")
         shutil.rmtree(folder / "out", ignore_errors=True)
         out = self._stage("find_gpu", folder, contract.GpuRequest(), about=self._spec.algorithms)
-        self._voice.say(f"GPU: {_result(out, contract.GpuResult).name}", stage="find_gpu")
+        self._voice.info(f"GPU: {_result(out, contract.GpuResult).name}", stage="find_gpu")
 
     def _summarise(self) -> Path:
         folder = self._prepare("summarise")
@@ -99,7 +106,7 @@ class Pipeline:
             self._write_corpus(articles)
         labels = [article.label for article in read_articles(articles) if article.label is not None]
         relevant, not_relevant = sum(labels), len(labels) - sum(labels)
-        self._voice.say(f"{relevant} relevant and {not_relevant} not relevant articles")
+        self._voice.info(f"{relevant} relevant and {not_relevant} not relevant articles")
         split.require_both_classes(relevant=relevant, not_relevant=not_relevant)
         request = contract.SummariseRequest(config=self._spec.config.hyperparameters.summariser, **self._base())
         return self._stage("summarise", folder, request, about=self._spec.algorithms)
@@ -110,7 +117,7 @@ class Pipeline:
 
         def read() -> None:
             pool = corpus.unlabelled(spec.subject.id, spec.window.cutoff) if spec.config.pseudo_label else iter(())
-            with reading():
+            with read_only_transaction():
                 write_rows(unfinished, chain(corpus.labelled(spec.subject.id, spec.window.cutoff), pool))
 
         self._durably(read)
@@ -125,7 +132,7 @@ class Pipeline:
         out = self._stage("pseudo_label", folder, request, about=self._spec.algorithms)
         facts = self._pseudo_label_facts(out)
         rounds = ", ".join(f"{done.relevant + done.not_relevant} of {done.asked}" for done in facts.rounds) or "no round"
-        self._voice.say(f"Pseudo-labels accepted per round: {rounds}; {facts.file}", stage="pseudo_label")
+        self._voice.info(f"Pseudo-labels accepted per round: {rounds}; {facts.file}", stage="pseudo_label")
         return out
 
     def _pseudo_label_facts(self, out: Path) -> PseudoLabelFacts:
@@ -136,7 +143,9 @@ class Pipeline:
         )
         return PseudoLabelFacts(pool=result.pool, rounds=result.rounds, file=csv_file.relative_to(self._models_dir).as_posix())
 
-    def _train(self, algorithm: AlgorithmSpec, summaries: Path, pseudo_labels: Path | None) -> tuple[AlgorithmOutcome, store.Evidence]:
+    def _train(
+        self, algorithm: AlgorithmSpec, summaries: Path, pseudo_labels: Path | None
+    ) -> tuple[AlgorithmOutcome, store.OutcomeDetails]:
         spec = self._spec
         folder = self._prepare(f"train-{algorithm.algorithm}")
         _link(summaries / contract.EXAMPLES, folder / "in")
@@ -163,7 +172,7 @@ class Pipeline:
         out = self._stage("train", folder, request, about=(algorithm,))
         return self._publish(algorithm, out)
 
-    def _publish(self, algorithm: AlgorithmSpec, out: Path) -> tuple[AlgorithmOutcome, store.Evidence]:
+    def _publish(self, algorithm: AlgorithmSpec, out: Path) -> tuple[AlgorithmOutcome, store.OutcomeDetails]:
         spec = self._spec
         destination = artifacts.version_folder(
             self._models_dir, team=spec.team.slug, subject=spec.subject.slug, algorithm=algorithm.algorithm, version=algorithm.version
@@ -191,9 +200,9 @@ class Pipeline:
         )
         evaluation = json.loads((destination / artifacts.EVALUATION).read_text(encoding="utf-8"))
         data = result.data.model_dump(mode="json")
-        return outcome, store.Evidence(evaluation=evaluation, resources=self._resources(), data=data, compute=result.compute)
+        return outcome, store.OutcomeDetails(evaluation=evaluation, resources=self._resources(), data=data, compute=result.compute)
 
-    def _failure(self, algorithm: AlgorithmSpec, failure: StageFailed) -> tuple[AlgorithmOutcome, store.Evidence]:
+    def _failure(self, algorithm: AlgorithmSpec, failure: StageFailed) -> tuple[AlgorithmOutcome, store.OutcomeDetails]:
         outcome = AlgorithmOutcome(
             algorithm=algorithm.algorithm,
             run_log_id=algorithm.run_log_id,
@@ -204,10 +213,10 @@ class Pipeline:
             seconds=failure.usage.seconds,
             peak_bytes=failure.usage.peak_bytes,
         )
-        self._voice.say(f"Failed version {algorithm.version}: {failure}", algorithm=algorithm.algorithm, stage="train", tone="bad")
-        return outcome, store.Evidence(resources=self._resources())
+        self._voice.info(f"Failed version {algorithm.version}: {failure}", algorithm=algorithm.algorithm, stage="train", tone="bad")
+        return outcome, store.OutcomeDetails(resources=self._resources())
 
-    def _close(self, outcome: AlgorithmOutcome, evidence: store.Evidence) -> None:
+    def _close(self, outcome: AlgorithmOutcome, evidence: store.OutcomeDetails) -> None:
         self._account.add(outcome)
         written = self._durably(partial(store.close_algorithm, self._spec, outcome, evidence))
         self._account.write()
@@ -218,7 +227,7 @@ class Pipeline:
         for warning in outcome.warnings:
             self._voice.warn(warning, algorithm=outcome.algorithm)
         metrics = outcome.metrics
-        self._voice.say(
+        self._voice.info(
             f"Finished version {outcome.version} in {outcome.seconds:.0f} s: test ROC AUC {metrics['test_roc_auc']:.3f}, "
             f"f1 {metrics['test_f1']:.3f} at threshold {metrics['prob_threshold']:g}",
             algorithm=outcome.algorithm,
@@ -245,7 +254,7 @@ class Pipeline:
         asked = folder / "in" / contract.REQUEST
         if (folder / "out").exists():
             if contract.same_result(request, type(request).model_validate_json(asked.read_text(encoding="utf-8"))):
-                self._voice.say(f"{folder.name}: done by an earlier attempt")
+                self._voice.info(f"{folder.name}: done by an earlier attempt")
                 self._usage[stage] = read_usage(folder)
                 return folder / "out"
             shutil.rmtree(folder / "out")
@@ -277,9 +286,9 @@ class Pipeline:
                 return True
 
             # All at once: a server that does not answer is waited for once, and the stage is looked after again.
-            if if_possible(tell, otherwise=False):
+            if best_effort(tell, otherwise=False):
                 self._progressed = False
-            release()
+            close_connection()
 
         heartbeat(at_once=True)
         try:

@@ -12,7 +12,7 @@ LOOK_SECONDS = 0.5
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-class Interruption:
+class ShutdownRequest:
     """Why the run shall end; `reason` is empty as long as it shall not."""
 
     def __init__(self) -> None:

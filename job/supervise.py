@@ -17,7 +17,7 @@ from gregory.ml import progress, resources
 from gregory.ml.progress import Progress
 from gregory.ml.stages import contract
 from gregory.runs.reasons import Reason
-from job.shutdown import Interruption
+from job.shutdown import ShutdownRequest
 
 POLL_SECONDS = 0.5
 STANDARD_ERROR_TAIL = 4_000
@@ -62,7 +62,7 @@ class StageFailed(Exception):
         self.usage = usage
 
 
-def run_stage(stage: str, folder: Path, *, interruption: Interruption, report: progress.Report, heartbeat: Callable[[], None]) -> Usage:
+def run_stage(stage: str, folder: Path, *, interruption: ShutdownRequest, report: progress.Report, heartbeat: Callable[[], None]) -> Usage:
     """Run `stage` on folder/in; afterwards folder/out holds its result.
 
     Raises StageFailed. `heartbeat` is called at every sign of life of the supervisor, about twice a second.
@@ -163,7 +163,7 @@ def _pass_on(line: str, report: progress.Report) -> Progress | None:
 
 
 def _failure(
-    folder: Path, code: int, usage: Usage, interruption: Interruption, memory_before: resources.MemoryEvents, last: Progress
+    folder: Path, code: int, usage: Usage, interruption: ShutdownRequest, memory_before: resources.MemoryEvents, last: Progress
 ) -> StageFailed:
     peak = f"peak memory {usage.peak_bytes / 2**20:.0f} MiB"
     where = f"in stage {folder.name} after {usage.seconds:.0f} s, at: {last.message}; {peak}"

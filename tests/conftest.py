@@ -21,9 +21,9 @@ from tools import postgresql
 from tools.cluster import binaries, network
 from tools.cluster import cluster as kubernetes
 from tools.cluster.cluster import Cluster
-from tools.cluster.namespace import workplace  # noqa: F401 - likewise
+from tools.cluster.namespace import cluster_namespace  # noqa: F401 - likewise
 from tools.docker_engine import Engine
-from tools.installation import REPOSITORY, Site
+from tools.installation import REPOSITORY, Installation
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -113,24 +113,26 @@ def small_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every table and no row, on SQLite."""
-    site = Site(tmp_path_factory.mktemp("migrated"))
-    site.must("migrate", "-v0")
-    return Path(site.environment["SQLITE_FILE"])
+    installation = Installation(tmp_path_factory.mktemp("migrated"))
+    installation.must("migrate", "-v0")
+    return Path(installation.environment["SQLITE_FILE"])
 
 
 @pytest.fixture
-def site(tmp_path: Path, small_bundle: Path, migrated_database: Path) -> Site:
+def installation(tmp_path: Path, small_bundle: Path, migrated_database: Path) -> Installation:
     """A migrated installation on SQLite, without articles, that trains from the tiny bundle."""
-    site = Site(tmp_path / "site", environment={"GREGORY_BASE_MODELS": str(small_bundle)})
-    shutil.copy(migrated_database, site.environment["SQLITE_FILE"])
-    return site
+    installation = Installation(tmp_path / "installation", environment={"GREGORY_BASE_MODELS": str(small_bundle)})
+    shutil.copy(migrated_database, installation.environment["SQLITE_FILE"])
+    return installation
 
 
 @pytest.fixture
-def postgresql_site(tmp_path: Path, small_bundle: Path, postgresql_server: postgresql.Server) -> Site:
+def postgresql_installation(tmp_path: Path, small_bundle: Path, postgresql_server: postgresql.Server) -> Installation:
     """The same on PostgreSQL, in a database of its own."""
     database = f"site_{uuid4().hex[:12]}"
     postgresql_server.create(database)
-    site = Site(tmp_path / "site", environment={"GREGORY_BASE_MODELS": str(small_bundle), **postgresql_server.environment(database)})
-    site.must("migrate", "-v0")
-    return site
+    installation = Installation(
+        tmp_path / "installation", environment={"GREGORY_BASE_MODELS": str(small_bundle), **postgresql_server.environment(database)}
+    )
+    installation.must("migrate", "-v0")
+    return installation

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.installation import REPOSITORY, Site
+from tools.installation import REPOSITORY, Installation
 
 HEAVY = (
     "tensorflow",
@@ -51,11 +51,15 @@ def test_the_import_contracts_hold():
         ["prepare_base_models", "--demo"],
     ],
 )
-def test_the_operators_side_loads_no_training_library(site: Site, command: list[str]):
-    site.must("load_demo")
+def test_the_operators_side_loads_no_training_library(installation: Installation, command: list[str]):
+    installation.must("load_demo")
 
     done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_HEAVY, "manage.py", *command], cwd=REPOSITORY, env=site.environment, capture_output=True, text=True
+        [sys.executable, "-c", WITHOUT_HEAVY, "manage.py", *command],
+        cwd=REPOSITORY,
+        env=installation.environment,
+        capture_output=True,
+        text=True,
     )
 
     assert done.returncode == 0, done.stderr

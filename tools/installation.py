@@ -34,7 +34,7 @@ TRUTHS, VALUES = ("success", "finished"), ("warnings", "metrics", "resources", "
 
 
 @dataclass
-class Site:
+class Installation:
     """`manage` runs a command to its end, `start` leaves it running; `rows` is what the database says of trainings."""
 
     folder: Path

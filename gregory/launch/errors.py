@@ -22,11 +22,11 @@ class UnknownRunner(LaunchError):
     """There is no runner of that name."""
 
 
-class NotReady(LaunchError):
+class PreconditionFailed(LaunchError):
     """The machine cannot carry out a run now; the message names what is missing and the remedy."""
 
 
-class BadClusterConfig(NotReady):
+class BadClusterConfig(PreconditionFailed):
     """The cluster file cannot be read or breaks a rule; the message names file, key, value and remedy."""
 
 
@@ -42,7 +42,7 @@ class SubmitError(LaunchError):
         self.reason = reason
 
 
-class NotEnded(LaunchError):
+class TerminationTimeout(LaunchError):
     """A run that was told to end may still be at work; nothing may be concluded from having told it."""
 
 

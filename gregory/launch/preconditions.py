@@ -3,7 +3,7 @@
 import tempfile
 from pathlib import Path
 
-from gregory.launch.errors import NotReady
+from gregory.launch.errors import PreconditionFailed
 from gregory.ml.base_models import verify_bundle
 from gregory.ml.errors import BundleError
 
@@ -13,7 +13,7 @@ def require_bundle(bundle_dir: Path) -> None:
     try:
         verify_bundle(bundle_dir)
     except BundleError as error:
-        raise NotReady(str(error)) from error
+        raise PreconditionFailed(str(error)) from error
 
 
 def require_models_folder(models_dir: Path) -> None:
@@ -25,4 +25,6 @@ def require_models_folder(models_dir: Path) -> None:
             probe.write(b"\0" * 4096)
             probe.flush()
     except OSError as error:
-        raise NotReady(f"the models folder {models_dir} takes no files: {error.strerror}; free space or correct its permissions") from error
+        raise PreconditionFailed(
+            f"the models folder {models_dir} takes no files: {error.strerror}; free space or correct its permissions"
+        ) from error

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 
-from gregory.launch.runner import Life, Observation
+from gregory.launch.runner import Observation, Status
 from gregory.runs.spec import RunHandle
 
 # Linux gives the one that it boots with always this number: PROC_PID_INIT_INO.
@@ -37,10 +37,10 @@ def is_alive(handle: RunHandle) -> bool:
 def observe(handle: RunHandle) -> Observation:
     """What can be seen of a process from here: nothing where it is another machine's."""
     if not is_here(handle):
-        return Observation(life=Life.UNKNOWN, detail=f"process {handle.name} belongs to host {handle.host}")
+        return Observation(status=Status.UNKNOWN, detail=f"process {handle.name} belongs to host {handle.host}")
     if is_alive(handle):
-        return Observation(life=Life.ALIVE, detail=f"process {handle.name} runs")
-    return Observation(life=Life.DEAD, detail=f"process {handle.name} on {handle.host} is gone and left no report")
+        return Observation(status=Status.ALIVE, detail=f"process {handle.name} runs")
+    return Observation(status=Status.TERMINATED, detail=f"process {handle.name} on {handle.host} is gone and left no report")
 
 
 def _machine() -> str:

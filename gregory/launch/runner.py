@@ -11,15 +11,15 @@ from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunHandle, RunSpec
 
 
-class Life(StrEnum):
+class Status(StrEnum):
     """ALIVE, WAITING and DEAD need evidence; UNKNOWN is what remains, and nothing may be concluded from it.
 
     WAITING: handed over, and held up before its first step: by a queue, a scheduler, the pull of an image.
     """
 
     ALIVE = "alive"
-    WAITING = "waiting"
-    DEAD = "dead"
+    PENDING = "pending"
+    TERMINATED = "terminated"
     UNKNOWN = "unknown"
 
 
@@ -34,7 +34,7 @@ class Observation:
     missing: its machine answered, and does not have it: evidence of death only if it still does not some time later.
     """
 
-    life: Life
+    status: Status
     detail: str
     reason: Reason | None = None
     exit_code: int | None = None
@@ -81,7 +81,7 @@ class Runner(Protocol):
     def check(self) -> None:
         """Raise NotReady with the first thing that would make every run fail. Asked before any row is written."""
 
-    def here(self) -> RunHandle:
+    def owner_handle(self) -> RunHandle:
         """The submitting process itself: who answers for a run until it has been handed over."""
 
     def render(self, spec: RunSpec) -> Rendered:
@@ -106,14 +106,14 @@ class Runner(Protocol):
         does not answer any more is then not waited for.
         """
 
-    def tail(self, spec: RunSpec) -> str:
+    def log_tail(self, spec: RunSpec) -> str:
         """The last lines of the attempt's log, for whoever looks into a dead run; empty where there is none."""
 
-    def commands(self, spec: RunSpec, handle: RunHandle) -> list[str]:
+    def debug_commands(self, spec: RunSpec, handle: RunHandle) -> list[str]:
         """What an operator would type to look at the run on its machine; pure."""
 
-    def forget(self, spec: RunSpec) -> None:
+    def cleanup(self, spec: RunSpec) -> None:
         """Remove what `submit` left of a run that ended well."""
 
-    def sweep(self, unfinished: Collection[str], *, keep_seconds: float) -> list[str]:
+    def collect_garbage(self, unfinished: Collection[str], *, keep_seconds: float) -> list[str]:
         """Remove what other runs than these, by their ids, left longer ago than this; what that was."""

@@ -17,11 +17,11 @@ from gregory.management.database import describe
 from gregory.management.heartbeat import HEARTBEAT_SECONDS, every
 from gregory.management.termination import Terminated
 from gregory.reconcile import loop
-from gregory.reconcile.results import Action
-from gregory.reconcile.submit import Handover, ask, conclude
+from gregory.reconcile.results import ResultKind
+from gregory.reconcile.submit import Submission, record_submission, request
 from gregory.reporting import summary
 from gregory.runs import store
-from gregory.runs.db_retry import if_possible, release
+from gregory.runs.db_retry import best_effort, close_connection
 from gregory.runs.models import TrainingRun
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunHandle, RunSpec
@@ -37,21 +37,21 @@ FOLLOW, CANCEL, LIST = (f"python manage.py training_runs {action}" for action in
 def submit_all(opened: Sequence[RunSpec], runner: Runner, console: Console) -> None:
     """Hand over every run, a few at a time, at the pace that its machine allows. Raises Terminated; what was not begun is then closed."""
     waiting, asked = deque(opened), deque[tuple[RunSpec, Answer]]()
-    tend = every(HEARTBEAT_SECONDS, partial(if_possible, partial(_keep, waiting), otherwise=True))
+    tend = every(HEARTBEAT_SECONDS, partial(best_effort, partial(_keep, waiting), otherwise=True))
     try:
         while waiting or asked:
             while waiting and len(asked) < SUBMITTED_SIDE_BY_SIDE:
                 asked.append((waiting[0], _asked(waiting[0], runner)))
                 waiting.popleft()
             spec, answer = asked[0]
-            _tell_handed(spec, conclude(spec, runner, answer.result()), console)
+            _tell_handed(spec, record_submission(spec, runner, answer.result()), console)
             asked.popleft()
             tend()
     except Terminated as terminated:
         # Of those under way the reconciler finds out whether their machine has them, unless that is known already.
         for spec, answer in asked:
             if answer.done():
-                conclude(spec, runner, answer.result())
+                record_submission(spec, runner, answer.result())
         for spec in waiting:
             store.end_run(spec, RunState.CANCELLED, reason=Reason.INTERRUPTED, detail=f"{terminated} before it was submitted")
         raise
@@ -63,7 +63,7 @@ def _asked(spec: RunSpec, runner: Runner) -> Answer:
 
     def wait() -> None:
         try:
-            answer.set_result(ask(spec, runner))
+            answer.set_result(request(spec, runner))
         except BaseException as error:  # noqa: BLE001 - raised where the answer is asked for
             answer.set_exception(error)
 
@@ -71,11 +71,11 @@ def _asked(spec: RunSpec, runner: Runner) -> Answer:
     return answer
 
 
-def _tell_handed(spec: RunSpec, handed: Handover, console: Console) -> None:
+def _tell_handed(spec: RunSpec, handed: Submission, console: Console) -> None:
     if handed.handle is None:
-        console.complain(f"{spec.label}: run {spec.run_id}: {handed.detail}")
+        console.error(f"{spec.label}: run {spec.run_id}: {handed.detail}")
     else:
-        console.say(f"{spec.label}: run {spec.run_id} {handed.detail}; follow it with: {FOLLOW} {spec.run_id}")
+        console.info(f"{spec.label}: run {spec.run_id} {handed.detail}; follow it with: {FOLLOW} {spec.run_id}")
 
 
 def how_to_go_on(specs: Sequence[RunSpec]) -> str:
@@ -91,10 +91,10 @@ def wait(specs: Sequence[RunSpec], runner: Runner, console: Console) -> None:
     away = False
     while True:
         try:
-            for change in loop.look(
+            for change in loop.reconcile_once(
                 lambda name: runner, models_dir=settings.MODELS_DIR, stale_after=settings.STALE_AFTER_SECONDS, only=ids
             ):
-                held_up = change.action is Action.UNSEEN or change.run.state == RunState.PENDING
+                held_up = change.action is ResultKind.UNSEEN or change.run.state == RunState.PENDING
                 _tell(told, f"look at {change.run.run_id}", str(change) if held_up else "", console)
             unfinished = _tell_all(specs, told, console)
             away = False
@@ -105,7 +105,7 @@ def wait(specs: Sequence[RunSpec], runner: Runner, console: Console) -> None:
             unfinished = away = True
         if not unfinished:
             return
-        release()
+        close_connection()
         time.sleep(WAIT_SECONDS)
 
 
@@ -130,7 +130,7 @@ def _tell(told: dict[str, str], key: str, line: str, console: Console) -> None:
     if told.get(key, "") != line:
         told[key] = line
         if line:
-            console.say(line)
+            console.info(line)
 
 
 def situation(run: TrainingRun) -> str:

@@ -62,15 +62,15 @@ class Console:
         self.close()
         self._stdout.write(self._styled(event))
 
-    def say(self, message: str) -> None:
+    def info(self, message: str) -> None:
         """A line of the command itself, at the default verbosity."""
         if self._verbosity >= Level.PROGRESS:
             self.close()
             self._stdout.write(message)
 
-    def complain(self, message: str) -> None:
+    def error(self, message: str) -> None:
         """An end in failure that a run could not tell itself, at the default verbosity."""
-        self.say(self._style.ERROR(message))
+        self.info(self._style.ERROR(message))
 
     def warn(self, message: str) -> None:
         """A warning of the command itself."""

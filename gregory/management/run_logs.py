@@ -12,7 +12,7 @@ from gregory.launch.runner import Runner
 from gregory.management.heartbeat import every
 from gregory.reconcile import loop
 from gregory.runs import events, store
-from gregory.runs.db_retry import durably, if_possible, release
+from gregory.runs.db_retry import best_effort, close_connection, retry_on_disconnect
 from gregory.runs.models import TrainingRun
 from gregory.runs.spec import RunHandle, RunSpec
 from gregory.runs.states import RunState
@@ -41,33 +41,33 @@ def so_far(run: TrainingRun, runner: Runner) -> Iterator[str]:
 def to_the_end(run_id: str, runner: Runner, runner_for: Callable[[str], Runner]) -> Iterator[str]:
     """Every attempt from the present one on. Returns when the ledger has the run's end, which this sees to itself if nobody else does."""
     printed = 0
-    while (run := durably(partial(store.find_run, run_id))) is not None:
+    while (run := retry_on_disconnect(partial(store.find_run, run_id))) is not None:
         if _begun(run) and run.attempt > printed:
             printed = run.attempt
             yield from map(_as_text, _attempt(RunSpec.model_validate(run.spec), store.handle_of(run), runner))
         elif RunState(run.state).is_final:
             return
         else:
-            release()
+            close_connection()
             time.sleep(LOOK_SECONDS)
-        durably(partial(_look, run_id, runner_for))
+        retry_on_disconnect(partial(_look, run_id, runner_for))
 
 
 def _look(run_id: str, runner_for: Callable[[str], Runner]) -> None:
-    look = loop.look(runner_for, models_dir=settings.MODELS_DIR, stale_after=settings.STALE_AFTER_SECONDS, only=[run_id])
+    look = loop.reconcile_once(runner_for, models_dir=settings.MODELS_DIR, stale_after=settings.STALE_AFTER_SECONDS, only=[run_id])
     # Whatever becomes of the run, the ledger has it.
     deque(look, maxlen=0)
 
 
 def _attempt(spec: RunSpec, handle: RunHandle, runner: Runner) -> Iterator[str]:
-    return runner.logs(spec, handle, waiting=every(LOOK_SECONDS, partial(if_possible, partial(_unfinished, spec), otherwise=True)))
+    return runner.logs(spec, handle, waiting=every(LOOK_SECONDS, partial(best_effort, partial(_unfinished, spec), otherwise=True)))
 
 
 def _unfinished(spec: RunSpec) -> bool:
     try:
         return store.is_unfinished(spec)
     finally:
-        release()
+        close_connection()
 
 
 def _begun(run: TrainingRun) -> bool:

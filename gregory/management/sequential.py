@@ -11,17 +11,17 @@ from gregory.management.console import Console
 from gregory.management.heartbeat import HEARTBEAT_SECONDS, every
 from gregory.management.termination import Terminated
 from gregory.reconcile import loop
-from gregory.reconcile.decide import Fate, judge
-from gregory.reconcile.finalize import bury
-from gregory.reconcile.submit import CANCEL_GRACE_SECONDS, ask, conclude
+from gregory.reconcile.decide import Action, decide
+from gregory.reconcile.finalize import finalize_dead_run
+from gregory.reconcile.submit import CANCEL_GRACE_SECONDS, record_submission, request
 from gregory.runs import store
-from gregory.runs.db_retry import durably, if_possible, release
+from gregory.runs.db_retry import best_effort, close_connection, retry_on_disconnect
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunHandle, RunSpec
 from gregory.runs.states import RunState
 
 
-def carry_out(opened: list[RunSpec], runner: Runner, console: Console) -> None:
+def execute(opened: list[RunSpec], runner: Runner, console: Console) -> None:
     """Every run in turn. Raises Terminated when no run is left that works or waits."""
     waiting = list(opened)
     try:
@@ -34,42 +34,42 @@ def carry_out(opened: list[RunSpec], runner: Runner, console: Console) -> None:
 
 
 def _run_one(spec: RunSpec, behind: list[RunSpec], runner: Runner, console: Console) -> None:
-    if not durably(partial(store.is_unfinished, spec)):
-        console.complain(f"{spec.label}: run {spec.run_id} was ended while it was queued")
+    if not retry_on_disconnect(partial(store.is_unfinished, spec)):
+        console.error(f"{spec.label}: run {spec.run_id} was ended while it was queued")
         return
-    handle = ask(spec, runner)
+    handle = request(spec, runner)
     if isinstance(handle, LaunchError):
-        console.complain(f"{spec.label}: {conclude(spec, runner, handle).detail}")
+        console.error(f"{spec.label}: {record_submission(spec, runner, handle).detail}")
         return
     try:
         # Whatever comes of it, its log is followed to the end: it may have ended by itself already.
-        conclude(spec, runner, handle)
-        release()
-        waiting = every(HEARTBEAT_SECONDS, partial(if_possible, partial(_tend, spec, behind), otherwise=True))
+        record_submission(spec, runner, handle)
+        close_connection()
+        waiting = every(HEARTBEAT_SECONDS, partial(best_effort, partial(_tend, spec, behind), otherwise=True))
         for line in runner.logs(spec, handle, waiting=waiting):
             console.show_line(line)
     except Terminated:
         runner.cancel(handle, grace_seconds=CANCEL_GRACE_SECONDS)
         raise
     finally:
-        durably(partial(_account_for, spec, handle, runner, console))
+        retry_on_disconnect(partial(_account_for, spec, handle, runner, console))
 
 
 def _account_for(spec: RunSpec, handle: RunHandle, runner: Runner, console: Console) -> None:
     """After a run's process: close what it could not close itself, or put away what a good end leaves."""
-    standing = store.standing_of(spec.run_id)
+    standing = store.run_with_timers(spec.run_id)
     if standing is not None and store.is_unfinished(spec):
         (observation,) = runner.observe([handle])
         models_dir = settings.MODELS_DIR
-        facts = loop.facts_of(standing, observation, runner, models_dir=models_dir, stale_after=settings.STALE_AFTER_SECONDS)
+        facts = loop.snapshot_of(standing, observation, runner, models_dir=models_dir, stale_after=settings.STALE_AFTER_SECONDS)
         # Whatever the ledger was told, this run was handed over.
-        verdict = judge(observation, replace(facts, state=RunState.RUNNING))
+        verdict = decide(observation, replace(facts, state=RunState.RUNNING))
         detail = verdict.detail
-        if verdict.fate is Fate.BURY:
-            detail = bury(standing.run, spec, verdict, runner, report=observation.report, models_dir=models_dir).detail
-        console.complain(f"{spec.label}: {detail.splitlines()[0]}")
+        if verdict.action is Action.FINALIZE:
+            detail = finalize_dead_run(standing.run, spec, verdict, runner, report=observation.report, models_dir=models_dir).detail
+        console.error(f"{spec.label}: {detail.splitlines()[0]}")
     elif not store.unsuccessful(spec):
-        runner.forget(spec)
+        runner.cleanup(spec)
 
 
 def _tend(spec: RunSpec, behind: list[RunSpec]) -> bool:
@@ -78,4 +78,4 @@ def _tend(spec: RunSpec, behind: list[RunSpec]) -> bool:
         store.heartbeat(behind)
         return store.is_unfinished(spec) and not store.is_silent(spec.run_id, settings.STALE_AFTER_SECONDS)
     finally:
-        release()
+        close_connection()

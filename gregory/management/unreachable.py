@@ -3,17 +3,17 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from gregory.reconcile.results import Change
+from gregory.reconcile.results import ReconcileResult
 
 
-class Sight:
+class UnreachableTracker:
     """Says it when runs go out of sight, at the second pass, the fourth, the eighth ..., and when all are seen again."""
 
     def __init__(self) -> None:
         self._since: datetime | None = None
         self._passes = 0
 
-    def after(self, changes: Sequence[Change], *, now: datetime) -> str:
+    def after(self, changes: Sequence[ReconcileResult], *, now: datetime) -> str:
         """What is worth a line after this pass; empty where nothing is."""
         unseen = [change for change in changes if change.is_unseen]
         if not unseen:

@@ -146,7 +146,7 @@ def version_folders(models_dir: Path) -> Iterator[Path]:
             yield from sorted(path for path in algorithm_folder.iterdir() if path.is_dir())
 
 
-def seal(folder: Path, manifest: Manifest) -> Manifest:
+def write_manifest(folder: Path, manifest: Manifest) -> Manifest:
     """Add the checksum of every file in `folder` to the manifest, write it last, and flush all of it to disk."""
     files = {name: _facts(folder / name) for name in _files(folder)}
     sealed = manifest.model_copy(update={"files": files})

@@ -127,11 +127,11 @@ def evaluate(*, validation: Scored, test: Scored, threshold: float, history: Seq
         validation=parts["validation"],
         test=parts["test"],
         history=_history(history),
-        warnings=weaknesses(parts["test"], threshold),
+        warnings=quality_warnings(parts["test"], threshold),
     )
 
 
-def weaknesses(test: PartEvaluation, threshold: float) -> tuple[str, ...]:
+def quality_warnings(test: PartEvaluation, threshold: float) -> tuple[str, ...]:
     """What an operator must know before using the model, worst first; empty where nothing stands out.
 
     Only the test part is judged: its figures are the ones that get quoted.

@@ -9,7 +9,7 @@ from gregory.launch.kubernetes.diagnose.pod_status import Object
 from gregory.launch.kubernetes.kube import Api
 from gregory.launch.kubernetes.manifest import render_job
 from gregory.launch.kubernetes.namespace import RIGHTS, Namespace
-from gregory.launch.kubernetes.preconditions import KINDS, needed, nobodys_run
+from gregory.launch.kubernetes.preconditions import KINDS, probe_spec, referenced_objects
 from gregory.preflight.finding import Area, Finding
 
 _CLUSTER = Area("cluster")
@@ -48,14 +48,14 @@ def _look(namespace: Namespace, config: ClusterConfig) -> Iterator[Finding]:
         return
     yield _CLUSTER.ok(f"the API server answers for namespace {namespace.name}" if there else "the API server answers")
     yield _rights(namespace)
-    for resource, name, key in needed(config):
+    for resource, name, key in referenced_objects(config):
         yield _claim(namespace, name, key) if resource == _CLAIMS else _object(namespace, resource, name, key)
     yield _dry_run(namespace, config)
     yield _gpu(namespace, config)
 
 
 def _rights(namespace: Namespace) -> Finding:
-    missing = [f"{verb} {resource}" for verb, resource in RIGHTS if not namespace.may(verb, resource)]
+    missing = [f"{verb} {resource}" for verb, resource in RIGHTS if not namespace.can_i(verb, resource)]
     if missing:
         return _CLUSTER.error(
             f"this account may not {', '.join(missing)} in namespace {namespace.name}", "give it the Role of k8s/role.yaml"
@@ -91,7 +91,7 @@ def _claim(namespace: Namespace, name: str, key: str) -> Finding:
 
 
 def _dry_run(namespace: Namespace, config: ClusterConfig) -> Finding:
-    job = render_job(nobodys_run(), config, cluster_id=namespace.cluster_ids()[0])
+    job = render_job(probe_spec(), config, cluster_id=namespace.cluster_ids()[0])
     try:
         namespace.create_job(job, dry_run=True)
     except Refused as error:

@@ -14,7 +14,7 @@ from django.db.models import Model
 from gregory.data import schema
 from gregory.models import Articles, ArticleSubjectRelevance, PredictionRunLog, Subject, Team
 from gregory.preflight.finding import Area, Finding
-from gregory.runs.db_retry import reading
+from gregory.runs.db_retry import read_only_transaction
 from gregory.runs.models import AlgorithmRun, RunEvent, TrainingRun
 
 _DATABASE = Area("database")
@@ -57,7 +57,7 @@ GONE_SINCE = ("articles", "takeaways")
 def look_at_database() -> Iterator[Finding]:
     """One look; the first thing that keeps the rest from being seen ends it."""
     try:
-        with reading():
+        with read_only_transaction():
             yield from _look()
     except (DatabaseError, InterfaceError) as error:
         yield _DATABASE.error(

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Verdict(StrEnum):
+class CheckResult(StrEnum):
     """OK: as it must be. WARNING: runs work, something will be missing or slow. ERROR: runs will fail."""
 
     OK = "ok"
@@ -17,7 +17,7 @@ class Finding:
     """One line of the report. remedy: what to do about it, empty where nothing has to be done."""
 
     area: str
-    verdict: Verdict
+    verdict: CheckResult
     words: str
     remedy: str = ""
 
@@ -32,10 +32,10 @@ class Area:
     name: str
 
     def ok(self, words: str) -> Finding:
-        return Finding(self.name, Verdict.OK, words)
+        return Finding(self.name, CheckResult.OK, words)
 
     def warning(self, words: str, remedy: str) -> Finding:
-        return Finding(self.name, Verdict.WARNING, words, remedy)
+        return Finding(self.name, CheckResult.WARNING, words, remedy)
 
     def error(self, words: str, remedy: str = "") -> Finding:
-        return Finding(self.name, Verdict.ERROR, words, remedy)
+        return Finding(self.name, CheckResult.ERROR, words, remedy)

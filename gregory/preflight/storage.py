@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from gregory.launch.errors import NotReady
+from gregory.launch.errors import PreconditionFailed
 from gregory.launch.preconditions import require_bundle, require_models_folder
 from gregory.preflight.finding import Area, Finding
 
@@ -14,7 +14,7 @@ def look_at_models(models_dir: Path) -> Iterator[Finding]:
     """Whether the models folder takes files."""
     try:
         require_models_folder(models_dir)
-    except NotReady as error:
+    except PreconditionFailed as error:
         yield _MODELS.error(str(error))
     else:
         yield _MODELS.ok(f"{models_dir} takes files")
@@ -24,7 +24,7 @@ def look_at_base_models(bundle_dir: Path) -> Iterator[Finding]:
     """Whether every file of the bundle is there and intact."""
     try:
         require_bundle(bundle_dir)
-    except NotReady as error:
+    except PreconditionFailed as error:
         yield _BASE_MODELS.error(str(error))
     else:
         yield _BASE_MODELS.ok(f"{bundle_dir} is complete and intact")

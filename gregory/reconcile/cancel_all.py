@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gregory.launch.runner import Runner
 from gregory.reconcile import loop
-from gregory.reconcile.results import Change
+from gregory.reconcile.results import ReconcileResult
 from gregory.reconcile.terminate import cancel
 from gregory.runs import store
 from gregory.runs.reasons import Reason
@@ -15,7 +15,7 @@ from gregory.runs.states import RunState
 from gregory.runs.store import RunRefused
 
 
-def end_all(runner: Runner, *, by: str, models_dir: Path, stale_after: int) -> Iterator[Change]:
+def cancel_all(runner: Runner, *, by: str, models_dir: Path, stale_after: int) -> Iterator[ReconcileResult]:
     """What came of each. One that finishes meanwhile keeps its own end."""
     handed_over = []
     for standing in store.unfinished_runs():
@@ -30,4 +30,4 @@ def end_all(runner: Runner, *, by: str, models_dir: Path, stale_after: int) -> I
             store.announce_end(spec, reason=Reason.CANCELLED, detail=f"cancelled by {by}", cancelled_by=by)
             handed_over.append(run.run_id)
     if handed_over:
-        yield from loop.look(lambda name: runner, models_dir=models_dir, stale_after=stale_after, only=handed_over)
+        yield from loop.reconcile_once(lambda name: runner, models_dir=models_dir, stale_after=stale_after, only=handed_over)

@@ -15,18 +15,18 @@ from pydantic import ValidationError
 
 from gregory.launch.errors import LaunchError
 from gregory.launch.registry import RUNNERS
-from gregory.launch.runner import Life, Observation, Runner
+from gregory.launch.runner import Observation, Runner, Status
 from gregory.ml.artifacts import stages_folder
-from gregory.reconcile.decide import MISSING_GRACE, Facts, Fate, Verdict, judge
-from gregory.reconcile.finalize import bury
-from gregory.reconcile.results import Action, Change
-from gregory.reconcile.submit import CANCEL_GRACE_SECONDS, hand_over
+from gregory.reconcile.decide import MISSING_GRACE, Action, Decision, RunSnapshot, decide
+from gregory.reconcile.finalize import finalize_dead_run
+from gregory.reconcile.results import ReconcileResult, ResultKind
+from gregory.reconcile.submit import CANCEL_GRACE_SECONDS, submit_run
 from gregory.runs import store
 from gregory.runs.models import TrainingRun
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunHandle, RunSpec
 from gregory.runs.states import RunState
-from gregory.runs.store import Sighting, Standing
+from gregory.runs.store import ObservedStatus, RunWithTimers
 
 # What a failed run left is kept this long for whoever looks into it.
 KEEP_FAILED_SECONDS = 7 * 24 * 3600
@@ -38,7 +38,7 @@ RunnerFor = Callable[[str], Runner]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
+class PendingTermination:
     """A run that is to be ended on its machine, as it was read, and why."""
 
     run: TrainingRun
@@ -47,9 +47,11 @@ class Ending:
     detail: str
 
 
-def look(runner_for: RunnerFor, *, models_dir: Path, stale_after: int, only: Collection[str] | None = None) -> Iterator[Change]:
+def reconcile_once(
+    runner_for: RunnerFor, *, models_dir: Path, stale_after: int, only: Collection[str] | None = None
+) -> Iterator[ReconcileResult]:
     """Look at every unfinished run, or those with these ids, and do what has to be done; what that was, run by run."""
-    by_runner: dict[str, list[Standing]] = {}
+    by_runner: dict[str, list[RunWithTimers]] = {}
     for standing in store.unfinished_runs(only):
         by_runner.setdefault(standing.run.runner, []).append(standing)
     for name, standings in by_runner.items():
@@ -58,15 +60,15 @@ def look(runner_for: RunnerFor, *, models_dir: Path, stale_after: int, only: Col
             observations = runner.observe([store.handle_of(standing.run) for standing in standings])
         except LaunchError as error:
             # A runner of another version, or a machine that is away, must not keep the others from being looked at.
-            yield from (Change(run=standing.run, action=Action.UNSEEN, detail=str(error)) for standing in standings)
+            yield from (ReconcileResult(run=standing.run, action=ResultKind.UNSEEN, detail=str(error)) for standing in standings)
             continue
-        endings: list[Ending] = []
+        endings: list[PendingTermination] = []
         for standing, observation in zip(standings, observations, strict=True):
             try:
                 done = apply(standing, observation, runner, models_dir=models_dir, stale_after=stale_after)
             except LaunchError as error:
-                done = Change(run=standing.run, action=Action.UNSEEN, detail=str(error))
-            if isinstance(done, Ending):
+                done = ReconcileResult(run=standing.run, action=ResultKind.UNSEEN, detail=str(error))
+            if isinstance(done, PendingTermination):
                 endings.append(done)
             else:
                 yield done
@@ -74,10 +76,10 @@ def look(runner_for: RunnerFor, *, models_dir: Path, stale_after: int, only: Col
         yield from end(endings, runner, models_dir=models_dir)
 
 
-def facts_of(standing: Standing, observation: Observation, runner: Runner, *, models_dir: Path, stale_after: int) -> Facts:
+def snapshot_of(standing: RunWithTimers, observation: Observation, runner: Runner, *, models_dir: Path, stale_after: int) -> RunSnapshot:
     """What the rule needs to know of a run beside its machine's word."""
     run = standing.run
-    return Facts(
+    return RunSnapshot(
         state=RunState(run.state),
         silent=standing.silent,
         idle=standing.idle,
@@ -87,47 +89,49 @@ def facts_of(standing: Standing, observation: Observation, runner: Runner, *, mo
         why=run.detail,
         kept=runner.concurrent,
         # The models are looked at only where something hangs on them: a file server that hangs must not keep others from their ends.
-        blind=observation.missing and run.state == RunState.RUNNING and not stages_folder(models_dir, run.run_id).is_dir(),
+        models_not_visible=observation.missing and run.state == RunState.RUNNING and not stages_folder(models_dir, run.run_id).is_dir(),
         stale_after=stale_after,
         stall_after=runner.stall_seconds,
     )
 
 
-def apply(standing: Standing, observation: Observation, runner: Runner, *, models_dir: Path, stale_after: int) -> Change | Ending:
+def apply(
+    standing: RunWithTimers, observation: Observation, runner: Runner, *, models_dir: Path, stale_after: int
+) -> ReconcileResult | PendingTermination:
     """Judge one run and do what has to be done, but for ending it on its machine."""
     run = standing.run
     try:
         spec = RunSpec.model_validate(run.spec)
     except ValidationError:
-        return Change(
-            run=run, action=Action.UNSEEN, detail="it was specified by another version of this program, which has to look after it"
+        return ReconcileResult(
+            run=run, action=ResultKind.UNSEEN, detail="it was specified by another version of this program, which has to look after it"
         )
-    verdict = judge(observation, facts_of(standing, observation, runner, models_dir=models_dir, stale_after=stale_after))
-    noted = run.state != RunState.PENDING and store.see(spec, run, _sighting(observation))
-    match verdict.fate:
-        case Fate.SUBMIT:
-            handed = hand_over(spec, runner)
-            action = Action.CLOSED if handed.closed else Action.SUBMITTED if handed.handle else Action.LEFT
-            return Change(run=run, action=action, detail=handed.detail)
-        case Fate.END:
-            return Ending(run=run, spec=spec, reason=verdict.reason or Reason.CANCELLED, detail=verdict.detail)
-        case Fate.BURY:
-            return bury(run, spec, verdict, runner, report=observation.report, models_dir=models_dir)
-    told = f"waiting: {verdict.detail}" if observation.life is Life.WAITING else verdict.detail
-    unknown = observation.life is Life.UNKNOWN
+    verdict = decide(observation, snapshot_of(standing, observation, runner, models_dir=models_dir, stale_after=stale_after))
+    noted = run.state != RunState.PENDING and store.record_observation(spec, run, _sighting(observation))
+    match verdict.action:
+        case Action.SUBMIT:
+            handed = submit_run(spec, runner)
+            action = ResultKind.CLOSED if handed.closed else ResultKind.SUBMITTED if handed.handle else ResultKind.LEFT
+            return ReconcileResult(run=run, action=action, detail=handed.detail)
+        case Action.TERMINATE:
+            return PendingTermination(run=run, spec=spec, reason=verdict.reason or Reason.CANCELLED, detail=verdict.detail)
+        case Action.FINALIZE:
+            return finalize_dead_run(run, spec, verdict, runner, report=observation.report, models_dir=models_dir)
+    told = f"waiting: {verdict.detail}" if observation.status is Status.PENDING else verdict.detail
+    unknown = observation.status is Status.UNKNOWN
     if unknown and run.unknown_since:
         told = f"{told}; unknown since {run.unknown_since:%Y-%m-%d %H:%M:%S} UTC"
-    return Change(run=run, action=Action.NOTED if noted else Action.LEFT, detail=told, unknown=unknown)
+    return ReconcileResult(run=run, action=ResultKind.NOTED if noted else ResultKind.LEFT, detail=told, unknown=unknown)
 
 
-def end(endings: Sequence[Ending], runner: Runner, *, models_dir: Path) -> Iterator[Change]:
+def end(endings: Sequence[PendingTermination], runner: Runner, *, models_dir: Path) -> Iterator[ReconcileResult]:
     """End runs that their machine still has, and close those that are seen gone. Until then their rows say what is being done."""
     asked = []
     for ending in endings:
         if store.announce_end(ending.spec, reason=ending.reason, detail=ending.detail) or store.is_unfinished(ending.spec):
             asked.append(ending)
         else:
-            yield Change(run=ending.run, action=Action.LEFT, detail="it ended by itself meanwhile")
+            yield ReconcileResult(run=ending.run, action=ResultKind.LEFT, detail="it ended by itself meanwhile")
     handles = [store.handle_of(ending.run) for ending in asked]
     for ending, seen in zip(asked, _ended(handles, runner), strict=True):
         yield _close(ending, seen, runner, models_dir=models_dir)
@@ -158,29 +162,29 @@ def _told_to_end(handle: RunHandle, runner: Runner) -> LaunchError | None:
     return None
 
 
-def _close(ending: Ending, seen: Observation | LaunchError, runner: Runner, *, models_dir: Path) -> Change:
+def _close(ending: PendingTermination, seen: Observation | LaunchError, runner: Runner, *, models_dir: Path) -> ReconcileResult:
     run, spec, reason, detail = ending.run, ending.spec, ending.reason, ending.detail
     if isinstance(seen, LaunchError):
-        return Change(run=run, action=Action.NOTED, reason=reason, detail=f"{detail}; being ended, not seen gone: {seen}")
-    if seen.life is not Life.DEAD:
-        return Change(run=run, action=Action.NOTED, reason=reason, detail=f"{detail}; being ended: {seen.detail}")
+        return ReconcileResult(run=run, action=ResultKind.NOTED, reason=reason, detail=f"{detail}; being ended, not seen gone: {seen}")
+    if seen.status is not Status.TERMINATED:
+        return ReconcileResult(run=run, action=ResultKind.NOTED, reason=reason, detail=f"{detail}; being ended: {seen.detail}")
     if not store.is_unfinished(spec):
-        return Change(run=run, action=Action.NOTED, reason=reason, detail=f"{detail}; it ended by itself meanwhile")
+        return ReconcileResult(run=run, action=ResultKind.NOTED, reason=reason, detail=f"{detail}; it ended by itself meanwhile")
     if seen.missing and run.state == RunState.RUNNING:
         # It may have finished something that nobody but its pod could tell, and somebody else may have seen that pod end.
         told = f"it is gone, and whoever saw how has {MISSING_GRACE:.0f} s to say so"
-        return Change(run=run, action=Action.NOTED, reason=reason, detail=f"{detail}; {told}")
-    gone = Verdict(fate=Fate.BURY, reason=reason, detail=detail, exit_code=seen.exit_code)
-    return bury(run, spec, gone, runner, report=seen.report, models_dir=models_dir)
+        return ReconcileResult(run=run, action=ResultKind.NOTED, reason=reason, detail=f"{detail}; {told}")
+    gone = Decision(action=Action.FINALIZE, reason=reason, detail=detail, exit_code=seen.exit_code)
+    return finalize_dead_run(run, spec, gone, runner, report=seen.report, models_dir=models_dir)
 
 
-def sweep(runner_for: RunnerFor, *, keep_seconds: float = KEEP_FAILED_SECONDS) -> Iterator[str]:
+def collect_garbage(runner_for: RunnerFor, *, keep_seconds: float = KEEP_FAILED_SECONDS) -> Iterator[str]:
     """Remove what runs that ended longer ago than this left on their machines, and what no row knows; what that was."""
     # The working folders are everybody's and the local runner's to remove; a runner of another version has nobody to ask.
     for name in sorted({"local", *store.runners_used()} & RUNNERS.keys()):
         # A machine that is away is swept when it is back.
         with suppress(LaunchError):
-            yield from runner_for(name).sweep(_Unfinished(), keep_seconds=keep_seconds)
+            yield from runner_for(name).collect_garbage(_Unfinished(), keep_seconds=keep_seconds)
 
 
 class _Unfinished(Collection[str]):
@@ -203,10 +207,10 @@ class _Unfinished(Collection[str]):
         return len(self._ids)
 
 
-def _sighting(observation: Observation) -> Sighting:
-    return Sighting(
-        known=observation.life is not Life.UNKNOWN,
+def _sighting(observation: Observation) -> ObservedStatus:
+    return ObservedStatus(
+        known=observation.status is not Status.UNKNOWN,
         missing=observation.missing,
-        waiting_for=observation.detail if observation.life is Life.WAITING else None,
+        waiting_for=observation.detail if observation.status is Status.PENDING else None,
         node=observation.node,
     )

@@ -7,7 +7,7 @@ from gregory.runs.models import TrainingRun
 from gregory.runs.reasons import Reason
 
 
-class Action(StrEnum):
+class ResultKind(StrEnum):
     """LEFT alone, UNSEEN since its runner could not be asked, and NOTED something new write no end; the others say what was done."""
 
     LEFT = "left alone"
@@ -20,14 +20,14 @@ class Action(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class ReconcileResult:
     """run: as it was before the look. reason: of the end that was found, where there is one.
 
     unknown: whether it was looked for and nobody could say whether it lives.
     """
 
     run: TrainingRun
-    action: Action
+    action: ResultKind
     detail: str
     reason: Reason | None = None
     unknown: bool = False
@@ -35,12 +35,12 @@ class Change:
     @property
     def is_unseen(self) -> bool:
         """Whether nothing is known of it, for whatever cause."""
-        return self.unknown or self.action is Action.UNSEEN
+        return self.unknown or self.action is ResultKind.UNSEEN
 
     @property
     def is_new(self) -> bool:
         """Whether anything was written."""
-        return self.action not in (Action.LEFT, Action.UNSEEN)
+        return self.action not in (ResultKind.LEFT, ResultKind.UNSEEN)
 
     def __str__(self) -> str:
         label = f"{self.run.spec['team']['slug']}/{self.run.spec['subject']['slug']}"

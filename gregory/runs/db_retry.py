@@ -21,7 +21,9 @@ RESTART_GRACE = 60.0
 STATEMENT_SECONDS, PAUSE_SECONDS = 120, 60
 
 
-def durably(call: Callable[[], T], *, sleep: Callable[[float], None] = time.sleep, patient: Callable[[], bool] = lambda: True) -> T:
+def retry_on_disconnect(
+    call: Callable[[], T], *, sleep: Callable[[float], None] = time.sleep, patient: Callable[[], bool] = lambda: True
+) -> T:
     """Call, and call again after each pause while the database cannot be reached; the last error passes through.
 
     patient: asked after a failure; once it is not, there is one more call and no pause.
@@ -37,7 +39,7 @@ def durably(call: Callable[[], T], *, sleep: Callable[[float], None] = time.slee
     return call()
 
 
-def if_possible(call: Callable[[], T], *, otherwise: T) -> T:
+def best_effort(call: Callable[[], T], *, otherwise: T) -> T:
     """Call once; what only informs (heartbeat, progress) must not end a training when the database is away."""
     try:
         return call()
@@ -46,14 +48,14 @@ def if_possible(call: Callable[[], T], *, otherwise: T) -> T:
         return otherwise
 
 
-def release() -> None:
+def close_connection() -> None:
     """Hold no connection while there is nothing to ask: somebody's timeout would cut it, or a restart. A transaction keeps its own."""
     if not connection.in_atomic_block:
         connection.close()
 
 
 @contextmanager
-def reading() -> Iterator[None]:
+def read_only_transaction() -> Iterator[None]:
     """A read-only transaction whose reads all see one moment and may be streamed; inside another transaction, a part of that.
 
     The server ends a read that takes too long, and a transaction whose reader has stopped.

@@ -62,7 +62,7 @@ def _outcome_file(spec: RunSpec, models_dir: Path) -> str:
         return ""
 
 
-def published(spec: RunSpec, algorithm: AlgorithmSpec, models_dir: Path) -> tuple[AlgorithmOutcome, store.Evidence] | None:
+def published(spec: RunSpec, algorithm: AlgorithmSpec, models_dir: Path) -> tuple[AlgorithmOutcome, store.OutcomeDetails] | None:
     """The outcome that a complete version folder of exactly this row proves, if there is one."""
     folder = artifacts.version_folder(
         models_dir, team=spec.team.slug, subject=spec.subject.slug, algorithm=algorithm.algorithm, version=algorithm.version
@@ -85,13 +85,13 @@ def published(spec: RunSpec, algorithm: AlgorithmSpec, models_dir: Path) -> tupl
     return outcome, _evidence(outcome, models_dir)
 
 
-def _evidence(outcome: AlgorithmOutcome, models_dir: Path) -> store.Evidence:
+def _evidence(outcome: AlgorithmOutcome, models_dir: Path) -> store.OutcomeDetails:
     """What the model's folder says beside, where this machine sees the folder that the outcome names."""
     folder = models_dir / outcome.artifact
     manifest = _manifest(folder) if outcome.artifact else None
     if manifest is None or artifacts.digest(folder) != outcome.digest:
-        return store.Evidence()
-    return store.Evidence(evaluation=_evaluation(folder), data=manifest.data.model_dump(mode="json"), compute=dict(manifest.compute))
+        return store.OutcomeDetails()
+    return store.OutcomeDetails(evaluation=_evaluation(folder), data=manifest.data.model_dump(mode="json"), compute=dict(manifest.compute))
 
 
 def _evaluation(folder: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from gregory.data import corpus, schema
 from gregory.ml import artifacts, versions
 from gregory.ml.config import Algorithm
 from gregory.models import PredictionRunLog, Subject, Team
-from gregory.runs.db_retry import reading
+from gregory.runs.db_retry import read_only_transaction
 from gregory.runs.spec import AlgorithmSpec, RunSpec, Scope, new_run_id, new_token
 from gregory.training.request import TrainingRequest, UsageError
 
@@ -21,7 +21,7 @@ def plan(request: TrainingRequest, *, models_dir: Path, now: datetime, require_g
 
     Raises UsageError for unknown slugs, for a slug that cannot be a folder, and for a manual version that exists.
     """
-    with reading():
+    with read_only_transaction():
         subjects = _subjects(request)
         recorded = recorded_versions([subject.pk for subject in subjects], request.algorithms)
     window = corpus.window(request.lookback_days, now=now)

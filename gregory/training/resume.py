@@ -11,13 +11,13 @@ from pydantic import ValidationError
 
 from gregory.launch.errors import LaunchError
 from gregory.launch.registry import RUNNERS
-from gregory.launch.runner import Life, Runner
+from gregory.launch.runner import Runner, Status
 from gregory.ml import versions
 from gregory.ml.artifacts import stages_folder
 from gregory.ml.config import Algorithm
 from gregory.models import Subject
 from gregory.reconcile import loop
-from gregory.reconcile.decide import Fate, judge
+from gregory.reconcile.decide import Action, decide
 from gregory.runs import recovery, store
 from gregory.runs.models import TrainingRun
 from gregory.runs.reasons import Reason
@@ -28,7 +28,7 @@ from gregory.training import planning
 from gregory.training.request import UsageError
 
 # An end that says nothing against the training itself: the same again, from where it stopped, may well succeed.
-TAKEN_AWAY = frozenset(
+RESUMABLE = frozenset(
     {
         Reason.INTERRUPTED,
         Reason.CANCELLED,
@@ -73,12 +73,12 @@ def check(run: TrainingRun, runner: Runner, *, models_dir: Path, stale_after: in
     if state is RunState.SUCCEEDED:
         raise RunRefused(f"{name} succeeded: nothing to resume")
     (observation,) = runner.observe([store.handle_of(run)])
-    standing = store.standing_of(run.run_id)
+    standing = store.run_with_timers(run.run_id)
     if standing is None:
         raise RunRefused(f"{name} was deleted a moment ago")
-    verdict = judge(observation, loop.facts_of(standing, observation, runner, models_dir=models_dir, stale_after=stale_after))
+    verdict = decide(observation, loop.snapshot_of(standing, observation, runner, models_dir=models_dir, stale_after=stale_after))
     # Where the ledger has an end, only a process that is seen alive speaks against it.
-    if observation.life in (Life.ALIVE, Life.WAITING) or (verdict.fate is not Fate.BURY and not state.is_final):
+    if observation.status in (Status.ALIVE, Status.PENDING) or (verdict.action is not Action.FINALIZE and not state.is_final):
         raise RunRefused(f"{name} may be at work, nothing is resumed: {verdict.detail}")
     if not Subject.objects.filter(pk=spec.subject.id, team_id=spec.team.id).exists():
         raise RunRefused(f"{name}: its subject is no longer there")
@@ -108,7 +108,7 @@ def next_attempt(
 
     return store.resume(
         spec.model_copy(update={"verbosity": verbosity}),
-        handle=runner.here(),
+        handle=runner.owner_handle(),
         triggered_by=triggered_by,
         why=why,
         next_version=next_version,
@@ -117,7 +117,7 @@ def next_attempt(
 
 def hint(run: TrainingRun | None, runner_for: Callable[[str], Runner], *, models_dir: Path) -> str:
     """How to resume a run that was taken away by its machine or an operator; empty where there is nothing to resume."""
-    if run is None or run.state == RunState.SUCCEEDED or run.reason not in TAKEN_AWAY or run.runner not in RUNNERS:
+    if run is None or run.state == RunState.SUCCEEDED or run.reason not in RESUMABLE or run.runner not in RUNNERS:
         return ""
     if not runner_for(run.runner).concurrent and not stages_folder(models_dir, run.run_id).is_dir():
         return ""

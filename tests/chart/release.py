@@ -18,8 +18,8 @@ from tools import postgresql
 from tools.chart import helm, plain
 from tools.chart.helm import CHART, RELEASE
 from tools.cluster.cluster import Cluster
-from tools.cluster.namespace import Workplace
-from tools.installation import Site
+from tools.cluster.namespace import ClusterNamespace
+from tools.installation import Installation
 
 TRAINED = ["--all-articles", "--algo", "lgbm_tfidf"]
 SMALL = {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "1Gi"}}
@@ -68,15 +68,15 @@ class Release:
 
     @property
     def cluster(self) -> Cluster:
-        return self.production.workplace.cluster
+        return self.production.cluster_namespace.cluster
 
     @property
     def namespace(self) -> str:
-        return self.production.workplace.namespace
+        return self.production.cluster_namespace.namespace
 
     def prepare(self) -> None:
         """All that the chart leaves to others: namespace, volume, database, and a Secret that says how to reach it."""
-        workplace, server = self.production.workplace, self.production.server
+        cluster_namespace, server = self.production.cluster_namespace, self.production.server
         self.cluster.apply(plain.namespace() | {"metadata": plain.namespace()["metadata"] | {"name": self.namespace}})
         self.production.models.mkdir()
         os.chown(self.production.models, USER, USER)
@@ -89,9 +89,9 @@ class Release:
         self.cluster.apply({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": self.namespace}, "spec": volume})
         server.create(self.production.database)
         variables = server.environment(self.production.database) | {"DB_HOST": self.cluster.host}
-        file = workplace.folder / "gregory.env"
+        file = cluster_namespace.folder / "gregory.env"
         file.write_text("".join(f"{name}={value}\n" for name, value in variables.items()))
-        workplace.kubectl("create", "secret", "generic", "gregory-database", f"--from-env-file={file}")
+        cluster_namespace.kubectl("create", "secret", "generic", "gregory-database", f"--from-env-file={file}")
 
     def install(self) -> None:
         self.said = self.must("install", RELEASE, str(CHART), "--wait", "--values", str(self.file()))
@@ -100,7 +100,7 @@ class Release:
         self.must("upgrade", RELEASE, str(CHART), "--wait", "--values", str(self.file(changes)))
 
     def file(self, changes: Mapping[str, Any] | None = None) -> Path:
-        file = self.production.workplace.folder / f"values-{uuid4().hex[:8]}.yaml"
+        file = self.production.cluster_namespace.folder / f"values-{uuid4().hex[:8]}.yaml"
         file.write_text(json.dumps(merged(values(self.namespace), dict(changes or {}))))
         return file
 
@@ -121,7 +121,7 @@ class Release:
         return "\n".join([done.stdout, done.stderr, *told, logs])
 
     def kubectl(self, *arguments: str) -> str:
-        return self.production.workplace.kubectl(*arguments)
+        return self.production.cluster_namespace.kubectl(*arguments)
 
     def trigger(self, name: str, *, schedule: str) -> None:
         """As NOTES.txt says it."""
@@ -129,7 +129,7 @@ class Release:
 
     def only_the_reconciler_is_left(self) -> None:
         """Of hooks nothing stays."""
-        pods = self.production.workplace.pods
+        pods = self.production.cluster_namespace.pods
         self.cluster.until(lambda: [pod["metadata"]["labels"]["app.kubernetes.io/component"] for pod in pods()] == ["reconciler"],
                            what="pods of hooks to be gone")  # fmt: skip
 
@@ -138,20 +138,25 @@ class Release:
         return self.cluster.until(lambda: self._ended(name), what=f"a Job {name} to end", seconds=150)
 
     def _ended(self, name: str) -> dict[str, Any] | None:
-        jobs = [job for job in self.production.workplace.jobs() if job["metadata"]["name"].startswith(name)]
+        jobs = [job for job in self.production.cluster_namespace.jobs() if job["metadata"]["name"].startswith(name)]
         return next((job for job in jobs if job["status"].get("succeeded") or job["status"].get("failed")), None)
 
 
 @contextmanager
-def releasing(workplace: Workplace, server: postgresql.Server) -> Iterator[Release]:
+def releasing(cluster_namespace: ClusterNamespace, server: postgresql.Server) -> Iterator[Release]:
     """Installed for the time of the block; the cluster is whole afterwards."""
     database = f"chart_{uuid4().hex[:12]}"
-    site = Site(workplace.folder / "site", environment=environment(workplace, server, database))
-    with holding() as held, closing(Production(site=site, workplace=workplace, server=server, database=database, held=held)) as production:
+    installation = Installation(cluster_namespace.folder / "installation", environment=environment(cluster_namespace, server, database))
+    with (
+        holding() as held,
+        closing(
+            Production(installation=installation, cluster_namespace=cluster_namespace, server=server, database=database, held=held)
+        ) as production,
+    ):
         release = Release(production=production)
         release.prepare()
         release.install()
         file = release.kubectl("get", "configmap", f"{RELEASE}-cluster", "--output", r"jsonpath={.data.cluster\.yaml}")
-        (workplace.folder / "cluster.yaml").write_text(file)
+        (cluster_namespace.folder / "cluster.yaml").write_text(file)
         yield release
-        workplace.clear()
+        cluster_namespace.clear()

@@ -22,8 +22,8 @@ from tests.kubernetes.production import USER, environment
 from tools import postgresql
 from tools.chart import helm, plain
 from tools.cluster.cluster import Cluster
-from tools.cluster.namespace import Workplace
-from tools.installation import Site
+from tools.cluster.namespace import ClusterNamespace
+from tools.installation import Installation
 
 pytestmark = pytest.mark.slow
 
@@ -55,20 +55,20 @@ def programs(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Path
 @pytest.fixture
 def reader(cluster: Cluster, cluster_postgresql: postgresql.Server, slim: str, programs: Path, tmp_path: Path) -> Iterator[ClusterReader]:
     """With a database that has articles, as the pods reach it."""
-    workplace = Workplace(cluster=cluster, namespace=helm.NAMESPACE, folder=tmp_path)
+    cluster_namespace = ClusterNamespace(cluster=cluster, namespace=helm.NAMESPACE, folder=tmp_path)
     cluster_postgresql.create(tmp_path.name)
-    site = Site(tmp_path / "site", environment=environment(workplace, cluster_postgresql, tmp_path.name))
-    site.must("migrate", "-v0")
-    site.must("load_demo")
-    os.chown(site.models, USER, USER)
+    installation = Installation(tmp_path / "installation", environment=environment(cluster_namespace, cluster_postgresql, tmp_path.name))
+    installation.must("migrate", "-v0")
+    installation.must("load_demo")
+    os.chown(installation.models, USER, USER)
     volume = {
         "accessModes": ["ReadWriteMany"],
         "storageClassName": helm.NAMESPACE,
         "capacity": {"storage": "50Gi"},
-        "hostPath": {"path": str(site.models)},
+        "hostPath": {"path": str(installation.models)},
     }
     cluster.apply({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": helm.NAMESPACE}, "spec": volume})
-    reader = ClusterReader(site, tmp_path / "reader", programs=programs)
+    reader = ClusterReader(installation, tmp_path / "reader", programs=programs)
     reader.environment |= {"DB_HOST": cluster.host}
     file = [f"{name}={value}\n" for name, value in reader.environment.items() if name.startswith(("POSTGRES_", "DB_"))]
     (reader.checkout.parent / "gregory.env").write_text("".join(file))

@@ -14,7 +14,7 @@ from tests.chart.release import TRAINED, Release, releasing, schedules
 from tools import postgresql
 from tools.chart.helm import RELEASE
 from tools.cluster.cluster import Cluster
-from tools.cluster.namespace import Workplace
+from tools.cluster.namespace import ClusterNamespace
 
 pytestmark = pytest.mark.slow
 
@@ -26,8 +26,8 @@ def release(
     cluster: Cluster, cluster_postgresql: postgresql.Server, slim: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Release]:
     """One for all tests of this module, in their order: each finds what the one before it has left."""
-    workplace = Workplace(cluster=cluster, namespace=f"chart-{new_run_id()}", folder=tmp_path_factory.mktemp("release"))
-    with releasing(workplace, cluster_postgresql) as release:
+    cluster_namespace = ClusterNamespace(cluster=cluster, namespace=f"chart-{new_run_id()}", folder=tmp_path_factory.mktemp("release"))
+    with releasing(cluster_namespace, cluster_postgresql) as release:
         release.production.subjects("plain", "a", "b")
         release.production.subjects("held", "c")
         yield release
@@ -80,7 +80,7 @@ def test_no_object_of_the_namespace_holds_the_password(release: Release):
 
 def test_a_run_survives_an_upgrade_and_a_tick_and_a_rollback(release: Release):
     production = release.production
-    submitted = production.site.manage("train_models", "--team", "held", *TRAINED)
+    submitted = production.installation.manage("train_models", "--team", "held", *TRAINED)
     assert submitted.returncode == 0, submitted.stdout + submitted.stderr
     row = production.at_work("held", "c")
     (job,) = production.jobs_of(row["run_id"])
@@ -90,7 +90,7 @@ def test_a_run_survives_an_upgrade_and_a_tick_and_a_rollback(release: Release):
     tick = release.ended(f"{RELEASE}-ticking-")
 
     assert tick["status"].get("failed") == 1
-    (pod,) = [pod for pod in production.workplace.pods() if pod["metadata"]["name"].startswith(tick["metadata"]["name"])]
+    (pod,) = [pod for pod in production.cluster_namespace.pods() if pod["metadata"]["name"].startswith(tick["metadata"]["name"])]
     (status,) = pod["status"]["containerStatuses"]
     assert status["state"]["terminated"]["exitCode"] == 1
     assert f"held/c has an unfinished run {row['run_id']}" in release.kubectl("logs", f"job/{tick['metadata']['name']}")
@@ -103,7 +103,7 @@ def test_a_run_survives_an_upgrade_and_a_tick_and_a_rollback(release: Release):
         ]
         == 3
     )
-    assert release.production.workplace.get("cronjob", f"{RELEASE}-ticking")["spec"]["suspend"] is True
+    assert release.production.cluster_namespace.get("cronjob", f"{RELEASE}-ticking")["spec"]["suspend"] is True
     (still,) = production.jobs_of(row["run_id"])
     assert (still["metadata"]["uid"], still["status"].get("active")) == (job["metadata"]["uid"], 1)
 
@@ -116,20 +116,20 @@ def test_a_run_survives_an_upgrade_and_a_tick_and_a_rollback(release: Release):
 
 def test_uninstalling_ends_runs_leaves_no_pod_and_keeps_the_models(release: Release):
     production = release.production
-    assert production.site.manage("train_models", "--team", "held", *TRAINED).returncode == 0
+    assert production.installation.manage("train_models", "--team", "held", *TRAINED).returncode == 0
     row = production.at_work("held", "c")
 
     release.must("uninstall", RELEASE, "--wait")
 
     ended = production.row("held", "c")
     assert (ended["run_id"], ended["success"], ended["reason"], ended["state"]) == (row["run_id"], False, "cancelled", "cancelled")
-    release.cluster.until(lambda: production.workplace.pods() == [], what="every pod to be gone")
-    assert production.workplace.jobs() == []
-    assert production.workplace.get("persistentvolumeclaim", f"{RELEASE}-models")["status"]["phase"] == "Bound"
+    release.cluster.until(lambda: production.cluster_namespace.pods() == [], what="every pod to be gone")
+    assert production.cluster_namespace.jobs() == []
+    assert production.cluster_namespace.get("persistentvolumeclaim", f"{RELEASE}-models")["status"]["phase"] == "Bound"
     left = release.cluster.get("cronjobs,deployments,configmaps,serviceaccounts,roles,rolebindings,networkpolicies", "--selector", OURS,
                                "--namespace", release.namespace)  # fmt: skip
     assert left["items"] == []
 
 
 def ticks(release: Release) -> list[dict[str, Any]]:
-    return [job for job in release.production.workplace.jobs() if "-ticking-" in job["metadata"]["name"]]
+    return [job for job in release.production.cluster_namespace.jobs() if "-ticking-" in job["metadata"]["name"]]

@@ -2,11 +2,11 @@
 
 import json
 
-from tools.installation import Site
+from tools.installation import Installation
 
 
-def test_each_finding_is_a_line_and_an_error_is_exit_code_1(site: Site):
-    done = site.manage("preflight", "--only", "models", "base-models", "--output", "json", GREGORY_BASE_MODELS="/nowhere")
+def test_each_finding_is_a_line_and_an_error_is_exit_code_1(installation: Installation):
+    done = installation.manage("preflight", "--only", "models", "base-models", "--output", "json", GREGORY_BASE_MODELS="/nowhere")
 
     findings = json.loads(done.stdout)
     assert [(finding["area"], finding["verdict"]) for finding in findings] == [("models", "ok"), ("base-models", "error")]

@@ -42,7 +42,7 @@ def runs(request: pytest.FixtureRequest, cluster: PretendCluster, settings, tmp_
         store.claim(spec, handle_of(spec), image_digest="")
         specs.append(spec)
     # The first look notes the node of each.
-    list(loop.look(cluster, models_dir=tmp_path, stale_after=900))
+    list(loop.reconcile_once(cluster, models_dir=tmp_path, stale_after=900))
     return specs
 
 
@@ -58,7 +58,7 @@ def test_runs_are_listed(runs, capsys: pytest.CaptureFixture[str]):
 
 
 def test_a_look_at_every_run_and_a_sign_of_life_for_all(runs, cluster: PretendCluster, tmp_path: Path):
-    look = loop.look(cluster, models_dir=tmp_path, stale_after=900)
+    look = loop.reconcile_once(cluster, models_dir=tmp_path, stale_after=900)
 
     assert queries(lambda: list(look)) == 1
     assert queries(lambda: store.heartbeat(runs)) == 1

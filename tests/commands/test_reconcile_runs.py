@@ -12,11 +12,11 @@ pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 
 def test_a_volume_that_takes_no_deletes_is_told_and_ends_nothing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    def sweep(*arguments: Any) -> Iterator[str]:
+    def collect_garbage(*arguments: Any) -> Iterator[str]:
         yield "the working folder of one"
         raise OSError(30, "Read-only file system", "/models/.runs/two")
 
-    monkeypatch.setattr(loop, "sweep", sweep)
+    monkeypatch.setattr(loop, "collect_garbage", collect_garbage)
 
     call_command("reconcile_runs", "--once")
 

@@ -19,7 +19,7 @@ from organizations.models import Organization
 
 from gregory.launch import preconditions, processes
 from gregory.launch.registry import RUNNERS
-from gregory.launch.runner import Installation, Life, Observation, Rendered
+from gregory.launch.runner import Installation, Observation, Rendered, Status
 from gregory.ml.config import ALGORITHMS
 from gregory.ml.metrics import NAMES
 from gregory.models import PredictionRunLog, Subject, Team
@@ -67,17 +67,17 @@ class Rehearsal:
     def check(self) -> None:
         preconditions.require_bundle(self._bundle_dir)
 
-    def here(self) -> RunHandle:
+    def owner_handle(self) -> RunHandle:
         return processes.handle_of(os.getpid())
 
     def render(self, spec: RunSpec) -> Rendered:
         return Rendered(spec=spec, request={})
 
     def submit(self, rendered: Rendered) -> RunHandle:
-        return self.here()
+        return self.owner_handle()
 
     def observe(self, handles: Sequence[RunHandle]) -> list[Observation]:
-        return [Observation(life=Life.DEAD, detail="the rehearsal is over", exit_code=0) for _ in handles]
+        return [Observation(status=Status.TERMINATED, detail="the rehearsal is over", exit_code=0) for _ in handles]
 
     def logs(self, spec: RunSpec, handle: RunHandle, *, waiting: Callable[[], bool]) -> Iterator[str]:
         assert store.claim(spec, handle, image_digest="")
@@ -89,7 +89,7 @@ class Rehearsal:
             yield event(spec, Level.PROGRESS, f"Finished version {algorithm.version}", algorithm.algorithm)
         assert store.finish_run(spec, RunState.SUCCEEDED, exit_code=0)
 
-    def forget(self, spec: RunSpec) -> None:
+    def cleanup(self, spec: RunSpec) -> None:
         """Nothing was kept."""
 
 

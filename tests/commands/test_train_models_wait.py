@@ -12,9 +12,9 @@ import pytest
 from django.core.management import ManagementUtility
 from django.db import OperationalError, connections
 
-from gregory.launch.errors import NotEnded, NotReady, SubmitError
+from gregory.launch.errors import PreconditionFailed, SubmitError, TerminationTimeout
 from gregory.launch.registry import RUNNERS
-from gregory.launch.runner import Life, Observation
+from gregory.launch.runner import Observation, Status
 from gregory.management import concurrent, run_logs
 from gregory.management.termination import Terminated
 from gregory.ml.metrics import NAMES
@@ -34,7 +34,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.database]
 METRICS = {**{f"{part}_{name}": 0.5 for part in ("val", "test") for name in NAMES}, "prob_threshold": 0.8}
 ON_CLUSTER = ("--runner", "pretend", "--algo", "lgbm_tfidf")
 MS = ("--team", "neurology", "--subject", "ms", *ON_CLUSTER)
-QUEUED = Observation(life=Life.WAITING, detail="0/1 nodes are available: 1 Insufficient nvidia.com/gpu")
+QUEUED = Observation(status=Status.PENDING, detail="0/1 nodes are available: 1 Insufficient nvidia.com/gpu")
 
 
 class Result(NamedTuple):
@@ -128,7 +128,7 @@ class TestLeft:
         assert sorted(TrainingRun.objects.values_list("state", "reason")) == [("failed", "refused"), ("submitted", "")]
 
     def test_what_cannot_be_submitted_now_stays_queued_for_the_reconciler(self, shell, cluster):
-        cluster.refuses = NotReady("the API server does not answer")
+        cluster.refuses = PreconditionFailed("the API server does not answer")
 
         done = shell("train_models", *MS)
 
@@ -138,7 +138,7 @@ class TestLeft:
 
     def test_what_makes_every_run_fail_is_said_before_any_row(self, shell, cluster, monkeypatch):
         def check(self: PretendCluster) -> None:
-            raise NotReady("no kubeconfig")
+            raise PreconditionFailed("no kubeconfig")
 
         monkeypatch.setattr(PretendCluster, "check", check)
 
@@ -199,7 +199,7 @@ class TestWaitedFor:
         cluster.steps = [
             lambda: cluster.jobs.update({job(spec_now()): QUEUED}),
             lambda: None,
-            lambda: cluster.jobs.update({job(spec_now()): Observation(life=Life.ALIVE, detail="its pod runs")}),
+            lambda: cluster.jobs.update({job(spec_now()): Observation(status=Status.ALIVE, detail="its pod runs")}),
             begin,
             lambda: None,
             succeed,
@@ -286,8 +286,8 @@ class TestWaitedFor:
         assert done.out.count("WARNING the database cannot be used: connection refused") == 1
 
     def test_what_keeps_a_run_from_being_submitted_is_told_once(self, shell, cluster, monkeypatch):
-        cluster.refuses = NotReady("429: try again later")
-        looks, look = count(1), loop.look
+        cluster.refuses = PreconditionFailed("429: try again later")
+        looks, look = count(1), loop.reconcile_once
 
         def counted(*args: Any, **kwargs: Any) -> Any:
             number = next(looks)
@@ -299,7 +299,7 @@ class TestWaitedFor:
                 succeed()
             return look(*args, **kwargs)
 
-        monkeypatch.setattr(loop, "look", counted)
+        monkeypatch.setattr(loop, "reconcile_once", counted)
 
         done = shell("train_models", *MS, "--wait")
 
@@ -382,7 +382,7 @@ class TestTrainingRuns:
         begin()
 
         def stays(handle: object) -> None:
-            raise NotEnded("its node does not say so")
+            raise TerminationTimeout("its node does not say so")
 
         cluster.on_cancel = stays
 

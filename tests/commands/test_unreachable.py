@@ -2,18 +2,18 @@
 
 from datetime import UTC, datetime, timedelta
 
-from gregory.management.unreachable import Sight
-from gregory.reconcile.results import Action, Change
+from gregory.management.unreachable import UnreachableTracker
+from gregory.reconcile.results import ReconcileResult, ResultKind
 from gregory.runs.models import TrainingRun
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
-SEEN = Change(run=TrainingRun(run_id="seen"), action=Action.LEFT, detail="runs")
-AWAY = Change(run=TrainingRun(run_id="away"), action=Action.LEFT, detail="the API server does not answer", unknown=True)
-BROKEN = Change(run=TrainingRun(run_id="broken"), action=Action.UNSEEN, detail="no kubeconfig")
+SEEN = ReconcileResult(run=TrainingRun(run_id="seen"), action=ResultKind.LEFT, detail="runs")
+AWAY = ReconcileResult(run=TrainingRun(run_id="away"), action=ResultKind.LEFT, detail="the API server does not answer", unknown=True)
+BROKEN = ReconcileResult(run=TrainingRun(run_id="broken"), action=ResultKind.UNSEEN, detail="no kubeconfig")
 
 
-def told(*passes: list[Change]) -> list[str]:
-    sight = Sight()
+def told(*passes: list[ReconcileResult]) -> list[str]:
+    sight = UnreachableTracker()
     return [sight.after(changes, now=NOON + timedelta(minutes=number)) for number, changes in enumerate(passes)]
 
 

@@ -11,7 +11,7 @@ import pytest
 from tests.docker import handover
 from tools import postgresql
 from tools.docker_engine import Engine
-from tools.installation import Site
+from tools.installation import Installation
 
 
 @pytest.fixture(scope="session")
@@ -36,7 +36,7 @@ def postgres_image(docker_engine: Engine) -> str:
 @pytest.fixture
 def docker_site(
     tmp_path: Path, small_bundle: Path, postgresql_server: postgresql.Server, docker_engine: Engine, cpu_image: str
-) -> Iterator[Site]:
+) -> Iterator[Installation]:
     """A migrated installation on PostgreSQL whose runs are containers that train from the tiny bundle."""
     database = f"site_{uuid4().hex[:12]}"
     postgresql_server.create(database)
@@ -48,12 +48,12 @@ def docker_site(
         "GREGORY_BASE_MODELS": str(small_bundle),
         **postgresql_server.environment(database),
     }
-    site = Site(tmp_path / "site", environment=environment)
+    installation = Installation(tmp_path / "installation", environment=environment)
     # Containers reach the folders as another user; pytest's own temporary folders let nobody else pass.
-    for folder in (*site.models.parents, *small_bundle.parents):
+    for folder in (*installation.models.parents, *small_bundle.parents):
         if folder.is_relative_to(tempfile.gettempdir()) and folder.stat().st_mode & 0o077 == 0:
             folder.chmod(0o755)
-    os.chown(site.models, 12345, 12345)
-    site.must("migrate", "-v0")
-    yield site
+    os.chown(installation.models, 12345, 12345)
+    installation.must("migrate", "-v0")
+    yield installation
     docker_engine.remove_containers()

@@ -15,7 +15,7 @@ from tests.docs.markdown import Block, blocks
 from tests.docs.reader import Reader
 from tests.docs.test_readme_commands import DOCKER
 from tools.docker_engine import CLIENT, Engine
-from tools.installation import REPOSITORY, Site
+from tools.installation import REPOSITORY, Installation
 
 pytestmark = pytest.mark.slow
 
@@ -52,7 +52,7 @@ def told(document: str, *, composed: bool) -> list[Block]:
     return [block for block in ours if (block.section == COMPOSED) is composed]
 
 
-def test_images_are_built_and_runs_are_containers(docker_site: Site, programs: Path, tmp_path: Path):
+def test_images_are_built_and_runs_are_containers(docker_site: Installation, programs: Path, tmp_path: Path):
     docker_site.must("load_demo")
     reader = Reader(docker_site, tmp_path / "reader", programs=programs)
 
@@ -66,7 +66,13 @@ def test_images_are_built_and_runs_are_containers(docker_site: Site, programs: P
 
 @pytest.fixture
 def composed(
-    docker_engine: Engine, cpu_image: str, postgres_image: str, small_bundle: Path, docker_site: Site, programs: Path, tmp_path: Path
+    docker_engine: Engine,
+    cpu_image: str,
+    postgres_image: str,
+    small_bundle: Path,
+    docker_site: Installation,
+    programs: Path,
+    tmp_path: Path,
 ) -> Iterator[Reader]:
     reader = Reader(docker_site, tmp_path / "reader", programs=programs)
     (reader.checkout / "base_models").symlink_to(small_bundle)

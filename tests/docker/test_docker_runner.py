@@ -8,9 +8,9 @@ import pytest
 
 from gregory.launch.docker.container import container_name
 from gregory.launch.docker.runner import DockerRunner
-from gregory.launch.errors import NotReady, SubmitError
+from gregory.launch.errors import PreconditionFailed, SubmitError
 from gregory.launch.image import BASE_MODELS_IN_IMAGE, PROJECT_IN_IMAGE
-from gregory.launch.runner import Life, Rendered
+from gregory.launch.runner import Rendered, Status
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunSpec
 from tests.launch.test_runner_contract import at_once, spec  # noqa: F401 - a fixture
@@ -36,7 +36,7 @@ def models(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def here(docker_engine: Engine, submit_image: str) -> Iterator[dict[str, str]]:
+def owner_handle(docker_engine: Engine, submit_image: str) -> Iterator[dict[str, str]]:
     """The variables that lead to the tests' engine and an image on it."""
     yield {"DOCKER_HOST": docker_engine.host, "GREGORY_DOCKER_IMAGE": submit_image}
     docker_engine.remove_containers()
@@ -105,20 +105,22 @@ class TestCheck:
         docker_runner(models, small_bundle, **here, **READY).check()
 
     def test_no_daemon(self, models: Path, tmp_path: Path):
-        with pytest.raises(NotReady, match=r"^the Docker daemon does not answer: .*; start it, or say where it is with DOCKER_HOST$"):
+        with pytest.raises(
+            PreconditionFailed, match=r"^the Docker daemon does not answer: .*; start it, or say where it is with DOCKER_HOST$"
+        ):
             docker_runner(models, DOCKER_HOST=f"unix://{tmp_path}/nothing.sock", **READY).check()
 
     def test_no_image(self, here, models: Path):
-        with pytest.raises(NotReady, match=r"^the image gregory-train:none is not on this Docker host; build it"):
+        with pytest.raises(PreconditionFailed, match=r"^the image gregory-train:none is not on this Docker host; build it"):
             docker_runner(models, **{**here, **READY, "GREGORY_DOCKER_IMAGE": "gregory-train:none"}).check()
 
     def test_sqlite_is_out_of_a_containers_reach(self, here, models: Path):
-        with pytest.raises(NotReady, match=r"^the docker runner needs PostgreSQL, .*; set POSTGRES_DB, or use --runner local$"):
+        with pytest.raises(PreconditionFailed, match=r"^the docker runner needs PostgreSQL, .*; set POSTGRES_DB, or use --runner local$"):
             docker_runner(models, **here).check()
 
     @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
     def test_localhost_is_another_one_inside(self, here, models: Path, host: str):
-        with pytest.raises(NotReady, match=rf"^inside a container {host} is the container itself, .* in the network bridge, or"):
+        with pytest.raises(PreconditionFailed, match=rf"^inside a container {host} is the container itself, .* in the network bridge, or"):
             docker_runner(models, POSTGRES_DB="gregory", DB_HOST=host, **here).check()
 
     def test_the_database_may_have_another_name_inside(self, here, models: Path, small_bundle: Path):
@@ -127,11 +129,13 @@ class TestCheck:
     def test_a_folder_of_roots_that_the_images_user_cannot_write(self, here, models: Path):
         os.chown(models, 0, 0)
 
-        with pytest.raises(NotReady, match=rf"^the models folder {models} cannot be written by the containers' user 10001:10001; chown -R"):
+        with pytest.raises(
+            PreconditionFailed, match=rf"^the models folder {models} cannot be written by the containers' user 10001:10001; chown -R"
+        ):
             docker_runner(models, **here, **READY).check()
 
     def test_a_bundle_that_is_not_there(self, here, models: Path):
-        with pytest.raises(NotReady, match=r"there is no base-model bundle"):
+        with pytest.raises(PreconditionFailed, match=r"there is no base-model bundle"):
             docker_runner(models, models / "nowhere", **here, **READY).check()
 
     def test_a_bundle_that_only_its_owner_can_read(self, here, models: Path, tmp_path: Path):
@@ -139,7 +143,7 @@ class TestCheck:
         weights = bundle / "encoder" / "model.safetensors"
         weights.chmod(0o600)
 
-        with pytest.raises(NotReady, match=rf"^{weights} cannot be read by the containers' user; chmod -R a\+rX {bundle}$"):
+        with pytest.raises(PreconditionFailed, match=rf"^{weights} cannot be read by the containers' user; chmod -R a\+rX {bundle}$"):
             docker_runner(models, bundle, **here, **READY).check()
 
 
@@ -226,7 +230,7 @@ class TestEnds:
 
         (observation,) = runner.observe([handle])
 
-        assert (observation.life, observation.reason) == (Life.DEAD, Reason.OUT_OF_MEMORY)
+        assert (observation.status, observation.reason) == (Status.TERMINATED, Reason.OUT_OF_MEMORY)
         assert observation.detail == (
             "OOMKilled: the kernel ended container gregory-train-0123456789ab-a1 for lack of memory: its memory limit is 64 MiB; "
             "raise GREGORY_DOCKER_MEMORY; last lines of its log:\ngrowing"
@@ -240,7 +244,7 @@ class TestEnds:
         docker_engine.remove_containers()
 
         (observation,) = runner.observe([handle])
-        assert (observation.life, observation.reason) == (Life.DEAD, None)
+        assert (observation.status, observation.reason) == (Status.TERMINATED, None)
         assert observation.detail == "container gregory-train-0123456789ab-a1 is not there any more: removed from outside, without a report"
 
     def test_without_the_daemon_nothing_is_known(self, here, spec, models: Path, tmp_path: Path):  # noqa: F811
@@ -249,9 +253,9 @@ class TestEnds:
         handle = runner.submit(code(runner, spec, "import time; time.sleep(60)"))
         nowhere = docker_runner(models, **{**here, **READY, "DOCKER_HOST": f"unix://{tmp_path}/nothing.sock"})
 
-        container, process = nowhere.observe([handle, runner.here()])
+        container, process = nowhere.observe([handle, runner.owner_handle()])
 
-        assert (container.life, process.life) == (Life.UNKNOWN, Life.ALIVE)
+        assert (container.status, process.status) == (Status.UNKNOWN, Status.ALIVE)
         assert container.detail.startswith("the Docker daemon does not answer (")
         # Nobody waits for it once the ledger says that the run has ended.
         assert list(nowhere.logs(spec, handle, waiting=lambda: False)) == []

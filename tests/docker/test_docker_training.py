@@ -14,7 +14,7 @@ import pytest
 from gregory.ml.artifacts import read_manifest
 from tests.end_to_end.articles import labelled, store
 from tools.docker_engine import Engine
-from tools.installation import Site
+from tools.installation import Installation
 
 pytestmark = pytest.mark.slow
 
@@ -22,7 +22,7 @@ SMALL = ("train_models", "--team", "team", "--subject", "subject", "--all-articl
 
 
 @pytest.fixture
-def small_site(docker_site: Site) -> Site:
+def small_site(docker_site: Installation) -> Installation:
     """Two dozen labelled articles of one subject."""
     store(docker_site, labelled(24, first=1), team="team", subject="subject")
     return docker_site
@@ -48,13 +48,13 @@ def container_running(engine: Engine) -> str:
 
 
 @contextmanager
-def training(site: Site, engine: Engine, *flags: str, **environment: str) -> Iterator[tuple[Any, str]]:
-    with site.start(*SMALL, *flags, **environment) as command:
+def training(installation: Installation, engine: Engine, *flags: str, **environment: str) -> Iterator[tuple[Any, str]]:
+    with installation.start(*SMALL, *flags, **environment) as command:
         yield command, container_running(engine)
 
 
 class TestTheDemo:
-    def test_a_subject_of_the_demo_with_the_bundle_of_the_image(self, docker_site: Site, docker_engine: Engine, cpu_image: str):
+    def test_a_subject_of_the_demo_with_the_bundle_of_the_image(self, docker_site: Installation, docker_engine: Engine, cpu_image: str):
         docker_site.must("load_demo")
         # What is seen here does not get better with more of them.
         docker_site.set_hyperparameters("bert: {epochs: 1}\nlstm: {epochs: 3}\n")
@@ -80,7 +80,7 @@ class TestTheDemo:
 
 
 class TestEnds:
-    def test_a_stage_that_needs_more_than_the_container_has(self, small_site: Site, docker_engine: Engine):
+    def test_a_stage_that_needs_more_than_the_container_has(self, small_site: Installation, docker_engine: Engine):
         done = small_site.manage(*SMALL, "--algo", "pubmed_bert,lgbm_tfidf", GREGORY_DOCKER_MEMORY="512m")
 
         rows = {row["algorithm"]: row for row in small_site.rows()}
@@ -91,7 +91,7 @@ class TestEnds:
         (container,) = docker_engine.containers()
         assert container["State"]["OOMKilled"] is True
 
-    def test_what_a_failed_container_said_can_be_read_by_people(self, small_site: Site, docker_engine: Engine):
+    def test_what_a_failed_container_said_can_be_read_by_people(self, small_site: Installation, docker_engine: Engine):
         small_site.manage(*SMALL, "--algo", "lgbm_tfidf", GREGORY_HYPERPARAMETERS=str(too_many_leaves(small_site.folder)))
 
         (container,) = docker_engine.containers()
@@ -102,7 +102,7 @@ class TestEnds:
         assert f" ERROR {row['run_id']} team/subject/lgbm_tfidf: Failed version {row['version']}: " in lines[-1]
         assert "\r" not in log
 
-    def test_sigterm_for_the_command_ends_the_container_in_good_order(self, small_site: Site, docker_engine: Engine):
+    def test_sigterm_for_the_command_ends_the_container_in_good_order(self, small_site: Installation, docker_engine: Engine):
         with training(small_site, docker_engine) as (command, _):
             command.terminate()
             assert command.wait(60) == 143
@@ -110,7 +110,7 @@ class TestEnds:
         assert {(row["success"], row["reason"]) for row in small_site.rows()} == {(False, "interrupted")}
         assert [container["State"]["ExitCode"] for container in docker_engine.containers()] == [143]
 
-    def test_a_container_outlives_its_command_and_ends_its_rows_itself(self, small_site: Site, docker_engine: Engine):
+    def test_a_container_outlives_its_command_and_ends_its_rows_itself(self, small_site: Installation, docker_engine: Engine):
         with training(small_site, docker_engine, "--algo", "pubmed_bert,lgbm_tfidf") as (command, container):
             command.kill()
             command.wait(10)
@@ -122,7 +122,9 @@ class TestEnds:
         assert {(row["success"], row["state"]) for row in small_site.rows()} == {(True, "succeeded")}
         assert docker_engine.must("inspect", "--format={{.State.ExitCode}}", container).strip() == "0"
 
-    def test_a_container_that_is_killed_while_nobody_follows_is_closed_by_reconciliation(self, small_site: Site, docker_engine: Engine):
+    def test_a_container_that_is_killed_while_nobody_follows_is_closed_by_reconciliation(
+        self, small_site: Installation, docker_engine: Engine
+    ):
         with training(small_site, docker_engine) as (command, container):
             command.kill()
             command.wait(10)
@@ -133,7 +135,7 @@ class TestEnds:
         assert "closed (killed): container gregory-train-" in closed
         assert {(row["success"], row["reason"], row["exit_code"]) for row in small_site.rows()} == {(False, "killed", 137)}
 
-    def test_a_run_is_resumed_in_another_container(self, small_site: Site, docker_engine: Engine):
+    def test_a_run_is_resumed_in_another_container(self, small_site: Installation, docker_engine: Engine):
         with training(small_site, docker_engine, "--algo", "lgbm_tfidf") as (command, container):
             docker_engine.must("kill", container)
             assert command.wait(60) == 1
@@ -144,7 +146,7 @@ class TestEnds:
         assert done.returncode == 0, done.stdout + done.stderr
         assert [(row["success"], row["attempt"]) for row in small_site.rows()] == [(False, 2), (True, 2)]
 
-    def test_the_daemon_dies_and_comes_back(self, small_site: Site, docker_engine: Engine):
+    def test_the_daemon_dies_and_comes_back(self, small_site: Installation, docker_engine: Engine):
         """As it comes back it ends what it finds running, by SIGTERM: the run closes its rows itself."""
         with training(small_site, docker_engine) as (command, _):
             docker_engine.kill()
@@ -156,7 +158,7 @@ class TestEnds:
         assert {(row["success"], row["reason"]) for row in small_site.rows()} == {(False, "interrupted")}
         assert {row["error"].split(" in stage")[0] for row in small_site.rows()} == {"interrupted by signal 15 (SIGTERM)"}
 
-    def test_the_daemon_dies_and_the_container_with_it(self, small_site: Site, docker_engine: Engine):
+    def test_the_daemon_dies_and_the_container_with_it(self, small_site: Installation, docker_engine: Engine):
         with training(small_site, docker_engine) as (command, container):
             process = int(docker_engine.must("inspect", "--format={{.State.Pid}}", container))
             docker_engine.kill()

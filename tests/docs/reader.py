@@ -13,7 +13,7 @@ from pathlib import Path
 
 from gregory.env import Environment
 from tests.docs.markdown import Block
-from tools.installation import REPOSITORY, Site
+from tools.installation import REPOSITORY, Installation
 
 SHELL = {"sh", "bash", "console"}
 SHOWN = {"text", "mermaid"}
@@ -31,18 +31,18 @@ ACTIVATE = "source .venv/bin/activate"
 class Reader:
     """Does what blocks say, in order, and stops at the first that does not work."""
 
-    def __init__(self, site: Site, folder: Path, *, programs: Path | None = None) -> None:
+    def __init__(self, installation: Installation, folder: Path, *, programs: Path | None = None) -> None:
         """programs: a folder that is looked in first."""
-        self.site = site
+        self.installation = installation
         self.checkout = folder / "checkout"
         self.checkout.mkdir(parents=True)
         for path in REPOSITORY.iterdir():
             if path.name not in (".git", ".venv", ".venv-prepare", "models", "base_models") and not path.name.startswith("db.sqlite3"):
                 (self.checkout / path.name).symlink_to(path)
         (self.checkout / ".venv").symlink_to(sys.prefix)
-        (self.checkout / "models").symlink_to(site.models)
-        path = [programs, self.checkout / ".venv/bin", site.environment["PATH"]]
-        self.environment = {**site.environment, "PATH": ":".join(str(folder) for folder in path if folder)}
+        (self.checkout / "models").symlink_to(installation.models)
+        path = [programs, self.checkout / ".venv/bin", installation.environment["PATH"]]
+        self.environment = {**installation.environment, "PATH": ":".join(str(folder) for folder in path if folder)}
 
     def follow(self, some: list[Block]) -> dict[int, str]:
         """What each block printed, by the line of the document."""
@@ -54,7 +54,9 @@ class Reader:
         if block.language == "python":
             return self._run(block, ["python", "-c", block.text])
         if block.language == "sql":
-            return self.site.run_code(f"from django.db import connection\nprint(connection.cursor().execute({block.text!r}).fetchall())")
+            return self.installation.run_code(
+                f"from django.db import connection\nprint(connection.cursor().execute({block.text!r}).fetchall())"
+            )
         if block.language == "crontab":
             lines = [line.split(maxsplit=5) for line in block.text.splitlines()]
             assert all(re.fullmatch(r"[\d*/,-]+", field) for line in lines for field in line[:5]), lines

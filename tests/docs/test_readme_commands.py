@@ -7,7 +7,7 @@ import pytest
 
 from tests.docs.markdown import DOCUMENTS, Block, blocks
 from tests.docs.reader import FILES, LEFT_TO_CI, SHELL, SHOWN, Reader
-from tools.installation import REPOSITORY, Site
+from tools.installation import REPOSITORY, Installation
 
 pytestmark = pytest.mark.slow
 
@@ -33,16 +33,16 @@ def on_sqlite(document: str) -> list[Block]:
 
 
 @pytest.fixture
-def reader(site: Site, tmp_path: Path) -> Reader:
-    return Reader(site, tmp_path)
+def reader(installation: Installation, tmp_path: Path) -> Reader:
+    return Reader(installation, tmp_path)
 
 
 @pytest.fixture
-def live_reader(postgresql_site: Site, tmp_path: Path) -> Reader:
+def live_reader(postgresql_installation: Installation, tmp_path: Path) -> Reader:
     """With a database as GregoryAI leaves it: its tables are there and full, ours are not."""
-    postgresql_site.must("load_demo")
-    postgresql_site.must("migrate", "gregory_runs", "zero")
-    return Reader(postgresql_site, tmp_path)
+    postgresql_installation.must("load_demo")
+    postgresql_installation.must("migrate", "gregory_runs", "zero")
+    return Reader(postgresql_installation, tmp_path)
 
 
 def test_no_block_is_of_a_language_that_nobody_carries_out():
@@ -78,7 +78,7 @@ def test_what_is_left_to_ci_is_run_by_ci(command: str):
 def test_the_readme_works_from_top_to_bottom(reader: Reader):
     reader.follow(on_sqlite("README.md"))
 
-    rows = reader.site.rows()
+    rows = reader.installation.rows()
     assert {row["success"] for row in rows} == {True}
     again = [row["version"] for row in rows if row["subject"] == "migraine-prevention"]
     assert again[1] == f"{again[0]}_2"
@@ -95,7 +95,7 @@ def test_the_readme_works_on_a_live_database(live_reader: Reader):
         "gregory_runs.0002_data_compute_and_no_gpu",
         "gregory_runs.0003_machines_of_a_cluster",
     ]
-    rows = live_reader.site.rows()
+    rows = live_reader.installation.rows()
     assert [(row["subject"], row["success"]) for row in rows] == [
         ("migraine-prevention", True),
         ("migraine-prevention", True),
@@ -111,39 +111,41 @@ def test_contributing_works(reader: Reader):
 
 
 def test_operations_work_after_a_failure(reader: Reader, tmp_path: Path):
-    site = reader.site
-    site.must("load_demo")
+    installation = reader.installation
+    installation.must("load_demo")
     # LightGBM itself refuses so many leaves, late enough to leave a stage to look into.
     broken = tmp_path / "broken.yaml"
     broken.write_text("lgbm: {num_leaves: 200000}\n")
     subject = ("--team", "neurology", "--subject", "migraine-prevention")
-    assert site.manage("train_models", *subject, "--algo", "lgbm_tfidf", GREGORY_HYPERPARAMETERS=str(broken)).returncode == 1
+    assert installation.manage("train_models", *subject, "--algo", "lgbm_tfidf", GREGORY_HYPERPARAMETERS=str(broken)).returncode == 1
     # On SQLite there is nothing to say in it.
     (reader.checkout.parent / "gregory.env").touch()
 
     printed = reader.follow(on_sqlite("docs/operations.md"))
 
-    assert [(row["success"], row["attempt"]) for row in site.rows()] == [(False, 2), (False, 2), (True, 1)]
+    assert [(row["success"], row["attempt"]) for row in installation.rows()] == [(False, 2), (False, 2), (True, 1)]
     (asked,) = [printed[block.line] for block in on_sqlite("docs/operations.md") if block.language == "sql"]
     assert "num_leaves" in asked
     assert "migraine-prevention" in asked
 
 
-def test_the_same_question_and_a_role_of_its_own_on_postgresql(postgresql_site: Site, tmp_path: Path):
-    site = postgresql_site
-    site.must("load_demo")
+def test_the_same_question_and_a_role_of_its_own_on_postgresql(postgresql_installation: Installation, tmp_path: Path):
+    installation = postgresql_installation
+    installation.must("load_demo")
     (question,) = [block for block in on_sqlite("docs/operations.md") if block.language == "sql"]
     making = [block for block in blocks("docs/operations.md") if block.section == ROLE]
-    Reader(site, tmp_path).follow(making)
+    Reader(installation, tmp_path).follow(making)
     (password,) = re.findall(r"PASSWORD '(.+)'", making[0].text)
 
     role = {"POSTGRES_USER": "gregory_train", "POSTGRES_PASSWORD": password}
     subject = ("--team", "neurology", "--subject", "migraine-prevention")
-    trained = site.manage("train_models", *subject, "--algo", "lgbm_tfidf", **role)
-    refused = site.manage("shell", "--no-imports", "-c", "from gregory.models import Articles; Articles.objects.all().delete()", **role)
+    trained = installation.manage("train_models", *subject, "--algo", "lgbm_tfidf", **role)
+    refused = installation.manage(
+        "shell", "--no-imports", "-c", "from gregory.models import Articles; Articles.objects.all().delete()", **role
+    )
 
     assert trained.returncode == 0, trained.stdout + trained.stderr
     assert "permission denied for table" in refused.stderr
-    site.run_code("from gregory.models import PredictionRunLog as Log; Log.objects.update(success=False, error_message='why')")
+    installation.run_code("from gregory.models import PredictionRunLog as Log; Log.objects.update(success=False, error_message='why')")
     code = f"from django.db import connection\nc = connection.cursor()\nc.execute({question.text!r})\nprint(c.fetchall())"
-    assert "'why'" in site.run_code(code)
+    assert "'why'" in installation.run_code(code)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from tests.ml.tiny_models import IRRELEVANT, RELEVANT
-from tools.installation import Site
+from tools.installation import Installation
 
 
 class Row(NamedTuple):
@@ -23,14 +23,14 @@ def labelled(count: int, *, first: int) -> list[Row]:
     return list(_rows(count, first))
 
 
-def store(site: Site, rows: Iterable[Row], *, team: str = "t", subject: str) -> None:
+def store(installation: Installation, rows: Iterable[Row], *, team: str = "t", subject: str) -> None:
     """Import the rows into a subject, which is made if it is not there."""
-    path = site.folder / "articles.csv"
+    path = installation.folder / "articles.csv"
     with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(Row._fields)
         writer.writerows(rows)
-    site.must("import_articles", str(path), "--team", team, "--subject", subject)
+    installation.must("import_articles", str(path), "--team", team, "--subject", subject)
 
 
 def _rows(count: int, first: int) -> Iterator[Row]:

@@ -5,20 +5,20 @@ from pathlib import Path
 
 import pytest
 
-from tools.installation import Site
+from tools.installation import Installation
 
 
 @pytest.fixture(scope="session")
 def demo_database(migrated_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo's articles and no run, on SQLite."""
-    site = Site(tmp_path_factory.mktemp("demo"))
-    shutil.copy(migrated_database, site.environment["SQLITE_FILE"])
-    site.must("load_demo")
-    return Path(site.environment["SQLITE_FILE"])
+    installation = Installation(tmp_path_factory.mktemp("demo"))
+    shutil.copy(migrated_database, installation.environment["SQLITE_FILE"])
+    installation.must("load_demo")
+    return Path(installation.environment["SQLITE_FILE"])
 
 
 @pytest.fixture
-def demo_site(site: Site, demo_database: Path) -> Site:
+def demo_site(installation: Installation, demo_database: Path) -> Installation:
     """`site`, and the demo in it."""
-    shutil.copy(demo_database, site.environment["SQLITE_FILE"])
-    return site
+    shutil.copy(demo_database, installation.environment["SQLITE_FILE"])
+    return installation

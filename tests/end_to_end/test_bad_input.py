@@ -22,11 +22,11 @@ from gregory.ml.config import SummariserConfig
 from gregory.ml.dataset import Article, write_rows
 from gregory.ml.progress import silent
 from gregory.ml.stages import contract
-from job.shutdown import Interruption
+from job.shutdown import ShutdownRequest
 from job.supervise import StageFailed, run_stage
 from tests.end_to_end.articles import Row, labelled, store
 from tests.strict import need
-from tools.installation import REPOSITORY, Site
+from tools.installation import REPOSITORY, Installation
 
 pytestmark = pytest.mark.slow
 
@@ -35,31 +35,31 @@ REMEDY = "run: python manage.py prepare_base_models (with --demo for the small b
 
 
 @pytest.fixture(scope="module")
-def ready(tmp_path_factory: pytest.TempPathFactory, small_bundle: Path) -> Site:
+def ready(tmp_path_factory: pytest.TempPathFactory, small_bundle: Path) -> Installation:
     """An installation with one good subject, for commands that must refuse before they write anything."""
-    site = Site(tmp_path_factory.mktemp("ready") / "site", environment={"GREGORY_BASE_MODELS": str(small_bundle)})
-    site.must("migrate", "-v0")
-    store(site, labelled(40, first=1), subject="good")
-    return site
+    installation = Installation(tmp_path_factory.mktemp("ready") / "installation", environment={"GREGORY_BASE_MODELS": str(small_bundle)})
+    installation.must("migrate", "-v0")
+    store(installation, labelled(40, first=1), subject="good")
+    return installation
 
 
-def refused(site: Site, message: str, **environment: str) -> None:
+def refused(installation: Installation, message: str, **environment: str) -> None:
     """The command ends with 1 and one line, and leaves neither rows nor folders."""
-    before = traces(site)
-    done = site.manage("train_models", "--team", "t", "--subject", "good", "--algo", "lgbm_tfidf", **environment)
+    before = traces(installation)
+    done = installation.manage("train_models", "--team", "t", "--subject", "good", "--algo", "lgbm_tfidf", **environment)
     assert (done.returncode, done.stdout, done.stderr) == (1, "", f"CommandError: {message}\n")
-    assert traces(site) == before
+    assert traces(installation) == before
 
 
-def traces(site: Site) -> tuple[list[Any], list[Path]]:
+def traces(installation: Installation) -> tuple[list[Any], list[Path]]:
     """Everything that a run leaves: its rows and its folders."""
     tables = ("gregory_predictionrunlog", "gregory_runs_trainingrun")
-    return [row for table in tables for row in query(site, f"SELECT * FROM {table}")], sorted(site.models.rglob("*"))
+    return [row for table in tables for row in query(installation, f"SELECT * FROM {table}")], sorted(installation.models.rglob("*"))
 
 
-def query(site: Site, statement: str) -> list[Any]:
+def query(installation: Installation, statement: str) -> list[Any]:
     """Read the site's database without starting Django."""
-    with closing(sqlite3.connect(site.folder / "db.sqlite3")) as database:
+    with closing(sqlite3.connect(installation.folder / "db.sqlite3")) as database:
         return database.execute(statement).fetchall()
 
 
@@ -92,17 +92,17 @@ def too_few(counts: str) -> str:
     )
 
 
-def test_labels_that_cannot_be_split_fail_every_row_with_the_reason(site: Site):
-    store(site, [Row(1, "A title", "Words.", "")], subject="unreviewed")
-    store(site, [Row(number, f"Title {number}", "Words.", "1") for number in range(10, 30)], subject="one-class")
-    store(site, labelled(3, first=31), subject="three")
-    store(site, [Row(number, "The same", "Words.", str(number % 2)) for number in range(40, 50)], subject="contradictory")
+def test_labels_that_cannot_be_split_fail_every_row_with_the_reason(installation: Installation):
+    store(installation, [Row(1, "A title", "Words.", "")], subject="unreviewed")
+    store(installation, [Row(number, f"Title {number}", "Words.", "1") for number in range(10, 30)], subject="one-class")
+    store(installation, labelled(3, first=31), subject="three")
+    store(installation, [Row(number, "The same", "Words.", str(number % 2)) for number in range(40, 50)], subject="contradictory")
 
-    done = site.manage("train_models", "--team", "t", "--algo", "lstm,lgbm_tfidf")
+    done = installation.manage("train_models", "--team", "t", "--algo", "lstm,lgbm_tfidf")
 
     assert (done.returncode, done.stderr) == (1, "CommandError: 8 of 8 trainings failed\n")
     assert "Finished" not in done.stdout
-    rows = site.rows()
+    rows = installation.rows()
     messages = {
         "contradictory": too_few("0 relevant and 0 not relevant after 0 repeated and 10 contradictory texts were left out"),
         "one-class": too_few("20 relevant and 0 not relevant"),
@@ -115,10 +115,10 @@ def test_labels_that_cannot_be_split_fail_every_row_with_the_reason(site: Site):
         assert row["error"].startswith("Traceback (most recent call last):\n")
         assert row["error"].endswith(f"\ngregory.ml.errors.StratificationError: {messages[row['subject']]}\n")
         assert f"/{row['algorithm']}: Failed version {row['version']}: {messages[row['subject']]}\n" in done.stdout
-    assert not list(site.models.glob("[!.]*"))
+    assert not list(installation.models.glob("[!.]*"))
 
 
-def test_odd_articles_train_like_others(site: Site):
+def test_odd_articles_train_like_others(installation: Installation):
     odd = [
         Row(101, "Title alone", "", "1"),
         Row(102, "Nothing at all", "", "0"),
@@ -128,9 +128,9 @@ def test_odd_articles_train_like_others(site: Site):
         Row(106, "Five megabytes of mark-up", "<a " * 1_700_000, "0"),
         Row(107, "An old one", "Discovered long ago.", "1", (datetime.now(UTC) - timedelta(days=91)).isoformat()),
     ]
-    store(site, [*labelled(40, first=1), *odd], subject="odd")
+    store(installation, [*labelled(40, first=1), *odd], subject="odd")
     slug = "Größenwahn-神経-" + "ß" * 46
-    site.run_code(
+    installation.run_code(
         "from django.db import connection\n"
         "with connection.cursor() as cursor:\n"
         "    cursor.execute('UPDATE articles SET summary = NULL WHERE article_id = 102')\n"
@@ -139,15 +139,15 @@ def test_odd_articles_train_like_others(site: Site):
     )
     before = datetime.now(UTC)
 
-    done = site.manage("train_models", "--team", "t", "--subject", slug, "--algo", "lgbm_tfidf,lstm")
+    done = installation.manage("train_models", "--team", "t", "--subject", slug, "--algo", "lgbm_tfidf,lstm")
 
     assert (done.returncode, done.stderr) == (0, "")
     assert len(slug) == 60
-    rows = site.rows()
+    rows = installation.rows()
     assert [(row["subject"], row["success"], row["state"]) for row in rows] == [(slug, True, "succeeded")] * 2
     for row in rows:
         assert row["artifact"] == f"t/{slug}/{row['algorithm']}/{row['version']}"
-        manifest = artifacts.read_manifest(site.models / row["artifact"])
+        manifest = artifacts.read_manifest(installation.models / row["artifact"])
         assert (manifest.data.labelled, manifest.data.title_only) == (46, 2)
         assert before <= manifest.data.cutoff + timedelta(days=90) <= datetime.now(UTC)
 
@@ -155,18 +155,18 @@ def test_odd_articles_train_like_others(site: Site):
 @pytest.mark.parametrize(
     ("options", "prepare", "reason"), [("ro", lambda folder: None, "Read-only file system"), ("size=64k", fill, "No space left on device")]
 )
-def test_a_models_folder_that_takes_no_files(ready: Site, options: str, prepare: Callable[[Path], None], reason: str):
+def test_a_models_folder_that_takes_no_files(ready: Installation, options: str, prepare: Callable[[Path], None], reason: str):
     with mounted(ready.models, options):
         prepare(ready.models)
         refused(ready, f"the models folder {ready.models} takes no files: {reason}; free space or correct its permissions")
 
 
-def test_a_missing_bundle(ready: Site, tmp_path: Path):
+def test_a_missing_bundle(ready: Installation, tmp_path: Path):
     missing = tmp_path / "none"
     refused(ready, f"there is no base-model bundle: the folder {missing} does not exist; {REMEDY}", GREGORY_BASE_MODELS=str(missing))
 
 
-def test_a_damaged_bundle(ready: Site, small_bundle: Path, tmp_path: Path):
+def test_a_damaged_bundle(ready: Installation, small_bundle: Path, tmp_path: Path):
     damaged = tmp_path / "bundle"
     shutil.copytree(small_bundle, damaged)
     settings = damaged / "summariser" / "summariser.json"
@@ -177,7 +177,7 @@ def test_a_damaged_bundle(ready: Site, small_bundle: Path, tmp_path: Path):
     assert done.stderr.endswith(f"; {REMEDY}\n")
 
 
-def test_a_hyperparameter_file_with_a_typo(ready: Site, tmp_path: Path):
+def test_a_hyperparameter_file_with_a_typo(ready: Installation, tmp_path: Path):
     overrides = tmp_path / "hyperparameters.yaml"
     overrides.write_text("lgbm: {round: 5}\n")
     message = f"hyper-parameter file {overrides}: lgbm.round: Extra inputs are not permitted (got 5)"
@@ -186,13 +186,13 @@ def test_a_hyperparameter_file_with_a_typo(ready: Site, tmp_path: Path):
 
 @pytest.mark.parametrize("command", [("train_models", "--all-teams"), ("train_models", "--all-teams", "--dry-run")])
 def test_an_unmigrated_database(tmp_path: Path, small_bundle: Path, command: tuple[str, ...]):
-    site = Site(tmp_path / "site", environment={"GREGORY_BASE_MODELS": str(small_bundle)})
-    done = site.manage(*command)
+    installation = Installation(tmp_path / "installation", environment={"GREGORY_BASE_MODELS": str(small_bundle)})
+    done = installation.manage(*command)
     message = "the database cannot be used: no such table: subjects; check its settings, or run: python manage.py migrate"
     assert (done.returncode, done.stdout, done.stderr) == (1, "", f"CommandError: {message}\n")
 
 
-def test_a_dead_database(ready: Site):
+def test_a_dead_database(ready: Installation):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -208,7 +208,7 @@ def test_a_dead_database(ready: Site):
     )
 
 
-def test_a_disk_that_fills_up_during_training(ready: Site):
+def test_a_disk_that_fills_up_during_training(ready: Installation):
     # What goes into the run's folder before the model fits; the model and its report do not.
     with mounted(ready.models, "size=96k"):
         done = ready.manage("train_models", "--team", "t", "--subject", "good", "--algo", "lgbm_tfidf")
@@ -232,7 +232,7 @@ def test_a_stage_that_cannot_even_write_its_explanation_gives_it_through_its_pip
         (source / contract.REQUEST).write_text(request.model_dump_json(), encoding="utf-8")
         fill(tmp_path)
         with pytest.raises(StageFailed) as caught:
-            run_stage("summarise", tmp_path / "summarise", interruption=Interruption(), report=silent, heartbeat=lambda: None)
+            run_stage("summarise", tmp_path / "summarise", interruption=ShutdownRequest(), report=silent, heartbeat=lambda: None)
     assert re.fullmatch(
         r"the worker exited with code 1 and no explanation in stage summarise after \d+ s, "
         r"at: failed: \[Errno 28\] No space left on device; peak memory \d+ MiB",
@@ -256,7 +256,7 @@ print(store.open_run(spec, runner="local", handle=processes.handle_of(1), trigge
 """
 
 
-def test_a_run_whose_log_takes_not_a_line_ends_all_the_same(ready: Site):
+def test_a_run_whose_log_takes_not_a_line_ends_all_the_same(ready: Installation):
     spec = ready.run_code(OPEN_A_RUN)
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
@@ -273,14 +273,14 @@ def test_a_run_whose_log_takes_not_a_line_ends_all_the_same(ready: Site):
     assert ended == [(False, "bad_data", "failed", 1)] * 2
 
 
-def test_a_second_command_leaves_a_subject_that_is_being_trained_alone_and_trains_the_others(site: Site):
-    store(site, labelled(40, first=1), subject="busy")
-    store(site, labelled(40, first=101), subject="free")
-    with site.start("train_models", "--team", "t", "--subject", "busy", "--algo", "lgbm_tfidf") as first:
-        run_id, queued_at, worker = held(site)
+def test_a_second_command_leaves_a_subject_that_is_being_trained_alone_and_trains_the_others(installation: Installation):
+    store(installation, labelled(40, first=1), subject="busy")
+    store(installation, labelled(40, first=101), subject="free")
+    with installation.start("train_models", "--team", "t", "--subject", "busy", "--algo", "lgbm_tfidf") as first:
+        run_id, queued_at, worker = held(installation)
         try:
-            second = site.manage("train_models", "--team", "t", "--algo", "lgbm_tfidf", "--verbose", "2")
-            rows = site.rows()
+            second = installation.manage("train_models", "--team", "t", "--algo", "lgbm_tfidf", "--verbose", "2")
+            rows = installation.rows()
         finally:
             worker.resume()
         assert first.wait(120) == 0
@@ -295,18 +295,18 @@ def test_a_second_command_leaves_a_subject_that_is_being_trained_alone_and_train
         ("busy", None, "running", True),
         ("free", True, "succeeded", False),
     ]
-    assert [(row["subject"], row["success"], row["state"]) for row in site.rows()] == [
+    assert [(row["subject"], row["success"], row["state"]) for row in installation.rows()] == [
         ("busy", True, "succeeded"),
         ("free", True, "succeeded"),
     ]
 
 
-def held(site: Site) -> tuple[str, str, psutil.Process]:
+def held(installation: Installation) -> tuple[str, str, psutil.Process]:
     """Stop the first worker of the only run, which holds no lock of the database: the run, when it was queued, the worker."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         for run_id, queued_at, pid in query(
-            site, "SELECT run_id, queued_at, external_name FROM gregory_runs_trainingrun WHERE state = 'running'"
+            installation, "SELECT run_id, queued_at, external_name FROM gregory_runs_trainingrun WHERE state = 'running'"
         ):
             for worker in psutil.Process(int(pid)).children():
                 with suppress(psutil.NoSuchProcess):

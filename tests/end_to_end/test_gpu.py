@@ -2,12 +2,12 @@
 
 import pytest
 
-from tools.installation import Site
+from tools.installation import Installation
 
 pytestmark = pytest.mark.slow
 
 
-def test_a_run_without_its_gpu_fails_before_it_reads_an_article(demo_site: Site):
+def test_a_run_without_its_gpu_fails_before_it_reads_an_article(demo_site: Installation):
     done = demo_site.manage("train_models", "--team", "neurology", "--subject", "migraine-prevention", GREGORY_REQUIRE_GPU="true")
 
     assert done.returncode == 1
@@ -19,7 +19,7 @@ def test_a_run_without_its_gpu_fails_before_it_reads_an_article(demo_site: Site)
     assert [path.name for path in stages.iterdir()] == ["find_gpu"]
 
 
-def test_what_computed_stands_beside_the_row_and_in_the_manifest(demo_site: Site):
+def test_what_computed_stands_beside_the_row_and_in_the_manifest(demo_site: Installation):
     demo_site.must("train_models", "--team", "neurology", "--subject", "migraine-prevention", "--algo", "pubmed_bert,lgbm_tfidf")
 
     bert, lgbm = demo_site.rows()

@@ -17,7 +17,7 @@ import pytest
 from gregory.ml import artifacts
 from tests.ml.tiny_bart import tiny_bart
 from tests.tiny_bundle import describe, tiny_bundle
-from tools.installation import Site
+from tools.installation import Installation
 
 pytestmark = pytest.mark.slow
 
@@ -44,20 +44,20 @@ def bundle_with_bart(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def demo_site(demo_site: Site, bundle_with_bart: Path) -> Site:
+def demo_site(demo_site: Installation, bundle_with_bart: Path) -> Installation:
     demo_site.environment["GREGORY_BASE_MODELS"] = str(bundle_with_bart)
     be_sure_from(demo_site, 0.5)
     return demo_site
 
 
-def be_sure_from(site: Site, threshold: float) -> None:
+def be_sure_from(installation: Installation, threshold: float) -> None:
     """Pseudo-labels of this confidence are accepted from now on."""
-    site.set_hyperparameters(HYPERPARAMETERS.format(threshold=threshold))
+    installation.set_hyperparameters(HYPERPARAMETERS.format(threshold=threshold))
 
 
-def confidences(site: Site) -> list[float]:
+def confidences(installation: Installation) -> list[float]:
     """Of the newest pseudo-labels."""
-    newest = max(site.models.glob("*/*/pseudo_labels/*.csv"))
+    newest = max(installation.models.glob("*/*/pseudo_labels/*.csv"))
     with newest.open(encoding="utf-8", newline="") as file:
         return [float(row["confidence"]) for row in csv.DictReader(file)]
 
@@ -73,11 +73,11 @@ def kill(command: subprocess.Popen[str]) -> None:
     psutil.wait_procs(processes)
 
 
-def kill_when(site: Site, happened: Callable[[Path], bool], *arguments: str) -> str:
+def kill_when(installation: Installation, happened: Callable[[Path], bool], *arguments: str) -> str:
     """Train until something has happened in the one run's folder, then kill it all; the run's id."""
-    with site.start(*arguments) as command:
+    with installation.start(*arguments) as command:
         deadline = time.monotonic() + 240
-        while not (folders := list(site.models.glob(".runs/*"))) or not happened(folders[0]):
+        while not (folders := list(installation.models.glob(".runs/*"))) or not happened(folders[0]):
             assert time.monotonic() < deadline, "it did not happen in time"
             assert command.poll() is None, "the run ended before it happened"
             time.sleep(0.002)
@@ -85,10 +85,10 @@ def kill_when(site: Site, happened: Callable[[Path], bool], *arguments: str) -> 
     return folders[0].name
 
 
-def said(site: Site, run_id: str, attempt: int) -> list[str]:
+def said(installation: Installation, run_id: str, attempt: int) -> list[str]:
     """What an attempt has told so far, `stage: message` where it came from a stage; nothing once the run has succeeded."""
     try:
-        *lines, _ = (site.models / ".runs" / run_id / f"events-{attempt}.jsonl").read_text(encoding="utf-8").split("\n")
+        *lines, _ = (installation.models / ".runs" / run_id / f"events-{attempt}.jsonl").read_text(encoding="utf-8").split("\n")
     except (FileNotFoundError, ValueError):
         return []
     return [f"{event['stage']}: {event['message']}" if event.get("stage") else event["message"] for event in map(json.loads, lines)]
@@ -120,9 +120,9 @@ def metrics(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
     return {row["algorithm"]: row["metrics"] for row in rows}
 
 
-def require_whole(site: Site) -> None:
+def require_whole(installation: Installation) -> None:
     """No version folder is half a model."""
-    for folder in artifacts.version_folders(site.models):
+    for folder in artifacts.version_folders(installation.models):
         assert artifacts.verify(folder) == []
 
 
@@ -135,7 +135,7 @@ POINTS = {
 }
 
 
-def test_a_run_killed_at_each_of_these_points_ends_as_if_it_had_not_been(demo_site: Site):
+def test_a_run_killed_at_each_of_these_points_ends_as_if_it_had_not_been(demo_site: Installation):
     # The tiny BERT's answers lie close together, elsewhere on every kind of processor: a first round that takes half of them has a second.
     demo_site.must(*ASK)
     be_sure_from(demo_site, statistics.median(confidences(demo_site)))
@@ -171,7 +171,7 @@ def test_a_run_killed_at_each_of_these_points_ends_as_if_it_had_not_been(demo_si
         assert figures == pytest.approx(undisturbed[algorithm], abs=1e-6), algorithm
 
 
-def test_thirty_kills_at_random_points_never_leave_half_a_model(demo_site: Site):
+def test_thirty_kills_at_random_points_never_leave_half_a_model(demo_site: Installation):
     demo_site.must(*TRAIN)
     undisturbed = metrics(demo_site.rows())
     moments = random.Random(69)

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from tests.strict import need
-from tools.installation import REPOSITORY, Site
+from tools.installation import REPOSITORY, Installation
 
 pytestmark = pytest.mark.slow
 
@@ -19,7 +19,7 @@ SUBJECT = ("--team", "neurology", "--subject", "migraine-prevention")
 
 
 @pytest.fixture
-def demo_site(demo_site: Site) -> Site:
+def demo_site(demo_site: Installation) -> Installation:
     """A site whose BERT trains long enough to be caught at it, and whose other algorithms are quick."""
     demo_site.set_hyperparameters("bert: {epochs: 400, patience: 400}\nlstm: {epochs: 1}\n")
     return demo_site
@@ -47,18 +47,18 @@ def processes(command: subprocess.Popen[str], *words: str) -> list[psutil.Proces
     return found
 
 
-def training(site: Site, command: subprocess.Popen[str], algorithm: str) -> psutil.Process:
+def training(installation: Installation, command: subprocess.Popen[str], algorithm: str) -> psutil.Process:
     """The worker of an algorithm, once it is in the middle of an epoch."""
 
     def find() -> psutil.Process | None:
-        events = "".join(path.read_text() for path in site.models.glob(".runs/*/events-*.jsonl"))
+        events = "".join(path.read_text() for path in installation.models.glob(".runs/*/events-*.jsonl"))
         workers = processes(command, "gregory.ml.stages", f"train-{algorithm}")
         return workers[0] if workers and "epoch 2/" in events else None
 
     return wait_for(find)
 
 
-def test_a_killed_worker_closes_its_own_row_and_the_next_algorithms_still_train(demo_site: Site):
+def test_a_killed_worker_closes_its_own_row_and_the_next_algorithms_still_train(demo_site: Installation):
     with demo_site.start("train_models", *SUBJECT, "--verbose", "3") as command:
         training(demo_site, command, "pubmed_bert").send_signal(signal.SIGKILL)
         output, _ = command.communicate(timeout=200)
@@ -75,7 +75,7 @@ def test_a_killed_worker_closes_its_own_row_and_the_next_algorithms_still_train(
     assert not list(demo_site.models.glob("neurology/migraine-prevention/pubmed_bert/*"))
 
 
-def test_a_killed_command_takes_its_run_along_and_reconcile_closes_what_is_left(demo_site: Site):
+def test_a_killed_command_takes_its_run_along_and_reconcile_closes_what_is_left(demo_site: Installation):
     with demo_site.start("train_models", "--team", "neurology", "--algo", "pubmed_bert") as command:
         worker = training(demo_site, command, "pubmed_bert")
         (job,) = processes(command, "-m job")
@@ -98,7 +98,7 @@ def test_a_killed_command_takes_its_run_along_and_reconcile_closes_what_is_left(
     assert "0 unfinished runs, 0 closed" in demo_site.must("reconcile_runs", "--once")
 
 
-def test_a_power_cut_leaves_rows_that_reconcile_closes(demo_site: Site):
+def test_a_power_cut_leaves_rows_that_reconcile_closes(demo_site: Installation):
     with demo_site.start("train_models", *SUBJECT) as command:
         worker = training(demo_site, command, "pubmed_bert")
         (job,) = processes(command, "-m job")
@@ -118,7 +118,7 @@ def test_a_power_cut_leaves_rows_that_reconcile_closes(demo_site: Site):
     assert not list(demo_site.models.glob("neurology/*/*/*"))
 
 
-def test_a_killed_run_is_closed_by_the_command_that_follows_it(demo_site: Site):
+def test_a_killed_run_is_closed_by_the_command_that_follows_it(demo_site: Installation):
     with demo_site.start("train_models", *SUBJECT) as command:
         training(demo_site, command, "pubmed_bert")
         (job,) = processes(command, "-m job")
@@ -134,7 +134,7 @@ def test_a_killed_run_is_closed_by_the_command_that_follows_it(demo_site: Site):
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_to_the_command_ends_everything_and_closes_every_row(demo_site: Site, number: signal.Signals, code: int):
+def test_a_signal_to_the_command_ends_everything_and_closes_every_row(demo_site: Installation, number: signal.Signals, code: int):
     with demo_site.start("train_models", "--team", "neurology", "--algo", "pubmed_bert") as command:
         worker = training(demo_site, command, "pubmed_bert")
         command.send_signal(number)
@@ -167,7 +167,7 @@ def memory_group(limit: int) -> Path:
     raise AssertionError("need() does not return without a group")
 
 
-def test_a_worker_that_the_kernel_kills_for_memory_says_out_of_memory_with_peak_and_limit(demo_site: Site):
+def test_a_worker_that_the_kernel_kills_for_memory_says_out_of_memory_with_peak_and_limit(demo_site: Installation):
     limit = 420 * 2**20
     group = memory_group(limit)
     try:

@@ -14,7 +14,7 @@ import pytest
 
 from gregory.runs.spec import RunOutcome
 from tests.end_to_end.test_killed import demo_site, processes, training, wait_for  # noqa: F401 - a fixture
-from tools.installation import REPOSITORY, Site
+from tools.installation import REPOSITORY, Installation
 
 pytestmark = pytest.mark.slow
 
@@ -40,17 +40,17 @@ IMPATIENT_JOB = (
 )
 
 
-def outcome_of(site: Site) -> RunOutcome:
-    (file,) = site.models.glob(".runs/*/outcome.json")
+def outcome_of(installation: Installation) -> RunOutcome:
+    (file,) = installation.models.glob(".runs/*/outcome.json")
     return RunOutcome.model_validate_json(file.read_text())
 
 
-def test_a_training_whose_database_went_away_is_replayed_and_not_repeated(site: Site, demo_database: Path, tmp_path: Path):
+def test_a_training_whose_database_went_away_is_replayed_and_not_repeated(installation: Installation, demo_database: Path, tmp_path: Path):
     database = tmp_path / "database"
     database.mkdir()
-    site.environment["SQLITE_FILE"] = str(shutil.copy(demo_database, database / "db.sqlite3"))
-    spec, log = site.run_code(OPEN_RUN).strip().splitlines()[-1], tmp_path / "termination-log"
-    environment = {**site.environment, "GREGORY_RUN_SPEC": spec, "GREGORY_TERMINATION_LOG": str(log)}
+    installation.environment["SQLITE_FILE"] = str(shutil.copy(demo_database, database / "db.sqlite3"))
+    spec, log = installation.run_code(OPEN_RUN).strip().splitlines()[-1], tmp_path / "termination-log"
+    environment = {**installation.environment, "GREGORY_RUN_SPEC": spec, "GREGORY_TERMINATION_LOG": str(log)}
     job = subprocess.Popen([sys.executable, "-c", IMPATIENT_JOB], cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, text=True)
     try:
         for line in job.stdout:
@@ -66,15 +66,15 @@ def test_a_training_whose_database_went_away_is_replayed_and_not_repeated(site: 
 
     assert job.returncode == 1, said
     assert "Giving up: the database could not be reached: unable to open database file" in said
-    told = outcome_of(site)
+    told = outcome_of(installation)
     assert [(end.algorithm, end.success) for end in told.algorithms] == [("lgbm_tfidf", True)]
     assert told.interrupted == "the database could not be reached: unable to open database file"
     assert RunOutcome.model_validate_json(log.read_text()) == told
-    assert [row["success"] for row in site.rows()] == [None, None]
+    assert [row["success"] for row in installation.rows()] == [None, None]
 
-    report = site.must("reconcile_runs", "--once")
+    report = installation.must("reconcile_runs", "--once")
 
-    lgbm, lstm = site.rows()
+    lgbm, lstm = installation.rows()
     assert (lgbm["success"], lgbm["metrics"]) == (True, told.algorithms[0].metrics)
     assert lgbm["data"]["labelled"] > 0
     assert (lstm["success"], lstm["reason"], lstm["state"]) == (False, "interrupted", "failed")
@@ -82,7 +82,7 @@ def test_a_training_whose_database_went_away_is_replayed_and_not_repeated(site: 
     assert "closed (interrupted)" in report
 
 
-def test_an_interrupted_run_that_others_try_again_leaves_its_rows_to_them(demo_site: Site):  # noqa: F811
+def test_an_interrupted_run_that_others_try_again_leaves_its_rows_to_them(demo_site: Installation):  # noqa: F811
     with demo_site.start("train_models", *SUBJECT, GREGORY_RETRIED="true") as command:
         training(demo_site, command, "pubmed_bert")
         (job,) = processes(command, "-m job")
@@ -101,7 +101,7 @@ def test_an_interrupted_run_that_others_try_again_leaves_its_rows_to_them(demo_s
 
 
 @pytest.mark.parametrize("stopped", ["worker", "run"])
-def test_a_run_that_hangs_is_ended_and_says_so(demo_site: Site, stopped: str):  # noqa: F811
+def test_a_run_that_hangs_is_ended_and_says_so(demo_site: Installation, stopped: str):  # noqa: F811
     with demo_site.start("train_models", *SUBJECT) as command:
         worker = training(demo_site, command, "pubmed_bert")
         (job,) = processes(command, "-m job")
@@ -124,7 +124,7 @@ def test_a_run_that_hangs_is_ended_and_says_so(demo_site: Site, stopped: str):  
     assert not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE
 
 
-def test_runs_are_listed_shown_read_and_cancelled(demo_site: Site):  # noqa: F811
+def test_runs_are_listed_shown_read_and_cancelled(demo_site: Installation):  # noqa: F811
     with demo_site.start("train_models", "--team", "neurology", "--algo", "pubmed_bert") as command:
         training(demo_site, command, "pubmed_bert")
         working, queued = (demo_site.rows()[number]["run_id"] for number in (0, 1))
@@ -160,8 +160,8 @@ def test_runs_are_listed_shown_read_and_cancelled(demo_site: Site):  # noqa: F81
     assert demo_site.manage("training_runs").returncode == 2
 
 
-def test_a_reconciler_that_stays_ends_between_two_looks(site: Site):
-    with site.start("reconcile_runs", "--interval", "1") as reconciler:
+def test_a_reconciler_that_stays_ends_between_two_looks(installation: Installation):
+    with installation.start("reconcile_runs", "--interval", "1") as reconciler:
         time.sleep(4)
         assert reconciler.poll() is None
         reconciler.terminate()

@@ -5,7 +5,7 @@ import signal
 import pytest
 
 from tests.end_to_end.test_killed import processes, training, wait_for
-from tools.installation import Site
+from tools.installation import Installation
 
 pytestmark = pytest.mark.slow
 
@@ -17,33 +17,33 @@ HYPERPARAMETERS = "lstm: {epochs: 12, patience: 12}\n"
 
 
 @pytest.fixture
-def demo_site(demo_site: Site) -> Site:
+def demo_site(demo_site: Installation) -> Installation:
     demo_site.set_hyperparameters(HYPERPARAMETERS)
     return demo_site
 
 
 @pytest.fixture
-def demo_site_on_postgresql(postgresql_site: Site) -> Site:
-    postgresql_site.set_hyperparameters(HYPERPARAMETERS)
-    postgresql_site.must("load_demo")
-    return postgresql_site
+def demo_site_on_postgresql(postgresql_installation: Installation) -> Installation:
+    postgresql_installation.set_hyperparameters(HYPERPARAMETERS)
+    postgresql_installation.must("load_demo")
+    return postgresql_installation
 
 
-def power_cut(site: Site) -> str:
+def power_cut(installation: Installation) -> str:
     """A run of which the first training has succeeded and everything was killed in the second; its id."""
-    with site.start("train_models", *SUBJECT) as command:
-        worker = training(site, command, "lstm")
+    with installation.start("train_models", *SUBJECT) as command:
+        worker = training(installation, command, "lstm")
         (job,) = processes(command, "-m job")
         for process in (command, job, worker):
             process.send_signal(signal.SIGKILL)
         command.wait()
         wait_for(lambda: not job.is_running() and not worker.is_running())
-    lgbm, lstm = site.rows()
+    lgbm, lstm = installation.rows()
     assert (lgbm["success"], lstm["success"]) == (True, None)
     return lstm["run_id"]
 
 
-def test_a_run_that_died_mute_goes_on_in_its_own_rows(demo_site: Site):
+def test_a_run_that_died_mute_goes_on_in_its_own_rows(demo_site: Installation):
     run_id = power_cut(demo_site)
     before = demo_site.rows()
 
@@ -63,7 +63,7 @@ def test_a_run_that_died_mute_goes_on_in_its_own_rows(demo_site: Site):
     assert again.stderr == f"CommandError: run {run_id} of neurology/migraine-prevention succeeded: nothing to resume\n"
 
 
-def test_a_row_that_was_closed_stays_closed_and_the_run_goes_on_in_a_new_one(demo_site: Site):
+def test_a_row_that_was_closed_stays_closed_and_the_run_goes_on_in_a_new_one(demo_site: Installation):
     run_id = power_cut(demo_site)
     report = demo_site.must("reconcile_runs", "--once")
     closed = demo_site.rows()
@@ -79,7 +79,7 @@ def test_a_row_that_was_closed_stays_closed_and_the_run_goes_on_in_a_new_one(dem
     assert folders == [new["version"]]
 
 
-def test_a_run_that_is_at_work_is_left_alone(demo_site: Site):
+def test_a_run_that_is_at_work_is_left_alone(demo_site: Installation):
     with demo_site.start("train_models", *SUBJECT) as command:
         training(demo_site, command, "lstm")
         (job,) = processes(command, "-m job")
@@ -95,7 +95,7 @@ def test_a_run_that_is_at_work_is_left_alone(demo_site: Site):
     assert [(row["success"], row["attempt"]) for row in demo_site.rows()] == [(True, 1)] * 2
 
 
-def test_an_interrupted_run_says_how_to_go_on_and_does(demo_site: Site):
+def test_an_interrupted_run_says_how_to_go_on_and_does(demo_site: Installation):
     with demo_site.start("train_models", *SUBJECT) as command:
         training(demo_site, command, "lstm")
         command.send_signal(signal.SIGTERM)
@@ -111,14 +111,14 @@ def test_an_interrupted_run_says_how_to_go_on_and_does(demo_site: Site):
 
 @pytest.mark.parametrize("where", ["demo_site", "demo_site_on_postgresql"])
 def test_of_two_who_resume_at_once_one_does_and_the_other_is_told(where: str, request: pytest.FixtureRequest):
-    site = request.getfixturevalue(where)
-    run_id = power_cut(site)
+    installation = request.getfixturevalue(where)
+    run_id = power_cut(installation)
 
-    with site.start("train_models", "--resume", run_id) as one, site.start("train_models", "--resume", run_id) as other:
+    with installation.start("train_models", "--resume", run_id) as one, installation.start("train_models", "--resume", run_id) as other:
         told = [command.communicate(timeout=200)[0] for command in (one, other)]
 
     assert sorted((one.returncode, other.returncode)) == [0, 1]
     (refused,) = [output for output, command in zip(told, (one, other), strict=True) if command.returncode == 1]
     assert refused.startswith(f"CommandError: run {run_id} of neurology/migraine-prevention ")
     assert "was resumed or ended by somebody else a moment ago" in refused or "may be at work, nothing is resumed" in refused
-    assert [(row["success"], row["attempt"]) for row in site.rows()] == [(True, 2)] * 2
+    assert [(row["success"], row["attempt"]) for row in installation.rows()] == [(True, 2)] * 2

@@ -10,7 +10,7 @@ import pytest
 from gregory.ml import artifacts
 from gregory.ml.config import LgbmConfig
 from gregory.ml.dataset import Article, write_rows
-from tools.installation import REPOSITORY, Site
+from tools.installation import REPOSITORY, Installation
 
 pytestmark = pytest.mark.slow
 
@@ -18,13 +18,13 @@ pytestmark = pytest.mark.slow
 SMOKE_MINUTES = 5
 
 
-def test_performance_smoke_one_small_subject_with_bert(demo_site: Site):
+def test_performance_smoke_one_small_subject_with_bert(demo_site: Installation):
     done = demo_site.manage("train_models", "--team", "public-health", "--algo", "pubmed_bert", timeout=SMOKE_MINUTES * 60)
 
     assert done.returncode == 0, done.stderr
 
 
-def test_a_dry_run_writes_nothing_at_all(demo_site: Site):
+def test_a_dry_run_writes_nothing_at_all(demo_site: Installation):
     before = sorted(path for path in demo_site.folder.rglob("*") if "sqlite3-" not in path.name)
 
     plan = json.loads(demo_site.must("train_models", "--all-teams", "--dry-run", "--output", "json"))
@@ -69,7 +69,7 @@ def test_a_failed_stage_leaves_its_reason_and_no_result(small_bundle: Path, tmp_
     assert error["traceback"].startswith("Traceback (most recent call last)")
 
 
-def test_the_same_request_twice_gives_the_same_metrics_and_bytes_and_overrides_reach_the_manifest(demo_site: Site):
+def test_the_same_request_twice_gives_the_same_metrics_and_bytes_and_overrides_reach_the_manifest(demo_site: Installation):
     demo_site.set_hyperparameters("lgbm: {rounds: 20}\nlstm: {epochs: 2}\n")
 
     for _ in range(2):

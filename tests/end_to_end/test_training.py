@@ -8,7 +8,7 @@ from gregory.ml import artifacts
 from gregory.ml.config import ALGORITHMS
 from gregory.ml.load import load_model
 from gregory.ml.metrics import NAMES
-from tools.installation import Site
+from tools.installation import Installation
 
 pytestmark = pytest.mark.slow
 
@@ -20,11 +20,13 @@ SPEC_FILES = {
 SUBJECT = ("--team", "neurology", "--subject", "migraine-prevention")
 
 
-def versions(site: Site) -> dict[str, list[str]]:
-    return {folder.name: sorted(path.name for path in folder.iterdir()) for folder in site.models.glob("[!.]*/*/*") if folder.is_dir()}
+def versions(installation: Installation) -> dict[str, list[str]]:
+    return {
+        folder.name: sorted(path.name for path in folder.iterdir()) for folder in installation.models.glob("[!.]*/*/*") if folder.is_dir()
+    }
 
 
-def test_one_subject_trains_three_models_and_the_next_run_of_the_day_takes_the_next_suffix(demo_site: Site):
+def test_one_subject_trains_three_models_and_the_next_run_of_the_day_takes_the_next_suffix(demo_site: Installation):
     first = demo_site.manage("train_models", *SUBJECT, "--verbose", "3")
 
     assert first.returncode == 0, first.stdout + first.stderr
@@ -63,20 +65,20 @@ def test_one_subject_trains_three_models_and_the_next_run_of_the_day_takes_the_n
     assert "4 version folders" in demo_site.must("verify_models")
 
 
-def test_the_same_path_on_postgresql(postgresql_site: Site):
-    site = postgresql_site
-    site.must("load_demo")
+def test_the_same_path_on_postgresql(postgresql_installation: Installation):
+    installation = postgresql_installation
+    installation.must("load_demo")
 
-    done = site.manage("train_models", *SUBJECT, "--algo", "lstm,lgbm_tfidf", "--verbose", "3")
+    done = installation.manage("train_models", *SUBJECT, "--algo", "lstm,lgbm_tfidf", "--verbose", "3")
 
     assert done.returncode == 0, done.stdout + done.stderr
-    rows = site.rows()
+    rows = installation.rows()
     assert [(row["algorithm"], row["success"]) for row in rows] == [("lstm", True), ("lgbm_tfidf", True)]
-    model = load_model(site.models / rows[0]["artifact"])
+    model = load_model(installation.models / rows[0]["artifact"])
     assert model.predict_proba(["migraine"]).shape == (1,)
 
 
-def test_pseudo_labels_join_the_training_part_and_leave_their_file(demo_site: Site):
+def test_pseudo_labels_join_the_training_part_and_leave_their_file(demo_site: Installation):
     # A tiny model is sure of nothing: a low bar makes it accept something.
     demo_site.set_hyperparameters("pseudo_label: {confidence_threshold: 0.5, max_iterations: 2}\nbert: {epochs: 1}\n")
 

@@ -4,7 +4,7 @@ import psutil
 import pytest
 
 from tests.end_to_end.test_killed import wait_for
-from tools.installation import Site
+from tools.installation import Installation
 
 pytestmark = pytest.mark.slow
 
@@ -22,17 +22,17 @@ TRAIN = (
 
 
 @pytest.fixture
-def cluster_site(demo_site: Site) -> Site:
+def cluster_site(demo_site: Installation) -> Installation:
     demo_site.set_hyperparameters("bert: {epochs: 40, patience: 40}\n")
     demo_site.environment["TEST_PROCESS_CLUSTER"] = "1"
     return demo_site
 
 
-def at_work(site: Site, attempt: int) -> psutil.Process:
+def at_work(installation: Installation, attempt: int) -> psutil.Process:
     """The run, once this attempt is in the middle of training BERT; a later one begins behind the epochs that were done."""
     words = "epoch 3/" if attempt == 1 else "continuing after epoch "
-    wait_for(lambda: any(words in path.read_text() for path in site.models.glob(f".runs/*/events-{attempt}.jsonl")), seconds=200)
-    return psutil.Process(int(site.rows()[0]["pid"]))
+    wait_for(lambda: any(words in path.read_text() for path in installation.models.glob(f".runs/*/events-{attempt}.jsonl")), seconds=200)
+    return psutil.Process(int(installation.rows()[0]["pid"]))
 
 
 def take_away(process: psutil.Process) -> None:
@@ -40,7 +40,7 @@ def take_away(process: psutil.Process) -> None:
     wait_for(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE)
 
 
-def test_a_run_that_is_waited_for_goes_on_where_it_was_taken_away(cluster_site: Site):
+def test_a_run_that_is_waited_for_goes_on_where_it_was_taken_away(cluster_site: Installation):
     with cluster_site.start(*TRAIN, "--wait") as command:
         take_away(at_work(cluster_site, 1))
         wait_for(lambda: cluster_site.rows()[0]["attempt"] == 2, seconds=60)
@@ -58,7 +58,7 @@ def test_a_run_that_is_waited_for_goes_on_where_it_was_taken_away(cluster_site: 
     cluster_site.must("verify_models")
 
 
-def test_a_run_that_is_left_is_tried_so_often_and_then_closed(cluster_site: Site):
+def test_a_run_that_is_left_is_tried_so_often_and_then_closed(cluster_site: Installation):
     told = cluster_site.must(*TRAIN)
     assert "follow it with: python manage.py training_runs logs --follow " in told
 

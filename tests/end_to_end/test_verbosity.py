@@ -17,7 +17,7 @@ import pytest
 from gregory.ml import artifacts
 from gregory.ml.metrics import NAMES
 from tests.end_to_end.articles import Row, labelled, store
-from tools.installation import REPOSITORY, Site
+from tools.installation import REPOSITORY, Installation
 
 pytestmark = pytest.mark.slow
 
@@ -30,24 +30,26 @@ COLUMNS = 80
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory, small_bundle: Path) -> Site:
+def place(tmp_path_factory: pytest.TempPathFactory, small_bundle: Path) -> Installation:
     """A subject that trains with a warning, and one that cannot be trained."""
-    site = Site(tmp_path_factory.mktemp("verbosity") / "site", environment={"GREGORY_BASE_MODELS": str(small_bundle)})
-    site.must("migrate", "-v0")
+    installation = Installation(
+        tmp_path_factory.mktemp("verbosity") / "installation", environment={"GREGORY_BASE_MODELS": str(small_bundle)}
+    )
+    installation.must("migrate", "-v0")
     contradiction = [Row(901, "The same", "Words.", "1"), Row(902, "The same", "Words.", "0")]
-    store(site, [*labelled(60, first=1), *contradiction], subject="good")
-    store(site, [Row(1001, "A title", "Words.", "")], subject="unreviewed")
-    return site
+    store(installation, [*labelled(60, first=1), *contradiction], subject="good")
+    store(installation, [Row(1001, "A title", "Words.", "")], subject="unreviewed")
+    return installation
 
 
 @pytest.fixture(scope="module")
-def good(place: Site) -> dict[int, CompletedProcess[str]]:
+def good(place: Installation) -> dict[int, CompletedProcess[str]]:
     """The same training at every level."""
     return {level: place.manage(*GOOD, "--verbose", str(level)) for level in range(4)}
 
 
 @pytest.fixture(scope="module")
-def bad(place: Site) -> dict[int, CompletedProcess[str]]:
+def bad(place: Installation) -> dict[int, CompletedProcess[str]]:
     """The same failure at every level."""
     return {level: place.manage(*BAD, "--verbose", str(level)) for level in range(4)}
 
@@ -58,7 +60,7 @@ def messages(done: CompletedProcess[str], level: str) -> list[str]:
     return [line.split(": ", 1)[1] for line in lines if line.split(" ")[1] == level]
 
 
-def test_every_level_trains(place: Site, good: dict[int, CompletedProcess[str]]):
+def test_every_level_trains(place: Installation, good: dict[int, CompletedProcess[str]]):
     assert [done.returncode for done in good.values()] == [0] * 4
     assert [done.stderr for done in good.values()] == [""] * 4
     assert [row["success"] for row in place.rows() if row["subject"] == "good"] == [True] * 4
@@ -86,7 +88,7 @@ def test_level_2_adds_the_warnings(good: dict[int, CompletedProcess[str]]):
     assert messages(good[2], "INFO")[-1].startswith("Finished version ")
 
 
-def test_what_is_warned_of_is_counted_in_the_manifest(place: Site, good: dict[int, CompletedProcess[str]]):
+def test_what_is_warned_of_is_counted_in_the_manifest(place: Installation, good: dict[int, CompletedProcess[str]]):
     row = next(row for row in place.rows() if row["subject"] == "good")
     assert CONFLICT in row["warnings"]
     data = artifacts.read_manifest(place.models / row["artifact"]).data
@@ -94,7 +96,7 @@ def test_what_is_warned_of_is_counted_in_the_manifest(place: Site, good: dict[in
     assert sum(sum(part.values()) for part in data.parts.values()) == 60
 
 
-def test_level_3_ends_with_every_metric_of_both_parts(place: Site, good: dict[int, CompletedProcess[str]]):
+def test_level_3_ends_with_every_metric_of_both_parts(place: Installation, good: dict[int, CompletedProcess[str]]):
     lines = good[3].stdout.splitlines()
     *events, reports, header, _, validation, test = lines
     assert [line for line in events if not EVENT.fullmatch(line)] == []
@@ -116,7 +118,7 @@ def test_a_pipe_gets_plain_lines(good: dict[int, CompletedProcess[str]], bad: di
         assert "%|" not in done.stdout
 
 
-def test_a_failure_ends_with_1_at_every_level(place: Site, bad: dict[int, CompletedProcess[str]]):
+def test_a_failure_ends_with_1_at_every_level(place: Installation, bad: dict[int, CompletedProcess[str]]):
     assert [done.returncode for done in bad.values()] == [1] * 4
     assert [row["success"] for row in place.rows() if row["subject"] == "unreviewed"] == [False] * 4
 
@@ -133,7 +135,7 @@ def test_level_0_does_not_even_say_that_it_failed(bad: dict[int, CompletedProces
         {"SQLITE_FILE": "/nowhere/db.sqlite3"},
     ],
 )
-def test_nor_why_it_could_not_begin(place: Site, environment: dict[str, str]):
+def test_nor_why_it_could_not_begin(place: Installation, environment: dict[str, str]):
     done = place.manage(*GOOD, "--verbose", "0", **environment)
     assert (done.returncode, done.stdout, done.stderr) == (1, "", "")
 
@@ -152,12 +154,12 @@ def test_the_table_gives_the_reason_of_a_failure(bad: dict[int, CompletedProcess
     assert "failed: bad_data" not in bad[1].stdout + bad[2].stdout
 
 
-def on_terminal(site: Site, *arguments: str) -> tuple[int, str]:
+def on_terminal(installation: Installation, *arguments: str) -> tuple[int, str]:
     """Run a command on a terminal 80 columns wide: its exit code and every byte the terminal was sent."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, COLUMNS, 0, 0))
     argv = [sys.executable, str(REPOSITORY / "manage.py"), *arguments]
-    environment = {name: value for name, value in site.environment.items() if name != "NO_COLOR"}
+    environment = {name: value for name, value in installation.environment.items() if name != "NO_COLOR"}
     process = subprocess.Popen(argv, cwd=REPOSITORY, env={**environment, "TERM": "xterm"}, stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)
     sent = b"".join(_sent(ours))
@@ -181,7 +183,7 @@ def plain(text: str) -> str:
     return re.sub(r"\x1b\[[0-9;]*m", "", text)
 
 
-def test_a_terminal_gets_a_bar_that_leaves_only_lines_behind(place: Site):
+def test_a_terminal_gets_a_bar_that_leaves_only_lines_behind(place: Installation):
     code, sent = on_terminal(place, *GOOD, "--verbose", "1")
 
     assert code == 0
@@ -199,5 +201,5 @@ def test_a_terminal_gets_a_bar_that_leaves_only_lines_behind(place: Site):
     )
 
 
-def test_level_0_prints_nothing_on_a_terminal_either(place: Site):
+def test_level_0_prints_nothing_on_a_terminal_either(place: Installation):
     assert on_terminal(place, *BAD, "--verbose", "0") == (1, "")

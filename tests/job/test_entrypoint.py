@@ -15,7 +15,7 @@ from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunOutcome, RunSpec
 from job import entrypoint
 from job.pipeline import Pipeline
-from job.shutdown import Interruption
+from job.shutdown import ShutdownRequest
 from job.supervise import StageFailed, Usage
 from tests.reconcile.published import publish
 from tests.runs.test_store import HERE, opened, outcome, subject  # noqa: F401 - a fixture
@@ -31,19 +31,19 @@ def spec(subject, settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     # Of the test's own connection, which holds its transaction; and nobody has minutes.
     monkeypatch.setattr(db_retry.connection, "close", lambda: None)
     monkeypatch.setattr(db_retry, "PAUSES", (0.0,))
-    monkeypatch.setattr(Interruption, "listen", lambda self, *, with_lifeline: None)
+    monkeypatch.setattr(ShutdownRequest, "listen", lambda self, *, with_lifeline: None)
     return opened(subject)
 
 
 @pytest.fixture
-def carry_out(spec: RunSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+def execute(spec: RunSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """The run with this in the place of its stages; what it left in its termination log is in `told`."""
 
-    def carry_out(stages: Callable[[Pipeline], None], **environment: Any) -> int:
+    def execute(stages: Callable[[Pipeline], None], **environment: Any) -> int:
         monkeypatch.setattr(Pipeline, "run", stages)
-        return entrypoint.carry_out(spec, HERE, Environment(GREGORY_TERMINATION_LOG=tmp_path / "log", **environment))
+        return entrypoint.execute(spec, HERE, Environment(GREGORY_TERMINATION_LOG=tmp_path / "log", **environment))
 
-    return carry_out
+    return execute
 
 
 def told(tmp_path: Path) -> RunOutcome:
@@ -63,41 +63,41 @@ def run() -> TrainingRun:
     return TrainingRun.objects.get()
 
 
-def test_an_interrupted_run_closes_its_rows(spec, carry_out):
-    assert carry_out(interrupted) == 143
+def test_an_interrupted_run_closes_its_rows(spec, execute):
+    assert execute(interrupted) == 143
 
     assert set(PredictionRunLog.objects.values_list("success", "error_message")) == {(False, INTERRUPTED)}
     assert (run().state, run().reason, run().detail) == ("cancelled", "interrupted", "interrupted by signal 15 (SIGTERM)")
 
 
-def test_where_others_try_again_it_leaves_them_its_rows_and_its_word(spec, carry_out, tmp_path):
-    assert carry_out(interrupted, GREGORY_RETRIED=True, GREGORY_NODE_NAME="node-1") == 143
+def test_where_others_try_again_it_leaves_them_its_rows_and_its_word(spec, execute, tmp_path):
+    assert execute(interrupted, GREGORY_RETRIED=True, GREGORY_NODE_NAME="node-1") == 143
 
     assert (run().state, run().node, results()) == ("running", "node-1", [None, None])
     assert told(tmp_path) == RunOutcome(run_id=spec.run_id, attempt=1, algorithms=(), interrupted=INTERRUPTED)
 
 
 @pytest.mark.parametrize(("reason", "state"), [(Reason.CANCELLED, "cancelled"), (Reason.STALLED, "failed")])
-def test_an_end_that_was_announced_is_the_reason(spec, carry_out, reason, state):
+def test_an_end_that_was_announced_is_the_reason(spec, execute, reason, state):
     def told_to_end(pipeline: Pipeline) -> None:
         store.announce_end(spec, reason=reason, detail="why it was", cancelled_by="me")
         interrupted(pipeline)
 
-    assert carry_out(told_to_end) == 143
+    assert execute(told_to_end) == 143
 
     assert (run().state, run().reason, run().detail) == (state, reason, "why it was")
     assert set(PredictionRunLog.objects.values_list("error_message", flat=True)) == {f"why it was: {INTERRUPTED}"}
 
 
-def test_without_its_database_it_leaves_what_it_knows_and_gives_up(spec, carry_out, tmp_path, monkeypatch):
+def test_without_its_database_it_leaves_what_it_knows_and_gives_up(spec, execute, tmp_path, monkeypatch):
     def one_algorithm(pipeline: Pipeline) -> None:
         monkeypatch.setattr(store, "close_algorithm", away)
-        pipeline._close(outcome(spec, 0), store.Evidence())
+        pipeline._close(outcome(spec, 0), store.OutcomeDetails())
 
     def away(*args: object) -> bool:
         raise OperationalError("connection refused")
 
-    assert carry_out(one_algorithm) == 1
+    assert execute(one_algorithm) == 1
 
     assert (run().state, results()) == ("running", [None, None])
     assert told(tmp_path) == RunOutcome(
@@ -108,21 +108,21 @@ def test_without_its_database_it_leaves_what_it_knows_and_gives_up(spec, carry_o
     )
 
 
-def test_a_claim_that_finds_no_database_gives_up_alike(spec, carry_out, tmp_path, monkeypatch):
+def test_a_claim_that_finds_no_database_gives_up_alike(spec, execute, tmp_path, monkeypatch):
     def away(*args: object, **kwargs: object) -> bool:
         raise OperationalError("connection refused")
 
     monkeypatch.setattr(store, "claim", away)
 
-    assert carry_out(lambda pipeline: pytest.fail("not claimed")) == 1
+    assert execute(lambda pipeline: pytest.fail("not claimed")) == 1
     assert told(tmp_path).interrupted == "the database could not be reached: connection refused"
 
 
-def test_what_stopped_the_whole_run_is_in_its_account_too(spec, carry_out, tmp_path):
+def test_what_stopped_the_whole_run_is_in_its_account_too(spec, execute, tmp_path):
     def fails(pipeline: Pipeline) -> None:
         raise StageFailed(Reason.BAD_DATA, "too few", "Traceback: too few", Usage(seconds=1.0, peak_bytes=1))
 
-    assert carry_out(fails) == 1
+    assert execute(fails) == 1
 
     assert [(end.success, end.reason, end.error) for end in told(tmp_path).algorithms] == [
         (False, Reason.BAD_DATA, "Traceback: too few")
@@ -130,7 +130,7 @@ def test_what_stopped_the_whole_run_is_in_its_account_too(spec, carry_out, tmp_p
     assert (run().state, run().reason, results()) == ("failed", "bad_data", [False, False])
 
 
-def test_what_an_earlier_start_had_published_is_not_trained_again(spec, carry_out, tmp_path):
+def test_what_an_earlier_start_had_published_is_not_trained_again(spec, execute, tmp_path):
     publish(tmp_path, spec, position=0)
     asked: list[str] = []
 
@@ -139,23 +139,23 @@ def test_what_an_earlier_start_had_published_is_not_trained_again(spec, carry_ou
         pipeline._account.add(outcome(spec, 1))
         store.close_algorithm(spec, outcome(spec, 1))
 
-    assert carry_out(the_rest) == 0
+    assert execute(the_rest) == 0
 
     assert asked == ["lgbm_tfidf"]
     assert (run().state, results()) == ("succeeded", [True, True])
 
 
-def test_where_everything_was_published_nothing_is_trained(spec, carry_out, tmp_path):
+def test_where_everything_was_published_nothing_is_trained(spec, execute, tmp_path):
     for position in (0, 1):
         publish(tmp_path, spec, position=position)
 
-    assert carry_out(lambda pipeline: pytest.fail("nothing is left")) == 0
+    assert execute(lambda pipeline: pytest.fail("nothing is left")) == 0
 
     assert (run().state, results(), RunEvent.objects.count()) == ("succeeded", [True, True], 0)
 
 
-def test_an_attempt_that_is_not_the_current_one_does_nothing(spec, carry_out):
+def test_an_attempt_that_is_not_the_current_one_does_nothing(spec, execute):
     store.retry(spec, handle=HERE, why="evicted", counts=True)
 
-    assert carry_out(lambda pipeline: pytest.fail("not claimed")) == 1
+    assert execute(lambda pipeline: pytest.fail("not claimed")) == 1
     assert results() == [None, None]

@@ -8,23 +8,23 @@ from gregory.ml.config import TrainConfig
 from gregory.ml.progress import Progress
 from gregory.runs import events
 from gregory.runs.spec import RunSpec, Scope, Window
-from job.event_log import Voice
+from job.event_log import EventLogger
 
 
-def voice(verbosity: int, event_format: str) -> tuple[Voice, StringIO]:
+def voice(verbosity: int, event_format: str) -> tuple[EventLogger, StringIO]:
     spec = RunSpec(
         run_id="run", attempt_token="t", team=Scope(id=1, slug="team"), subject=Scope(id=2, slug="subject"), algorithms=(),
         config=TrainConfig(), window=Window(cutoff=None, description="all articles"), verbosity=verbosity,
     )  # fmt: skip
     stream = StringIO()
-    return Voice(spec, stream, event_format=event_format), stream
+    return EventLogger(spec, stream, event_format=event_format), stream
 
 
 @pytest.mark.parametrize(("verbosity", "said"), [(0, []), (1, ["step"]), (2, ["step", "warning"]), (3, ["step", "warning"])])
 def test_levels(verbosity: int, said: list[str]):
     speaker, stream = voice(verbosity, "json")
 
-    speaker.say("step")
+    speaker.info("step")
     speaker.warn("warning")
 
     assert [events.from_json(line).message for line in stream.getvalue().splitlines()] == said

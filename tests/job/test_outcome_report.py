@@ -9,7 +9,7 @@ from gregory.ml.config import TrainConfig
 from gregory.ml.metrics import NAMES
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import AlgorithmOutcome, AlgorithmSpec, RunOutcome, RunSpec, Scope, Window
-from job.outcome_report import MAXIMUM_BYTES, Account, compact
+from job.outcome_report import MAXIMUM_BYTES, OutcomeReport, compact
 
 METRICS = {**{f"{part}_{name}": 0.123456789012345678 for part in ("val", "test") for name in NAMES}, "prob_threshold": 0.8}
 ALGORITHMS = ("pubmed_bert", "lgbm_tfidf", "lstm")
@@ -55,8 +55,8 @@ def log(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def account(tmp_path: Path, log: Path) -> Account:
-    return Account(spec(), models_dir=tmp_path, termination_log=log)
+def account(tmp_path: Path, log: Path) -> OutcomeReport:
+    return OutcomeReport(spec(), models_dir=tmp_path, termination_log=log)
 
 
 def left(tmp_path: Path) -> RunOutcome:
@@ -124,7 +124,7 @@ def test_errors_are_whole_in_the_folder(account, tmp_path):
 
 
 def test_an_attempt_that_was_superseded_does_not_cover_what_the_next_one_says(account, tmp_path):
-    later = Account(spec(attempt=2), models_dir=tmp_path, termination_log=None)
+    later = OutcomeReport(spec(attempt=2), models_dir=tmp_path, termination_log=None)
     later.add(success())
     later.write()
 
@@ -137,7 +137,7 @@ def test_an_attempt_that_was_superseded_does_not_cover_what_the_next_one_says(ac
 def test_the_next_attempt_takes_the_place_of_the_one_before(account, tmp_path):
     account.write()
 
-    Account(spec(attempt=2), models_dir=tmp_path, termination_log=None).write()
+    OutcomeReport(spec(attempt=2), models_dir=tmp_path, termination_log=None).write()
 
     assert left(tmp_path).attempt == 2
 
@@ -145,7 +145,7 @@ def test_the_next_attempt_takes_the_place_of_the_one_before(account, tmp_path):
 def test_a_disk_that_takes_nothing_ends_no_run(tmp_path):
     (tmp_path / ".runs").write_text("a file in the way")
 
-    Account(spec(), models_dir=tmp_path, termination_log=tmp_path / "no such folder" / "log").write()
+    OutcomeReport(spec(), models_dir=tmp_path, termination_log=tmp_path / "no such folder" / "log").write()
 
 
 def test_what_is_left_is_one_json_value_and_nothing_half_written(account, tmp_path):
@@ -157,7 +157,7 @@ def test_what_is_left_is_one_json_value_and_nothing_half_written(account, tmp_pa
 
 def test_forgotten_when_every_row_has_its_end(account, tmp_path):
     account.write()
-    account.forget()
-    account.forget()
+    account.remove()
+    account.remove()
 
     assert not (tmp_path / ".runs/0123456789ab/outcome.json").exists()

@@ -9,10 +9,10 @@ from gregory.runs import store
 from gregory.runs.reasons import Reason
 from gregory.runs.states import RunState
 from job import pipeline
-from job.event_log import Voice
-from job.outcome_report import Account
+from job.event_log import EventLogger
+from job.outcome_report import OutcomeReport
 from job.pipeline import Pipeline
-from job.shutdown import Interruption
+from job.shutdown import ShutdownRequest
 from job.supervise import Usage
 from tests.runs.test_store import HERE, opened, subject  # noqa: F401 - a fixture
 
@@ -24,9 +24,9 @@ def at_work(subject, tmp_path: Path):  # noqa: F811
     """A claimed run, its pipeline, and what would interrupt it."""
     spec = opened(subject)
     store.claim(spec, HERE, image_digest="")
-    interruption = Interruption()
+    interruption = ShutdownRequest()
     with (tmp_path / "log").open("w") as log:
-        voice, account = Voice(spec, log, event_format="text"), Account(spec, models_dir=tmp_path, termination_log=None)
+        voice, account = EventLogger(spec, log, event_format="text"), OutcomeReport(spec, models_dir=tmp_path, termination_log=None)
         yield spec, Pipeline(spec, voice, interruption, account, models_dir=tmp_path, bundle_dir=tmp_path), interruption
 
 

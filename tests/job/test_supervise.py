@@ -10,7 +10,7 @@ import pytest
 from gregory.ml.progress import Progress
 from gregory.runs.reasons import Reason
 from job import supervise
-from job.shutdown import Interruption
+from job.shutdown import ShutdownRequest
 from job.supervise import StageFailed, run_stage
 
 ERROR = json.dumps({"kind": "bad_data", "message": "too few", "traceback": "T\ntoo few"})
@@ -36,7 +36,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (folder / "in").mkdir(parents=True)
     seen: list[Progress] = []
 
-    def run(name: str, *, interruption: Interruption | None = None, on_progress=lambda progress: None):
+    def run(name: str, *, interruption: ShutdownRequest | None = None, on_progress=lambda progress: None):
         names = f"ERROR = {ERROR!r}; EXHAUSTED = {EXHAUSTED!r}; out = pathlib.Path({str(folder / 'out')!r})"
         code = f"import json, os, pathlib, sys; {names}; {WORKERS[name]}"
         monkeypatch.setattr(supervise, "worker_command", lambda stage, folder: [supervise.sys.executable, "-c", code])
@@ -45,7 +45,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
             seen.append(progress)
             on_progress(progress)
 
-        return run_stage("train", folder, interruption=interruption or Interruption(), report=report, heartbeat=lambda: None)
+        return run_stage("train", folder, interruption=interruption or ShutdownRequest(), report=report, heartbeat=lambda: None)
 
     run.seen = seen
     return run
@@ -143,7 +143,7 @@ def test_what_a_finished_stage_took_can_be_read_later(stage, tmp_path: Path):
 
 
 def test_an_interruption_ends_the_worker_and_is_the_reason(stage):
-    interruption = Interruption()
+    interruption = ShutdownRequest()
 
     with pytest.raises(StageFailed) as failed:
         stage("slow", interruption=interruption, on_progress=lambda progress: interruption.request("interrupted by signal 15 (SIGTERM)"))
@@ -166,7 +166,7 @@ def test_a_worker_gets_no_credentials(stage, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_the_first_reason_of_an_interruption_stays():
-    interruption = Interruption()
+    interruption = ShutdownRequest()
     interruption.request("first")
     interruption.request("second")
 
@@ -175,7 +175,7 @@ def test_the_first_reason_of_an_interruption_stays():
 
 def test_signals_are_remembered_not_raised():
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
-    interruption = Interruption()
+    interruption = ShutdownRequest()
     try:
         interruption.listen(with_lifeline=False)
         signal.raise_signal(signal.SIGTERM)

@@ -13,7 +13,7 @@ from tests.kubernetes.production import Production, producing
 from tests.kubernetes.recording import Recorder
 from tools import postgresql
 from tools.cluster.cluster import Cluster
-from tools.cluster.namespace import Workplace
+from tools.cluster.namespace import ClusterNamespace
 
 
 @pytest.fixture(scope="session")
@@ -50,6 +50,6 @@ def production(
     cluster: Cluster, cluster_postgresql: postgresql.Server, slim: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Production]:
     """One for all tests of a module."""
-    workplace = Workplace(cluster=cluster, namespace=f"runs-{new_run_id()}", folder=tmp_path_factory.mktemp("production"))
-    with producing(workplace, cluster_postgresql, slim) as production:
+    cluster_namespace = ClusterNamespace(cluster=cluster, namespace=f"runs-{new_run_id()}", folder=tmp_path_factory.mktemp("production"))
+    with producing(cluster_namespace, cluster_postgresql, slim) as production:
         yield production

@@ -20,8 +20,8 @@ from psycopg.rows import dict_row
 from gregory.launch.kubernetes.pod_patch import merged
 from tests.kubernetes.pod_processes import Held, holding
 from tools import postgresql
-from tools.cluster.namespace import Workplace
-from tools.installation import REPOSITORY, Site
+from tools.cluster.namespace import ClusterNamespace
+from tools.installation import REPOSITORY, Installation
 
 ROWS = """
 SELECT team.slug AS team, subject.subject_slug AS subject, log.algorithm, log.model_version AS version, log.success,
@@ -54,8 +54,8 @@ Row = dict[str, Any]
 class Production:
     """`site` has the commands, `workplace` the namespace, `held` the runs whose training stands still."""
 
-    site: Site
-    workplace: Workplace
+    installation: Installation
+    cluster_namespace: ClusterNamespace
     server: postgresql.Server
     database: str
     held: Held
@@ -65,19 +65,19 @@ class Production:
     @property
     def models(self) -> Path:
         """What the runs' volume holds."""
-        return self.workplace.folder / "models"
+        return self.cluster_namespace.folder / "models"
 
     def furnish(self, image: str) -> None:
         """The namespace, the database, and a cluster file that names both."""
-        self.workplace.furnish(image)
+        self.cluster_namespace.furnish(image)
         self.server.create(self.database)
-        here = {"name": "postgresql", "namespace": self.workplace.namespace}
+        here = {"name": "postgresql", "namespace": self.cluster_namespace.namespace}
         password = {"POSTGRES_PASSWORD": postgresql.PASSWORD}
-        self.workplace.cluster.apply({"apiVersion": "v1", "kind": "Secret", "metadata": here, "stringData": password})
-        self.workplace.config |= {
+        self.cluster_namespace.cluster.apply({"apiVersion": "v1", "kind": "Secret", "metadata": here, "stringData": password})
+        self.cluster_namespace.config |= {
             "database": {
                 "existingSecret": "postgresql",
-                "host": self.workplace.cluster.host,
+                "host": self.cluster_namespace.cluster.host,
                 "port": self.server.port,
                 "name": self.database,
                 "user": postgresql.USER,
@@ -85,10 +85,10 @@ class Production:
             "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "1Gi"}},
             "gracePeriodSeconds": 20,
         }
-        (self.workplace.folder / "cluster.yaml").write_text(json.dumps(self.workplace.config))
+        (self.cluster_namespace.folder / "cluster.yaml").write_text(json.dumps(self.cluster_namespace.config))
         self.models.mkdir()
         os.chown(self.models, USER, USER)
-        self.site.must("migrate", "-v0")
+        self.installation.must("migrate", "-v0")
 
     def subjects(self, team: str, *subjects: str) -> None:
         """Each with two dozen labelled articles."""
@@ -96,18 +96,18 @@ class Production:
 
     def subjects_of_teams(self, pairs: Iterable[tuple[str, str]]) -> None:
         """The same, by team and subject, in one process."""
-        self.site.run_code(ARTICLES.format(pairs=list(pairs)))
+        self.installation.run_code(ARTICLES.format(pairs=list(pairs)))
 
     def cluster_file(self, **changes: Any) -> str:
         """A file of its own with these changes of the common one; its path."""
-        file = self.workplace.folder / f"cluster-{uuid4().hex[:8]}.yaml"
-        file.write_text(json.dumps(merged(self.workplace.config, changes)))
+        file = self.cluster_namespace.folder / f"cluster-{uuid4().hex[:8]}.yaml"
+        file.write_text(json.dumps(merged(self.cluster_namespace.config, changes)))
         return str(file)
 
     def train(self, team: str, *flags: str, code: int = 0, algorithms: str = "lgbm_tfidf", **changes: Any) -> CompletedProcess[str]:
         """`train_models` for all subjects of the team, unless flags say otherwise, under the cluster file with these changes."""
         command = ("train_models", "--team", team, "--all-articles", "--algo", algorithms, *flags)
-        done = self.site.manage(*command, timeout=1200, GREGORY_CLUSTER_CONFIG=self.cluster_file(**changes))
+        done = self.installation.manage(*command, timeout=1200, GREGORY_CLUSTER_CONFIG=self.cluster_file(**changes))
         assert done.returncode == code, done.stdout + done.stderr
         return done
 
@@ -116,16 +116,16 @@ class Production:
         variables = {"GREGORY_CLUSTER_CONFIG": self.cluster_file(**changes)}
         if sees_models:
             variables["TEST_MODELS_DIR"] = str(self.models)
-        done = self.site.manage("reconcile_runs", "--once", **variables)
+        done = self.installation.manage("reconcile_runs", "--once", **variables)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
     @contextmanager
     def reconciling(self, **changes: Any) -> Iterator[None]:
         """Somebody who looks after every run, each second, for the time of the block."""
-        environment = {**self.site.environment, "GREGORY_CLUSTER_CONFIG": self.cluster_file(**changes)}
+        environment = {**self.installation.environment, "GREGORY_CLUSTER_CONFIG": self.cluster_file(**changes)}
         command = [sys.executable, str(REPOSITORY / "manage.py"), "reconcile_runs", "--interval", "1"]
-        with (self.workplace.folder / "reconciler.log").open("w") as log:
+        with (self.cluster_namespace.folder / "reconciler.log").open("w") as log:
             process = subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=log, stderr=log)
         try:
             yield
@@ -135,7 +135,7 @@ class Production:
 
     def verify(self) -> str:
         """What is in the volume, against its manifests and the rows."""
-        done = self.site.manage("verify_models", TEST_MODELS_DIR=str(self.models))
+        done = self.installation.manage("verify_models", TEST_MODELS_DIR=str(self.models))
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
@@ -190,29 +190,38 @@ class Production:
 
     def pods_of(self, run_id: str) -> list[Row]:
         selector = f"gregory-train/run-id={run_id}"
-        return list(self.workplace.cluster.get("pods", "--namespace", self.workplace.namespace, "--selector", selector)["items"])
+        return list(
+            self.cluster_namespace.cluster.get("pods", "--namespace", self.cluster_namespace.namespace, "--selector", selector)["items"]
+        )
 
     def jobs_of(self, run_id: str) -> list[Row]:
         selector = f"gregory-train/run-id={run_id}"
-        return list(self.workplace.cluster.get("jobs", "--namespace", self.workplace.namespace, "--selector", selector)["items"])
+        return list(
+            self.cluster_namespace.cluster.get("jobs", "--namespace", self.cluster_namespace.namespace, "--selector", selector)["items"]
+        )
 
 
-def environment(workplace: Workplace, server: postgresql.Server, database: str) -> dict[str, str]:
+def environment(cluster_namespace: ClusterNamespace, server: postgresql.Server, database: str) -> dict[str, str]:
     """Of whoever submits and reconciles."""
     return {
         **server.environment(database),
-        "KUBECONFIG": str(workplace.cluster.kubeconfig),
-        "GREGORY_CLUSTER_CONFIG": str(workplace.folder / "cluster.yaml"),
+        "KUBECONFIG": str(cluster_namespace.cluster.kubeconfig),
+        "GREGORY_CLUSTER_CONFIG": str(cluster_namespace.folder / "cluster.yaml"),
         "GREGORY_RUNNER": "kubernetes",
     }
 
 
 @contextmanager
-def producing(workplace: Workplace, server: postgresql.Server, image: str) -> Iterator[Production]:
+def producing(cluster_namespace: ClusterNamespace, server: postgresql.Server, image: str) -> Iterator[Production]:
     """For the time of the block; the cluster is whole afterwards."""
     database = f"runs_{uuid4().hex[:12]}"
-    site = Site(workplace.folder / "site", environment=environment(workplace, server, database))
-    with holding() as held, closing(Production(site=site, workplace=workplace, server=server, database=database, held=held)) as production:
+    installation = Installation(cluster_namespace.folder / "installation", environment=environment(cluster_namespace, server, database))
+    with (
+        holding() as held,
+        closing(
+            Production(installation=installation, cluster_namespace=cluster_namespace, server=server, database=database, held=held)
+        ) as production,
+    ):
         production.furnish(image)
         yield production
-        workplace.clear()
+        cluster_namespace.clear()

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from gregory.launch.runner import Life, Observation
+from gregory.launch.runner import Observation, Status
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import AlgorithmOutcome, RunHandle, RunOutcome, RunSpec
 from tools.cluster.cluster import GPU, NODE, Cluster
-from tools.cluster.namespace import SLEEPS, Workplace, a_run, furnished, pod_of
+from tools.cluster.namespace import SLEEPS, ClusterNamespace, a_run, furnished, pod_of
 
 pytestmark = pytest.mark.slow
 
@@ -51,7 +51,7 @@ class Cause:
 
     code: str = SLEEPS
     change: Change | None = None
-    life: Life = Life.DEAD
+    status: Status = Status.TERMINATED
     reason: Reason | None
     exit_code: int | None = None
     detail: str
@@ -142,61 +142,61 @@ CAUSES = {
     ),
     "image_pull": Cause(
         change=changed(image="gregory.test/none:1"),
-        life=Life.WAITING,
+        status=Status.PENDING,
         reason=Reason.IMAGE_PULL,
         detail=r'(ErrImagePull|ImagePullBackOff): .*"gregory\.test/none:1".*' + TOO_LATE.format("imagePullSeconds"),
     ),
     "image_never": Cause(
         change=changed(image="gregory.test/none:1", imagePullPolicy="Never"),
-        life=Life.WAITING,
+        status=Status.PENDING,
         reason=Reason.IMAGE_PULL,
         detail=r'ErrImageNeverPull: .*"gregory\.test/none:1".*' + TOO_LATE.format("imagePullSeconds"),
     ),
     "unschedulable": Cause(
         change=lambda job: pod_of(job)["containers"][0]["resources"]["limits"].update({GPU: "3"}),
-        life=Life.WAITING,
+        status=Status.PENDING,
         reason=Reason.UNSCHEDULABLE,
         detail=rf"unschedulable: 0/\d nodes are available: .*Insufficient {GPU}.*" + TOO_LATE.format("pendingSeconds"),
     ),
     "no_such_node": Cause(
         change=pod_changed(nodeSelector={"nvidia.com/gpu.product": "H100"}),
-        life=Life.WAITING,
+        status=Status.PENDING,
         reason=Reason.UNSCHEDULABLE,
         detail=r"unschedulable: 0/\d nodes are available: .*node affinity/selector.*" + TOO_LATE.format("pendingSeconds"),
     ),
     "service_account": Cause(
         change=pod_changed(serviceAccountName="nobody"),
-        life=Life.WAITING,
+        status=Status.PENDING,
         reason=Reason.REFUSED,
         detail=r'FailedCreate: .*serviceaccount "nobody" not found' + TOO_LATE.format("imagePullSeconds"),
     ),
     "secret": Cause(
         change=changed(envFrom=[{"secretRef": {"name": "none"}}]),
-        life=Life.WAITING,
+        status=Status.PENDING,
         reason=Reason.MISSING_OBJECT,
         detail=r'CreateContainerConfigError: secret "none" not found' + TOO_LATE.format("imagePullSeconds"),
     ),
     "secret_key": Cause(
         change=changed(env=[{"name": "A", "valueFrom": {"secretKeyRef": {"name": "database", "key": "NO_KEY"}}}]),
-        life=Life.WAITING,
+        status=Status.PENDING,
         reason=Reason.MISSING_OBJECT,
         detail=r"CreateContainerConfigError: couldn't find key NO_KEY in Secret .*" + TOO_LATE.format("imagePullSeconds"),
     ),
     "mount": Cause(
         change=with_volume({"configMap": {"name": "none"}}),
-        life=Life.WAITING,
+        status=Status.PENDING,
         reason=Reason.MISSING_OBJECT,
         detail=r'FailedMount: .*configmap "none" not found' + TOO_LATE.format("imagePullSeconds"),
     ),
     "claim": Cause(
         change=with_volume({"persistentVolumeClaim": {"claimName": "unbound"}}),
-        life=Life.WAITING,
+        status=Status.PENDING,
         reason=Reason.MISSING_OBJECT,
         detail=r"unschedulable: .*unbound immediate PersistentVolumeClaims.*" + TOO_LATE.format("imagePullSeconds"),
     ),
     "no_claim": Cause(
         change=with_volume({"persistentVolumeClaim": {"claimName": "none"}}),
-        life=Life.WAITING,
+        status=Status.PENDING,
         reason=Reason.MISSING_OBJECT,
         detail=r'unschedulable: .*persistentvolumeclaim "none" not found.*' + TOO_LATE.format("imagePullSeconds"),
     ),
@@ -205,21 +205,21 @@ CAUSES = {
 
 @dataclass(frozen=True)
 class Gallery:
-    workplace: Workplace
+    cluster_namespace: ClusterNamespace
     handles: dict[str, RunHandle]
 
 
 @pytest.fixture(scope="module")
 def gallery(cluster: Cluster, base_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gallery]:
     """Every cause under way."""
-    with furnished(cluster, base_image, tmp_path_factory.mktemp("gallery")) as workplace:
-        workplace.config["deadlines"] = {"pendingSeconds": 2, "imagePullSeconds": 2}
+    with furnished(cluster, base_image, tmp_path_factory.mktemp("gallery")) as cluster_namespace:
+        cluster_namespace.config["deadlines"] = {"pendingSeconds": 2, "imagePullSeconds": 2}
         unbound = {"accessModes": ["ReadWriteOnce"], "storageClassName": "none", "resources": {"requests": {"storage": "1Gi"}}}
-        metadata = {"name": "unbound", "namespace": workplace.namespace}
+        metadata = {"name": "unbound", "namespace": cluster_namespace.namespace}
         cluster.apply({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": unbound})
         yield Gallery(
-            workplace,
-            {name: workplace.start(cause.code, spec=cause.spec, change=_with_time(cause.change)) for name, cause in CAUSES.items()},
+            cluster_namespace,
+            {name: cluster_namespace.start(cause.code, spec=cause.spec, change=_with_time(cause.change)) for name, cause in CAUSES.items()},
         )
 
 
@@ -241,19 +241,19 @@ def test_a_cause_is_named(gallery: Gallery, name: str, record: Callable[[str], N
 
     def is_told(seen: Observation) -> object:
         # On a busy node a run that is to end needs its time to begin.
-        return seen.life is Life.DEAD or (cause.life is Life.WAITING and re.fullmatch(cause.detail, seen.detail, re.DOTALL))
+        return seen.status is Status.TERMINATED or (cause.status is Status.PENDING and re.fullmatch(cause.detail, seen.detail, re.DOTALL))
 
-    seen = gallery.workplace.until(gallery.handles[name], is_told)
+    seen = gallery.cluster_namespace.until(gallery.handles[name], is_told)
     record(name)
 
-    assert (seen.life, seen.reason) == (cause.life, cause.reason), seen.detail
+    assert (seen.status, seen.reason) == (cause.status, cause.reason), seen.detail
     # A node may say that it evicts before it says how the container ended.
     assert seen.exit_code == cause.exit_code or (seen.reason is Reason.EVICTED and seen.exit_code is None), seen.detail
     assert re.fullmatch(cause.detail, seen.detail, re.DOTALL), seen.detail
 
 
 def test_a_report_is_handed_on_as_the_run_wrote_it(gallery: Gallery):
-    seen = gallery.workplace.until(gallery.handles["reported"], lambda seen: seen.life is Life.DEAD)
+    seen = gallery.cluster_namespace.until(gallery.handles["reported"], lambda seen: seen.status is Status.TERMINATED)
 
     assert json.loads(seen.report) == json.loads(outcome(SUCCESS))
     assert seen.node == NODE

@@ -15,7 +15,7 @@ from tools import postgresql
 from tools.cluster import hollow
 from tools.cluster.cluster import Cluster
 from tools.cluster.namespace import furnished
-from tools.installation import Site
+from tools.installation import Installation
 
 pytestmark = pytest.mark.slow
 
@@ -61,27 +61,27 @@ def test_three_hundred_subjects_at_once(cluster: Cluster, cluster_postgresql: po
     calls = Calls()
     with (
         hollow.node(cluster),
-        furnished(cluster, IMAGE, tmp_path) as workplace,
+        furnished(cluster, IMAGE, tmp_path) as cluster_namespace,
         proxies.running(cluster.kubeconfig.parent) as proxy,
     ):
         proxy.answer = calls.answer
-        workplace.config |= hollow.PLACEMENT
-        del workplace.config["submission"]
-        workplace.installation()
-        site = _site(tmp_path, cluster_postgresql, kubeconfig=_through(proxy.url, tmp_path))
+        cluster_namespace.config |= hollow.PLACEMENT
+        del cluster_namespace.config["submission"]
+        cluster_namespace.installation()
+        installation = _site(tmp_path, cluster_postgresql, kubeconfig=_through(proxy.url, tmp_path))
 
-        done = site.manage("train_models", "--all-teams", "--runner", "kubernetes", "--algo", "lgbm_tfidf", "--verbose", "0")
+        done = installation.manage("train_models", "--all-teams", "--runner", "kubernetes", "--algo", "lgbm_tfidf", "--verbose", "0")
 
         assert (done.returncode, done.stdout + done.stderr) == (0, "")
         submitting = calls.taken()
         # One of them dry, before any row; and those that were too much, once more.
         assert submitting["POST jobs"] == 1 + SUBJECTS + (SUBJECTS - 1) // (REFUSED_EVERY - 1)
         assert sum(submitting.values()) - submitting["POST jobs"] <= 10, submitting
-        assert len(workplace.jobs()) == SUBJECTS
+        assert len(cluster_namespace.jobs()) == SUBJECTS
         passes = 0
         while passes < 20 and _ends(cluster_postgresql).get(None):
             time.sleep(1)
-            site.must("reconcile_runs", "--once")
+            installation.must("reconcile_runs", "--once")
             passes += 1
             looking = calls.taken()
             # Of Jobs one for the look and one for the sweep, however many runs there are.
@@ -91,7 +91,7 @@ def test_three_hundred_subjects_at_once(cluster: Cluster, cluster_postgresql: po
             )
             assert looking["GET events"] <= 1
         assert _ends(cluster_postgresql) == {True: SUBJECTS}
-        assert all(job["status"].get("succeeded") == 1 for job in workplace.jobs())
+        assert all(job["status"].get("succeeded") == 1 for job in cluster_namespace.jobs())
 
 
 def _through(url: str, folder: Path) -> Path:
@@ -104,13 +104,13 @@ def _through(url: str, folder: Path) -> Path:
     return file
 
 
-def _site(folder: Path, server: postgresql.Server, *, kubeconfig: Path) -> Site:
+def _site(folder: Path, server: postgresql.Server, *, kubeconfig: Path) -> Installation:
     server.create(DATABASE)
     variables = {"KUBECONFIG": str(kubeconfig), "GREGORY_CLUSTER_CONFIG": str(folder / "cluster.yaml")}
-    site = Site(folder / "site", environment={**server.environment(DATABASE), **variables})
-    site.must("migrate", "-v0")
-    site.run_code(OPEN % SUBJECTS)
-    return site
+    installation = Installation(folder / "installation", environment={**server.environment(DATABASE), **variables})
+    installation.must("migrate", "-v0")
+    installation.run_code(OPEN % SUBJECTS)
+    return installation
 
 
 def _ends(server: postgresql.Server) -> dict[bool | None, int]:

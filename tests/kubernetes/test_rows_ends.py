@@ -46,28 +46,30 @@ def limited(**limits: str) -> dict[str, Any]:
 
 def evict(production: Production, row: Row) -> None:
     (found,) = production.pods_of(row["run_id"])
-    name, namespace = found["metadata"]["name"], production.workplace.namespace
+    name, namespace = found["metadata"]["name"], production.cluster_namespace.namespace
     eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name, "namespace": namespace}}
     path = f"/api/v1/namespaces/{namespace}/pods/{name}/eviction"
-    production.workplace.cluster.must("create", "--raw", path, "-f", "-", input=json.dumps(eviction))
+    production.cluster_namespace.cluster.must("create", "--raw", path, "-f", "-", input=json.dumps(eviction))
 
 
 def taint(production: Production, row: Row) -> None:
-    cluster, (found,) = production.workplace.cluster, production.pods_of(row["run_id"])
+    cluster, (found,) = production.cluster_namespace.cluster, production.pods_of(row["run_id"])
     cluster.must("taint", "node", NODE, f"{TAINT}=yes:NoExecute")
-    gone = ["get", "pod", found["metadata"]["name"], "--namespace", production.workplace.namespace]
+    gone = ["get", "pod", found["metadata"]["name"], "--namespace", production.cluster_namespace.namespace]
     cluster.until(lambda: cluster.kubectl(*gone).returncode != 0, what="the tainted node to be left")
     cluster.must("taint", "node", NODE, f"{TAINT}-")
 
 
 def preempt(production: Production, row: Row) -> None:
     """By a pod that has its GPUs for two seconds."""
-    workplace, name = production.workplace, production.workplace.namespace
-    workplace.cluster.apply({"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name}, "value": 1000})
+    cluster_namespace, name = production.cluster_namespace, production.cluster_namespace.namespace
+    cluster_namespace.cluster.apply(
+        {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name}, "value": 1000}
+    )
     container = {"name": "any", "image": slim_image.NAME, "command": ["sleep", "2"], "resources": {"limits": {GPU: "2"}}}
     spec = {"priorityClassName": name, "restartPolicy": "Never", "tolerations": TOLERANT, "containers": [container]}
     metadata = {"name": "stronger", "namespace": name}
-    workplace.cluster.apply({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
+    cluster_namespace.cluster.apply({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
 
 
 def kill(production: Production, row: Row) -> None:
@@ -75,20 +77,20 @@ def kill(production: Production, row: Row) -> None:
 
 
 def delete_job(production: Production, row: Row) -> None:
-    production.workplace.kubectl("delete", "job", row["job"])
+    production.cluster_namespace.kubectl("delete", "job", row["job"])
     # A minute of the database's clock.
     production.until("deleted", "job", lambda row: row["missing_since"] or row["success"] is not None)
     production.age(row["run_id"], "missing_since", 121)
 
 
 def suspend_and_resume(production: Production, row: Row) -> None:
-    workplace = production.workplace
+    cluster_namespace = production.cluster_namespace
     patch = ["patch", "job", row["job"], "--type=merge", "-p"]
-    workplace.kubectl(*patch, '{"spec": {"suspend": true}}')
+    cluster_namespace.kubectl(*patch, '{"spec": {"suspend": true}}')
     queued = production.until("plain", "suspended", lambda row: "is suspended" in row["waiting_for"])
     assert (queued["state"], queued["success"], queued["attempt"]) == ("submitted", None, 1)
     assert production.pods_of(row["run_id"]) == []
-    workplace.kubectl(*patch, '{"spec": {"suspend": false}}')
+    cluster_namespace.kubectl(*patch, '{"spec": {"suspend": false}}')
 
 
 def stand_still(production: Production, row: Row) -> None:
@@ -109,14 +111,14 @@ def freeze(production: Production, row: Row) -> None:
 
 
 def cancel(production: Production, row: Row) -> None:
-    done = production.site.manage("training_runs", "cancel", row["run_id"], GREGORY_CLUSTER_CONFIG=production.cluster_file())
+    done = production.installation.manage("training_runs", "cancel", row["run_id"], GREGORY_CLUSTER_CONFIG=production.cluster_file())
     # Too late, where the run is quicker.
     assert done.returncode == 0 or "has ended already: succeeded" in done.stderr, done.stdout + done.stderr
     assert [found for found in production.pods_of(row["run_id"]) if found["status"]["phase"] in ("Pending", "Running")] == []
 
 
 def cancel_suspended(production: Production, row: Row) -> None:
-    production.workplace.kubectl("patch", "job", row["job"], "--type=merge", "-p", '{"spec": {"suspend": true}}')
+    production.cluster_namespace.kubectl("patch", "job", row["job"], "--type=merge", "-p", '{"spec": {"suspend": true}}')
     production.until("cancelled", "suspended", lambda row: "is suspended" in row["waiting_for"])
     cancel(production, row)
 
@@ -263,9 +265,9 @@ FINISHING, FROZEN = ("finishing", "run"), ("frozen", "run")
 @pytest.fixture(scope="module")
 def gallery(production: Production) -> Iterator[Production]:
     """Every run on its way to its end, and somebody who looks after all of them."""
-    production.workplace.config["tolerations"] = TOLERANT
-    production.workplace.config["deadlines"] = LATE
-    cluster, here = production.workplace.cluster, {"namespace": production.workplace.namespace}
+    production.cluster_namespace.config["tolerations"] = TOLERANT
+    production.cluster_namespace.config["deadlines"] = LATE
+    cluster, here = production.cluster_namespace.cluster, {"namespace": production.cluster_namespace.namespace}
     counted = {"operator": "In", "scopeName": "PriorityClass", "values": ["counted"]}
     unbound = {"accessModes": ["ReadWriteOnce"], "storageClassName": "none", "resources": {"requests": {"storage": "1Gi"}}}
     cluster.apply(
@@ -300,7 +302,7 @@ def gallery(production: Production) -> Iterator[Production]:
         for act in under_way:
             act.result()
         yield production
-    for name in ("counted", production.workplace.namespace):
+    for name in ("counted", production.cluster_namespace.namespace):
         cluster.must("delete", "priorityclass", name)
 
 
@@ -363,7 +365,7 @@ def test_what_was_taken_away_is_tried_again_once_and_never_twice_at_a_time(
     assert at_rest(first, gallery.pods_of(row["run_id"])) <= second["metadata"]["creationTimestamp"]
     # The others may be taken away before they have done anything.
     if key[0] not in ("admission", "disk"):
-        assert "summarise: done by an earlier attempt" in gallery.workplace.kubectl("logs", f"job/{row['job']}")
+        assert "summarise: done by an earlier attempt" in gallery.cluster_namespace.kubectl("logs", f"job/{row['job']}")
 
 
 def test_the_log_s_end_is_kept_with_a_run_that_was_killed(gallery: Production):
@@ -380,7 +382,7 @@ def test_what_was_suspended_goes_on_where_it_stopped(gallery: Production):
     row = ended(gallery, "plain", "suspended")
 
     assert [event["kind"] for event in gallery.events(row["run_id"])] == ["suspended"]
-    log = gallery.workplace.kubectl("logs", f"job/{row['job']}")
+    log = gallery.cluster_namespace.kubectl("logs", f"job/{row['job']}")
     assert "summarise: done by an earlier attempt" in log
     assert len(gallery.jobs_of(row["run_id"])) == 1
 
@@ -390,7 +392,7 @@ def test_nothing_comes_of_an_image_that_is_there_too_late(gallery: Production):
     row = ended(gallery, "image", "tag")
     assert (gallery.jobs_of(row["run_id"]), gallery.pods_of(row["run_id"])) == ([], [])
 
-    gallery.workplace.cluster._must_ctr("images", "tag", "--force", slim_image.NAME, "gregory.test/slim:none")
+    gallery.cluster_namespace.cluster._must_ctr("images", "tag", "--force", slim_image.NAME, "gregory.test/slim:none")
 
     time.sleep(3)
     assert gallery.pods_of(row["run_id"]) == []
@@ -401,7 +403,7 @@ def test_what_reports_success_and_ends_with_another_code_has_succeeded(gallery: 
     """C15."""
     row = ended(gallery, "liar", "one")
 
-    gallery.workplace.cluster.until(lambda: is_finished(gallery.jobs_of(row["run_id"])[0]), what="the Job to have failed")
+    gallery.cluster_namespace.cluster.until(lambda: is_finished(gallery.jobs_of(row["run_id"])[0]), what="the Job to have failed")
     (job,) = gallery.jobs_of(row["run_id"])
     assert condition(job, "Failed") is not None
     assert gallery.row("liar", "one") == row
@@ -428,7 +430,7 @@ def test_a_deleted_job_changes_nothing_of_a_run_that_succeeded(gallery: Producti
     """C13: so does a Job whose time is over."""
     row = ended(gallery, "plain", "undisturbed")
 
-    gallery.workplace.kubectl("delete", "job", row["job"])
+    gallery.cluster_namespace.kubectl("delete", "job", row["job"])
 
     with suppress(AssertionError):
         gallery.until("plain", "undisturbed", lambda now: now != row, seconds=5)

@@ -69,7 +69,7 @@ def succeeded(row: Row) -> bool:
 def has_reported(production: Production, row: Row) -> None:
     """Beside the rows: its training is done, and the database did not take it."""
     file = outcome_file(production.models, row["run_id"])
-    production.workplace.cluster.until(lambda: file.exists() and '"success":true' in file.read_text(), what="the run's own report")
+    production.cluster_namespace.cluster.until(lambda: file.exists() and '"success":true' in file.read_text(), what="the run's own report")
 
 
 def has_ended(production: Production, row: Row) -> bool:
@@ -80,7 +80,7 @@ def has_ended(production: Production, row: Row) -> bool:
 def take_away(production: Production, row: Row) -> None:
     """Evicted, and nothing of the pod is left."""
     evict(production, row)
-    production.workplace.cluster.until(
+    production.cluster_namespace.cluster.until(
         lambda: production.pods_of(row["run_id"]) == [] and has_ended(production, row), what="its pod to be gone"
     )
 
@@ -119,13 +119,13 @@ def cut_off(production: Production) -> Iterator[None]:
 
 @pytest.fixture
 def proxy(production: Production) -> Iterator[Proxy]:
-    with proxies.running(production.workplace.cluster.kubeconfig.parent) as proxy:
+    with proxies.running(production.cluster_namespace.cluster.kubeconfig.parent) as proxy:
         yield proxy
 
 
 def through(proxy: Proxy, production: Production) -> dict[str, str]:
     """The variable of somebody who knows the cluster by the proxy's address alone."""
-    file = production.workplace.folder / "proxy.kubeconfig"
+    file = production.cluster_namespace.folder / "proxy.kubeconfig"
     context = {"name": "proxy", "context": {"cluster": "proxy", "user": "nobody"}}
     clusters, users = [{"name": "proxy", "cluster": {"server": proxy.url}}], [{"name": "nobody", "user": {}}]
     file.write_text(json.dumps({"clusters": clusters, "contexts": [context], "users": users, "current-context": "proxy"}))
@@ -138,10 +138,10 @@ def test_the_api_server_is_away_while_runs_work(production: Production, at_work:
         production.at_work(HEALTHY, name)
     before = production.rows(HEALTHY)
 
-    production.workplace.cluster.kill("kube-apiserver")
+    production.cluster_namespace.cluster.kill("kube-apiserver")
     told = production.reconcile()
     during = production.rows(HEALTHY)
-    production.workplace.cluster.start("kube-apiserver")
+    production.cluster_namespace.cluster.start("kube-apiserver")
 
     unknown = [line for line in told.splitlines() if f" {HEALTHY}/" in line]
     assert len(unknown) == len(NAMES)
@@ -155,7 +155,7 @@ def test_the_api_server_is_away_while_runs_work(production: Production, at_work:
 
 def killing(proxy: Proxy, production: Production, *, at: Callable[[str, str], bool], before: bool) -> None:
     """A reconciler that is killed at a request to the cluster: before that is carried out, or after it, before anybody knows."""
-    with production.site.start("reconcile_runs", "--once", **through(proxy, production)) as reconciler:
+    with production.installation.start("reconcile_runs", "--once", **through(proxy, production)) as reconciler:
 
         def kill(method: str, path: str) -> bool:
             if not at(method, path):
@@ -219,7 +219,7 @@ class TestTheReconciler:
         killing(proxy, production, at=lambda method, path: method == "DELETE" and "/jobs/" in path, before=False)
         announced = production.row(TEAM, "ending")
         assert (announced["success"], announced["run_reason"]) == (None, "stalled")
-        production.workplace.cluster.until(lambda: production.pods_of(row["run_id"]) == [], what="its pod to be gone")
+        production.cluster_namespace.cluster.until(lambda: production.pods_of(row["run_id"]) == [], what="its pod to be gone")
         production.reconcile()
         production.age(row["run_id"], "missing_since", 121)
         production.reconcile()
@@ -248,7 +248,7 @@ class TestTheAnswer:
         proxy.drop = lambda method, path: creates(method, path) and "dryRun" not in path
         given = through(proxy, production) | {"GREGORY_CLUSTER_CONFIG": production.cluster_file(**WAITING)}
 
-        done = production.site.manage("train_models", "--team", "lost", "--algo", "lgbm_tfidf", **given)
+        done = production.installation.manage("train_models", "--team", "lost", "--algo", "lgbm_tfidf", **given)
 
         assert done.returncode == 0, done.stderr
         rows = production.rows("lost")
@@ -264,48 +264,48 @@ class TestTheAnswer:
 
         def come_first(method: str, path: str) -> None:
             if creates(method, path) and not theirs and (rows := production.rows("foreign")):
-                metadata = {"name": f"gregory-train-{rows[0]['run_id']}-a1", "namespace": production.workplace.namespace}
+                metadata = {"name": f"gregory-train-{rows[0]['run_id']}-a1", "namespace": production.cluster_namespace.namespace}
                 container = {"name": "any", "image": "gregory.test/none:1"}
                 template = {"spec": {"restartPolicy": "Never", "containers": [container]}}
                 job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": {"suspend": True, "template": template}}
-                production.workplace.cluster.apply(job)
-                theirs.append(production.workplace.get("job", metadata["name"]))
+                production.cluster_namespace.cluster.apply(job)
+                theirs.append(production.cluster_namespace.get("job", metadata["name"]))
 
         proxy.answer = come_first
-        done = production.site.manage("train_models", "--team", "foreign", "--algo", "lgbm_tfidf", **through(proxy, production))
+        done = production.installation.manage("train_models", "--team", "foreign", "--algo", "lgbm_tfidf", **through(proxy, production))
 
         row = production.row("foreign", "one")
         name = f"gregory-train-{row['run_id']}-a1"
         assert done.returncode == 1
         assert (row["success"], row["reason"], row["state"]) == (False, "not_started", "failed")
         assert row["error"] == (
-            f"a Job named {name} exists in namespace {production.workplace.namespace} and is not this run's; "
-            f"remove it with: kubectl delete job {name} --namespace {production.workplace.namespace}"
+            f"a Job named {name} exists in namespace {production.cluster_namespace.namespace} and is not this run's; "
+            f"remove it with: kubectl delete job {name} --namespace {production.cluster_namespace.namespace}"
         )
-        assert production.workplace.get("job", name) == theirs[0]
+        assert production.cluster_namespace.get("job", name) == theirs[0]
 
 
 def test_an_old_writer_that_comes_back_is_refused(production: Production, at_work: AtWork):
     """C16."""
-    workplace, row = production.workplace, at_work("partition")
+    cluster_namespace, row = production.cluster_namespace, at_work("partition")
     run_id, (old,) = row["run_id"], production.pods_of(row["run_id"])
     processes, worker = pod_processes.of_run(run_id), production.held.worker(run_id)
     production.held.let_go(run_id, on=False)
     pod_processes.send(run_id, signal.SIGSTOP)
-    workplace.kubectl("delete", "job", row["job"], "--cascade=orphan")
-    workplace.kubectl("label", "pod", old["metadata"]["name"], "app.kubernetes.io/name-", "gregory-train/run-id-")
+    cluster_namespace.kubectl("delete", "job", row["job"], "--cascade=orphan")
+    cluster_namespace.kubectl("label", "pod", old["metadata"]["name"], "app.kubernetes.io/name-", "gregory-train/run-id-")
     production.reconcile()
     production.age(run_id, "missing_since", 121)
     assert "closed (deleted)" in production.reconcile()
-    production.site.must("training_runs", "retry", run_id)
+    production.installation.must("training_runs", "retry", run_id)
     winner = production.until(TEAM, "partition", succeeded)
 
     # The worker first, so that its supervisor has a result when it wakes up.
     os.kill(worker, signal.SIGCONT)
-    workplace.cluster.until(lambda: psutil.Process(worker).status() == psutil.STATUS_ZOMBIE, what="the old worker to be done")
+    cluster_namespace.cluster.until(lambda: psutil.Process(worker).status() == psutil.STATUS_ZOMBIE, what="the old worker to be done")
     for process in set(processes) - {worker}:
         os.kill(process, signal.SIGCONT)
-    workplace.cluster.until(lambda: not set(processes) & set(pod_processes.of_run(run_id)), what="the old writer to have ended")
+    cluster_namespace.cluster.until(lambda: not set(processes) & set(pod_processes.of_run(run_id)), what="the old writer to have ended")
 
     first, second = (found for found in production.rows(TEAM) if found["run_id"] == run_id)
     assert (first["success"], first["reason"]) == (False, "deleted")
@@ -319,19 +319,19 @@ class TestLogs:
 
     def test_of_a_run_that_succeeds(self, production: Production, at_work: AtWork):
         row = at_work("followed")
-        with production.site.start("training_runs", "logs", "--follow", row["run_id"]) as following:
+        with production.installation.start("training_runs", "logs", "--follow", row["run_id"]) as following:
             production.held.let_go(row["run_id"])
             told, _ = following.communicate(timeout=120)
 
         assert following.returncode == 0, told
         *lines, last = told.splitlines()
-        assert lines == production.workplace.kubectl("logs", f"job/{row['job']}").splitlines()
+        assert lines == production.cluster_namespace.kubectl("logs", f"job/{row['job']}").splitlines()
         assert last == f"run {row['run_id']} succeeded"
 
     def test_of_a_run_whose_pod_is_deleted(self, production: Production, at_work: AtWork):
         """It goes on with the next attempt."""
         row = at_work("unfollowed")
-        with production.site.start("training_runs", "logs", "--follow", row["run_id"]) as following:
+        with production.installation.start("training_runs", "logs", "--follow", row["run_id"]) as following:
             assert following.stdout is not None
             first = following.stdout.readline()
             evict(production, row)
@@ -345,7 +345,7 @@ class TestLogs:
 
     def test_of_a_run_that_is_killed(self, production: Production, at_work: AtWork):
         row = at_work("killed")
-        with production.site.start("training_runs", "logs", "--follow", row["run_id"]) as following:
+        with production.installation.start("training_runs", "logs", "--follow", row["run_id"]) as following:
             production.held.let_go(row["run_id"], on=False)
             pod_processes.send(row["run_id"], signal.SIGKILL)
             told, _ = following.communicate(timeout=120)
@@ -371,7 +371,7 @@ class TestBeforeAnyRow:
         production.subjects("checked", "any")
         command = ("train_models", "--team", "checked", "--algo", "lgbm_tfidf", *flags)
 
-        done = production.site.manage(*command, GREGORY_CLUSTER_CONFIG=production.cluster_file(**changes))
+        done = production.installation.manage(*command, GREGORY_CLUSTER_CONFIG=production.cluster_file(**changes))
 
         assert (done.returncode, told in done.stderr) == (code, True), done.stderr
         assert production.rows("checked") == []
@@ -382,10 +382,10 @@ class TestBeforeAnyRow:
         production.subjects("named", subject)
         file = {"GREGORY_CLUSTER_CONFIG": production.cluster_file(**WAITING)}
         command = ("train_models", "--team", "named", "--algo", "lgbm_tfidf")
-        shown = json.loads(production.site.manage(*command, "--dry-run", "--output", "json", **file).stdout)
+        shown = json.loads(production.installation.manage(*command, "--dry-run", "--output", "json", **file).stdout)
         assert production.rows("named") == []
 
-        done = production.site.manage(*command, **file)
+        done = production.installation.manage(*command, **file)
 
         assert done.returncode == 0, done.stderr
         row = production.row("named", subject)
@@ -445,7 +445,7 @@ class TestTheDatabase:
             production.held.let_go(row["run_id"])
             has_reported(production, row)
             pod_processes.send(row["run_id"], signal.SIGTERM)
-            production.workplace.cluster.until(lambda: has_ended(production, row), what="the run to have given up")
+            production.cluster_namespace.cluster.until(lambda: has_ended(production, row), what="the run to have given up")
 
         assert "succeeded: every model was complete" in production.reconcile()
         row = production.row(TEAM, "told")
@@ -464,7 +464,7 @@ class TestTheDatabase:
         assert "attempt 2 with lgbm_tfidf: submitted" in production.reconcile()
         row = production.until(TEAM, "gone", succeeded)
         assert (row["success"], row["attempt"]) == (True, 2)
-        assert "Started training" not in production.workplace.kubectl("logs", f"job/{row['job']}")
+        assert "Started training" not in production.cluster_namespace.kubectl("logs", f"job/{row['job']}")
 
     def test_away_until_its_job_is_gone(self, production: Production, at_work: AtWork):
         """What is left of it is in the volume, and whoever sees that comes first."""
@@ -472,8 +472,8 @@ class TestTheDatabase:
         with database_away(production):
             production.held.let_go(row["run_id"])
             has_reported(production, row)
-            production.workplace.kubectl("delete", "job", row["job"])
-            production.workplace.cluster.until(lambda: production.pods_of(row["run_id"]) == [], what="its pod to be gone")
+            production.cluster_namespace.kubectl("delete", "job", row["job"])
+            production.cluster_namespace.cluster.until(lambda: production.pods_of(row["run_id"]) == [], what="its pod to be gone")
         production.reconcile()
         production.age(row["run_id"], "missing_since", 61)
 
@@ -491,7 +491,7 @@ class TestTheDatabase:
         with cut_off(production):
             production.held.let_go(row["run_id"])
             has_reported(production, row)
-            production.site.must("training_runs", "cancel", row["run_id"])
+            production.installation.must("training_runs", "cancel", row["run_id"])
 
         row = production.row(TEAM, "cancelled")
         assert (row["success"], row["state"], row["exit_code"]) == (True, "succeeded", 143)
@@ -499,7 +499,7 @@ class TestTheDatabase:
 
 def test_a_node_that_is_lost(production: Production, at_work: AtWork):
     """C4: unknown until its pod is provably gone, and no second one before; then it is tried again, and the old one gives way."""
-    cluster, row = production.workplace.cluster, at_work("node")
+    cluster, row = production.cluster_namespace.cluster, at_work("node")
     run_id = row["run_id"]
     production.held.let_go(run_id, on=False)
 
@@ -531,7 +531,7 @@ def test_a_namespace_that_is_deleted(production: Production, at_work: AtWork):
     row = at_work("namespace")
     production.held.let_go(row["run_id"], on=False)
 
-    production.workplace.cluster.must("delete", "namespace", production.workplace.namespace, timeout=120)
+    production.cluster_namespace.cluster.must("delete", "namespace", production.cluster_namespace.namespace, timeout=120)
     production.reconcile()
     production.age(row["run_id"], "missing_since", 121)
     production.reconcile()

@@ -7,35 +7,35 @@ from typing import Any
 
 import pytest
 
-from gregory.launch.errors import NotReady, SubmitError
+from gregory.launch.errors import PreconditionFailed, SubmitError
 from gregory.launch.kubernetes import submission
 from gregory.launch.kubernetes.manifest import job_name
 from gregory.launch.kubernetes.namespace import Namespace
 from gregory.launch.kubernetes.runner import KubernetesRunner
-from gregory.launch.runner import Life, Rendered
+from gregory.launch.runner import Rendered, Status
 from gregory.runs.spec import RunHandle, new_token
 from tests.kubernetes import proxy as proxies
 from tests.kubernetes.proxy import Proxy
-from tools.cluster.namespace import SLEEPS, Workplace, a_run, with_code
+from tools.cluster.namespace import SLEEPS, ClusterNamespace, a_run, with_code
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def proxy(workplace: Workplace) -> Iterator[Proxy]:
-    with proxies.running(workplace.cluster.kubeconfig.parent) as proxy:
+def proxy(cluster_namespace: ClusterNamespace) -> Iterator[Proxy]:
+    with proxies.running(cluster_namespace.cluster.kubeconfig.parent) as proxy:
         yield proxy
 
 
-def through(proxy: Proxy, workplace: Workplace, **variables: str) -> KubernetesRunner:
+def through(proxy: Proxy, cluster_namespace: ClusterNamespace, **variables: str) -> KubernetesRunner:
     """The runner of somebody who knows the cluster by the proxy's address alone."""
-    file = workplace.folder / "proxy.kubeconfig"
+    file = cluster_namespace.folder / "proxy.kubeconfig"
     named = {"name": "proxy", "cluster": {"server": proxy.url}}
     context = {"name": "proxy", "context": {"cluster": "proxy", "user": "nobody"}}
     file.write_text(
         json.dumps({"clusters": [named], "contexts": [context], "users": [{"name": "nobody", "user": {}}], "current-context": "proxy"})
     )
-    return workplace.runner(KUBECONFIG=str(file), **variables)
+    return cluster_namespace.runner(KUBECONFIG=str(file), **variables)
 
 
 def suspended(runner: KubernetesRunner, **changes: Any) -> Rendered:
@@ -47,55 +47,57 @@ def suspended(runner: KubernetesRunner, **changes: Any) -> Rendered:
 
 
 class TestOnce:
-    def test_an_answer_that_is_lost_makes_no_second_job(self, workplace: Workplace, proxy: Proxy, monkeypatch: pytest.MonkeyPatch):
+    def test_an_answer_that_is_lost_makes_no_second_job(
+        self, cluster_namespace: ClusterNamespace, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+    ):
         """C10: of every creation the first answer is lost on the way back."""
         monkeypatch.setattr(submission, "_PAUSE_SECONDS", 0.0)
-        runner, rounds = through(proxy, workplace), 100
+        runner, rounds = through(proxy, cluster_namespace), 100
         proxy.drop = lambda method, path: method == "POST"
 
         handles = [runner.submit(suspended(runner)) for _ in range(rounds)]
 
-        assert sorted((job["metadata"]["name"], job["metadata"]["uid"]) for job in workplace.jobs()) == sorted(
+        assert sorted((job["metadata"]["name"], job["metadata"]["uid"]) for job in cluster_namespace.jobs()) == sorted(
             (handle.name, handle.uid) for handle in handles
         )
         assert proxy.seen["POST"] == rounds
         assert (runner.api.calls["POST jobs"], runner.api.calls["GET jobs"]) == (rounds, rounds)
 
-    def test_a_second_submission_adopts_the_first(self, workplace: Workplace):
-        runner = workplace.runner()
+    def test_a_second_submission_adopts_the_first(self, cluster_namespace: ClusterNamespace):
+        runner = cluster_namespace.runner()
         rendered = suspended(runner)
         handle = runner.submit(rendered)
 
-        assert workplace.runner().submit(rendered) == handle
-        assert len(workplace.jobs()) == 1
+        assert cluster_namespace.runner().submit(rendered) == handle
+        assert len(cluster_namespace.jobs()) == 1
 
-    def test_a_foreign_job_of_that_name_is_not_touched(self, workplace: Workplace):
-        runner = workplace.runner()
+    def test_a_foreign_job_of_that_name_is_not_touched(self, cluster_namespace: ClusterNamespace):
+        runner = cluster_namespace.runner()
         rendered = suspended(runner)
         theirs = {**rendered.request["metadata"], "labels": {"theirs": "yes"}}
-        workplace.cluster.apply({**rendered.request, "metadata": theirs})
-        (before,) = workplace.jobs()
+        cluster_namespace.cluster.apply({**rendered.request, "metadata": theirs})
+        (before,) = cluster_namespace.jobs()
 
         with pytest.raises(SubmitError) as refused:
             runner.submit(rendered)
 
         name = job_name(rendered.spec)
         assert str(refused.value) == (
-            f"a Job named {name} exists in namespace {workplace.namespace} and is not this run's; "
-            f"remove it with: kubectl delete job {name} --namespace {workplace.namespace}"
+            f"a Job named {name} exists in namespace {cluster_namespace.namespace} and is not this run's; "
+            f"remove it with: kubectl delete job {name} --namespace {cluster_namespace.namespace}"
         )
-        assert workplace.jobs() == [before]
+        assert cluster_namespace.jobs() == [before]
 
-    def test_another_token_is_another_run(self, workplace: Workplace):
-        runner = workplace.runner()
+    def test_another_token_is_another_run(self, cluster_namespace: ClusterNamespace):
+        runner = cluster_namespace.runner()
         rendered = suspended(runner)
         runner.submit(rendered)
 
         with pytest.raises(SubmitError, match=r"exists in namespace .* and is not this run's"):
             runner.submit(suspended(runner, run_id=rendered.spec.run_id, attempt_token=new_token()))
 
-    def test_what_is_refused_is_not_asked_again(self, workplace: Workplace):
-        runner = workplace.runner()
+    def test_what_is_refused_is_not_asked_again(self, cluster_namespace: ClusterNamespace):
+        runner = cluster_namespace.runner()
         rendered = suspended(runner)
         rendered.request["spec"]["backoffLimit"] = -1
 
@@ -104,17 +106,17 @@ class TestOnce:
 
         assert runner.api.calls["POST jobs"] == 1
 
-    def test_jobs_whose_submitter_died_are_found(self, workplace: Workplace):
-        runner = workplace.runner()
+    def test_jobs_whose_submitter_died_are_found(self, cluster_namespace: ClusterNamespace):
+        runner = cluster_namespace.runner()
         rendered, stranger = suspended(runner), a_run()
         handle = runner.submit(rendered)
 
         taken = a_run(run_id=rendered.spec.run_id)
-        assert workplace.runner().find([stranger, rendered.spec, taken]) == [None, handle, None]
+        assert cluster_namespace.runner().find([stranger, rendered.spec, taken]) == [None, handle, None]
 
-    def test_submission_keeps_its_pace(self, workplace: Workplace):
-        workplace.config["submission"] = {"perSecond": 0.1}
-        runner, slept = workplace.runner(), []
+    def test_submission_keeps_its_pace(self, cluster_namespace: ClusterNamespace):
+        cluster_namespace.config["submission"] = {"perSecond": 0.1}
+        runner, slept = cluster_namespace.runner(), []
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(submission.time, "sleep", slept.append)
             for _ in range(3):
@@ -125,93 +127,93 @@ class TestOnce:
 
 
 class TestCalls:
-    def test_any_number_of_runs_is_two_lists(self, workplace: Workplace):
-        runner = workplace.runner()
+    def test_any_number_of_runs_is_two_lists(self, cluster_namespace: ClusterNamespace):
+        runner = cluster_namespace.runner()
         handles = [runner.submit(suspended(runner)) for _ in range(30)]
         runner.api.calls.clear()
 
         seen = runner.observe(handles)
 
-        assert {one.life for one in seen} == {Life.WAITING}
+        assert {one.status for one in seen} == {Status.PENDING}
         assert runner.api.calls == {"GET pods": 1, "GET jobs": 1}
 
-    def test_lists_are_read_page_by_page(self, workplace: Workplace, monkeypatch: pytest.MonkeyPatch):
+    def test_lists_are_read_page_by_page(self, cluster_namespace: ClusterNamespace, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr("gregory.launch.kubernetes.namespace.PAGE", 4)
-        runner = workplace.runner()
+        runner = cluster_namespace.runner()
         handles = [runner.submit(suspended(runner)) for _ in range(10)]
         runner.api.calls.clear()
 
-        assert [one.life for one in runner.observe(handles)] == [Life.WAITING] * 10
+        assert [one.status for one in runner.observe(handles)] == [Status.PENDING] * 10
         assert runner.api.calls == {"GET pods": 1, "GET jobs": 3}
 
-    def test_too_many_requests_are_asked_again_when_the_server_says(self, workplace: Workplace, proxy: Proxy):
+    def test_too_many_requests_are_asked_again_when_the_server_says(self, cluster_namespace: ClusterNamespace, proxy: Proxy):
         refusals = iter([(429, {"Retry-After": "1"}), (503, {}), (429, {})])
-        runner = through(proxy, workplace)
+        runner = through(proxy, cluster_namespace)
         rendered = suspended(runner)
         proxy.answer = lambda method, path: next(refusals, None) if method == "POST" else None
 
         handle = runner.submit(rendered)
 
-        assert [job["metadata"]["uid"] for job in workplace.jobs()] == [handle.uid]
+        assert [job["metadata"]["uid"] for job in cluster_namespace.jobs()] == [handle.uid]
         assert proxy.seen["POST"] == 4
 
 
 class TestIdentity:
-    def test_a_namespace_s_account_knows_the_cluster_by_the_namespace(self, workplace: Workplace):
+    def test_a_namespace_s_account_knows_the_cluster_by_the_namespace(self, cluster_namespace: ClusterNamespace):
         """Who may read kube-system knows both names; who may not still sees what the other submitted."""
-        narrow = account(workplace)
-        wide = workplace.runner()
+        narrow = account(cluster_namespace)
+        wide = cluster_namespace.runner()
 
         submitted, by_admin = narrow.submit(suspended(narrow)), wide.submit(suspended(wide))
 
         assert submitted.host != by_admin.host
         for runner in (narrow, wide):
-            assert [one.life for one in runner.observe([submitted, by_admin])] == [Life.WAITING] * 2
+            assert [one.status for one in runner.observe([submitted, by_admin])] == [Status.PENDING] * 2
         narrow.cancel(by_admin, grace_seconds=1)
-        assert [job["metadata"]["uid"] for job in workplace.jobs()] == [submitted.uid]
+        assert [job["metadata"]["uid"] for job in cluster_namespace.jobs()] == [submitted.uid]
         gone = [handle.model_copy(update={"uid": "gone"}) for handle in (submitted, by_admin)]
         assert [one.missing for one in wide.observe(gone)] == [True, True]
-        assert [one.life for one in narrow.observe(gone)] == [Life.DEAD, Life.UNKNOWN]
+        assert [one.status for one in narrow.observe(gone)] == [Status.TERMINATED, Status.UNKNOWN]
 
-    def test_a_token_that_aged_is_read_again(self, workplace: Workplace):
-        runner = account(workplace)
+    def test_a_token_that_aged_is_read_again(self, cluster_namespace: ClusterNamespace):
+        runner = account(cluster_namespace)
         handle = runner.submit(suspended(runner))
-        file = Path(workplace.folder / "account.kubeconfig")
+        file = Path(cluster_namespace.folder / "account.kubeconfig")
         content = json.loads(file.read_text())
         good = content["users"][0]["user"]["token"]
         content["users"][0]["user"]["token"] = "aged"
         file.write_text(json.dumps(content))
-        aged = workplace.runner(KUBECONFIG=str(file))
+        aged = cluster_namespace.runner(KUBECONFIG=str(file))
         (unknown,) = aged.observe([handle])
-        assert (unknown.life, unknown.detail) == (Life.UNKNOWN, "Unauthorized")
+        assert (unknown.status, unknown.detail) == (Status.UNKNOWN, "Unauthorized")
 
         content["users"][0]["user"]["token"] = good
         file.write_text(json.dumps(content))
 
-        assert aged.observe([handle])[0].life is Life.WAITING
+        assert aged.observe([handle])[0].status is Status.PENDING
 
-    def test_another_context(self, workplace: Workplace):
-        runner = workplace.runner(GREGORY_KUBECONTEXT="none")
+    def test_another_context(self, cluster_namespace: ClusterNamespace):
+        runner = cluster_namespace.runner(GREGORY_KUBECONTEXT="none")
 
         (seen,) = runner.observe([RunHandle(host="kubernetes@x/y", name="n", uid="u")])
 
-        assert seen.life is Life.UNKNOWN
+        assert seen.status is Status.UNKNOWN
         assert seen.detail.startswith("how to reach the cluster is not known: ")
         assert seen.detail.endswith("; name a kubeconfig in KUBECONFIG, and its context in GREGORY_KUBECONTEXT")
 
 
-def account(workplace: Workplace) -> KubernetesRunner:
+def account(cluster_namespace: ClusterNamespace) -> KubernetesRunner:
     """What a submitter needs, in its own namespace, and nothing else."""
-    here = {"namespace": workplace.namespace}
+    here = {"namespace": cluster_namespace.namespace}
     rules = [
         {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["create", "get", "list", "delete", "patch"]},
         {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "delete"]},
         {"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"]},
         {"apiGroups": [""], "resources": ["events"], "verbs": ["list"]},
-        {"apiGroups": [""], "resources": ["namespaces"], "resourceNames": [workplace.namespace], "verbs": ["get"]},
+        {"apiGroups": [""], "resources": ["namespaces"], "resourceNames": [cluster_namespace.namespace], "verbs": ["get"]},
     ]
     group = "rbac.authorization.k8s.io"
-    workplace.cluster.apply(
+    cluster_namespace.cluster.apply(
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "submitter", **here}},
         {"apiVersion": f"{group}/v1", "kind": "Role", "metadata": {"name": "submitter", **here}, "rules": rules},
         {
@@ -222,21 +224,21 @@ def account(workplace: Workplace) -> KubernetesRunner:
             "subjects": [{"kind": "ServiceAccount", "name": "submitter", **here}],
         },
     )
-    content = json.loads(workplace.cluster.kubeconfig.read_text())
-    content["users"][0]["user"] = {"token": workplace.kubectl("create", "token", "submitter").strip()}
-    file = workplace.folder / "account.kubeconfig"
+    content = json.loads(cluster_namespace.cluster.kubeconfig.read_text())
+    content["users"][0]["user"] = {"token": cluster_namespace.kubectl("create", "token", "submitter").strip()}
+    file = cluster_namespace.folder / "account.kubeconfig"
     file.write_text(json.dumps(content))
-    return workplace.runner(KUBECONFIG=str(file))
+    return cluster_namespace.runner(KUBECONFIG=str(file))
 
 
 class TestCheck:
-    def test_all_is_well(self, workplace: Workplace):
-        workplace.runner().check()
+    def test_all_is_well(self, cluster_namespace: ClusterNamespace):
+        cluster_namespace.runner().check()
 
-    def test_as_far_as_an_account_may_see(self, workplace: Workplace):
-        account(workplace).check()
+    def test_as_far_as_an_account_may_see(self, cluster_namespace: ClusterNamespace):
+        account(cluster_namespace).check()
 
-        assert workplace.jobs() == []
+        assert cluster_namespace.jobs() == []
 
     @pytest.mark.parametrize(
         ("section", "value", "told"),
@@ -261,29 +263,29 @@ class TestCheck:
             ),
         ],
     )
-    def test_what_every_run_would_fail_for(self, workplace: Workplace, section: str, value: Any, told: str):
-        workplace.config[section] = value
+    def test_what_every_run_would_fail_for(self, cluster_namespace: ClusterNamespace, section: str, value: Any, told: str):
+        cluster_namespace.config[section] = value
 
-        with pytest.raises(NotReady, match=told):
-            workplace.runner().check()
+        with pytest.raises(PreconditionFailed, match=told):
+            cluster_namespace.runner().check()
 
-    def test_an_optional_object_need_not_be_there(self, workplace: Workplace):
-        workplace.config["env"] = [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "none", "key": "k", "optional": True}}}]
+    def test_an_optional_object_need_not_be_there(self, cluster_namespace: ClusterNamespace):
+        cluster_namespace.config["env"] = [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "none", "key": "k", "optional": True}}}]
 
-        workplace.runner().check()
+        cluster_namespace.runner().check()
 
-    def test_a_dry_run_leaves_nothing(self, workplace: Workplace):
-        runner = workplace.runner()
+    def test_a_dry_run_leaves_nothing(self, cluster_namespace: ClusterNamespace):
+        runner = cluster_namespace.runner()
 
         runner.check()
 
         assert runner.api.calls["POST jobs"] == 1
-        assert workplace.jobs() == []
+        assert cluster_namespace.jobs() == []
 
-    def test_a_webhook_that_is_down_is_named(self, workplace: Workplace, monkeypatch: pytest.MonkeyPatch):
+    def test_a_webhook_that_is_down_is_named(self, cluster_namespace: ClusterNamespace, monkeypatch: pytest.MonkeyPatch):
         """C12: what admits Jobs does not answer."""
         monkeypatch.setattr("gregory.launch.kubernetes.kube.BACKOFF_SECONDS", (0.1,))
-        name = workplace.namespace
+        name = cluster_namespace.namespace
         webhook = {
             "name": "admit.gregory.test",
             "clientConfig": {"url": "https://127.0.0.1:1/admit"},
@@ -294,26 +296,28 @@ class TestCheck:
             "timeoutSeconds": 1,
         }
         kind = {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration"}
-        workplace.cluster.apply({**kind, "metadata": {"name": name}, "webhooks": [webhook]})
+        cluster_namespace.cluster.apply({**kind, "metadata": {"name": name}, "webhooks": [webhook]})
         try:
-            workplace.cluster.until(lambda: _is_refused(workplace), what="the webhook to count")
-            with pytest.raises(NotReady, match=r'^the cluster would refuse every Job: .*failed calling webhook "admit\.gregory\.test"'):
-                workplace.runner().check()
+            cluster_namespace.cluster.until(lambda: _is_refused(cluster_namespace), what="the webhook to count")
+            with pytest.raises(
+                PreconditionFailed, match=r'^the cluster would refuse every Job: .*failed calling webhook "admit\.gregory\.test"'
+            ):
+                cluster_namespace.runner().check()
         finally:
-            workplace.cluster.must("delete", "validatingwebhookconfiguration", name)
-        assert workplace.jobs() == []
+            cluster_namespace.cluster.must("delete", "validatingwebhookconfiguration", name)
+        assert cluster_namespace.jobs() == []
 
 
-def _is_refused(workplace: Workplace) -> bool:
+def _is_refused(cluster_namespace: ClusterNamespace) -> bool:
     try:
-        workplace.runner().check()
-    except NotReady:
+        cluster_namespace.runner().check()
+    except PreconditionFailed:
         return True
     return False
 
 
-def test_a_namespace_is_asked_for_nothing_that_an_account_may_not(workplace: Workplace):
-    runner = account(workplace)
-    namespace = Namespace(runner.api, workplace.namespace)
+def test_a_namespace_is_asked_for_nothing_that_an_account_may_not(cluster_namespace: ClusterNamespace):
+    runner = account(cluster_namespace)
+    namespace = Namespace(runner.api, cluster_namespace.namespace)
 
-    assert (namespace.exists("secrets", "database"), workplace.runner()._namespace.exists("secrets", "database")) == (None, True)
+    assert (namespace.exists("secrets", "database"), cluster_namespace.runner()._namespace.exists("secrets", "database")) == (None, True)

@@ -13,7 +13,7 @@ from tests.kubernetes import pod_processes
 from tests.kubernetes.production import Production, producing
 from tools import postgresql
 from tools.cluster.cluster import GPU, NODE, Cluster
-from tools.cluster.namespace import Workplace
+from tools.cluster.namespace import ClusterNamespace
 
 pytestmark = pytest.mark.slow
 
@@ -27,16 +27,16 @@ def demo(
     cluster: Cluster, cluster_postgresql: postgresql.Server, training_image: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Production]:
     """On a node that offers GPUs that are not there, so none is demanded."""
-    workplace = Workplace(cluster=cluster, namespace=f"runs-{new_run_id()}", folder=tmp_path_factory.mktemp("demo"))
-    with producing(workplace, cluster_postgresql, training_image) as production:
-        workplace.config |= {
+    cluster_namespace = ClusterNamespace(cluster=cluster, namespace=f"runs-{new_run_id()}", folder=tmp_path_factory.mktemp("demo"))
+    with producing(cluster_namespace, cluster_postgresql, training_image) as production:
+        cluster_namespace.config |= {
             "gpu": {"count": 1, "required": False},
             "resources": {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"memory": "6Gi"}},
             "sharedMemory": {"size": "256Mi"},
         }
         # What is seen here does not get better with more of them.
-        production.site.set_hyperparameters("bert: {epochs: 1}\nlstm: {epochs: 3}\n")
-        production.site.must("load_demo")
+        production.installation.set_hyperparameters("bert: {epochs: 1}\nlstm: {epochs: 3}\n")
+        production.installation.must("load_demo")
         yield production
 
 
@@ -58,21 +58,21 @@ def test_a_subject_of_the_demo_is_trained(demo: Production):
         assert f"{label}/{row['algorithm']}: version {row['version']}: success" in done.stdout
 
     # The run's report ends its rows before the cluster has noticed that its Job is over.
-    demo.workplace.cluster.until(lambda: is_finished(demo.jobs_of(run_id)[0]), what="the Job to be complete")
+    demo.cluster_namespace.cluster.until(lambda: is_finished(demo.jobs_of(run_id)[0]), what="the Job to be complete")
     (pod,) = demo.pods_of(run_id)
     (container,) = pod["spec"]["containers"]
     assert container["resources"]["limits"][GPU] == "1"
     assert json.loads(pod["status"]["containerStatuses"][0]["state"]["terminated"]["message"])["run_id"] == run_id
 
-    log = demo.workplace.kubectl("logs", f"job/{row['job']}")
+    log = demo.cluster_namespace.kubectl("logs", f"job/{row['job']}")
     lines = log.splitlines()
     assert "\r" not in log
     assert re.match(rf"{STAMP} {run_id} {label}: Started run {run_id}: pubmed_bert, lgbm_tfidf, lstm; all articles", lines[0]), lines[0]
     for row in rows:
         assert f"{label}/{row['algorithm']}: Finished version {row['version']} in " in log
-    assert demo.site.must("training_runs", "logs", run_id).splitlines() == lines
-    assert run_id in demo.site.must("training_runs", "list")
-    assert f"kubectl logs --follow job/{row['job']} --namespace {demo.workplace.namespace}" in demo.site.must(
+    assert demo.installation.must("training_runs", "logs", run_id).splitlines() == lines
+    assert run_id in demo.installation.must("training_runs", "list")
+    assert f"kubectl logs --follow job/{row['job']} --namespace {demo.cluster_namespace.namespace}" in demo.installation.must(
         "training_runs", "show", run_id
     )
 
@@ -95,7 +95,7 @@ def test_what_had_ended_stays_when_a_run_is_killed(demo: Production):
 
     demo.held.let_go(run_id, on=False)
     pod_processes.send(run_id, signal.SIGKILL)
-    demo.workplace.cluster.until(lambda: is_finished(demo.jobs_of(run_id)[0]), what="the Job to have failed")
+    demo.cluster_namespace.cluster.until(lambda: is_finished(demo.jobs_of(run_id)[0]), what="the Job to have failed")
     assert "closed (killed): pod " in demo.reconcile()
 
     lgbm, lstm = [row for row in demo.rows(TEAM) if row["run_id"] == run_id]

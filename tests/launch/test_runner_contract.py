@@ -16,11 +16,11 @@ import pytest
 
 from gregory.launch.errors import SubmitError, UnknownRunner
 from gregory.launch.registry import RUNNERS, runner_for
-from gregory.launch.runner import Installation, Life, Rendered, Runner
+from gregory.launch.runner import Installation, Rendered, Runner, Status
 from gregory.ml.config import TrainConfig
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunHandle, RunSpec, Scope, Window
-from tools.cluster.namespace import Workplace, with_code
+from tools.cluster.namespace import ClusterNamespace, with_code
 from tools.docker_engine import Engine
 from tools.launch_installation import installation
 
@@ -124,7 +124,7 @@ def on_a_docker_host(folder: Path, engine: Engine, image: str) -> Machine:
     )
 
 
-def on_a_cluster(workplace: Workplace) -> Machine:
+def on_a_cluster(cluster_namespace: ClusterNamespace) -> Machine:
     def without_containers(job: Mapping[str, Any]) -> dict[str, Any]:
         changed = json.loads(json.dumps(job))
         changed["spec"]["template"]["spec"]["containers"] = []
@@ -132,7 +132,7 @@ def on_a_cluster(workplace: Workplace) -> Machine:
 
     return Machine(
         name="kubernetes",
-        make=workplace.installation,
+        make=cluster_namespace.installation,
         put=with_code,
         specification=variable_of,
         # Job and pod are gone then, and with them how it ended, unless that was seen in time. A first process gets no SIGTERM.
@@ -181,10 +181,10 @@ def test_rendering_is_pure_and_carries_no_secret(machine: Machine, spec: RunSpec
 
 
 def test_until_it_is_submitted_a_run_is_in_the_hands_of_this_process(runner: Runner):
-    here = runner.here()
+    here = runner.owner_handle()
 
-    assert (here.name, runner.observe([here])[0].life) == (str(os.getpid()), Life.ALIVE)
-    assert runner.observe([here.model_copy(update={"uid": "another start"})])[0].life is Life.DEAD
+    assert (here.name, runner.observe([here])[0].status) == (str(os.getpid()), Status.ALIVE)
+    assert runner.observe([here.model_copy(update={"uid": "another start"})])[0].status is Status.TERMINATED
 
 
 def test_what_is_tried_again_and_when_a_run_has_stalled_is_the_runner_s_to_say(runner: Runner):
@@ -194,11 +194,11 @@ def test_what_is_tried_again_and_when_a_run_has_stalled_is_the_runner_s_to_say(r
 
 
 def test_an_operator_is_told_what_to_type(machine: Machine, runner: Runner, spec: RunSpec):
-    handle = runner.here()
+    handle = runner.owner_handle()
 
-    commands = runner.commands(spec, handle)
+    commands = runner.debug_commands(spec, handle)
 
-    assert commands == runner.commands(spec, handle)
+    assert commands == runner.debug_commands(spec, handle)
     assert any(name in command for command in commands for name in (handle.name, spec.run_id))
 
 
@@ -214,7 +214,7 @@ def test_each_attempt_has_logs_of_its_own(machine: Machine, runner: Runner, spec
         handle = runner.submit(machine.python(again, f"print('attempt {attempt}')"))
 
         assert list(runner.logs(again, handle, waiting=at_once)) == [f"attempt {attempt}"]
-        assert runner.tail(again) == f"attempt {attempt}"
+        assert runner.log_tail(again) == f"attempt {attempt}"
 
 
 def test_an_ended_run_is_observed_dead_with_its_exit_code_and_last_words(machine: Machine, runner: Runner, spec: RunSpec):
@@ -223,7 +223,7 @@ def test_an_ended_run_is_observed_dead_with_its_exit_code_and_last_words(machine
 
     (observation,) = runner.observe([handle])
 
-    assert (observation.life, observation.reason, observation.exit_code) == (Life.DEAD, None, 1)
+    assert (observation.status, observation.reason, observation.exit_code) == (Status.TERMINATED, None, 1)
     assert re.fullmatch(machine.exit_in_words, observation.detail)
 
 
@@ -231,7 +231,7 @@ def test_an_ended_run_is_observed_dead_with_its_exit_code_and_last_words(machine
 def test_cancel_asks_then_insists_and_returns_when_it_has_ended(machine: Machine, runner: Runner, spec: RunSpec, code: str, ends_by: str):
     handle = runner.submit(machine.python(spec, code))
     next(runner.logs(spec, handle, waiting=at_once))
-    assert runner.observe([handle])[0].life is Life.ALIVE
+    assert runner.observe([handle])[0].status is Status.ALIVE
 
     runner.cancel(handle, grace_seconds=1)
 
@@ -244,25 +244,25 @@ def test_another_process_sees_the_run_alive_and_then_gone(machine: Machine, runn
     handle = runner.submit(machine.python(spec, SLEEPS))
     next(runner.logs(spec, handle, waiting=at_once))
     stranger = machine.runner()
-    assert stranger.observe([handle])[0].life is Life.ALIVE
+    assert stranger.observe([handle])[0].status is Status.ALIVE
 
     runner.cancel(handle, grace_seconds=1)
 
-    assert stranger.observe([handle])[0].life is Life.DEAD
+    assert stranger.observe([handle])[0].status is Status.TERMINATED
 
 
 def test_a_reused_name_is_not_the_run(machine: Machine, runner: Runner, spec: RunSpec):
     handle = runner.submit(machine.python(spec, SLEEPS))
     stranger = machine.runner()
 
-    assert stranger.observe([handle.model_copy(update={"uid": "another"})])[0].life is Life.DEAD
+    assert stranger.observe([handle.model_copy(update={"uid": "another"})])[0].status is Status.TERMINATED
     runner.cancel(handle, grace_seconds=1)
 
 
 def test_of_another_machines_run_nothing_is_known(machine: Machine, runner: Runner):
     (observation,) = runner.observe([RunHandle(host=machine.foreign_host, name="1", uid="1")])
 
-    assert observation.life is Life.UNKNOWN
+    assert observation.status is Status.UNKNOWN
     assert observation.detail.endswith(f"1 belongs to {'host ' if machine.name == 'local' else ''}{machine.foreign_host}")
 
 
@@ -271,9 +271,9 @@ def test_many_runs_are_observed_in_the_order_asked(machine: Machine, runner: Run
     next(runner.logs(spec, handle, waiting=at_once))
     elsewhere = RunHandle(host=machine.foreign_host, name="1", uid="1")
 
-    lives = [observation.life for observation in runner.observe([elsewhere, handle, runner.here()])]
+    lives = [observation.status for observation in runner.observe([elsewhere, handle, runner.owner_handle()])]
 
-    assert lives == [Life.UNKNOWN, Life.ALIVE, Life.ALIVE]
+    assert lives == [Status.UNKNOWN, Status.ALIVE, Status.ALIVE]
     runner.cancel(handle, grace_seconds=1)
 
 
@@ -297,18 +297,18 @@ def test_waiting_is_called_while_there_is_nothing_to_read(machine: Machine, runn
 def test_what_a_run_left_is_forgotten_or_swept_once_it_is_old(machine: Machine, runner: Runner, spec: RunSpec):
     handle = runner.submit(machine.python(spec, "print('done')"))
     list(runner.logs(spec, handle, waiting=at_once))
-    assert runner.sweep({spec.run_id}, keep_seconds=-1) == []
-    assert runner.sweep(set(), keep_seconds=3600) == []
-    assert runner.tail(spec) == "done"
+    assert runner.collect_garbage({spec.run_id}, keep_seconds=-1) == []
+    assert runner.collect_garbage(set(), keep_seconds=3600) == []
+    assert runner.log_tail(spec) == "done"
 
-    runner.forget(spec)
+    runner.cleanup(spec)
 
-    assert runner.tail(spec) == ""
+    assert runner.log_tail(spec) == ""
     handle = runner.submit(machine.python(spec, "print('done')"))
     list(runner.logs(spec, handle, waiting=at_once))
-    (swept,) = runner.sweep(set(), keep_seconds=-1)
+    (swept,) = runner.collect_garbage(set(), keep_seconds=-1)
     assert spec.run_id in swept
-    assert runner.tail(spec) == ""
+    assert runner.log_tail(spec) == ""
 
 
 @pytest.mark.parametrize("machine", ["local"], indirect=True)
@@ -323,8 +323,8 @@ def test_two_may_sweep_the_same_folders(machine: Machine, runner: Runner, spec: 
 
     monkeypatch.setattr(shutil, "rmtree", come_second)
 
-    assert runner.sweep(set(), keep_seconds=-1) == []
-    assert runner.tail(spec) == ""
+    assert runner.collect_garbage(set(), keep_seconds=-1) == []
+    assert runner.log_tail(spec) == ""
 
 
 @pytest.mark.parametrize("machine", ["kubernetes"], indirect=True)
@@ -332,7 +332,7 @@ def test_what_a_run_left_is_the_clusters_to_remove(machine: Machine, runner: Run
     handle = runner.submit(machine.python(spec, "print('done')"))
     list(runner.logs(spec, handle, waiting=at_once))
 
-    runner.forget(spec)
+    runner.cleanup(spec)
 
-    assert runner.sweep(set(), keep_seconds=-1) == []
-    assert runner.tail(spec) == "done"
+    assert runner.collect_garbage(set(), keep_seconds=-1) == []
+    assert runner.log_tail(spec) == "done"

@@ -15,7 +15,7 @@ from gregory.runs.spec import RunOutcome
 from tests.live.database import LiveDatabase, live
 from tests.strict import need
 from tools import postgresql
-from tools.installation import Site
+from tools.installation import Installation
 from tools.postgresql import Server
 
 pytestmark = pytest.mark.slow
@@ -43,17 +43,17 @@ def database(own_server: Server) -> LiveDatabase:
 
 
 @pytest.fixture
-def live_site(database: LiveDatabase, small_bundle: Path, tmp_path: Path) -> Site:
-    site = Site(tmp_path / "site", environment={"GREGORY_BASE_MODELS": str(small_bundle), **database.environment()})
-    site.must("migrate", "-v0")
-    return site
+def live_site(database: LiveDatabase, small_bundle: Path, tmp_path: Path) -> Installation:
+    installation = Installation(tmp_path / "installation", environment={"GREGORY_BASE_MODELS": str(small_bundle), **database.environment()})
+    installation.must("migrate", "-v0")
+    return installation
 
 
-def wait_for(path: str, site: Site, command: subprocess.Popen[str]) -> Path:
+def wait_for(path: str, installation: Installation, command: subprocess.Popen[str]) -> Path:
     """The one file or folder of that pattern in the models folder, as soon as it is there."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and command.poll() is None:
-        if found := list(site.models.glob(path)):
+        if found := list(installation.models.glob(path)):
             return found[0]
         time.sleep(0.02)
     raise AssertionError(f"{path} did not appear: {command.communicate(timeout=10)[0] if command.poll() is not None else 'still running'}")
@@ -92,7 +92,7 @@ def watched(database: LiveDatabase) -> Iterator[Watched]:
         thread.join()
 
 
-def test_between_its_reports_a_run_holds_no_connection_and_no_transaction_lasts(database: LiveDatabase, live_site: Site):
+def test_between_its_reports_a_run_holds_no_connection_and_no_transaction_lasts(database: LiveDatabase, live_site: Installation):
     with watched(database) as whole, live_site.start(*TRAIN) as command:
         wait_for(".runs/*/stages/train-lgbm_tfidf/in/request.json", live_site, command)
         # The first sign of life is given as the stage starts.
@@ -110,7 +110,7 @@ def test_between_its_reports_a_run_holds_no_connection_and_no_transaction_lasts(
     assert working.occupied <= working.looks / 5
 
 
-def test_a_server_that_stops_while_a_run_trains_and_starts_again_costs_nothing(database: LiveDatabase, live_site: Site):
+def test_a_server_that_stops_while_a_run_trains_and_starts_again_costs_nothing(database: LiveDatabase, live_site: Installation):
     with live_site.start(*TRAIN) as command:
         wait_for(".runs/*/stages/train-lgbm_tfidf/in/request.json", live_site, command)
         database.server.stop(crash=True)
@@ -126,7 +126,7 @@ def test_a_server_that_stops_while_a_run_trains_and_starts_again_costs_nothing(d
     assert not list(live_site.models.glob(".runs/*/outcome.json"))
 
 
-def test_a_server_that_stays_away_leaves_the_outcome_to_be_replayed(database: LiveDatabase, live_site: Site):
+def test_a_server_that_stays_away_leaves_the_outcome_to_be_replayed(database: LiveDatabase, live_site: Installation):
     with live_site.start(*TRAIN, TEST_PAUSES="0.2 0.2") as command:
         wait_for(".runs/*/stages/train-lgbm_tfidf/in/request.json", live_site, command)
         # A moment for the stage's first sign of life.
@@ -150,8 +150,8 @@ def test_a_server_that_stays_away_leaves_the_outcome_to_be_replayed(database: Li
     assert reconciled.endswith("1 unfinished runs, 1 closed\n")
 
 
-def outcome_of(site: Site) -> Path:
-    (file,) = site.models.glob(".runs/*/outcome.json")
+def outcome_of(installation: Installation) -> Path:
+    (file,) = installation.models.glob(".runs/*/outcome.json")
     return file
 
 

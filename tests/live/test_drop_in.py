@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.live.database import LABELLED, SCHEMAS, LiveDatabase, live
-from tools.installation import Site
+from tools.installation import Installation
 from tools.postgresql import Server
 
 pytestmark = pytest.mark.slow
@@ -27,11 +27,11 @@ class Living:
     trained: LiveDatabase
     # Of a second run the rows are open, and its process is gone.
     working: LiveDatabase
-    site: Site
+    installation: Installation
 
-    def at(self, database: LiveDatabase) -> Site:
+    def at(self, database: LiveDatabase) -> Installation:
         """A site on that database, with the same models."""
-        return Site(self.site.folder, environment={**self.site.environment, **database.environment(role=True)})
+        return Installation(self.installation.folder, environment={**self.installation.environment, **database.environment(role=True)})
 
 
 @pytest.fixture(scope="module", params=SCHEMAS)
@@ -40,16 +40,24 @@ def living(
 ) -> Living:
     database = live(postgresql_server, request.param)
     environment = {"GREGORY_BASE_MODELS": str(small_bundle), **database.environment()}
-    site = Site(tmp_path_factory.mktemp(request.param), environment=environment)
-    untouched, plan = database.clone(), site.must("migrate", "--plan", "--no-color")
-    site.must("migrate", "-v0")
+    installation = Installation(tmp_path_factory.mktemp(request.param), environment=environment)
+    untouched, plan = database.clone(), installation.must("migrate", "--plan", "--no-color")
+    installation.must("migrate", "-v0")
     migrated = database.clone()
     database.grant()
-    site.environment |= database.environment(role=True)
-    site.must("train_models", *SUBJECT, "--algo", "lgbm_tfidf")
+    installation.environment |= database.environment(role=True)
+    installation.must("train_models", *SUBJECT, "--algo", "lgbm_tfidf")
     trained = database.clone()
-    site.run_code(OPEN_RUN)
-    return Living(schema=request.param, plan=plan, untouched=untouched, migrated=migrated, trained=trained, working=database, site=site)
+    installation.run_code(OPEN_RUN)
+    return Living(
+        schema=request.param,
+        plan=plan,
+        untouched=untouched,
+        migrated=migrated,
+        trained=trained,
+        working=database,
+        installation=installation,
+    )
 
 
 def test_migrate_changes_nothing_of_theirs_and_ours_appears(living: Living):
@@ -82,24 +90,25 @@ def test_it_trains_from_every_label_and_writes_nothing_but_a_run_log(living: Liv
     today = f"{datetime.now(UTC):%Y%m%d}"
     assert (algorithm, version) == ("lgbm_tfidf", today if living.schema == "long_lived" else f"{today}_3")
     assert rest == ["train", True, None]
-    manifest = json.loads((living.site.models / "neurology/ms/lgbm_tfidf" / version / "manifest.json").read_text())
+    manifest = json.loads((living.installation.models / "neurology/ms/lgbm_tfidf" / version / "manifest.json").read_text())
     # Six odd articles: no summary, an empty one, mark-up, one of 4,000 words, one that is not in the subject, and one like a formula.
     assert (manifest["data"]["labelled"], manifest["data"]["title_only"]) == (LABELLED + 6, 2)
 
 
 @pytest.mark.parametrize("living", ["newest"], indirect=True)
-def test_a_file_trains_elsewhere_from_the_same_data_set(living: Living, site: Site, tmp_path: Path):
+def test_a_file_trains_elsewhere_from_the_same_data_set(living: Living, installation: Installation, tmp_path: Path):
     """Off the box: exported under the least of roles, imported into a file of SQLite, trained there."""
     said = living.at(living.trained).must("export_training_data", *SUBJECT, "--all-articles", "--output-dir", str(tmp_path / "out"))
     (file,) = (tmp_path / "out").iterdir()
 
-    site.must("import_articles", str(file), "--team", "there", "--subject", "ms")
-    site.must("train_models", "--team", "there", "--algo", "lgbm_tfidf")
+    installation.must("import_articles", str(file), "--team", "there", "--subject", "ms")
+    installation.must("train_models", "--team", "there", "--algo", "lgbm_tfidf")
 
     assert said.startswith("neurology/ms: 63 relevant and 63 not relevant articles to ")
     assert file.name == f"neurology_ms_{datetime.now(UTC):%Y%m%d}.csv"
     here, there = (
-        json.loads(next(models.glob("*/ms/lgbm_tfidf/*/manifest.json")).read_text()) for models in (living.site.models, site.models)
+        json.loads(next(models.glob("*/ms/lgbm_tfidf/*/manifest.json")).read_text())
+        for models in (living.installation.models, installation.models)
     )
     assert there["data"]["fingerprint"] == here["data"]["fingerprint"]
     assert there["data"]["parts"] == here["data"]["parts"]
@@ -107,9 +116,9 @@ def test_a_file_trains_elsewhere_from_the_same_data_set(living: Living, site: Si
 
 
 def test_all_teams_leaves_out_what_was_deactivated_or_lost(living: Living):
-    site = living.at(living.trained)
-    planned = json.loads(site.must("train_models", "--all-teams", "--dry-run", "--output", "json"))
-    archive = site.manage("train_models", "--team", "archive", "--dry-run")
+    installation = living.at(living.trained)
+    planned = json.loads(installation.must("train_models", "--all-teams", "--dry-run", "--output", "json"))
+    archive = installation.manage("train_models", "--team", "archive", "--dry-run")
 
     teams = ["neurology"] if living.schema == "newest" else ["archive", "neurology"]
     assert sorted({row["team"] for row in planned}) == teams

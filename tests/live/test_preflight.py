@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.live.database import ROLE, ROLE_PASSWORD, SCHEMAS, LiveDatabase, live
-from tools.installation import Site
+from tools.installation import Installation
 from tools.postgresql import Server
 
 pytestmark = pytest.mark.slow
@@ -20,8 +20,8 @@ GENERATIONS = {
 }
 
 
-def findings(site: Site, *, code: int) -> list[dict[str, Any]]:
-    done = site.manage("preflight", "--only", "database", "--output", "json")
+def findings(installation: Installation, *, code: int) -> list[dict[str, Any]]:
+    done = installation.manage("preflight", "--only", "database", "--output", "json")
     assert done.returncode == code, done.stdout + done.stderr
     return json.loads(done.stdout)
 
@@ -38,8 +38,8 @@ def role(postgresql_server: Server) -> None:
         connection.execute(f"CREATE ROLE {ROLE}_bare LOGIN PASSWORD '{ROLE_PASSWORD}'")
 
 
-def site_of(database: LiveDatabase, folder: Path, **environment: str) -> Site:
-    return Site(folder, environment={**database.environment(), **environment})
+def site_of(database: LiveDatabase, folder: Path, **environment: str) -> Installation:
+    return Installation(folder, environment={**database.environment(), **environment})
 
 
 @pytest.mark.parametrize("schema", SCHEMAS)
@@ -94,8 +94,8 @@ def test_an_empty_database_and_one_that_is_away(postgresql_server: Server, tmp_p
     postgresql_server.create("preflight_empty")
     environment = {**postgresql_server.environment("preflight_empty")}
 
-    empty = findings(Site(tmp_path / "empty", environment=environment), code=1)
-    away = findings(Site(tmp_path / "away", environment={**environment, "DB_PORT": "1"}), code=1)
+    empty = findings(Installation(tmp_path / "empty", environment=environment), code=1)
+    away = findings(Installation(tmp_path / "away", environment={**environment, "DB_PORT": "1"}), code=1)
 
     assert words(empty, "error")[0].startswith("it has no table gregory_team, subjects, articles, ")
     (trouble,) = away
@@ -103,5 +103,5 @@ def test_an_empty_database_and_one_that_is_away(postgresql_server: Server, tmp_p
     assert trouble["remedy"] == "check POSTGRES_DB, POSTGRES_USER, DB_HOST and the server"
 
 
-def test_on_the_embedded_file(site: Site):
-    assert [finding["verdict"] for finding in findings(site, code=0)] == ["ok"] * 3
+def test_on_the_embedded_file(installation: Installation):
+    assert [finding["verdict"] for finding in findings(installation, code=0)] == ["ok"] * 3

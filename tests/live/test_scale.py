@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from benchmarks import live_database
-from tools.installation import Site
+from tools.installation import Installation
 from tools.postgresql import Server
 
 pytestmark = pytest.mark.slow
@@ -59,17 +59,17 @@ def scanned(plan: dict) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def generated(postgresql_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Site:
+def generated(postgresql_server: Server, tmp_path_factory: pytest.TempPathFactory) -> Installation:
     database = f"scale_{uuid4().hex[:12]}"
     postgresql_server.create(database)
     with postgresql_server.connect(database) as connection:
         live_database.generate(connection, articles=ARTICLES, subjects=SUBJECTS)
-    site = Site(tmp_path_factory.mktemp("scale"), environment=postgresql_server.environment(database))
-    site.must("migrate", "-v0")
-    return site
+    installation = Installation(tmp_path_factory.mktemp("scale"), environment=postgresql_server.environment(database))
+    installation.must("migrate", "-v0")
+    return installation
 
 
-def test_planning_corpus_and_pool_are_backed_by_indexes(generated: Site):
+def test_planning_corpus_and_pool_are_backed_by_indexes(generated: Installation):
     told = json.loads(generated.run_code(EXPLAIN))
 
     assert {name: look["rows"] > 0 for name, look in told.items()} == dict.fromkeys(told, True)
@@ -84,7 +84,7 @@ def test_planning_corpus_and_pool_are_backed_by_indexes(generated: Site):
     assert set().union(*whole.values()) == set()
 
 
-def test_a_corpus_is_streamed(generated: Site, tmp_path: Path):
+def test_a_corpus_is_streamed(generated: Installation, tmp_path: Path):
     """Four times the rows take no more memory: what is held is one round trip of them."""
     measure = """
 from benchmarks.live_database import Measured

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from tests.live.database import live
-from tools.installation import REPOSITORY, Site
+from tools.installation import REPOSITORY, Installation
 from tools.postgresql import Server
 
 pytestmark = pytest.mark.slow
@@ -20,15 +20,15 @@ UNFINISHED = (
 TAKEN = r"neurology/\w+: version \w+ of (lgbm_tfidf|lstm) was taken a moment ago; run the command again"
 
 
-def test_one_run_per_subject_whoever_comes_first(postgresql_server: Server, site: Site):
+def test_one_run_per_subject_whoever_comes_first(postgresql_server: Server, installation: Installation):
     database = live(postgresql_server, "newest")
     database.insert("subjects", *({"subject_name": name, "subject_slug": name, "team_id": 1} for name in ("als", "stroke")))
-    site.environment |= database.environment()
-    site.must("migrate", "-v0")
+    installation.environment |= database.environment()
+    installation.must("migrate", "-v0")
 
     done = subprocess.run(
         [sys.executable, "-m", "tests.live.contenders", str(ROUNDS)],
-        cwd=REPOSITORY, env=site.environment, capture_output=True, text=True, timeout=120,
+        cwd=REPOSITORY, env=installation.environment, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
 
     assert done.returncode == 0, done.stderr

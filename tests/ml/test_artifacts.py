@@ -49,7 +49,7 @@ def sealed(tmp_path: Path) -> Path:
     (folder / "encoder").mkdir(parents=True)
     (folder / "weights.h5").write_bytes(b"weights")
     (folder / "encoder" / "vocab.txt").write_text("words")
-    artifacts.seal(folder, manifest())
+    artifacts.write_manifest(folder, manifest())
     return folder
 
 
@@ -69,7 +69,7 @@ def test_a_published_folder_is_complete_and_the_staged_one_is_gone(published: Pa
 def test_an_existing_version_is_never_overwritten(published: Path, tmp_path: Path):
     again = tmp_path / ".runs" / "again"
     again.mkdir()
-    artifacts.seal(again, manifest())
+    artifacts.write_manifest(again, manifest())
 
     with pytest.raises(ArtifactError, match=r"20260101 already exists; versions are never overwritten"):
         artifacts.publish(again, published)

@@ -40,7 +40,7 @@ def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """Where the bundle goes: alone in its folder, so that whatever is left behind shows."""
-    return tmp_path / "site" / "base_models"
+    return tmp_path / "installation" / "base_models"
 
 
 @pytest.fixture

@@ -5,11 +5,11 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from gregory.launch import processes
-from gregory.launch.runner import Installation, Life, Observation, Rendered
+from gregory.launch.runner import Installation, Observation, Rendered, Status
 from gregory.runs.spec import RunHandle, RunSpec
 
 HOST = "pretend@cluster"
-GONE = Observation(life=Life.DEAD, detail="the Job is not there", missing=True)
+GONE = Observation(status=Status.TERMINATED, detail="the Job is not there", missing=True)
 
 
 @dataclass
@@ -42,7 +42,7 @@ class PretendCluster:
     def check(self) -> None:
         """Always ready."""
 
-    def here(self) -> RunHandle:
+    def owner_handle(self) -> RunHandle:
         return processes.handle_of(os.getpid())
 
     def render(self, spec: RunSpec) -> Rendered:
@@ -53,7 +53,7 @@ class PretendCluster:
             raise self.refuses
         name = job(rendered.spec)
         self.submitted.append(name)
-        self.jobs.setdefault(name, Observation(life=Life.ALIVE, detail="its pod runs", node="node-1"))
+        self.jobs.setdefault(name, Observation(status=Status.ALIVE, detail="its pod runs", node="node-1"))
         handle = handle_of(rendered.spec)
         self.on_submit(rendered.spec, handle)
         return handle
@@ -68,22 +68,22 @@ class PretendCluster:
         self.cancelled.append(handle.name)
         self.on_cancel(handle)
         if self.jobs.pop(handle.name, None) is not None and self.shows_ends:
-            self.ended[handle.name] = Observation(life=Life.DEAD, detail="its pod was ended", exit_code=137)
+            self.ended[handle.name] = Observation(status=Status.TERMINATED, detail="its pod was ended", exit_code=137)
 
     def logs(self, spec: RunSpec, handle: RunHandle, *, waiting: Callable[[], bool]) -> Iterator[str]:
         yield f"line of attempt {spec.attempt}"
         waiting()
 
-    def tail(self, spec: RunSpec) -> str:
+    def log_tail(self, spec: RunSpec) -> str:
         return "last line"
 
-    def commands(self, spec: RunSpec, handle: RunHandle) -> list[str]:
+    def debug_commands(self, spec: RunSpec, handle: RunHandle) -> list[str]:
         return [f"kubectl describe job {handle.name}"]
 
-    def forget(self, spec: RunSpec) -> None:
+    def cleanup(self, spec: RunSpec) -> None:
         """A cluster forgets by itself."""
 
-    def sweep(self, unfinished: Collection[str], *, keep_seconds: float) -> list[str]:
+    def collect_garbage(self, unfinished: Collection[str], *, keep_seconds: float) -> list[str]:
         orphans = [name for name in self.jobs if name.split("-")[1] not in unfinished]
         for name in orphans:
             del self.jobs[name]
@@ -91,13 +91,13 @@ class PretendCluster:
 
     def dies(self, spec: RunSpec, **facts: object) -> None:
         """From here on the attempt is seen dead."""
-        self.jobs[job(spec)] = replace(Observation(life=Life.DEAD, detail="it died", node="node-1"), **facts)
+        self.jobs[job(spec)] = replace(Observation(status=Status.TERMINATED, detail="it died", node="node-1"), **facts)
 
     def _observe(self, handle: RunHandle) -> Observation:
         if handle.host != HOST:
             return processes.observe(handle)
         if self.away:
-            return Observation(life=Life.UNKNOWN, detail=self.away)
+            return Observation(status=Status.UNKNOWN, detail=self.away)
         return self.jobs.get(handle.name) or self.ended.pop(handle.name, GONE)
 
 

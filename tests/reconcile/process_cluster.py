@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from gregory.launch.local.runner import LocalRunner
-from gregory.launch.runner import Life, Observation, Rendered
+from gregory.launch.runner import Observation, Rendered, Status
 from gregory.runs.spec import RunHandle, RunSpec
 
 
@@ -31,7 +31,7 @@ class ProcessCluster(LocalRunner):
 
     def _with_report(self, handle: RunHandle, observation: Observation) -> Observation:
         report = self._by_process(handle)
-        if observation.life is not Life.DEAD or not report.exists():
+        if observation.status is not Status.TERMINATED or not report.exists():
             return observation
         return replace(observation, report=report.read_text(), reason=None)
 

@@ -18,7 +18,7 @@ def publish(models: Path, spec: RunSpec, *, position: int, run_log_id: int | Non
     sealed = manifest(
         algorithm=algorithm.algorithm, run_id=spec.run_id, run_log_id=run_log_id or algorithm.run_log_id, created_at=datetime.now(UTC)
     )
-    artifacts.seal(staged, sealed.model_copy(update={"compute": {"device": "cpu"}}))
+    artifacts.write_manifest(staged, sealed.model_copy(update={"compute": {"device": "cpu"}}))
     destination = artifacts.version_folder(
         models, team=spec.team.slug, subject=spec.subject.slug, algorithm=algorithm.algorithm, version=algorithm.version
     )

@@ -9,12 +9,12 @@ from django.db import connection
 from django.db.models import F
 from django.db.models.functions import Now
 
-from gregory.launch.errors import NotEnded, NotReady, SubmitError
-from gregory.launch.runner import Life, Observation
+from gregory.launch.errors import PreconditionFailed, SubmitError, TerminationTimeout
+from gregory.launch.runner import Observation, Status
 from gregory.ml.artifacts import stages_folder
 from gregory.models import PredictionRunLog, Subject
 from gregory.reconcile import loop
-from gregory.reconcile.results import Action, Change
+from gregory.reconcile.results import ReconcileResult, ResultKind
 from gregory.reconcile.terminate import cancel
 from gregory.runs import store
 from gregory.runs.models import AlgorithmRun, RunEvent, TrainingRun
@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 EVICTED = {"reason": Reason.EVICTED, "detail": "evicted: the node was low on memory", "exit_code": 143}
 OUT_OF_MEMORY = {"reason": Reason.OUT_OF_MEMORY, "detail": "OOMKilled: the limit is 128 MiB", "exit_code": 137}
-QUEUED = Observation(life=Life.WAITING, detail="0/1 nodes are available: 1 Insufficient nvidia.com/gpu")
+QUEUED = Observation(status=Status.PENDING, detail="0/1 nodes are available: 1 Insufficient nvidia.com/gpu")
 
 
 @pytest.fixture
@@ -39,8 +39,8 @@ def cluster() -> PretendCluster:
 
 @pytest.fixture
 def look(cluster: PretendCluster, tmp_path: Path):
-    def look() -> list[Change]:
-        return list(loop.look(cluster, models_dir=tmp_path, stale_after=900))
+    def look() -> list[ReconcileResult]:
+        return list(loop.reconcile_once(cluster, models_dir=tmp_path, stale_after=900))
 
     return look
 
@@ -87,17 +87,17 @@ class TestWhatIsNoted:
         store.mark_submitted(spec, cluster.submit(cluster.render(spec)))
         cluster.jobs[job(spec)] = QUEUED
 
-        assert [(change.action, change.detail) for change in look()] == [(Action.NOTED, f"waiting: {QUEUED.detail}")]
-        assert [change.action for change in look()] == [Action.LEFT]
+        assert [(change.action, change.detail) for change in look()] == [(ResultKind.NOTED, f"waiting: {QUEUED.detail}")]
+        assert [change.action for change in look()] == [ResultKind.LEFT]
         assert (run().waiting_for, run().state) == (QUEUED.detail, "submitted")
 
-        cluster.jobs[job(spec)] = Observation(life=Life.WAITING, detail="Pulling image")
-        assert [change.action for change in look()] == [Action.NOTED]
+        cluster.jobs[job(spec)] = Observation(status=Status.PENDING, detail="Pulling image")
+        assert [change.action for change in look()] == [ResultKind.NOTED]
         begin_and_claim(spec)
         assert (run().waiting_for, run().state) == ("", "running")
 
     def test_a_run_that_is_suspended_waits_again_and_may_begin_again(self, at_work, cluster, look):
-        cluster.jobs[job(at_work)] = Observation(life=Life.WAITING, detail="suspended by Kueue: preempted")
+        cluster.jobs[job(at_work)] = Observation(status=Status.PENDING, detail="suspended by Kueue: preempted")
 
         look()
 
@@ -120,7 +120,7 @@ class TestWhatIsNoted:
             cursor.execute("UPDATE gregory_runs_trainingrun SET started_at = '2026-01-02 03:04:05.000'")
         cluster.jobs[job(at_work)] = QUEUED
 
-        assert [change.action for change in look()] == [Action.NOTED]
+        assert [change.action for change in look()] == [ResultKind.NOTED]
         assert run().waiting_for == QUEUED.detail
 
     def test_not_knowing_writes_since_when_and_nothing_else(self, at_work, cluster, look):
@@ -128,10 +128,10 @@ class TestWhatIsNoted:
         ago(heartbeat_at=99_999, progress_at=99_999)
         before = TrainingRun.objects.values().get()
 
-        assert [change.action for change in look()] == [Action.NOTED]
+        assert [change.action for change in look()] == [ResultKind.NOTED]
         since = run().unknown_since
         (change,) = look()
-        assert (change.action, change.is_unseen) == (Action.LEFT, True)
+        assert (change.action, change.is_unseen) == (ResultKind.LEFT, True)
         told = "the API server does not answer; not known to be dead; unknown since"
         assert change.detail == f"{told} {since:%Y-%m-%d %H:%M:%S} UTC"
 
@@ -150,17 +150,17 @@ class TestWhatIsNoted:
 
     def test_a_machine_that_cannot_be_asked_does_not_keep_the_others_from_being_looked_at(self, at_work, cluster, tmp_path):
         def runner_for(name: str) -> PretendCluster:
-            raise NotReady("no kubeconfig")
+            raise PreconditionFailed("no kubeconfig")
 
-        changes = list(loop.look(runner_for, models_dir=tmp_path, stale_after=900))
+        changes = list(loop.reconcile_once(runner_for, models_dir=tmp_path, stale_after=900))
 
-        assert [(change.action, change.detail) for change in changes] == [(Action.UNSEEN, "no kubeconfig")]
+        assert [(change.action, change.detail) for change in changes] == [(ResultKind.UNSEEN, "no kubeconfig")]
         assert results() == [None, None]
 
     def test_a_run_of_another_version_is_left_to_that_version(self, at_work, look):
         TrainingRun.objects.update(spec={**run().spec, "schema_number": 2})
 
-        assert [change.action for change in look()] == [Action.UNSEEN]
+        assert [change.action for change in look()] == [ResultKind.UNSEEN]
 
     def test_one_call_for_many(self, subject, cluster, look):  # noqa: F811
         for number in range(3):
@@ -177,8 +177,8 @@ class TestMissing:
     def test_what_is_not_there_is_dead_only_if_it_is_not_there_later(self, at_work, cluster, look):
         cluster.jobs.clear()
 
-        assert [change.action for change in look()] == [Action.NOTED]
-        assert [change.action for change in look()] == [Action.LEFT]
+        assert [change.action for change in look()] == [ResultKind.NOTED]
+        assert [change.action for change in look()] == [ResultKind.LEFT]
         assert results() == [None, None]
 
         ago(missing_since=61)
@@ -199,16 +199,16 @@ class TestMissing:
         assert (run().state, run().reason, run().detail) == ("failed", "deleted", "the Job is not there")
 
     def test_who_does_not_see_the_models_comes_after_those_who_do(self, at_work, cluster, tmp_path):
-        def look_elsewhere() -> list[Action]:
-            return [change.action for change in loop.look(cluster, models_dir=tmp_path / "elsewhere", stale_after=900)]
+        def look_elsewhere() -> list[ResultKind]:
+            return [change.action for change in loop.reconcile_once(cluster, models_dir=tmp_path / "elsewhere", stale_after=900)]
 
         cluster.jobs.clear()
         look_elsewhere()
         ago(missing_since=61)
-        assert look_elsewhere() == [Action.LEFT]
+        assert look_elsewhere() == [ResultKind.LEFT]
 
         ago(missing_since=121)
-        assert look_elsewhere() == [Action.CLOSED]
+        assert look_elsewhere() == [ResultKind.CLOSED]
         assert results() == [False, False]
 
     def test_of_one_that_had_not_begun_there_is_nothing_to_see(self, at_work, cluster, tmp_path):
@@ -216,10 +216,10 @@ class TestMissing:
         cluster.jobs.clear()
 
         for _ in range(2):
-            changes = list(loop.look(cluster, models_dir=tmp_path / "elsewhere", stale_after=900))
+            changes = list(loop.reconcile_once(cluster, models_dir=tmp_path / "elsewhere", stale_after=900))
             ago(missing_since=61)
 
-        assert [change.action for change in changes] == [Action.CLOSED]
+        assert [change.action for change in changes] == [ResultKind.CLOSED]
 
     def test_what_is_there_again_was_not_missing(self, at_work, cluster, look):
         there = cluster.jobs.copy()
@@ -239,7 +239,7 @@ class TestTriedAgain:
 
         (change,) = look()
 
-        assert (change.action, change.reason) == (Action.TRIED_AGAIN, Reason.EVICTED)
+        assert (change.action, change.reason) == (ResultKind.TRIED_AGAIN, Reason.EVICTED)
         following = spec_now()
         assert (following.attempt, following.algorithms) == (2, at_work.algorithms[1:])
         assert following.attempt_token != at_work.attempt_token
@@ -285,7 +285,7 @@ class TestTriedAgain:
 
         (change,) = look()
 
-        assert (change.action, change.reason) == (Action.TRIED_AGAIN, Reason.INTERRUPTED)
+        assert (change.action, change.reason) == (ResultKind.TRIED_AGAIN, Reason.INTERRUPTED)
         assert change.detail.startswith("interrupted by signal 15 (SIGTERM); exit code 1; attempt 2 with lstm, lgbm_tfidf: submitted as ")
 
     def test_a_run_that_outlived_a_worker_without_memory_did_not_die_of_that(self, at_work, cluster, look):
@@ -296,7 +296,7 @@ class TestTriedAgain:
 
         (change,) = look()
 
-        assert (change.action, change.reason) == (Action.TRIED_AGAIN, Reason.INTERRUPTED)
+        assert (change.action, change.reason) == (ResultKind.TRIED_AGAIN, Reason.INTERRUPTED)
         assert results() == [False, None]
 
     def test_what_took_it_away_counts_more_than_its_own_word(self, at_work, cluster, look):
@@ -309,15 +309,15 @@ class TestTriedAgain:
 
     def test_a_reconciler_that_died_before_it_submitted_is_followed_by_another(self, at_work, cluster, look):
         cluster.dies(at_work, **EVICTED)
-        cluster.refuses = NotReady("429: try again later")
+        cluster.refuses = PreconditionFailed("429: try again later")
         (change,) = look()
         assert change.detail.endswith("not submitted yet: 429: try again later")
         assert (run().state, run().attempt) == ("pending", 2)
         cluster.refuses = None
-        assert [change.action for change in look()] == [Action.LEFT]
+        assert [change.action for change in look()] == [ResultKind.LEFT]
 
         ago(heartbeat_at=61)
-        assert [change.action for change in look()] == [Action.SUBMITTED]
+        assert [change.action for change in look()] == [ResultKind.SUBMITTED]
         assert cluster.submitted == [job(at_work), job(spec_now())]
 
 
@@ -383,7 +383,7 @@ class TestEnded:
 
         (change,) = look()
 
-        assert (change.action, change.reason) == (Action.NOTED, Reason.STALLED)
+        assert (change.action, change.reason) == (ResultKind.NOTED, Reason.STALLED)
         assert (run().state, run().reason, results()) == ("running", "stalled", [None, None])
         cluster.on_cancel = lambda handle: None
         look()
@@ -401,7 +401,7 @@ class TestEnded:
 
         changes = look()
 
-        assert [change.action for change in changes] == [Action.CLOSED, Action.CLOSED]
+        assert [change.action for change in changes] == [ResultKind.CLOSED, ResultKind.CLOSED]
         assert list(TrainingRun.objects.values_list("state", "reason")) == [("failed", "stalled")] * 2
 
     def test_one_that_is_not_seen_gone_does_not_keep_the_others_from_their_end(self, at_work, subject, cluster, look):  # noqa: F811
@@ -420,7 +420,7 @@ class TestEnded:
     def test_a_run_that_waited_too_long_is_taken_back_before_its_rows_are_closed(self, subject, cluster, look):  # noqa: F811
         spec = queued(subject)
         store.mark_submitted(spec, cluster.submit(cluster.render(spec)))
-        cluster.jobs[job(spec)] = Observation(life=Life.WAITING, detail="ErrImagePull: not found; for 601 s", reason=Reason.IMAGE_PULL)
+        cluster.jobs[job(spec)] = Observation(status=Status.PENDING, detail="ErrImagePull: not found; for 601 s", reason=Reason.IMAGE_PULL)
 
         look()
 
@@ -507,10 +507,10 @@ class TestEnded:
 class TestHandedOver:
     def test_what_a_dead_command_had_queued_is_submitted(self, subject, cluster, look):  # noqa: F811
         spec = store.open_run(
-            planned(subject), runner="pretend", handle=cluster.here().model_copy(update={"uid": "dead"}), triggered_by="a test"
+            planned(subject), runner="pretend", handle=cluster.owner_handle().model_copy(update={"uid": "dead"}), triggered_by="a test"
         )
 
-        assert [change.action for change in look()] == [Action.SUBMITTED]
+        assert [change.action for change in look()] == [ResultKind.SUBMITTED]
         assert (cluster.submitted, run().state) == ([job(spec)], "submitted")
 
     def test_what_will_not_be_taken_is_closed_with_the_reason(self, subject, cluster, look):  # noqa: F811
@@ -518,7 +518,7 @@ class TestHandedOver:
         ago(heartbeat_at=61)
         cluster.refuses = SubmitError("quota exceeded: pods", reason=Reason.REFUSED)
 
-        assert [change.action for change in look()] == [Action.CLOSED]
+        assert [change.action for change in look()] == [ResultKind.CLOSED]
         assert (run().state, run().reason, run().detail) == ("failed", "refused", "quota exceeded: pods")
 
     def test_what_was_cancelled_meanwhile_is_taken_back(self, subject, cluster, look):  # noqa: F811
@@ -535,9 +535,9 @@ class TestHandedOver:
         monkeypatch.setitem(loop.RUNNERS, "pretend", "a test's")
         spec = queued(subject)
         cluster.submit(cluster.render(spec))
-        cluster.jobs["run-nosuchrun-a1"] = Observation(life=Life.ALIVE, detail="its pod runs")
+        cluster.jobs["run-nosuchrun-a1"] = Observation(status=Status.ALIVE, detail="its pod runs")
 
-        assert list(loop.sweep(cluster)) == ["run-nosuchrun-a1"]
+        assert list(loop.collect_garbage(cluster)) == ["run-nosuchrun-a1"]
         assert list(cluster.jobs) == [job(spec)]
 
 
@@ -553,7 +553,7 @@ class TestReplayed:
         assert (succeeded.success, succeeded.algorithm_run.metrics) == (True, {"test_f1": 0.5})
         assert (failed.success, failed.error_message) == (False, "why")
         assert (run().state, run().reason, run().attempt, run().exit_code) == ("failed", "error", 1, 1)
-        assert change.action is Action.CLOSED
+        assert change.action is ResultKind.CLOSED
 
     def test_what_turns_out_to_have_succeeded_has_no_reason(self, at_work, cluster, look):
         told = RunOutcome(
@@ -563,7 +563,7 @@ class TestReplayed:
 
         (change,) = look()
 
-        assert (change.action, change.reason) == (Action.SUCCEEDED, None)
+        assert (change.action, change.reason) == (ResultKind.SUCCEEDED, None)
         assert str(change).endswith(": succeeded: every model was complete; lost: its pod exited with code 143")
 
     def test_nothing_is_trained_again_that_had_ended(self, at_work, cluster, look):
@@ -594,4 +594,4 @@ class TestReplayed:
 
 
 def refuse_to_end(handle: object) -> None:
-    raise NotEnded("the pod is terminating on a node that does not answer")
+    raise TerminationTimeout("the pod is terminating on a node that does not answer")

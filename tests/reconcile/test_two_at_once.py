@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from django.db import connections
 
-from gregory.launch.runner import Life, Observation
+from gregory.launch.runner import Observation, Status
 from gregory.models import PredictionRunLog, Subject
 from gregory.reconcile import loop
 from gregory.runs import store
@@ -79,7 +79,7 @@ def test_an_attempt_is_opened_and_submitted_once(subject, tmp_path: Path):  # no
         cluster.dies(spec, reason=Reason.EVICTED)
         gate = Gate(cluster)
 
-        at_once(lambda number, gate=gate: list(loop.look(lambda name: gate, models_dir=tmp_path, stale_after=900)))
+        at_once(lambda number, gate=gate: list(loop.reconcile_once(lambda name: gate, models_dir=tmp_path, stale_after=900)))
 
     assert TrainingRun.objects.values_list("attempt", "retries").get() == (ROUNDS + 1, ROUNDS)
     assert len(cluster.submitted) == len(set(cluster.submitted)) == ROUNDS + 1
@@ -92,7 +92,7 @@ def test_a_dead_run_ends_once(subject, tmp_path: Path):  # noqa: F811
     cluster.dies(at_work(subject, cluster), reason=Reason.KILLED)
     gate = Gate(cluster)
 
-    at_once(lambda number: list(loop.look(lambda name: gate, models_dir=tmp_path, stale_after=900)))
+    at_once(lambda number: list(loop.reconcile_once(lambda name: gate, models_dir=tmp_path, stale_after=900)))
 
     assert TrainingRun.objects.values_list("state", "reason", "attempt").get() == ("failed", "killed", 1)
     assert set(PredictionRunLog.objects.values_list("success", "error_message")) == {(False, "it died")}
@@ -102,7 +102,7 @@ def test_whoever_sees_it_closed_or_tried_again_the_rows_have_one_fate(subject, t
     """Two who see different causes, as two answers of a machine may differ: closed whole, or open in the next attempt whole."""
     cluster = PretendCluster(max_attempts=2)
     spec = at_work(subject, cluster)
-    seen = [replace(Observation(life=Life.DEAD, detail="it died"), reason=reason) for reason in (Reason.EVICTED, Reason.DELETED)]
+    seen = [replace(Observation(status=Status.TERMINATED, detail="it died"), reason=reason) for reason in (Reason.EVICTED, Reason.DELETED)]
 
     def work(number: int) -> None:
         (standing,) = store.unfinished_runs()
@@ -113,8 +113,8 @@ def test_whoever_sees_it_closed_or_tried_again_the_rows_have_one_fate(subject, t
     at_once(work, 2)
 
     run = TrainingRun.objects.get()
-    fate = (run.attempt, run.state, set(PredictionRunLog.objects.values_list("success", flat=True)), len(cluster.submitted))
-    assert fate in [(2, "submitted", {None}, 2), (1, "failed", {False}, 1)]
+    outcome = (run.attempt, run.state, set(PredictionRunLog.objects.values_list("success", flat=True)), len(cluster.submitted))
+    assert outcome in [(2, "submitted", {None}, 2), (1, "failed", {False}, 1)]
     assert job(spec) == cluster.submitted[0]
 
 
@@ -125,7 +125,7 @@ def test_a_run_that_reports_while_it_is_taken_for_dead_is_never_half_believed(su
 
     def work(number: int) -> None:
         if number == 0:
-            list(loop.look(cluster, models_dir=tmp_path, stale_after=900))
+            list(loop.reconcile_once(cluster, models_dir=tmp_path, stale_after=900))
         else:
             store.close_algorithm(spec, outcome(spec, 0))
 

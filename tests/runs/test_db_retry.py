@@ -4,7 +4,7 @@ import pytest
 from django.db import InterfaceError, OperationalError
 
 from gregory.runs import db_retry
-from gregory.runs.db_retry import durably, if_possible
+from gregory.runs.db_retry import best_effort, retry_on_disconnect
 
 
 class Away:
@@ -29,7 +29,7 @@ def no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_it_is_called_until_it_answers_with_longer_and_longer_pauses(error: type[Exception]):
     pauses: list[float] = []
 
-    assert durably(Away(3, error), sleep=pauses.append) == "answer"
+    assert retry_on_disconnect(Away(3, error), sleep=pauses.append) == "answer"
 
     assert pauses == list(db_retry.PAUSES[:3])
 
@@ -38,7 +38,7 @@ def test_after_minutes_the_error_passes_through():
     call = Away(99)
 
     with pytest.raises(OperationalError):
-        durably(call, sleep=lambda seconds: None)
+        retry_on_disconnect(call, sleep=lambda seconds: None)
 
     assert call.calls == len(db_retry.PAUSES) + 1
 
@@ -47,7 +47,7 @@ def test_where_there_is_no_time_it_is_tried_once_more():
     call = Away(99)
 
     with pytest.raises(OperationalError):
-        durably(call, sleep=lambda seconds: pytest.fail("no pause"), patient=lambda: False)
+        retry_on_disconnect(call, sleep=lambda seconds: pytest.fail("no pause"), patient=lambda: False)
 
     assert call.calls == 2
 
@@ -55,5 +55,5 @@ def test_where_there_is_no_time_it_is_tried_once_more():
 def test_what_only_informs_is_tried_once():
     call = Away(1)
 
-    assert if_possible(call, otherwise="nothing") == "nothing"
+    assert best_effort(call, otherwise="nothing") == "nothing"
     assert call.calls == 1

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from gregory.models import Team
 from gregory.runs import db_retry, store
-from gregory.runs.db_retry import durably, reading, release
+from gregory.runs.db_retry import read_only_transaction, release, retry_on_disconnect
 from gregory.runs.models import TrainingRun
 from tests.runs.test_store import opened, subject  # noqa: F401 - a fixture
 
@@ -26,9 +26,9 @@ def ask(statement: str) -> str:
 
 
 def test_a_read_sees_one_moment_and_writes_nothing(subject):  # noqa: F811
-    with reading():
+    with read_only_transaction():
         settings = [ask(f"SHOW {name}") for name in ("transaction_isolation", "transaction_read_only", "statement_timeout")]
-    with pytest.raises(InternalError, match="cannot execute UPDATE in a read-only transaction"), reading():
+    with pytest.raises(InternalError, match="cannot execute UPDATE in a read-only transaction"), read_only_transaction():
         Team.objects.update(slug="other")
 
     assert settings == ["repeatable read", "on", "2min"]
@@ -39,7 +39,7 @@ def test_a_read_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(db_retry, "STATEMENT_SECONDS", 1)
     began = time.monotonic()
 
-    with pytest.raises(OperationalError, match="canceling statement due to statement timeout"), reading():
+    with pytest.raises(OperationalError, match="canceling statement due to statement timeout"), read_only_transaction():
         ask("SELECT pg_sleep(20)::text")
 
     assert time.monotonic() - began < 10
@@ -50,12 +50,12 @@ def test_a_reader_that_stops_is_cut_off_and_reads_again(monkeypatch: pytest.Monk
     tries: list[str] = []
 
     def read() -> str:
-        with reading():
+        with read_only_transaction():
             tries.append(ask("SELECT 'first'"))
             time.sleep(2.5 if len(tries) == 1 else 0)
             return ask("SELECT 'second'")
 
-    assert durably(read, sleep=lambda seconds: None) == "second"
+    assert retry_on_disconnect(read, sleep=lambda seconds: None) == "second"
     assert len(tries) == 2
 
 
@@ -64,7 +64,7 @@ def test_a_connection_is_given_back_unless_a_transaction_needs_it():
     release()
     assert connection.connection is None
 
-    with reading():
+    with read_only_transaction():
         release()
         assert ask("SELECT 'still there'") == "still there"
 
@@ -78,7 +78,7 @@ def test_silence_while_the_server_was_away_is_no_evidence(subject, monkeypatch: 
     # This server has been up for minutes, which is within a grace of a month.
     monkeypatch.setattr(db_retry, "RESTART_GRACE", 30 * 86_400.0)
 
-    standing = store.standing_of(run_id)
+    standing = store.run_with_timers(run_id)
     assert standing is not None
     assert standing.silent == standing.idle < 86_400
     assert not store.is_silent(run_id, 86_400)

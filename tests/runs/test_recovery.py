@@ -6,10 +6,10 @@ import pytest
 from django.db.models.functions import Now
 
 from gregory.launch.local.runner import LocalRunner
-from gregory.launch.runner import Life, Observation
+from gregory.launch.runner import Observation, Status
 from gregory.models import PredictionRunLog
 from gregory.reconcile import loop
-from gregory.reconcile.results import Change
+from gregory.reconcile.results import ReconcileResult
 from gregory.runs import recovery, store
 from gregory.runs.models import TrainingRun
 from gregory.runs.reasons import Reason
@@ -18,10 +18,12 @@ from tests.reconcile.published import publish
 from tests.runs.test_store import opened, subject  # noqa: F401 - a fixture
 from tools.launch_installation import installation
 
-ALIVE = Observation(life=Life.ALIVE, detail="process 7 runs")
-GONE = Observation(life=Life.DEAD, detail="process 7 on here is gone and left no report")
-KILLED = Observation(life=Life.DEAD, detail="the run's process was killed by signal 9 (SIGKILL)", reason=Reason.KILLED, exit_code=-9)
-ELSEWHERE = Observation(life=Life.UNKNOWN, detail="process 7 belongs to host there")
+ALIVE = Observation(status=Status.ALIVE, detail="process 7 runs")
+GONE = Observation(status=Status.TERMINATED, detail="process 7 on here is gone and left no report")
+KILLED = Observation(
+    status=Status.TERMINATED, detail="the run's process was killed by signal 9 (SIGKILL)", reason=Reason.KILLED, exit_code=-9
+)
+ELSEWHERE = Observation(status=Status.UNKNOWN, detail="process 7 belongs to host there")
 
 
 class OneAnswer:
@@ -39,12 +41,12 @@ class OneAnswer:
         self.asked.append(len(handles))
         return [self.observation] * len(handles)
 
-    def tail(self, spec):
+    def log_tail(self, spec):
         return "last line"
 
 
-def look(runner: object, models: Path) -> list[Change]:
-    return list(loop.look(lambda name: runner, models_dir=models, stale_after=900))
+def look(runner: object, models: Path) -> list[ReconcileResult]:
+    return list(loop.reconcile_once(lambda name: runner, models_dir=models, stale_after=900))
 
 
 @pytest.mark.django_db
@@ -130,6 +132,6 @@ class TestApplied:
 
         TrainingRun.objects.filter(pk=spec.run_id).update(runner="of another version")
 
-        assert list(loop.sweep(lambda name: runner, keep_seconds=3600)) == []
-        assert list(loop.sweep(lambda name: runner, keep_seconds=-1)) == ["the working folder of ended"]
+        assert list(loop.collect_garbage(lambda name: runner, keep_seconds=3600)) == []
+        assert list(loop.collect_garbage(lambda name: runner, keep_seconds=-1)) == ["the working folder of ended"]
         assert (tmp_path / ".runs" / spec.run_id).is_dir()

@@ -101,7 +101,7 @@ def test_a_version_taken_since_planning_is_refused_and_writes_nothing(subject):
 def test_success_is_written_with_metrics_and_the_databases_clock(subject):
     spec = opened(subject)
 
-    assert store.close_algorithm(spec, outcome(spec), store.Evidence(evaluation={"a": 1}, resources={"stages": {}}))
+    assert store.close_algorithm(spec, outcome(spec), store.OutcomeDetails(evaluation={"a": 1}, resources={"stages": {}}))
 
     row = PredictionRunLog.objects.get(pk=spec.algorithms[0].run_log_id)
     assert (row.success, row.error_message) == (True, None)
@@ -113,7 +113,7 @@ def test_which_data_and_what_it_was_computed_on_are_kept_unless_the_end_knows_be
     spec = opened(subject)
     AlgorithmRun.objects.update(data={"labelled": 9}, compute={"device": "cpu"})
 
-    store.close_algorithm(spec, outcome(spec), store.Evidence(data={"labelled": 10}, compute={"device": "cuda:0"}))
+    store.close_algorithm(spec, outcome(spec), store.OutcomeDetails(data={"labelled": 10}, compute={"device": "cuda:0"}))
     store.close_algorithm(spec, outcome(spec, 1, success=False, error="why"))
 
     known, kept = AlgorithmRun.objects.all()
@@ -206,7 +206,7 @@ def test_nul_and_lone_surrogates_in_a_traceback_are_stored(subject):
 
 
 def test_a_huge_traceback_loses_its_head_and_keeps_its_end():
-    text = store.storable("x" * 300_000 + "ValueError: the end", 1_000)
+    text = store.sanitize_text("x" * 300_000 + "ValueError: the end", 1_000)
 
     assert text.startswith("[299019 characters cut]\nxxx")
     assert text.endswith("ValueError: the end")
@@ -471,7 +471,7 @@ def test_whoever_resumes_a_run_gets_every_algorithm_that_failed_in_any_attempt_a
     first = opened(subject)
     second = retried(first, without=(outcome(first, 0, success=False, error="OOMKilled"),))
     store.close_algorithm(second, outcome(second, 0))
-    store.settle_run(second, store.unsuccessful(second), detail="")
+    store.finish_from_rows(second, store.unsuccessful(second), detail="")
     run = TrainingRun.objects.get()
     assert (run.state, run.reason, run.detail) == ("failed", "error", "failed: lstm")
 
@@ -513,7 +513,7 @@ def test_a_sign_of_life_is_no_progress(subject):
     assert (standing.silent < 60, standing.idle > 3000) == (True, True)
 
     store.heartbeat([spec], progressed=True)
-    assert store.standing_of(spec.run_id).idle < 60
+    assert store.run_with_timers(spec.run_id).idle < 60
 
 
 def test_runs_that_have_not_ended_are_listed_first(subject):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from django.db import connection
 
-from gregory.launch.runner import Life, Observation
+from gregory.launch.runner import Observation, Status
 from gregory.models import PredictionRunLog
 from gregory.runs import store
 from gregory.runs.models import TrainingRun
@@ -21,9 +21,9 @@ from tests.runs.test_store import HERE, opened, outcome, subject  # noqa: F401 -
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 NOW = datetime(2026, 1, 2, 12, 30, tzinfo=UTC)
-ALIVE = Observation(life=Life.ALIVE, detail="process 7 runs")
-GONE = Observation(life=Life.DEAD, detail="process 7 on here is gone and left no report")
-ELSEWHERE = Observation(life=Life.UNKNOWN, detail="process 7 belongs to host there")
+ALIVE = Observation(status=Status.ALIVE, detail="process 7 runs")
+GONE = Observation(status=Status.TERMINATED, detail="process 7 on here is gone and left no report")
+ELSEWHERE = Observation(status=Status.UNKNOWN, detail="process 7 belongs to host there")
 
 
 class Seen:
@@ -36,7 +36,7 @@ class Seen:
     def __init__(self, observation: Observation = GONE) -> None:
         self.observation = observation
 
-    def here(self) -> RunHandle:
+    def owner_handle(self) -> RunHandle:
         return RunHandle(host="here", name="8", uid="8")
 
     def observe(self, handles):

@@ -13,8 +13,8 @@ from tools import postgresql
 from tools.chaos.script import Script
 from tools.chaos.scripted_work import MARKS, SECONDS
 from tools.cluster.cluster import NODE, Cluster
-from tools.cluster.namespace import Workplace
-from tools.installation import Site
+from tools.cluster.namespace import ClusterNamespace
+from tools.installation import Installation
 
 DATABASE = "chaos"
 SUBJECTS = """
@@ -72,15 +72,15 @@ class Row:
 
 
 @dataclass(kw_only=True)
-class Playground:
+class ChaosEnv:
     """`site` is the operator's machine, which does not see the models volume; `models` is that volume."""
 
     cluster: Cluster
     server: postgresql.Server
     folder: Path
     scripts: list[Script]
-    site: Site = field(init=False)
-    workplace: Workplace = field(init=False)
+    installation: Installation = field(init=False)
+    cluster_namespace: ClusterNamespace = field(init=False)
 
     @property
     def models(self) -> Path:
@@ -99,36 +99,36 @@ class Playground:
         seconds = {f"{script.subject}/{name}": value for script in self.scripts for name, value in script.seconds.items()}
         (self.marks / SECONDS).write_text(json.dumps(seconds))
         self.server.create(DATABASE)
-        self.workplace = Workplace(cluster=self.cluster, namespace="chaos", folder=self.folder)
-        self.workplace.furnish(image)
-        secret = {"name": "database", "namespace": self.workplace.namespace}
+        self.cluster_namespace = ClusterNamespace(cluster=self.cluster, namespace="chaos", folder=self.folder)
+        self.cluster_namespace.furnish(image)
+        secret = {"name": "database", "namespace": self.cluster_namespace.namespace}
         password = {"POSTGRES_PASSWORD": postgresql.PASSWORD}
         self.cluster.apply({"apiVersion": "v1", "kind": "Secret", "metadata": secret, "stringData": password})
         database = {"existingSecret": "database", "host": self.cluster.host, "port": self.server.port}
         # What waits for a node waits for its processors: a queue as that for GPUs is.
         milli = 1000 * int(self.cluster.get("node", NODE)["status"]["allocatable"]["cpu"]) // side_by_side
-        self.workplace.config |= {
+        self.cluster_namespace.config |= {
             "database": {**database, "name": DATABASE, "user": postgresql.USER},
             "resources": {"requests": {"cpu": f"{milli}m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}},
         }
         # The defaults are what is tried.
-        del self.workplace.config["gracePeriodSeconds"], self.workplace.config["submission"]
-        self.workplace.installation()
+        del self.cluster_namespace.config["gracePeriodSeconds"], self.cluster_namespace.config["submission"]
+        self.cluster_namespace.installation()
         variables = {
             **self.server.environment(DATABASE),
             "KUBECONFIG": str(self.cluster.kubeconfig),
             "GREGORY_CLUSTER_CONFIG": str(self.folder / "cluster.yaml"),
         }
-        self.site = Site(self.folder / "operator", environment=variables)
-        self.site.must("migrate", "-v0")
+        self.installation = Installation(self.folder / "operator", environment=variables)
+        self.installation.must("migrate", "-v0")
         teams: dict[str, list[str]] = {}
         for script in self.scripts:
             teams.setdefault(script.team, []).append(script.subject)
-        self.site.run_code(SUBJECTS.format(teams=json.dumps(teams)))
+        self.installation.run_code(SUBJECTS.format(teams=json.dumps(teams)))
 
     def clear(self) -> None:
         """Afterwards the cluster is whole again."""
-        self.workplace.clear()
+        self.cluster_namespace.clear()
 
     def runs(self) -> list[Run]:
         """Raises psycopg.OperationalError where the database is away."""

@@ -12,7 +12,7 @@ import psycopg
 
 from tools import postgresql
 from tools.chaos import evidence, script
-from tools.chaos.chaos_env import Playground, Run
+from tools.chaos.chaos_env import ChaosEnv, Run
 from tools.chaos.disturbances import RECONCILERS, Disturber, Reconcilers, Submitter
 from tools.chaos.evidence import Evidence
 from tools.chaos.faults import Striker
@@ -46,24 +46,24 @@ def rage(
     say: Callable[[str], object],
 ) -> Outcome:
     """What came of it. limit_seconds: what is open then stays open, and is a violation."""
-    playground = Playground(cluster=cluster, server=server, folder=folder, scripts=script.draw(seed, runs))
-    playground.furnish(image, side_by_side=side_by_side)
+    chaos_env = ChaosEnv(cluster=cluster, server=server, folder=folder, scripts=script.draw(seed, runs))
+    chaos_env.furnish(image, side_by_side=side_by_side)
     began = time.monotonic()
-    storm = _Storm(playground, seed=seed, side_by_side=side_by_side, deadline=began + limit_seconds, say=say)
+    storm = _Storm(chaos_env, seed=seed, side_by_side=side_by_side, deadline=began + limit_seconds, say=say)
     found = storm.run()
     outcome = Outcome(
         found=found, disturbed={str(target): count for target, count in storm.disturber.done.items()}, seconds=time.monotonic() - began
     )
-    playground.clear()
+    chaos_env.clear()
     return outcome
 
 
 class _Storm:
-    def __init__(self, playground: Playground, *, seed: int, side_by_side: int, deadline: float, say: Callable[[str], object]) -> None:
-        self._playground = playground
-        self._reconcilers = Reconcilers(playground=playground)
-        self._submitter = Submitter(playground=playground)
-        self.disturber = Disturber(script.disturbances(seed), playground, self._reconcilers, self._submitter)
+    def __init__(self, chaos_env: ChaosEnv, *, seed: int, side_by_side: int, deadline: float, say: Callable[[str], object]) -> None:
+        self._playground = chaos_env
+        self._reconcilers = Reconcilers(chaos_env=chaos_env)
+        self._submitter = Submitter(chaos_env=chaos_env)
+        self.disturber = Disturber(script.disturbances(seed), chaos_env, self._reconcilers, self._submitter)
         self._side_by_side = side_by_side
         self._deadline = deadline
         self._say = say
@@ -133,6 +133,6 @@ class _Storm:
     def _wait_for_jobs(self) -> None:
         deadline = time.monotonic() + ORPHAN_SECONDS
         while time.monotonic() < deadline:
-            if all(job.finished for job in evidence.jobs_of(self._playground.cluster, self._playground.workplace.namespace)):
+            if all(job.finished for job in evidence.jobs_of(self._playground.cluster, self._playground.cluster_namespace.namespace)):
                 return
             time.sleep(POLL_SECONDS)

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from tools.chaos.chaos_env import Playground
+from tools.chaos.chaos_env import ChaosEnv
 from tools.chaos.script import Disturbance, Target
 from tools.installation import REPOSITORY
 
@@ -23,7 +23,7 @@ INTERVAL = 2
 class Reconcilers:
     """Several replicas of `reconcile_runs`, each with a log."""
 
-    playground: Playground
+    chaos_env: ChaosEnv
     _processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def start(self) -> None:
@@ -41,10 +41,10 @@ class Reconcilers:
 
     def _start(self, number: int) -> subprocess.Popen[bytes]:
         command = [sys.executable, str(REPOSITORY / "manage.py"), "reconcile_runs", "--interval", str(INTERVAL)]
-        environment = self.playground.site.environment
+        environment = self.chaos_env.installation.environment
         if number not in BLIND:
-            environment = {**environment, "TEST_MODELS_DIR": str(self.playground.models)}
-        with (self.playground.folder / f"reconciler-{number}.log").open("ab") as log:
+            environment = {**environment, "TEST_MODELS_DIR": str(self.chaos_env.models)}
+        with (self.chaos_env.folder / f"reconciler-{number}.log").open("ab") as log:
             return subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=log, stderr=log)
 
 
@@ -52,14 +52,14 @@ class Reconcilers:
 class Submitter:
     """One `train_models` at a time, for a batch or, where a batch was begun and not finished, for one subject."""
 
-    playground: Playground
+    chaos_env: ChaosEnv
     _process: subprocess.Popen[bytes] | None = None
 
     def submit(self, *arguments: str) -> None:
         """Return when the command has ended, however it did."""
         command = [sys.executable, str(REPOSITORY / "manage.py"), "train_models", "--runner", "kubernetes", "--all-articles", *arguments]
-        with (self.playground.folder / "submitter.log").open("ab") as log:
-            self._process = subprocess.Popen(command, cwd=REPOSITORY, env=self.playground.site.environment, stdout=log, stderr=log)
+        with (self.chaos_env.folder / "submitter.log").open("ab") as log:
+            self._process = subprocess.Popen(command, cwd=REPOSITORY, env=self.chaos_env.installation.environment, stdout=log, stderr=log)
         self._process.wait()
 
     def kill(self) -> None:
@@ -70,11 +70,11 @@ class Submitter:
 class Disturber(threading.Thread):
     """Does one disturbance after the other until it is told to stop; then everything serves again."""
 
-    def __init__(self, drawn: Iterable[Disturbance], playground: Playground, reconcilers: Reconcilers, submitter: Submitter) -> None:
+    def __init__(self, drawn: Iterable[Disturbance], chaos_env: ChaosEnv, reconcilers: Reconcilers, submitter: Submitter) -> None:
         super().__init__(name="disturber", daemon=True)
         self.done: Counter[Target] = Counter()
         self.error: BaseException | None = None
-        self._drawn, self._playground, self._reconcilers, self._submitter = drawn, playground, reconcilers, submitter
+        self._drawn, self._playground, self._reconcilers, self._submitter = drawn, chaos_env, reconcilers, submitter
         self._stop_asked = threading.Event()
 
     def run(self) -> None:

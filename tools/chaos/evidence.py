@@ -7,7 +7,7 @@ from typing import Any
 
 from gregory.ml import artifacts
 from gregory.ml.errors import ArtifactError
-from tools.chaos.chaos_env import Playground, Row, Run
+from tools.chaos.chaos_env import ChaosEnv, Row, Run
 from tools.chaos.faults import Strike
 from tools.cluster.cluster import Cluster
 
@@ -45,16 +45,16 @@ class Evidence:
     jobs: tuple[Job, ...]
 
 
-def collect(playground: Playground, strikes: list[Strike]) -> list[Evidence]:
+def collect(chaos_env: ChaosEnv, strikes: list[Strike]) -> list[Evidence]:
     """Of every run that was to be."""
     runs, rows, jobs = defaultdict(list), defaultdict(list), defaultdict(list)
-    for run in playground.runs():
+    for run in chaos_env.runs():
         runs[run.label].append(run)
-    for row in playground.rows():
+    for row in chaos_env.rows():
         rows[row.run_id].append(row)
-    for job in jobs_of(playground.cluster, playground.workplace.namespace):
+    for job in jobs_of(chaos_env.cluster, chaos_env.cluster_namespace.namespace):
         jobs[job.run_id].append(job)
-    sealed = _sealed(playground)
+    sealed = _sealed(chaos_env)
     found = []
     for strike in strikes:
         here = tuple(runs[strike.script.label])
@@ -66,8 +66,8 @@ def collect(playground: Playground, strikes: list[Strike]) -> list[Evidence]:
                 runs=here,
                 rows=mine,
                 sealed=frozenset(row.id for row in mine) & sealed,
-                trainings=tuple(training for run_id in of_these for training in _trainings(playground, run_id)),
-                overlaps=sum(len(list((playground.marks / run_id).glob("*.overlap"))) for run_id in of_these),
+                trainings=tuple(training for run_id in of_these for training in _trainings(chaos_env, run_id)),
+                overlaps=sum(len(list((chaos_env.marks / run_id).glob("*.overlap"))) for run_id in of_these),
                 jobs=tuple(job for run_id in of_these for job in jobs[run_id]),
             )
         )
@@ -91,10 +91,10 @@ def _job(job: dict[str, Any]) -> Job:
     )
 
 
-def _sealed(playground: Playground) -> frozenset[int]:
+def _sealed(chaos_env: ChaosEnv) -> frozenset[int]:
     """The rows that complete folders say they are of."""
     found = set()
-    for folder in artifacts.version_folders(playground.models):
+    for folder in artifacts.version_folders(chaos_env.models):
         try:
             manifest = artifacts.read_manifest(folder)
         except ArtifactError:
@@ -104,9 +104,9 @@ def _sealed(playground: Playground) -> frozenset[int]:
     return frozenset(found)
 
 
-def _trainings(playground: Playground, run_id: str) -> list[Training]:
+def _trainings(chaos_env: ChaosEnv, run_id: str) -> list[Training]:
     found = []
-    for begun in sorted((playground.marks / run_id).glob("*.begun")):
+    for begun in sorted((chaos_env.marks / run_id).glob("*.begun")):
         attempt, _, algorithm = begun.stem.partition("-")
         times = len(begun.read_text().splitlines())
         found.append(Training(attempt=int(attempt), algorithm=algorithm, begun=times, done=begun.with_suffix(".done").exists()))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from tools.chaos.chaos_env import Playground, Run
+from tools.chaos.chaos_env import ChaosEnv, Run
 from tools.chaos.script import Fault, Script
 
 LOOK_SECONDS = 0.1
@@ -28,8 +28,8 @@ class Strike:
 class Striker:
     """Strikes one run. `latest` gives the run as the tables had it last."""
 
-    def __init__(self, playground: Playground, script: Script, latest: Callable[[str], Run | None]) -> None:
-        self._playground = playground
+    def __init__(self, chaos_env: ChaosEnv, script: Script, latest: Callable[[str], Run | None]) -> None:
+        self._playground = chaos_env
         self._script = script
         self._latest = latest
         self._do: dict[Fault, Callable[[Run], bool | None]] = {
@@ -75,7 +75,7 @@ class Striker:
         return _any([self._kubectl("delete", "pod", pod, *how) for pod in self._pods(run)])
 
     def _evict(self, run: Run) -> bool | None:
-        namespace = self._playground.workplace.namespace
+        namespace = self._playground.cluster_namespace.namespace
         evicted = []
         for pod in self._pods(run):
             eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": namespace}}
@@ -99,7 +99,7 @@ class Striker:
     def _cancel(self, run: Run) -> bool:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < deadline:
-            done = self._playground.site.manage("training_runs", "cancel", run.run_id)
+            done = self._playground.installation.manage("training_runs", "cancel", run.run_id)
             said = done.stdout + done.stderr
             if done.returncode == 0 or "is asked to end" in said:
                 return True
@@ -125,7 +125,14 @@ class Striker:
 
         def listed() -> bool:
             done = self._playground.cluster.kubectl(
-                "get", "pods", "--namespace", self._playground.workplace.namespace, "--selector", selector, "--output=name", timeout=10
+                "get",
+                "pods",
+                "--namespace",
+                self._playground.cluster_namespace.namespace,
+                "--selector",
+                selector,
+                "--output=name",
+                timeout=10,
             )
             names[:] = [name.removeprefix("pod/") for name in done.stdout.split()]
             return done.returncode == 0
@@ -140,7 +147,7 @@ class Striker:
 
         def asked() -> bool:
             nonlocal lost
-            namespace = self._playground.workplace.namespace
+            namespace = self._playground.cluster_namespace.namespace
             done = self._playground.cluster.kubectl(*arguments, "--namespace", namespace, timeout=15, input=input)
             if done.returncode == 0:
                 answers.append(True)

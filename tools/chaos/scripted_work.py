@@ -108,4 +108,4 @@ def _write_model(folder: Path, request: TrainRequest) -> None:
         warnings=(),
         probe=Probe(texts=(), probabilities=()),
     )
-    artifacts.seal(folder, manifest)
+    artifacts.write_manifest(folder, manifest)

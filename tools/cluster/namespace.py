@@ -49,7 +49,7 @@ def pod_of(job: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @dataclass(kw_only=True)
-class Workplace:
+class ClusterNamespace:
     """`config` is the cluster file; what a test changes there counts from the next `runner` on."""
 
     cluster: Cluster
@@ -156,16 +156,16 @@ class Workplace:
 
 
 @contextmanager
-def furnished(cluster: Cluster, image: str, folder: Path) -> Iterator[Workplace]:
+def furnished(cluster: Cluster, image: str, folder: Path) -> Iterator[ClusterNamespace]:
     """A workplace for the time of the block."""
-    workplace = Workplace(cluster=cluster, namespace=f"runs-{new_run_id()}", folder=folder)
-    workplace.furnish(image)
-    yield workplace
-    workplace.clear()
+    cluster_namespace = ClusterNamespace(cluster=cluster, namespace=f"runs-{new_run_id()}", folder=folder)
+    cluster_namespace.furnish(image)
+    yield cluster_namespace
+    cluster_namespace.clear()
 
 
 @pytest.fixture
-def workplace(cluster: Cluster, base_image: str, tmp_path: Path) -> Iterator[Workplace]:
+def cluster_namespace(cluster: Cluster, base_image: str, tmp_path: Path) -> Iterator[ClusterNamespace]:
     """A namespace of its own in which runs find what they need."""
-    with furnished(cluster, base_image, tmp_path) as workplace:
-        yield workplace
+    with furnished(cluster, base_image, tmp_path) as cluster_namespace:
+        yield cluster_namespace

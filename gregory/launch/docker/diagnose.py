@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from signal import Signals
 from typing import Any
 
-from gregory.launch.runner import Life, Observation
+from gregory.launch.runner import Observation, Status
 from gregory.runs.reasons import Reason
 
 
@@ -17,15 +17,15 @@ def ended_container(attributes: Mapping[str, Any], log_end: str) -> Observation:
         limit = attributes["HostConfig"]["Memory"]
         bound = f"its memory limit is {limit / 2**20:.0f} MiB; raise GREGORY_DOCKER_MEMORY" if limit else "the machine has no more"
         detail = f"OOMKilled: the kernel ended container {name} for lack of memory: {bound}{words}"
-        return Observation(life=Life.DEAD, detail=detail, reason=Reason.OUT_OF_MEMORY, exit_code=code)
+        return Observation(status=Status.TERMINATED, detail=detail, reason=Reason.OUT_OF_MEMORY, exit_code=code)
     if state["Status"] == "created":
-        return Observation(life=Life.DEAD, detail=f"container {name} was made and never started", reason=Reason.NOT_STARTED)
+        return Observation(status=Status.TERMINATED, detail=f"container {name} was made and never started", reason=Reason.NOT_STARTED)
     if state["Error"]:
         detail = f"container {name} ended with exit code {code}: {state['Error']}{words}"
-        return Observation(life=Life.DEAD, detail=detail, exit_code=code)
+        return Observation(status=Status.TERMINATED, detail=detail, exit_code=code)
     if code > 128 and code - 128 in {signal.value for signal in Signals}:
         signal = Signals(code - 128)
         detail = f"container {name} was ended by signal {signal.value} ({signal.name}), by hand or with the Docker daemon{words}"
-        return Observation(life=Life.DEAD, detail=detail, reason=Reason.KILLED, exit_code=code)
+        return Observation(status=Status.TERMINATED, detail=detail, reason=Reason.KILLED, exit_code=code)
     detail = f"container {name} ended with exit code {code} and left no report{words}"
-    return Observation(life=Life.DEAD, detail=detail, exit_code=code)
+    return Observation(status=Status.TERMINATED, detail=detail, exit_code=code)

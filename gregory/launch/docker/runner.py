@@ -20,10 +20,10 @@ from docker.models.containers import Container
 from gregory.launch import preconditions, processes
 from gregory.launch.docker import diagnose
 from gregory.launch.docker.container import INSIDE_IMAGE, LABEL, container_name, container_request, is_folder
-from gregory.launch.docker.logs import UNREACHABLE, moment, stream
-from gregory.launch.errors import NotEnded, NotReady, SubmitError
+from gregory.launch.docker.logs import UNREACHABLE, parse_time, stream
+from gregory.launch.errors import PreconditionFailed, SubmitError, TerminationTimeout
 from gregory.launch.log_stream import Cursor, follow
-from gregory.launch.runner import Installation, Life, Observation, Rendered
+from gregory.launch.runner import Installation, Observation, Rendered, Status
 from gregory.runs.spec import RunHandle, RunSpec
 
 CONFLICT = 409
@@ -31,7 +31,7 @@ TIMEOUT_SECONDS = 30
 RECONNECT_SECONDS = 2.0
 # A stream of a log that says nothing for so long is opened anew, so that nobody reads on for whoever has left.
 SILENCE_SECONDS = 60.0
-LAST_WORDS = 4_000
+LOG_TAIL_CHARACTERS = 4_000
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _CREDENTIALS = ("POSTGRES_DB", "POSTGRES_USER", "POSTGRES_PASSWORD", "DB_PORT")
 
@@ -61,12 +61,14 @@ class DockerRunner:
             with self._daemon() as daemon:
                 image = daemon.images.get(self._options.GREGORY_DOCKER_IMAGE)
         except ImageNotFound as error:
-            raise NotReady(
+            raise PreconditionFailed(
                 f"the image {self._options.GREGORY_DOCKER_IMAGE} is not on this Docker host; build it from Dockerfile.train, "
                 "or pull it and name it in GREGORY_DOCKER_IMAGE"
             ) from error
         except UNREACHABLE as error:
-            raise NotReady(f"the Docker daemon does not answer: {error}; start it, or say where it is with DOCKER_HOST") from error
+            raise PreconditionFailed(
+                f"the Docker daemon does not answer: {error}; start it, or say where it is with DOCKER_HOST"
+            ) from error
         self._require_database()
         if is_folder(self._models):
             preconditions.require_models_folder(Path(self._models))
@@ -75,7 +77,7 @@ class DockerRunner:
             preconditions.require_bundle(Path(self._base_models))
             self._require_readable_base_models()
 
-    def here(self) -> RunHandle:
+    def owner_handle(self) -> RunHandle:
         """This process."""
         return processes.handle_of(os.getpid())
 
@@ -116,7 +118,8 @@ class DockerRunner:
         except UNREACHABLE as error:
             detail = f"the Docker daemon does not answer ({_words(error)})"
             return [
-                Observation(life=Life.UNKNOWN, detail=detail) if _is_container(handle) else processes.observe(handle) for handle in handles
+                Observation(status=Status.UNKNOWN, detail=detail) if _is_container(handle) else processes.observe(handle)
+                for handle in handles
             ]
 
     def cancel(self, handle: RunHandle, *, grace_seconds: float) -> None:
@@ -128,7 +131,7 @@ class DockerRunner:
                 if container.labels.get(f"{LABEL}.attempt-token") == handle.uid:
                     container.stop(timeout=int(grace_seconds))
         except UNREACHABLE as error:
-            raise NotEnded(f"the Docker daemon does not say whether container {handle.name} ended: {_words(error)}") from error
+            raise TerminationTimeout(f"the Docker daemon does not say whether container {handle.name} ended: {_words(error)}") from error
 
     def logs(self, spec: RunSpec, handle: RunHandle, *, waiting: Callable[[], bool]) -> Iterator[str]:
         """Lines of the container's log; a connection that breaks is made again where it stopped."""
@@ -137,13 +140,13 @@ class DockerRunner:
         while True:
             yield from follow(stream(daemon, handle.name, since=cursor.begin()), cursor, waiting=waiting)
             (observation,) = self.observe([handle])
-            if observation.life is Life.DEAD:
+            if observation.status is Status.TERMINATED:
                 return
-            if not waiting() and observation.life is Life.UNKNOWN:
+            if not waiting() and observation.status is Status.UNKNOWN:
                 return
             time.sleep(RECONNECT_SECONDS)
 
-    def tail(self, spec: RunSpec) -> str:
+    def log_tail(self, spec: RunSpec) -> str:
         """The end of the container's log."""
         try:
             with self._daemon() as daemon:
@@ -151,17 +154,17 @@ class DockerRunner:
         except UNREACHABLE:
             return ""
 
-    def commands(self, spec: RunSpec, handle: RunHandle) -> list[str]:
+    def debug_commands(self, spec: RunSpec, handle: RunHandle) -> list[str]:
         """Of the Docker host that has the container."""
         name = container_name(spec)
         return [f"docker logs --follow {name}", f"docker inspect {name}"]
 
-    def forget(self, spec: RunSpec) -> None:
+    def cleanup(self, spec: RunSpec) -> None:
         """Remove the container."""
         with suppress(*UNREACHABLE), self._daemon() as daemon:
             daemon.containers.get(container_name(spec)).remove(force=True)
 
-    def sweep(self, unfinished: Collection[str], *, keep_seconds: float) -> list[str]:
+    def collect_garbage(self, unfinished: Collection[str], *, keep_seconds: float) -> list[str]:
         """Remove this installation's containers that ended longer ago than this."""
         removed = []
         with suppress(*UNREACHABLE), self._daemon() as daemon:
@@ -169,7 +172,7 @@ class DockerRunner:
                 state = container.attrs["State"]
                 if state["Running"] or container.labels[f"{LABEL}.run-id"] in unfinished:
                     continue
-                if datetime.now(UTC) - moment(state["FinishedAt"]) > timedelta(seconds=keep_seconds):
+                if datetime.now(UTC) - parse_time(state["FinishedAt"]) > timedelta(seconds=keep_seconds):
                     container.remove()
                     removed.append(f"container {container.name}")
         return removed
@@ -191,10 +194,12 @@ class DockerRunner:
 
     def _require_database(self) -> None:
         if not self._options.POSTGRES_DB:
-            raise NotReady("the docker runner needs PostgreSQL, which a container can reach; set POSTGRES_DB, or use --runner local")
+            raise PreconditionFailed(
+                "the docker runner needs PostgreSQL, which a container can reach; set POSTGRES_DB, or use --runner local"
+            )
         host, network = self._database_host(), self._options.GREGORY_DOCKER_NETWORK
         if host in LOOPBACK and network != "host":
-            raise NotReady(
+            raise PreconditionFailed(
                 f"inside a container {host} is the container itself, not your database; set GREGORY_DOCKER_DB_HOST to its name in the "
                 f"network {network}, or GREGORY_DOCKER_NETWORK=host"
             )
@@ -209,7 +214,7 @@ class DockerRunner:
     def _require_readable_base_models(self) -> None:
         for path in sorted(Path(self._base_models).rglob("*")):
             if not path.stat().st_mode & 0o004:
-                raise NotReady(f"{path} cannot be read by the containers' user; chmod -R a+rX {self._base_models}")
+                raise PreconditionFailed(f"{path} cannot be read by the containers' user; chmod -R a+rX {self._base_models}")
 
     def _require_writable_by(self, user: str) -> None:
         """Where the folder is root's and the container is not, its owner must be told."""
@@ -220,7 +225,7 @@ class DockerRunner:
         groups = {int(gid)} if gid.isdigit() else set()
         allowed = 0o200 if facts.st_uid == int(uid) else 0o020 if facts.st_gid in groups else 0o002
         if not facts.st_mode & allowed:
-            raise NotReady(
+            raise PreconditionFailed(
                 f"the models folder {self._models} cannot be written by the containers' user {user}; "
                 f"chown -R {user} {self._models}, or set GREGORY_DOCKER_USER"
             )
@@ -266,19 +271,21 @@ def _observe(handle: RunHandle, host: str, containers: Mapping[str, Container]) 
     if not _is_container(handle):
         return processes.observe(handle)
     if handle.host != host:
-        return Observation(life=Life.UNKNOWN, detail=f"container {handle.name} belongs to {handle.host}")
+        return Observation(status=Status.UNKNOWN, detail=f"container {handle.name} belongs to {handle.host}")
     container = containers.get(handle.name)
     if container is None or container.attrs["Labels"].get(f"{LABEL}.attempt-token") != handle.uid:
-        return Observation(life=Life.DEAD, detail=f"container {handle.name} is not there any more: removed from outside, without a report")
+        return Observation(
+            status=Status.TERMINATED, detail=f"container {handle.name} is not there any more: removed from outside, without a report"
+        )
     if container.attrs["State"] not in ("created", "exited", "dead", "removing"):
-        return Observation(life=Life.ALIVE, detail=f"container {handle.name}: {container.attrs['Status']}")
+        return Observation(status=Status.ALIVE, detail=f"container {handle.name}: {container.attrs['Status']}")
     container.reload()
     return diagnose.ended_container(container.attrs, _log_end(container))
 
 
 def _log_end(container: Container) -> str:
     log: bytes = container.logs(tail=100)
-    return log.decode("utf-8", "replace")[-LAST_WORDS:].strip()
+    return log.decode("utf-8", "replace")[-LOG_TAIL_CHARACTERS:].strip()
 
 
 def _is_container(handle: RunHandle) -> bool:

@@ -87,7 +87,7 @@ class ClusterConfig(Section):
     @model_validator(mode="before")
     @classmethod
     def _holds_no_secret(cls, values: Any) -> Any:
-        for where in plaintext_secrets.places(values):
+        for where in plaintext_secrets.find_plaintext_secrets(values):
             raise ValueError(
                 f"{where} looks like a secret; put it into a Secret of the namespace and name that in "
                 "database.existingSecret, env or envFrom"

@@ -66,7 +66,7 @@ def render_job(spec: RunSpec, config: ClusterConfig, *, cluster_id: str) -> dict
         "metadata": {
             "name": job_name(spec),
             "namespace": config.namespace,
-            "labels": config.labels | labels_of(spec) | _given(queue),
+            "labels": config.labels | labels_of(spec) | drop_empty(queue),
             "annotations": config.annotations | annotations_of(spec),
         },
         "spec": {
@@ -138,11 +138,11 @@ def _placement(config: ClusterConfig) -> dict[str, Any]:
     tolerations = config.tolerations
     if tolerations is None:
         tolerations = tuple(Toleration(key=key, effect="NoSchedule") for key in config.gpu.taints)
-    return _given(
+    return drop_empty(
         {
             "nodeSelector": dict(config.node_selector),
-            "affinity": _given(config.affinity.model_dump(by_alias=True)),
-            "tolerations": [_given(toleration.model_dump(by_alias=True)) for toleration in tolerations],
+            "affinity": drop_empty(config.affinity.model_dump(by_alias=True)),
+            "tolerations": [drop_empty(toleration.model_dump(by_alias=True)) for toleration in tolerations],
             "runtimeClassName": config.runtime_class_name,
             "schedulerName": config.scheduler_name,
             "priorityClassName": config.priority_class_name,
@@ -159,10 +159,10 @@ def _container(spec: RunSpec, config: ClusterConfig, *, cluster_id: str) -> dict
         "image": config.image.reference,
         "imagePullPolicy": config.image.pull_policy,
         "env": [*_our_variables(spec, config, cluster_id=cluster_id), *(_plain(variable) for variable in config.env)],
-        **_given({"envFrom": [_plain(source) for source in config.env_from]}),
+        **drop_empty({"envFrom": [_plain(source) for source in config.env_from]}),
         "resources": {
-            "requests": _given(config.resources.requests.model_dump(by_alias=True)),
-            "limits": _given(config.resources.limits.model_dump(by_alias=True)) | gpus,
+            "requests": drop_empty(config.resources.requests.model_dump(by_alias=True)),
+            "limits": drop_empty(config.resources.limits.model_dump(by_alias=True)) | gpus,
         },
         "volumeMounts": _mounts(config),
         "securityContext": {
@@ -219,10 +219,10 @@ def _from_pod(name: str, field: str) -> dict[str, Any]:
 
 def _mounts(config: ClusterConfig) -> list[dict[str, Any]]:
     volumes = config.volumes
-    mounts = [_given({"name": "models", "mountPath": f"{PROJECT_IN_IMAGE}/models", "subPath": volumes.models.sub_path})]
+    mounts = [drop_empty({"name": "models", "mountPath": f"{PROJECT_IN_IMAGE}/models", "subPath": volumes.models.sub_path})]
     if not volumes.base_models.in_image:
         base_models = {"name": "base-models", "mountPath": BASE_MODELS_IN_IMAGE, "readOnly": True, "subPath": volumes.base_models.sub_path}
-        mounts.append(_given(base_models))
+        mounts.append(drop_empty(base_models))
     return [*mounts, {"name": "tmp", "mountPath": "/tmp"}, {"name": "shm", "mountPath": "/dev/shm"}]  # noqa: S108 - inside the container
 
 
@@ -242,6 +242,6 @@ def _plain(section: Section) -> dict[str, Any]:
     return section.model_dump(by_alias=True, exclude_unset=True)
 
 
-def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+def drop_empty(values: Mapping[str, Any]) -> dict[str, Any]:
     """What is set; an empty value is what a key is that is not set."""
     return {key: value for key, value in values.items() if value not in ("", None, [], {})}

@@ -110,7 +110,7 @@ class Namespace:
         claim = _as_far_as_shown(lambda: self._get(path, "persistentvolumeclaims") or {})
         return None if claim is None else str(claim.get("status", {}).get("phase", ""))
 
-    def may(self, verb: str, resource: str) -> bool:
+    def can_i(self, verb: str, resource: str) -> bool:
         """Whether this identity may do so in the namespace, as the server judges it."""
         name, _, part = resource.partition("/")
         asked = {"namespace": self.name, "verb": verb, "group": "batch" if name == "jobs" else "", "resource": name, "subresource": part}

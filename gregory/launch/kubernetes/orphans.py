@@ -7,7 +7,7 @@ on the Job, so that it does not matter which process looks.
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
-from gregory.launch.kubernetes.diagnose.pod_status import Object, is_being_deleted, is_finished, moment, name_of
+from gregory.launch.kubernetes.diagnose.pod_status import Object, is_being_deleted, is_finished, name_of, parse_time
 from gregory.launch.kubernetes.labels import ORPHANED, RUN_ID
 from gregory.launch.kubernetes.namespace import Namespace
 from gregory.launch.kubernetes.pod_patch import CONTAINER
@@ -21,7 +21,7 @@ def is_orphan(job: Object, unfinished: Collection[str], *, ours: Object) -> bool
     return not is_finished(job) and _is_nobodys(job, unfinished, ours=ours)
 
 
-def is_evidence(job: Object, unfinished: Collection[str], *, ours: Object) -> bool:
+def is_finished_orphan(job: Object, unfinished: Collection[str], *, ours: Object) -> bool:
     """Whether it stays only to be looked at."""
     return is_finished(job) and _is_nobodys(job, unfinished, ours=ours)
 
@@ -32,7 +32,7 @@ def remove(namespace: Namespace, job: Object, *, now: datetime) -> bool:
     if since is None:
         namespace.annotate_job(job, {ORPHANED: now.isoformat(timespec="seconds")})
         return False
-    if now - moment(since) < GRACE:
+    if now - parse_time(since) < GRACE:
         return False
     return namespace.delete("jobs", name_of(job), uid=job["metadata"]["uid"])
 

@@ -14,7 +14,7 @@ _VALUE = re.compile(r"://[^/\s:@]*:[^/\s@]+@|-----BEGIN [A-Z ]*PRIVATE KEY-----"
 _REFERENCES = ("existingSecret", "existing_secret")
 
 
-def places(value: Any, *, where: tuple[str, ...] = ()) -> Iterator[str]:
+def find_plaintext_secrets(value: Any, *, where: tuple[str, ...] = ()) -> Iterator[str]:
     """The dotted keys of a document below which a secret seems to stand in plain text."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
@@ -22,13 +22,13 @@ def places(value: Any, *, where: tuple[str, ...] = ()) -> Iterator[str]:
             # A key with a prefix is a label or an annotation, which may well speak of tokens.
             if _is_plain(inner) and _KEY.search(name) and name not in _REFERENCES and "/" not in name:
                 yield ".".join((*where, name))
-            yield from places(inner, where=(*where, name))
+            yield from find_plaintext_secrets(inner, where=(*where, name))
         variable = value.get("name")
         if isinstance(variable, str) and _KEY.search(variable) and _is_plain(value.get("value")):
             yield ".".join((*where, "value"))
     elif isinstance(value, list | tuple):
         for index, inner in enumerate(value):
-            yield from places(inner, where=(*where, str(index)))
+            yield from find_plaintext_secrets(inner, where=(*where, str(index)))
     elif isinstance(value, str) and _VALUE.search(value):
         yield ".".join(where)
 

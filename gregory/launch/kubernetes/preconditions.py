@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gregory.launch.errors import ClusterError, NotReady, Refused
+from gregory.launch.errors import ClusterError, PreconditionFailed, Refused
 from gregory.launch.kubernetes.cluster_config import ClusterConfig
 from gregory.launch.kubernetes.namespace import Namespace
 from gregory.ml.config import TrainConfig
@@ -20,18 +20,20 @@ KINDS = {
 def require_cluster(namespace: Namespace, config: ClusterConfig, job: Mapping[str, Any]) -> None:
     """Raise NotReady for the first thing that would make every run fail. job: one such as would be made."""
     try:
-        for resource, name, key in needed(config):
+        for resource, name, key in referenced_objects(config):
             if namespace.exists(resource, name) is False:
                 what = f"{KINDS[resource]} {name} in namespace {config.namespace}"
-                raise NotReady(f"there is no {what}; create it, or correct {key} in the cluster file")
+                raise PreconditionFailed(f"there is no {what}; create it, or correct {key} in the cluster file")
         namespace.create_job(job, dry_run=True)
     except Refused as error:
-        raise NotReady(f"the cluster would refuse every Job: {error}; correct the cluster file, or what the message names") from error
+        raise PreconditionFailed(
+            f"the cluster would refuse every Job: {error}; correct the cluster file, or what the message names"
+        ) from error
     except ClusterError as error:
-        raise NotReady(str(error)) from error
+        raise PreconditionFailed(str(error)) from error
 
 
-def nobodys_run() -> RunSpec:
+def probe_spec() -> RunSpec:
     """A run such as any: what the server says of its Job it would say of every Job."""
     scope, window = Scope(id=0, slug="check"), Window(cutoff=None, description="none")
     return RunSpec(
@@ -39,7 +41,7 @@ def nobodys_run() -> RunSpec:
     )
 
 
-def needed(config: ClusterConfig) -> Iterator[tuple[str, str, str]]:
+def referenced_objects(config: ClusterConfig) -> Iterator[tuple[str, str, str]]:
     """What every Job names: resource, name, and the key of the cluster file that names it."""
     yield "persistentvolumeclaims", config.volumes.models.claim_name, "volumes.models.claimName"
     if config.volumes.base_models.claim_name:

@@ -14,7 +14,7 @@ from datetime import datetime
 from functools import cached_property
 
 from gregory.launch import processes
-from gregory.launch.errors import BadClusterConfig, ClusterError, LaunchError, NotEnded, NotReady
+from gregory.launch.errors import BadClusterConfig, ClusterError, LaunchError, PreconditionFailed, TerminationTimeout
 from gregory.launch.kubernetes import orphans
 from gregory.launch.kubernetes.cluster_config import ClusterConfig, load_cluster_config
 from gregory.launch.kubernetes.diagnose import ended
@@ -25,17 +25,17 @@ from gregory.launch.kubernetes.labels import ATTEMPT, ATTEMPT_TOKEN, CONTROLLER_
 from gregory.launch.kubernetes.manifest import job_name, machine, render_job
 from gregory.launch.kubernetes.namespace import Namespace
 from gregory.launch.kubernetes.pod_patch import CONTAINER
-from gregory.launch.kubernetes.preconditions import nobodys_run, require_cluster
-from gregory.launch.kubernetes.submission import Pace, create_once, is_of_attempt
-from gregory.launch.kubernetes.terminate_job import end_job, is_there
+from gregory.launch.kubernetes.preconditions import probe_spec, require_cluster
+from gregory.launch.kubernetes.submission import RateLimiter, create_once, is_of_attempt
+from gregory.launch.kubernetes.terminate_job import is_there, terminate_job
 from gregory.launch.log_stream import Cursor, follow
-from gregory.launch.runner import Installation, Life, Observation, Rendered
+from gregory.launch.runner import Installation, Observation, Rendered, Status
 from gregory.runs.spec import RunHandle, RunSpec
 
 RECONNECT_SECONDS = 1.0
 # A stream of a log that says nothing for so long is opened anew: it may have died without a word.
 SILENCE_SECONDS = 60.0
-LAST_LINES, LAST_BYTES, LAST_WORDS = 100, 4_000_000, 4_000
+LAST_LINES, LAST_BYTES, LOG_TAIL_CHARACTERS = 100, 4_000_000, 4_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +61,7 @@ class KubernetesRunner:
             kubeconfig=self._environment.KUBECONFIG, context=self._environment.GREGORY_KUBECONTEXT, inherited=installation.inherited
         )
         # By uid: what runs said that were cancelled here, until somebody asks. Their pods are gone.
-        self._last_words: dict[str, Observation] = {}
+        self._log_tail: dict[str, Observation] = {}
 
     @property
     def gives_gpu(self) -> bool:
@@ -82,17 +82,19 @@ class KubernetesRunner:
         """Cluster file, database, API server, namespace, what a Job names, and what the server says of a Job."""
         config = self._config
         if not self._environment.POSTGRES_DB:
-            raise NotReady("the kubernetes runner needs PostgreSQL, which pods can reach; set POSTGRES_DB, or use --runner local")
+            raise PreconditionFailed("the kubernetes runner needs PostgreSQL, which pods can reach; set POSTGRES_DB, or use --runner local")
         try:
             there = self._namespace.is_there()
-            job = self.render(nobodys_run()).request
+            job = self.render(probe_spec()).request
         except ClusterError as error:
-            raise NotReady(str(error)) from error
+            raise PreconditionFailed(str(error)) from error
         if there is False:
-            raise NotReady(f"there is no namespace {config.namespace} on the cluster; create it, or correct namespace in the cluster file")
+            raise PreconditionFailed(
+                f"there is no namespace {config.namespace} on the cluster; create it, or correct namespace in the cluster file"
+            )
         require_cluster(self._namespace, config, job)
 
-    def here(self) -> RunHandle:
+    def owner_handle(self) -> RunHandle:
         """This process."""
         return processes.handle_of(os.getpid())
 
@@ -132,10 +134,10 @@ class KubernetesRunner:
         if not _is_job(handle):
             return
         if handle.host not in self._hosts and not is_there(self._namespace, handle):
-            raise NotEnded(f"Job {handle.name} belongs to {handle.host}, which is not the cluster that is asked here")
-        pod = end_job(self._namespace, handle, grace_seconds=grace_seconds)
+            raise TerminationTimeout(f"Job {handle.name} belongs to {handle.host}, which is not the cluster that is asked here")
+        pod = terminate_job(self._namespace, handle, grace_seconds=grace_seconds)
         if pod is not None:
-            self._last_words[handle.uid] = ended.of_pod(pod, None, NO_EVENTS)
+            self._log_tail[handle.uid] = ended.of_pod(pod, None, NO_EVENTS)
 
     def logs(self, spec: RunSpec, handle: RunHandle, *, waiting: Callable[[], bool]) -> Iterator[str]:
         """Lines of the pod's log. Neither a stream's end nor its silence says anything of the run; what is observed does."""
@@ -149,11 +151,11 @@ class KubernetesRunner:
                 cursor = cursors[pod["metadata"]["uid"]]
                 stream = self._namespace.follow(name_of(pod), container=CONTAINER, since=cursor.begin(), silence_seconds=SILENCE_SECONDS)
                 yield from follow(stream, cursor, waiting=waiting)
-            if observation.life is Life.DEAD or (not waiting() and observation.life is Life.UNKNOWN):
+            if observation.status is Status.TERMINATED or (not waiting() and observation.status is Status.UNKNOWN):
                 return
             time.sleep(RECONNECT_SECONDS)
 
-    def tail(self, spec: RunSpec) -> str:
+    def log_tail(self, spec: RunSpec) -> str:
         """The end of the log of the attempt's pod, while there is one."""
         try:
             pod = self._newest_pod(f"{RUNS},{RUN_ID}={spec.run_id},{ATTEMPT}={spec.attempt},{ATTEMPT_TOKEN}={spec.attempt_token}")
@@ -161,9 +163,9 @@ class KubernetesRunner:
         except LaunchError:
             return ""
         # PostgreSQL has no text with a zero in it.
-        return log.decode("utf-8", "replace").replace("\0", "\ufffd")[-LAST_WORDS:].strip()
+        return log.decode("utf-8", "replace").replace("\0", "\ufffd")[-LOG_TAIL_CHARACTERS:].strip()
 
-    def commands(self, spec: RunSpec, handle: RunHandle) -> list[str]:
+    def debug_commands(self, spec: RunSpec, handle: RunHandle) -> list[str]:
         """Of the namespace that has the Job."""
         job, where = job_name(spec), f"--namespace {handle.host.rpartition('/')[2]}"
         return [
@@ -172,20 +174,20 @@ class KubernetesRunner:
             f"kubectl get pods --selector {RUN_ID}={spec.run_id} --output wide {where}",
         ]
 
-    def forget(self, spec: RunSpec) -> None:
+    def cleanup(self, spec: RunSpec) -> None:
         """Nothing: Job, pod and log stay for the time that the cluster file gives them, and the cluster removes them."""
 
-    def sweep(self, unfinished: Collection[str], *, keep_seconds: float) -> list[str]:
+    def collect_garbage(self, unfinished: Collection[str], *, keep_seconds: float) -> list[str]:
         """Delete Jobs of this installation that are still to do something for a run that has ended.
 
         What has ended the cluster removes when its time is over, whatever `keep_seconds` says; where that is 0, it goes at once, too.
         """
         try:
-            listed, ours = self._namespace.jobs(RUNS), self.render(nobodys_run()).request
+            listed, ours = self._namespace.jobs(RUNS), self.render(probe_spec()).request
             orphaned = [job for job in listed.items if orphans.is_orphan(job, unfinished, ours=ours)]
             removed = [job for job in orphaned if orphans.remove(self._namespace, job, now=listed.moment)]
             if keep_seconds == 0:
-                ended = [job for job in listed.items if orphans.is_evidence(job, unfinished, ours=ours)]
+                ended = [job for job in listed.items if orphans.is_finished_orphan(job, unfinished, ours=ours)]
                 removed += [job for job in ended if self._namespace.delete("jobs", name_of(job), uid=job["metadata"]["uid"])]
         except (ClusterError, BadClusterConfig):
             return []
@@ -205,8 +207,8 @@ class KubernetesRunner:
         return Namespace(self.api, self._config.namespace)
 
     @cached_property
-    def _pace(self) -> Pace:
-        return Pace(self._config.submission.per_second)
+    def _pace(self) -> RateLimiter:
+        return RateLimiter(self._config.submission.per_second)
 
     @cached_property
     def _cluster_ids(self) -> tuple[str, ...]:
@@ -221,7 +223,7 @@ class KubernetesRunner:
         try:
             hosts, seen = self._hosts, self._look(selector, {handle.uid for handle in handles})
         except (ClusterError, BadClusterConfig) as error:
-            unknown = Observation(life=Life.UNKNOWN, detail=str(error))
+            unknown = Observation(status=Status.UNKNOWN, detail=str(error))
             return [unknown if _is_job(handle) else processes.observe(handle) for handle in handles]
         return [self._diagnosed(handle, hosts, seen) if _is_job(handle) else processes.observe(handle) for handle in handles]
 
@@ -239,10 +241,10 @@ class KubernetesRunner:
     def _diagnosed(self, handle: RunHandle, hosts: Collection[str], seen: _Seen) -> Observation:
         job, pods = seen.jobs.get(handle.uid), seen.pods.get(handle.uid, ())
         # A uid is one Job's in the whole world; that there is none means something on its own cluster alone.
-        if job is None and not pods and (ended := self._last_words.pop(handle.uid, None)) is not None:
+        if job is None and not pods and (ended := self._log_tail.pop(handle.uid, None)) is not None:
             return ended
         if handle.host not in hosts and job is None and not pods:
-            return Observation(life=Life.UNKNOWN, detail=f"Job {handle.name} belongs to {handle.host}")
+            return Observation(status=Status.UNKNOWN, detail=f"Job {handle.name} belongs to {handle.host}")
         return diagnose_job.observe_job(job, pods, seen.events, name=handle.name, now=seen.now, deadlines=self._config.deadlines)
 
     def _newest_pod(self, selector: str) -> Object | None:

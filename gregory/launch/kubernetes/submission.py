@@ -15,7 +15,7 @@ _TRIES = 5
 _PAUSE_SECONDS = 1.0
 
 
-class Pace:
+class RateLimiter:
     """At most so many a second, so that many runs at once are no burst on the API server."""
 
     def __init__(self, per_second: float) -> None:

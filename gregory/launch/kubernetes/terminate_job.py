@@ -3,7 +3,7 @@
 import math
 import time
 
-from gregory.launch.errors import ClusterError, NotEnded
+from gregory.launch.errors import ClusterError, TerminationTimeout
 from gregory.launch.kubernetes.diagnose.pod_status import Object, has_ended, is_finished, name_of
 from gregory.launch.kubernetes.labels import CONTROLLER_UID, RUNS
 from gregory.launch.kubernetes.namespace import Namespace
@@ -15,7 +15,7 @@ LOOK_SECONDS = 1
 CONFIRMATION_SECONDS = 30.0
 
 
-def end_job(namespace: Namespace, handle: RunHandle, *, grace_seconds: float) -> Object | None:
+def terminate_job(namespace: Namespace, handle: RunHandle, *, grace_seconds: float) -> Object | None:
     """Return when nothing of it is left that works or could begin: its pod as it was seen after the run's end, if it was.
 
     What a run has left of its end goes with its pod. A Job that has ended by itself keeps pod and log.
@@ -38,7 +38,7 @@ def end_job(namespace: Namespace, handle: RunHandle, *, grace_seconds: float) ->
                 namespace.delete("pods", name_of(pod), uid=uid, grace_seconds=grace)
                 told.add(uid)
         if time.monotonic() > deadline:
-            raise NotEnded(f"Job {handle.name} was deleted, and its pod is still there: its node does not say that it has ended")
+            raise TerminationTimeout(f"Job {handle.name} was deleted, and its pod is still there: its node does not say that it has ended")
         pods.follow()
     return pods.ended
 

@@ -2,14 +2,16 @@
 
 from signal import Signals
 
-from gregory.launch.runner import Life, Observation
+from gregory.launch.runner import Observation, Status
 from gregory.runs.reasons import Reason
 
 
-def ended_process(code: int, last_words: str) -> Observation:
+def ended_process(code: int, log_tail: str) -> Observation:
     """A process of this machine, by its exit code as subprocess gives it and the end of its standard error."""
-    words = f"; last lines of its standard error:\n{last_words}" if last_words else ""
+    words = f"; last lines of its standard error:\n{log_tail}" if log_tail else ""
     if code < 0:
         detail = f"the run's process was killed by signal {-code} ({Signals(-code).name}){words}"
-        return Observation(life=Life.DEAD, detail=detail, reason=Reason.KILLED, exit_code=code)
-    return Observation(life=Life.DEAD, detail=f"the run's process exited with code {code} without a report{words}", exit_code=code)
+        return Observation(status=Status.TERMINATED, detail=detail, reason=Reason.KILLED, exit_code=code)
+    return Observation(
+        status=Status.TERMINATED, detail=f"the run's process exited with code {code} without a report{words}", exit_code=code
+    )

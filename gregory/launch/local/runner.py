@@ -20,12 +20,12 @@ import psutil
 from gregory.launch import preconditions, processes
 from gregory.launch.errors import SubmitError
 from gregory.launch.local import diagnose
-from gregory.launch.runner import Installation, Life, Observation, Rendered
+from gregory.launch.runner import Installation, Observation, Rendered, Status
 from gregory.ml.artifacts import RUNS_FOLDER
 from gregory.runs.spec import RunHandle, RunSpec
 
 POLL_SECONDS = 0.1
-LAST_WORDS = 4_000
+LOG_TAIL_CHARACTERS = 4_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,7 @@ class _Child:
         if self.process.stdin is not None:
             self.process.stdin.close()
 
-    def last_words(self) -> str:
+    def log_tail(self) -> str:
         """What it said last, for the rows it could not close."""
         return _end_of(self.standard_error)
 
@@ -67,7 +67,7 @@ class LocalRunner:
         preconditions.require_bundle(self._installation.bundle_dir)
         preconditions.require_models_folder(self._models_dir)
 
-    def here(self) -> RunHandle:
+    def owner_handle(self) -> RunHandle:
         """This process."""
         return processes.handle_of(os.getpid())
 
@@ -105,7 +105,7 @@ class LocalRunner:
 
     def cancel(self, handle: RunHandle, *, grace_seconds: float) -> None:
         """SIGTERM, then SIGKILL after the grace; a stage ends with the process that started it."""
-        if self._observe(handle).life is not Life.ALIVE:
+        if self._observe(handle).status is not Status.ALIVE:
             return
         process = psutil.Process(int(handle.name))
         process.terminate()
@@ -123,7 +123,7 @@ class LocalRunner:
             return
         with self._events(spec).open("rb") as stream:
             while True:
-                ended = self._observe(handle).life is not Life.ALIVE
+                ended = self._observe(handle).status is not Status.ALIVE
                 *lines, pending = (pending + stream.read()).split(b"\n")
                 for line in lines:
                     yield line.decode("utf-8", "replace")
@@ -132,19 +132,19 @@ class LocalRunner:
                 waiting()
                 time.sleep(POLL_SECONDS)
 
-    def tail(self, spec: RunSpec) -> str:
+    def log_tail(self, spec: RunSpec) -> str:
         """The last of this attempt's event lines."""
         return _end_of(self._events(spec))
 
-    def commands(self, spec: RunSpec, handle: RunHandle) -> list[str]:
+    def debug_commands(self, spec: RunSpec, handle: RunHandle) -> list[str]:
         """Of this machine; the process may have ended."""
         return [f"ps -fp {handle.name}", f"tail -f {shlex.quote(str(self._events(spec)))}"]
 
-    def forget(self, spec: RunSpec) -> None:
+    def cleanup(self, spec: RunSpec) -> None:
         """Remove the run's folder, with what every attempt left."""
         shutil.rmtree(self._folder(spec), ignore_errors=True)
 
-    def sweep(self, unfinished: Collection[str], *, keep_seconds: float) -> list[str]:
+    def collect_garbage(self, unfinished: Collection[str], *, keep_seconds: float) -> list[str]:
         """Remove the working folders, whichever runner's runs worked in them."""
         removed = []
         for folder in sorted((self._models_dir / RUNS_FOLDER).glob("*/")):
@@ -161,9 +161,9 @@ class LocalRunner:
             return processes.observe(handle)
         code = child.process.poll()
         if code is None:
-            return Observation(life=Life.ALIVE, detail=f"process {handle.name} runs")
+            return Observation(status=Status.ALIVE, detail=f"process {handle.name} runs")
         child.release()
-        return diagnose.ended_process(code, child.last_words())
+        return diagnose.ended_process(code, child.log_tail())
 
     def _wait(self, process: psutil.Process, seconds: float | None) -> None:
         child = self._children.get(str(process.pid))
@@ -185,4 +185,4 @@ class LocalRunner:
 
 def _end_of(path: Path) -> str:
     """The last bytes of a log as text; empty where there is no log."""
-    return path.read_bytes()[-LAST_WORDS:].decode("utf-8", "replace").strip() if path.exists() else ""
+    return path.read_bytes()[-LOG_TAIL_CHARACTERS:].decode("utf-8", "replace").strip() if path.exists() else ""

@@ -11,7 +11,7 @@ from django.utils import timezone
 from gregory.data import corpus, dataset_csv
 from gregory.management.database import clear_database_errors
 from gregory.ml.config import DEFAULT_LOOKBACK_DAYS, Hyperparameters
-from gregory.runs.db_retry import reading
+from gregory.runs.db_retry import read_only_transaction
 from gregory.runs.spec import RunSpec
 from gregory.training import planning, request
 
@@ -62,7 +62,7 @@ class Command(BaseCommand):
 
     def _export(self, spec: RunSpec, folder: Path) -> bool:
         path = folder / f"{spec.team.slug}_{spec.subject.slug}_{timezone.now().astimezone(UTC):%Y%m%d}.csv"
-        with reading():
+        with read_only_transaction():
             relevant, not_relevant = dataset_csv.write(path, corpus.labelled(spec.subject.id, spec.window.cutoff))
         if not relevant + not_relevant:
             path.unlink()

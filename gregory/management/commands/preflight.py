@@ -11,7 +11,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from gregory.preflight import cluster, database, storage
-from gregory.preflight.finding import Finding, Verdict
+from gregory.preflight.finding import CheckResult, Finding
 
 # In the order in which they are looked at: what the later ones need comes first.
 AREAS: dict[str, Callable[[], Iterator[Finding]]] = {
@@ -44,10 +44,12 @@ class Command(BaseCommand):
                         self.stdout.write(self._painted(finding))
         if flags["output"] == "json":
             self.stdout.write(json.dumps([asdict(finding) for finding in findings], indent=2))
-        errors = sum(finding.verdict is Verdict.ERROR for finding in findings)
+        errors = sum(finding.verdict is CheckResult.ERROR for finding in findings)
         if errors:
             raise CommandError(f"{errors} of {len(findings)} findings are errors", returncode=1)
 
     def _painted(self, finding: Finding) -> str:
-        paint = {Verdict.OK: self.style.SUCCESS, Verdict.WARNING: self.style.WARNING, Verdict.ERROR: self.style.ERROR}[finding.verdict]
+        paint = {CheckResult.OK: self.style.SUCCESS, CheckResult.WARNING: self.style.WARNING, CheckResult.ERROR: self.style.ERROR}[
+            finding.verdict
+        ]
         return paint(str(finding))

@@ -13,11 +13,11 @@ from django.db import DatabaseError, InterfaceError, connection
 from gregory.management.database import clear_database_errors, describe
 from gregory.management.runners import runner_named
 from gregory.management.termination import Stop
-from gregory.management.unreachable import Sight
+from gregory.management.unreachable import UnreachableTracker
 from gregory.reconcile import loop
-from gregory.reconcile.results import Action, Change
+from gregory.reconcile.results import ReconcileResult, ResultKind
 from gregory.runs import store
-from gregory.runs.db_retry import release
+from gregory.runs.db_retry import close_connection
 from gregory.runs.states import RunState
 from gregory.training import resume
 
@@ -62,7 +62,7 @@ class Command(BaseCommand):
         for change in self._look():
             changes.append(change)
             self.stdout.write(self._line(change))
-        closed = sum(change.action in (Action.CLOSED, Action.SUCCEEDED) for change in changes)
+        closed = sum(change.action in (ResultKind.CLOSED, ResultKind.SUCCEEDED) for change in changes)
         self.stdout.write(f"{len(changes)} unfinished runs, {closed} closed")
         self._sweep()
 
@@ -71,10 +71,10 @@ class Command(BaseCommand):
         stop = Stop()
         trouble, until_sweep = "", 0
         told: dict[str, str] = {}
-        sight = Sight()
+        sight = UnreachableTracker()
         while not stop.requested:
             try:
-                changes: dict[str, Change] = {}
+                changes: dict[str, ReconcileResult] = {}
                 lines: dict[str, str] = {}
                 for change in self._look():
                     changes[change.run.run_id], lines[change.run.run_id] = change, self._tell(change, told)
@@ -91,28 +91,28 @@ class Command(BaseCommand):
                 if describe(error) != trouble:
                     trouble = describe(error)
                     self.stderr.write(f"{trouble}; trying again every {interval} s")
-            release()
+            close_connection()
             stop.wait(interval)
 
-    def _look(self) -> Iterator[Change]:
-        return loop.look(self._runner_for, models_dir=settings.MODELS_DIR, stale_after=settings.STALE_AFTER_SECONDS)
+    def _look(self) -> Iterator[ReconcileResult]:
+        return loop.reconcile_once(self._runner_for, models_dir=settings.MODELS_DIR, stale_after=settings.STALE_AFTER_SECONDS)
 
-    def _tell(self, change: Change, told: dict[str, str]) -> str:
+    def _tell(self, change: ReconcileResult, told: dict[str, str]) -> str:
         """A line if something was written, or if what keeps a run from being looked at is news."""
         line = self._line(change)
-        held_up = change.action is Action.UNSEEN or (change.action is Action.LEFT and change.run.state == RunState.PENDING)
+        held_up = change.action is ResultKind.UNSEEN or (change.action is ResultKind.LEFT and change.run.state == RunState.PENDING)
         if change.is_new or (held_up and told.get(change.run.run_id) != line):
             self.stdout.write(line)
         return line
 
-    def _line(self, change: Change) -> str:
-        ended = store.find_run(change.run.run_id) if change.action is Action.CLOSED else None
+    def _line(self, change: ReconcileResult) -> str:
+        ended = store.find_run(change.run.run_id) if change.action is ResultKind.CLOSED else None
         hint = resume.hint(ended, self._runner_for, models_dir=settings.MODELS_DIR)
         return "; ".join(part for part in (str(change), hint) if part)
 
     def _sweep(self) -> None:
         try:
-            for what in loop.sweep(self._runner_for):
+            for what in loop.collect_garbage(self._runner_for):
                 self.stdout.write(f"removed {what}")
         except OSError as error:
             # Runs are looked after all the same.

@@ -129,11 +129,11 @@ class Command(BaseCommand):
         )
         if store.is_unfinished(spec):
             remaining = ", ".join(f"{algorithm.algorithm} {algorithm.version}" for algorithm in spec.algorithms)
-            console.say(f"{spec.label}: run {run_id} is resumed, attempt {spec.attempt}: {remaining}")
+            console.info(f"{spec.label}: run {run_id} is resumed, attempt {spec.attempt}: {remaining}")
             self._follow(flags, [spec], runner, console)
         else:
-            console.say(f"{spec.label}: every model of run {run_id} was complete, and its rows say so now; nothing is trained")
-            runner.forget(spec)
+            console.info(f"{spec.label}: every model of run {run_id} was complete, and its rows say so now; nothing is trained")
+            runner.cleanup(spec)
         self._conclude(flags, [spec], [], going_on=runner.concurrent and not flags["wait"])
 
     def _open(self, specs: list[RunSpec], runner: Runner, console: Console) -> tuple[list[RunSpec], list[str]]:
@@ -141,7 +141,7 @@ class Command(BaseCommand):
         opened, refusals = [], []
         for spec in specs:
             try:
-                opened.append(store.open_run(spec, runner=runner.name, handle=runner.here(), triggered_by=_triggered_by()))
+                opened.append(store.open_run(spec, runner=runner.name, handle=runner.owner_handle(), triggered_by=_triggered_by()))
             except RunRefused as refused:
                 refusals.append(str(refused))
                 console.warn(f"refused: {refused}")
@@ -151,9 +151,9 @@ class Command(BaseCommand):
         try:
             with signals_raise():
                 if runner.concurrent:
-                    self._hand_over(flags, opened, runner, console)
+                    self._submit_all(flags, opened, runner, console)
                 else:
-                    sequential.carry_out(opened, runner, console)
+                    sequential.execute(opened, runner, console)
         except Terminated as terminated:
             left = ["every open row was closed"]
             if runner.concurrent:
@@ -163,12 +163,12 @@ class Command(BaseCommand):
         finally:
             console.close()
 
-    def _hand_over(self, flags: dict[str, Any], opened: list[RunSpec], runner: Runner, console: Console) -> None:
+    def _submit_all(self, flags: dict[str, Any], opened: list[RunSpec], runner: Runner, console: Console) -> None:
         concurrent.submit_all(opened, runner, console)
         if flags["wait"]:
             concurrent.wait(opened, runner, console)
         elif opened:
-            console.say(concurrent.how_to_go_on(opened))
+            console.info(concurrent.how_to_go_on(opened))
 
     def _conclude(self, flags: dict[str, Any], opened: list[RunSpec], refusals: list[str], *, going_on: bool) -> None:
         rows = summary.outcomes(opened)

@@ -18,7 +18,7 @@ from gregory.management.concurrent import situation
 from gregory.management.database import clear_database_errors
 from gregory.management.runners import runner_named
 from gregory.management.termination import Terminated, signals_raise
-from gregory.reconcile.cancel_all import end_all
+from gregory.reconcile.cancel_all import cancel_all
 from gregory.reconcile.terminate import cancel
 from gregory.reporting.runs import as_json, everything, full_text, list_table, summaries
 from gregory.runs import store
@@ -126,13 +126,13 @@ class Command(BaseCommand):
     def _clear(self, flags: dict[str, Any]) -> None:
         """Of the runner that this installation uses: no other machine is taken down with it."""
         runner = runner_named(settings.RUNNER)
-        changes = end_all(runner, by=_asker(), models_dir=settings.MODELS_DIR, stale_after=settings.STALE_AFTER_SECONDS)
+        changes = cancel_all(runner, by=_asker(), models_dir=settings.MODELS_DIR, stale_after=settings.STALE_AFTER_SECONDS)
         for run_id in [change.run.run_id for change in changes]:
             self.stdout.write(f"run {run_id} {situation(self._find(run_id))}")
         unfinished = [standing.run for standing in store.unfinished_runs()]
         if left := [run.run_id for run in unfinished if run.runner == runner.name]:
             raise CommandError(f"asked to end, and not seen gone: {', '.join(left)}; try again in a while", returncode=FAILURE)
-        for what in runner.sweep([run.run_id for run in unfinished], keep_seconds=0):
+        for what in runner.collect_garbage([run.run_id for run in unfinished], keep_seconds=0):
             self.stdout.write(f"removed {what}")
 
     def _retry(self, flags: dict[str, Any]) -> None:
@@ -163,6 +163,6 @@ def _commands(run: TrainingRun) -> list[str]:
     if run.submitted_at is None and run.started_at is None:
         return []
     try:
-        return runner_named(run.runner).commands(RunSpec.model_validate(run.spec), store.handle_of(run))
+        return runner_named(run.runner).debug_commands(RunSpec.model_validate(run.spec), store.handle_of(run))
     except (LaunchError, ValidationError):
         return []

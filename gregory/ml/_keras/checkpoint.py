@@ -23,12 +23,12 @@ _REACHED, _STATE, _BEST = "reached", "state", "best"
 _DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
-class Damaged(Exception):
+class CorruptCheckpoint(Exception):
     """The file cannot be read to its end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reached:
+class CheckpointState:
     """Where a fit stands after an epoch. epochs: losses of each epoch done; best, best_epoch, wait: early stopping's own; best is None
     before the epoch from which it watches; ended: no epoch is to follow."""
 
@@ -51,7 +51,7 @@ def fingerprint(train: Encoded, validation: Encoded, **settings: object) -> str:
     return digest.hexdigest()
 
 
-def read(path: Path) -> Reached | None:
+def read(path: Path) -> CheckpointState | None:
     """What the file says was reached; None where there is no file or it is damaged."""
     try:
         # Opened here, since NumPy leaves a file that is no archive open.
@@ -59,7 +59,7 @@ def read(path: Path) -> Reached | None:
             content = json.loads(str(stored[_REACHED]))
     except _DAMAGE:
         return None
-    return Reached(**{**content, "epochs": tuple(content["epochs"])})
+    return CheckpointState(**{**content, "epochs": tuple(content["epochs"])})
 
 
 def micro_batch_of(path: Path) -> int | None:
@@ -68,7 +68,7 @@ def micro_batch_of(path: Path) -> int | None:
     return reached.micro_batch if reached else None
 
 
-def write(path: Path, reached: Reached, model: Any, best_weights: list[np.ndarray[Any, Any]] | None) -> None:
+def write(path: Path, reached: CheckpointState, model: Any, best_weights: list[np.ndarray[Any, Any]] | None) -> None:
     """Keep the model's state after an epoch. Raises OSError, and then leaves the previous file as it was."""
     arrays: dict[str, Any] = {_REACHED: np.array(json.dumps(asdict(reached)))}
     # Variables, not arrays: NumPy copies them one by one while it writes, and a copy of all would not fit into memory.
@@ -96,7 +96,7 @@ def restore(path: Path, model: Any) -> list[np.ndarray[Any, Any]]:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             state, best = ([stored[name] for name in sorted(stored) if name.startswith(kind)] for kind in (_STATE, _BEST))
     except _DAMAGE as error:
-        raise Damaged(str(error)) from error
+        raise CorruptCheckpoint(str(error)) from error
     model.optimizer.build(model.trainable_variables)
     for variable, value in zip(_state(model), state, strict=True):
         variable.assign(value)

@@ -7,7 +7,7 @@ from typing import Any
 
 from gregory.ml._keras import checkpoint
 from gregory.ml._keras.batching import Encoded, batches_of, training_feed, validation_feed
-from gregory.ml._keras.checkpoint import Reached
+from gregory.ml._keras.checkpoint import CheckpointState
 from gregory.ml._keras.runtime import keras, translated_memory_errors
 from gregory.ml.progress import Progress, Report
 
@@ -119,7 +119,7 @@ class _Training:
             return False
         try:
             best_weights = checkpoint.restore(self._file, self._model)
-        except checkpoint.Damaged as damage:
+        except checkpoint.CorruptCheckpoint as damage:
             self._report(Progress(message=f"the checkpoint found is damaged ({damage}): starting from the first epoch", warning=True))
             return False
         self._history = list(reached.epochs)
@@ -160,7 +160,7 @@ class _Training:
         if self._file is None:
             return
         stopping = self._stopping
-        reached = Reached(
+        reached = CheckpointState(
             fingerprint=self._fingerprint,
             micro_batch=self._schedule.rows,
             epochs=tuple(self._history),
@@ -179,9 +179,9 @@ class _Training:
 class _EarlyStopping(keras.callbacks.EarlyStopping):  # type: ignore[misc]
     """Keras' own, able to start from what it knew before a break."""
 
-    _known: tuple[Reached, list[Any]] | None = None
+    _known: tuple[CheckpointState, list[Any]] | None = None
 
-    def continue_from(self, reached: Reached, best_weights: list[Any]) -> None:
+    def continue_from(self, reached: CheckpointState, best_weights: list[Any]) -> None:
         """What to know when training begins."""
         self._known = (reached, best_weights)
         self._recall()

@@ -153,7 +153,7 @@ def train(source: Path, target: Path, report: Report, kept: Path) -> TrainResult
     (folder / artifacts.METRICS).write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     (folder / artifacts.EVALUATION).write_text(evaluation.encode() + "\n", encoding="utf-8")
     (folder / artifacts.REPORT).write_text(render(report_input(manifest, evaluation)), encoding="utf-8")
-    artifacts.seal(folder, manifest)
+    artifacts.write_manifest(folder, manifest)
     report(progress.Progress(message="loading the saved model back"))
     load_model(folder)
     return TrainResult(metrics=metrics, warnings=manifest.warnings, data=manifest.data, compute=manifest.compute)

@@ -9,19 +9,19 @@ answers; others know this name only.
 """
 
 from gregory.runs.store.create import RunRefused, open_run, resume, retry
-from gregory.runs.store.fencing import note, storable
+from gregory.runs.store.fencing import record_event, sanitize_text
 from gregory.runs.store.finish import (
     MAXIMUM_ERROR_CHARACTERS,
-    Evidence,
+    OutcomeDetails,
     close_algorithm,
     close_algorithms,
     end_run,
     fail_open_rows,
+    finish_from_rows,
     finish_run,
-    settle_run,
 )
 from gregory.runs.store.queries import (
-    Standing,
+    RunWithTimers,
     active_run,
     active_runs,
     announced_end,
@@ -36,20 +36,29 @@ from gregory.runs.store.queries import (
     listed_runs,
     open_algorithms,
     refusal,
+    run_with_timers,
     runners_used,
-    standing_of,
     successes,
     unfinished_runs,
     unsuccessful,
 )
-from gregory.runs.store.update import Sighting, announce_end, begin_algorithm, claim, heartbeat, mark_submitted, record_progress, see
+from gregory.runs.store.update import (
+    ObservedStatus,
+    announce_end,
+    begin_algorithm,
+    claim,
+    heartbeat,
+    mark_submitted,
+    record_observation,
+    record_progress,
+)
 
 __all__ = [
     "MAXIMUM_ERROR_CHARACTERS",
-    "Evidence",
+    "ObservedStatus",
+    "OutcomeDetails",
     "RunRefused",
-    "Sighting",
-    "Standing",
+    "RunWithTimers",
     "active_run",
     "active_runs",
     "announce_end",
@@ -63,6 +72,7 @@ __all__ = [
     "failure_reason",
     "find_run",
     "find_runs",
+    "finish_from_rows",
     "finish_run",
     "handle_of",
     "heartbeat",
@@ -72,18 +82,17 @@ __all__ = [
     "latest_runs_without_success",
     "listed_runs",
     "mark_submitted",
-    "note",
     "open_algorithms",
     "open_run",
+    "record_event",
+    "record_observation",
     "record_progress",
     "refusal",
     "resume",
     "retry",
+    "run_with_timers",
     "runners_used",
-    "see",
-    "settle_run",
-    "standing_of",
-    "storable",
+    "sanitize_text",
     "successes",
     "unfinished_runs",
     "unsuccessful",

@@ -13,8 +13,8 @@ from gregory.models import PredictionRunLog
 from gregory.runs.models import AlgorithmRun, TrainingRun
 from gregory.runs.spec import AlgorithmOutcome, AlgorithmSpec, RunHandle, RunSpec, new_token
 from gregory.runs.states import RunState
-from gregory.runs.store.fencing import note
-from gregory.runs.store.finish import Evidence, close_algorithms
+from gregory.runs.store.fencing import record_event
+from gregory.runs.store.finish import OutcomeDetails, close_algorithms
 from gregory.runs.store.queries import active_run, newest_rows, refusal
 
 NextVersion = Callable[[Algorithm], str]
@@ -44,7 +44,7 @@ def resume(spec: RunSpec, *, handle: RunHandle, triggered_by: str, why: str, nex
         run = _locked(spec)
         if run is None or run.state == RunState.SUCCEEDED:
             raise RunRefused(f"run {spec.run_id} of {spec.label} was resumed or ended by somebody else a moment ago")
-        note(spec.run_id, "resumed", _how_it_ended(run, run.detail or why, run.log_tail))
+        record_event(spec.run_id, "resumed", _how_it_ended(run, run.detail or why, run.log_tail))
         # Whoever asks for it has looked at the reasons: its machine may take it away as often as a new run.
         following = _supersede(spec, handle, retries=0)
         algorithms = []
@@ -73,8 +73,8 @@ def retry(
         run = _locked(spec)
         if run is None or RunState(run.state).is_final or run.reason:
             raise RunRefused(f"run {spec.run_id} of {spec.label} was tried again or ended by somebody else a moment ago")
-        close_algorithms(spec, [(outcome, Evidence()) for outcome in without])
-        note(spec.run_id, "retried", _how_it_ended(run, why, log_tail))
+        close_algorithms(spec, [(outcome, OutcomeDetails()) for outcome in without])
+        record_event(spec.run_id, "retried", _how_it_ended(run, why, log_tail))
         following = _supersede(spec, handle, retries=run.retries + counts)
         rows = _newest(spec)
         return _with(following, [_go_on(row, known) for _, (row, known) in sorted(rows.items()) if row and row.run_log.success is None])

@@ -12,7 +12,7 @@ from gregory.runs.models import AlgorithmRun
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import AlgorithmOutcome, AlgorithmSpec, RunSpec
 from gregory.runs.states import RunState
-from gregory.runs.store.fencing import current, note, storable
+from gregory.runs.store.fencing import current, record_event, sanitize_text
 from gregory.runs.store.queries import failure_reason, open_algorithms
 
 # A traceback of megabytes helps nobody; its tail holds the failing frames and the message.
@@ -20,7 +20,7 @@ MAXIMUM_ERROR_CHARACTERS = 200_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
+class OutcomeDetails:
     """What belongs to an algorithm's end but not to GregoryAI's row. Empty `data` and `compute` leave what is known already."""
 
     evaluation: dict[str, Any] = field(default_factory=dict)
@@ -29,12 +29,12 @@ class Evidence:
     compute: dict[str, Any] = field(default_factory=dict)
 
 
-def close_algorithm(spec: RunSpec, outcome: AlgorithmOutcome, evidence: Evidence | None = None) -> bool:
+def close_algorithm(spec: RunSpec, outcome: AlgorithmOutcome, evidence: OutcomeDetails | None = None) -> bool:
     """End one row. False, with an event, where it had ended before or the attempt is not the current one."""
-    return bool(close_algorithms(spec, [(outcome, evidence or Evidence())]))
+    return bool(close_algorithms(spec, [(outcome, evidence or OutcomeDetails())]))
 
 
-def close_algorithms(spec: RunSpec, ends: Sequence[tuple[AlgorithmOutcome, Evidence]]) -> list[AlgorithmOutcome]:
+def close_algorithms(spec: RunSpec, ends: Sequence[tuple[AlgorithmOutcome, OutcomeDetails]]) -> list[AlgorithmOutcome]:
     """End several rows in one transaction; those that were, as for `close_algorithm`."""
     if not ends:
         return []
@@ -44,17 +44,17 @@ def close_algorithms(spec: RunSpec, ends: Sequence[tuple[AlgorithmOutcome, Evide
         return [outcome for outcome, evidence in ends if _close(spec, outcome, evidence, is_current=is_current)]
 
 
-def _close(spec: RunSpec, outcome: AlgorithmOutcome, evidence: Evidence, *, is_current: bool) -> bool:
+def _close(spec: RunSpec, outcome: AlgorithmOutcome, evidence: OutcomeDetails, *, is_current: bool) -> bool:
     written = is_current and bool(
         PredictionRunLog.objects.filter(pk=outcome.run_log_id, success__isnull=True).update(
             success=outcome.success,
             run_finished=Now(),
-            error_message=None if outcome.success else storable(outcome.error, MAXIMUM_ERROR_CHARACTERS),
+            error_message=None if outcome.success else sanitize_text(outcome.error, MAXIMUM_ERROR_CHARACTERS),
         )
     )
     if not written:
         result = "success" if outcome.success else f"failure: {outcome.error[-500:]}"
-        note(spec.run_id, "late report", f"{outcome.algorithm} {outcome.version} of attempt {spec.attempt}: {result}")
+        record_event(spec.run_id, "late report", f"{outcome.algorithm} {outcome.version} of attempt {spec.attempt}: {result}")
         return False
     told = {name: value for name, value in (("data", evidence.data), ("compute", evidence.compute)) if value}
     AlgorithmRun.objects.filter(run_log_id=outcome.run_log_id).update(
@@ -78,19 +78,19 @@ def finish_run(
     written = current(spec).update(
         state=state,
         reason=reason or "",
-        detail=storable(detail, MAXIMUM_ERROR_CHARACTERS),
+        detail=sanitize_text(detail, MAXIMUM_ERROR_CHARACTERS),
         exit_code=exit_code,
-        log_tail=storable(log_tail, MAXIMUM_ERROR_CHARACTERS),
+        log_tail=sanitize_text(log_tail, MAXIMUM_ERROR_CHARACTERS),
         finished_at=Now(),
         waiting_for="",
         unknown_since=None,
     )
     if not written:
-        note(spec.run_id, "late end", f"attempt {spec.attempt}: {state} {detail[-500:]}")
+        record_event(spec.run_id, "late end", f"attempt {spec.attempt}: {state} {detail[-500:]}")
     return bool(written)
 
 
-def settle_run(spec: RunSpec, failed: Sequence[str], *, detail: str, exit_code: int | None = None, log_tail: str = "") -> bool:
+def finish_from_rows(spec: RunSpec, failed: Sequence[str], *, detail: str, exit_code: int | None = None, log_tail: str = "") -> bool:
     """End a run of which every row has ended as its rows say. failed: what `unsuccessful` says of it. False as for `finish_run`."""
     if not failed:
         return finish_run(spec, RunState.SUCCEEDED, detail=detail, exit_code=exit_code)
@@ -110,7 +110,7 @@ def fail_open_rows(spec: RunSpec, *, reason: Reason, error: str) -> list[Algorit
     with transaction.atomic():
         still_open = open_algorithms(spec)
         ends = [
-            (AlgorithmOutcome(**dict(algorithm), success=False, reason=reason, error=error), Evidence())
+            (AlgorithmOutcome(**dict(algorithm), success=False, reason=reason, error=error), OutcomeDetails())
             for algorithm in spec.algorithms
             if algorithm.run_log_id in still_open
         ]

@@ -29,7 +29,7 @@ class _Clock(TypedDict):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class RunWithTimers:
     """A run, and for how long things have been so, in seconds by the clock of the database.
 
     silent: since its last sign of life. idle: since a stage last reported something new, None where none has begun.
@@ -76,7 +76,7 @@ def active_runs(subject_ids: Collection[int]) -> dict[int, TrainingRun]:
     return {run.subject_id: run for run in TrainingRun.objects.filter(subject_id__in=subject_ids).exclude(state__in=FINAL)}
 
 
-def unfinished_runs(ids: Collection[str] | None = None) -> list[Standing]:
+def unfinished_runs(ids: Collection[str] | None = None) -> list[RunWithTimers]:
     """Every run that has not ended, or those of them with these ids, oldest first, in one query."""
     runs = TrainingRun.objects.exclude(state__in=FINAL)
     if ids is not None:
@@ -84,7 +84,7 @@ def unfinished_runs(ids: Collection[str] | None = None) -> list[Standing]:
     return [_standing(run) for run in _with_clock(runs).order_by("queued_at", "run_id")]
 
 
-def standing_of(run_id: str) -> Standing | None:
+def run_with_timers(run_id: str) -> RunWithTimers | None:
     """The same of one run, whether it has ended or not."""
     return next(map(_standing, _with_clock(TrainingRun.objects.filter(pk=run_id))), None)
 
@@ -101,7 +101,7 @@ def is_unfinished(spec: RunSpec) -> bool:
 
 def is_silent(run_id: str, seconds: int) -> bool:
     """Whether a run's last sign of life is older than this, by the clock of the database."""
-    standing = standing_of(run_id)
+    standing = run_with_timers(run_id)
     return standing is not None and standing.silent > seconds
 
 
@@ -175,11 +175,11 @@ def _with_clock(runs: models.QuerySet[TrainingRun]) -> "models.QuerySet[WithAnno
     return runs.annotate(clock=Now(), up_since=up_since)
 
 
-def _standing(run: "WithAnnotations[TrainingRun, _Clock]") -> Standing:
+def _standing(run: "WithAnnotations[TrainingRun, _Clock]") -> RunWithTimers:
     up = _since(run.up_since, run.clock)
     most = up if up is not None and up < db_retry.RESTART_GRACE else math.inf
     idle = _since(run.progress_at, run.clock)
-    return Standing(
+    return RunWithTimers(
         run=run,
         silent=min(_since(run.heartbeat_at or run.queued_at, run.clock) or 0.0, most),
         idle=None if idle is None else min(idle, most),

@@ -14,14 +14,14 @@ from gregory.runs.models import AlgorithmRun, TrainingRun
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunHandle, RunSpec
 from gregory.runs.states import RunState
-from gregory.runs.store.fencing import FINAL, current, note, storable
+from gregory.runs.store.fencing import FINAL, current, record_event, sanitize_text
 
 MAXIMUM_REASON_CHARACTERS = 4_000
 MILLISECOND = timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sighting:
+class ObservedStatus:
     """What a look at its machine adds to what the ledger knows of an unfinished run.
 
     known: False where nobody could say anything, and then the rest means nothing. missing: the machine does not have it.
@@ -116,11 +116,11 @@ def announce_end(spec: RunSpec, *, reason: Reason, detail: str, cancelled_by: st
     return bool(
         current(spec)
         .filter(reason="")
-        .update(reason=reason, detail=storable(detail, MAXIMUM_REASON_CHARACTERS), cancelled_by=cancelled_by[:100])
+        .update(reason=reason, detail=sanitize_text(detail, MAXIMUM_REASON_CHARACTERS), cancelled_by=cancelled_by[:100])
     )
 
 
-def see(spec: RunSpec, run: TrainingRun, sighting: Sighting) -> bool:
+def record_observation(spec: RunSpec, run: TrainingRun, sighting: ObservedStatus) -> bool:
     """Note what was seen of `run`, as it was read before the look. Nothing is written unless something is new; whether that was so."""
     changes = _changes(run, sighting)
     # A start since then knows more than a look before it. SQLite keeps milliseconds as text, and Python asks with other digits: "58.000"
@@ -128,11 +128,11 @@ def see(spec: RunSpec, run: TrainingRun, sighting: Sighting) -> bool:
     no_later_start = Q(started_at__isnull=True) if run.started_at is None else Q(started_at__lt=run.started_at + MILLISECOND)
     written = bool(changes and current(spec).filter(no_later_start, state=run.state).update(**changes))
     if written and "state" in changes:
-        note(run.run_id, "suspended", f"attempt {spec.attempt} was taken off its machine and waits again: {sighting.waiting_for}")
+        record_event(run.run_id, "suspended", f"attempt {spec.attempt} was taken off its machine and waits again: {sighting.waiting_for}")
     return written
 
 
-def _changes(run: TrainingRun, sighting: Sighting) -> dict[str, Any]:
+def _changes(run: TrainingRun, sighting: ObservedStatus) -> dict[str, Any]:
     if not sighting.known:
         return {} if run.unknown_since else {"unknown_since": Now()}
     changes: dict[str, Any] = {}
@@ -142,7 +142,7 @@ def _changes(run: TrainingRun, sighting: Sighting) -> dict[str, Any]:
         changes["missing_since"] = Now() if sighting.missing else None
     if sighting.node and sighting.node != run.node:
         changes["node"] = sighting.node
-    waiting_for = storable(sighting.waiting_for or "", MAXIMUM_REASON_CHARACTERS)
+    waiting_for = sanitize_text(sighting.waiting_for or "", MAXIMUM_REASON_CHARACTERS)
     if waiting_for != run.waiting_for:
         changes["waiting_for"] = waiting_for
     if sighting.waiting_for is not None and run.state == RunState.RUNNING:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from gregory.launch.docker import diagnose
-from gregory.launch.runner import Life
+from gregory.launch.runner import Status
 from gregory.runs.reasons import Reason
 
 CONTAINER: dict[str, Any] = {
@@ -51,7 +51,7 @@ CONTAINER: dict[str, Any] = {
 def test_a_container(state: dict[str, Any], memory: int, reason: Reason | None, detail: str):
     observation = diagnose.ended_container({**CONTAINER, "HostConfig": {"Memory": memory}, "State": {**CONTAINER["State"], **state}}, "")
 
-    assert (observation.life, observation.reason, observation.detail) == (Life.DEAD, reason, detail)
+    assert (observation.status, observation.reason, observation.detail) == (Status.TERMINATED, reason, detail)
 
 
 def test_the_end_of_a_containers_log_follows_its_reason():

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from gregory.launch.errors import BadClusterConfig, NotReady
+from gregory.launch.errors import BadClusterConfig, PreconditionFailed
 from gregory.launch.kubernetes.cluster_config import ClusterConfig, load_cluster_config
 from gregory.launch.kubernetes.cluster_sections import Section
 from tests.docs.markdown import blocks, table
@@ -361,7 +361,7 @@ def test_a_file_that_is_no_mapping(tmp_path: Path, text: str, message: str):
 
 def test_a_file_that_is_not_there(tmp_path: Path):
     with pytest.raises(
-        NotReady, match=r"^cluster file .*/none\.yaml cannot be read: No such file or directory; GREGORY_CLUSTER_CONFIG names it$"
+        PreconditionFailed, match=r"^cluster file .*/none\.yaml cannot be read: No such file or directory; GREGORY_CLUSTER_CONFIG names it$"
     ):
         load_cluster_config(tmp_path / "none.yaml")
 

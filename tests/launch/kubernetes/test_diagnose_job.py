@@ -12,7 +12,7 @@ import yaml
 from gregory.launch.kubernetes.cluster_sections import Deadlines
 from gregory.launch.kubernetes.diagnose.job import observe_job, wants_events
 from gregory.launch.kubernetes.diagnose.pod_status import Events
-from gregory.launch.runner import Life, Observation
+from gregory.launch.runner import Observation, Status
 from gregory.runs.reasons import Reason
 from tests.kubernetes.recording import RECORDED
 from tests.kubernetes.test_ends import CAUSES
@@ -22,56 +22,76 @@ Change = Callable[[Recording], object]
 NODE = "node-1"
 POD = r"pod gregory-train-\w{12}-a1-\w{5}"
 JOB = r"Job gregory-train-\w{12}-a1"
-Expected = tuple[Life, Reason | None, int | None, str]
+Expected = tuple[Status, Reason | None, int | None, str]
 
-TAKEN_AWAY: dict[str, Expected] = {
-    "killed": (Life.DEAD, Reason.KILLED, 137, rf"{POD} was ended by signal 9 \(SIGKILL\), exit code 137, and not for lack of memory; .*"),
+RESUMABLE: dict[str, Expected] = {
+    "killed": (
+        Status.TERMINATED,
+        Reason.KILLED,
+        137,
+        rf"{POD} was ended by signal 9 \(SIGKILL\), exit code 137, and not for lack of memory; .*",
+    ),
     "evicted": (
-        Life.DEAD,
+        Status.TERMINATED,
         Reason.EVICTED,
         143,
         rf"{POD}: evicted through the Eviction API, as kubectl drain and autoscalers do.*; try again.*",
     ),
-    "evicted_pod_gone": (Life.DEAD, Reason.EVICTED, None, rf"{POD}: evicted through the Eviction API, .*; see who empties that node"),
+    "evicted_pod_gone": (
+        Status.TERMINATED,
+        Reason.EVICTED,
+        None,
+        rf"{POD}: evicted through the Eviction API, .*; see who empties that node",
+    ),
     "tainted": (
-        Life.DEAD,
+        Status.TERMINATED,
         Reason.EVICTED,
         143,
         rf"{POD}: evicted: its node got a taint, NoExecute, .*; try again, or tolerate the taint.*",
     ),
-    "tainted_pod_gone": (Life.DEAD, Reason.EVICTED, None, rf"{POD}: evicted: its node got a taint, .* \(Marking for deletion .*"),
-    "preempted": (Life.DEAD, Reason.PREEMPTED, 143, rf"{POD}: preempted: a pod of higher priority got its place .*"),
+    "tainted_pod_gone": (Status.TERMINATED, Reason.EVICTED, None, rf"{POD}: evicted: its node got a taint, .* \(Marking for deletion .*"),
+    "preempted": (Status.TERMINATED, Reason.PREEMPTED, 143, rf"{POD}: preempted: a pod of higher priority got its place .*"),
     "preempted_pod_gone": (
-        Life.DEAD,
+        Status.TERMINATED,
         Reason.PREEMPTED,
         None,
         rf"{POD}: preempted: .* \(Preempted by pod \S+ on node {NODE}\); give runs .*",
     ),
-    "node_silent": (Life.UNKNOWN, None, None, rf"node {NODE}, which has {POD}, does not answer the cluster"),
-    "node_lost": (Life.DEAD, Reason.NODE_LOST, None, rf"{POD}: its node is gone from the cluster \(PodGC: node no longer exists\); .*"),
-    "node_lost_pod_gone": (Life.DEAD, Reason.NODE_LOST, None, rf"{POD}: its node stopped answering and its pods were taken away .*"),
+    "node_silent": (Status.UNKNOWN, None, None, rf"node {NODE}, which has {POD}, does not answer the cluster"),
+    "node_lost": (
+        Status.TERMINATED,
+        Reason.NODE_LOST,
+        None,
+        rf"{POD}: its node is gone from the cluster \(PodGC: node no longer exists\); .*",
+    ),
+    "node_lost_pod_gone": (
+        Status.TERMINATED,
+        Reason.NODE_LOST,
+        None,
+        rf"{POD}: its node stopped answering and its pods were taken away .*",
+    ),
     "pod_deleted": (
-        Life.DEAD,
+        Status.TERMINATED,
         Reason.INTERRUPTED,
         143,
         rf"{POD} was deleted from outside; its run gave up in good order, exit code 143; .*",
     ),
     "pod_deleted_pod_gone": (
-        Life.DEAD,
+        Status.TERMINATED,
         Reason.INTERRUPTED,
         None,
         rf"pod of {JOB} was deleted from outside, and how its run ended was not seen; see who deleted it, if it is not to go on",
     ),
-    "job_deleted": (Life.DEAD, Reason.DELETED, None, rf"{JOB} is not there any more, without a report: .*; try again"),
-    "suspended": (Life.WAITING, None, None, rf"queued: {JOB} is suspended"),
+    "job_deleted": (Status.TERMINATED, Reason.DELETED, None, rf"{JOB} is not there any more, without a report: .*; try again"),
+    "suspended": (Status.PENDING, None, None, rf"queued: {JOB} is suspended"),
     "quota": (
-        Life.WAITING,
+        Status.PENDING,
         Reason.REFUSED,
         None,
         r"FailedCreate: .* exceeded quota: none, .*; wait for other pods of the namespace to end.*",
     ),
 }
-EXPECTED = TAKEN_AWAY | {name: (cause.life, cause.reason, cause.exit_code, cause.detail) for name, cause in CAUSES.items()}
+EXPECTED = RESUMABLE | {name: (cause.status, cause.reason, cause.exit_code, cause.detail) for name, cause in CAUSES.items()}
 
 
 def recorded(name: str) -> Recording:
@@ -135,11 +155,11 @@ def later(seconds: int) -> Change:
 
 @pytest.mark.parametrize("name", sorted(EXPECTED))
 def test_what_a_real_cluster_showed(name: str):
-    life, reason, exit_code, detail = EXPECTED[name]
+    status, reason, exit_code, detail = EXPECTED[name]
 
     seen = observed(recorded(name))
 
-    assert (seen.life, seen.reason, seen.exit_code) == (life, reason, exit_code), seen.detail
+    assert (seen.status, seen.reason, seen.exit_code) == (status, reason, exit_code), seen.detail
     assert re.fullmatch(detail, seen.detail, re.DOTALL), seen.detail
 
 
@@ -152,195 +172,207 @@ NOT_PREPARED = {"type": "PodScheduled", "status": "True", "lastTransitionTime": 
 
 
 @pytest.mark.parametrize(
-    ("name", "change", "life", "reason", "detail"),
+    ("name", "change", "status", "reason", "detail"),
     [
         (
             "no_report",
             concluded("CompletionsReached", "", kind="Complete"),
-            Life.DEAD,
+            Status.TERMINATED,
             Reason.NO_REPORT,
             rf"{JOB} completed and left no .*",
         ),
-        ("no_report", concluded("PodFailurePolicy", POLICY.format(1, 1)), Life.DEAD, None, rf"pod of {JOB} exited with code 1, left no .*"),
+        (
+            "no_report",
+            concluded("PodFailurePolicy", POLICY.format(1, 1)),
+            Status.TERMINATED,
+            None,
+            rf"pod of {JOB} exited with code 1, left no .*",
+        ),
         (
             "no_report",
             concluded("PodFailurePolicy", POLICY.format(139, 5)),
-            Life.DEAD,
+            Status.TERMINATED,
             Reason.KILLED,
             rf"pod of {JOB} was ended by signal 11 \(SIGSEGV\) and is gone; see who ended or deleted it",
         ),
         (
             "no_report",
             concluded("BackoffLimitExceeded", ""),
-            Life.DEAD,
+            Status.TERMINATED,
             Reason.INTERRUPTED,
             rf"pod of {JOB} was deleted from outside, and .*",
         ),
-        ("no_report", concluded("Unheard", "of"), Life.DEAD, None, rf"{JOB} failed: Unheard: of"),
+        ("no_report", concluded("Unheard", "of"), Status.TERMINATED, None, rf"{JOB} failed: Unheard: of"),
         (
             "no_report",
             status(reason="Evicted", message="The node was low on resource: memory."),
-            Life.DEAD,
+            Status.TERMINATED,
             Reason.EVICTED,
             r".* its node ran short \(The node was low on resource: memory\.\); give .*",
         ),
         (
             "no_report",
             status(reason="Terminated", message="Pod was terminated in response to imminent node shutdown."),
-            Life.DEAD,
+            Status.TERMINATED,
             Reason.NODE_LOST,
             r".*: its node was shut down \(.*\); try again",
         ),
         (
             "no_report",
             status(reason="Preempting", message="Preempted in order to admit critical pod"),
-            Life.DEAD,
+            Status.TERMINATED,
             Reason.PREEMPTED,
             r".*preempted.*",
         ),
-        ("no_report", status(), Life.DEAD, Reason.EVICTED, rf"{POD} was turned down by its node {NODE}: it does not say why; .*"),
+        ("no_report", status(), Status.TERMINATED, Reason.EVICTED, rf"{POD} was turned down by its node {NODE}: it does not say why; .*"),
         (
             "tainted",
             told(NodeNotReady="Node is not ready"),
-            Life.DEAD,
+            Status.TERMINATED,
             Reason.NODE_LOST,
             r".*: its node stopped answering and its pods were .*",
         ),
         (
             "evicted",
             lambda r: r["job"]["status"].pop("conditions"),
-            Life.WAITING,
+            Status.PENDING,
             None,
             rf"{POD} was deleted, and {JOB} has not said yet .*",
         ),
         (
             "evicted",
             lambda r: (r["job"]["status"].pop("conditions"), r["job"]["spec"].update(suspend=True)),
-            Life.WAITING,
+            Status.PENDING,
             None,
             rf"queued again: {JOB} was suspended and its {POD} taken away",
         ),
-        ("evicted", lambda r: r.update(job=None), Life.DEAD, Reason.EVICTED, rf"{POD}: evicted.*"),
+        ("evicted", lambda r: r.update(job=None), Status.TERMINATED, Reason.EVICTED, rf"{POD}: evicted.*"),
         (
             "pod_deleted",
             lambda r: r.update(job=None),
-            Life.DEAD,
+            Status.TERMINATED,
             Reason.DELETED,
             rf"the Job of {POD} was deleted from outside, and it ended with exit code 143; see who deleted it; try again; .*",
         ),
         (
             "pod_deleted",
             lambda r: pod_of(r)["status"]["containerStatuses"][0]["state"]["terminated"].update(exitCode=137, reason="Error"),
-            Life.DEAD,
+            Status.TERMINATED,
             Reason.INTERRUPTED,
             rf"{POD} was deleted from outside; its run did not give up in the time it had, exit code 137; see who deleted it, .*",
         ),
         (
             "pod_deleted",
             status(),
-            Life.DEAD,
+            Status.TERMINATED,
             Reason.INTERRUPTED,
             rf"{POD} was deleted from outside before its run began; see who deleted it, if it is not to go on",
         ),
         (
             "out_of_memory",
             lambda r: pod_of(r)["spec"]["containers"][0].pop("resources"),
-            Life.DEAD,
+            Status.TERMINATED,
             Reason.OUT_OF_MEMORY,
             r".*its node has no more.*",
         ),
-        ("reported", lambda r: pod_of(r)["metadata"]["labels"].update({"gregory-train/attempt": "2"}), Life.DEAD, Reason.NO_REPORT, r".*"),
+        (
+            "reported",
+            lambda r: pod_of(r)["metadata"]["labels"].update({"gregory-train/attempt": "2"}),
+            Status.TERMINATED,
+            Reason.NO_REPORT,
+            r".*",
+        ),
         (
             "node_silent",
             lambda r: pod_of(r)["metadata"].update(deletionTimestamp="2026-01-01T00:00:00Z"),
-            Life.UNKNOWN,
+            Status.UNKNOWN,
             None,
             rf"{POD} was to end, and node {NODE} does not say so",
         ),
-        ("node_silent", later(45_000 + 25), Life.UNKNOWN, None, rf"node {NODE}, which has {POD}, does not answer the cluster"),
+        ("node_silent", later(45_000 + 25), Status.UNKNOWN, None, rf"node {NODE}, which has {POD}, does not answer the cluster"),
         (
             "node_silent",
             later(45_000 + 30 + 30),
-            Life.DEAD,
+            Status.TERMINATED,
             Reason.NODE_LOST,
             rf"node {NODE}, which has {POD}, does not answer the cluster, and its own deadline passed at .* UTC; see what became of .*",
         ),
         (
             "node_silent",
             all_of(later(10**6), lambda r: pod_of(r)["metadata"].update(deletionTimestamp="2026-11-24T18:02:00Z")),
-            Life.DEAD,
+            Status.TERMINATED,
             Reason.NODE_LOST,
             rf"{POD} was to end, and node {NODE} does not say so, and its own deadline passed at .* UTC; see what became of the node",
         ),
         (
             "node_silent",
             all_of(later(10**6), lambda r: pod_of(r)["spec"].pop("activeDeadlineSeconds")),
-            Life.UNKNOWN,
+            Status.UNKNOWN,
             None,
             rf"node {NODE}, which has {POD}, does not answer the cluster",
         ),
-        ("node_silent", lambda r: pod_of(r)["status"]["conditions"].clear(), Life.ALIVE, None, rf"{POD} runs on node {NODE}"),
+        ("node_silent", lambda r: pod_of(r)["status"]["conditions"].clear(), Status.ALIVE, None, rf"{POD} runs on node {NODE}"),
         (
             "mount",
             lambda r: (r["events"].clear(), pod_of(r)["status"].update(conditions=[NOT_PREPARED])),
-            Life.WAITING,
+            Status.PENDING,
             Reason.NOT_STARTED,
             r"the node prepares volumes and network; for .*",
         ),
         (
             "mount",
             lambda r: pod_of(r)["status"]["conditions"].append({"type": "PodReadyToStartContainers", "status": "True"}),
-            Life.WAITING,
+            Status.PENDING,
             Reason.IMAGE_PULL,
             r"pulling .*; for .*",
         ),
         (
             "unschedulable",
             lambda r: pod_of(r)["metadata"].update(deletionTimestamp="2026-01-01T00:00:00Z"),
-            Life.WAITING,
+            Status.PENDING,
             None,
             rf"{POD} is being deleted before it began",
         ),
         (
             "reported",
             lambda r: pod_of(r)["status"]["containerStatuses"][0]["state"]["terminated"].update(exitCode=137, reason="Error"),
-            Life.DEAD,
+            Status.TERMINATED,
             Reason.KILLED,
             rf"{POD} was ended by signal 9 \(SIGKILL\), exit code 137, and not for lack of memory; see who sent it on node {NODE}",
         ),
-        ("mount", told(FailedCreatePodSandBox="no network"), Life.WAITING, Reason.REFUSED, r"FailedCreatePodSandBox: no network; for .*"),
+        ("mount", told(FailedCreatePodSandBox="no network"), Status.PENDING, Reason.REFUSED, r"FailedCreatePodSandBox: no network; for .*"),
         (
             "mount",
             lambda r: pod_of(r)["metadata"].update(deletionTimestamp="2126-01-01T00:00:00Z"),
-            Life.WAITING,
+            Status.PENDING,
             None,
             rf"{POD} is being deleted before it began",
         ),
         (
             "unschedulable",
             lambda r: pod_of(r)["status"].pop("conditions"),
-            Life.WAITING,
+            Status.PENDING,
             Reason.UNSCHEDULABLE,
             r"unschedulable: no scheduler has looked at it yet; .*",
         ),
         (
             "quota",
             lambda r: r["events"].clear(),
-            Life.WAITING,
+            Status.PENDING,
             Reason.NOT_STARTED,
             rf"{JOB} has no pod yet; for .*; see whether the cluster's controller manager works",
         ),
         (
             "quota",
             lambda r: r["job"]["metadata"].update(deletionTimestamp="2026-01-01T00:00:00Z"),
-            Life.WAITING,
+            Status.PENDING,
             None,
             rf"{JOB} is being deleted",
         ),
         (
             "suspended",
             all_of(later(10**6), lambda r: r["deadlines"].update(pendingSeconds=1)),
-            Life.WAITING,
+            Status.PENDING,
             None,
             rf"queued: {JOB} is suspended",
         ),
@@ -353,23 +385,23 @@ NOT_PREPARED = {"type": "PodScheduled", "status": "True", "lastTransitionTime": 
                     r["job"]["metadata"]["labels"].update({"kueue.x-k8s.io/queue-name": "gpus"}),
                 ),
             ),
-            Life.WAITING,
+            Status.PENDING,
             Reason.UNSCHEDULABLE,
             rf"queued: {JOB} is suspended and waits for Kueue's queue gpus; for \d+ s, and deadlines\.queueSeconds is 60; see what .*",
         ),
     ],
 )
-def test_what_no_test_can_bring_about(name: str, change: Change, life: Life, reason: Reason | None, detail: str):
+def test_what_no_test_can_bring_about(name: str, change: Change, status: Status, reason: Reason | None, detail: str):
     seen = changed(name, change)
 
-    assert (seen.life, seen.reason) == (life, reason), seen.detail
+    assert (seen.status, seen.reason) == (status, reason), seen.detail
     assert re.fullmatch(detail, seen.detail, re.DOTALL), seen.detail
 
 
 def test_before_its_time_is_over_a_waiting_run_has_words_and_no_reason():
     seen = changed("image_pull", lambda recording: recording["deadlines"].update(imagePullSeconds=3600))
 
-    assert (seen.life, seen.reason) == (Life.WAITING, None)
+    assert (seen.status, seen.reason) == (Status.PENDING, None)
     assert re.fullmatch(r'(ErrImagePull|ImagePullBackOff): .*"gregory\.test/none:1".*', seen.detail)
     assert "deadlines" not in seen.detail
 
@@ -379,7 +411,7 @@ def test_a_run_is_over_even_where_a_container_beside_it_lives_on():
         pod_of(recording)["status"]["phase"] = "Running"
         pod_of(recording)["status"]["containerStatuses"].append({"name": "exporter", "state": {"running": {}}})
 
-    assert changed("error", beside).life is Life.DEAD
+    assert changed("error", beside).status is Status.TERMINATED
 
 
 def test_of_two_pods_the_newer_counts():
@@ -389,7 +421,7 @@ def test_of_two_pods_the_newer_counts():
         newer["status"]["conditions"] = []
         recording["pods"].append(newer)
 
-    assert changed("evicted", again).life is Life.ALIVE
+    assert changed("evicted", again).status is Status.ALIVE
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from gregory.launch.errors import NotEnded, Refused
-from gregory.launch.kubernetes import terminate_job
+from gregory.launch.errors import Refused, TerminationTimeout
 from gregory.launch.kubernetes.namespace import Listed
-from gregory.launch.kubernetes.terminate_job import end_job
+from gregory.launch.kubernetes.terminate_job import terminate_job
 from gregory.runs.spec import RunHandle
 
 HANDLE = RunHandle(host="kubernetes@here/ns", name="job", uid="job-uid")
@@ -51,32 +50,32 @@ class Namespace:
 def test_an_end_that_is_shown_for_a_moment_is_seen():
     namespace = Namespace(a_pod(1), changes=[("MODIFIED", a_pod(2, code=143)), ("DELETED", a_pod(3, code=143))])
 
-    assert end_job(namespace, HANDLE, grace_seconds=2.5) == a_pod(3, code=143)
+    assert terminate_job(namespace, HANDLE, grace_seconds=2.5) == a_pod(3, code=143)
     assert namespace.asked == [("job-uid", None), ("pod-uid", 3)]
 
 
 def test_an_end_that_only_the_deletion_shows():
     namespace = Namespace(a_pod(1), changes=[("DELETED", a_pod(2, code=137))])
 
-    assert end_job(namespace, HANDLE, grace_seconds=1) == a_pod(2, code=137)
+    assert terminate_job(namespace, HANDLE, grace_seconds=1) == a_pod(2, code=137)
 
 
 def test_a_pod_that_comes_late_is_told_to_end_too():
     late = [("ADDED", a_pod(2, uid="late")), ("DELETED", a_pod(3)), ("DELETED", a_pod(4, uid="late"))]
     namespace = Namespace(a_pod(1), changes=late)
 
-    assert end_job(namespace, HANDLE, grace_seconds=1) is None
+    assert terminate_job(namespace, HANDLE, grace_seconds=1) is None
     assert namespace.asked == [("job-uid", None), ("pod-uid", 1), ("late", 1)]
 
 
 def test_who_may_only_list_sees_them_gone():
     namespace = Namespace(a_pod(1), changes=[], watched=False)
 
-    assert end_job(namespace, HANDLE, grace_seconds=1) is None
+    assert terminate_job(namespace, HANDLE, grace_seconds=1) is None
 
 
 def test_nothing_is_gone_because_nothing_is_told(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(terminate_job, "CONFIRMATION_SECONDS", -1.5)
+    monkeypatch.setattr("gregory.launch.kubernetes.terminate_job.CONFIRMATION_SECONDS", -1.5)
 
-    with pytest.raises(NotEnded, match=r"^Job job was deleted, and its pod is still there"):
-        end_job(Namespace(a_pod(1), changes=[]), HANDLE, grace_seconds=1)
+    with pytest.raises(TerminationTimeout, match=r"^Job job was deleted, and its pod is still there"):
+        terminate_job(Namespace(a_pod(1), changes=[]), HANDLE, grace_seconds=1)

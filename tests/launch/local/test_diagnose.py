@@ -3,19 +3,19 @@
 import pytest
 
 from gregory.launch.local import diagnose
-from gregory.launch.runner import Life
+from gregory.launch.runner import Status
 from gregory.runs.reasons import Reason
 
 
 @pytest.mark.parametrize(
-    ("code", "last_words", "reason", "detail"),
+    ("code", "log_tail", "reason", "detail"),
     [
         (-9, "", Reason.KILLED, "the run's process was killed by signal 9 (SIGKILL)"),
         (3, "", None, "the run's process exited with code 3 without a report"),
         (3, "bad", None, "the run's process exited with code 3 without a report; last lines of its standard error:\nbad"),
     ],
 )
-def test_a_process(code: int, last_words: str, reason: Reason | None, detail: str):
-    observation = diagnose.ended_process(code, last_words)
+def test_a_process(code: int, log_tail: str, reason: Reason | None, detail: str):
+    observation = diagnose.ended_process(code, log_tail)
 
-    assert (observation.life, observation.reason, observation.exit_code, observation.detail) == (Life.DEAD, reason, code, detail)
+    assert (observation.status, observation.reason, observation.exit_code, observation.detail) == (Status.TERMINATED, reason, code, detail)

@@ -26,7 +26,7 @@ def test_the_log_files_of_every_attempt_stay_until_the_run_is_forgotten(spec, tm
         "stderr-2.log": "end of 2\n",
     }
 
-    runner.forget(spec)
+    runner.cleanup(spec)
 
     assert list((tmp_path / ".runs").iterdir()) == []
 

@@ -7,13 +7,13 @@ import sys
 import pytest
 
 from gregory.launch import processes
-from gregory.launch.runner import Life
+from gregory.launch.runner import Status
 from gregory.runs.spec import RunHandle
 from tools.installation import REPOSITORY
 
 
 def test_this_process_is_here_and_alive():
-    assert processes.observe(processes.handle_of(os.getpid())).life is Life.ALIVE
+    assert processes.observe(processes.handle_of(os.getpid())).status is Status.ALIVE
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has namespaces")
@@ -25,4 +25,4 @@ def test_a_process_of_a_container_is_not_looked_for_among_this_machines_though_t
 
     handle = RunHandle.model_validate_json(told)
     assert handle.host.startswith(f"{os.uname().nodename} pid:[")
-    assert processes.observe(handle).life is Life.UNKNOWN
+    assert processes.observe(handle).status is Status.UNKNOWN

@@ -10,7 +10,7 @@ from gregory.launch.kubernetes.diagnose.pod_status import (
     Object,
     condition,
     is_being_deleted,
-    last_words,
+    log_tail,
     memory_limit,
     name_of,
     node_of,
@@ -18,7 +18,7 @@ from gregory.launch.kubernetes.diagnose.pod_status import (
     terminated,
 )
 from gregory.launch.kubernetes.manifest import matched_rule
-from gregory.launch.runner import Life, Observation
+from gregory.launch.runner import Observation, Status
 from gregory.runs.reasons import Reason
 
 _EXIT_CODE = re.compile(r"failed with exit code (\d+)")
@@ -198,8 +198,8 @@ def _exited(pod: Object, *, was_deleted: bool, with_its_job: bool) -> Observatio
 def _dead(pod: Object, reason: Reason | None, words: str, remedy: str, *, said: bool = True) -> Observation:
     end, report = terminated(pod) or {}, report_of(pod)
     return Observation(
-        life=Life.DEAD,
-        detail=words + (f"; {remedy}" if remedy else "") + (last_words(pod) if said else ""),
+        status=Status.TERMINATED,
+        detail=words + (f"; {remedy}" if remedy else "") + (log_tail(pod) if said else ""),
         reason=reason,
         exit_code=end.get("exitCode"),
         node=node_of(pod),
@@ -208,7 +208,7 @@ def _dead(pod: Object, reason: Reason | None, words: str, remedy: str, *, said: 
 
 
 def _gone(reason: Reason | None, words: str, remedy: str, code: int | None = None) -> Observation:
-    return Observation(life=Life.DEAD, detail=words + (f"; {remedy}" if remedy else ""), reason=reason, exit_code=code)
+    return Observation(status=Status.TERMINATED, detail=words + (f"; {remedy}" if remedy else ""), reason=reason, exit_code=code)
 
 
 def _signal(code: int) -> Signals | None:

@@ -11,19 +11,19 @@ from gregory.launch.kubernetes.diagnose import ended, waiting
 from gregory.launch.kubernetes.diagnose.pod_status import (
     Events,
     Object,
-    conclusion,
     condition,
     has_ended,
     is_being_deleted,
     is_finished,
     latest_end,
-    moment,
     name_of,
     newest,
     node_of,
+    parse_time,
     run_status,
+    terminal_condition,
 )
-from gregory.launch.runner import Life, Observation
+from gregory.launch.runner import Observation, Status
 from gregory.runs.reasons import Reason
 
 # What a kubelet takes to say that a pod is gone, once its time is over.
@@ -49,7 +49,7 @@ def observe_job(
         return _without_pod(job, events, name=name, now=now, deadlines=deadlines)
     if has_ended(pod):
         return _after(pod, job, events)
-    if node_of(pod) and is_being_deleted(pod) and now > moment(pod["metadata"]["deletionTimestamp"]) + _CONFIRMATION:
+    if node_of(pod) and is_being_deleted(pod) and now > parse_time(pod["metadata"]["deletionTimestamp"]) + _CONFIRMATION:
         # Its time is over at the deletionTimestamp. Nobody but its node knows whether it works on.
         return _on_a_silent_node(pod, f"pod {name_of(pod)} was to end, and node {node_of(pod)} does not say so", now=now)
     if _is_pending(pod):
@@ -59,39 +59,39 @@ def observe_job(
         # The node controller's mark; the kubelet's own has a reason.
         return _on_a_silent_node(pod, f"node {node_of(pod)}, which has pod {name_of(pod)}, does not answer the cluster", now=now)
     doing = "is ending" if is_being_deleted(pod) else "runs"
-    return Observation(life=Life.ALIVE, detail=f"pod {name_of(pod)} {doing} on node {node_of(pod)}", node=node_of(pod))
+    return Observation(status=Status.ALIVE, detail=f"pod {name_of(pod)} {doing} on node {node_of(pod)}", node=node_of(pod))
 
 
 def _on_a_silent_node(pod: Object, words: str, *, now: datetime) -> Observation:
     """Not known, until its own deadline has passed: its node keeps that by itself, whether it reaches the cluster or not."""
     end = latest_end(pod)
     if end is None or now <= end + _CONFIRMATION:
-        return Observation(life=Life.UNKNOWN, detail=words, node=node_of(pod))
+        return Observation(status=Status.UNKNOWN, detail=words, node=node_of(pod))
     detail = f"{words}, and its own deadline passed at {end:%Y-%m-%d %H:%M:%S} UTC; see what became of the node"
-    return Observation(life=Life.DEAD, detail=detail, reason=Reason.NODE_LOST, node=node_of(pod))
+    return Observation(status=Status.TERMINATED, detail=detail, reason=Reason.NODE_LOST, node=node_of(pod))
 
 
 def _without_pod(job: Object | None, events: Events, *, name: str, now: datetime, deadlines: Deadlines) -> Observation:
     if job is None:
         detail = f"Job {name} is not there any more, without a report: deleted from outside, or removed long after its end; try again"
-        return Observation(life=Life.DEAD, detail=detail, reason=Reason.DELETED, missing=True)
+        return Observation(status=Status.TERMINATED, detail=detail, reason=Reason.DELETED, missing=True)
     if is_finished(job):
         return ended.of_job(job, events)
     if is_being_deleted(job):
-        return Observation(life=Life.WAITING, detail=f"Job {name} is being deleted")
-    if conclusion(job) is not None:
-        return Observation(life=Life.WAITING, detail=f"Job {name} is ending")
+        return Observation(status=Status.PENDING, detail=f"Job {name} is being deleted")
+    if terminal_condition(job) is not None:
+        return Observation(status=Status.PENDING, detail=f"Job {name} is ending")
     return waiting.without_pod(job, events, now=now, deadlines=deadlines)
 
 
 def _after(pod: Object, job: Object | None, events: Events) -> Observation:
     """A pod whose run is over: the end of the attempt, unless the Job is to make another."""
-    if job is not None and is_being_deleted(pod) and conclusion(job) is None and not is_being_deleted(job):
+    if job is not None and is_being_deleted(pod) and terminal_condition(job) is None and not is_being_deleted(job):
         if job["spec"].get("suspend"):
             words = f"queued again: Job {name_of(job)} was suspended and its pod {name_of(pod)} taken away"
         else:
             words = f"pod {name_of(pod)} was deleted, and Job {name_of(job)} has not said yet what becomes of it"
-        return Observation(life=Life.WAITING, detail=words, node=node_of(pod))
+        return Observation(status=Status.PENDING, detail=words, node=node_of(pod))
     return ended.of_pod(pod, job, events)
 
 

@@ -43,7 +43,7 @@ def _told(event: Object) -> str:
     return str(series.get("lastObservedTime") or event.get("lastTimestamp") or event.get("eventTime") or _BEFORE_ALL)
 
 
-def moment(stamp: str) -> datetime:
+def parse_time(stamp: str) -> datetime:
     """A time of the API, always in UTC."""
     return datetime.fromisoformat(stamp.replace("Z", "+00:00"))
 
@@ -69,7 +69,7 @@ def condition(thing: Object, kind: str, *, status: str = "True") -> Object | Non
     return next((one for one in conditions if one["type"] == kind and one["status"] == status), None)
 
 
-def conclusion(job: Object) -> Object | None:
+def terminal_condition(job: Object) -> Object | None:
     """The condition that says that the Job has come to its end, or is about to."""
     return next((found for kind in ("Failed", "Complete", "FailureTarget", "SuccessCriteriaMet") if (found := condition(job, kind))), None)
 
@@ -100,7 +100,7 @@ def latest_end(pod: Object) -> datetime | None:
     began, allowed = pod.get("status", {}).get("startTime"), pod["spec"].get("activeDeadlineSeconds")
     if not began or allowed is None:
         return None
-    return moment(began) + timedelta(seconds=allowed + pod["spec"].get("terminationGracePeriodSeconds", 0))
+    return parse_time(began) + timedelta(seconds=allowed + pod["spec"].get("terminationGracePeriodSeconds", 0))
 
 
 def has_ended(pod: Object) -> bool:
@@ -124,7 +124,7 @@ def report_of(pod: Object) -> RunOutcome | None:
     return report if (report.run_id, str(report.attempt)) == (labels.get(RUN_ID), labels.get(ATTEMPT)) else None
 
 
-def last_words(pod: Object) -> str:
+def log_tail(pod: Object) -> str:
     """The end of its log, which the kubelet keeps of a container that fails without a message; ready to be appended."""
     # PostgreSQL has no text with a zero in it.
     words = str((terminated(pod) or {}).get("message", "")).replace("\0", "\ufffd").strip()

@@ -8,9 +8,18 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from gregory.launch.kubernetes.cluster_sections import Deadlines
-from gregory.launch.kubernetes.diagnose.pod_status import Events, Object, condition, is_being_deleted, moment, name_of, node_of, run_status
+from gregory.launch.kubernetes.diagnose.pod_status import (
+    Events,
+    Object,
+    condition,
+    is_being_deleted,
+    name_of,
+    node_of,
+    parse_time,
+    run_status,
+)
 from gregory.launch.kubernetes.labels import KUEUE_QUEUE
-from gregory.launch.runner import Life, Observation
+from gregory.launch.runner import Observation, Status
 from gregory.runs.reasons import Reason
 
 # What the kubelet calls an image that it cannot have.
@@ -22,7 +31,7 @@ _MOUNTS = ("FailedMount", "FailedAttachVolume", "FailedMapVolume")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Obstacle:
+class _Blocker:
     """words: what is in the way. key: of `deadlines`, how long it may be there."""
 
     words: str
@@ -44,10 +53,10 @@ def without_pod(job: Object, events: Events, *, now: datetime, deadlines: Deadli
     """A Job that has no pod: held back by a queue, or nobody could make one."""
     if job["spec"].get("suspend"):
         return _observation(_queued(job), node="", now=now, deadlines=deadlines)
-    since = moment(job.get("status", {}).get("startTime") or job["metadata"]["creationTimestamp"])
+    since = parse_time(job.get("status", {}).get("startTime") or job["metadata"]["creationTimestamp"])
     refusal = events.of("Job", name_of(job)).get("FailedCreate", "")
     if not refusal:
-        obstacle = _Obstacle(
+        obstacle = _Blocker(
             words=f"Job {name_of(job)} has no pod yet",
             remedy="see whether the cluster's controller manager works",
             reason=Reason.NOT_STARTED,
@@ -57,42 +66,42 @@ def without_pod(job: Object, events: Events, *, now: datetime, deadlines: Deadli
     elif "exceeded quota" in refusal:
         # Others' runs end, so a quota is a queue.
         remedy = "wait for other pods of the namespace to end, or have its ResourceQuota raised"
-        obstacle = _Obstacle(words=f"FailedCreate: {refusal}", remedy=remedy, reason=Reason.REFUSED, key="pendingSeconds", since=since)
+        obstacle = _Blocker(words=f"FailedCreate: {refusal}", remedy=remedy, reason=Reason.REFUSED, key="pendingSeconds", since=since)
     else:
         remedy = "the API server refuses the pod: create what it names, or change the cluster file"
-        obstacle = _Obstacle(words=f"FailedCreate: {refusal}", remedy=remedy, reason=Reason.REFUSED, key="imagePullSeconds", since=since)
+        obstacle = _Blocker(words=f"FailedCreate: {refusal}", remedy=remedy, reason=Reason.REFUSED, key="imagePullSeconds", since=since)
     return _observation(obstacle, node="", now=now, deadlines=deadlines)
 
 
 def with_pod(pod: Object, events: Events, *, now: datetime, deadlines: Deadlines) -> Observation:
     """A pod whose container has not begun."""
     if is_being_deleted(pod):
-        return Observation(life=Life.WAITING, detail=f"pod {name_of(pod)} is being deleted before it began", node=node_of(pod))
+        return Observation(status=Status.PENDING, detail=f"pod {name_of(pod)} is being deleted before it began", node=node_of(pod))
     scheduled = condition(pod, "PodScheduled")
     obstacle = _unscheduled(pod) if scheduled is None else _unstarted(pod, events.of("Pod", name_of(pod)), since=_since(scheduled, pod))
     return _observation(obstacle, node=node_of(pod), now=now, deadlines=deadlines)
 
 
-def _queued(job: Object) -> _Obstacle:
+def _queued(job: Object) -> _Blocker:
     suspended = condition(job, "Suspended")
     queue = job["metadata"].get("labels", {}).get(KUEUE_QUEUE)
     words = f"queued: Job {name_of(job)} is suspended" + (f" and waits for Kueue's queue {queue}" if queue else "")
     remedy = f"see what holds the queue {queue} back" if queue else "whoever suspended it may resume it"
-    return _Obstacle(words=words, remedy=remedy, reason=Reason.UNSCHEDULABLE, key="queueSeconds", since=_since(suspended, job))
+    return _Blocker(words=words, remedy=remedy, reason=Reason.UNSCHEDULABLE, key="queueSeconds", since=_since(suspended, job))
 
 
-def _unscheduled(pod: Object) -> _Obstacle:
+def _unscheduled(pod: Object) -> _Blocker:
     said = condition(pod, "PodScheduled", status="False") or {}
     words = said.get("message") or "no scheduler has looked at it yet"
-    since = moment(pod["metadata"]["creationTimestamp"])
+    since = parse_time(pod["metadata"]["creationTimestamp"])
     if "persistentvolumeclaim" in words.lower():
         remedy = "see why the claim is not bound: kubectl describe pvc"
-        return _Obstacle(words=f"unschedulable: {words}", remedy=remedy, reason=Reason.MISSING_OBJECT, key="imagePullSeconds", since=since)
+        return _Blocker(words=f"unschedulable: {words}", remedy=remedy, reason=Reason.MISSING_OBJECT, key="imagePullSeconds", since=since)
     remedy = "free or add nodes that have what it asks for, or ask for less in the cluster file"
-    return _Obstacle(words=f"unschedulable: {words}", remedy=remedy, reason=Reason.UNSCHEDULABLE, key="pendingSeconds", since=since)
+    return _Blocker(words=f"unschedulable: {words}", remedy=remedy, reason=Reason.UNSCHEDULABLE, key="pendingSeconds", since=since)
 
 
-def _unstarted(pod: Object, told: Mapping[str, str], *, since: datetime) -> _Obstacle:
+def _unstarted(pod: Object, told: Mapping[str, str], *, since: datetime) -> _Blocker:
     """On a node, and its container not running."""
     waiting = run_status(pod).get("state", {}).get("waiting", {})
     kind, message = waiting.get("reason", "ContainerCreating"), waiting.get("message", "")
@@ -118,10 +127,10 @@ def _unstarted(pod: Object, told: Mapping[str, str], *, since: datetime) -> _Obs
         words, reason, remedy = f"pulling {image}", Reason.IMAGE_PULL, "see how large the image is and how fast its registry"
     else:
         words, reason, remedy = "the node prepares volumes and network", Reason.NOT_STARTED, "see the kubelet's log on the node"
-    return _Obstacle(words=words, remedy=remedy, reason=reason, key="imagePullSeconds", since=since)
+    return _Blocker(words=words, remedy=remedy, reason=reason, key="imagePullSeconds", since=since)
 
 
-def _observation(obstacle: _Obstacle, *, node: str, now: datetime, deadlines: Deadlines) -> Observation:
+def _observation(obstacle: _Blocker, *, node: str, now: datetime, deadlines: Deadlines) -> Observation:
     budgets = {
         "queueSeconds": deadlines.queue_seconds,
         "pendingSeconds": deadlines.pending_seconds,
@@ -130,10 +139,10 @@ def _observation(obstacle: _Obstacle, *, node: str, now: datetime, deadlines: De
     budget = budgets[obstacle.key]
     waited = int((now - obstacle.since).total_seconds())
     if budget is None or waited <= budget:
-        return Observation(life=Life.WAITING, detail=obstacle.words, node=node)
+        return Observation(status=Status.PENDING, detail=obstacle.words, node=node)
     detail = f"{obstacle.words}; for {waited} s, and deadlines.{obstacle.key} is {budget}; {obstacle.remedy}"
-    return Observation(life=Life.WAITING, detail=detail, reason=obstacle.reason, node=node)
+    return Observation(status=Status.PENDING, detail=detail, reason=obstacle.reason, node=node)
 
 
 def _since(found: Object | None, thing: Object) -> datetime:
-    return moment((found or {}).get("lastTransitionTime") or thing["metadata"]["creationTimestamp"])
+    return parse_time((found or {}).get("lastTransitionTime") or thing["metadata"]["creationTimestamp"])
