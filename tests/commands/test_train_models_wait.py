@@ -357,25 +357,45 @@ class TestTrainingRuns:
 
         assert (cancelled.code, cancelled.out.partition("cancelled by ")[0]) == (0, f"run {run_id} cancelled (cancelled): ")
         assert again.code == 1
-        assert again.err.startswith(f"CommandError: run {run_id} has ended already: cancelled (cancelled): cancelled by ")
+        assert again.err.startswith(f"CommandError: run {run_id} has already ended: cancelled (cancelled): cancelled by ")
         assert retried.code == 0, retried.err
         assert (TrainingRun.objects.get().attempt, cluster.submitted[-1]) == (2, f"run-{run_id}-a2")
 
-    def test_clear_ends_every_run_of_the_machine_and_removes_what_it_has_kept(self, shell, cluster, settings):
+    def test_cancel_all_cancels_every_run_and_keeps_what_the_cluster_holds(self, shell, cluster, settings):
         settings.RUNNER = "pretend"
         shell("train_models", "--all-teams", *ON_CLUSTER)
         ended = TrainingRun.objects.order_by("queued_at")[0]
         shell("training_runs", "cancel", ended.run_id)
         cluster.jobs[f"run-{ended.run_id}-a1"] = QUEUED
 
-        done = shell("training_runs", "clear")
+        done = shell("training_runs", "cancel", "--all")
 
         assert done.code == 0, done.err
+        assert {run.state for run in TrainingRun.objects.all()} == {"cancelled"}
+        assert list(cluster.jobs) == [f"run-{ended.run_id}-a1"]
+
+    @pytest.mark.parametrize(
+        ("command", "warning"),
+        [
+            (("cancel", "--all", "--purge"), ""),
+            (("clear",), "WARNING training_runs clear is deprecated; use: training_runs cancel --all --purge\n"),
+        ],
+    )
+    def test_purge_also_removes_what_the_cluster_kept(self, shell, cluster, settings, command, warning):
+        settings.RUNNER = "pretend"
+        shell("train_models", "--all-teams", *ON_CLUSTER)
+        ended = TrainingRun.objects.order_by("queued_at")[0]
+        shell("training_runs", "cancel", ended.run_id)
+        cluster.jobs[f"run-{ended.run_id}-a1"] = QUEUED
+
+        done = shell("training_runs", *command)
+
+        assert (done.code, done.err) == (0, warning)
         assert {run.state for run in TrainingRun.objects.all()} == {"cancelled"}
         assert cluster.jobs == {}
         assert done.out.splitlines()[-1] == f"removed run-{ended.run_id}-a1"
 
-    def test_clear_says_what_is_not_seen_gone(self, shell, cluster, settings):
+    def test_cancel_all_names_the_runs_whose_end_is_not_observed(self, shell, cluster, settings):
         settings.RUNNER = "pretend"
         shell("train_models", *MS)
         run_id = TrainingRun.objects.get().run_id
@@ -386,10 +406,24 @@ class TestTrainingRuns:
 
         cluster.on_cancel = stays
 
-        done = shell("training_runs", "clear")
+        done = shell("training_runs", "cancel", "--all", "--purge")
 
         assert done == Result(
             1,
             f"run {run_id} is being ended (cancelled): {TrainingRun.objects.get().detail}\n",
-            f"CommandError: asked to end, and not seen gone: {run_id}; try again in a while\n",
+            f"CommandError: these runs were cancelled, but their end is not observed yet: {run_id}; repeat the command in a minute\n",
         )
+
+    @pytest.mark.parametrize(
+        ("flags", "error"),
+        [
+            ((), "one of the arguments RUN_ID --all is required"),
+            (("20250131t000000-abcdef", "--all"), "argument --all: not allowed with argument RUN_ID"),
+            (("20250131t000000-abcdef", "--purge"), "--purge needs --all: it removes what the back end kept of every ended run"),
+        ],
+    )
+    def test_cancel_refuses_flags_that_contradict_each_other(self, shell, flags, error):
+        done = shell("training_runs", "cancel", *flags)
+
+        assert done.code == 2
+        assert done.err.rstrip().endswith(error)

@@ -113,7 +113,7 @@ def freeze(production: Production, row: Row) -> None:
 def cancel(production: Production, row: Row) -> None:
     done = production.installation.manage("training_runs", "cancel", row["run_id"], GREGORY_CLUSTER_CONFIG=production.cluster_file())
     # Too late, where the run is quicker.
-    assert done.returncode == 0 or "has ended already: succeeded" in done.stderr, done.stdout + done.stderr
+    assert done.returncode == 0 or "has already ended: succeeded" in done.stderr, done.stdout + done.stderr
     assert [found for found in production.pods_of(row["run_id"]) if found["status"]["phase"] in ("Pending", "Running")] == []
 
 

@@ -101,9 +101,9 @@ class Striker:
         while time.monotonic() < deadline:
             done = self._playground.installation.manage("training_runs", "cancel", run.run_id)
             said = done.stdout + done.stderr
-            if done.returncode == 0 or "is asked to end" in said:
+            if done.returncode == 0 or "end is not observed yet" in said:
                 return True
-            if "has ended" in said:
+            if "has already ended" in said:
                 return False
             time.sleep(0.5)
         raise AssertionError(f"{run.run_id} could not be cancelled: {said}")

@@ -1,4 +1,4 @@
-"""manage.py training_runs: look at runs, follow their logs, cancel them, try them again, clear them away."""
+"""manage.py training_runs: list and show runs, print their logs, cancel and resume them."""
 
 import getpass
 import socket
@@ -29,44 +29,52 @@ from gregory.runs.store import RunRefused
 
 FAILURE, USAGE = 1, 2
 LIMIT = 20
-# Whoever saw it go writes that at once; a busy database takes its time.
-OTHERS_SECONDS = 15.0
+CLEAR_DEPRECATED = "use: training_runs cancel --all --purge"
+# A reconciler that observes the end of a run writes it within this time, also to a busy database.
+FINALIZE_SECONDS = 15.0
 
 
 class Command(BaseCommand):
-    """Exit code 0: done, and for a log that was followed: succeeded; 1: not; 2: usage."""
+    """Exit code 0: done. After `logs --follow`: the run succeeded. 1: failure. 2: usage."""
 
-    help = "List runs, show everything that is known of one, print or follow its log, cancel it, try it again; clear all away."
+    help = "List runs. Show one run in full, print or follow its log, cancel it or resume it. Cancel all runs."
     requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """A verb, and for most the run's id."""
-        actions = parser.add_subparsers(dest="action", required=True, metavar="{list,show,logs,cancel,retry,clear}")
-        listing = actions.add_parser("list", help="runs, those that have not ended first, then the newest")
-        listing.add_argument("--team", metavar="SLUG", help="of this team")
-        listing.add_argument("--subject", metavar="SLUG", help="of subjects with this slug")
-        listing.add_argument("--state", choices=[state.value for state in RunState], help="in this state")
-        listing.add_argument("--limit", type=int, default=LIMIT, metavar="N", help=f"at most so many (default {LIMIT})")
-        showing = actions.add_parser("show", help="everything that is known of a run")
+        """One subcommand for each action. Most of them need the id of a run."""
+        actions = parser.add_subparsers(dest="action", required=True, metavar="{list,show,logs,cancel,retry}")
+        listing = actions.add_parser("list", help="list runs: unfinished runs first, then the newest")
+        listing.add_argument("--team", metavar="SLUG", help="only runs of this team")
+        listing.add_argument("--subject", metavar="SLUG", help="only runs of subjects with this slug")
+        listing.add_argument("--state", choices=[state.value for state in RunState], help="only runs in this state")
+        listing.add_argument("--limit", type=int, default=LIMIT, metavar="N", help=f"list at most N runs (default {LIMIT})")
+        showing = actions.add_parser("show", help="show all facts about a run")
         for one in (listing, showing):
-            one.add_argument("--output", choices=["text", "json"], default="text", help="form of what is printed")
-        logs = actions.add_parser("logs", help="what the run's present attempt has said so far")
+            one.add_argument("--output", choices=["text", "json"], default="text", help="output format (default text)")
+        logs = actions.add_parser("logs", help="print the log of the current attempt")
         logs.add_argument(
             "-f",
             "--follow",
             action="store_true",
-            help="go on until the run has ended, through all its attempts; exit code 0 if it succeeded",
+            help="print all attempts until the run has ended; exit code 0 if it succeeded",
         )
-        cancelling = actions.add_parser("cancel", help="end a run; what it has finished stays")
         retrying = actions.add_parser("retry", help="the same as: train_models --resume RUN_ID")
-        retrying.add_argument("--wait", action="store_true", help="return when it has ended")
-        actions.add_parser("clear", help="cancel every run and remove what its machine has kept, before an installation is taken down")
-        for one in (showing, logs, cancelling, retrying):
+        retrying.add_argument("--wait", action="store_true", help="return when the run has ended")
+        for one in (showing, logs, retrying):
             one.add_argument("run_id", metavar="RUN_ID")
+        cancelling = actions.add_parser("cancel", help="cancel a run, or all runs; finished trainings keep their results")
+        target = cancelling.add_mutually_exclusive_group(required=True)
+        target.add_argument("run_id", nargs="?", metavar="RUN_ID")
+        target.add_argument("--all", action="store_true", dest="all_runs", help="cancel every unfinished run of GREGORY_RUNNER")
+        cancelling.add_argument(
+            "--purge", action="store_true", help="with --all: also remove all that the back end kept of ended runs; for an uninstallation"
+        )
+        # Without a help text, the list of subcommands leaves it out.
+        actions.add_parser("clear", description=f"Deprecated: {CLEAR_DEPRECATED}")
 
     @clear_database_errors()
     def handle(self, *args: Any, **flags: Any) -> None:
-        """Translate every expected problem into one clear line and the right exit code."""
+        """Translate every expected error into one line and an exit code."""
         action = getattr(self, f"_{flags['action']}")
         try:
             action(flags)
@@ -99,41 +107,57 @@ class Command(BaseCommand):
                 for line in run_logs.to_the_end(run.run_id, self._runner(run), runner_named):
                     self.stdout.write(line)
         except Terminated as terminated:
-            raise CommandError(f"{terminated}; the run goes on", returncode=128 + terminated.number) from terminated
+            raise CommandError(f"{terminated}; the run continues", returncode=128 + terminated.number) from terminated
         run = self._find(flags["run_id"])
         if run.state != RunState.SUCCEEDED:
             raise CommandError(f"run {run.run_id} {situation(run)}", returncode=FAILURE)
         self.stdout.write(f"run {run.run_id} {situation(run)}")
 
     def _cancel(self, flags: dict[str, Any]) -> None:
-        run = self._find(flags["run_id"])
+        if flags["purge"] and not flags["all_runs"]:
+            raise CommandError("--purge needs --all: it removes what the back end kept of every ended run", returncode=USAGE)
+        if flags["all_runs"]:
+            self._cancel_all(purge=flags["purge"])
+        else:
+            self._cancel_one(flags["run_id"])
+
+    def _cancel_one(self, run_id: str) -> None:
+        run = self._find(run_id)
         if RunState(run.state).is_final:
-            raise CommandError(f"run {run.run_id} has ended already: {situation(run)}", returncode=FAILURE)
-        change = cancel(run, self._runner(run), by=_asker(), models_dir=settings.MODELS_DIR)
-        run = self._find(flags["run_id"])
-        # A reconciler that looked at the same moment may be the one that saw it go, and is about to write that.
-        deadline = time.monotonic() + OTHERS_SECONDS
+            raise CommandError(f"run {run_id} has already ended: {situation(run)}", returncode=FAILURE)
+        change = cancel(run, self._runner(run), by=_operator(), models_dir=settings.MODELS_DIR)
+        run = self._find(run_id)
+        # A reconciler may have observed the end at the same moment. It then writes the end, not this command.
+        deadline = time.monotonic() + FINALIZE_SECONDS
         while not RunState(run.state).is_final and time.monotonic() < deadline:
             time.sleep(0.5)
-            run = self._find(flags["run_id"])
+            run = self._find(run_id)
         if not RunState(run.state).is_final:
             raise CommandError(
-                f"run {run.run_id} is asked to end and has not been seen gone: {change.detail}; reconcile_runs closes it when it is",
+                f"run {run_id} was cancelled, but its end is not observed yet: {change.detail}; reconcile_runs finalizes the run later",
                 returncode=FAILURE,
             )
-        self.stdout.write(f"run {run.run_id} {situation(run)}")
+        self.stdout.write(f"run {run_id} {situation(run)}")
 
-    def _clear(self, flags: dict[str, Any]) -> None:
-        """Of the runner that this installation uses: no other machine is taken down with it."""
+    def _cancel_all(self, *, purge: bool) -> None:
+        """Cancel the unfinished runs of this installation's runner. Runs of other runners continue."""
         runner = runner_named(settings.RUNNER)
-        changes = cancel_all(runner, by=_asker(), models_dir=settings.MODELS_DIR, stale_after=settings.STALE_AFTER_SECONDS)
+        changes = cancel_all(runner, by=_operator(), models_dir=settings.MODELS_DIR, stale_after=settings.STALE_AFTER_SECONDS)
         for run_id in [change.run.run_id for change in changes]:
             self.stdout.write(f"run {run_id} {situation(self._find(run_id))}")
-        unfinished = [standing.run for standing in store.unfinished_runs()]
+        unfinished = [timed.run for timed in store.unfinished_runs()]
         if left := [run.run_id for run in unfinished if run.runner == runner.name]:
-            raise CommandError(f"asked to end, and not seen gone: {', '.join(left)}; try again in a while", returncode=FAILURE)
-        for what in runner.collect_garbage([run.run_id for run in unfinished], keep_seconds=0):
-            self.stdout.write(f"removed {what}")
+            raise CommandError(
+                f"these runs were cancelled, but their end is not observed yet: {', '.join(left)}; repeat the command in a minute",
+                returncode=FAILURE,
+            )
+        if purge:
+            for name in runner.collect_garbage([run.run_id for run in unfinished], keep_seconds=0):
+                self.stdout.write(f"removed {name}")
+
+    def _clear(self, flags: dict[str, Any]) -> None:
+        self.stderr.write(self.style.WARNING(f"WARNING training_runs clear is deprecated; {CLEAR_DEPRECATED}"))
+        self._cancel_all(purge=True)
 
     def _retry(self, flags: dict[str, Any]) -> None:
         self._find(flags["run_id"])
@@ -154,12 +178,12 @@ class Command(BaseCommand):
         return runner_named(run.runner)
 
 
-def _asker() -> str:
+def _operator() -> str:
     return f"{getpass.getuser()}@{socket.gethostname()}"
 
 
 def _commands(run: TrainingRun) -> list[str]:
-    """None where nothing was handed over, or where that was another version's: the ledger's facts are shown all the same."""
+    """Commands that inspect the run in its back end. Empty if the run was not submitted, or if another version submitted it."""
     if run.submitted_at is None and run.started_at is None:
         return []
     try:
