@@ -51,7 +51,7 @@ def values(namespace: str) -> dict[str, Any]:
             "gracePeriodSeconds": 5,
         },
         "cronJobs": schedules(ticking=False),
-        "operator": {"image": image(slim_image.SUBMIT), "resources": SMALL},
+        "controller": {"image": image(slim_image.SUBMIT), "resources": SMALL},
         "reconciler": {"intervalSeconds": 2},
         "migration": {"enabled": True},
         "models": {"storageClassName": namespace, "size": "1Gi"},

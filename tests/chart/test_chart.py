@@ -155,16 +155,16 @@ def test_a_typo_in_any_value_is_refused_with_its_name(tmp_path: Path):
         ),
         (
             {"cronJobs": [{"name": "w", "schedule": "@weekly", "args": ["--all-teams"]}] * 2},
-            'cronJobs: two of them are called "w"; names must differ',
+            'cronJobs: two entries have the name "w", give each its own',
         ),
         ({"job": {"gpu": {"resource": "gpu"}}}, "at '/job/gpu/resource': 'gpu' does not match pattern"),
         ({"job": {"gpu": {"count": -1}}}, "at '/job/gpu/count': minimum: got -1, want 0"),
         ({"job": {"namespace": "elsewhere"}}, "at '/job': additional properties 'namespace' not allowed"),
         ({"job": {"database": {"password": "hunter2"}}}, "at '/job/database': additional properties 'password' not allowed"),
-        ({"job": {"database": {"hostKey": ""}}}, "job.database: give either host or hostKey; neither is there"),
+        ({"job": {"database": {"hostKey": ""}}}, "job.database: set host or hostKey, both are empty"),
         ({"job": {"image": {"digest": "sha256:12"}}}, "at '/job/image/digest': 'sha256:12' does not match pattern"),
         ({"job": {"env": [{"name": "TOKEN", "value": "hunter2"}]}}, "at '/job/env/0': additional properties 'value' not allowed"),
-        ({"operator": {"env": [{"name": "TOKEN", "value": "hunter2"}]}}, "at '/operator/env/0': additional properties 'value' not allowed"),
+        ({"controller": {"env": [{"name": "TOKEN", "value": "hunter2"}]}}, "at '/controller/env/0': additional properties 'value' not allowed"),
         ({"models": {"accessModes": ["ReadOnlyMany"]}}, "at '/models/accessModes/0': value must be one of"),
         ({"models": {"accessModes": ["ReadWriteOnce"]}}, "reconciler.mountModels: a claim without ReadWriteMany in models.accessModes"),
     ],
@@ -174,6 +174,19 @@ def test_a_wrong_value_is_refused_with_its_place(values: dict[str, Any], said: s
 
     assert said in told
     assert "hunter2" not in told
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"operator": {"image": {"repository": "r"}}}, "operator is now controller"),
+        ({"networkPolicy": {"operatorEgress": []}}, "networkPolicy.operatorEgress is now networkPolicy.controllerEgress"),
+        ({"rbac": {"readClusterName": False}}, "rbac.readClusterName is now rbac.readClusterId"),
+        ({"uninstall": {"endRuns": False}, "operator": {}}, "operator is now controller, uninstall.endRuns is now uninstall.cancelRuns"),
+    ],
+)
+def test_a_renamed_value_is_refused_with_its_new_name(values: dict[str, Any], said: str, tmp_path: Path):
+    assert f": rename these values: {said}\n" in refusal(values, tmp_path)
 
 
 # --- names -----------------------------------------------------------------------------------------------------------------------------
@@ -231,10 +244,10 @@ def test_a_subject_of_sixty_letters_that_are_not_ascii(tmp_path: Path):
 def test_no_object_holds_a_secret(preset: str | None):
     objects = template(*(with_preset(preset) if preset else ()), values={"migration": {"enabled": True}})
 
-    assert [place for one in objects for place in plaintext_secrets.places(one)] == []
+    assert [place for one in objects for place in plaintext_secrets.find_plaintext_secrets(one)] == []
     assert of_kind(objects, "Secret") == []
     configs = [yaml.safe_load(one["data"]["cluster.yaml"]) for one in of_kind(objects, "ConfigMap")]
-    assert [place for one in configs for place in plaintext_secrets.places(one)] == []
+    assert [place for one in configs for place in plaintext_secrets.find_plaintext_secrets(one)] == []
 
 
 def test_a_value_of_the_database_comes_before_its_key(tmp_path: Path):
@@ -272,7 +285,7 @@ def test_the_submitter_may_read_who_the_cluster_is_and_nothing_else_beside_its_n
 
     assert [(one["kind"], one["metadata"]["namespace"]) for one in beside] == [("Role", "kube-system"), ("RoleBinding", "kube-system")]
     assert beside[0]["rules"] == [{"apiGroups": [""], "resources": ["namespaces"], "resourceNames": ["kube-system"], "verbs": ["get"]}]
-    assert len(of_kind(template(values={"rbac": {"readClusterName": False}}), "Role")) == 1
+    assert len(of_kind(template(values={"rbac": {"readClusterId": False}}), "Role")) == 1
 
 
 def test_the_claim_outlives_the_release():
@@ -367,7 +380,7 @@ def test_extra_objects_are_mappings_or_templates():
 def test_what_is_switched_off_is_not_there():
     off = {
         "reconciler": {"enabled": False}, "rbac": {"create": False}, "networkPolicy": {"enabled": False},
-        "preflight": {"readNodes": False}, "uninstall": {"endRuns": False}, "serviceAccount": {"submitter": {"create": False}},
+        "preflight": {"readNodes": False}, "uninstall": {"cancelRuns": False}, "serviceAccount": {"submitter": {"create": False}},
     }  # fmt: skip
 
     assert sorted((one["kind"], name_of(one)) for one in template(values=off)) == [

@@ -56,9 +56,7 @@ class Rehearsal:
     """A runner whose runs succeed at once; it names itself, so that a test must ask for it."""
 
     name = "rehearsal"
-    durable = False
-    max_parallel = 1
-    shares_models_dir = True
+    concurrent = False
     gives_gpu = False
     max_attempts = 1
     stall_seconds = 0

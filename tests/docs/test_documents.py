@@ -109,7 +109,7 @@ def test_no_flag_in_the_documents_is_invented(document: str):
     )
     # Of Django's own migrate, of a stage's command line, of Docker, and of kubectl and Helm.
     known |= {"--plan", "--in", "--out", "--filter", "--follow", "--time", "--secret", "--no-deps"}
-    known |= {"--from", "--kustomize", "--logs", "--no-hooks", "--values"}
+    known |= {"--from", "--kustomize", "--logs", "--no-hooks", "--reuse-values", "--values"}
 
     assert {flag for span in code_spans(document) for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]*", span)} - known == set()
 

@@ -17,9 +17,7 @@ class PretendCluster:
     """jobs: by name, what is seen of each; submitted: every call, so that doubles are found. A test may put an error in `refuses`."""
 
     name: str = "pretend"
-    durable: bool = True
-    max_parallel: int | None = None
-    shares_models_dir: bool = False
+    concurrent: bool = True
     gives_gpu: bool = False
     max_attempts: int = 3
     stall_seconds: int = 1800

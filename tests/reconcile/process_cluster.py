@@ -11,9 +11,7 @@ from gregory.runs.spec import RunHandle, RunSpec
 
 class ProcessCluster(LocalRunner):
     name = "processes"
-    durable = True
-    max_parallel: int | None = None
-    shares_models_dir = False
+    concurrent = True
     max_attempts = 3
 
     def render(self, spec: RunSpec) -> Rendered:

@@ -29,9 +29,7 @@ ELSEWHERE = Observation(status=Status.UNKNOWN, detail="process 7 belongs to host
 class OneAnswer:
     """A runner that sees every run alike, and tries nothing again."""
 
-    durable = False
-    max_parallel = 1
-    shares_models_dir = True
+    concurrent = False
     max_attempts = 1
     stall_seconds = 0
 

@@ -49,9 +49,7 @@ class LocalRunner:
     """The embedded default."""
 
     name = "local"
-    durable = False
-    max_parallel: int | None = 1
-    shares_models_dir = True
+    concurrent = False
     # Whether this machine has one is for whoever sets GREGORY_REQUIRE_GPU to know.
     gives_gpu = False
     # Whoever started a run follows it: nobody else has its environment.

@@ -1,4 +1,4 @@
-{{/* What names begin with: release and chart, or the release alone where it names the chart. */}}
+{{/* The beginning of every name: release and chart, or the release alone if its name contains the chart's. */}}
 {{- define "gregory-train.fullname" -}}
 {{- $chart := default .Chart.Name .Values.nameOverride -}}
 {{- if .Values.fullnameOverride -}}
@@ -11,8 +11,8 @@
 {{- end -}}
 
 {{/*
-One object's name: (dict "root" $ "suffix" "reconciler" "most" 63). What is too long is cut and gets a checksum, so that names that
-differ at their ends stay different.
+The name of one object: (dict "root" $ "suffix" "reconciler" "most" 63). A name that is too long is cut and gets a checksum. So names
+that differ only at their ends stay different.
 */}}
 {{- define "gregory-train.named" -}}
 {{- $base := include "gregory-train.fullname" .root -}}
@@ -39,7 +39,7 @@ differ at their ends stay different.
 {{- include "gregory-train.named" (dict "root" . "suffix" "cluster") -}}
 {{- end -}}
 
-{{/* (dict "root" $ "component" "reconciler"): what a selector may hold on to. */}}
+{{/* (dict "root" $ "component" "reconciler"): the labels that never change between releases, for selectors. */}}
 {{- define "gregory-train.selector" -}}
 app.kubernetes.io/name: gregory-train
 app.kubernetes.io/instance: {{ .root.Release.Name }}
@@ -65,7 +65,7 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- end -}}
 {{- end -}}
 
-{{/* The cluster file: `job`, with what the chart knows better filled in. */}}
+{{/* The cluster file: `job`, completed with the namespace and the names that the chart chooses. */}}
 {{- define "gregory-train.clusterFile" -}}
 {{- $job := deepCopy .Values.job -}}
 {{- $_ := set $job "namespace" .Release.Namespace -}}
@@ -79,20 +79,20 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- toYaml $job -}}
 {{- end -}}
 
-{{/* A value comes before its key, so that whoever gives `host` need not take `hostKey` away. */}}
+{{/* A value takes precedence over its key. So a user who sets `host` can keep the default `hostKey`. */}}
 {{- define "gregory-train.database" -}}
 {{- $database := deepCopy . -}}
 {{- range $name := list "host" "name" "user" -}}
 {{- if get $database $name -}}
 {{- $_ := unset $database (printf "%sKey" $name) -}}
 {{- else if not (get $database (printf "%sKey" $name)) -}}
-{{- fail (printf "job.database: give either %s or %sKey; neither is there" $name $name) -}}
+{{- fail (printf "job.database: set %s or %sKey, both are empty" $name $name) -}}
 {{- end -}}
 {{- end -}}
 {{- toYaml $database -}}
 {{- end -}}
 
-{{/* The database's variables: as a run has them. */}}
+{{/* The variables of the database, the same as those of a run. */}}
 {{- define "gregory-train.databaseVariables" -}}
 {{- $database := include "gregory-train.database" . | fromYaml -}}
 {{- range $variable, $name := dict "POSTGRES_DB" "name" "POSTGRES_USER" "user" "POSTGRES_PASSWORD" "password" "DB_HOST" "host" "DB_PORT" "port" }}
@@ -128,32 +128,32 @@ runAsNonRoot: true
 {{- end -}}
 
 {{/*
-A pod of the chart itself that runs one command of manage.py:
-(dict "root" $ "component" "submitter" "args" $args "database" $database "ofTheCluster" true "models" false)
-ofTheCluster: whether it knows the cluster file and is known to the API server. models: whether it sees the models.
+A pod of the chart itself, which runs one command of manage.py:
+(dict "root" $ "component" "submitter" "args" $args "database" $database "withCluster" true "models" false)
+withCluster: the pod mounts the cluster file and has the token of the submitter. models: the pod mounts the models.
 */}}
-{{- define "gregory-train.operatorPod" -}}
+{{- define "gregory-train.controllerPod" -}}
 {{- $ := .root -}}
-{{- $operator := $.Values.operator -}}
+{{- $controller := $.Values.controller -}}
 metadata:
   labels:
     {{- include "gregory-train.selector" . | nindent 4 }}
     {{- with $.Values.commonLabels }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
-    {{- with $operator.podLabels }}
+    {{- with $controller.podLabels }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
-  {{- if or .annotations $operator.podAnnotations }}
+  {{- if or .annotations $controller.podAnnotations }}
   annotations:
-    {{- merge (default dict .annotations) $operator.podAnnotations | toYaml | nindent 4 }}
+    {{- merge (default dict .annotations) $controller.podAnnotations | toYaml | nindent 4 }}
   {{- end }}
 spec:
   restartPolicy: {{ .restartPolicy | default "Never" }}
-  serviceAccountName: {{ if .ofTheCluster }}{{ include "gregory-train.submitter" $ }}{{ else }}default{{ end }}
-  automountServiceAccountToken: {{ .ofTheCluster }}
+  serviceAccountName: {{ if .withCluster }}{{ include "gregory-train.submitter" $ }}{{ else }}default{{ end }}
+  automountServiceAccountToken: {{ .withCluster }}
   enableServiceLinks: false
-  {{- with $operator.image.pullSecrets }}
+  {{- with $controller.image.pullSecrets }}
   imagePullSecrets:
     {{- range . }}
     - name: {{ . }}
@@ -163,29 +163,29 @@ spec:
     {{- include "gregory-train.podSecurity" $ | nindent 4 }}
   containers:
     - name: {{ .component }}
-      image: {{ include "gregory-train.image" (dict "root" $ "image" $operator.image) }}
-      imagePullPolicy: {{ $operator.image.pullPolicy }}
+      image: {{ include "gregory-train.image" (dict "root" $ "image" $controller.image) }}
+      imagePullPolicy: {{ $controller.image.pullPolicy }}
       args:
         {{- toYaml .args | nindent 8 }}
       env:
         {{- include "gregory-train.databaseVariables" .database | trim | nindent 8 }}
-        {{- if .ofTheCluster }}
+        {{- if .withCluster }}
         {{- include "gregory-train.clusterVariables" $ | nindent 8 }}
         {{- end }}
-        {{- with $operator.env }}
+        {{- with $controller.env }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
-      {{- with $operator.envFrom }}
+      {{- with $controller.envFrom }}
       envFrom:
         {{- toYaml . | nindent 8 }}
       {{- end }}
       resources:
-        {{- toYaml $operator.resources | nindent 8 }}
+        {{- toYaml $controller.resources | nindent 8 }}
       securityContext:
         {{- include "gregory-train.containerSecurity" $ | nindent 8 }}
       terminationMessagePolicy: FallbackToLogsOnError
       volumeMounts:
-        {{- if .ofTheCluster }}
+        {{- if .withCluster }}
         - name: cluster
           mountPath: /etc/gregory-train
           readOnly: true
@@ -196,7 +196,7 @@ spec:
         - name: tmp
           mountPath: /tmp
   volumes:
-    {{- if .ofTheCluster }}
+    {{- if .withCluster }}
     - name: cluster
       configMap:
         name: {{ include "gregory-train.config" $ }}
@@ -206,24 +206,24 @@ spec:
     {{- end }}
     - name: tmp
       emptyDir: {}
-  {{- with $operator.nodeSelector }}
+  {{- with $controller.nodeSelector }}
   nodeSelector:
     {{- toYaml . | nindent 4 }}
   {{- end }}
-  {{- with $operator.tolerations }}
+  {{- with $controller.tolerations }}
   tolerations:
     {{- toYaml . | nindent 4 }}
   {{- end }}
-  {{- with $operator.affinity }}
+  {{- with $controller.affinity }}
   affinity:
     {{- toYaml . | nindent 4 }}
   {{- end }}
-  {{- with $operator.priorityClassName }}
+  {{- with $controller.priorityClassName }}
   priorityClassName: {{ . }}
   {{- end }}
 {{- end -}}
 
-{{/* The models, as a run has them. */}}
+{{/* The models, mounted as in a run. */}}
 {{- define "gregory-train.modelsMount" -}}
 - name: models
   mountPath: /home/brunoamaral/gregory-ai/django/models
