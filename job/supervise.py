@@ -2,17 +2,17 @@
 
 import json
 import os
-import queue
 import resource
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from signal import SIGKILL, Signals
 
+from gregory.line_reader import read_in_thread
 from gregory.ml import progress, resources
 from gregory.ml.progress import Progress
 from gregory.ml.stages import contract
@@ -79,21 +79,21 @@ def run_stage(stage: str, folder: Path, *, interruption: ShutdownRequest, report
             env={**{name: os.environ[name] for name in ENVIRONMENT if name in os.environ}, **OFFLINE},
             start_new_session=True,
         )
-    lines = _lines(worker)
     peak = 0
-    while True:
+
+    def supervise() -> None:
+        nonlocal peak
+        heartbeat()
         if interruption.requested:
             worker.kill()
         peak = max(peak, _peak_so_far(worker.pid))
-        try:
-            line = lines.get(timeout=POLL_SECONDS)
-        except queue.Empty:
-            heartbeat()
-            continue
-        if line is None:
-            break
-        last = _pass_on(line, report) or last
-        heartbeat()
+
+    assert worker.stdout is not None  # noqa: S101 - opened as a pipe above
+    supervise()
+    with closing(read_in_thread(worker.stdout, poll_seconds=POLL_SECONDS, on_idle=supervise)) as lines:
+        for line in lines:
+            last = _pass_on(line.decode("utf-8", "replace"), report) or last
+            supervise()
     _, status, used = os.wait4(worker.pid, 0)
     worker.returncode = os.waitstatus_to_exitcode(status)
     for pipe in (worker.stdin, worker.stdout):
@@ -137,20 +137,6 @@ def _peak(at_end: int, sampled: int) -> int:
     unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes
     inherited = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return at_end * unit if at_end > inherited or not sampled else sampled
-
-
-def _lines(worker: subprocess.Popen[bytes]) -> "queue.Queue[str | None]":
-    """The worker's output line by line, then None; read by a thread, so that the supervisor never waits blindly."""
-    lines: queue.Queue[str | None] = queue.Queue()
-
-    def read() -> None:
-        assert worker.stdout is not None  # noqa: S101 - opened as a pipe above
-        for line in worker.stdout:
-            lines.put(line.decode("utf-8", "replace"))
-        lines.put(None)
-
-    threading.Thread(target=read, name="worker output", daemon=True).start()
-    return lines
 
 
 def _pass_on(line: str, report: progress.Report) -> Progress | None:

@@ -1,6 +1,5 @@
 """A container's log as a stream that breaks where its daemon does; and the times that Docker writes."""
 
-import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
 from datetime import datetime
@@ -19,10 +18,5 @@ Daemon = Callable[[], AbstractContextManager[docker.DockerClient]]
 def stream(daemon: Daemon, name: str, *, since: str) -> Iterator[bytes]:
     """The log with time stamps from that second on, as it grows, until it ends or the connection does."""
     with suppress(*UNREACHABLE), daemon() as client:
-        begin = parse_time(since).timestamp() if since else None
+        begin = datetime.fromisoformat(since).timestamp() if since else None
         yield from client.containers.get(name).logs(stream=True, follow=True, timestamps=True, since=begin)
-
-
-def parse_time(stamp: str) -> datetime:
-    """A time of Docker, which counts nanoseconds, where Python counts microseconds."""
-    return datetime.fromisoformat(re.sub(r"(\.\d{6})\d*", r"\1", stamp).replace("Z", "+00:00"))

@@ -20,7 +20,7 @@ from docker.models.containers import Container
 from gregory.launch import preconditions, processes
 from gregory.launch.docker import diagnose
 from gregory.launch.docker.container import INSIDE_IMAGE, LABEL, container_name, container_request, is_folder
-from gregory.launch.docker.logs import UNREACHABLE, parse_time, stream
+from gregory.launch.docker.logs import UNREACHABLE, stream
 from gregory.launch.errors import PreconditionFailed, SubmitError, TerminationTimeout
 from gregory.launch.log_stream import Cursor, follow
 from gregory.launch.runner import Installation, Observation, Rendered, Status
@@ -172,7 +172,7 @@ class DockerRunner:
                 state = container.attrs["State"]
                 if state["Running"] or container.labels[f"{LABEL}.run-id"] in unfinished:
                     continue
-                if datetime.now(UTC) - parse_time(state["FinishedAt"]) > timedelta(seconds=keep_seconds):
+                if datetime.now(UTC) - datetime.fromisoformat(state["FinishedAt"]) > timedelta(seconds=keep_seconds):
                     container.remove()
                     removed.append(f"container {container.name}")
         return removed
