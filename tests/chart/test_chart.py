@@ -164,7 +164,10 @@ def test_a_typo_in_any_value_is_refused_with_its_name(tmp_path: Path):
         ({"job": {"database": {"hostKey": ""}}}, "job.database: set host or hostKey, both are empty"),
         ({"job": {"image": {"digest": "sha256:12"}}}, "at '/job/image/digest': 'sha256:12' does not match pattern"),
         ({"job": {"env": [{"name": "TOKEN", "value": "hunter2"}]}}, "at '/job/env/0': additional properties 'value' not allowed"),
-        ({"controller": {"env": [{"name": "TOKEN", "value": "hunter2"}]}}, "at '/controller/env/0': additional properties 'value' not allowed"),
+        (
+            {"controller": {"env": [{"name": "TOKEN", "value": "hunter2"}]}},
+            "at '/controller/env/0': additional properties 'value' not allowed",
+        ),
         ({"models": {"accessModes": ["ReadOnlyMany"]}}, "at '/models/accessModes/0': value must be one of"),
         ({"models": {"accessModes": ["ReadWriteOnce"]}}, "reconciler.mountModels: a claim without ReadWriteMany in models.accessModes"),
     ],
