@@ -9,6 +9,8 @@ from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 BASE_DIR = Path(__file__).resolve().parents[1]
+# The variables of the database connection, by the names that Django and the cluster file give to its parts.
+DATABASE_VARIABLES = {"name": "POSTGRES_DB", "user": "POSTGRES_USER", "password": "POSTGRES_PASSWORD", "host": "DB_HOST", "port": "DB_PORT"}
 _BYTES = r"^([1-9][0-9]*[kmg])?$"
 
 

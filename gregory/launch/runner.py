@@ -65,15 +65,20 @@ class Installation:
 class Runner(Protocol):
     """One kind of machine.
 
-    concurrent: whether its machine keeps and carries out whatever it was handed, side by side. If not, the caller waits for one run
-    before it submits the next; if so, anybody may submit a run again, and silence says nothing.
+    durable: the back end keeps and executes every submitted run. Any process may submit a run again, and missing heartbeats prove
+    nothing.
+    max_parallel: the number of runs that the back end executes at once. 1: the caller waits for a run before it submits the next.
+    None: no limit, and the caller submits all runs.
+    shares_models_dir: the submitting process reads the models folder that its runs write.
     gives_gpu: whether its runs are promised a GPU, and so must find one.
     max_attempts: how often a run that its machine took away is tried by itself; 1: whoever wants it again says so.
     stall_seconds: how long a run may work without progress before it is ended; 0: as long as it likes.
     """
 
     name: str
-    concurrent: bool
+    durable: bool
+    max_parallel: int | None
+    shares_models_dir: bool
     gives_gpu: bool
     max_attempts: int
     stall_seconds: int

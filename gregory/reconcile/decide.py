@@ -56,7 +56,7 @@ class RunSnapshot:
     """What is known of a run beside its machine's word. Seconds by the clock of the database, None where it does not run.
 
     silent, idle, missing: as in `ledger.Standing`. ending, why: the reason and words of an end that was announced.
-    kept: its machine carries out what it was handed, so anybody may hand it over and its silence says nothing.
+    durable: as in `Runner`.
     blind: it is missing, was at work, and what it left in its models folder is not to be seen from here.
     """
 
@@ -66,7 +66,7 @@ class RunSnapshot:
     missing: float | None
     ending: Reason | None
     why: str
-    kept: bool
+    durable: bool
     models_not_visible: bool
     stale_after: int
     stall_after: int
@@ -93,9 +93,9 @@ def decide(observation: Observation, facts: RunSnapshot) -> Decision:
     return Decision(action=Action.NONE, detail=observation.detail)
 
 
-def retry_policy(reason: Reason, *, kept: bool, retries: int, max_attempts: int, in_training: int, still_open: int) -> RetryPolicy:
+def retry_policy(reason: Reason, *, durable: bool, retries: int, max_attempts: int, in_training: int, still_open: int) -> RetryPolicy:
     """What follows a death for this reason. in_training, still_open: how many of the run's algorithms were, and have no end."""
-    if reason is Reason.OUT_OF_MEMORY and kept and 0 < in_training < still_open:
+    if reason is Reason.OUT_OF_MEMORY and durable and 0 < in_training < still_open:
         return RetryPolicy.WITHOUT
     if reason in RETRYABLE and retries + 1 < max_attempts:
         return RetryPolicy.AGAIN
@@ -106,7 +106,7 @@ def _judge_pending(observation: Observation, facts: RunSnapshot) -> Decision:
     """Until it is handed over, a run is in the hands of the process that queued it, and that is what was observed."""
     if facts.ending is not None:
         return Decision(action=Action.FINALIZE, reason=facts.ending, detail=facts.why)
-    if facts.kept:
+    if facts.durable:
         # Handing over twice does no harm there, and waiting for a process that nobody can see does.
         if observation.status is Status.TERMINATED or facts.silent > HANDOVER_GRACE:
             return Decision(action=Action.SUBMIT, detail=f"queued and not handed over: {observation.detail}")
@@ -120,7 +120,7 @@ def _judge_pending(observation: Observation, facts: RunSnapshot) -> Decision:
 
 
 def _judge_unseen(observation: Observation, facts: RunSnapshot) -> Decision:
-    if facts.kept or facts.silent <= facts.stale_after:
+    if facts.durable or facts.silent <= facts.stale_after:
         return Decision(action=Action.NONE, detail=f"{observation.detail}; not known to be dead")
     detail = f"lost: {observation.detail} and has given no sign of life for more than {facts.stale_after} s"
     return Decision(action=Action.FINALIZE, reason=Reason.LOST, detail=detail)

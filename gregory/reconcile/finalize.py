@@ -29,7 +29,7 @@ def finalize_dead_run(
     training = store.in_training(spec)
     following = retry_policy(
         reason,
-        kept=runner.concurrent,
+        durable=runner.durable,
         retries=run.retries,
         max_attempts=runner.max_attempts,
         in_training=len(training),

@@ -87,7 +87,7 @@ def snapshot_of(standing: RunWithTimers, observation: Observation, runner: Runne
         # Of a run that has ended it is no announcement.
         ending=Reason(run.reason) if run.reason and not RunState(run.state).is_final else None,
         why=run.detail,
-        kept=runner.concurrent,
+        durable=runner.durable,
         # The models are looked at only where something hangs on them: a file server that hangs must not keep others from their ends.
         models_not_visible=observation.missing and run.state == RunState.RUNNING and not stages_folder(models_dir, run.run_id).is_dir(),
         stale_after=stale_after,

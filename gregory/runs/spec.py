@@ -1,5 +1,6 @@
 """RunSpec, RunHandle and AlgorithmOutcome: what crosses the border between the operator's door and the run's door. No Django, no secret."""
 
+from enum import StrEnum
 from typing import Annotated, Literal
 from uuid import uuid4
 
@@ -56,12 +57,33 @@ class RunSpec(_Value):
         return f"{self.team.slug}/{self.subject.slug}"
 
 
+class HandleKind(StrEnum):
+    """The kind of object that a handle identifies. The value is the prefix of the handle's host."""
+
+    PROCESS = ""
+    CONTAINER = "docker"
+    JOB = "kubernetes"
+
+    def host(self, address: str) -> str:
+        """The host of a handle of this kind. `address` is unique among the back ends of the kind."""
+        return f"{self}@{address}" if self else address
+
+
 class RunHandle(_Value):
-    """Where a run is: the machine, the name of the process, container or Job, and what tells it from a later namesake."""
+    """The name of a run's process, container or Job on its host, with an identity that no later one of that name has.
+
+    The database, containers and Jobs store these three texts. `kind` is derived and never stored.
+    """
 
     host: str
     name: str
     uid: str
+
+    @property
+    def kind(self) -> HandleKind:
+        """The kind that the prefix of the host names. The host name of a process contains no @."""
+        prefix, at, _ = self.host.partition("@")
+        return HandleKind(prefix) if at and prefix in list(HandleKind) else HandleKind.PROCESS
 
 
 class AlgorithmOutcome(_Value):

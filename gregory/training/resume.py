@@ -82,8 +82,7 @@ def check(run: TrainingRun, runner: Runner, *, models_dir: Path, stale_after: in
         raise RunRefused(f"{name} may be at work, nothing is resumed: {verdict.detail}")
     if not Subject.objects.filter(pk=spec.subject.id, team_id=spec.team.id).exists():
         raise RunRefused(f"{name}: its subject is no longer there")
-    # A machine that keeps its runs has a models folder of its own.
-    if not runner.concurrent and not stages_folder(models_dir, run.run_id).is_dir():
+    if runner.shares_models_dir and not stages_folder(models_dir, run.run_id).is_dir():
         remedy = "train again" if state.is_final else "run reconcile_runs --once and train again"
         raise RunRefused(f"nothing is left of {name} that could be resumed; {remedy}")
     active = store.active_run(spec.subject.id)
@@ -119,6 +118,6 @@ def hint(run: TrainingRun | None, runner_for: Callable[[str], Runner], *, models
     """How to resume a run that was taken away by its machine or an operator; empty where there is nothing to resume."""
     if run is None or run.state == RunState.SUCCEEDED or run.reason not in RESUMABLE or run.runner not in RUNNERS:
         return ""
-    if not runner_for(run.runner).concurrent and not stages_folder(models_dir, run.run_id).is_dir():
+    if runner_for(run.runner).shares_models_dir and not stages_folder(models_dir, run.run_id).is_dir():
         return ""
     return f"resume it with: python manage.py train_models --resume {run.run_id}"

@@ -56,7 +56,9 @@ class Rehearsal:
     """A runner whose runs succeed at once; it names itself, so that a test must ask for it."""
 
     name = "rehearsal"
-    concurrent = False
+    durable = False
+    max_parallel = 1
+    shares_models_dir = True
     gives_gpu = False
     max_attempts = 1
     stall_seconds = 0

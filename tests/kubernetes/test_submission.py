@@ -106,14 +106,6 @@ class TestOnce:
 
         assert runner.api.calls["POST jobs"] == 1
 
-    def test_jobs_whose_submitter_died_are_found(self, cluster_namespace: ClusterNamespace):
-        runner = cluster_namespace.runner()
-        rendered, stranger = suspended(runner), a_run()
-        handle = runner.submit(rendered)
-
-        taken = a_run(run_id=rendered.spec.run_id)
-        assert cluster_namespace.runner().find([stranger, rendered.spec, taken]) == [None, handle, None]
-
     def test_submission_keeps_its_pace(self, cluster_namespace: ClusterNamespace):
         cluster_namespace.config["submission"] = {"perSecond": 0.1}
         runner, slept = cluster_namespace.runner(), []

@@ -188,7 +188,8 @@ def test_until_it_is_submitted_a_run_is_in_the_hands_of_this_process(runner: Run
 
 
 def test_what_is_tried_again_and_when_a_run_has_stalled_is_the_runner_s_to_say(runner: Runner):
-    assert runner.concurrent in (True, False)
+    assert {type(runner.durable), type(runner.shares_models_dir)} == {bool}
+    assert runner.max_parallel is None or runner.max_parallel >= 1
     assert runner.max_attempts >= 1
     assert runner.stall_seconds >= 0
 

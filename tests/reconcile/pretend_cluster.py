@@ -17,7 +17,9 @@ class PretendCluster:
     """jobs: by name, what is seen of each; submitted: every call, so that doubles are found. A test may put an error in `refuses`."""
 
     name: str = "pretend"
-    concurrent: bool = True
+    durable: bool = True
+    max_parallel: int | None = None
+    shares_models_dir: bool = False
     gives_gpu: bool = False
     max_attempts: int = 3
     stall_seconds: int = 1800

@@ -11,7 +11,9 @@ from gregory.runs.spec import RunHandle, RunSpec
 
 class ProcessCluster(LocalRunner):
     name = "processes"
-    concurrent = True
+    durable = True
+    max_parallel: int | None = None
+    shares_models_dir = False
     max_attempts = 3
 
     def render(self, spec: RunSpec) -> Rendered:

@@ -26,12 +26,12 @@ FACTS = RunSnapshot(
     missing=None,
     ending=None,
     why="",
-    kept=False,
+    durable=False,
     models_not_visible=False,
     stale_after=900,
     stall_after=0,
 )
-KEPT = {"kept": True}
+DURABLE = {"durable": True}
 BLIND = {"models_not_visible": True}
 QUEUED_HERE = {"state": RunState.PENDING}
 CANCELLED = {"ending": Reason.CANCELLED, "why": "cancelled by me"}
@@ -60,38 +60,38 @@ CANCELLED = {"ending": Reason.CANCELLED, "why": "cancelled by me"}
             "lost: process 7 belongs to host there and has given no sign of life for more than 900 s",
         ),
         # A machine that keeps what it was handed: silence says nothing, and what was not handed over is.
-        (ELSEWHERE, {"silent": 99999.0, **KEPT}, Action.NONE, None, "process 7 belongs to host there; not known to be dead"),
-        (QUEUED, {"state": RunState.SUBMITTED, "silent": 99999.0, **KEPT}, Action.NONE, None, QUEUED.detail),
-        (GONE, {**QUEUED_HERE, **KEPT}, Action.SUBMIT, None, f"queued and not handed over: {GONE.detail}"),
-        (ELSEWHERE, {**QUEUED_HERE, **KEPT}, Action.NONE, None, ELSEWHERE.detail),
-        (ELSEWHERE, {**QUEUED_HERE, **KEPT, "silent": 61.0}, Action.SUBMIT, None, f"queued and not handed over: {ELSEWHERE.detail}"),
-        (ALIVE, {**QUEUED_HERE, **KEPT, "silent": 61.0}, Action.SUBMIT, None, f"queued and not handed over: {ALIVE.detail}"),
+        (ELSEWHERE, {"silent": 99999.0, **DURABLE}, Action.NONE, None, "process 7 belongs to host there; not known to be dead"),
+        (QUEUED, {"state": RunState.SUBMITTED, "silent": 99999.0, **DURABLE}, Action.NONE, None, QUEUED.detail),
+        (GONE, {**QUEUED_HERE, **DURABLE}, Action.SUBMIT, None, f"queued and not handed over: {GONE.detail}"),
+        (ELSEWHERE, {**QUEUED_HERE, **DURABLE}, Action.NONE, None, ELSEWHERE.detail),
+        (ELSEWHERE, {**QUEUED_HERE, **DURABLE, "silent": 61.0}, Action.SUBMIT, None, f"queued and not handed over: {ELSEWHERE.detail}"),
+        (ALIVE, {**QUEUED_HERE, **DURABLE, "silent": 61.0}, Action.SUBMIT, None, f"queued and not handed over: {ALIVE.detail}"),
         # What is not there counts only if it is not there some time later.
-        (MISSING, KEPT, Action.NONE, None, "the Job is not there; if it is still so in 60 s, it is dead"),
+        (MISSING, DURABLE, Action.NONE, None, "the Job is not there; if it is still so in 60 s, it is dead"),
         (
             MISSING,
-            {**KEPT, "missing": MISSING_GRACE - 1},
+            {**DURABLE, "missing": MISSING_GRACE - 1},
             Action.NONE,
             None,
             "the Job is not there; if it is still so in 60 s, it is dead",
         ),
-        (MISSING, {**KEPT, "missing": MISSING_GRACE}, Action.FINALIZE, Reason.DELETED, "the Job is not there"),
-        (MISSING, {**KEPT, **CANCELLED, "missing": MISSING_GRACE}, Action.FINALIZE, Reason.CANCELLED, "cancelled by me"),
+        (MISSING, {**DURABLE, "missing": MISSING_GRACE}, Action.FINALIZE, Reason.DELETED, "the Job is not there"),
+        (MISSING, {**DURABLE, **CANCELLED, "missing": MISSING_GRACE}, Action.FINALIZE, Reason.CANCELLED, "cancelled by me"),
         # Who does not see what it left comes after those who do.
         (
             MISSING,
-            {**KEPT, **BLIND, "missing": MODELS_NOT_VISIBLE_GRACE - 1},
+            {**DURABLE, **BLIND, "missing": MODELS_NOT_VISIBLE_GRACE - 1},
             Action.NONE,
             None,
             "the Job is not there; if it is still so in 120 s, it is dead",
         ),
-        (MISSING, {**KEPT, **BLIND, "missing": MODELS_NOT_VISIBLE_GRACE}, Action.FINALIZE, Reason.DELETED, "the Job is not there"),
-        (KILLED, {**KEPT, **BLIND}, Action.FINALIZE, Reason.KILLED, KILLED.detail),
+        (MISSING, {**DURABLE, **BLIND, "missing": MODELS_NOT_VISIBLE_GRACE}, Action.FINALIZE, Reason.DELETED, "the Job is not there"),
+        (KILLED, {**DURABLE, **BLIND}, Action.FINALIZE, Reason.KILLED, KILLED.detail),
         # An end that was announced is carried out, and is the reason wherever the run is found gone.
         (ALIVE, CANCELLED, Action.TERMINATE, Reason.CANCELLED, "cancelled by me"),
         (QUEUED, {**CANCELLED, "state": RunState.SUBMITTED}, Action.TERMINATE, Reason.CANCELLED, "cancelled by me"),
         (KILLED, CANCELLED, Action.FINALIZE, Reason.CANCELLED, "cancelled by me"),
-        (ALIVE, {**CANCELLED, **QUEUED_HERE, **KEPT}, Action.FINALIZE, Reason.CANCELLED, "cancelled by me"),
+        (ALIVE, {**CANCELLED, **QUEUED_HERE, **DURABLE}, Action.FINALIZE, Reason.CANCELLED, "cancelled by me"),
         (ELSEWHERE, CANCELLED, Action.NONE, None, "process 7 belongs to host there; not known to be dead"),
         # No progress: ended where that is asked for, and only a run that has begun.
         (ALIVE, {"idle": 9999.0}, Action.NONE, None, "process 7 runs"),
@@ -106,8 +106,8 @@ CANCELLED = {"ending": Reason.CANCELLED, "why": "cancelled by me"}
         (ALIVE, {"idle": None, "stall_after": 1800}, Action.NONE, None, "process 7 runs"),
         (ALIVE, {"idle": 1801.0, "stall_after": 1800, "state": RunState.SUBMITTED}, Action.NONE, None, "process 7 runs"),
         # A wait that is over is ended, too: what cannot begin now must not begin later.
-        (NO_IMAGE, {"state": RunState.SUBMITTED, **KEPT}, Action.TERMINATE, Reason.IMAGE_PULL, NO_IMAGE.detail),
-        (NO_IMAGE, {"state": RunState.SUBMITTED, **KEPT, **CANCELLED}, Action.TERMINATE, Reason.CANCELLED, "cancelled by me"),
+        (NO_IMAGE, {"state": RunState.SUBMITTED, **DURABLE}, Action.TERMINATE, Reason.IMAGE_PULL, NO_IMAGE.detail),
+        (NO_IMAGE, {"state": RunState.SUBMITTED, **DURABLE, **CANCELLED}, Action.TERMINATE, Reason.CANCELLED, "cancelled by me"),
         (QUEUED, {"idle": 1801.0, "stall_after": 1800}, Action.NONE, None, QUEUED.detail),
     ],
 )
@@ -126,7 +126,7 @@ def test_the_exit_code_goes_with_the_death():
 def test_whatever_a_machine_says_of_a_death_is_its_reason(reason: Reason, state: RunState):
     dead = Observation(status=Status.TERMINATED, detail="how", reason=reason)
 
-    verdict = decide(dead, replace(FACTS, state=state, kept=True))
+    verdict = decide(dead, replace(FACTS, state=state, durable=True))
 
     assert (verdict.action, verdict.reason, verdict.detail) == (Action.FINALIZE, reason, "how")
 
@@ -134,7 +134,7 @@ def test_whatever_a_machine_says_of_a_death_is_its_reason(reason: Reason, state:
 @pytest.mark.parametrize("reason", list(Reason))
 def test_only_what_a_machine_took_away_is_tried_again_and_only_so_often(reason: Reason):
     def after(retries: int, max_attempts: int) -> RetryPolicy:
-        return retry_policy(reason, kept=True, retries=retries, max_attempts=max_attempts, in_training=0, still_open=2)
+        return retry_policy(reason, durable=True, retries=retries, max_attempts=max_attempts, in_training=0, still_open=2)
 
     taken = reason in (Reason.EVICTED, Reason.PREEMPTED, Reason.NODE_LOST, Reason.INTERRUPTED)
     assert after(0, 3) is after(1, 3) is (RetryPolicy.AGAIN if taken else RetryPolicy.CLOSE)
@@ -142,7 +142,7 @@ def test_only_what_a_machine_took_away_is_tried_again_and_only_so_often(reason: 
 
 
 @pytest.mark.parametrize(
-    ("kept", "in_training", "still_open", "follows"),
+    ("durable", "in_training", "still_open", "follows"),
     [
         (True, 1, 3, RetryPolicy.WITHOUT),
         (True, 1, 1, RetryPolicy.CLOSE),
@@ -152,8 +152,8 @@ def test_only_what_a_machine_took_away_is_tried_again_and_only_so_often(reason: 
     ],
 )
 def test_an_algorithm_that_ran_out_of_memory_is_left_out_by_those_behind_it(
-    kept: bool, in_training: int, still_open: int, follows: RetryPolicy
+    durable: bool, in_training: int, still_open: int, follows: RetryPolicy
 ):
-    after = retry_policy(Reason.OUT_OF_MEMORY, kept=kept, retries=9, max_attempts=1, in_training=in_training, still_open=still_open)
+    after = retry_policy(Reason.OUT_OF_MEMORY, durable=durable, retries=9, max_attempts=1, in_training=in_training, still_open=still_open)
 
     assert after is follows

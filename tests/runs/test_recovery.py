@@ -29,7 +29,9 @@ ELSEWHERE = Observation(status=Status.UNKNOWN, detail="process 7 belongs to host
 class OneAnswer:
     """A runner that sees every run alike, and tries nothing again."""
 
-    concurrent = False
+    durable = False
+    max_parallel = 1
+    shares_models_dir = True
     max_attempts = 1
     stall_seconds = 0
 

@@ -17,6 +17,7 @@ import docker
 from docker.errors import APIError, ImageNotFound, NotFound
 from docker.models.containers import Container
 
+from gregory.env import DATABASE_VARIABLES
 from gregory.launch import preconditions, processes
 from gregory.launch.docker import diagnose
 from gregory.launch.docker.container import INSIDE_IMAGE, LABEL, container_name, container_request, is_folder
@@ -24,7 +25,7 @@ from gregory.launch.docker.logs import UNREACHABLE, stream
 from gregory.launch.errors import PreconditionFailed, SubmitError, TerminationTimeout
 from gregory.launch.log_stream import Cursor, follow
 from gregory.launch.runner import Installation, Observation, Rendered, Status
-from gregory.runs.spec import RunHandle, RunSpec
+from gregory.runs.spec import HandleKind, RunHandle, RunSpec
 
 CONFLICT = 409
 TIMEOUT_SECONDS = 30
@@ -33,14 +34,15 @@ RECONNECT_SECONDS = 2.0
 SILENCE_SECONDS = 60.0
 LOG_TAIL_CHARACTERS = 4_000
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
-_CREDENTIALS = ("POSTGRES_DB", "POSTGRES_USER", "POSTGRES_PASSWORD", "DB_PORT")
 
 
 class DockerRunner:
     """Containers of the daemon that DOCKER_HOST names, or of this machine's own."""
 
     name = "docker"
-    concurrent = False
+    durable = False
+    max_parallel: int | None = 1
+    shares_models_dir = True
     max_attempts = 1
 
     def __init__(self, installation: Installation) -> None:
@@ -186,8 +188,9 @@ class DockerRunner:
             client.close()
 
     def _database(self) -> dict[str, str]:
-        values = {name: self._installation.inherited[name] for name in _CREDENTIALS if name in self._installation.inherited}
-        return {**values, "DB_HOST": self._database_host()}
+        inherited = self._installation.inherited
+        given = {name: inherited[name] for name in DATABASE_VARIABLES.values() if name in inherited}
+        return {**given, DATABASE_VARIABLES["host"]: self._database_host()}
 
     def _database_host(self) -> str:
         return self._options.GREGORY_DOCKER_DB_HOST or self._options.DB_HOST
@@ -233,7 +236,7 @@ class DockerRunner:
 
 def _host(daemon: docker.DockerClient) -> str:
     info = daemon.info()
-    return f"docker@{info['Name']}#{info['ID']}"
+    return HandleKind.CONTAINER.host(f"{info['Name']}#{info['ID']}")
 
 
 def _created(daemon: docker.DockerClient, spec: RunSpec, request: Mapping[str, Any]) -> Container:
@@ -289,8 +292,8 @@ def _log_end(container: Container) -> str:
 
 
 def _is_container(handle: RunHandle) -> bool:
-    """Until it is submitted, a run is in the hands of the process that queued it."""
-    return handle.host.startswith("docker@")
+    """Whether the run was submitted. Before that, its handle is that of the submitting process."""
+    return handle.kind is HandleKind.CONTAINER
 
 
 def _words(error: Exception) -> str:

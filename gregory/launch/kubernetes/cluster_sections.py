@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, field_validator, model_validator
 from pydantic.alias_generators import to_camel
 
+from gregory.env import DATABASE_VARIABLES
 from gregory.launch.kubernetes.pod_patch import OUR_VARIABLES
 
 DAY_SECONDS = 86_400
@@ -211,7 +212,9 @@ class Database(Section):
     """GregoryAI's PostgreSQL. The password comes from a Secret; the rest from there, too, or from here."""
 
     existing_secret: Name = Field(description="Secret of the namespace that holds the password")
-    password_key: Annotated[SecretKey, Field(min_length=1)] = Field("POSTGRES_PASSWORD", description="key of the Secret with the password")
+    password_key: Annotated[SecretKey, Field(min_length=1)] = Field(
+        DATABASE_VARIABLES["password"], description="key of the Secret with the password"
+    )
     host: str = Field("", pattern=r"^[A-Za-z0-9._:-]*$", description="host of the database as pods reach it (empty: from hostKey)")
     host_key: SecretKey = Field("", description="key of the Secret with the host")
     port: int = Field(5432, ge=1, le=65_535, description="port of the database, unless portKey is given")

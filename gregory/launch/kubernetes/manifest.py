@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from gregory.env import DATABASE_VARIABLES
 from gregory.launch.errors import SubmitError
 from gregory.launch.image import BASE_MODELS_IN_IMAGE, PROJECT_IN_IMAGE
 from gregory.launch.kubernetes import pod_patch
@@ -14,7 +15,7 @@ from gregory.launch.kubernetes.cluster_config import ClusterConfig
 from gregory.launch.kubernetes.cluster_sections import Database, Section, Toleration
 from gregory.launch.kubernetes.labels import APP, CONTROLLER_UID, KUEUE_PRIORITY, KUEUE_QUEUE, annotations_of, labels_of
 from gregory.launch.kubernetes.pod_patch import CONTAINER
-from gregory.runs.spec import RunHandle, RunSpec
+from gregory.runs.spec import HandleKind, RunHandle, RunSpec
 
 # A Job's name becomes a label of its pods.
 _LABEL_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -44,9 +45,9 @@ def job_name(spec: RunSpec) -> str:
     return name
 
 
-def machine(config: ClusterConfig, *, cluster_id: str) -> str:
-    """The host of a RunHandle: one namespace of one cluster, whatever the cluster is called here or there."""
-    return f"kubernetes@{cluster_id}/{config.namespace}"
+def handle_host(config: ClusterConfig, *, cluster_id: str) -> str:
+    """The host of a Job's handle: one namespace of one cluster. The names in kubeconfig files play no part."""
+    return HandleKind.JOB.host(f"{cluster_id}/{config.namespace}")
 
 
 def matched_rule(message: str) -> str | None:
@@ -177,7 +178,7 @@ def _container(spec: RunSpec, config: ClusterConfig, *, cluster_id: str) -> dict
 
 
 def _our_variables(spec: RunSpec, config: ClusterConfig, *, cluster_id: str) -> list[dict[str, Any]]:
-    handle = RunHandle(host=machine(config, cluster_id=cluster_id), name=job_name(spec), uid="$(GREGORY_JOB_UID)")
+    handle = RunHandle(host=handle_host(config, cluster_id=cluster_id), name=job_name(spec), uid="$(GREGORY_JOB_UID)")
     variables = [
         *_database_variables(config.database),
         _variable("GREGORY_RUN_SPEC", spec.model_dump_json()),
@@ -195,16 +196,12 @@ def _our_variables(spec: RunSpec, config: ClusterConfig, *, cluster_id: str) -> 
 
 
 def _database_variables(database: Database) -> list[dict[str, Any]]:
-    sources = {
-        "POSTGRES_DB": (database.name, database.name_key),
-        "POSTGRES_USER": (database.user, database.user_key),
-        "POSTGRES_PASSWORD": ("", database.password_key),
-        "DB_HOST": (database.host, database.host_key),
-        "DB_PORT": (str(database.port), database.port_key),
-    }
+    sources = database.model_dump()
     return [
-        {"name": name, "valueFrom": {"secretKeyRef": {"name": database.existing_secret, "key": key}}} if key else _variable(name, value)
-        for name, (value, key) in sources.items()
+        {"name": variable, "valueFrom": {"secretKeyRef": {"name": database.existing_secret, "key": key}}}
+        if (key := sources[f"{part}_key"])
+        else _variable(variable, str(sources[part]))
+        for part, variable in DATABASE_VARIABLES.items()
     ]
 
 

@@ -7,13 +7,15 @@ on the Job, so that it does not matter which process looks.
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
+from gregory.env import DATABASE_VARIABLES
 from gregory.launch.kubernetes.diagnose.pod_status import Object, is_being_deleted, is_finished, name_of, parse_time
 from gregory.launch.kubernetes.labels import ORPHANED, RUN_ID
 from gregory.launch.kubernetes.namespace import Namespace
 from gregory.launch.kubernetes.pod_patch import CONTAINER
 
 GRACE = timedelta(seconds=60)
-_DATABASE = ("POSTGRES_DB", "DB_HOST", "DB_PORT")
+# Roles of one database differ in user and password.
+_DATABASE = {DATABASE_VARIABLES[part] for part in ("name", "host", "port")}
 
 
 def is_orphan(job: Object, unfinished: Collection[str], *, ours: Object) -> bool:

@@ -8,16 +8,13 @@ from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from typing import Any
 
+from gregory.env import DATABASE_VARIABLES
 from gregory.launch.kubernetes.labels import is_ours
 
 CONTAINER = "run"
 OUR_VARIABLES = frozenset(
     {
-        "POSTGRES_DB",
-        "POSTGRES_USER",
-        "POSTGRES_PASSWORD",
-        "DB_HOST",
-        "DB_PORT",
+        *DATABASE_VARIABLES.values(),
         "GREGORY_RUN_SPEC",
         "GREGORY_RUN_HANDLE",
         "GREGORY_JOB_UID",

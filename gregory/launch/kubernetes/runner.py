@@ -22,15 +22,15 @@ from gregory.launch.kubernetes.diagnose import job as diagnose_job
 from gregory.launch.kubernetes.diagnose.pod_status import NO_EVENTS, Events, Object, indexed, name_of, newest
 from gregory.launch.kubernetes.kube import Api
 from gregory.launch.kubernetes.labels import ATTEMPT, ATTEMPT_TOKEN, CONTROLLER_UID, RUN_ID, RUNS
-from gregory.launch.kubernetes.manifest import job_name, machine, render_job
+from gregory.launch.kubernetes.manifest import handle_host, job_name, render_job
 from gregory.launch.kubernetes.namespace import Namespace
 from gregory.launch.kubernetes.pod_patch import CONTAINER
 from gregory.launch.kubernetes.preconditions import probe_spec, require_cluster
-from gregory.launch.kubernetes.submission import RateLimiter, create_once, is_of_attempt
+from gregory.launch.kubernetes.submission import RateLimiter, create_once
 from gregory.launch.kubernetes.terminate_job import is_there, terminate_job
 from gregory.launch.log_stream import Cursor, follow
 from gregory.launch.runner import Installation, Observation, Rendered, Status
-from gregory.runs.spec import RunHandle, RunSpec
+from gregory.runs.spec import HandleKind, RunHandle, RunSpec
 
 RECONNECT_SECONDS = 1.0
 # A stream of a log that says nothing for so long is opened anew: it may have died without a word.
@@ -52,7 +52,9 @@ class KubernetesRunner:
     """Jobs in the namespace of the cluster file, of the cluster that the kubeconfig names or that this process runs in."""
 
     name = "kubernetes"
-    concurrent = True
+    durable = True
+    max_parallel: int | None = None
+    shares_models_dir = False
 
     def __init__(self, installation: Installation) -> None:
         """Nothing is read and nobody asked before the first call."""
@@ -108,17 +110,6 @@ class KubernetesRunner:
         hosts = self._hosts
         job = create_once(self._namespace, rendered.request, label=rendered.spec.label)
         return RunHandle(host=hosts[0], name=name_of(job), uid=job["metadata"]["uid"])
-
-    def find(self, specs: Sequence[RunSpec]) -> list[RunHandle | None]:
-        """The Jobs of attempts whose submitter may have died before it noted them: one list; None where there is none."""
-        jobs = {name_of(job): job for job in self._namespace.jobs(RUNS).items}
-        found = [(spec, jobs.get(job_name(spec))) for spec in specs]
-        return [
-            RunHandle(host=self._hosts[0], name=name_of(job), uid=job["metadata"]["uid"])
-            if job is not None and is_of_attempt(job, self.render(spec).request)
-            else None
-            for spec, job in found
-        ]
 
     def observe(self, handles: Sequence[RunHandle]) -> list[Observation]:
         """One list of pods and one of Jobs, however many runs; one of events where those leave a question."""
@@ -217,7 +208,7 @@ class KubernetesRunner:
     @property
     def _hosts(self) -> list[str]:
         """Every name that this cluster's namespace may have in a handle, ours first."""
-        return [machine(self._config, cluster_id=cluster_id) for cluster_id in self._cluster_ids]
+        return [handle_host(self._config, cluster_id=cluster_id) for cluster_id in self._cluster_ids]
 
     def _observe(self, handles: Sequence[RunHandle], selector: str) -> list[Observation]:
         try:
@@ -255,5 +246,5 @@ class KubernetesRunner:
 
 
 def _is_job(handle: RunHandle) -> bool:
-    """Until it is submitted, a run is in the hands of the process that queued it."""
-    return handle.host.startswith("kubernetes@")
+    """Whether the run was submitted. Before that, its handle is that of the submitting process."""
+    return handle.kind is HandleKind.JOB

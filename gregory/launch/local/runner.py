@@ -49,7 +49,9 @@ class LocalRunner:
     """The embedded default."""
 
     name = "local"
-    concurrent = False
+    durable = False
+    max_parallel: int | None = 1
+    shares_models_dir = True
     # Whether this machine has one is for whoever sets GREGORY_REQUIRE_GPU to know.
     gives_gpu = False
     # Whoever started a run follows it: nobody else has its environment.

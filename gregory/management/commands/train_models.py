@@ -107,7 +107,7 @@ class Command(BaseCommand):
         console = Console(self.stdout, self.style, verbosity=wanted.verbosity)
         opened, refusals = self._open(specs, runner, console)
         self._follow(flags, opened, runner, console)
-        self._conclude(flags, opened, refusals, going_on=runner.concurrent and not flags["wait"])
+        self._conclude(flags, opened, refusals, going_on=runner.max_parallel != 1 and not flags["wait"])
 
     def _resume(self, run_id: str, flags: dict[str, Any]) -> None:
         """One more attempt at a run that ended without success."""
@@ -134,7 +134,7 @@ class Command(BaseCommand):
         else:
             console.info(f"{spec.label}: every model of run {run_id} was complete, and its rows say so now; nothing is trained")
             runner.cleanup(spec)
-        self._conclude(flags, [spec], [], going_on=runner.concurrent and not flags["wait"])
+        self._conclude(flags, [spec], [], going_on=runner.max_parallel != 1 and not flags["wait"])
 
     def _open(self, specs: list[RunSpec], runner: Runner, console: Console) -> tuple[list[RunSpec], list[str]]:
         """Rows first, for every subject; nothing starts before its rows are committed."""
@@ -150,13 +150,13 @@ class Command(BaseCommand):
     def _follow(self, flags: dict[str, Any], opened: list[RunSpec], runner: Runner, console: Console) -> None:
         try:
             with signals_raise():
-                if runner.concurrent:
-                    self._submit_all(flags, opened, runner, console)
-                else:
+                if runner.max_parallel == 1:
                     sequential.execute(opened, runner, console)
+                else:
+                    self._submit_all(flags, opened, runner, console)
         except Terminated as terminated:
             left = ["every open row was closed"]
-            if runner.concurrent:
+            if runner.max_parallel != 1:
                 left = ["what was submitted goes on", concurrent.how_to_go_on(opened)]
             message = "; ".join([str(terminated), *left, *_hints(opened)])
             self._fail(flags, message, returncode=128 + terminated.number)
@@ -186,7 +186,7 @@ class Command(BaseCommand):
         active = store.active_runs([spec.subject.id for spec in specs])
         refusals = {spec.subject.id: store.refusal(spec.label, active[spec.subject.id]) for spec in specs if spec.subject.id in active}
         rows = summary.plan_rows(specs, refusals, runner=runner.name)
-        if as_json and runner.concurrent:
+        if as_json and runner.durable:
             requests = [(spec, runner.render(spec).request) for spec in specs if spec.subject.id not in refusals]
             self.stdout.write(summary.requests_json(rows, requests))
         else:

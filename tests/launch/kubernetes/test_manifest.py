@@ -12,7 +12,7 @@ from kubernetes.client import ApiClient, V1Job
 from gregory.env import Environment
 from gregory.launch.errors import SubmitError
 from gregory.launch.kubernetes.cluster_config import ClusterConfig, load_cluster_config
-from gregory.launch.kubernetes.manifest import FAILURE_RULES, job_name, machine, matched_rule, render_job
+from gregory.launch.kubernetes.manifest import FAILURE_RULES, handle_host, job_name, matched_rule, render_job
 from gregory.runs.spec import RunHandle, RunSpec, Scope
 from job.entrypoint import FAILURE, TERMINATED
 from tools.golden_jobs import CLUSTER_ID, HERE, SOURCES, SPEC, as_yaml, rendered
@@ -163,7 +163,7 @@ def test_the_run_knows_its_job_by_the_uid_that_the_job_gets():
     assert RunHandle.model_validate_json(value) == RunHandle(
         host=f"kubernetes@{CLUSTER_ID}/gregory-train", name="gregory-train-0123456789ab-a2", uid="the uid"
     )
-    assert machine(ClusterConfig.model_validate(MINIMAL), cluster_id=CLUSTER_ID) == f"kubernetes@{CLUSTER_ID}/gregory-train"
+    assert handle_host(ClusterConfig.model_validate(MINIMAL), cluster_id=CLUSTER_ID) == f"kubernetes@{CLUSTER_ID}/gregory-train"
 
 
 def test_an_image_is_told_to_the_run_where_it_is_certain():
