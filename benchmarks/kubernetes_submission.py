@@ -129,12 +129,12 @@ def _planned(runs: int) -> "list[RunSpec]":
     from gregory.ml.config import Hyperparameters
     from gregory.models import Subject, Team
     from gregory.training import planning, request
+    from gregory.training.flags import TrainFlags
 
     team, _ = Team.objects.get_or_create(slug="team", defaults={"organization": Organization.objects.get_or_create(name="o", slug="o")[0]})
     missing = runs - team.subjects.count()
     Subject.objects.bulk_create(Subject(subject_name=f"s{n}", subject_slug=f"s{n}", team=team) for n in range(missing))
-    flags = {"team": "team", "subject": None, "all_teams": False, "all_articles": True, "lookback_days": None, "algo": None}
-    flags |= {"prob_threshold": None, "model_version": None, "pseudo_label": False, "verbose": 0}
+    flags = TrainFlags(team="team", all_articles=True, verbose=0)
     wanted = request.from_flags(flags, hyperparameters=Hyperparameters())
     return planning.plan(wanted, models_dir=Path("/nonexistent"), now=timezone.now(), require_gpu=False)
 

@@ -1,37 +1,24 @@
-"""Flags -> TrainingRequest: every rule of the command line that needs no database."""
+"""Flags -> TrainingRequest: the rules of the command line that need no database."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 from gregory.ml import versions
 from gregory.ml.config import ALGORITHMS, DEFAULT_LOOKBACK_DAYS, DEFAULT_THRESHOLD, Algorithm, Hyperparameters, TrainConfig
+from gregory.training.flags import ScopeFlags, TrainFlags, refused_with_resume
 
-# timedelta and the calendar end near here; nobody means more than 100 years.
+# 100 years. timedelta and the calendar fail for much larger numbers.
 MAXIMUM_LOOKBACK_DAYS = 36_500
-# What a run's stored specification says: beside --resume such a flag could only contradict it.
-SPECIFIED = {
-    "team": "--team",
-    "subject": "--subject",
-    "all_teams": "--all-teams",
-    "all_articles": "--all-articles",
-    "lookback_days": "--lookback-days",
-    "algo": "--algo",
-    "prob_threshold": "--prob-threshold",
-    "model_version": "--version",
-    "pseudo_label": "--pseudo-label",
-    "dry_run": "--dry-run",
-}
 
 
 class UsageError(Exception):
-    """The command line cannot mean anything; exit code 2."""
+    """The flags are not usable; exit code 2."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingRequest:
-    """What the operator asked for. `team` None means every team; `lookback_days` None means all articles."""
+    """The checked flags. `team` None means every team. `lookback_days` None means all articles."""
 
     team: str | None
     subject: str | None
@@ -42,47 +29,42 @@ class TrainingRequest:
     verbosity: int
 
 
-def from_flags(flags: Mapping[str, Any], *, hyperparameters: Hyperparameters) -> TrainingRequest:
-    """Check the flags against each other and fill in the defaults. Raises UsageError naming the flag and the value."""
+def from_flags(flags: TrainFlags, *, hyperparameters: Hyperparameters) -> TrainingRequest:
+    """Check the flags and fill in the defaults. Raises UsageError with the flag and its value."""
     team, subject = _scope(flags)
     return TrainingRequest(
         team=team,
         subject=subject,
         lookback_days=_lookback_days(flags),
-        algorithms=_algorithms(flags["algo"]),
-        version=_version(flags["model_version"]),
+        algorithms=_algorithms(flags.algo),
+        version=_version(flags.model_version),
         config=TrainConfig(
-            prob_threshold=_threshold(flags["prob_threshold"]), pseudo_label=flags["pseudo_label"], hyperparameters=hyperparameters
+            prob_threshold=_threshold(flags.prob_threshold), pseudo_label=flags.pseudo_label, hyperparameters=hyperparameters
         ),
-        verbosity=flags["verbose"],
+        verbosity=flags.verbose,
     )
 
 
-def run_to_resume(flags: Mapping[str, Any]) -> str | None:
-    """The id that --resume names; None for a new training. Raises UsageError naming a flag that cannot stand beside it."""
-    run_id: str | None = flags["resume"]
-    if run_id is None:
-        return None
-    for name, flag in SPECIFIED.items():
-        if flags[name] is not None and flags[name] is not False:
-            raise UsageError(f"--resume and {flag} exclude each other: the specification of run {run_id} is taken as it is")
-    return run_id
+def run_to_resume(flags: TrainFlags) -> str | None:
+    """The id after --resume, or None for a new training. Raises UsageError with the first flag that --resume excludes."""
+    if flags.resume is not None and (refused := refused_with_resume(flags)):
+        raise UsageError(f"--resume and {refused[0]} exclude each other: run {flags.resume} continues with its stored specification")
+    return flags.resume
 
 
-def _scope(flags: Mapping[str, Any]) -> tuple[str | None, str | None]:
-    team, subject = flags["team"], flags["subject"]
-    if flags["all_teams"]:
+def _scope(flags: ScopeFlags) -> tuple[str | None, str | None]:
+    if flags.all_teams:
         return None, None
-    if team is None and subject is None:
+    if flags.team is None and flags.subject is None:
         raise UsageError("nothing to train: give --team SLUG, or --all-teams")
-    if team is None:
-        raise UsageError(f"--subject {subject} needs --team: a subject slug is unique within its team only")
-    return team, subject
+    if flags.team is None:
+        raise UsageError(f"--subject {flags.subject} needs --team: a subject slug is unique only within its team")
+    return flags.team, flags.subject
 
 
-def _lookback_days(flags: Mapping[str, Any]) -> int | None:
-    days: int | None = flags["lookback_days"]
-    if flags["all_articles"]:
+def _lookback_days(flags: ScopeFlags) -> int | None:
+    days = flags.lookback_days
+    if flags.all_articles:
         if days is not None:
             raise UsageError("--all-articles and --lookback-days exclude each other: give one of them")
         return None
@@ -94,7 +76,7 @@ def _lookback_days(flags: Mapping[str, Any]) -> int | None:
 
 
 def _algorithms(text: str | None) -> tuple[Algorithm, ...]:
-    """In the order asked, each once."""
+    """The algorithms in the given order, each once."""
     if text is None:
         return ALGORITHMS
     names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
@@ -108,7 +90,7 @@ def _threshold(value: float | None) -> float:
     if value is None:
         return DEFAULT_THRESHOLD
     if not (math.isfinite(value) and 0 < value < 1):
-        raise UsageError(f"--prob-threshold {value:g} must lie between 0 and 1, both excluded")
+        raise UsageError(f"--prob-threshold {value:g} must be greater than 0 and less than 1")
     return value
 
 

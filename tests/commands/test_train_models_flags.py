@@ -189,7 +189,7 @@ def bad_days(days: str) -> str:
 
 
 def bad_threshold(value: str) -> str:
-    return f"--prob-threshold {value} must lie between 0 and 1, both excluded"
+    return f"--prob-threshold {value} must be greater than 0 and less than 1"
 
 
 def bad_algorithm(text: str, named: str) -> str:
@@ -202,7 +202,7 @@ LONG = "ü" * 60
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (("--subject", "ms"), "--subject ms needs --team: a subject slug is unique within its team only"),
+        (("--subject", "ms"), "--subject ms needs --team: a subject slug is unique only within its team"),
         ((*MS, "--all-articles", "--lookback-days", "30"), "--all-articles and --lookback-days exclude each other: give one of them"),
         (
             ("--all-teams", "--all-articles", "--lookback-days", "90"),
@@ -285,7 +285,7 @@ def test_a_program_gets_the_same_refusal_as_an_exception(run, feed, models):
     err = io.StringIO()
     with pytest.raises(CommandError) as caught:
         call_command("train_models", "--subject", "ms", stdout=io.StringIO(), stderr=err)
-    assert str(caught.value) == "--subject ms needs --team: a subject slug is unique within its team only"
+    assert str(caught.value) == "--subject ms needs --team: a subject slug is unique only within its team"
     assert caught.value.returncode == 2
     assert err.getvalue().startswith("usage: ")
     assert_nothing_written(models)
@@ -555,7 +555,7 @@ def test_resume_stands_alone(run, stopped, flags: tuple[str, ...]):
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith(USAGE)
     assert done.err.endswith(
-        f"\nCommandError: --resume and {flags[0]} exclude each other: the specification of run {stopped.run_id} is taken as it is\n"
+        f"\nCommandError: --resume and {flags[0]} exclude each other: run {stopped.run_id} continues with its stored specification\n"
     )
     assert TrainingRun.objects.get().attempt == 1
 
@@ -563,7 +563,7 @@ def test_resume_stands_alone(run, stopped, flags: tuple[str, ...]):
 def test_resume_keeps_to_the_runs_own_runner(run, stopped):
     done = run("--resume", stopped.run_id, "--runner", "local")
     assert (done.code, done.out) == (2, "")
-    assert done.err.endswith(f"\nCommandError: --runner local: run {stopped.run_id} is one of the runner rehearsal; leave --runner out\n")
+    assert done.err.endswith(f"\nCommandError: --runner local: run {stopped.run_id} belongs to the runner rehearsal; omit --runner\n")
     assert TrainingRun.objects.get().attempt == 1
 
 

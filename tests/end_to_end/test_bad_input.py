@@ -244,7 +244,7 @@ OPEN_A_RUN = """
 from datetime import timedelta
 from django.conf import settings
 from django.utils import timezone
-from gregory import planning, request
+from gregory.training import planning, request
 from gregory.launch import processes
 from gregory.ml.config import TrainConfig
 from gregory.runs import store

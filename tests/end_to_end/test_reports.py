@@ -23,15 +23,15 @@ SUBJECT = ("--team", "neurology", "--subject", "migraine-prevention")
 OPEN_RUN = """
 from django.conf import settings
 from django.utils import timezone
-from gregory import planning, request
+from gregory.training import planning, request
+from gregory.training.flags import TrainFlags
 from gregory.management.runners import runner_named
 from gregory.ml.config import Hyperparameters
 from gregory.runs import store
-flags = dict(team="neurology", subject="migraine-prevention", all_teams=False, all_articles=True, lookback_days=None,
-             algo="lgbm_tfidf,lstm", prob_threshold=None, model_version=None, pseudo_label=False, verbose=1)
+flags = TrainFlags(team="neurology", subject="migraine-prevention", all_articles=True, algo="lgbm_tfidf,lstm")
 wanted = request.from_flags(flags, hyperparameters=Hyperparameters())
 (spec,) = planning.plan(wanted, models_dir=settings.MODELS_DIR, now=timezone.now(), require_gpu=False)
-spec = store.open_run(spec, runner="local", handle=runner_named("local").here(), triggered_by="a test")
+spec = store.open_run(spec, runner="local", handle=runner_named("local").owner_handle(), triggered_by="a test")
 print(spec.model_dump_json())
 """
 # The whole job, with less patience than minutes.

@@ -227,12 +227,12 @@ OPEN_RUN = """
 import socket
 from django.conf import settings
 from django.utils import timezone
-from gregory import planning, request
+from gregory.training import planning, request
+from gregory.training.flags import TrainFlags
 from gregory.ml.config import Hyperparameters
 from gregory.runs import store
 from gregory.runs.spec import RunHandle
-flags = dict(team="neurology", subject="ms", all_teams=False, all_articles=True, lookback_days=None, algo="lgbm_tfidf,lstm",
-             prob_threshold=None, model_version=None, pseudo_label=False, verbose=1)
+flags = TrainFlags(team="neurology", subject="ms", all_articles=True, algo="lgbm_tfidf,lstm")
 wanted = request.from_flags(flags, hyperparameters=Hyperparameters())
 (spec,) = planning.plan(wanted, models_dir=settings.MODELS_DIR, now=timezone.now(), require_gpu=False)
 gone = RunHandle(host=socket.gethostname(), name="999999999", uid="1")

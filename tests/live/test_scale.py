@@ -23,7 +23,7 @@ from pathlib import Path
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
-from gregory import corpus
+from gregory.data import corpus
 from gregory.ml.config import ALGORITHMS, TrainConfig
 from gregory.training.planning import plan
 from gregory.training.request import TrainingRequest
@@ -88,15 +88,15 @@ def test_a_corpus_is_streamed(generated: Installation, tmp_path: Path):
     """Four times the rows take no more memory: what is held is one round trip of them."""
     measure = """
 from benchmarks.live_database import Measured
-from gregory import corpus
-from gregory.runs.db_retry import reading
+from gregory.data import corpus
+from gregory.runs.db_retry import read_only_transaction
 from django.db import connection
 connection.ensure_connection()
 rows = lambda: sum(1 for _ in corpus.unlabelled(1, None))
 corpus.CHUNK = 100
-with reading():
+with read_only_transaction():
     rows()
-with Measured() as measured, reading():
+with Measured() as measured, read_only_transaction():
     count = rows()
 print(count, measured.peak_mib)
 """

@@ -1,5 +1,6 @@
-"""`manage.py export_training_data`: what a training would learn from, as GregoryAI's CSV files, one per subject."""
+"""`manage.py export_training_data`: the labelled articles of a training as GregoryAI's CSV files, one per subject."""
 
+from dataclasses import asdict
 from datetime import UTC
 from pathlib import Path
 from typing import Any
@@ -10,40 +11,36 @@ from django.utils import timezone
 
 from gregory.data import corpus, dataset_csv
 from gregory.management.database import clear_database_errors
-from gregory.ml.config import DEFAULT_LOOKBACK_DAYS, Hyperparameters
+from gregory.ml.config import Hyperparameters
 from gregory.runs.db_retry import read_only_transaction
 from gregory.runs.spec import RunSpec
 from gregory.training import planning, request
+from gregory.training.flags import ScopeFlags, TrainFlags, add_arguments
 
 FAILURE, USAGE = 1, 2
 
 
 class Command(BaseCommand):
-    """The same rows as train_models takes with the same flags: one selector serves both."""
+    """Exports the articles that train_models uses with the same flags. Both commands have one selector."""
 
     help = (
-        "Export labelled articles as CSV files with the columns article_id, text, relevant: the rows that train_models would learn from. "
-        "import_articles reads them on another machine, and a training there gets the same data set."
+        "Export the labelled articles that train_models would use, as CSV files with the columns article_id, text and relevant. "
+        "import_articles reads these files. A training on the other machine then has the same data set."
     )
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """GregoryAI's flags."""
-        parser.add_argument("--team", required=True, metavar="SLUG", help="export the subjects of this team")
-        parser.add_argument("--subject", metavar="SLUG", help="export this subject of the team only")
-        parser.add_argument("--all-articles", action="store_true", help="every labelled article, whatever its age")
-        parser.add_argument(
-            "--lookback-days", type=int, metavar="N", help=f"articles discovered in the last N days (default {DEFAULT_LOOKBACK_DAYS})"
-        )
+        """The scope flags of train_models, but a team is required. Then the folder."""
+        add_arguments(parser, ScopeFlags, required={"team"}, without={"all_teams"})
         parser.add_argument(
             "--output-dir", type=Path, default=Path("datasets"), metavar="DIR", help="folder for the files (default datasets)"
         )
 
     @clear_database_errors()
-    def handle(self, *args: Any, **flags: Any) -> None:
-        """Exit code 1 if nothing was there to export, 2 for flags that mean nothing."""
-        folder: Path = flags["output_dir"]
-        specs = self._plan(flags)
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Exit code 1: nothing to export, or no folder. 2: usage."""
+        folder: Path = options["output_dir"]
+        specs = self._plan(ScopeFlags.from_options(options))
         try:
             folder.mkdir(parents=True, exist_ok=True)
             exported = [self._export(spec, folder) for spec in specs]
@@ -52,10 +49,9 @@ class Command(BaseCommand):
         if not any(exported):
             raise CommandError("nothing was exported: no labelled articles", returncode=FAILURE)
 
-    def _plan(self, flags: dict[str, Any]) -> list[RunSpec]:
-        unasked = {"all_teams": False, "algo": None, "prob_threshold": None, "model_version": None, "pseudo_label": False, "verbose": 1}
+    def _plan(self, scope: ScopeFlags) -> list[RunSpec]:
         try:
-            wanted = request.from_flags({**flags, **unasked}, hyperparameters=Hyperparameters())
+            wanted = request.from_flags(TrainFlags(**asdict(scope)), hyperparameters=Hyperparameters())
             return planning.plan(wanted, models_dir=settings.MODELS_DIR, now=timezone.now(), require_gpu=False)
         except request.UsageError as error:
             raise CommandError(str(error), returncode=USAGE) from error

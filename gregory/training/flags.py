@@ -1,0 +1,118 @@
+"""The command-line flags that select articles and configure a training. Each flag is one field: default, type and help text."""
+
+from argparse import ArgumentParser
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
+
+from gregory.launch.registry import RUNNERS
+from gregory.ml.config import ALGORITHMS, DEFAULT_LOOKBACK_DAYS, DEFAULT_THRESHOLD
+
+
+def flag(option: str, *, default: Any, with_resume: bool = False, **argument: Any) -> Any:
+    """Declare a field that is a flag. argument: keywords of `ArgumentParser.add_argument`.
+
+    with_resume: the flag may be used together with --resume. All others are refused there, because the stored specification has their values.
+    """
+    return field(default=default, metadata={"option": option, "with_resume": with_resume, "argument": argument})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScopeFlags:
+    """The articles of a command: team, subject and data window."""
+
+    team: str | None = flag("--team", default=None, metavar="SLUG", help="select the subjects of this team")
+    subject: str | None = flag("--subject", default=None, metavar="SLUG", help="select only this subject of the team")
+    all_teams: bool = flag(
+        "--all-teams", default=False, action="store_true", help="select the subjects of every team; --team and --subject are ignored"
+    )
+    all_articles: bool = flag("--all-articles", default=False, action="store_true", help="use every labelled article, of any age")
+    lookback_days: int | None = flag(
+        "--lookback-days",
+        default=None,
+        type=int,
+        metavar="N",
+        help=f"use the articles discovered in the last N days (default {DEFAULT_LOOKBACK_DAYS})",
+    )
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> Self:
+        """The flags among the options of a parser. A flag that the parser does not have gets its default."""
+        return cls(**{one.name: options[one.name] for one in fields(cls) if one.name in options})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainFlags(ScopeFlags):
+    """All flags of train_models."""
+
+    algo: str | None = flag(
+        "--algo", default=None, metavar="A,B,C", help=f"algorithms, in the order of training (default {','.join(ALGORITHMS)})"
+    )
+    prob_threshold: float | None = flag(
+        "--prob-threshold",
+        default=None,
+        type=float,
+        metavar="X",
+        help=f"probability from which an article counts as relevant (default {DEFAULT_THRESHOLD:g})",
+    )
+    model_version: str | None = flag(
+        "--version", default=None, metavar="V", help="name of the version (default YYYYMMDD, then YYYYMMDD_2, YYYYMMDD_3 ...)"
+    )
+    pseudo_label: bool = flag(
+        "--pseudo-label", default=False, action="store_true", help="BERT labels unreviewed articles first; the training uses these too"
+    )
+    verbose: int = flag(
+        "--verbose",
+        default=1,
+        with_resume=True,
+        type=int,
+        choices=range(4),
+        help="0 nothing, 1 progress, 2 also warnings, 3 also the table of all metrics (default 1)",
+    )
+    # Beside --resume, train_models compares it with the runner of the run.
+    runner: str | None = flag(
+        "--runner",
+        default=None,
+        with_resume=True,
+        metavar="NAME",
+        help=f"back end of the runs: {', '.join(RUNNERS)} (default GREGORY_RUNNER)",
+    )
+    wait: bool = flag(
+        "--wait",
+        default=False,
+        with_resume=True,
+        action="store_true",
+        help="return when every run has ended, also if the back end keeps the runs",
+    )
+    resume: str | None = flag(
+        "--resume",
+        default=None,
+        with_resume=True,
+        metavar="RUN_ID",
+        help="continue this run where it stopped, with its stored specification",
+    )
+    dry_run: bool = flag("--dry-run", default=False, action="store_true", help="print the runs that would start; write nothing")
+    output: str = flag(
+        "--output",
+        default="table",
+        choices=["table", "json"],
+        help="output format of --dry-run; json also has the requests to a cluster (default table)",
+    )
+
+
+def add_arguments(
+    parser: ArgumentParser, flags: type[ScopeFlags], *, required: Collection[str] = (), without: Collection[str] = ()
+) -> None:
+    """Add the flags to the parser in the order of their fields. required, without: names of fields."""
+    for one in fields(flags):
+        if one.name in without:
+            continue
+        argument = dict(one.metadata["argument"])
+        if one.name in required:
+            argument["required"] = True
+        parser.add_argument(one.metadata["option"], dest=one.name, default=one.default, **argument)
+
+
+def refused_with_resume(flags: TrainFlags) -> list[str]:
+    """The flags that were given and that --resume excludes, as options."""
+    return [one.metadata["option"] for one in fields(flags) if not one.metadata["with_resume"] and getattr(flags, one.name) != one.default]
