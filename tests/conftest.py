@@ -12,18 +12,20 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-from tests.cluster.conftest import base_image, base_image_digest  # noqa: F401 - for whatever room asks
 from tests.sharing import Sharing
 from tests.strict import need
 from tests.tiny_bundle import tiny_bundle
 from tools import docker_engine as engine
 from tools import postgresql
-from tools.cluster import binaries, network
+from tools.cluster import binaries, images, network, run_image
 from tools.cluster import cluster as kubernetes
 from tools.cluster.cluster import Cluster
-from tools.cluster.namespace import cluster_namespace  # noqa: F401 - likewise
-from tools.docker_engine import Engine
+from tools.cluster.namespace import ClusterNamespace, furnished
+from tools.docker_engine import Engine, base_archive
 from tools.installation import REPOSITORY, Installation
+
+# No DNS server resolves this domain, so no node pulls the image.
+BASE_IMAGE = "gregory.test/base:1"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -87,6 +89,39 @@ def cluster() -> Iterator[Cluster]:
     need(binaries.usable(), what="what a Kubernetes cluster that root may start is made of", remedy=binaries.REMEDY)
     with kubernetes.running() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def base_image_digest(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Debian with Python on the node. The name contains the digest."""
+    archive = tmp_path_factory.mktemp("image") / "base.tar"
+    images.write(archive, name=BASE_IMAGE, layer=base_archive())
+    (by_digest,) = cluster.import_image(archive)
+    archive.unlink()
+    return by_digest
+
+
+@pytest.fixture(scope="session")
+def base_image(base_image_digest: str) -> str:
+    """The same image by its tag."""
+    return BASE_IMAGE
+
+
+@pytest.fixture(scope="session")
+def run_images(cluster: Cluster, small_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The images of tools/cluster/run_image.py on the node, with the tiny bundle inside."""
+    need(run_image.usable(), what="Python 3.11", remedy=run_image.REMEDY)
+    archive = tmp_path_factory.mktemp("run") / "images.tar"
+    run_image.write(archive, small_bundle)
+    cluster.import_image(archive)
+    archive.unlink()
+
+
+@pytest.fixture
+def cluster_namespace(cluster: Cluster, base_image: str, tmp_path: Path) -> Iterator[ClusterNamespace]:
+    """A namespace with the objects that a Job names."""
+    with furnished(cluster, base_image, tmp_path) as cluster_namespace:
+        yield cluster_namespace
 
 
 @pytest.fixture(scope="session")

@@ -25,6 +25,7 @@ from tools.installation import REPOSITORY
 CACHE = Path.home() / ".cache" / "gregory-train"
 # Debian's own client: another one on the PATH may lack the builder.
 CLIENT, DAEMON, BOOTSTRAP = "/usr/bin/docker", "/usr/sbin/dockerd", "/usr/sbin/debootstrap"
+COMPOSE = "/usr/bin/docker-compose"
 PROGRAMS = (CLIENT, DAEMON, BOOTSTRAP)
 REMEDY = "as root: apt-get install docker.io debootstrap"
 LOCK = CACHE / ".docker.lock"

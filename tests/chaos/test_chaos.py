@@ -3,8 +3,9 @@
 import pytest
 
 from tools import postgresql
-from tools.chaos import chaos_run, image, judge, table
+from tools.chaos import chaos_run, judge, table
 from tools.chaos.script import Fault, draw
+from tools.cluster import run_image
 from tools.cluster.cluster import Cluster
 
 pytestmark = pytest.mark.slow
@@ -13,19 +14,23 @@ SEED, RUNS = 2226, 6
 
 
 def test_no_fault_of_a_short_run_gets_a_wrong_verdict(
-    cluster: Cluster, cluster_postgresql: postgresql.Server, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
+    cluster: Cluster, cluster_postgresql: postgresql.Server, run_images: None, tmp_path_factory: pytest.TempPathFactory
 ):
     folder = tmp_path_factory.mktemp("chaos")
     # Pods reach the volume as another user; pytest's own folder above is closed to them, and they never go through it.
     folder.chmod(0o755)
-    archive = folder / "image.tar"
-    name = image.write(archive)
-    cluster.import_image(archive)
-    archive.unlink()
     assert len({script.fault for script in draw(SEED, RUNS)} - {Fault.NONE}) == RUNS
 
     outcome = chaos_run.rage(
-        cluster, cluster_postgresql, folder / "playground", image=name, seed=SEED, runs=RUNS, side_by_side=6, limit_seconds=240, say=print
+        cluster,
+        cluster_postgresql,
+        folder / "playground",
+        image=run_image.CHAOS,
+        seed=SEED,
+        runs=RUNS,
+        side_by_side=6,
+        limit_seconds=240,
+        say=print,
     )
 
     wrong = {one.strike.script.label: words for one in outcome.found if (words := judge.violations(one))}

@@ -2,7 +2,6 @@
 
 import pytest
 
-from tests.kubernetes.conftest import slim  # noqa: F401 - the image that trains
 from tests.strict import need
 from tools.chart import helm
 

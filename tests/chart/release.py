@@ -11,12 +11,12 @@ from typing import Any
 from uuid import uuid4
 
 from gregory.launch.kubernetes.pod_patch import merged
-from tests.kubernetes import slim_image
 from tests.kubernetes.pod_processes import holding
 from tests.kubernetes.production import USER, Production, environment
 from tools import postgresql
 from tools.chart import helm, plain
 from tools.chart.helm import CHART, RELEASE
+from tools.cluster import run_image
 from tools.cluster.cluster import Cluster
 from tools.cluster.namespace import ClusterNamespace
 from tools.installation import Installation
@@ -42,7 +42,7 @@ def values(namespace: str) -> dict[str, Any]:
     """What an operator would give; the rest is the chart's default."""
     return {
         "job": {
-            "image": image(slim_image.NAME),
+            "image": image(run_image.NAME),
             # There is nothing behind the GPUs that the node offers.
             "gpu": {"required": False},
             "resources": SMALL,
@@ -51,7 +51,7 @@ def values(namespace: str) -> dict[str, Any]:
             "gracePeriodSeconds": 5,
         },
         "cronJobs": schedules(ticking=False),
-        "controller": {"image": image(slim_image.SUBMIT), "resources": SMALL},
+        "controller": {"image": image(run_image.SUBMIT), "resources": SMALL},
         "reconciler": {"intervalSeconds": 2},
         "migration": {"enabled": True},
         "models": {"storageClassName": namespace, "size": "1Gi"},

@@ -15,9 +15,8 @@ import yaml
 
 from gregory.launch.kubernetes.pod_patch import merged
 from tests.chart.release import values
-from tests.docs.markdown import Block, blocks
+from tests.docs.markdown import KUBERNETES, Block, blocks
 from tests.docs.reader import Reader
-from tests.docs.test_readme_commands import KUBERNETES
 from tests.kubernetes.production import USER, environment
 from tools import postgresql
 from tools.chart import helm, plain
@@ -53,7 +52,9 @@ def programs(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.fixture
-def reader(cluster: Cluster, cluster_postgresql: postgresql.Server, slim: str, programs: Path, tmp_path: Path) -> Iterator[ClusterReader]:
+def reader(
+    cluster: Cluster, cluster_postgresql: postgresql.Server, run_images: None, programs: Path, tmp_path: Path
+) -> Iterator[ClusterReader]:
     """With a database that has articles, as the pods reach it."""
     cluster_namespace = ClusterNamespace(cluster=cluster, namespace=helm.NAMESPACE, folder=tmp_path)
     cluster_postgresql.create(tmp_path.name)

@@ -23,7 +23,7 @@ OURS = "app.kubernetes.io/name=gregory-train"
 
 @pytest.fixture(scope="module")
 def release(
-    cluster: Cluster, cluster_postgresql: postgresql.Server, slim: str, tmp_path_factory: pytest.TempPathFactory
+    cluster: Cluster, cluster_postgresql: postgresql.Server, run_images: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Release]:
     """One for all tests of this module, in their order: each finds what the one before it has left."""
     cluster_namespace = ClusterNamespace(cluster=cluster, namespace=f"chart-{new_run_id()}", folder=tmp_path_factory.mktemp("release"))

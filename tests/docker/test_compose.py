@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 
 from tests.strict import need
-from tools.docker_engine import Engine
+from tools.docker_engine import COMPOSE, Engine
 from tools.installation import REPOSITORY
 
 pytestmark = pytest.mark.slow
 
-COMPOSE = "/usr/bin/docker-compose"
 Compose = Callable[..., str]
 
 

@@ -10,11 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.docker.test_compose import COMPOSE
-from tests.docs.markdown import Block, blocks
+from tests.docs.markdown import DOCKER, Block, blocks
 from tests.docs.reader import Reader
-from tests.docs.test_readme_commands import DOCKER
-from tools.docker_engine import CLIENT, Engine
+from tools.docker_engine import CLIENT, COMPOSE, Engine
 from tools.installation import REPOSITORY, Installation
 
 pytestmark = pytest.mark.slow

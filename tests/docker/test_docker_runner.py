@@ -13,7 +13,7 @@ from gregory.launch.image import BASE_MODELS_IN_IMAGE, PROJECT_IN_IMAGE
 from gregory.launch.runner import Rendered, Status
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunSpec
-from tests.launch.test_runner_contract import at_once, spec  # noqa: F401 - a fixture
+from tests.launch.example_run import at_once
 from tests.tiny_bundle import tiny_bundle
 from tools.docker_engine import Engine
 from tools.installation import REPOSITORY
@@ -36,20 +36,20 @@ def models(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def owner_handle(docker_engine: Engine, submit_image: str) -> Iterator[dict[str, str]]:
+def engine_variables(docker_engine: Engine, submit_image: str) -> Iterator[dict[str, str]]:
     """The variables that lead to the tests' engine and an image on it."""
     yield {"DOCKER_HOST": docker_engine.host, "GREGORY_DOCKER_IMAGE": submit_image}
     docker_engine.remove_containers()
 
 
-def code(runner: DockerRunner, spec: RunSpec, text: str) -> Rendered:  # noqa: F811
+def code(runner: DockerRunner, spec: RunSpec, text: str) -> Rendered:
     request = runner.render(spec).request
     # Without a database nothing is to be reached.
     return Rendered(spec=spec, request={**request, "network_mode": "none", "entrypoint": ["dumb-init", "--", "python", "-c", text]})
 
 
 class TestRequest:
-    def test_a_container_may_do_no_more_than_it_needs(self, spec, models: Path):  # noqa: F811
+    def test_a_container_may_do_no_more_than_it_needs(self, spec, models: Path):
         request = docker_runner(models).render(spec).request
 
         assert {key: request[key] for key in ("read_only", "cap_drop", "security_opt")} == {
@@ -68,27 +68,27 @@ class TestRequest:
         assert f"WORKDIR {PROJECT_IN_IMAGE}\n" in dockerfile
         assert f"GREGORY_BASE_MODELS={BASE_MODELS_IN_IMAGE} " in dockerfile
 
-    def test_volumes_and_the_bundle_inside_the_image(self, spec, models: Path):  # noqa: F811
+    def test_volumes_and_the_bundle_inside_the_image(self, spec, models: Path):
         options = {"GREGORY_DOCKER_MODELS": "gregory-models", "GREGORY_DOCKER_BASE_MODELS": "image"}
 
         (mount,) = docker_runner(models, **options).render(spec).request["mounts"]
 
         assert (mount["Source"], mount["Type"]) == ("gregory-models", "volume")
 
-    def test_limits(self, spec, models: Path):  # noqa: F811
+    def test_limits(self, spec, models: Path):
         request = docker_runner(models, GREGORY_DOCKER_MEMORY="8g", GREGORY_DOCKER_SHM="2g").render(spec).request
 
         assert (request["mem_limit"], request["memswap_limit"], request["shm_size"]) == ("8g", "8g", "2g")
 
     @pytest.mark.parametrize(("gpus", "count"), [("all", -1), ("2", 2)])
-    def test_gpus_are_asked_for_and_must_then_be_found(self, spec, models: Path, gpus: str, count: int):  # noqa: F811
+    def test_gpus_are_asked_for_and_must_then_be_found(self, spec, models: Path, gpus: str, count: int):
         runner = docker_runner(models, GREGORY_DOCKER_GPUS=gpus)
 
         (device,) = runner.render(spec).request["device_requests"]
 
         assert (device["Count"], device["Capabilities"], runner.gives_gpu) == (count, [["gpu"]], True)
 
-    def test_labels_tell_whose_it_is(self, spec, models: Path):  # noqa: F811
+    def test_labels_tell_whose_it_is(self, spec, models: Path):
         assert docker_runner(models).render(spec).request["labels"] == {
             "gregory-train.run-id": "0123456789ab",
             "gregory-train.attempt": "1",
@@ -101,8 +101,8 @@ class TestRequest:
 
 
 class TestCheck:
-    def test_all_is_well(self, here, models: Path, small_bundle: Path):
-        docker_runner(models, small_bundle, **here, **READY).check()
+    def test_all_is_well(self, engine_variables, models: Path, small_bundle: Path):
+        docker_runner(models, small_bundle, **engine_variables, **READY).check()
 
     def test_no_daemon(self, models: Path, tmp_path: Path):
         with pytest.raises(
@@ -110,57 +110,57 @@ class TestCheck:
         ):
             docker_runner(models, DOCKER_HOST=f"unix://{tmp_path}/nothing.sock", **READY).check()
 
-    def test_no_image(self, here, models: Path):
+    def test_no_image(self, engine_variables, models: Path):
         with pytest.raises(PreconditionFailed, match=r"^the image gregory-train:none is not on this Docker host; build it"):
-            docker_runner(models, **{**here, **READY, "GREGORY_DOCKER_IMAGE": "gregory-train:none"}).check()
+            docker_runner(models, **{**engine_variables, **READY, "GREGORY_DOCKER_IMAGE": "gregory-train:none"}).check()
 
-    def test_sqlite_is_out_of_a_containers_reach(self, here, models: Path):
+    def test_sqlite_is_out_of_a_containers_reach(self, engine_variables, models: Path):
         with pytest.raises(PreconditionFailed, match=r"^the docker runner needs PostgreSQL, .*; set POSTGRES_DB, or use --runner local$"):
-            docker_runner(models, **here).check()
+            docker_runner(models, **engine_variables).check()
 
     @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
-    def test_localhost_is_another_one_inside(self, here, models: Path, host: str):
+    def test_localhost_is_another_one_inside(self, engine_variables, models: Path, host: str):
         with pytest.raises(PreconditionFailed, match=rf"^inside a container {host} is the container itself, .* in the network bridge, or"):
-            docker_runner(models, POSTGRES_DB="gregory", DB_HOST=host, **here).check()
+            docker_runner(models, POSTGRES_DB="gregory", DB_HOST=host, **engine_variables).check()
 
-    def test_the_database_may_have_another_name_inside(self, here, models: Path, small_bundle: Path):
-        docker_runner(models, small_bundle, POSTGRES_DB="gregory", GREGORY_DOCKER_DB_HOST="db", **here).check()
+    def test_the_database_may_have_another_name_inside(self, engine_variables, models: Path, small_bundle: Path):
+        docker_runner(models, small_bundle, POSTGRES_DB="gregory", GREGORY_DOCKER_DB_HOST="db", **engine_variables).check()
 
-    def test_a_folder_of_roots_that_the_images_user_cannot_write(self, here, models: Path):
+    def test_a_folder_of_roots_that_the_images_user_cannot_write(self, engine_variables, models: Path):
         os.chown(models, 0, 0)
 
         with pytest.raises(
             PreconditionFailed, match=rf"^the models folder {models} cannot be written by the containers' user 10001:10001; chown -R"
         ):
-            docker_runner(models, **here, **READY).check()
+            docker_runner(models, **engine_variables, **READY).check()
 
-    def test_a_bundle_that_is_not_there(self, here, models: Path):
+    def test_a_bundle_that_is_not_there(self, engine_variables, models: Path):
         with pytest.raises(PreconditionFailed, match=r"there is no base-model bundle"):
-            docker_runner(models, models / "nowhere", **here, **READY).check()
+            docker_runner(models, models / "nowhere", **engine_variables, **READY).check()
 
-    def test_a_bundle_that_only_its_owner_can_read(self, here, models: Path, tmp_path: Path):
+    def test_a_bundle_that_only_its_owner_can_read(self, engine_variables, models: Path, tmp_path: Path):
         bundle = tiny_bundle(tmp_path / "base_models")
         weights = bundle / "encoder" / "model.safetensors"
         weights.chmod(0o600)
 
         with pytest.raises(PreconditionFailed, match=rf"^{weights} cannot be read by the containers' user; chmod -R a\+rX {bundle}$"):
-            docker_runner(models, bundle, **here, **READY).check()
+            docker_runner(models, bundle, **engine_variables, **READY).check()
 
 
 class TestSubmit:
-    def test_files_belong_to_the_owner_of_the_models_folder(self, here, spec, models: Path):  # noqa: F811
+    def test_files_belong_to_the_owner_of_the_models_folder(self, engine_variables, spec, models: Path):
         (models / "no bundle").mkdir()
-        runner = docker_runner(models, **here, **READY)
+        runner = docker_runner(models, **engine_variables, **READY)
 
         handle = runner.submit(code(runner, spec, "import os; open('models/file', 'w'); print(os.getuid(), os.getgid())"))
 
         assert list(runner.logs(spec, handle, waiting=at_once)) == ["12345 23456"]
         assert ((models / "file").stat().st_uid, (models / "file").stat().st_gid) == (12345, 23456)
 
-    def test_the_container_is_told_who_it_is_and_where_the_database_is(self, here, spec, models: Path, docker_engine: Engine):  # noqa: F811
+    def test_the_container_is_told_who_it_is_and_where_the_database_is(self, engine_variables, spec, models: Path, docker_engine: Engine):
         (models / "no bundle").mkdir()
         credentials = {"POSTGRES_USER": "u", "POSTGRES_PASSWORD": "p", "DB_HOST": "outside", "GREGORY_DOCKER_DB_HOST": "inside"}
-        runner = docker_runner(models, **here, **READY, **credentials)
+        runner = docker_runner(models, **engine_variables, **READY, **credentials)
 
         handle = runner.submit(code(runner, spec, "import os; print(*(os.environ[n] for n in ('DB_HOST', 'POSTGRES_PASSWORD')))"))
 
@@ -170,32 +170,32 @@ class TestSubmit:
         assert environment["GREGORY_RUN_HANDLE"] == handle.model_dump_json()
         assert environment["GREGORY_IMAGE_DIGEST"] == container["Image"]
 
-    def test_a_second_submission_of_an_attempt_adopts_the_first(self, here, spec, models: Path, docker_engine: Engine):  # noqa: F811
+    def test_a_second_submission_of_an_attempt_adopts_the_first(self, engine_variables, spec, models: Path, docker_engine: Engine):
         (models / "no bundle").mkdir()
-        runner = docker_runner(models, **here, **READY)
+        runner = docker_runner(models, **engine_variables, **READY)
         rendered = code(runner, spec, "import time; print('once', flush=True); time.sleep(60)")
         handle = runner.submit(rendered)
 
-        assert docker_runner(models, **here, **READY).submit(rendered) == handle
+        assert docker_runner(models, **engine_variables, **READY).submit(rendered) == handle
 
         assert len(docker_engine.containers()) == 1
         runner.cancel(handle, grace_seconds=1)
 
-    def test_what_was_made_and_not_started_is_started(self, here, spec, models: Path, docker_engine: Engine):  # noqa: F811
+    def test_what_was_made_and_not_started_is_started(self, engine_variables, spec, models: Path, docker_engine: Engine):
         (models / "no bundle").mkdir()
-        runner = docker_runner(models, **here, **READY)
+        runner = docker_runner(models, **engine_variables, **READY)
         labels = [f"--label={key}={value}" for key, value in runner.render(spec).request["labels"].items()]
-        image = here["GREGORY_DOCKER_IMAGE"]
+        image = engine_variables["GREGORY_DOCKER_IMAGE"]
         docker_engine.must("create", "--name", container_name(spec), *labels, "--entrypoint=echo", "--network=none", image, "x")
 
         handle = runner.submit(code(runner, spec, "print('of the other one')"))
 
         assert list(runner.logs(spec, handle, waiting=at_once)) == ["x"]
 
-    def test_a_namesake_is_not_touched(self, here, spec, models: Path, docker_engine: Engine):  # noqa: F811
+    def test_a_namesake_is_not_touched(self, engine_variables, spec, models: Path, docker_engine: Engine):
         (models / "no bundle").mkdir()
-        docker_engine.must("create", "--name", container_name(spec), "--network", "none", here["GREGORY_DOCKER_IMAGE"])
-        runner = docker_runner(models, **here, **READY)
+        docker_engine.must("create", "--name", container_name(spec), "--network", "none", engine_variables["GREGORY_DOCKER_IMAGE"])
+        runner = docker_runner(models, **engine_variables, **READY)
 
         with pytest.raises(SubmitError, match=r"^a container named gregory-train-0123456789ab-a1 exists and is not this run's; remove it"):
             runner.submit(code(runner, spec, "print()"))
@@ -203,17 +203,17 @@ class TestSubmit:
         (namesake,) = docker_engine.containers()
         assert namesake["State"]["Status"] == "created"
 
-    def test_a_gpu_that_the_host_does_not_have(self, here, spec, models: Path, docker_engine: Engine):  # noqa: F811
+    def test_a_gpu_that_the_host_does_not_have(self, engine_variables, spec, models: Path, docker_engine: Engine):
         (models / "no bundle").mkdir()
-        runner = docker_runner(models, GREGORY_DOCKER_GPUS="all", **here, **READY)
+        runner = docker_runner(models, GREGORY_DOCKER_GPUS="all", **engine_variables, **READY)
 
         with pytest.raises(SubmitError, match=r"^cannot start team/subject in a container: could not select device driver"):
             runner.submit(code(runner, spec, "print()"))
 
         assert docker_engine.containers() == []
 
-    def test_a_folder_that_the_docker_host_does_not_have(self, here, spec, models: Path, docker_engine: Engine):  # noqa: F811
-        runner = docker_runner(models, **here, **READY)
+    def test_a_folder_that_the_docker_host_does_not_have(self, engine_variables, spec, models: Path, docker_engine: Engine):
+        runner = docker_runner(models, **engine_variables, **READY)
 
         with pytest.raises(SubmitError, match=r"bind source path does not exist: .*/no bundle"):
             runner.submit(code(runner, spec, "print()"))
@@ -222,9 +222,9 @@ class TestSubmit:
 
 
 class TestEnds:
-    def test_out_of_memory_names_the_limit(self, here, spec, models: Path):  # noqa: F811
+    def test_out_of_memory_names_the_limit(self, engine_variables, spec, models: Path):
         (models / "no bundle").mkdir()
-        runner = docker_runner(models, GREGORY_DOCKER_MEMORY="64m", **here, **READY)
+        runner = docker_runner(models, GREGORY_DOCKER_MEMORY="64m", **engine_variables, **READY)
         handle = runner.submit(code(runner, spec, "print('growing', flush=True); x = bytearray(2**28); x[:] = b'x' * 2**28"))
         list(runner.logs(spec, handle, waiting=at_once))
 
@@ -236,9 +236,9 @@ class TestEnds:
             "raise GREGORY_DOCKER_MEMORY; last lines of its log:\ngrowing"
         )
 
-    def test_removed_from_outside(self, here, spec, models: Path, docker_engine: Engine):  # noqa: F811
+    def test_removed_from_outside(self, engine_variables, spec, models: Path, docker_engine: Engine):
         (models / "no bundle").mkdir()
-        runner = docker_runner(models, **here, **READY)
+        runner = docker_runner(models, **engine_variables, **READY)
         handle = runner.submit(code(runner, spec, "import time; time.sleep(60)"))
 
         docker_engine.remove_containers()
@@ -247,11 +247,11 @@ class TestEnds:
         assert (observation.status, observation.reason) == (Status.TERMINATED, None)
         assert observation.detail == "container gregory-train-0123456789ab-a1 is not there any more: removed from outside, without a report"
 
-    def test_without_the_daemon_nothing_is_known(self, here, spec, models: Path, tmp_path: Path):  # noqa: F811
+    def test_without_the_daemon_nothing_is_known(self, engine_variables, spec, models: Path, tmp_path: Path):
         (models / "no bundle").mkdir()
-        runner = docker_runner(models, **here, **READY)
+        runner = docker_runner(models, **engine_variables, **READY)
         handle = runner.submit(code(runner, spec, "import time; time.sleep(60)"))
-        nowhere = docker_runner(models, **{**here, **READY, "DOCKER_HOST": f"unix://{tmp_path}/nothing.sock"})
+        nowhere = docker_runner(models, **{**engine_variables, **READY, "DOCKER_HOST": f"unix://{tmp_path}/nothing.sock"})
 
         container, process = nowhere.observe([handle, runner.owner_handle()])
 

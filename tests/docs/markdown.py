@@ -12,6 +12,9 @@ DOCUMENTS = [
     if not path.is_symlink()
 ]
 
+# Headings of the README. The blocks below them run in tests/docker and tests/chart.
+DOCKER, KUBERNETES = "On Docker", "On Kubernetes"
+
 _FENCE = re.compile(r"^```(\S*)[ ]?(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _HEADING = re.compile(r"^#{1,6} (.+)$", re.MULTILINE)
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.markdown import DOCUMENTS, Block, blocks
+from tests.docs.markdown import DOCKER, DOCUMENTS, KUBERNETES, Block, blocks
 from tests.docs.reader import FILES, LEFT_TO_CI, SHELL, SHOWN, Reader
 from tools.installation import REPOSITORY, Installation
 
@@ -13,8 +13,6 @@ pytestmark = pytest.mark.slow
 
 LIVE = "Run it on a live GregoryAI database"
 ROLE = "A database role of its own"
-DOCKER = "On Docker"
-KUBERNETES = "On Kubernetes"
 # Where a reader follows a document: on SQLite, or on PostgreSQL as GregoryAI has it.
 ON_SQLITE = {"README.md", "CONTRIBUTING.md", "docs/operations.md"}
 ON_POSTGRESQL = {("README.md", LIVE), ("docs/operations.md", ROLE)}

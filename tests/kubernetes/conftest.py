@@ -8,12 +8,17 @@ import pytest
 from gregory.launch.kubernetes.diagnose import job as diagnose_job
 from gregory.runs.spec import new_run_id
 from tests.docker import handover
-from tests.kubernetes import slim_image
 from tests.kubernetes.production import Production, producing
 from tests.kubernetes.recording import Recorder
 from tools import postgresql
+from tools.cluster import run_image
 from tools.cluster.cluster import Cluster
 from tools.cluster.namespace import ClusterNamespace
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Tests of rows cover the same causes, so only a recording needs this module."""
+    return True if collection_path.name == "test_recorded_disruptions.py" and not config.getoption("--record") else None
 
 
 @pytest.fixture(scope="session")
@@ -29,16 +34,6 @@ def record(request: pytest.FixtureRequest) -> Iterator[Callable[[str], None]]:
 
 
 @pytest.fixture(scope="session")
-def slim(cluster: Cluster, small_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The image that runs `python -m job` without TensorFlow."""
-    archive = tmp_path_factory.mktemp("slim") / "slim.tar"
-    slim_image.write(archive, small_bundle)
-    cluster.import_image(archive)
-    archive.unlink()
-    return slim_image.NAME
-
-
-@pytest.fixture(scope="session")
 def training_image(cluster: Cluster, demo_bundle: Path) -> str:
     """What Dockerfile.train builds, with the demo bundle inside."""
     cluster.import_image(handover.received())
@@ -47,9 +42,9 @@ def training_image(cluster: Cluster, demo_bundle: Path) -> str:
 
 @pytest.fixture(scope="module")
 def production(
-    cluster: Cluster, cluster_postgresql: postgresql.Server, slim: str, tmp_path_factory: pytest.TempPathFactory
+    cluster: Cluster, cluster_postgresql: postgresql.Server, run_images: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Production]:
     """One for all tests of a module."""
     cluster_namespace = ClusterNamespace(cluster=cluster, namespace=f"runs-{new_run_id()}", folder=tmp_path_factory.mktemp("production"))
-    with producing(cluster_namespace, cluster_postgresql, slim) as production:
+    with producing(cluster_namespace, cluster_postgresql, run_image.NAME) as production:
         yield production

@@ -4,7 +4,6 @@ All of them are at work in one namespace at the same time. Two causes cannot be 
 a run's own disk limit stands for the kubelet's evictions; and CUDA that fails needs a GPU (C3, C24).
 """
 
-import json
 import re
 import signal
 import time
@@ -18,8 +17,9 @@ import pytest
 
 from gregory.launch.kubernetes.diagnose.pod_status import condition, is_finished, terminated
 from gregory.launch.kubernetes.labels import CONTROLLER_UID
-from tests.kubernetes import pod_processes, slim_image
+from tests.kubernetes import actions, pod_processes
 from tests.kubernetes.production import Production, Row
+from tools.cluster import run_image
 from tools.cluster.cluster import GPU, NODE
 
 pytestmark = pytest.mark.slow
@@ -31,25 +31,14 @@ TOLERANT = [{"operator": "Exists"}]
 Act = Callable[[Production, Row], None]
 
 
-def pod(**spec: Any) -> dict[str, Any]:
-    return {"podTemplatePatch": {"spec": spec}}
-
-
-def mounted(claim: str) -> dict[str, Any]:
-    container = {"name": "run", "volumeMounts": [{"name": "none", "mountPath": "/none"}]}
-    return pod(volumes=[{"name": "none", "persistentVolumeClaim": {"claimName": claim}}], containers=[container])
-
-
-def limited(**limits: str) -> dict[str, Any]:
-    return {"resources": {"limits": limits}}
-
-
 def evict(production: Production, row: Row) -> None:
     (found,) = production.pods_of(row["run_id"])
-    name, namespace = found["metadata"]["name"], production.cluster_namespace.namespace
-    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name, "namespace": namespace}}
-    path = f"/api/v1/namespaces/{namespace}/pods/{name}/eviction"
-    production.cluster_namespace.cluster.must("create", "--raw", path, "-f", "-", input=json.dumps(eviction))
+    actions.evict_pod(production.cluster_namespace, found["metadata"]["name"])
+
+
+def delete_pod(production: Production, row: Row) -> None:
+    (found,) = production.pods_of(row["run_id"])
+    production.cluster_namespace.kubectl("delete", "pod", found["metadata"]["name"], "--wait=false")
 
 
 def taint(production: Production, row: Row) -> None:
@@ -66,7 +55,7 @@ def preempt(production: Production, row: Row) -> None:
     cluster_namespace.cluster.apply(
         {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name}, "value": 1000}
     )
-    container = {"name": "any", "image": slim_image.NAME, "command": ["sleep", "2"], "resources": {"limits": {GPU: "2"}}}
+    container = {"name": "any", "image": run_image.NAME, "command": ["sleep", "2"], "resources": {"limits": {GPU: "2"}}}
     spec = {"priorityClassName": name, "restartPolicy": "Never", "tolerations": TOLERANT, "containers": [container]}
     metadata = {"name": "stronger", "namespace": name}
     cluster_namespace.cluster.apply({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
@@ -85,12 +74,11 @@ def delete_job(production: Production, row: Row) -> None:
 
 def suspend_and_resume(production: Production, row: Row) -> None:
     cluster_namespace = production.cluster_namespace
-    patch = ["patch", "job", row["job"], "--type=merge", "-p"]
-    cluster_namespace.kubectl(*patch, '{"spec": {"suspend": true}}')
+    actions.set_suspended(cluster_namespace, row["job"], suspended=True)
     queued = production.until("plain", "suspended", lambda row: "is suspended" in row["waiting_for"])
     assert (queued["state"], queued["success"], queued["attempt"]) == ("submitted", None, 1)
     assert production.pods_of(row["run_id"]) == []
-    cluster_namespace.kubectl(*patch, '{"spec": {"suspend": false}}')
+    actions.set_suspended(cluster_namespace, row["job"], suspended=False)
 
 
 def stand_still(production: Production, row: Row) -> None:
@@ -118,7 +106,7 @@ def cancel(production: Production, row: Row) -> None:
 
 
 def cancel_suspended(production: Production, row: Row) -> None:
-    production.cluster_namespace.kubectl("patch", "job", row["job"], "--type=merge", "-p", '{"spec": {"suspend": true}}')
+    actions.set_suspended(production.cluster_namespace, row["job"], suspended=True)
     production.until("cancelled", "suspended", lambda row: "is suspended" in row["waiting_for"])
     cancel(production, row)
 
@@ -153,6 +141,7 @@ CASES: dict[tuple[str, str], Case] = {
         error=rf"{POD} was ended by signal 9 \(SIGKILL\), exit code 137, and not for lack of memory; see who sent it on node {NODE}; .*",
     ),
     ("plain", "evicted"): Case(act=evict, **TRIED),
+    ("plain", "pod-deleted"): Case(act=delete_pod, **TRIED),
     ("plain", "suspended"): Case(act=suspend_and_resume, success=True, state="succeeded", error="None"),
     ("untolerant", "tainted"): Case(changes={"tolerations": []}, act=taint, **TRIED),
     ("gpu", "preempted"): Case(changes={"gpu": {"count": 2, "required": False}}, act=preempt, **TRIED),
@@ -166,20 +155,20 @@ CASES: dict[tuple[str, str], Case] = {
         error=rf"Job gregory-train-\w{{12}}-a1 is not there any more, without a report: .*|the Job of {POD} was deleted from outside.*",
     ),
     ("small", "memory"): Case(
-        changes=limited(memory="40Mi"),
+        changes=actions.limits(memory="40Mi"),
         reason="out_of_memory",
         exit_code=137,
         error=rf"OOMKilled: {POD} ran out of memory: its limit is 40Mi \(exit code 137\); raise resources\.limits\.memory .*",
     ),
     ("tight", "child"): Case(
-        changes=limited(memory="160Mi"),
+        changes=actions.limits(memory="160Mi"),
         reason="out_of_memory",
         error=r"out of memory: the kernel killed the worker \(signal 9, SIGKILL\) in stage train-lgbm_tfidf .*; the limit is 160 MiB.*",
         exit_code=1,
     ),
     # The next attempts are as the reconciler's own cluster file says, with neither.
-    ("admission", "devices"): Case(changes={"gpu": {"count": 3, "required": False}, **pod(nodeName=NODE)}, **TRIED),
-    ("disk", "limit"): Case(changes=limited(**{"ephemeral-storage": "1k"}), act=go_on_elsewhere, **TRIED),
+    ("admission", "devices"): Case(changes={"gpu": {"count": 3, "required": False}, **actions.pod_patch(nodeName=NODE)}, **TRIED),
+    ("disk", "limit"): Case(changes=actions.limits(**{"ephemeral-storage": "1k"}), act=go_on_elsewhere, **TRIED),
     ("late", "deadline"): Case(
         changes={"deadlines": {"imagePullSeconds": 12, "runSeconds": 12}},
         reason="deadline",
@@ -196,17 +185,19 @@ CASES: dict[tuple[str, str], Case] = {
         error=r"FailedCreate: Error creating: pods .* exceeded quota: none, .*; for \d+ s, and deadlines\.pendingSeconds is 25; .*",
     ),
     ("account", "missing"): Case(
-        changes=pod(serviceAccountName="nobody"),
+        changes=actions.pod_patch(serviceAccountName="nobody"),
         reason="refused",
         error=r'FailedCreate: .*serviceaccount "nobody" not found; for \d+ s, and deadlines\.imagePullSeconds is 25; .*',
     ),
     ("claim", "unbound"): Case(
-        changes=mounted("unbound"),
+        changes=actions.mounted_claim("unbound"),
         reason="missing_object",
         error=r"unschedulable: .*unbound immediate PersistentVolumeClaims.*; for \d+ s, .*; see why the claim is not bound: .*",
     ),
     ("claim-missing", "none"): Case(
-        changes=mounted("none"), reason="missing_object", error=r'unschedulable: .*persistentvolumeclaim "none" not found.*; for \d+ s, .*'
+        changes=actions.mounted_claim("none"),
+        reason="missing_object",
+        error=r'unschedulable: .*persistentvolumeclaim "none" not found.*; for \d+ s, .*',
     ),
     ("secret", "key"): Case(
         changes={"env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "database", "key": "NO_KEY"}}}]},
@@ -229,13 +220,13 @@ CASES: dict[tuple[str, str], Case] = {
         error=r"unschedulable: 0/1 nodes are available: 1 Insufficient nvidia\.com/mig-3g\.20gb.*; for \d+ s, .*",
     ),
     ("mute", "zero"): Case(
-        changes={"image": {"repository": slim_image.MUTE.rpartition(":")[0]}},
+        changes={"image": {"repository": run_image.MUTE.rpartition(":")[0]}},
         reason="no_report",
         exit_code=0,
         error=rf"{POD} exited with code 0 and left no report; see its log",
     ),
     ("liar", "one"): Case(
-        changes={"image": {"repository": slim_image.LIAR.rpartition(":")[0]}}, success=True, state="succeeded", error="None", exit_code=0
+        changes={"image": {"repository": run_image.LIAR.rpartition(":")[0]}}, success=True, state="succeeded", error="None", exit_code=0
     ),
     ("cancelled", "running"): Case(act=cancel, reason="cancelled", state="cancelled", error="cancelled by .*@.*"),
     ("cancelled", "suspended"): Case(act=cancel_suspended, reason="cancelled", state="cancelled", error="cancelled by .*@.*"),
@@ -343,12 +334,13 @@ def at_rest(job: dict[str, Any], pods: list[Row]) -> str:
     ("key", "reason", "words"),
     [
         (("plain", "evicted"), "evicted", "evicted through the Eviction API, as kubectl drain and autoscalers do"),
+        (("plain", "pod-deleted"), "interrupted", "was deleted from outside"),
         (("untolerant", "tainted"), "evicted", "evicted: its node got a taint, NoExecute, that it does not tolerate"),
         (("gpu", "preempted"), "preempted", "preempted: a pod of higher priority got its place"),
         (("disk", "limit"), "evicted", "evicted: it used more disk than it may (Pod ephemeral local storage usage exceeds "),
         (("admission", "devices"), "evicted", f"was turned down by its node {NODE}: UnexpectedAdmissionError: "),
     ],
-    ids=["evicted", "tainted", "preempted", "disk", "admission"],
+    ids=["evicted", "pod-deleted", "tainted", "preempted", "disk", "admission"],
 )
 def test_what_was_taken_away_is_tried_again_once_and_never_twice_at_a_time(
     gallery: Production, key: tuple[str, str], reason: str, words: str
@@ -392,7 +384,7 @@ def test_nothing_comes_of_an_image_that_is_there_too_late(gallery: Production):
     row = ended(gallery, "image", "tag")
     assert (gallery.jobs_of(row["run_id"]), gallery.pods_of(row["run_id"])) == ([], [])
 
-    gallery.cluster_namespace.cluster._must_ctr("images", "tag", "--force", slim_image.NAME, "gregory.test/slim:none")
+    gallery.cluster_namespace.cluster._must_ctr("images", "tag", "--force", run_image.NAME, "gregory.test/slim:none")
 
     time.sleep(3)
     assert gallery.pods_of(row["run_id"]) == []

@@ -18,11 +18,10 @@ import pytest
 
 from gregory.launch.kubernetes.diagnose.pod_status import is_finished
 from gregory.ml.artifacts import outcome_file
-from tests.kubernetes import pod_processes
+from tests.kubernetes import actions, pod_processes
 from tests.kubernetes import proxy as proxies
 from tests.kubernetes.production import Production, Row
 from tests.kubernetes.proxy import Proxy
-from tests.kubernetes.test_rows_ends import evict, pod
 from tools.cluster import network
 from tools.cluster.binaries import IPTABLES
 from tools.cluster.cluster import NODE
@@ -83,6 +82,11 @@ def take_away(production: Production, row: Row) -> None:
     production.cluster_namespace.cluster.until(
         lambda: production.pods_of(row["run_id"]) == [] and has_ended(production, row), what="its pod to be gone"
     )
+
+
+def evict(production: Production, row: Row) -> None:
+    (pod,) = production.pods_of(row["run_id"])
+    actions.evict_pod(production.cluster_namespace, pod["metadata"]["name"])
 
 
 @contextmanager
@@ -362,7 +366,7 @@ class TestBeforeAnyRow:
         [
             (("--subject", "none"), {}, 2, "none"),
             (("--lookback-days", "0"), {}, 2, "--lookback-days"),
-            ((), pod(dnsPolicy="Nonsense"), 1, "the cluster would refuse every Job: "),
+            ((), actions.pod_patch(dnsPolicy="Nonsense"), 1, "the cluster would refuse every Job: "),
             ((), {"serviceAccountName": "none"}, 1, "there is no ServiceAccount none "),
             (("--dry-run",), {}, 0, ""),
         ],

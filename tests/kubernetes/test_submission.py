@@ -9,7 +9,6 @@ import pytest
 
 from gregory.launch.errors import PreconditionFailed, SubmitError
 from gregory.launch.kubernetes import submission
-from gregory.launch.kubernetes.manifest import job_name
 from gregory.launch.kubernetes.namespace import Namespace
 from gregory.launch.kubernetes.runner import KubernetesRunner
 from gregory.launch.runner import Rendered, Status
@@ -47,22 +46,6 @@ def suspended(runner: KubernetesRunner, **changes: Any) -> Rendered:
 
 
 class TestOnce:
-    def test_an_answer_that_is_lost_makes_no_second_job(
-        self, cluster_namespace: ClusterNamespace, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
-    ):
-        """C10: of every creation the first answer is lost on the way back."""
-        monkeypatch.setattr(submission, "_PAUSE_SECONDS", 0.0)
-        runner, rounds = through(proxy, cluster_namespace), 100
-        proxy.drop = lambda method, path: method == "POST"
-
-        handles = [runner.submit(suspended(runner)) for _ in range(rounds)]
-
-        assert sorted((job["metadata"]["name"], job["metadata"]["uid"]) for job in cluster_namespace.jobs()) == sorted(
-            (handle.name, handle.uid) for handle in handles
-        )
-        assert proxy.seen["POST"] == rounds
-        assert (runner.api.calls["POST jobs"], runner.api.calls["GET jobs"]) == (rounds, rounds)
-
     def test_a_second_submission_adopts_the_first(self, cluster_namespace: ClusterNamespace):
         runner = cluster_namespace.runner()
         rendered = suspended(runner)
@@ -70,23 +53,6 @@ class TestOnce:
 
         assert cluster_namespace.runner().submit(rendered) == handle
         assert len(cluster_namespace.jobs()) == 1
-
-    def test_a_foreign_job_of_that_name_is_not_touched(self, cluster_namespace: ClusterNamespace):
-        runner = cluster_namespace.runner()
-        rendered = suspended(runner)
-        theirs = {**rendered.request["metadata"], "labels": {"theirs": "yes"}}
-        cluster_namespace.cluster.apply({**rendered.request, "metadata": theirs})
-        (before,) = cluster_namespace.jobs()
-
-        with pytest.raises(SubmitError) as refused:
-            runner.submit(rendered)
-
-        name = job_name(rendered.spec)
-        assert str(refused.value) == (
-            f"a Job named {name} exists in namespace {cluster_namespace.namespace} and is not this run's; "
-            f"remove it with: kubectl delete job {name} --namespace {cluster_namespace.namespace}"
-        )
-        assert cluster_namespace.jobs() == [before]
 
     def test_another_token_is_another_run(self, cluster_namespace: ClusterNamespace):
         runner = cluster_namespace.runner()

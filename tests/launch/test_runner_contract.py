@@ -17,9 +17,9 @@ import pytest
 from gregory.launch.errors import SubmitError, UnknownRunner
 from gregory.launch.registry import RUNNERS, runner_for
 from gregory.launch.runner import Installation, Rendered, Runner, Status
-from gregory.ml.config import TrainConfig
 from gregory.runs.reasons import Reason
-from gregory.runs.spec import RunHandle, RunSpec, Scope, Window
+from gregory.runs.spec import RunHandle, RunSpec
+from tests.launch.example_run import at_once, example_spec
 from tools.cluster.namespace import ClusterNamespace, with_code
 from tools.docker_engine import Engine
 from tools.launch_installation import installation
@@ -66,21 +66,13 @@ def variable_of(job: Mapping[str, Any]) -> str:
 
 @pytest.fixture
 def spec() -> RunSpec:
-    return RunSpec(
-        run_id="0123456789ab",
-        attempt_token="token",
-        team=Scope(id=1, slug="team"),
-        subject=Scope(id=2, slug="subject"),
-        algorithms=(),
-        config=TrainConfig(),
-        window=Window(cutoff=None, description="all articles"),
-    )
+    return example_spec()
 
 
 @pytest.fixture(params=["local", "docker", "kubernetes"])
 def machine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Machine]:
     if request.param == "kubernetes":
-        yield on_a_cluster(request.getfixturevalue("workplace"))
+        yield on_a_cluster(request.getfixturevalue("cluster_namespace"))
     elif request.param == "docker":
         yield on_a_docker_host(tmp_path, request.getfixturevalue("docker_engine"), request.getfixturevalue("submit_image"))
         request.getfixturevalue("docker_engine").remove_containers()
@@ -148,11 +140,6 @@ def on_a_cluster(cluster_namespace: ClusterNamespace) -> Machine:
 @pytest.fixture
 def runner(machine: Machine) -> Runner:
     return machine.runner()
-
-
-def at_once() -> bool:
-    """Nobody knows better than the runner whether the run is still at work."""
-    return True
 
 
 def test_an_unknown_runner_is_refused_with_those_there_are(tmp_path: Path):

@@ -8,8 +8,8 @@ import tempfile
 from pathlib import Path
 
 from tools import postgresql
-from tools.chaos import chaos_run, evidence, image, judge, table
-from tools.cluster import cluster, network
+from tools.chaos import chaos_run, evidence, judge, placeholder_bundle, table
+from tools.cluster import cluster, network, run_image
 
 
 def main() -> int:
@@ -26,16 +26,18 @@ def main() -> int:
     programs = postgresql.binaries()
     if programs is None:
         raise SystemExit("chaos needs a PostgreSQL server on this machine; install one, for example: apt-get install postgresql")
+    if not run_image.usable():
+        raise SystemExit(f"chaos needs Python 3.11: {run_image.REMEDY}")
     folder = Path(tempfile.mkdtemp(prefix="gregory-chaos-"))
     # Pods reach the volume as another user.
     folder.chmod(0o755)
     with cluster.running(gpus=0) as kubernetes, postgresql.running(programs, pods=network.HOST) as server:
         archive = folder / "image.tar"
-        name = image.write(archive)
+        run_image.write(archive, placeholder_bundle.write(folder / "base_models"))
         kubernetes.import_image(archive)
         archive.unlink()
         outcome = chaos_run.rage(
-            kubernetes, server, folder / "playground", image=name, seed=options.seed, runs=options.runs,
+            kubernetes, server, folder / "playground", image=run_image.CHAOS, seed=options.seed, runs=options.runs,
             side_by_side=options.side_by_side, limit_seconds=60 * options.limit_minutes, say=say,
         )  # fmt: skip
     wrong = [(one, words) for one in outcome.found for words in judge.violations(one)]

@@ -4,7 +4,7 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,33 +14,38 @@ PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 @dataclass(frozen=True, kw_only=True)
 class Image:
-    """folder: where the entry point starts."""
+    """One image.
+
+    folder: the working directory of the entry point. layers: uncompressed tar archives, the lowest first.
+    """
 
     name: str
+    layers: tuple[Path, ...]
     entrypoint: list[str] | None = None
     folder: str = "/"
     variables: Mapping[str, str] = field(default_factory=dict)
 
 
 def write(archive: Path, *, name: str, layer: Path, entrypoint: list[str] | None = None) -> None:
-    """One image; `layer` is an uncompressed tar archive of a whole root file system."""
-    write_all(archive, Image(name=name, entrypoint=entrypoint), layers=[layer])
+    """One image of one layer: an uncompressed tar archive of a whole root file system."""
+    write_all(archive, Image(name=name, entrypoint=entrypoint, layers=(layer,)))
 
 
-def write_all(archive: Path, *images: Image, layers: Sequence[Path]) -> None:
-    """Images that differ in their command alone; their layers lie one over the other."""
-    rootfs = {"type": "layers", "diff_ids": [f"sha256:{_digest(layer)}" for layer in layers]}
-    names = [f"layer-{number}.tar" for number in range(len(layers))]
+def write_all(archive: Path, *images: Image) -> None:
+    """Several images. The archive contains each layer once."""
+    digests = {layer: f"sha256:{_digest(layer)}" for layer in dict.fromkeys(layer for image in images for layer in image.layers)}
+    members = {layer: f"layer-{number}.tar" for number, layer in enumerate(digests)}
     manifest = []
     with tarfile.open(archive, "w") as tar:
         for number, image in enumerate(images):
             environment = [PATH, *(f"{name}={value}" for name, value in image.variables.items())]
             command = {"Entrypoint": image.entrypoint, "Env": environment, "WorkingDir": image.folder}
+            rootfs = {"type": "layers", "diff_ids": [digests[layer] for layer in image.layers]}
             config = f"config-{number}.json"
             _add(tar, config, {"architecture": "amd64", "os": "linux", "config": command, "rootfs": rootfs})
-            manifest.append({"Config": config, "RepoTags": [image.name], "Layers": names})
+            manifest.append({"Config": config, "RepoTags": [image.name], "Layers": [members[layer] for layer in image.layers]})
         _add(tar, "manifest.json", manifest)
-        for member, layer in zip(names, layers, strict=True):
+        for layer, member in members.items():
             tar.add(layer, member)
 
 

@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from gregory.launch.kubernetes.runner import KubernetesRunner
 from gregory.launch.runner import Installation, Observation, Rendered
 from gregory.ml.config import TrainConfig
@@ -162,10 +160,3 @@ def furnished(cluster: Cluster, image: str, folder: Path) -> Iterator[ClusterNam
     cluster_namespace.furnish(image)
     yield cluster_namespace
     cluster_namespace.clear()
-
-
-@pytest.fixture
-def cluster_namespace(cluster: Cluster, base_image: str, tmp_path: Path) -> Iterator[ClusterNamespace]:
-    """A namespace of its own in which runs find what they need."""
-    with furnished(cluster, base_image, tmp_path) as cluster_namespace:
-        yield cluster_namespace

@@ -14,8 +14,8 @@ from gregory.launch.kubernetes.diagnose.job import observe_job, wants_events
 from gregory.launch.kubernetes.diagnose.pod_status import Events
 from gregory.launch.runner import Observation, Status
 from gregory.runs.reasons import Reason
+from tests.kubernetes.causes import CAUSES
 from tests.kubernetes.recording import RECORDED
-from tests.kubernetes.test_ends import CAUSES
 
 Recording = dict[str, Any]
 Change = Callable[[Recording], object]

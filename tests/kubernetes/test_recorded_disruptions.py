@@ -1,6 +1,8 @@
-"""What a cluster does to a run: evictions of each kind, preemption, a lost node, hands from outside. Each has its own reason and words."""
+"""Disruptions of a run by the cluster, with the objects that the cluster then shows. Only `--record` runs this module.
 
-import json
+Each disruption has its own reason and message. test_rows_ends.py and test_rows_outages.py cover all of them down to the database row.
+"""
+
 import re
 import signal
 import time
@@ -14,6 +16,7 @@ from gregory.launch.kubernetes.diagnose.pod_status import is_finished
 from gregory.launch.runner import Observation, Status
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunHandle
+from tests.kubernetes import actions
 from tools.cluster.cluster import NODE
 from tools.cluster.namespace import LINGERS, SLEEPS, ClusterNamespace, a_run, pod_of
 
@@ -60,23 +63,12 @@ def end_of(cluster_namespace: ClusterNamespace, handle: RunHandle, record: Recor
     record(cause)
     (pod,) = names_of_pods(cluster_namespace, handle)
     cluster_namespace.cluster.until(lambda: is_finished(cluster_namespace.get("job", handle.name)), what="the Job to have failed")
-    let_go(cluster_namespace, pod)
+    actions.release_pod(cluster_namespace, pod)
     cluster_namespace.cluster.until(lambda: not names_of_pods(cluster_namespace, handle), what="the pod to be gone")
     later = cluster_namespace.see(handle)
     record(f"{cause}_pod_gone")
     assert (later.status, later.reason) == (Status.TERMINATED, first.reason), later.detail
     return first
-
-
-def let_go(cluster_namespace: ClusterNamespace, pod: str) -> None:
-    """A pod that was held."""
-    cluster_namespace.kubectl("patch", "pod", pod, "--type=merge", "-p", '{"metadata": {"finalizers": null}}')
-
-
-def evict(cluster_namespace: ClusterNamespace, pod: str) -> None:
-    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": cluster_namespace.namespace}}
-    path = f"/api/v1/namespaces/{cluster_namespace.namespace}/pods/{pod}/eviction"
-    cluster_namespace.cluster.must("create", "--raw", path, "-f", "-", input=json.dumps(eviction))
 
 
 def test_killed_by_hand(cluster_namespace: ClusterNamespace, record: Record):
@@ -98,7 +90,7 @@ def test_killed_by_hand(cluster_namespace: ClusterNamespace, record: Record):
 def test_evicted_through_the_api(cluster_namespace: ClusterNamespace, record: Record):
     handle, pod = started(cluster_namespace, LINGERS.format(2), held=True)
 
-    evict(cluster_namespace, pod)
+    actions.evict_pod(cluster_namespace, pod)
 
     ending = cluster_namespace.see(handle)
     assert (ending.status, ending.detail) == (Status.ALIVE, f"pod {pod} is ending on node {NODE}")
@@ -207,7 +199,7 @@ def test_a_suspended_run_is_queued_again_and_goes_on(cluster_namespace: ClusterN
     # Held: where volumes are slow to unmount, its failed pod is to be seen for so long.
     handle, pod = started(cluster_namespace, LINGERS.format(1), held=True)
 
-    cluster_namespace.kubectl("patch", "job", handle.name, "--type=merge", "-p", '{"spec": {"suspend": true}}')
+    actions.set_suspended(cluster_namespace, handle.name, suspended=True)
 
     lives: list[Status] = []
 
@@ -220,12 +212,12 @@ def test_a_suspended_run_is_queued_again_and_goes_on(cluster_namespace: ClusterN
     for _ in range(15):
         queued(cluster_namespace.see(handle))
         time.sleep(0.2)
-    let_go(cluster_namespace, pod)
+    actions.release_pod(cluster_namespace, pod)
     cluster_namespace.until(handle, queued)
     record("suspended")
     # Its pod ended with the code of a death, and is not one.
     assert Status.TERMINATED not in lives
-    cluster_namespace.kubectl("patch", "job", handle.name, "--type=merge", "-p", '{"spec": {"suspend": false}}')
+    actions.set_suspended(cluster_namespace, handle.name, suspended=False)
     assert pod not in cluster_namespace.until(handle, alive).detail
 
 
