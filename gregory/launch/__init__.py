@@ -1,1 +1,1 @@
-"""How a run reaches a machine. No Django and no TensorFlow."""
+"""Connect back ends that execute runs. Imports no Django and no TensorFlow."""

@@ -1,40 +1,40 @@
-"""What can go wrong between a finished plan and a running process.
+"""Errors between a planned run and its process.
 
 LaunchError
-├── UnknownRunner      --runner names none of ours
-├── NotReady           no run could succeed on this machine now; said before any row is written
-│   └── BadClusterConfig   the file that says how runs reach the cluster cannot be used
-├── SubmitError        the machine would not start the run
-├── NotEnded           the run was told to end and has not been seen gone
-└── ClusterError       the Kubernetes API did not do what it was asked
-    ├── Unreachable        it gave no answer: nothing is known of what became of the request
-    └── Refused            it answered, and the answer is no
+├── UnknownRunner            --runner has no such name
+├── PreconditionFailed       every run would fail now; raised before any row is written
+│   └── BadClusterConfig     the cluster file is unusable
+├── SubmitError              the back end does not start the run
+├── TerminationTimeout       the end of a cancelled run was not observed
+└── ClusterError             a request to the Kubernetes API failed
+    ├── Unreachable          no answer: the effect of the request is unknown
+    └── Refused              the API server answered with an error
 """
 
 from gregory.runs.reasons import Reason
 
 
 class LaunchError(Exception):
-    """Root of every error of this package."""
+    """Base class of the errors in this package."""
 
 
 class UnknownRunner(LaunchError):
-    """There is no runner of that name."""
+    """No runner has this name."""
 
 
 class PreconditionFailed(LaunchError):
-    """The machine cannot carry out a run now; the message names what is missing and the remedy."""
+    """The back end cannot execute a run now. The message names the missing part and the remedy."""
 
 
 class BadClusterConfig(PreconditionFailed):
-    """The cluster file cannot be read or breaks a rule; the message names file, key, value and remedy."""
+    """The cluster file is unreadable or breaks a rule. The message names file, key, value and remedy."""
 
 
 class SubmitError(LaunchError):
-    """A run will not be started; its rows must be closed by the caller. reason: why, in one word of the ledger.
+    """The back end will not start this run. The caller closes its rows with `reason`.
 
-    Where nothing is known of what became of the request, or the machine only asks for patience, another LaunchError is raised: the
-    run is then submitted again.
+    A runner raises another LaunchError if the effect of the request is unknown, or if a later request may succeed. The caller
+    then submits the run again.
     """
 
     def __init__(self, message: str, *, reason: Reason = Reason.NOT_STARTED) -> None:
@@ -43,19 +43,23 @@ class SubmitError(LaunchError):
 
 
 class TerminationTimeout(LaunchError):
-    """A run that was told to end may still be at work; nothing may be concluded from having told it."""
+    """The run was cancelled, but it may still work. The request to end is no evidence of the end."""
 
 
 class ClusterError(LaunchError):
-    """The Kubernetes API did not do what it was asked."""
+    """A request to the Kubernetes API failed."""
 
 
 class Unreachable(ClusterError):
-    """No answer, or none in time. The request may have been carried out."""
+    """No answer arrived in time. The API server may have executed the request."""
 
 
 class Refused(ClusterError):
-    """The API server's answer. status: of HTTP; reason: Kubernetes' word for it, such as AlreadyExists, where it gave one."""
+    """An error of the API server.
+
+    status: HTTP status. reason: Kubernetes' word for it, such as AlreadyExists, or empty. retry_after: seconds that the server
+    asks the client to wait, or None.
+    """
 
     def __init__(self, message: str, *, status: int, reason: str = "", retry_after: float | None = None) -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""What every image of Dockerfile.train keeps where, whatever starts it."""
+"""Paths in every image of Dockerfile.train. All back ends use them."""
 
 PROJECT_IN_IMAGE = "/home/brunoamaral/gregory-ai/django"
 BASE_MODELS_IN_IMAGE = "/opt/base-models"

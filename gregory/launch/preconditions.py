@@ -1,4 +1,4 @@
-"""What must hold on this machine before any row is written: an intact bundle and a models folder that takes files."""
+"""Checks of this machine before any row is written: an intact bundle and a writable models folder."""
 
 import tempfile
 from pathlib import Path
@@ -9,7 +9,7 @@ from gregory.ml.errors import BundleError
 
 
 def require_bundle(bundle_dir: Path) -> None:
-    """Raise NotReady where the base models are missing or damaged."""
+    """Raise PreconditionFailed if the base models are missing or damaged."""
     try:
         verify_bundle(bundle_dir)
     except BundleError as error:
@@ -17,14 +17,14 @@ def require_bundle(bundle_dir: Path) -> None:
 
 
 def require_models_folder(models_dir: Path) -> None:
-    """Make the folder where it is missing. Raises NotReady where it takes no files."""
+    """Create the folder if it is missing. Raises PreconditionFailed if it is not writable."""
     try:
         models_dir.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=models_dir) as probe:
-            # A full disk still makes empty files: ask for one block.
+            # A full disk still accepts an empty file, so one block is written.
             probe.write(b"\0" * 4096)
             probe.flush()
     except OSError as error:
         raise PreconditionFailed(
-            f"the models folder {models_dir} takes no files: {error.strerror}; free space or correct its permissions"
+            f"the models folder {models_dir} is not writable: {error.strerror}; free space or correct its permissions"
         ) from error

@@ -1,6 +1,6 @@
-"""Processes of this machine as handles: a pid and its start time, which together never name another process.
+"""Handles of processes on this machine. A process id and its start time together identify one process for ever.
 
-Where process ids are a container's own, the machine is that container, whatever host name it was given.
+A container has process ids of its own. The host of its handles therefore includes the id of its pid namespace.
 """
 
 import socket
@@ -11,22 +11,22 @@ import psutil
 from gregory.launch.runner import Observation, Status
 from gregory.runs.spec import RunHandle
 
-# Linux gives the one that it boots with always this number: PROC_PID_INIT_INO.
+# The pid namespace of a booted Linux always has this number: PROC_PID_INIT_INO.
 _FIRST_NAMESPACE = "pid:[4026531836]"
 
 
 def handle_of(pid: int) -> RunHandle:
-    """The handle of a living process. Raises psutil.NoSuchProcess."""
+    """The handle of a running process. Raises psutil.NoSuchProcess."""
     return RunHandle(host=_machine(), name=str(pid), uid=_started(psutil.Process(pid)))
 
 
 def is_here(handle: RunHandle) -> bool:
-    """Whether the handle names a process of this machine, so that its absence can be seen from here."""
+    """Whether the handle belongs to this machine, so that its process can be observed."""
     return handle.host == _machine()
 
 
 def is_alive(handle: RunHandle) -> bool:
-    """Whether exactly that process still runs; a zombie does not."""
+    """Whether exactly this process still runs. A zombie does not run."""
     try:
         process = psutil.Process(int(handle.name))
         return _started(process) == handle.uid and process.status() != psutil.STATUS_ZOMBIE
@@ -35,16 +35,16 @@ def is_alive(handle: RunHandle) -> bool:
 
 
 def observe(handle: RunHandle) -> Observation:
-    """What can be seen of a process from here: nothing where it is another machine's."""
+    """Observe a process. The status is UNKNOWN if it belongs to another machine."""
     if not is_here(handle):
         return Observation(status=Status.UNKNOWN, detail=f"process {handle.name} belongs to host {handle.host}")
     if is_alive(handle):
         return Observation(status=Status.ALIVE, detail=f"process {handle.name} runs")
-    return Observation(status=Status.TERMINATED, detail=f"process {handle.name} on {handle.host} is gone and left no report")
+    return Observation(status=Status.TERMINATED, detail=f"process {handle.name} on {handle.host} ended without a report")
 
 
 def _machine() -> str:
-    """The name under which this machine's process ids mean something."""
+    """The host of this machine's handles: its name and, in a container, its pid namespace."""
     name = socket.gethostname()
     try:
         namespace = str(Path("/proc/self/ns/pid").readlink())
@@ -54,11 +54,11 @@ def _machine() -> str:
 
 
 def _started(process: psutil.Process) -> str:
-    """When a process started, in a form that a later correction of the system clock does not change."""
+    """The start of a process. A later correction of the system clock does not change it."""
     try:
         fields = Path(f"/proc/{process.pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except FileNotFoundError:
         return f"{process.create_time():.2f}"
-    # Field 22 of proc(5) is the start in clock ticks since boot; the name, field 2, may hold blanks and is cut off above.
+    # Field 22 of proc(5) is the start in clock ticks since boot. Field 2, the name, may contain blanks and is removed above.
     return f"{boot}:{fields[19]}"

@@ -1,4 +1,4 @@
-"""Runner names -> runners, as strings, so that a name costs no import of a container or cluster library."""
+"""Map names to runners. The values are strings, so that a name imports no container or cluster library."""
 
 from importlib import import_module
 from typing import cast
@@ -14,7 +14,7 @@ RUNNERS = {
 
 
 def runner_for(name: str, installation: Installation) -> Runner:
-    """The runner of that name. Raises UnknownRunner naming those there are."""
+    """The runner with this name. Raises UnknownRunner, which lists the names."""
     if name not in RUNNERS:
         raise UnknownRunner(f"unknown runner {name!r}; choose from {', '.join(RUNNERS)}")
     module, _, cls = RUNNERS[name].partition(":")

@@ -158,7 +158,7 @@ def test_odd_articles_train_like_others(installation: Installation):
 def test_a_models_folder_that_takes_no_files(ready: Installation, options: str, prepare: Callable[[Path], None], reason: str):
     with mounted(ready.models, options):
         prepare(ready.models)
-        refused(ready, f"the models folder {ready.models} takes no files: {reason}; free space or correct its permissions")
+        refused(ready, f"the models folder {ready.models} is not writable: {reason}; free space or correct its permissions")
 
 
 def test_a_missing_bundle(ready: Installation, tmp_path: Path):

@@ -114,7 +114,7 @@ def test_a_power_cut_leaves_rows_that_reconcile_closes(demo_site: Installation):
 
     rows = demo_site.rows()
     assert [(row["success"], row["reason"], row["state"]) for row in rows] == [(False, "lost", "failed")] * 3
-    assert rows[0]["error"].endswith(f"process {job.pid} on {os.uname().nodename} is gone and left no report")
+    assert rows[0]["error"].endswith(f"process {job.pid} on {os.uname().nodename} ended without a report")
     assert not list(demo_site.models.glob("neurology/*/*/*"))
 
 

@@ -12,7 +12,7 @@ from gregory.runs.states import RunState
 ALIVE = Observation(status=Status.ALIVE, detail="process 7 runs")
 QUEUED = Observation(status=Status.PENDING, detail="0/1 nodes are available: 1 Insufficient nvidia.com/gpu")
 NO_IMAGE = Observation(status=Status.PENDING, detail="ErrImagePull: not found; for 601 s", reason=Reason.IMAGE_PULL)
-GONE = Observation(status=Status.TERMINATED, detail="process 7 on here is gone and left no report")
+GONE = Observation(status=Status.TERMINATED, detail="process 7 on here ended without a report")
 KILLED = Observation(
     status=Status.TERMINATED, detail="the run's process was killed by signal 9 (SIGKILL)", reason=Reason.KILLED, exit_code=-9
 )
@@ -41,14 +41,14 @@ CANCELLED = {"ending": Reason.CANCELLED, "why": "cancelled by me"}
     ("observation", "facts", "fate", "reason", "detail"),
     [
         (ALIVE, {"silent": 9999.0}, Action.NONE, None, "process 7 runs"),
-        (GONE, {}, Action.FINALIZE, Reason.LOST, "lost: process 7 on here is gone and left no report"),
+        (GONE, {}, Action.FINALIZE, Reason.LOST, "lost: process 7 on here ended without a report"),
         (KILLED, {}, Action.FINALIZE, Reason.KILLED, "the run's process was killed by signal 9 (SIGKILL)"),
         (
             GONE,
             QUEUED_HERE,
             Action.FINALIZE,
             Reason.NOT_STARTED,
-            "never started: the command that queued it is gone (process 7 on here is gone and left no report)",
+            "never started: the command that queued it is gone (process 7 on here ended without a report)",
         ),
         (ALIVE, QUEUED_HERE, Action.NONE, None, "process 7 runs"),
         (ELSEWHERE, {}, Action.NONE, None, "process 7 belongs to host there; not known to be dead"),

@@ -19,7 +19,7 @@ from tests.runs.test_store import opened, subject  # noqa: F401 - a fixture
 from tools.launch_installation import installation
 
 ALIVE = Observation(status=Status.ALIVE, detail="process 7 runs")
-GONE = Observation(status=Status.TERMINATED, detail="process 7 on here is gone and left no report")
+GONE = Observation(status=Status.TERMINATED, detail="process 7 on here ended without a report")
 KILLED = Observation(
     status=Status.TERMINATED, detail="the run's process was killed by signal 9 (SIGKILL)", reason=Reason.KILLED, exit_code=-9
 )

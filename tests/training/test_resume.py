@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 NOW = datetime(2026, 1, 2, 12, 30, tzinfo=UTC)
 ALIVE = Observation(status=Status.ALIVE, detail="process 7 runs")
-GONE = Observation(status=Status.TERMINATED, detail="process 7 on here is gone and left no report")
+GONE = Observation(status=Status.TERMINATED, detail="process 7 on here ended without a report")
 ELSEWHERE = Observation(status=Status.UNKNOWN, detail="process 7 belongs to host there")
 
 

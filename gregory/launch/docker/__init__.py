@@ -1,1 +1,1 @@
-"""How a run becomes a container of a Docker engine, and how its log is followed."""
+"""Runs as containers of a Docker engine."""

@@ -1,4 +1,4 @@
-"""A run as a container: its name, its labels, and all that the Docker API is asked for. Pure."""
+"""The request that creates the container of a run: name, labels and options. Pure."""
 
 from typing import Any
 
@@ -13,17 +13,17 @@ INSIDE_IMAGE = "image"
 
 
 def container_name(spec: RunSpec) -> str:
-    """One name per run and attempt, so that a second submission finds the first."""
+    """The name of the attempt's container. A second submission finds the first by it."""
     return f"{LABEL}-{spec.run_id}-a{spec.attempt}"
 
 
 def is_folder(source: str) -> bool:
-    """Whether a source of files is a folder of the Docker host; otherwise it is the name of a volume."""
+    """Whether the source of a mount is a folder of the Docker host. Otherwise it is the name of a volume."""
     return source.startswith("/")
 
 
 def container_request(spec: RunSpec, options: Environment, *, models: str, base_models: str) -> dict[str, Any]:
-    """The arguments of `containers.create`, less what only the daemon knows and the database's credentials."""
+    """The arguments of `containers.create`, without the database credentials and the values that only the daemon knows."""
     mounts = [_mount(models, f"{PROJECT_IN_IMAGE}/models")]
     if base_models != INSIDE_IMAGE:
         mounts.append(_mount(base_models, BASE_MODELS_IN_IMAGE, read_only=True))
@@ -42,7 +42,7 @@ def container_request(spec: RunSpec, options: Environment, *, models: str, base_
         "log_config": LogConfig(type="json-file", config={"max-size": "20m", "max-file": "3"}),
     }
     if options.GREGORY_DOCKER_MEMORY:
-        # Without swap: a training that swaps is slower than one that fails.
+        # No swap: a training that swaps takes longer than a failed one that an operator resumes.
         request |= {"mem_limit": options.GREGORY_DOCKER_MEMORY, "memswap_limit": options.GREGORY_DOCKER_MEMORY}
     if gpus := options.GREGORY_DOCKER_GPUS:
         request["device_requests"] = [DeviceRequest(count=-1 if gpus == "all" else int(gpus), capabilities=[["gpu"]])]

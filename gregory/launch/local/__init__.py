@@ -1,1 +1,1 @@
-"""Runs as processes of this machine, one after the other."""
+"""Runs as processes of this machine."""

@@ -1,7 +1,7 @@
-"""Runs as processes of this machine: `python -m job`, one at a time, in a session of its own.
+"""Execute runs as processes of this machine: `python -m job`, one at a time, in a session of its own.
 
-The process keeps a pipe to whoever started it and ends itself when that is gone. Its event lines go to a file in the
-run's folder, one per attempt, so that they survive the follower and the attempt.
+The process has a pipe to the process that started it, and ends when that process ends. It writes its event lines to a file in the
+working folder, one file per attempt. So they remain after the end of both processes.
 """
 
 import os
@@ -30,42 +30,42 @@ LOG_TAIL_CHARACTERS = 4_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Child:
-    """A process that this runner started, and where its standard error goes."""
+    """A process that this runner started, and the file of its standard error."""
 
     process: subprocess.Popen[bytes]
     standard_error: Path
 
     def release(self) -> None:
-        """Give the lifeline back once nobody hangs on it."""
+        """Close the pipe after the end of the process."""
         if self.process.stdin is not None:
             self.process.stdin.close()
 
     def log_tail(self) -> str:
-        """What it said last, for the rows it could not close."""
+        """The end of its standard error, for the rows that it could not close."""
         return _end_of(self.standard_error)
 
 
 class LocalRunner:
-    """The embedded default."""
+    """The default runner. It needs no other software."""
 
     name = "local"
     durable = False
     max_parallel: int | None = 1
     shares_models_dir = True
-    # Whether this machine has one is for whoever sets GREGORY_REQUIRE_GPU to know.
+    # The runner does not know whether this machine has a GPU. An operator sets GREGORY_REQUIRE_GPU.
     gives_gpu = False
-    # Whoever started a run follows it: nobody else has its environment.
+    # Only the command that started a run has its environment, so a reconciler cannot retry the run.
     max_attempts = 1
 
     def __init__(self, installation: Installation) -> None:
-        """Runs inherit this process's environment; credentials end at the run's door."""
+        """Runs inherit the environment of this process. A run passes no credentials to its stages."""
         self._installation = installation
         self._models_dir = installation.models_dir
         self._children: dict[str, _Child] = {}
         self.stall_seconds = installation.environment.GREGORY_STALL_AFTER
 
     def check(self) -> None:
-        """The bundle is intact, the models folder takes files."""
+        """Check that the bundle is intact and the models folder writable. Raises PreconditionFailed."""
         preconditions.require_bundle(self._installation.bundle_dir)
         preconditions.require_models_folder(self._models_dir)
 
@@ -74,12 +74,12 @@ class LocalRunner:
         return processes.handle_of(os.getpid())
 
     def render(self, spec: RunSpec) -> Rendered:
-        """`python -m job` with the specification in its environment."""
+        """The command `python -m job` and its environment with the specification."""
         environment = {"GREGORY_RUN_SPEC": spec.model_dump_json(), "GREGORY_EVENT_FORMAT": "json", "GREGORY_LIFELINE": "1"}
         return Rendered(spec=spec, request={"command": [sys.executable, "-m", "job"], "environment": environment})
 
     def submit(self, rendered: Rendered) -> RunHandle:
-        """Start the process and return at once."""
+        """Start the process without waiting. Raises SubmitError."""
         folder = self._folder(rendered.spec)
         standard_error = folder / f"stderr-{rendered.spec.attempt}.log"
         try:
@@ -92,7 +92,7 @@ class LocalRunner:
                     stdin=subprocess.PIPE,
                     stdout=events,
                     stderr=errors,
-                    # Ctrl-C in the terminal must reach the command alone, which then ends the run in good order.
+                    # Ctrl-C in the terminal must reach the command only. The command then cancels the run.
                     start_new_session=True,
                 )
         except OSError as error:
@@ -102,11 +102,11 @@ class LocalRunner:
         return handle
 
     def observe(self, handles: Sequence[RunHandle]) -> list[Observation]:
-        """Look each process up; of another machine's processes nothing is known here."""
+        """Observe each process. The status is UNKNOWN for processes of other machines."""
         return [self._observe(handle) for handle in handles]
 
     def cancel(self, handle: RunHandle, *, grace_seconds: float) -> None:
-        """SIGTERM, then SIGKILL after the grace; a stage ends with the process that started it."""
+        """Send SIGTERM, and SIGKILL after the grace period. A stage ends together with the process that started it."""
         if self._observe(handle).status is not Status.ALIVE:
             return
         process = psutil.Process(int(handle.name))
@@ -118,10 +118,10 @@ class LocalRunner:
             self._wait(process, None)
 
     def logs(self, spec: RunSpec, handle: RunHandle, *, waiting: Callable[[], bool]) -> Iterator[str]:
-        """Complete lines of this attempt; a line that the process did not finish before it died is left out."""
+        """Complete lines of this attempt. An unfinished last line is dropped."""
         pending = b""
         if not self._events(spec).exists():
-            # Another machine's run, or one whose folder was swept.
+            # The run belongs to another machine, or its working folder was removed.
             return
         with self._events(spec).open("rb") as stream:
             while True:
@@ -135,22 +135,22 @@ class LocalRunner:
                 time.sleep(POLL_SECONDS)
 
     def log_tail(self, spec: RunSpec) -> str:
-        """The last of this attempt's event lines."""
+        """The last event lines of this attempt."""
         return _end_of(self._events(spec))
 
     def debug_commands(self, spec: RunSpec, handle: RunHandle) -> list[str]:
-        """Of this machine; the process may have ended."""
+        """Commands for this machine. The process may have ended."""
         return [f"ps -fp {handle.name}", f"tail -f {shlex.quote(str(self._events(spec)))}"]
 
     def cleanup(self, spec: RunSpec) -> None:
-        """Remove the run's folder, with what every attempt left."""
+        """Remove the working folder with the files of all attempts."""
         shutil.rmtree(self._folder(spec), ignore_errors=True)
 
     def collect_garbage(self, unfinished: Collection[str], *, keep_seconds: float) -> list[str]:
-        """Remove the working folders, whichever runner's runs worked in them."""
+        """Remove old working folders, also those of other runners."""
         removed = []
         for folder in sorted((self._models_dir / RUNS_FOLDER).glob("*/")):
-            # Another one may be sweeping the same volume.
+            # Another process may remove folders of the same volume.
             with suppress(FileNotFoundError):
                 if folder.name not in unfinished and folder.stat().st_mtime < time.time() - keep_seconds:
                     shutil.rmtree(folder)
@@ -186,5 +186,5 @@ class LocalRunner:
 
 
 def _end_of(path: Path) -> str:
-    """The last bytes of a log as text; empty where there is no log."""
+    """The last bytes of a log as text. Empty if there is no log."""
     return path.read_bytes()[-LOG_TAIL_CHARACTERS:].decode("utf-8", "replace").strip() if path.exists() else ""
