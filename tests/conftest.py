@@ -20,7 +20,7 @@ from tools import postgresql
 from tools.cluster import binaries, images, network, run_image
 from tools.cluster import cluster as kubernetes
 from tools.cluster.cluster import Cluster
-from tools.cluster.namespace import ClusterNamespace, furnished
+from tools.cluster.namespace import ClusterNamespace, prepared_namespace
 from tools.docker_engine import Engine, base_archive
 from tools.installation import REPOSITORY, Installation
 
@@ -120,7 +120,7 @@ def run_images(cluster: Cluster, small_bundle: Path, tmp_path_factory: pytest.Te
 @pytest.fixture
 def cluster_namespace(cluster: Cluster, base_image: str, tmp_path: Path) -> Iterator[ClusterNamespace]:
     """A namespace with the objects that a Job names."""
-    with furnished(cluster, base_image, tmp_path) as cluster_namespace:
+    with prepared_namespace(cluster, base_image, tmp_path) as cluster_namespace:
         yield cluster_namespace
 
 

@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from gregory.runs.spec import RunSpec
-from tests.docker import handover
+from tests.docker import image_archive
 from tests.launch.example_run import example_spec
 from tools import postgresql
 from tools.docker_engine import Engine
@@ -19,7 +19,7 @@ from tools.installation import Installation
 @pytest.fixture(scope="session")
 def cpu_image(docker_engine: Engine, demo_bundle: Path) -> str:
     """With the demo bundle inside."""
-    return handover.build(docker_engine)
+    return image_archive.build(docker_engine)
 
 
 @pytest.fixture(scope="session")

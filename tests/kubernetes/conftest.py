@@ -7,7 +7,7 @@ import pytest
 
 from gregory.launch.kubernetes.diagnose import job as diagnose_job
 from gregory.runs.spec import new_run_id
-from tests.docker import handover
+from tests.docker import image_archive
 from tests.kubernetes.production import Production, producing
 from tests.kubernetes.recording import Recorder
 from tools import postgresql
@@ -36,8 +36,8 @@ def record(request: pytest.FixtureRequest) -> Iterator[Callable[[str], None]]:
 @pytest.fixture(scope="session")
 def training_image(cluster: Cluster, demo_bundle: Path) -> str:
     """What Dockerfile.train builds, with the demo bundle inside."""
-    cluster.import_image(handover.received())
-    return handover.NAME
+    cluster.import_image(image_archive.received())
+    return image_archive.NAME
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import psutil
 from tools.cluster import cgroups
 
 # A stage needs longer than that to load what it trains with.
-LOOK_SECONDS = 0.1
+POLL_SECONDS = 0.1
 # After so many looks a process is taken for what it is: a new one has its parent's command line until it has one of its own.
 LOOKS = 30
 
@@ -62,7 +62,7 @@ class Held:
 
     def watch(self) -> None:
         looks: dict[int, int] = {}
-        while not self._over.wait(LOOK_SECONDS):
+        while not self._over.wait(POLL_SECONDS):
             if self._anew:
                 self._anew, looks = False, {}
             looks = {pid: looks.get(pid, 0) + 1 for pid in psutil.pids()}

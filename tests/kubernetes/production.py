@@ -67,9 +67,9 @@ class Production:
         """What the runs' volume holds."""
         return self.cluster_namespace.folder / "models"
 
-    def furnish(self, image: str) -> None:
+    def prepare(self, image: str) -> None:
         """The namespace, the database, and a cluster file that names both."""
-        self.cluster_namespace.furnish(image)
+        self.cluster_namespace.prepare(image)
         self.server.create(self.database)
         here = {"name": "postgresql", "namespace": self.cluster_namespace.namespace}
         password = {"POSTGRES_PASSWORD": postgresql.PASSWORD}
@@ -222,6 +222,6 @@ def producing(cluster_namespace: ClusterNamespace, server: postgresql.Server, im
             Production(installation=installation, cluster_namespace=cluster_namespace, server=server, database=database, held=held)
         ) as production,
     ):
-        production.furnish(image)
+        production.prepare(image)
         yield production
         cluster_namespace.clear()

@@ -16,7 +16,7 @@ from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunHandle
 from tests.kubernetes.causes import CAUSES, SUCCESS, Cause, Change, outcome
 from tools.cluster.cluster import NODE, Cluster
-from tools.cluster.namespace import ClusterNamespace, furnished, pod_of
+from tools.cluster.namespace import ClusterNamespace, pod_of, prepared_namespace
 
 pytestmark = pytest.mark.slow
 
@@ -37,22 +37,22 @@ def chosen(config: pytest.Config) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Gallery:
+class AllStarted:
     cluster_namespace: ClusterNamespace
     handles: dict[str, RunHandle]
 
 
 @pytest.fixture(scope="module")
-def gallery(
+def all_started(
     request: pytest.FixtureRequest, cluster: Cluster, base_image: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Gallery]:
+) -> Iterator[AllStarted]:
     """One Job for each cause."""
-    with furnished(cluster, base_image, tmp_path_factory.mktemp("gallery")) as cluster_namespace:
+    with prepared_namespace(cluster, base_image, tmp_path_factory.mktemp("gallery")) as cluster_namespace:
         cluster_namespace.config["deadlines"] = {"pendingSeconds": 2, "imagePullSeconds": 2}
         unbound = {"accessModes": ["ReadWriteOnce"], "storageClassName": "none", "resources": {"requests": {"storage": "1Gi"}}}
         metadata = {"name": "unbound", "namespace": cluster_namespace.namespace}
         cluster.apply({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": unbound})
-        yield Gallery(
+        yield AllStarted(
             cluster_namespace,
             {name: _started(cluster_namespace, CAUSES[name]) for name in chosen(request.config)},
         )
@@ -74,14 +74,14 @@ def _with_time(change: Change | None) -> Change:
     return apply
 
 
-def test_observation_names_the_cause(gallery: Gallery, name: str, record: Callable[[str], None]):
+def test_observation_names_the_cause(all_started: AllStarted, name: str, record: Callable[[str], None]):
     cause = CAUSES[name]
 
     def is_observed(seen: Observation) -> object:
         # On a busy node a container needs time to begin.
         return seen.status is Status.TERMINATED or (cause.status is Status.PENDING and re.fullmatch(cause.detail, seen.detail, re.DOTALL))
 
-    seen = gallery.cluster_namespace.until(gallery.handles[name], is_observed)
+    seen = all_started.cluster_namespace.until(all_started.handles[name], is_observed)
     record(name)
 
     assert (seen.status, seen.reason) == (cause.status, cause.reason), seen.detail
@@ -90,8 +90,8 @@ def test_observation_names_the_cause(gallery: Gallery, name: str, record: Callab
     assert re.fullmatch(cause.detail, seen.detail, re.DOTALL), seen.detail
 
 
-def test_observation_contains_the_report_as_written(gallery: Gallery):
-    seen = gallery.cluster_namespace.until(gallery.handles["reported"], lambda seen: seen.status is Status.TERMINATED)
+def test_observation_contains_the_report_as_written(all_started: AllStarted):
+    seen = all_started.cluster_namespace.until(all_started.handles["reported"], lambda seen: seen.status is Status.TERMINATED)
 
     assert json.loads(seen.report) == json.loads(outcome(SUCCESS))
     assert seen.node == NODE

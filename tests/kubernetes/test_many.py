@@ -14,7 +14,7 @@ from tests.kubernetes import proxy as proxies
 from tools import postgresql
 from tools.cluster import hollow
 from tools.cluster.cluster import Cluster
-from tools.cluster.namespace import furnished
+from tools.cluster.namespace import prepared_namespace
 from tools.installation import Installation
 
 pytestmark = pytest.mark.slow
@@ -61,7 +61,7 @@ def test_three_hundred_subjects_at_once(cluster: Cluster, cluster_postgresql: po
     calls = Calls()
     with (
         hollow.node(cluster),
-        furnished(cluster, IMAGE, tmp_path) as cluster_namespace,
+        prepared_namespace(cluster, IMAGE, tmp_path) as cluster_namespace,
         proxies.running(cluster.kubeconfig.parent) as proxy,
     ):
         proxy.answer = calls.answer

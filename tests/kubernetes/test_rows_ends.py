@@ -219,14 +219,14 @@ CASES: dict[tuple[str, str], Case] = {
         reason="unschedulable",
         error=r"unschedulable: 0/1 nodes are available: 1 Insufficient nvidia\.com/mig-3g\.20gb.*; for \d+ s, .*",
     ),
-    ("mute", "zero"): Case(
-        changes={"image": {"repository": run_image.MUTE.rpartition(":")[0]}},
+    ("no-report", "zero"): Case(
+        changes={"image": {"repository": run_image.NO_REPORT.rpartition(":")[0]}},
         reason="no_report",
         exit_code=0,
         error=rf"{POD} exited with code 0 and left no report; see its log",
     ),
-    ("liar", "one"): Case(
-        changes={"image": {"repository": run_image.LIAR.rpartition(":")[0]}}, success=True, state="succeeded", error="None", exit_code=0
+    ("exit-1", "reported"): Case(
+        changes={"image": {"repository": run_image.EXIT_1.rpartition(":")[0]}}, success=True, state="succeeded", error="None", exit_code=0
     ),
     ("cancelled", "running"): Case(act=cancel, reason="cancelled", state="cancelled", error="cancelled by .*@.*"),
     ("cancelled", "suspended"): Case(act=cancel_suspended, reason="cancelled", state="cancelled", error="cancelled by .*@.*"),
@@ -254,7 +254,7 @@ FINISHING, FROZEN = ("finishing", "run"), ("frozen", "run")
 
 
 @pytest.fixture(scope="module")
-def gallery(production: Production) -> Iterator[Production]:
+def all_started(production: Production) -> Iterator[Production]:
     """Every run on its way to its end, and somebody who looks after all of them."""
     production.cluster_namespace.config["tolerations"] = TOLERANT
     production.cluster_namespace.config["deadlines"] = LATE
@@ -304,10 +304,10 @@ def ended(production: Production, team: str, subject: str) -> Row:
 
 
 @pytest.mark.parametrize("key", CASES, ids="-".join)
-def test_its_row_says_how_it_ended(gallery: Production, key: tuple[str, str]):
+def test_its_row_says_how_it_ended(all_started: Production, key: tuple[str, str]):
     case = CASES[key]
 
-    row = ended(gallery, *key)
+    row = ended(all_started, *key)
 
     assert (row["success"], row["reason"], row["state"], row["attempt"]) == (case.success, case.reason, case.state, case.attempt), row
     assert re.fullmatch(case.error, str(row["error"]), re.DOTALL), row["error"]
@@ -316,7 +316,7 @@ def test_its_row_says_how_it_ended(gallery: Production, key: tuple[str, str]):
     if case.exit_code is not None:
         assert row["exit_code"] == case.exit_code
     if case.success:
-        assert (gallery.models / row["artifact"] / "manifest.json").exists()
+        assert (all_started.models / row["artifact"] / "manifest.json").exists()
 
 
 def at_rest(job: dict[str, Any], pods: list[Row]) -> str:
@@ -343,96 +343,96 @@ def at_rest(job: dict[str, Any], pods: list[Row]) -> str:
     ids=["evicted", "pod-deleted", "tainted", "preempted", "disk", "admission"],
 )
 def test_what_was_taken_away_is_tried_again_once_and_never_twice_at_a_time(
-    gallery: Production, key: tuple[str, str], reason: str, words: str
+    all_started: Production, key: tuple[str, str], reason: str, words: str
 ):
     """C3: disruptions told apart, each tried again by the one owner of retries."""
-    row = ended(gallery, *key)
+    row = ended(all_started, *key)
 
-    (event,) = [event for event in gallery.events(row["run_id"]) if event["kind"] == "retried"]
+    (event,) = [event for event in all_started.events(row["run_id"]) if event["kind"] == "retried"]
     assert reason in event["message"], event
     assert words in event["message"], event
-    first, second = sorted(gallery.jobs_of(row["run_id"]), key=lambda job: str(job["metadata"]["name"]))
+    first, second = sorted(all_started.jobs_of(row["run_id"]), key=lambda job: str(job["metadata"]["name"]))
     assert [job["metadata"]["name"][-2:] for job in (first, second)] == ["a1", "a2"]
     assert condition(first, "Failed") is not None
-    assert at_rest(first, gallery.pods_of(row["run_id"])) <= second["metadata"]["creationTimestamp"]
+    assert at_rest(first, all_started.pods_of(row["run_id"])) <= second["metadata"]["creationTimestamp"]
     # The others may be taken away before they have done anything.
     if key[0] not in ("admission", "disk"):
-        assert "summarise: done by an earlier attempt" in gallery.cluster_namespace.kubectl("logs", f"job/{row['job']}")
+        assert "summarise: done by an earlier attempt" in all_started.cluster_namespace.kubectl("logs", f"job/{row['job']}")
 
 
-def test_the_log_s_end_is_kept_with_a_run_that_was_killed(gallery: Production):
+def test_the_log_s_end_is_kept_with_a_run_that_was_killed(all_started: Production):
     """C1."""
-    row = ended(gallery, "plain", "killed")
+    row = ended(all_started, "plain", "killed")
 
     assert f"Started run {row['run_id']}: lgbm_tfidf; all articles" in row["log_tail"]
     assert f"Started training version {row['version']}" in row["log_tail"]
     assert row["node"] == NODE
 
 
-def test_what_was_suspended_goes_on_where_it_stopped(gallery: Production):
+def test_what_was_suspended_goes_on_where_it_stopped(all_started: Production):
     """C11: Kueue's preemption is a Job that is suspended and resumed."""
-    row = ended(gallery, "plain", "suspended")
+    row = ended(all_started, "plain", "suspended")
 
-    assert [event["kind"] for event in gallery.events(row["run_id"])] == ["suspended"]
-    log = gallery.cluster_namespace.kubectl("logs", f"job/{row['job']}")
+    assert [event["kind"] for event in all_started.events(row["run_id"])] == ["suspended"]
+    log = all_started.cluster_namespace.kubectl("logs", f"job/{row['job']}")
     assert "summarise: done by an earlier attempt" in log
-    assert len(gallery.jobs_of(row["run_id"])) == 1
+    assert len(all_started.jobs_of(row["run_id"])) == 1
 
 
-def test_nothing_comes_of_an_image_that_is_there_too_late(gallery: Production):
+def test_nothing_comes_of_an_image_that_is_there_too_late(all_started: Production):
     """C5."""
-    row = ended(gallery, "image", "tag")
-    assert (gallery.jobs_of(row["run_id"]), gallery.pods_of(row["run_id"])) == ([], [])
+    row = ended(all_started, "image", "tag")
+    assert (all_started.jobs_of(row["run_id"]), all_started.pods_of(row["run_id"])) == ([], [])
 
-    gallery.cluster_namespace.cluster._must_ctr("images", "tag", "--force", run_image.NAME, "gregory.test/slim:none")
+    all_started.cluster_namespace.cluster._must_ctr("images", "tag", "--force", run_image.NAME, "gregory.test/slim:none")
 
     time.sleep(3)
-    assert gallery.pods_of(row["run_id"]) == []
-    assert gallery.row("image", "tag") == row
+    assert all_started.pods_of(row["run_id"]) == []
+    assert all_started.row("image", "tag") == row
 
 
-def test_what_reports_success_and_ends_with_another_code_has_succeeded(gallery: Production):
+def test_what_reports_success_and_ends_with_another_code_has_succeeded(all_started: Production):
     """C15."""
-    row = ended(gallery, "liar", "one")
+    row = ended(all_started, "exit-1", "reported")
 
-    gallery.cluster_namespace.cluster.until(lambda: is_finished(gallery.jobs_of(row["run_id"])[0]), what="the Job to have failed")
-    (job,) = gallery.jobs_of(row["run_id"])
+    all_started.cluster_namespace.cluster.until(lambda: is_finished(all_started.jobs_of(row["run_id"])[0]), what="the Job to have failed")
+    (job,) = all_started.jobs_of(row["run_id"])
     assert condition(job, "Failed") is not None
-    assert gallery.row("liar", "one") == row
+    assert all_started.row("exit-1", "reported") == row
 
 
-def test_cancelled_while_it_finishes_it_is_one_or_the_other(gallery: Production):
+def test_cancelled_while_it_finishes_it_is_one_or_the_other(all_started: Production):
     """C14."""
-    row = ended(gallery, *FINISHING)
+    row = ended(all_started, *FINISHING)
 
     assert (row["success"], row["reason"], row["state"]) in [(True, "", "succeeded"), (False, "cancelled", "cancelled")]
-    assert gallery.pods_of(row["run_id"]) == [] or row["success"]
+    assert all_started.pods_of(row["run_id"]) == [] or row["success"]
 
 
-def test_a_frozen_run_is_ended_and_stalled(gallery: Production):
+def test_a_frozen_run_is_ended_and_stalled(all_started: Production):
     """C17: nothing of it can say anything any more."""
-    row = ended(gallery, *FROZEN)
+    row = ended(all_started, *FROZEN)
 
     assert (row["success"], row["reason"], row["state"]) == (False, "stalled", "failed")
     assert row["error"].startswith("stalled: no progress for ")
     assert pod_processes.of_run(row["run_id"]) == []
 
 
-def test_a_deleted_job_changes_nothing_of_a_run_that_succeeded(gallery: Production):
+def test_a_deleted_job_changes_nothing_of_a_run_that_succeeded(all_started: Production):
     """C13: so does a Job whose time is over."""
-    row = ended(gallery, "plain", "undisturbed")
+    row = ended(all_started, "plain", "undisturbed")
 
-    gallery.cluster_namespace.kubectl("delete", "job", row["job"])
+    all_started.cluster_namespace.kubectl("delete", "job", row["job"])
 
     with suppress(AssertionError):
-        gallery.until("plain", "undisturbed", lambda now: now != row, seconds=5)
-    assert gallery.row("plain", "undisturbed") == row
+        all_started.until("plain", "undisturbed", lambda now: now != row, seconds=5)
+    assert all_started.row("plain", "undisturbed") == row
 
 
-def test_nothing_is_left_open(gallery: Production):
+def test_nothing_is_left_open(all_started: Production):
     for key in (*CASES, FINISHING, FROZEN):
-        ended(gallery, *key)
+        ended(all_started, *key)
 
-    assert gallery.sql("SELECT id FROM gregory_predictionrunlog WHERE success IS NULL") == []
-    assert "0 unfinished runs, 0 closed" in gallery.reconcile()
-    assert "all complete and unchanged" in gallery.verify()
+    assert all_started.sql("SELECT id FROM gregory_predictionrunlog WHERE success IS NULL") == []
+    assert "0 unfinished runs, 0 closed" in all_started.reconcile()
+    assert "all complete and unchanged" in all_started.verify()

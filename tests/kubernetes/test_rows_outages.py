@@ -76,7 +76,7 @@ def has_ended(production: Production, row: Row) -> bool:
     return is_finished(job)
 
 
-def take_away(production: Production, row: Row) -> None:
+def evict_and_wait(production: Production, row: Row) -> None:
     """Evicted, and nothing of the pod is left."""
     evict(production, row)
     production.cluster_namespace.cluster.until(
@@ -197,7 +197,7 @@ class TestTheReconciler:
     ):
         row = at_work(name)
         production.held.let_go(row["run_id"], on=False)
-        take_away(production, row)
+        evict_and_wait(production, row)
 
         killing(proxy, production, at=at, before=before)
         assert production.row(TEAM, name)["success"] is None
@@ -208,7 +208,7 @@ class TestTheReconciler:
     def test_several_at_once(self, production: Production, at_work: AtWork):
         row = at_work("several")
         production.held.let_go(row["run_id"], on=False)
-        take_away(production, row)
+        evict_and_wait(production, row)
 
         with ThreadPoolExecutor(3) as pool:
             told = list(pool.map(lambda number: production.reconcile(), range(3)))
@@ -463,7 +463,7 @@ class TestTheDatabase:
         with database_away(production):
             production.held.let_go(row["run_id"])
             has_reported(production, row)
-            take_away(production, row)
+            evict_and_wait(production, row)
 
         assert "attempt 2 with lgbm_tfidf: submitted" in production.reconcile()
         row = production.until(TEAM, "gone", succeeded)

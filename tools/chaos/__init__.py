@@ -1,6 +1,12 @@
-"""Chaos: real runs on a real cluster, ended and disturbed in every way that a seed draws, and judged by what nobody could have told wrong.
+"""Chaos: runs on a real cluster, with faults and disturbances that a seed draws.
 
-`python -m tools.chaos --seed 7 --runs 100`. `script` draws, pure; `image` makes what pods run, with `scripted_work` in the place of the
-trainings; `playground` is the installation; `faults` and `disturbances` do what was drawn; `evidence` collects what is known at the
-end without asking the product; `judge`, pure, says what is wrong; `table` shows it.
+`python -m tools.chaos --seed 7 --runs 100`. The modules:
+
+- `script` draws the faults and disturbances. It is pure.
+- `scripted_work` replaces the stages in the image. `placeholder_bundle` replaces the base models.
+- `chaos_env` is the installation.
+- `faults` and `disturbances` apply the drawn events.
+- `evidence` collects the state at the end from tables, volume and cluster, without code of the product.
+- `check` finds the violations. It is pure.
+- `table` prints the result.
 """

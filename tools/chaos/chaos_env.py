@@ -1,6 +1,6 @@
-"""The installation: a database that can be ended, a namespace, its operator's commands, and what the tables say in plain SQL.
+"""The installation: a database, a namespace, the commands of an operator, and the tables in plain SQL.
 
-Nothing here asks the product what became of a run; its tables are read as anybody could read them.
+This module reads the tables without code of the product.
 """
 
 import json
@@ -44,7 +44,7 @@ FINAL = ("succeeded", "failed", "cancelled")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """A run's row; label: team/subject."""
+    """The row of a run. label: team/subject."""
 
     run_id: str
     label: str
@@ -61,7 +61,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """An algorithm's row, of GregoryAI's table and ours."""
+    """The row of an algorithm, from the tables of GregoryAI and of this project."""
 
     run_id: str
     id: int
@@ -73,7 +73,7 @@ class Row:
 
 @dataclass(kw_only=True)
 class ChaosEnv:
-    """`site` is the operator's machine, which does not see the models volume; `models` is that volume."""
+    """`installation` is the operator's machine, which does not see the models volume. `models` is that volume."""
 
     cluster: Cluster
     server: postgresql.Server
@@ -90,8 +90,11 @@ class ChaosEnv:
     def marks(self) -> Path:
         return self.models / MARKS
 
-    def furnish(self, image: str, *, side_by_side: int) -> None:
-        """Database, namespace, volume, subjects. side_by_side: how many runs the node takes at once."""
+    def prepare(self, image: str, *, concurrent: int) -> None:
+        """Create database, namespace, volume and subjects.
+
+        concurrent: the number of runs that the node accepts at once.
+        """
         for folder in (self.models, self.marks):
             folder.mkdir(parents=True)
             # Pods write there as another user.
@@ -100,18 +103,18 @@ class ChaosEnv:
         (self.marks / SECONDS).write_text(json.dumps(seconds))
         self.server.create(DATABASE)
         self.cluster_namespace = ClusterNamespace(cluster=self.cluster, namespace="chaos", folder=self.folder)
-        self.cluster_namespace.furnish(image)
+        self.cluster_namespace.prepare(image)
         secret = {"name": "database", "namespace": self.cluster_namespace.namespace}
         password = {"POSTGRES_PASSWORD": postgresql.PASSWORD}
         self.cluster.apply({"apiVersion": "v1", "kind": "Secret", "metadata": secret, "stringData": password})
         database = {"existingSecret": "database", "host": self.cluster.host, "port": self.server.port}
-        # What waits for a node waits for its processors: a queue as that for GPUs is.
-        milli = 1000 * int(self.cluster.get("node", NODE)["status"]["allocatable"]["cpu"]) // side_by_side
+        # Runs wait for the processors of the node as they wait for GPUs elsewhere.
+        milli = 1000 * int(self.cluster.get("node", NODE)["status"]["allocatable"]["cpu"]) // concurrent
         self.cluster_namespace.config |= {
             "database": {**database, "name": DATABASE, "user": postgresql.USER},
             "resources": {"requests": {"cpu": f"{milli}m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}},
         }
-        # The defaults are what is tried.
+        # Chaos tests the defaults.
         del self.cluster_namespace.config["gracePeriodSeconds"], self.cluster_namespace.config["submission"]
         self.cluster_namespace.installation()
         variables = {
@@ -127,11 +130,11 @@ class ChaosEnv:
         self.installation.run_code(SUBJECTS.format(teams=json.dumps(teams)))
 
     def clear(self) -> None:
-        """Afterwards the cluster is whole again."""
+        """Delete the namespace and start every stopped daemon."""
         self.cluster_namespace.clear()
 
     def runs(self) -> list[Run]:
-        """Raises psycopg.OperationalError where the database is away."""
+        """Raises psycopg.OperationalError if the database does not answer."""
         with self.server.connect(DATABASE, row_factory=class_row(Run), connect_timeout=5) as connection:
             return connection.execute(RUNS).fetchall()
 

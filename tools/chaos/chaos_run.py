@@ -1,4 +1,4 @@
-"""One chaos run from the first row to the last verdict: submits, strikes, disturbs, waits, collects."""
+"""One chaos run: submit all runs, apply faults and disturbances, wait for the ends, collect the evidence."""
 
 import time
 from collections.abc import Callable
@@ -20,20 +20,20 @@ from tools.chaos.script import Script
 from tools.cluster.cluster import Cluster
 
 POLL_SECONDS = 0.5
-# How long a Job may take to be finished after its run: its pod's grace, or two looks of a sweep.
+# A Job finishes at most so long after its run: the grace of its pod, or two passes that remove garbage.
 ORPHAN_SECONDS = 90
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """disturbed: how often whom."""
+    """disturbed: number of disturbances for each target."""
 
     found: list[Evidence]
     disturbed: dict[str, int]
     seconds: float
 
 
-def rage(
+def run_chaos(
     cluster: Cluster,
     server: postgresql.Server,
     folder: Path,
@@ -41,42 +41,45 @@ def rage(
     image: str,
     seed: int,
     runs: int,
-    side_by_side: int,
+    concurrent: int,
     limit_seconds: float,
-    say: Callable[[str], object],
+    info: Callable[[str], object],
 ) -> Outcome:
-    """What came of it. limit_seconds: what is open then stays open, and is a violation."""
+    """One chaos run.
+
+    limit_seconds: a run that is still open then is a violation.
+    """
     chaos_env = ChaosEnv(cluster=cluster, server=server, folder=folder, scripts=script.draw(seed, runs))
-    chaos_env.furnish(image, side_by_side=side_by_side)
+    chaos_env.prepare(image, concurrent=concurrent)
     began = time.monotonic()
-    storm = _Storm(chaos_env, seed=seed, side_by_side=side_by_side, deadline=began + limit_seconds, say=say)
-    found = storm.run()
+    chaos_run = _ChaosRun(chaos_env, seed=seed, concurrent=concurrent, deadline=began + limit_seconds, info=info)
+    found = chaos_run.run()
     outcome = Outcome(
-        found=found, disturbed={str(target): count for target, count in storm.disturber.done.items()}, seconds=time.monotonic() - began
+        found=found, disturbed={str(target): count for target, count in chaos_run.disturber.done.items()}, seconds=time.monotonic() - began
     )
     chaos_env.clear()
     return outcome
 
 
-class _Storm:
-    def __init__(self, chaos_env: ChaosEnv, *, seed: int, side_by_side: int, deadline: float, say: Callable[[str], object]) -> None:
-        self._playground = chaos_env
+class _ChaosRun:
+    def __init__(self, chaos_env: ChaosEnv, *, seed: int, concurrent: int, deadline: float, info: Callable[[str], object]) -> None:
+        self._env = chaos_env
         self._reconcilers = Reconcilers(chaos_env=chaos_env)
         self._submitter = Submitter(chaos_env=chaos_env)
         self.disturber = Disturber(script.disturbances(seed), chaos_env, self._reconcilers, self._submitter)
-        self._side_by_side = side_by_side
+        self._concurrent = concurrent
         self._deadline = deadline
-        self._say = say
+        self._info = info
         self._latest: dict[str, Run] = {}
 
     def run(self) -> list[Evidence]:
-        scripts = self._playground.scripts
+        scripts = self._env.scripts
         self._reconcilers.start()
         self.disturber.start()
         try:
             with ThreadPoolExecutor(len(scripts) + 1) as pool:
                 submitting = pool.submit(self._submit_all)
-                strikes = [pool.submit(Striker(self._playground, script, self._latest.get).strike) for script in scripts]
+                strikes = [pool.submit(Striker(self._env, script, self._latest.get).strike) for script in scripts]
                 self._watch()
                 submitting.result()
                 struck = [strike.result() for strike in strikes]
@@ -88,13 +91,16 @@ class _Storm:
             self._reconcilers.kill(range(RECONCILERS))
         if self.disturber.error is not None:
             raise self.disturber.error
-        return evidence.collect(self._playground, struck)
+        return evidence.collect(self._env, struck)
 
     def _submit_all(self) -> None:
-        """Batch by batch, as the node has room; what a submitter that was killed left out is submitted again."""
-        for team, batch in groupby(self._playground.scripts, key=lambda script: script.team):
+        """Submit batch by batch, as soon as the node can accept more runs.
+
+        A killed submitter leaves out subjects. They are submitted again.
+        """
+        for team, batch in groupby(self._env.scripts, key=lambda script: script.team):
             members = list(batch)
-            while self._unfinished() >= 2 * self._side_by_side and time.monotonic() < self._deadline:
+            while self._unfinished() >= 2 * self._concurrent and time.monotonic() < self._deadline:
                 time.sleep(POLL_SECONDS)
             algorithms = ("--algo", ",".join(members[0].algorithms))
             self._submitter.submit("--team", team, *algorithms)
@@ -105,26 +111,26 @@ class _Storm:
                     self._submitter.submit("--team", team, "--subject", missing[0].subject, *algorithms)
 
     def _missing(self, members: list[Script]) -> list[Script]:
-        """Those without a run, by the tables as they are now."""
+        """The scripts without a run in the tables."""
         while time.monotonic() < self._deadline:
             with suppress(psycopg.OperationalError):
-                known = {run.label for run in self._playground.runs()}
+                known = {run.label for run in self._env.runs()}
                 return [script for script in members if script.label not in known]
             time.sleep(POLL_SECONDS)
         return []
 
     def _watch(self) -> None:
-        """Keep the latest word of the tables until every run has ended."""
-        told = time.monotonic()
+        """Read the tables until every run has ended."""
+        printed = time.monotonic()
         while time.monotonic() < self._deadline:
             with suppress(psycopg.OperationalError):
-                self._latest.update({run.label: run for run in self._playground.runs()})
+                self._latest.update({run.label: run for run in self._env.runs()})
             ended = sum(run.is_final for run in self._latest.values())
-            if ended == len(self._playground.scripts):
+            if ended == len(self._env.scripts):
                 return
-            if time.monotonic() - told > 15:
-                told = time.monotonic()
-                self._say(f"{ended} of {len(self._playground.scripts)} runs have ended, {self._unfinished()} are at work or queued")
+            if time.monotonic() - printed > 15:
+                printed = time.monotonic()
+                self._info(f"{ended} of {len(self._env.scripts)} runs have ended, {self._unfinished()} are at work or queued")
             time.sleep(POLL_SECONDS)
 
     def _unfinished(self) -> int:
@@ -133,6 +139,6 @@ class _Storm:
     def _wait_for_jobs(self) -> None:
         deadline = time.monotonic() + ORPHAN_SECONDS
         while time.monotonic() < deadline:
-            if all(job.finished for job in evidence.jobs_of(self._playground.cluster, self._playground.cluster_namespace.namespace)):
+            if all(job.finished for job in evidence.jobs_of(self._env.cluster, self._env.cluster_namespace.namespace)):
                 return
             time.sleep(POLL_SECONDS)

@@ -1,4 +1,4 @@
-"""What befalls all runs at once: reconcilers, the API server, the database and whoever submits are killed, and started again."""
+"""Disturbances of all runs: reconcilers, API server, database and submitter are killed and started again."""
 
 import subprocess
 import sys
@@ -14,14 +14,14 @@ from tools.installation import REPOSITORY
 
 API_SERVER = "kube-apiserver"
 RECONCILERS = 3
-# The first is somebody's who looks from elsewhere; the others see the models, as those of the chart do.
-BLIND = {0}
+# The first reconciler runs on an operator's machine. The others see the models, as the reconciler of the chart does.
+MODELS_NOT_VISIBLE = {0}
 INTERVAL = 2
 
 
 @dataclass(kw_only=True)
 class Reconcilers:
-    """Several replicas of `reconcile_runs`, each with a log."""
+    """Several replicas of `reconcile_runs`, each with its own log."""
 
     chaos_env: ChaosEnv
     _processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
@@ -42,7 +42,7 @@ class Reconcilers:
     def _start(self, number: int) -> subprocess.Popen[bytes]:
         command = [sys.executable, str(REPOSITORY / "manage.py"), "reconcile_runs", "--interval", str(INTERVAL)]
         environment = self.chaos_env.installation.environment
-        if number not in BLIND:
+        if number not in MODELS_NOT_VISIBLE:
             environment = {**environment, "TEST_MODELS_DIR": str(self.chaos_env.models)}
         with (self.chaos_env.folder / f"reconciler-{number}.log").open("ab") as log:
             return subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=log, stderr=log)
@@ -50,13 +50,13 @@ class Reconcilers:
 
 @dataclass(kw_only=True)
 class Submitter:
-    """One `train_models` at a time, for a batch or, where a batch was begun and not finished, for one subject."""
+    """One `train_models` at a time: for a batch, or for one subject of an incomplete batch."""
 
     chaos_env: ChaosEnv
     _process: subprocess.Popen[bytes] | None = None
 
     def submit(self, *arguments: str) -> None:
-        """Return when the command has ended, however it did."""
+        """Run the command and wait for its end. Its exit code does not matter."""
         command = [sys.executable, str(REPOSITORY / "manage.py"), "train_models", "--runner", "kubernetes", "--all-articles", *arguments]
         with (self.chaos_env.folder / "submitter.log").open("ab") as log:
             self._process = subprocess.Popen(command, cwd=REPOSITORY, env=self.chaos_env.installation.environment, stdout=log, stderr=log)
@@ -68,13 +68,13 @@ class Submitter:
 
 
 class Disturber(threading.Thread):
-    """Does one disturbance after the other until it is told to stop; then everything serves again."""
+    """Applies one disturbance after the other until `stop`. Afterwards every service runs again."""
 
     def __init__(self, drawn: Iterable[Disturbance], chaos_env: ChaosEnv, reconcilers: Reconcilers, submitter: Submitter) -> None:
         super().__init__(name="disturber", daemon=True)
         self.done: Counter[Target] = Counter()
         self.error: BaseException | None = None
-        self._drawn, self._playground, self._reconcilers, self._submitter = drawn, chaos_env, reconcilers, submitter
+        self._drawn, self._env, self._reconcilers, self._submitter = drawn, chaos_env, reconcilers, submitter
         self._stop_asked = threading.Event()
 
     def run(self) -> None:
@@ -93,7 +93,7 @@ class Disturber(threading.Thread):
         self.join(120)
 
     def _disturb(self, disturbance: Disturbance) -> None:
-        cluster, server = self._playground.cluster, self._playground.server
+        cluster, server = self._env.cluster, self._env.server
         match disturbance.target:
             case Target.RECONCILER:
                 self._reconcilers.kill([disturbance.which % RECONCILERS])

@@ -1,4 +1,4 @@
-"""What is known of a run at the end, from the tables, the volume and the cluster, each read for itself."""
+"""State of a run at the end, read from the tables, the volume and the cluster."""
 
 import json
 from collections import defaultdict
@@ -14,7 +14,10 @@ from tools.cluster.cluster import Cluster
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Training:
-    """What a worker left of one algorithm in one attempt: how often it began, and whether its result got its name."""
+    """Marks of one algorithm in one attempt.
+
+    begun: number of times that the training began. done: whether its result was complete.
+    """
 
     attempt: int
     algorithm: str
@@ -34,19 +37,22 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """runs: of the subject; one, if all is well. sealed: the ids of the rows whose model stands complete in its place."""
+    """The evidence of one script.
+
+    runs: the runs of the subject, normally one. complete: ids of the rows with a complete model folder.
+    """
 
     strike: Strike
     runs: tuple[Run, ...]
     rows: tuple[Row, ...]
-    sealed: frozenset[int]
+    complete: frozenset[int]
     trainings: tuple[Training, ...]
     overlaps: int
     jobs: tuple[Job, ...]
 
 
 def collect(chaos_env: ChaosEnv, strikes: list[Strike]) -> list[Evidence]:
-    """Of every run that was to be."""
+    """The evidence of every script."""
     runs, rows, jobs = defaultdict(list), defaultdict(list), defaultdict(list)
     for run in chaos_env.runs():
         runs[run.label].append(run)
@@ -54,7 +60,7 @@ def collect(chaos_env: ChaosEnv, strikes: list[Strike]) -> list[Evidence]:
         rows[row.run_id].append(row)
     for job in jobs_of(chaos_env.cluster, chaos_env.cluster_namespace.namespace):
         jobs[job.run_id].append(job)
-    sealed = _sealed(chaos_env)
+    complete = _complete(chaos_env)
     found = []
     for strike in strikes:
         here = tuple(runs[strike.script.label])
@@ -65,7 +71,7 @@ def collect(chaos_env: ChaosEnv, strikes: list[Strike]) -> list[Evidence]:
                 strike=strike,
                 runs=here,
                 rows=mine,
-                sealed=frozenset(row.id for row in mine) & sealed,
+                complete=frozenset(row.id for row in mine) & complete,
                 trainings=tuple(training for run_id in of_these for training in _trainings(chaos_env, run_id)),
                 overlaps=sum(len(list((chaos_env.marks / run_id).glob("*.overlap"))) for run_id in of_these),
                 jobs=tuple(job for run_id in of_these for job in jobs[run_id]),
@@ -75,7 +81,7 @@ def collect(chaos_env: ChaosEnv, strikes: list[Strike]) -> list[Evidence]:
 
 
 def jobs_of(cluster: Cluster, namespace: str) -> list[Job]:
-    """Every Job that there is."""
+    """Every Job of the namespace."""
     return [_job(job) for job in cluster.get("jobs", "--namespace", namespace)["items"]]
 
 
@@ -91,8 +97,8 @@ def _job(job: dict[str, Any]) -> Job:
     )
 
 
-def _sealed(chaos_env: ChaosEnv) -> frozenset[int]:
-    """The rows that complete folders say they are of."""
+def _complete(chaos_env: ChaosEnv) -> frozenset[int]:
+    """Row ids in the manifests of complete folders."""
     found = set()
     for folder in artifacts.version_folders(chaos_env.models):
         try:
@@ -114,13 +120,13 @@ def _trainings(chaos_env: ChaosEnv, run_id: str) -> list[Training]:
 
 
 def as_json(evidence: Evidence) -> str:
-    """For whoever looks into a violation."""
+    """All evidence as text, for the analysis of a violation."""
     return json.dumps(
         {
             "script": str(evidence.strike),
             "runs": [str(run) for run in evidence.runs],
             "rows": [str(row) for row in evidence.rows],
-            "sealed": sorted(evidence.sealed),
+            "complete": sorted(evidence.complete),
             "trainings": [str(training) for training in evidence.trainings],
             "jobs": [str(job) for job in evidence.jobs],
         },

@@ -1,4 +1,4 @@
-"""What is done to one run, as its script says. An API server or a database that is away at that moment is tried again."""
+"""Faults of one run, as its script defines them. Requests are repeated until API server or database answer."""
 
 import json
 import signal
@@ -12,24 +12,24 @@ import psutil
 from tools.chaos.chaos_env import ChaosEnv, Run
 from tools.chaos.script import Fault, Script
 
-LOOK_SECONDS = 0.1
-# For the whole of a run, queue included.
-PATIENCE_SECONDS = 900
+POLL_SECONDS = 0.1
+# Limit for a whole run, with its time in the queue.
+TIMEOUT_SECONDS = 900
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Strike:
-    """struck: whether there was still something to do it to; None where an answer that was lost would have told."""
+    """struck: whether the fault had a target. None: unknown, because the API server's response was lost."""
 
     script: Script
     struck: bool | None
 
 
 class Striker:
-    """Strikes one run. `latest` gives the run as the tables had it last."""
+    """Strikes one run. latest: the newest known row of the run, by its label."""
 
     def __init__(self, chaos_env: ChaosEnv, script: Script, latest: Callable[[str], Run | None]) -> None:
-        self._playground = chaos_env
+        self._env = chaos_env
         self._script = script
         self._latest = latest
         self._do: dict[Fault, Callable[[Run], bool | None]] = {
@@ -44,7 +44,7 @@ class Striker:
         }
 
     def strike(self) -> Strike:
-        """Wait for the moment, then do it."""
+        """Wait for the scripted moment, then apply the fault."""
         script = self._script
         if script.fault is Fault.NONE:
             return Strike(script=script, struck=False)
@@ -55,10 +55,10 @@ class Striker:
         return Strike(script=script, struck=self._do[script.fault](run))
 
     def _wait(self) -> Run | None:
-        """Until it is where it is to be struck; None where it never was."""
-        script, deadline = self._script, time.monotonic() + PATIENCE_SECONDS
+        """Wait until the run reaches the scripted point. None: it ended before."""
+        script, deadline = self._script, time.monotonic() + TIMEOUT_SECONDS
         while time.monotonic() < deadline:
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
             run = self._latest(script.label)
             if run is None:
                 continue
@@ -67,7 +67,7 @@ class Striker:
             if script.at < 0:
                 if run.external_name.startswith("gregory-train-"):
                     return run
-            elif (self._playground.marks / run.run_id / f"1-{script.algorithms[script.at]}.begun").exists():
+            elif (self._env.marks / run.run_id / f"1-{script.algorithms[script.at]}.begun").exists():
                 return run
         return None
 
@@ -75,7 +75,7 @@ class Striker:
         return _any([self._kubectl("delete", "pod", pod, *how) for pod in self._pods(run)])
 
     def _evict(self, run: Run) -> bool | None:
-        namespace = self._playground.cluster_namespace.namespace
+        namespace = self._env.cluster_namespace.namespace
         evicted = []
         for pod in self._pods(run):
             eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": namespace}}
@@ -84,12 +84,12 @@ class Striker:
         return _any(evicted)
 
     def _kill_worker(self, run: Run) -> bool:
-        """The process that trains, and nothing above it."""
+        """Kill the training process alone."""
         stage = f"/{run.run_id}/stages/train-{self._script.algorithms[self._script.at]}/"
         return _kill(lambda process: any(stage in word for word in process.cmdline()))
 
     def _kill_run(self, run: Run) -> bool:
-        """`python -m job`, the container's main process but for the one that reaps orphans."""
+        """Kill `python -m job`, the only child of the container's init process."""
 
         def is_the_run(process: psutil.Process) -> bool:
             return process.cmdline()[1:] == ["-m", "job"] and run.run_id in process.environ().get("GREGORY_RUN_SPEC", "")
@@ -97,16 +97,16 @@ class Striker:
         return _kill(is_the_run)
 
     def _cancel(self, run: Run) -> bool:
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline = time.monotonic() + TIMEOUT_SECONDS
         while time.monotonic() < deadline:
-            done = self._playground.installation.manage("training_runs", "cancel", run.run_id)
-            said = done.stdout + done.stderr
-            if done.returncode == 0 or "end is not observed yet" in said:
+            done = self._env.installation.manage("training_runs", "cancel", run.run_id)
+            output = done.stdout + done.stderr
+            if done.returncode == 0 or "end is not observed yet" in output:
                 return True
-            if "has already ended" in said:
+            if "has already ended" in output:
                 return False
             time.sleep(0.5)
-        raise AssertionError(f"{run.run_id} could not be cancelled: {said}")
+        raise AssertionError(f"{run.run_id} could not be cancelled: {output}")
 
     def _suspend(self, run: Run) -> bool | None:
         suspended = self._set_suspended(run, suspended=True)
@@ -124,11 +124,11 @@ class Striker:
         names: list[str] = []
 
         def listed() -> bool:
-            done = self._playground.cluster.kubectl(
+            done = self._env.cluster.kubectl(
                 "get",
                 "pods",
                 "--namespace",
-                self._playground.cluster_namespace.namespace,
+                self._env.cluster_namespace.namespace,
                 "--selector",
                 selector,
                 "--output=name",
@@ -141,14 +141,17 @@ class Striker:
         return names
 
     def _kubectl(self, *arguments: str, input: str | None = None) -> bool | None:
-        """Whether it was done; False where what it is about is gone, None where that may be because an answer was lost."""
+        """Run kubectl until the API server answers.
+
+        True: done. False: the object is gone. None: gone, perhaps through this command, whose first response was lost.
+        """
         answers: list[bool | None] = []
         lost = False
 
         def asked() -> bool:
             nonlocal lost
-            namespace = self._playground.cluster_namespace.namespace
-            done = self._playground.cluster.kubectl(*arguments, "--namespace", namespace, timeout=15, input=input)
+            namespace = self._env.cluster_namespace.namespace
+            done = self._env.cluster.kubectl(*arguments, "--namespace", namespace, timeout=15, input=input)
             if done.returncode == 0:
                 answers.append(True)
             elif any(word in done.stderr for word in ("NotFound", "not found", "is invalid", "Conflict")):
@@ -161,12 +164,12 @@ class Striker:
 
 
 def _any(answers: list[bool | None]) -> bool | None:
-    """The most that is known of several."""
+    """True if any answer is true, else None if any is unknown, else False."""
     return True if True in answers else None if None in answers else False
 
 
 def _until(done: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while not done():
         if time.monotonic() > deadline:
             raise AssertionError("the API server did not come back")
@@ -174,7 +177,7 @@ def _until(done: Callable[[], bool]) -> None:
 
 
 def _kill(wanted: Callable[[psutil.Process], bool]) -> bool:
-    """Whether such a process was there."""
+    """Send SIGKILL to every matching process. Returns whether there was one."""
     killed = False
     for process in psutil.process_iter():
         with suppress(psutil.Error):

@@ -1,6 +1,6 @@
-"""What is to happen, drawn from the seed alone: each run's own fate, and what befalls all of them. Pure.
+"""Faults of each run and disturbances of all runs, drawn from the seed alone. Pure.
 
-When something happens by the clock depends on the machine; what, to which run and at which point of it, does not.
+The time on the clock depends on the machine. The fault, the run and the point of the run do not.
 """
 
 import random
@@ -13,7 +13,7 @@ BATCH = 8
 
 
 class Fault(StrEnum):
-    """What is done to one run."""
+    """Faults of one run."""
 
     NONE = "none"
     POD_DELETED = "pod deleted"
@@ -27,25 +27,29 @@ class Fault(StrEnum):
 
 
 class Target(StrEnum):
-    """Who is ended for all runs at once, and started again."""
+    """Targets of a disturbance: killed, then started again."""
 
     RECONCILER = "a reconciler"
     RECONCILERS = "every reconciler"
     API_SERVER = "the API server"
     DATABASE = "the database"
-    SUBMITTER = "whoever submits"
+    SUBMITTER = "the submitter"
 
 
-# A run that was not begun has neither worker nor supervisor.
+# Before its pod has begun, a run has no process to kill.
 BEFORE = (Fault.POD_DELETED, Fault.CANCELLED, Fault.SUSPENDED)
 _CALM = 2
-# After each of its absences the cluster's own clients keep away from an API server for ever longer, and nothing gets on.
+# The cluster's own clients wait longer after each failure of the API server. More of these would stop all progress.
 _WEIGHTS = {Target.RECONCILER: 3, Target.RECONCILERS: 2, Target.API_SERVER: 1, Target.DATABASE: 3, Target.SUBMITTER: 2}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Script:
-    """One run. at: the place of the algorithm in whose training it is struck, -1 before its pod has begun; delay: seconds after that."""
+    """One run.
+
+    at: index of the algorithm during whose training the fault comes, -1 before the pod has begun.
+    delay: seconds after that point. pause: seconds of a suspension.
+    """
 
     number: int
     team: str
@@ -67,7 +71,7 @@ class Script:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Disturbance:
-    """after: seconds since the one before; away: seconds until it is started again. which: of several."""
+    """after: seconds since the last one. away: seconds until the restart. which: index among several targets."""
 
     after: float
     target: Target
@@ -76,12 +80,12 @@ class Disturbance:
 
 
 def draw(seed: int, runs: int) -> list[Script]:
-    """Every run's script. That of a run does not depend on how many there are."""
+    """The scripts of all runs. The script of a run does not depend on the number of runs."""
     return [_draw(random.Random(f"{seed} run {number}"), number, _algorithms(seed, number // BATCH)) for number in range(runs)]
 
 
 def disturbances(seed: int) -> Iterator[Disturbance]:
-    """For ever."""
+    """An endless sequence."""
     drawn = random.Random(f"{seed} disturbances")
     while True:
         (target,) = drawn.choices(list(_WEIGHTS), weights=list(_WEIGHTS.values()))
@@ -89,7 +93,7 @@ def disturbances(seed: int) -> Iterator[Disturbance]:
 
 
 def _algorithms(seed: int, batch: int) -> list[str]:
-    """One command submits a batch, so what is trained is the same for all of it."""
+    """One command submits a batch, so all its runs have the same algorithms."""
     return random.Random(f"{seed} batch {batch}").sample(ALGORITHMS, 2)
 
 
@@ -104,7 +108,7 @@ def _draw(drawn: random.Random, number: int, algorithms: list[str]) -> Script:
         seconds={algorithm: seconds[algorithm] for algorithm in algorithms},
         fault=fault,
         at=at,
-        # Beyond the training's end, too: what strikes between two steps is the most interesting.
+        # Also after the end of the training: faults between two steps find the most errors.
         delay=drawn.uniform(0, 1.1) * (seconds[algorithms[at]] if at >= 0 else 1),
         pause=drawn.uniform(0.5, 4),
     )

@@ -1,8 +1,8 @@
-"""What the stages do in the image of the chaos runs, in the place of `gregory.ml.stages.work`: nothing but take time and leave marks.
+"""Replaces `gregory.ml.stages.work` in the image of the chaos runs: each stage takes time and writes marks.
 
-The marks are the truth that the product's word is held against. They lie on the models volume, where no part of the product looks:
-`.chaos/<run id>/<attempt>-<algorithm>.begun`, and `.done` once the result has its name. A run's lock is held for as long as one of
-its workers lives, whatever ends it; who finds it taken leaves `<attempt>.overlap`.
+`check` compares the marks with the rows. The marks are on the models volume, in a folder that the product does not read:
+`.chaos/<run id>/<attempt>-<algorithm>.begun`, and `.done` as soon as the result is complete. Each worker holds the lock of
+its run until it ends. A worker that finds the lock taken writes `<attempt>.overlap`.
 """
 
 import atexit
@@ -31,22 +31,22 @@ from gregory.ml.stages.contract import (
 MARKS, SECONDS = ".chaos", "seconds.json"
 STEP_SECONDS = 0.2
 METRICS = {"test_roc_auc": 0.75, "test_f1": 0.5, "prob_threshold": 0.8}
-# Held until the process ends.
+# Open until the process ends.
 _held: list[int] = []
 
 
 def find_gpu(source: Path, target: Path, report: Report, kept: Path) -> GpuResult:
-    """Never asked for."""
+    """Never called."""
     raise NotImplementedError
 
 
 def pseudo_label(source: Path, target: Path, report: Report, kept: Path) -> PseudoLabelResult:
-    """Never asked for."""
+    """Never called."""
     raise NotImplementedError
 
 
 def summarise(source: Path, target: Path, report: Report, kept: Path) -> SummariseResult:
-    """Two files with nothing in them."""
+    """Two empty files."""
     for name in (EXAMPLES, POOL):
         (target / name).touch()
     report(Progress(message="summarised", fraction=1.0))
@@ -54,7 +54,7 @@ def summarise(source: Path, target: Path, report: Report, kept: Path) -> Summari
 
 
 def train(source: Path, target: Path, report: Report, kept: Path) -> TrainResult:
-    """As long as the script says; a sealed folder like any."""
+    """Takes the scripted time and writes a complete model folder."""
     request = TrainRequest.model_validate_json((source / REQUEST).read_text(encoding="utf-8"))
     facts = request.provenance
     models = source.parents[4]
@@ -62,7 +62,7 @@ def train(source: Path, target: Path, report: Report, kept: Path) -> TrainResult
     marks.mkdir(parents=True, exist_ok=True)
     _be_alone(marks, attempt=facts.attempt)
     name = f"{facts.attempt}-{request.algorithm}"
-    # Not replaced: one attempt that is suspended may begin several times.
+    # Append: a suspended attempt begins several times.
     with (marks / f"{name}.begun").open("a") as begun:
         begun.write(f"{time.time()}\n")
     seconds = json.loads((models / MARKS / SECONDS).read_text())[f"{facts.subject}/{request.algorithm}"]
@@ -71,7 +71,7 @@ def train(source: Path, target: Path, report: Report, kept: Path) -> TrainResult
         time.sleep(STEP_SECONDS)
         report(Progress(message=f"step {step + 1} of {steps}", fraction=(step + 1) / steps))
     _write_model(target / MODEL_FOLDER, request)
-    # By then the stage's result has its name; a worker that is killed before leaves none.
+    # At exit the result is complete. A worker that is killed before leaves no mark.
     atexit.register((marks / f"{name}.done").touch)
     data = artifacts.read_manifest(target / MODEL_FOLDER).data
     return TrainResult(metrics=METRICS, warnings=(), data=data, compute={"device": "cpu"})

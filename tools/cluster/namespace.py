@@ -55,7 +55,7 @@ class ClusterNamespace:
     folder: Path
     config: dict[str, Any] = field(default_factory=dict)
 
-    def furnish(self, image: str) -> None:
+    def prepare(self, image: str) -> None:
         """The namespace, with service account, secret and a bound volume, and the file that names them."""
         self.cluster.must("create", "namespace", self.namespace)
         repository, _, tag = image.rpartition(":")
@@ -154,9 +154,9 @@ class ClusterNamespace:
 
 
 @contextmanager
-def furnished(cluster: Cluster, image: str, folder: Path) -> Iterator[ClusterNamespace]:
+def prepared_namespace(cluster: Cluster, image: str, folder: Path) -> Iterator[ClusterNamespace]:
     """A workplace for the time of the block."""
     cluster_namespace = ClusterNamespace(cluster=cluster, namespace=f"runs-{new_run_id()}", folder=folder)
-    cluster_namespace.furnish(image)
+    cluster_namespace.prepare(image)
     yield cluster_namespace
     cluster_namespace.clear()

@@ -27,7 +27,7 @@ from tools.installation import REPOSITORY
 
 NAME = "gregory.test/slim:1"
 # The same run with exit code 1 in every case, and a container that exits with code 0 and reports nothing.
-LIAR, MUTE = "gregory.test/liar:1", "gregory.test/mute:1"
+EXIT_1, NO_REPORT = "gregory.test/exit-1:1", "gregory.test/no-report:1"
 # `manage.py`, as the target `submit` of Dockerfile.train has it.
 SUBMIT = "gregory.test/submit:1"
 # Scripted work in place of the stages.
@@ -56,7 +56,7 @@ def write(archive: Path, bundle: Path) -> None:
 
     bundle: the base models in them.
     """
-    commands = {NAME: RUN, LIAR: ["sh", "-c", f"{' '.join(RUN)}; exit 1"], MUTE: ["true"], SUBMIT: COMMAND}
+    commands = {NAME: RUN, EXIT_1: ["sh", "-c", f"{' '.join(RUN)}; exit 1"], NO_REPORT: ["true"], SUBMIT: COMMAND}
     with tempfile.TemporaryDirectory(dir=archive.parent) as place:
         project, scripted = Path(place) / "project.tar", Path(place) / "scripted.tar"
         _pack_project(project, bundle)

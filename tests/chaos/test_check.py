@@ -1,10 +1,10 @@
-"""What is wrong, told from what is not: each violation by itself."""
+"""The check of a chaos run: each violation alone, and the permitted ends."""
 
 from dataclasses import replace
 
 import pytest
 
-from tools.chaos import judge, table
+from tools.chaos import check, table
 from tools.chaos.chaos_env import Row, Run
 from tools.chaos.evidence import Evidence, Job, Training
 from tools.chaos.faults import Strike
@@ -20,12 +20,12 @@ ROWS = tuple(
 DONE = tuple(Training(attempt=1, algorithm=name, begun=1, done=True) for name in ("lstm", "lgbm_tfidf"))
 JOB = Job(name="job", run_id="r", attempt=1, finished=True)
 WELL = Evidence(
-    strike=Strike(script=SCRIPT, struck=False), runs=(RUN,), rows=ROWS, sealed=frozenset({0, 1}), trainings=DONE, overlaps=0, jobs=(JOB,)
+    strike=Strike(script=SCRIPT, struck=False), runs=(RUN,), rows=ROWS, complete=frozenset({0, 1}), trainings=DONE, overlaps=0, jobs=(JOB,)
 )
 
 
 def struck(fault: Fault, *, state: str, reason: str = "", attempt: int = 1, at: int = 0) -> Evidence:
-    """One whose first training was struck; its rows say as its run."""
+    """A run whose first training was struck. Its rows fit the run."""
     well = state == "succeeded"
     rows = tuple(replace(row, success=well, reason="" if well else reason) for row in ROWS)
     trained = tuple(replace(training, attempt=attempt) for training in DONE) if well else ()
@@ -34,13 +34,13 @@ def struck(fault: Fault, *, state: str, reason: str = "", attempt: int = 1, at: 
         strike=Strike(script=replace(SCRIPT, fault=fault, at=at), struck=True),
         runs=(replace(RUN, state=state, reason=reason, attempt=attempt),),
         rows=rows,
-        sealed=frozenset({0, 1}) if well else frozenset(),
+        complete=frozenset({0, 1}) if well else frozenset(),
         trainings=(Training(attempt=1, algorithm="lstm", begun=1, done=False), *trained) if attempt > 1 else trained,
     )
 
 
-def test_nothing_is_wrong_with_what_is_well():
-    assert judge.violations(WELL) == []
+def test_a_correct_run_has_no_violation():
+    assert check.violations(WELL) == []
 
 
 @pytest.mark.parametrize(
@@ -50,22 +50,22 @@ def test_nothing_is_wrong_with_what_is_well():
         (replace(WELL, runs=(replace(RUN, state="running"),)), "open at the end: running"),
         (replace(WELL, rows=(replace(ROWS[0], success=None), ROWS[1])), "row of lstm is open at the end"),
         (replace(WELL, rows=ROWS[:1]), "rows of ['lstm']"),
-        (replace(WELL, sealed=frozenset({1})), "row of lstm says success True, and a complete model is not there"),
-        (replace(WELL, rows=(replace(ROWS[0], success=False), ROWS[1])), "row of lstm says success False, and a complete model is there"),
-        (replace(WELL, overlaps=1), "two workers of it were at work at the same time"),
-        (replace(WELL, trainings=(*DONE, replace(DONE[0], attempt=2))), "lstm was trained in attempt 2, and had been in attempt 1"),
+        (replace(WELL, complete=frozenset({1})), "row of lstm has success True, and its complete model is not there"),
+        (replace(WELL, rows=(replace(ROWS[0], success=False), ROWS[1])), "row of lstm has success False, and its complete model is there"),
+        (replace(WELL, overlaps=1), "two workers trained at the same time"),
+        (replace(WELL, trainings=(*DONE, replace(DONE[0], attempt=2))), "lstm was trained in attempt 2 after attempt 1"),
         (replace(WELL, trainings=(replace(DONE[0], begun=2), DONE[1])), "lstm began 2 times in attempt 1"),
-        (replace(WELL, jobs=(replace(JOB, finished=False),)), "Job job is still to do something"),
-        (replace(WELL, jobs=(JOB, replace(JOB, attempt=2))), "Job job is of an attempt that nobody opened"),
+        (replace(WELL, jobs=(replace(JOB, finished=False),)), "Job job has not finished"),
+        (replace(WELL, jobs=(JOB, replace(JOB, attempt=2))), "Job job belongs to an attempt that was not opened"),
         (replace(WELL, jobs=(JOB, JOB)), "2 Jobs of attempt 1"),
         (
             replace(WELL, runs=(replace(RUN, attempt=2),)),
-            "wrong verdict: succeeded at attempt 2, and it was: none, struck: False: ",
+            "wrong end: succeeded at attempt 2, fault: none, struck: False: ",
         ),
     ],
 )
-def test_each_violation_is_told(evidence: Evidence, words: str):
-    assert words in judge.violations(evidence)
+def test_each_violation_is_found(evidence: Evidence, words: str):
+    assert words in check.violations(evidence)
 
 
 @pytest.mark.parametrize(
@@ -82,13 +82,13 @@ def test_each_violation_is_told(evidence: Evidence, words: str):
         (struck(Fault.JOB_DELETED, state="succeeded", attempt=2), False),
     ],
 )
-def test_a_verdict_fits_what_was_done(evidence: Evidence, allowed: bool):
-    assert (judge.violations(evidence) == []) is allowed
+def test_the_end_must_fit_the_fault(evidence: Evidence, allowed: bool):
+    assert (check.violations(evidence) == []) is allowed
 
 
-def test_what_came_too_late_counts_as_nothing_done():
+def test_a_fault_that_came_too_late_counts_as_none():
     late = replace(WELL, strike=Strike(script=replace(SCRIPT, fault=Fault.EVICTED), struck=False))
 
-    assert judge.violations(late) == []
+    assert check.violations(late) == []
     lines = table.of([WELL, late, struck(Fault.EVICTED, state="succeeded", attempt=2)]).splitlines()
     assert [line.split() for line in lines[2:]] == [["none", "2"], ["evicted", "1"]]

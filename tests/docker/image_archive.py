@@ -20,7 +20,7 @@ from tools.installation import REPOSITORY
 TARGET, NAME = "train-cpu", "gregory-tested:cpu"
 # What of the checkout Dockerfile.train copies; of the base models the file that has all their digests.
 COPIED = ("Dockerfile.train", ".dockerignore", "manage.py", "gregory", "job", "locks", "images", "base_models/bundle.json")
-LOOK_SECONDS = 1.0
+POLL_SECONDS = 1.0
 
 
 def build(running: Engine) -> str:
@@ -55,7 +55,7 @@ def received() -> Path:
             need(docker_engine.usable(), what="a Docker engine that root may start", remedy=docker_engine.REMEDY)
             with docker_engine.running() as running:
                 build(running)
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_SECONDS)
     return kept
 
 

@@ -1,4 +1,4 @@
-"""What is wrong with a run, in words, from the evidence and from what was done to it. Pure."""
+"""Checks a run: the evidence must fit the fault. Pure."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from tools.chaos.evidence import Evidence
 from tools.chaos.script import Fault
 
-# What may become of a run that was struck: state, reason, attempt.
+# Permitted ends after each fault: state, reason, attempt.
 AGAIN = ("succeeded", "", 2)
 AS_IF_NOTHING = ("succeeded", "", 1)
 ALLOWED = {
@@ -23,14 +23,14 @@ ALLOWED = {
 
 
 def violations(evidence: Evidence) -> list[str]:
-    """Empty where everything is as it must be."""
+    """The violations, as text. Empty if there are none."""
     if len(evidence.runs) != 1:
         return [f"it has {len(evidence.runs)} runs"]
     return [*_ends(evidence), *_rows(evidence), *_executions(evidence), *_jobs(evidence)]
 
 
-def verdict(evidence: Evidence) -> str:
-    """What became of it, for the table."""
+def end_of(evidence: Evidence) -> str:
+    """State, reason and attempt, for the table."""
     if len(evidence.runs) != 1:
         return "no run" if not evidence.runs else "several runs"
     (run,) = evidence.runs
@@ -47,10 +47,10 @@ def _ends(evidence: Evidence) -> Iterator[str]:
     allowed = set(ALLOWED[strike.script.fault]) if strike.struck is not False else {AS_IF_NOTHING}
     all_trained = {training.algorithm for training in evidence.trainings if training.attempt == 1 and training.done}
     if strike.struck is None or all_trained == set(strike.script.algorithms):
-        # What strikes in a run's last moment comes too late for some of it.
+        # A fault in the last moment of a run can come too late.
         allowed.add(AS_IF_NOTHING)
     if (run.state, run.reason, run.attempt) not in allowed:
-        yield f"wrong verdict: {verdict(evidence)}, and it was: {strike.script.fault}, struck: {strike.struck}: {run.detail[:400]}"
+        yield f"wrong end: {end_of(evidence)}, fault: {strike.script.fault}, struck: {strike.struck}: {run.detail[:400]}"
 
 
 def _rows(evidence: Evidence) -> Iterator[str]:
@@ -60,9 +60,9 @@ def _rows(evidence: Evidence) -> Iterator[str]:
     for row in evidence.rows:
         if row.success is None:
             yield f"row of {row.algorithm} is open at the end"
-        elif row.success != (row.id in evidence.sealed):
-            there = "is" if row.id in evidence.sealed else "is not"
-            yield f"row of {row.algorithm} says success {row.success}, and a complete model {there} there"
+        elif row.success != (row.id in evidence.complete):
+            there = "is" if row.id in evidence.complete else "is not"
+            yield f"row of {row.algorithm} has success {row.success}, and its complete model {there} there"
         elif not row.success and row.reason != run.reason:
             yield f"row of {row.algorithm} failed for {row.reason or 'no reason'}, its run for {run.reason or 'no reason'}"
     if run.is_final and (run.state == "succeeded") != all(row.success for row in evidence.rows):
@@ -71,11 +71,11 @@ def _rows(evidence: Evidence) -> Iterator[str]:
 
 def _executions(evidence: Evidence) -> Iterator[str]:
     if evidence.overlaps:
-        yield "two workers of it were at work at the same time"
+        yield "two workers trained at the same time"
     finished: dict[str, int] = {}
     for training in sorted(evidence.trainings, key=lambda training: training.attempt):
         if training.algorithm in finished:
-            yield f"{training.algorithm} was trained in attempt {training.attempt}, and had been in attempt {finished[training.algorithm]}"
+            yield f"{training.algorithm} was trained in attempt {training.attempt} after attempt {finished[training.algorithm]}"
         if training.done:
             finished[training.algorithm] = training.attempt
         if training.begun > 1 and evidence.strike.script.fault is not Fault.SUSPENDED:
@@ -86,9 +86,9 @@ def _jobs(evidence: Evidence) -> Iterator[str]:
     (run,) = evidence.runs
     for job in evidence.jobs:
         if not job.finished:
-            yield f"Job {job.name} is still to do something"
+            yield f"Job {job.name} has not finished"
         if job.attempt > run.attempt:
-            yield f"Job {job.name} is of an attempt that nobody opened"
+            yield f"Job {job.name} belongs to an attempt that was not opened"
     for attempt, count in Counter(job.attempt for job in evidence.jobs).items():
         if count > 1:
             yield f"{count} Jobs of attempt {attempt}"
