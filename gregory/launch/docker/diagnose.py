@@ -1,10 +1,10 @@
 """The state of a container that ended, as an observation. Pure."""
 
 from collections.abc import Mapping
-from signal import Signals
 from typing import Any
 
 from gregory.launch.runner import Observation, Status
+from gregory.runs.exit_codes import signal_of
 from gregory.runs.reasons import Reason
 
 
@@ -23,8 +23,7 @@ def ended_container(attributes: Mapping[str, Any], log_end: str) -> Observation:
     if state["Error"]:
         detail = f"container {name} ended with exit code {code}: {state['Error']}{words}"
         return Observation(status=Status.TERMINATED, detail=detail, exit_code=code)
-    if code > 128 and code - 128 in {signal.value for signal in Signals}:
-        signal = Signals(code - 128)
+    if signal := signal_of(code):
         detail = f"container {name} was ended by signal {signal.value} ({signal.name}), by hand or with the Docker daemon{words}"
         return Observation(status=Status.TERMINATED, detail=detail, reason=Reason.KILLED, exit_code=code)
     detail = f"container {name} ended with exit code {code} and left no report{words}"

@@ -15,6 +15,7 @@ from gregory.launch.kubernetes.cluster_config import ClusterConfig
 from gregory.launch.kubernetes.cluster_sections import Database, Section, Toleration
 from gregory.launch.kubernetes.labels import APP, CONTROLLER_UID, KUEUE_PRIORITY, KUEUE_QUEUE, annotations_of, labels_of
 from gregory.launch.kubernetes.pod_patch import CONTAINER
+from gregory.runs import exit_codes
 from gregory.runs.spec import HandleKind, RunHandle, RunSpec
 
 # A Job's name becomes a label of its pods.
@@ -23,7 +24,12 @@ _LABEL_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 TERMINATION_LOG = "/dev/termination-log"
 _RULE_INDEX = re.compile(r"rule at index (\d+)")
 # In this order, and each exit code once: a pod that is taken away exits with 143 or 137, too, and the first match counts.
-_EXIT_CODES = {"failed": 1, "bad_specification": 2, "killed": 137, "terminated": 143}
+_EXIT_CODES = {
+    "failed": exit_codes.FAILURE,
+    "bad_specification": exit_codes.USAGE,
+    "killed": exit_codes.SIGKILL,
+    "terminated": exit_codes.SIGTERM,
+}
 # So ends what was told to end. FailJob would fail a suspended Job as well, for as long as the pod that was taken from it is to be seen;
 # counted is only what was not taken by the Job's own controller.
 _COUNTED = ("killed", "terminated")

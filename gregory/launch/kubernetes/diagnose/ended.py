@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping
-from signal import Signals
 from typing import NamedTuple
 
 from gregory.launch.kubernetes.diagnose.pod_status import (
@@ -19,12 +18,12 @@ from gregory.launch.kubernetes.diagnose.pod_status import (
 )
 from gregory.launch.kubernetes.manifest import matched_rule
 from gregory.launch.runner import Observation, Status
+from gregory.runs import exit_codes
+from gregory.runs.exit_codes import signal_of
 from gregory.runs.reasons import Reason
 
 _EXIT_CODE = re.compile(r"failed with exit code (\d+)")
 _POD = re.compile(r"[Pp]od [^\s/]+/(\S+) ")
-# Of a run that was told to end, kept what it had, and leaves the rest to another attempt.
-_IN_GOOD_ORDER = 143
 # What is said of a pod that was deleted while its Job was not.
 _WHO = "see who deleted it, if it is not to go on"
 
@@ -122,7 +121,7 @@ def of_job(job: Object, events: Events) -> Observation:
         event, cause = next(((event, cause) for event, cause in _TOLD.items() if event in told), ("", _EVICTED))
         said = f" ({told[event]})" if event else ""
         return _gone(cause.reason, f"pod {pod[1] if pod else 'of Job ' + name}: {cause.words}{said}", cause.remedy)
-    if code is not None and (signal := _signal(code)):
+    if code is not None and (signal := signal_of(code)):
         words = f"pod of Job {name} was ended by signal {signal.value} ({signal.name}) and is gone"
         return _gone(Reason.KILLED, words, "see who ended or deleted it", code)
     if code is not None:
@@ -178,16 +177,16 @@ def _exited(pod: Object, *, was_deleted: bool, with_its_job: bool) -> Observatio
     if report and any(algorithm.reason is Reason.NO_GPU for algorithm in report.algorithms):
         words = f"pod {name} was promised a GPU and found none on node {node_of(pod)}"
         return _dead(pod, Reason.NO_GPU, words, "see the node's driver and its device plugin, or set gpu.required to false")
-    if with_its_job and _signal(code):
+    if with_its_job and signal_of(code):
         # Whatever the run says of its end: who deletes a Job does not want another.
         words = f"the Job of pod {name} was deleted from outside, and it ended with exit code {code}"
         return _dead(pod, Reason.DELETED, words, "see who deleted it; try again")
-    if report and (code == _IN_GOOD_ORDER or not _signal(code)):
+    if report and (code == exit_codes.SIGTERM or not signal_of(code)):
         return _dead(pod, None, f"pod {name} exited with code {code} and left a report", "")
-    if was_deleted and _signal(code):
-        kept = "its run gave up in good order" if code == _IN_GOOD_ORDER else "its run did not give up in the time it had"
+    if was_deleted and signal_of(code):
+        kept = "its run gave up in good order" if code == exit_codes.SIGTERM else "its run did not give up in the time it had"
         return _dead(pod, Reason.INTERRUPTED, f"pod {name} was deleted from outside; {kept}, exit code {code}", _WHO)
-    if signal := _signal(code):
+    if signal := signal_of(code):
         words = f"pod {name} was ended by signal {signal.value} ({signal.name}), exit code {code}, and not for lack of memory"
         return _dead(pod, Reason.KILLED, words, f"see who sent it on node {node_of(pod)}")
     if code == 0:
@@ -209,7 +208,3 @@ def _dead(pod: Object, reason: Reason | None, words: str, remedy: str, *, said: 
 
 def _gone(reason: Reason | None, words: str, remedy: str, code: int | None = None) -> Observation:
     return Observation(status=Status.TERMINATED, detail=words + (f"; {remedy}" if remedy else ""), reason=reason, exit_code=code)
-
-
-def _signal(code: int) -> Signals | None:
-    return Signals(code - 128) if code - 128 in {signal.value for signal in Signals} else None
