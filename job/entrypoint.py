@@ -5,6 +5,7 @@ import shutil
 import sys
 import traceback
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 
 from django.conf import settings
@@ -14,7 +15,8 @@ from gregory.env import Environment
 from gregory.launch import processes
 from gregory.ml.errors import TrainingError
 from gregory.ml.stages.contract import kind_of
-from gregory.runs import recovery, store
+from gregory.runs import exit_codes, recovery, store
+from gregory.runs.diagnosis import SUCCEEDED, Diagnosis
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunHandle, RunSpec
 from gregory.runs.states import RunState
@@ -25,7 +27,7 @@ from job.pipeline import Pipeline
 from job.shutdown import ShutdownRequest
 from job.supervise import StageFailed
 
-SUCCESS, FAILURE, TERMINATED = 0, 1, 143
+TERMINATED = exit_codes.SIGTERM
 
 
 def execute(spec: RunSpec, handle: RunHandle | None, environment: Environment) -> int:
@@ -61,7 +63,7 @@ class _Run:
         claim = partial(store.claim, spec, handle, image_digest=settings.IMAGE_DIGEST, node=node, again=self._retried)
         if not self._durably(claim):
             voice.warn(f"attempt {spec.attempt} was superseded, has ended or runs elsewhere; nothing done")
-            return FAILURE
+            return exit_codes.FAILURE
         # Whoever opened this attempt may not see the models, and the start before it may have died between folder and row.
         self._durably(partial(recovery.close_published, spec, models_dir=settings.MODELS_DIR))
         still_open = self._durably(partial(store.open_algorithms, spec))
@@ -96,7 +98,7 @@ class _Run:
         self._account.give_up(f"{self._interruption.reason}; {why}" if self._interruption.requested else why)
         self._account.write()
         self._voice.info(f"Giving up: {why}; what has ended is kept for reconcile_runs", tone="bad")
-        return TERMINATED if self._interruption.requested else FAILURE
+        return TERMINATED if self._interruption.requested else exit_codes.FAILURE
 
     def _interrupted(self, failure: StageFailed, pipeline: Pipeline) -> int:
         """What is open is closed here, unless somebody else owns it, who may know better why the run had to end, and go on with it."""
@@ -106,16 +108,16 @@ class _Run:
             self._voice.info(f"Interrupted: {failure}; open rows are left to reconcile_runs")
             return TERMINATED
         announced = self._durably(partial(store.announced_end, self._spec))
-        reason, words = announced or (Reason.INTERRUPTED, "")
-        detail = words or self._interruption.reason
-        self._close_open_rows(reason=reason, error=f"{words}: {failure.report}" if words else failure.report, message=str(failure))
+        end = announced or Diagnosis(reason=Reason.INTERRUPTED, summary=self._interruption.reason)
+        error = f"{announced.summary}: {failure.report}" if announced else failure.report
+        self._close_open_rows(reason=end.reason, error=error, message=str(failure))
         if not self._durably(partial(store.unsuccessful, self._spec)):
             return self._succeed(pipeline)
-        state = RunState.FAILED if reason is Reason.STALLED else RunState.CANCELLED
-        self._finish(state, reason=reason, detail=detail, exit_code=TERMINATED)
+        state = RunState.FAILED if end.reason is Reason.STALLED else RunState.CANCELLED
+        self._finish(state, replace(end, exit_code=TERMINATED))
         return TERMINATED
 
-    def _close_open_rows(self, *, reason: Reason, error: str, message: str) -> None:
+    def _close_open_rows(self, *, reason: Reason | None, error: str, message: str) -> None:
         self._account.fail_the_rest(reason=reason, error=error)
         for algorithm in self._durably(partial(store.fail_open_rows, self._spec, reason=reason, error=error)):
             self._voice.info(f"Failed version {algorithm.version}: {message}", algorithm=algorithm.algorithm, tone="bad")
@@ -125,19 +127,19 @@ class _Run:
         failed = self._durably(partial(store.unsuccessful, self._spec))
         if failed:
             reason = self._durably(partial(store.failure_reason, self._spec))
-            self._finish(RunState.FAILED, reason=reason, detail=f"failed: {', '.join(failed)}", exit_code=FAILURE)
-            return FAILURE
+            self._finish(RunState.FAILED, Diagnosis(reason=reason, summary=f"failed: {', '.join(failed)}", exit_code=exit_codes.FAILURE))
+            return exit_codes.FAILURE
         return self._succeed(pipeline)
 
     def _succeed(self, pipeline: Pipeline) -> int:
-        self._finish(RunState.SUCCEEDED, exit_code=SUCCESS)
+        self._finish(RunState.SUCCEEDED, SUCCEEDED)
         # What a run that ended well leaves is in its version folders.
         shutil.rmtree(pipeline.stages_dir, ignore_errors=True)
         with suppress(OSError):
             self._account.remove()
             # Unless a runner keeps its logs there.
             pipeline.stages_dir.parent.rmdir()
-        return SUCCESS
+        return exit_codes.SUCCESS
 
-    def _finish(self, state: RunState, *, reason: Reason | None = None, detail: str = "", exit_code: int) -> None:
-        self._durably(partial(store.finish_run, self._spec, state, reason=reason, detail=detail, exit_code=exit_code))
+    def _finish(self, state: RunState, end: Diagnosis) -> None:
+        self._durably(partial(store.finish_run, self._spec, state, end))

@@ -33,7 +33,7 @@ class OutcomeReport:
         """One algorithm has ended."""
         self._outcomes[outcome.run_log_id] = outcome
 
-    def fail_the_rest(self, *, reason: Reason, error: str) -> None:
+    def fail_the_rest(self, *, reason: Reason | None, error: str) -> None:
         """What stopped the run is the end of every algorithm that has none."""
         for algorithm in self._spec.algorithms:
             if algorithm.run_log_id not in self._outcomes:

@@ -304,7 +304,7 @@ class Pipeline:
         if not store.is_unfinished(self._spec):
             self._interruption.request("superseded: the run was ended, or resumed in another attempt")
         elif announced := store.announced_end(self._spec):
-            self._interruption.request(announced[1])
+            self._interruption.request(announced.summary)
 
     def _resources(self) -> dict[str, Any]:
         return {"stages": {stage: asdict(usage) for stage, usage in self._usage.items()}}

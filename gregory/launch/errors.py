@@ -11,6 +11,7 @@ LaunchError
     └── Refused              the API server answered with an error
 """
 
+from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.reasons import Reason
 
 
@@ -39,7 +40,7 @@ class SubmitError(LaunchError):
 
     def __init__(self, message: str, *, reason: Reason = Reason.NOT_STARTED) -> None:
         super().__init__(message)
-        self.reason = reason
+        self.diagnosis = Diagnosis(summary=message, reason=reason)
 
 
 class TerminationTimeout(LaunchError):

@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 
 from gregory.launch.runner import Observation, Status
+from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.spec import RunHandle
 
 # The pid namespace of a booted Linux always has this number: PROC_PID_INIT_INO.
@@ -40,7 +41,8 @@ def observe(handle: RunHandle) -> Observation:
         return Observation(status=Status.UNKNOWN, detail=f"process {handle.name} belongs to host {handle.host}")
     if is_alive(handle):
         return Observation(status=Status.ALIVE, detail=f"process {handle.name} runs")
-    return Observation(status=Status.TERMINATED, detail=f"process {handle.name} on {handle.host} ended without a report")
+    summary = f"process {handle.name} on {handle.host} ended without a report"
+    return Observation(status=Status.TERMINATED, diagnosis=Diagnosis(summary=summary))
 
 
 def _machine() -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from gregory.env import Environment
+from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunHandle, RunSpec
 
@@ -25,22 +26,34 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """What a runner sees of a run.
+    """The answer of a runner about one run.
 
-    detail: what a waiting run waits for, how a dead one ended, in its machine's words and with a remedy where there is one.
-    reason: what took a dead run away, where its machine knows; of a waiting one: it has waited longer than it may, and for that is to
-    be ended. exit_code: negative is the signal that killed it; None where nobody knows.
-    node: the machine of the cluster that has or had it. report: what the run itself left there of its end, a RunOutcome as JSON.
-    missing: its machine answered, and does not have it: evidence of death only if it still does not some time later.
+    detail: the condition of a run that has not ended, for example the cause for which it waits.
+    diagnosis: of a terminated run: its end. Of a pending run: it waited longer than its limit, so the reconciler terminates it.
+    node: the node of the cluster that has or had the run. report: the outcome report that the back end kept, as JSON.
+    missing: the back end answered and does not have the run. The run counts as terminated only if it is still missing later.
     """
 
     status: Status
-    detail: str
-    reason: Reason | None = None
-    exit_code: int | None = None
+    detail: str = ""
+    diagnosis: Diagnosis | None = None
     node: str = ""
     report: str = ""
     missing: bool = False
+
+    def __post_init__(self) -> None:
+        if self.status is Status.TERMINATED and self.diagnosis is None:
+            raise ValueError("the observation of a terminated run has no diagnosis")
+
+    @property
+    def reason(self) -> Reason | None:
+        """The reason of the diagnosis."""
+        return self.diagnosis.reason if self.diagnosis else None
+
+    @property
+    def text(self) -> str:
+        """The diagnosis as a row has it; the detail if there is none."""
+        return self.diagnosis.text if self.diagnosis else self.detail
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

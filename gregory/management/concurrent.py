@@ -22,6 +22,7 @@ from gregory.reconcile.submit import Submission, record_submission, request
 from gregory.reporting import summary
 from gregory.runs import store
 from gregory.runs.db_retry import best_effort, close_connection
+from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.models import TrainingRun
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunHandle, RunSpec
@@ -53,7 +54,7 @@ def submit_all(opened: Sequence[RunSpec], runner: Runner, console: Console) -> N
             if answer.done():
                 record_submission(spec, runner, answer.result())
         for spec in waiting:
-            store.end_run(spec, RunState.CANCELLED, reason=Reason.INTERRUPTED, detail=f"{terminated} before it was submitted")
+            store.end_run(spec, RunState.CANCELLED, Diagnosis(summary=f"{terminated} before it was submitted", reason=Reason.INTERRUPTED))
         raise
 
 

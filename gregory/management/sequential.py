@@ -16,6 +16,7 @@ from gregory.reconcile.finalize import finalize_dead_run
 from gregory.reconcile.submit import CANCEL_GRACE_SECONDS, record_submission, request
 from gregory.runs import store
 from gregory.runs.db_retry import best_effort, close_connection, retry_on_disconnect
+from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunHandle, RunSpec
 from gregory.runs.states import RunState
@@ -29,7 +30,7 @@ def execute(opened: list[RunSpec], runner: Runner, console: Console) -> None:
             _run_one(waiting.pop(0), waiting, runner, console)
     except Terminated as terminated:
         for spec in waiting:
-            store.end_run(spec, RunState.CANCELLED, reason=Reason.INTERRUPTED, detail=f"{terminated} before it was started")
+            store.end_run(spec, RunState.CANCELLED, Diagnosis(summary=f"{terminated} before it was started", reason=Reason.INTERRUPTED))
         raise
 
 
@@ -64,9 +65,11 @@ def _account_for(spec: RunSpec, handle: RunHandle, runner: Runner, console: Cons
         facts = loop.snapshot_of(standing, observation, runner, models_dir=models_dir, stale_after=settings.STALE_AFTER_SECONDS)
         # Whatever the ledger was told, this run was handed over.
         verdict = decide(observation, replace(facts, state=RunState.RUNNING))
-        detail = verdict.detail
+        detail = verdict.diagnosis.headline
         if verdict.action is Action.FINALIZE:
-            detail = finalize_dead_run(standing.run, spec, verdict, runner, report=observation.report, models_dir=models_dir).detail
+            detail = finalize_dead_run(
+                standing.run, spec, verdict.diagnosis, runner, report=observation.report, models_dir=models_dir
+            ).detail
         console.error(f"{spec.label}: {detail.splitlines()[0]}")
     elif not store.unsuccessful(spec):
         runner.cleanup(spec)

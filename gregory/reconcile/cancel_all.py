@@ -9,6 +9,7 @@ from gregory.reconcile import loop
 from gregory.reconcile.results import ReconcileResult
 from gregory.reconcile.terminate import cancel
 from gregory.runs import store
+from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunSpec
 from gregory.runs.states import RunState
@@ -27,7 +28,7 @@ def cancel_all(runner: Runner, *, by: str, models_dir: Path, stale_after: int) -
                 yield cancel(run, runner, by=by, models_dir=models_dir)
         else:
             spec = RunSpec.model_validate(run.spec)
-            store.announce_end(spec, reason=Reason.CANCELLED, detail=f"cancelled by {by}", cancelled_by=by)
+            store.announce_end(spec, Diagnosis(summary=f"cancelled by {by}", reason=Reason.CANCELLED), cancelled_by=by)
             handed_over.append(run.run_id)
     if handed_over:
         yield from loop.reconcile_once(lambda name: runner, models_dir=models_dir, stale_after=stale_after, only=handed_over)

@@ -1,31 +1,32 @@
-"""The rule: what is to become of an unfinished run, from what its runner sees and what the ledger says. Pure.
+"""The action for one unfinished run, from its observation and the run store. Pure.
 
-A run ends only on positive evidence that nothing carries it out any more. Not knowing concludes nothing.
+A run ends only on evidence that its back end no longer executes it. An unknown status proves nothing.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from gregory.launch.runner import Observation, Status
+from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.reasons import Reason
 from gregory.runs.states import RunState
 
-# A machine whose answer did not have a run may have answered from a moment before the run was there.
+# The answer of a back end may be older than the run.
 MISSING_GRACE = 60.0
-# Who does not see the models leaves a run that worked to those who do: there may be one that is complete and was not reported.
+# A reconciler without the models volume waits longer: one with it may find a complete model that was not reported.
 MODELS_NOT_VISIBLE_GRACE = 2 * MISSING_GRACE
-# Whoever queued a run hands it over within seconds, or gives a sign of life meanwhile.
+# A submitter submits a queued run within seconds, or writes heartbeats until then.
 HANDOVER_GRACE = 60.0
-# Ends that say nothing against the run, from which its machine would have gone on: the same again may well succeed. A run that
-# was killed is not among them: a signal that no disruption explains was sent by somebody, or by a kernel out of memory.
+# The back end took the run away, so another attempt may succeed. A killed run is not retried: a user or a kernel out of memory sent
+# the signal.
 RETRYABLE = frozenset({Reason.EVICTED, Reason.PREEMPTED, Reason.NODE_LOST, Reason.INTERRUPTED})
-# Whoever could say why it gave up did not die of these: the run's own word tells more than a machine that saw its exit, or saw one of
-# its processes run out of memory.
+# The run reported why it stopped early, so it did not end for one of these reasons. The back end saw only the exit, or the end of one
+# process that ran out of memory.
 REPORT_TAKES_PRECEDENCE = frozenset({Reason.ERROR, Reason.NO_REPORT, Reason.LOST, Reason.KILLED, Reason.INTERRUPTED, Reason.OUT_OF_MEMORY})
 
 
 class Action(StrEnum):
-    """NONE: leave the run as it is. SUBMIT it. TERMINATE it on its back end. FINALIZE it, since it has ended."""
+    """NONE: do nothing. SUBMIT the run. TERMINATE it on its back end. FINALIZE it, because it has ended."""
 
     NONE = "none"
     SUBMIT = "submit"
@@ -34,7 +35,7 @@ class Action(StrEnum):
 
 
 class RetryPolicy(StrEnum):
-    """What follows a death that left rows open: CLOSE them; AGAIN, all of them; WITHOUT the algorithm that died, the others."""
+    """The treatment of open rows: CLOSE them; AGAIN: retry all; WITHOUT: close the algorithm in training and retry the others."""
 
     CLOSE = "close"
     AGAIN = "again"
@@ -43,58 +44,55 @@ class RetryPolicy(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What is to become of one unfinished run. `reason` None where its end has none yet; `detail` says why in any case."""
+    """The action for one unfinished run, and its cause. To TERMINATE and to FINALIZE there is a reason."""
 
     action: Action
-    detail: str
-    reason: Reason | None = None
-    exit_code: int | None = None
+    diagnosis: Diagnosis
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSnapshot:
-    """What is known of a run beside its machine's word. Seconds by the clock of the database, None where it does not run.
+    """The facts of the run store about a run. Times are seconds by the clock of the database, None if that clock does not run.
 
-    silent, idle, missing: as in `ledger.Standing`. ending, why: the reason and words of an end that was announced.
+    silent, idle, missing: as in `store.RunWithTimers`. announced: the end that a reconciler or an operator announced.
     durable: as in `Runner`.
-    blind: it is missing, was at work, and what it left in its models folder is not to be seen from here.
+    models_not_visible: the run is missing, it was at work, and this process cannot read its folder.
     """
 
     state: RunState
     silent: float
     idle: float | None
     missing: float | None
-    ending: Reason | None
-    why: str
+    announced: Diagnosis | None
     durable: bool
     models_not_visible: bool
     stale_after: int
     stall_after: int
 
 
-def decide(observation: Observation, facts: RunSnapshot) -> Decision:
-    """What is to become of the run."""
-    if facts.state is RunState.PENDING:
-        return _judge_pending(observation, facts)
+def decide(observation: Observation, run: RunSnapshot) -> Decision:
+    """The action for the run."""
+    if run.state is RunState.PENDING:
+        return _decide_pending(observation, run)
     if observation.status is Status.UNKNOWN:
-        return _judge_unseen(observation, facts)
+        return _decide_unknown(observation, run)
     if observation.status is Status.TERMINATED:
-        return _judge_dead(observation, facts)
-    if facts.ending is not None:
-        return Decision(action=Action.TERMINATE, reason=facts.ending, detail=facts.why)
-    if observation.status is Status.PENDING and observation.reason is not None:
-        return Decision(action=Action.TERMINATE, reason=observation.reason, detail=observation.detail)
-    if observation.status is Status.ALIVE and facts.state is RunState.RUNNING and 0 < facts.stall_after < (facts.idle or 0):
-        detail = (
-            f"stalled: no progress for {facts.idle:.0f} s, {facts.stall_after} are allowed; "
-            f"last sign of life {facts.silent:.0f} s ago; {observation.detail}"
+        return _decide_terminated(observation, run)
+    if run.announced is not None:
+        return Decision(action=Action.TERMINATE, diagnosis=run.announced)
+    if observation.status is Status.PENDING and observation.diagnosis is not None:
+        return Decision(action=Action.TERMINATE, diagnosis=observation.diagnosis)
+    if observation.status is Status.ALIVE and run.state is RunState.RUNNING and 0 < run.stall_after < (run.idle or 0):
+        summary = (
+            f"stalled: no progress for {run.idle:.0f} s, the limit is {run.stall_after} s; "
+            f"last heartbeat {run.silent:.0f} s ago; {observation.detail}"
         )
-        return Decision(action=Action.TERMINATE, reason=Reason.STALLED, detail=detail)
-    return Decision(action=Action.NONE, detail=observation.detail)
+        return Decision(action=Action.TERMINATE, diagnosis=Diagnosis(summary=summary, reason=Reason.STALLED))
+    return _none(observation.detail)
 
 
 def retry_policy(reason: Reason, *, durable: bool, retries: int, max_attempts: int, in_training: int, still_open: int) -> RetryPolicy:
-    """What follows a death for this reason. in_training, still_open: how many of the run's algorithms were, and have no end."""
+    """The treatment of open rows. in_training, still_open: the number of the run's algorithms in training, and without an end."""
     if reason is Reason.OUT_OF_MEMORY and durable and 0 < in_training < still_open:
         return RetryPolicy.WITHOUT
     if reason in RETRYABLE and retries + 1 < max_attempts:
@@ -102,38 +100,43 @@ def retry_policy(reason: Reason, *, durable: bool, retries: int, max_attempts: i
     return RetryPolicy.CLOSE
 
 
-def _judge_pending(observation: Observation, facts: RunSnapshot) -> Decision:
-    """Until it is handed over, a run is in the hands of the process that queued it, and that is what was observed."""
-    if facts.ending is not None:
-        return Decision(action=Action.FINALIZE, reason=facts.ending, detail=facts.why)
-    if facts.durable:
-        # Handing over twice does no harm there, and waiting for a process that nobody can see does.
-        if observation.status is Status.TERMINATED or facts.silent > HANDOVER_GRACE:
-            return Decision(action=Action.SUBMIT, detail=f"queued and not handed over: {observation.detail}")
-        return Decision(action=Action.NONE, detail=observation.detail)
+def _decide_pending(observation: Observation, run: RunSnapshot) -> Decision:
+    """Before its submission a run belongs to the process that queued it. The observation is of that process."""
+    if run.announced is not None:
+        return Decision(action=Action.FINALIZE, diagnosis=run.announced)
+    if run.durable:
+        # A second submission is harmless, and the process that queued the run may be out of sight.
+        if observation.status is Status.TERMINATED or run.silent > HANDOVER_GRACE:
+            return Decision(action=Action.SUBMIT, diagnosis=Diagnosis(summary=f"queued and not submitted: {observation.text}"))
+        return _none(observation.detail)
     if observation.status is Status.UNKNOWN:
-        return _judge_unseen(observation, facts)
+        return _decide_unknown(observation, run)
     if observation.status is Status.TERMINATED:
-        detail = f"never started: the command that queued it is gone ({observation.detail})"
-        return Decision(action=Action.FINALIZE, reason=Reason.NOT_STARTED, detail=detail)
-    return Decision(action=Action.NONE, detail=observation.detail)
+        summary = f"never started: the command that queued it is gone ({observation.text})"
+        return Decision(action=Action.FINALIZE, diagnosis=Diagnosis(summary=summary, reason=Reason.NOT_STARTED))
+    return _none(observation.detail)
 
 
-def _judge_unseen(observation: Observation, facts: RunSnapshot) -> Decision:
-    if facts.durable or facts.silent <= facts.stale_after:
-        return Decision(action=Action.NONE, detail=f"{observation.detail}; not known to be dead")
-    detail = f"lost: {observation.detail} and has given no sign of life for more than {facts.stale_after} s"
-    return Decision(action=Action.FINALIZE, reason=Reason.LOST, detail=detail)
+def _decide_unknown(observation: Observation, run: RunSnapshot) -> Decision:
+    if run.durable or run.silent <= run.stale_after:
+        return _none(f"{observation.detail}; its status is unknown")
+    summary = f"lost: {observation.detail} and wrote no heartbeat for more than {run.stale_after} s"
+    return Decision(action=Action.FINALIZE, diagnosis=Diagnosis(summary=summary, reason=Reason.LOST))
 
 
-def _judge_dead(observation: Observation, facts: RunSnapshot) -> Decision:
-    grace = MODELS_NOT_VISIBLE_GRACE if facts.models_not_visible else MISSING_GRACE
-    if observation.missing and (facts.missing is None or facts.missing < grace):
-        return Decision(action=Action.NONE, detail=f"{observation.detail}; if it is still so in {grace:.0f} s, it is dead")
-    if facts.ending is not None:
-        return Decision(action=Action.FINALIZE, reason=facts.ending, detail=facts.why, exit_code=observation.exit_code)
-    if observation.reason is not None:
-        return Decision(action=Action.FINALIZE, reason=observation.reason, detail=observation.detail, exit_code=observation.exit_code)
-    if observation.missing:
-        return Decision(action=Action.FINALIZE, reason=Reason.DELETED, detail=observation.detail)
-    return Decision(action=Action.FINALIZE, reason=Reason.LOST, detail=f"lost: {observation.detail}", exit_code=observation.exit_code)
+def _decide_terminated(observation: Observation, run: RunSnapshot) -> Decision:
+    grace = MODELS_NOT_VISIBLE_GRACE if run.models_not_visible else MISSING_GRACE
+    if observation.missing and (run.missing is None or run.missing < grace):
+        return _none(f"{observation.text}; it counts as terminated if it is still missing in {grace:.0f} s")
+    end = observation.diagnosis or Diagnosis(summary=observation.detail)
+    if run.announced is not None:
+        return Decision(action=Action.FINALIZE, diagnosis=replace(run.announced, exit_code=end.exit_code))
+    if end.reason is None:
+        end = (
+            replace(end, reason=Reason.DELETED) if observation.missing else replace(end, reason=Reason.LOST, summary=f"lost: {end.summary}")
+        )
+    return Decision(action=Action.FINALIZE, diagnosis=end)
+
+
+def _none(detail: str) -> Decision:
+    return Decision(action=Action.NONE, diagnosis=Diagnosis(summary=detail))

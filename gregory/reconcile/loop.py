@@ -7,7 +7,7 @@ writes it, and what both hand over is handed over once.
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -17,11 +17,12 @@ from gregory.launch.errors import LaunchError
 from gregory.launch.registry import RUNNERS
 from gregory.launch.runner import Observation, Runner, Status
 from gregory.ml.artifacts import stages_folder
-from gregory.reconcile.decide import MISSING_GRACE, Action, Decision, RunSnapshot, decide
+from gregory.reconcile.decide import MISSING_GRACE, Action, RunSnapshot, decide
 from gregory.reconcile.finalize import finalize_dead_run
 from gregory.reconcile.results import ReconcileResult, ResultKind
 from gregory.reconcile.submit import CANCEL_GRACE_SECONDS, submit_run
 from gregory.runs import store
+from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.models import TrainingRun
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunHandle, RunSpec
@@ -43,8 +44,7 @@ class PendingTermination:
 
     run: TrainingRun
     spec: RunSpec
-    reason: Reason
-    detail: str
+    diagnosis: Diagnosis
 
 
 def reconcile_once(
@@ -85,8 +85,7 @@ def snapshot_of(standing: RunWithTimers, observation: Observation, runner: Runne
         idle=standing.idle,
         missing=standing.missing,
         # Of a run that has ended it is no announcement.
-        ending=Reason(run.reason) if run.reason and not RunState(run.state).is_final else None,
-        why=run.detail,
+        announced=Diagnosis(summary=run.detail, reason=Reason(run.reason)) if run.reason and not RunState(run.state).is_final else None,
         durable=runner.durable,
         # The models are looked at only where something hangs on them: a file server that hangs must not keep others from their ends.
         models_not_visible=observation.missing and run.state == RunState.RUNNING and not stages_folder(models_dir, run.run_id).is_dir(),
@@ -114,10 +113,10 @@ def apply(
             action = ResultKind.CLOSED if handed.closed else ResultKind.SUBMITTED if handed.handle else ResultKind.LEFT
             return ReconcileResult(run=run, action=action, detail=handed.detail)
         case Action.TERMINATE:
-            return PendingTermination(run=run, spec=spec, reason=verdict.reason or Reason.CANCELLED, detail=verdict.detail)
+            return PendingTermination(run=run, spec=spec, diagnosis=verdict.diagnosis)
         case Action.FINALIZE:
-            return finalize_dead_run(run, spec, verdict, runner, report=observation.report, models_dir=models_dir)
-    told = f"waiting: {verdict.detail}" if observation.status is Status.PENDING else verdict.detail
+            return finalize_dead_run(run, spec, verdict.diagnosis, runner, report=observation.report, models_dir=models_dir)
+    told = f"waiting: {verdict.diagnosis.headline}" if observation.status is Status.PENDING else verdict.diagnosis.headline
     unknown = observation.status is Status.UNKNOWN
     if unknown and run.unknown_since:
         told = f"{told}; unknown since {run.unknown_since:%Y-%m-%d %H:%M:%S} UTC"
@@ -128,7 +127,7 @@ def end(endings: Sequence[PendingTermination], runner: Runner, *, models_dir: Pa
     """End runs that their machine still has, and close those that are seen gone. Until then their rows say what is being done."""
     asked = []
     for ending in endings:
-        if store.announce_end(ending.spec, reason=ending.reason, detail=ending.detail) or store.is_unfinished(ending.spec):
+        if store.announce_end(ending.spec, ending.diagnosis) or store.is_unfinished(ending.spec):
             asked.append(ending)
         else:
             yield ReconcileResult(run=ending.run, action=ResultKind.LEFT, detail="it ended by itself meanwhile")
@@ -163,19 +162,19 @@ def _told_to_end(handle: RunHandle, runner: Runner) -> LaunchError | None:
 
 
 def _close(ending: PendingTermination, seen: Observation | LaunchError, runner: Runner, *, models_dir: Path) -> ReconcileResult:
-    run, spec, reason, detail = ending.run, ending.spec, ending.reason, ending.detail
+    run, spec, reason, detail = ending.run, ending.spec, ending.diagnosis.reason, ending.diagnosis.headline
     if isinstance(seen, LaunchError):
         return ReconcileResult(run=run, action=ResultKind.NOTED, reason=reason, detail=f"{detail}; being ended, not seen gone: {seen}")
     if seen.status is not Status.TERMINATED:
-        return ReconcileResult(run=run, action=ResultKind.NOTED, reason=reason, detail=f"{detail}; being ended: {seen.detail}")
+        return ReconcileResult(run=run, action=ResultKind.NOTED, reason=reason, detail=f"{detail}; being ended: {seen.text}")
     if not store.is_unfinished(spec):
         return ReconcileResult(run=run, action=ResultKind.NOTED, reason=reason, detail=f"{detail}; it ended by itself meanwhile")
     if seen.missing and run.state == RunState.RUNNING:
         # It may have finished something that nobody but its pod could tell, and somebody else may have seen that pod end.
         told = f"it is gone, and whoever saw how has {MISSING_GRACE:.0f} s to say so"
         return ReconcileResult(run=run, action=ResultKind.NOTED, reason=reason, detail=f"{detail}; {told}")
-    gone = Decision(action=Action.FINALIZE, reason=reason, detail=detail, exit_code=seen.exit_code)
-    return finalize_dead_run(run, spec, gone, runner, report=seen.report, models_dir=models_dir)
+    end = replace(ending.diagnosis, exit_code=seen.diagnosis.exit_code if seen.diagnosis else None)
+    return finalize_dead_run(run, spec, end, runner, report=seen.report, models_dir=models_dir)
 
 
 def collect_garbage(runner_for: RunnerFor, *, keep_seconds: float = KEEP_FAILED_SECONDS) -> Iterator[str]:
@@ -211,6 +210,6 @@ def _sighting(observation: Observation) -> ObservedStatus:
     return ObservedStatus(
         known=observation.status is not Status.UNKNOWN,
         missing=observation.missing,
-        waiting_for=observation.detail if observation.status is Status.PENDING else None,
+        waiting_for=observation.text if observation.status is Status.PENDING else None,
         node=observation.node,
     )

@@ -38,7 +38,7 @@ def request(spec: RunSpec, runner: Runner) -> RunHandle | LaunchError:
 def record_submission(spec: RunSpec, runner: Runner, answer: RunHandle | LaunchError) -> Submission:
     """The second: the ledger is told of the answer. A run that was ended meanwhile is taken back."""
     if isinstance(answer, SubmitError):
-        retry_on_disconnect(partial(store.end_run, spec, RunState.FAILED, reason=answer.reason, detail=str(answer)))
+        retry_on_disconnect(partial(store.end_run, spec, RunState.FAILED, answer.diagnosis))
         return Submission(detail=str(answer), closed=True)
     if isinstance(answer, LaunchError):
         return Submission(detail=f"not submitted yet: {answer}")

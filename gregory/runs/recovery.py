@@ -4,6 +4,7 @@ By whoever finds it dead, or by its own next attempt, which may be the only one 
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from pydantic import ValidationError
 from gregory.ml import artifacts
 from gregory.ml.errors import ArtifactError
 from gregory.runs import store
+from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.spec import AlgorithmOutcome, AlgorithmSpec, RunOutcome, RunSpec
 from gregory.runs.states import RunState
 
@@ -29,11 +31,11 @@ def replay(spec: RunSpec, report: str, *, models_dir: Path) -> str:
     return next((outcome.interrupted for outcome in told if outcome.interrupted), "")
 
 
-def recover(spec: RunSpec, detail: str, *, models_dir: Path) -> bool:
+def recover(spec: RunSpec, end: Diagnosis, *, models_dir: Path) -> bool:
     """Close as successes what a dead run had published and not reported; whether that completes the run, which then ends well."""
     if close_published(spec, models_dir=models_dir) or store.unsuccessful(spec):
         return False
-    store.finish_run(spec, RunState.SUCCEEDED, detail=f"every model was complete; {detail}")
+    store.finish_run(spec, RunState.SUCCEEDED, replace(end, reason=None).after("every model was complete"))
     return True
 
 

@@ -19,6 +19,7 @@ from gregory.models import Subject
 from gregory.reconcile import loop
 from gregory.reconcile.decide import Action, decide
 from gregory.runs import recovery, store
+from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.models import TrainingRun
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunSpec
@@ -63,8 +64,8 @@ def find(run_id: str, runner_for: Callable[[str], Runner], *, models_dir: Path, 
     raise UsageError(f"--resume {run_id}: there is no such run; can be resumed: {', '.join(names[:NAMED]) or 'none'}")
 
 
-def check(run: TrainingRun, runner: Runner, *, models_dir: Path, stale_after: int) -> tuple[RunSpec, str]:
-    """What the run's attempt was asked to do, and how it is known to have ended. Raises RunRefused where the run cannot be resumed."""
+def check(run: TrainingRun, runner: Runner, *, models_dir: Path, stale_after: int) -> tuple[RunSpec, Diagnosis]:
+    """The specification of the latest attempt, and its end. Raises RunRefused if the run cannot be resumed."""
     try:
         spec = RunSpec.model_validate(run.spec)
     except ValidationError as error:
@@ -79,7 +80,7 @@ def check(run: TrainingRun, runner: Runner, *, models_dir: Path, stale_after: in
     verdict = decide(observation, loop.snapshot_of(standing, observation, runner, models_dir=models_dir, stale_after=stale_after))
     # Where the ledger has an end, only a process that is seen alive speaks against it.
     if observation.status in (Status.ALIVE, Status.PENDING) or (verdict.action is not Action.FINALIZE and not state.is_final):
-        raise RunRefused(f"{name} may be at work, nothing is resumed: {verdict.detail}")
+        raise RunRefused(f"{name} may be at work, nothing is resumed: {verdict.diagnosis.headline}")
     if not Subject.objects.filter(pk=spec.subject.id, team_id=spec.team.id).exists():
         raise RunRefused(f"{name}: its subject is no longer there")
     if runner.shares_models_dir and not stages_folder(models_dir, run.run_id).is_dir():
@@ -88,15 +89,15 @@ def check(run: TrainingRun, runner: Runner, *, models_dir: Path, stale_after: in
     active = store.active_run(spec.subject.id)
     if active is not None and active.run_id != run.run_id:
         raise RunRefused(store.refusal(spec.label, active))
-    return spec, verdict.detail
+    return spec, verdict.diagnosis
 
 
 def next_attempt(
     run: TrainingRun, runner: Runner, *, models_dir: Path, stale_after: int, now: datetime, verbosity: int, triggered_by: str
 ) -> RunSpec:
     """Open the next attempt; its spec, or that of the last attempt where its models turn out to be complete. Raises RunRefused."""
-    spec, why = check(run, runner, models_dir=models_dir, stale_after=stale_after)
-    if not RunState(run.state).is_final and recovery.recover(spec, why, models_dir=models_dir):
+    spec, end = check(run, runner, models_dir=models_dir, stale_after=stale_after)
+    if not RunState(run.state).is_final and recovery.recover(spec, end, models_dir=models_dir):
         return spec
 
     def next_version(algorithm: Algorithm) -> str:
@@ -109,7 +110,7 @@ def next_attempt(
         spec.model_copy(update={"verbosity": verbosity}),
         handle=runner.owner_handle(),
         triggered_by=triggered_by,
-        why=why,
+        why=end.headline,
         next_version=next_version,
     )
 

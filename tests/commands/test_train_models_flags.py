@@ -24,6 +24,7 @@ from gregory.ml.config import ALGORITHMS
 from gregory.ml.metrics import NAMES
 from gregory.models import PredictionRunLog, Subject, Team
 from gregory.runs import events, store
+from gregory.runs.diagnosis import SUCCEEDED, Diagnosis
 from gregory.runs.events import Event, Level
 from gregory.runs.models import TrainingRun
 from gregory.runs.reasons import Reason
@@ -79,7 +80,7 @@ class Rehearsal:
         return self.owner_handle()
 
     def observe(self, handles: Sequence[RunHandle]) -> list[Observation]:
-        return [Observation(status=Status.TERMINATED, detail="the rehearsal is over", exit_code=0) for _ in handles]
+        return [Observation(status=Status.TERMINATED, diagnosis=Diagnosis(summary="the rehearsal is over", exit_code=0)) for _ in handles]
 
     def logs(self, spec: RunSpec, handle: RunHandle, *, waiting: Callable[[], bool]) -> Iterator[str]:
         assert store.claim(spec, handle, image_digest="")
@@ -89,7 +90,7 @@ class Rehearsal:
             yield "Epoch 1/10: what a library prints"
             yield event(spec, Level.WARNING, "a warning", algorithm.algorithm)
             yield event(spec, Level.PROGRESS, f"Finished version {algorithm.version}", algorithm.algorithm)
-        assert store.finish_run(spec, RunState.SUCCEEDED, exit_code=0)
+        assert store.finish_run(spec, RunState.SUCCEEDED, SUCCEEDED)
 
     def cleanup(self, spec: RunSpec) -> None:
         """Nothing was kept."""
@@ -509,7 +510,7 @@ def stopped(run: Run, feed: None, models: Path) -> RunSpec:
 
 
 def test_resume_starts_the_run_again_under_its_id(run, stopped):
-    store.end_run(stopped, RunState.FAILED, reason=Reason.KILLED, detail="signal 9")
+    store.end_run(stopped, RunState.FAILED, Diagnosis(summary="signal 9", reason=Reason.KILLED))
 
     done = run("--resume", stopped.run_id)
 

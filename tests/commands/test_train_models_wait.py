@@ -21,6 +21,7 @@ from gregory.ml.metrics import NAMES
 from gregory.models import PredictionRunLog
 from gregory.reconcile import loop
 from gregory.runs import store
+from gregory.runs.diagnosis import SUCCEEDED
 from gregory.runs.models import TrainingRun
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import AlgorithmOutcome, RunOutcome, RunSpec
@@ -94,7 +95,7 @@ def succeed() -> None:
     spec = spec_now()
     for algorithm in spec.algorithms:
         assert store.close_algorithm(spec, AlgorithmOutcome(**algorithm.model_dump(), success=True, metrics=METRICS))
-    assert store.finish_run(spec, RunState.SUCCEEDED, exit_code=0)
+    assert store.finish_run(spec, RunState.SUCCEEDED, SUCCEEDED)
 
 
 class TestLeft:
@@ -220,7 +221,10 @@ class TestWaitedFor:
         assert lines[7].startswith("team ")
 
     def test_its_exit_code_is_the_rows_verdict(self, shell, cluster):
-        cluster.steps = [begin, lambda: cluster.dies(spec_now(), reason=Reason.KILLED, detail="exit code 137: SIGKILL", exit_code=137)]
+        cluster.steps = [
+            begin,
+            lambda: cluster.terminate(spec_now(), reason=Reason.KILLED, summary="exit code 137: SIGKILL", exit_code=137),
+        ]
 
         done = shell("train_models", *MS, "--wait")
 
@@ -233,7 +237,7 @@ class TestWaitedFor:
     def test_it_tries_again_what_the_cluster_took_away(self, shell, cluster):
         cluster.steps = [
             begin,
-            lambda: cluster.dies(spec_now(), reason=Reason.EVICTED, detail="evicted: node-1 is drained"),
+            lambda: cluster.terminate(spec_now(), reason=Reason.EVICTED, summary="evicted: node-1 is drained"),
             begin,
             succeed,
         ]
@@ -249,7 +253,7 @@ class TestWaitedFor:
             spec = spec_now()
             ends = tuple(AlgorithmOutcome(**algorithm.model_dump(), success=True, metrics=METRICS) for algorithm in spec.algorithms)
             told = RunOutcome(run_id=spec.run_id, attempt=1, algorithms=ends, interrupted="the database could not be reached")
-            cluster.dies(spec, reason=Reason.ERROR, exit_code=1, report=told.model_dump_json())
+            cluster.terminate(spec, reason=Reason.ERROR, exit_code=1, report=told.model_dump_json())
 
         cluster.steps = [begin, die_with_a_report]
 
@@ -331,7 +335,7 @@ class TestTrainingRuns:
     def test_a_log_that_is_followed_goes_through_all_attempts_and_ends_with_the_verdict(self, shell, cluster):
         shell("train_models", *MS)
         run_id = TrainingRun.objects.get().run_id
-        cluster.steps = [begin, lambda: cluster.dies(spec_now(), reason=Reason.EVICTED), begin, succeed]
+        cluster.steps = [begin, lambda: cluster.terminate(spec_now(), reason=Reason.EVICTED), begin, succeed]
 
         done = shell("training_runs", "logs", "--follow", run_id)
 
@@ -340,7 +344,7 @@ class TestTrainingRuns:
     def test_a_log_that_is_followed_to_a_bad_end_is_a_failure(self, shell, cluster):
         shell("train_models", *MS)
         run_id = TrainingRun.objects.get().run_id
-        cluster.steps = [begin, lambda: cluster.dies(spec_now(), reason=Reason.KILLED, detail="SIGKILL")]
+        cluster.steps = [begin, lambda: cluster.terminate(spec_now(), reason=Reason.KILLED, summary="SIGKILL")]
 
         done = shell("training_runs", "logs", "-f", run_id)
 

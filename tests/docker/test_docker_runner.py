@@ -231,7 +231,7 @@ class TestEnds:
         (observation,) = runner.observe([handle])
 
         assert (observation.status, observation.reason) == (Status.TERMINATED, Reason.OUT_OF_MEMORY)
-        assert observation.detail == (
+        assert observation.text == (
             "OOMKilled: the kernel ended container gregory-train-0123456789ab-a1 for lack of memory: its memory limit is 64 MiB; "
             "raise GREGORY_DOCKER_MEMORY; last lines of its log:\ngrowing"
         )
@@ -245,7 +245,7 @@ class TestEnds:
 
         (observation,) = runner.observe([handle])
         assert (observation.status, observation.reason) == (Status.TERMINATED, None)
-        assert observation.detail == "container gregory-train-0123456789ab-a1 is not there any more: removed from outside, without a report"
+        assert observation.text == "container gregory-train-0123456789ab-a1 is not there any more: removed from outside, without a report"
 
     def test_without_the_daemon_nothing_is_known(self, engine_variables, spec, models: Path, tmp_path: Path):
         (models / "no bundle").mkdir()
@@ -256,7 +256,7 @@ class TestEnds:
         container, process = nowhere.observe([handle, runner.owner_handle()])
 
         assert (container.status, process.status) == (Status.UNKNOWN, Status.ALIVE)
-        assert container.detail.startswith("the Docker daemon does not answer (")
+        assert container.text.startswith("the Docker daemon does not answer (")
         # Nobody waits for it once the ledger says that the run has ended.
         assert list(nowhere.logs(spec, handle, waiting=lambda: False)) == []
         runner.cancel(handle, grace_seconds=1)

@@ -71,5 +71,5 @@ def test_a_run_that_is_left_is_tried_so_often_and_then_closed(cluster_site: Inst
     lgbm, bert = cluster_site.rows()
     assert (lgbm["success"], bert["success"], bert["reason"], bert["state"], bert["attempt"]) == (True, False, "interrupted", "failed", 3)
     assert bert["error"].startswith("interrupted by signal 15 (SIGTERM) in stage train-pubmed_bert after ")
-    assert bert["error"].endswith("it was tried 3 times, which is all that is allowed")
+    assert bert["error"].endswith("the run had 3 attempts, which is the limit")
     assert not [row for row in cluster_site.rows() if row["success"] is None]

@@ -10,6 +10,7 @@ from django.db import OperationalError
 from gregory.env import Environment
 from gregory.models import PredictionRunLog
 from gregory.runs import db_retry, store
+from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.models import RunEvent, TrainingRun
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunOutcome, RunSpec
@@ -80,7 +81,7 @@ def test_where_others_try_again_it_leaves_them_its_rows_and_its_word(spec, execu
 @pytest.mark.parametrize(("reason", "state"), [(Reason.CANCELLED, "cancelled"), (Reason.STALLED, "failed")])
 def test_an_end_that_was_announced_is_the_reason(spec, execute, reason, state):
     def told_to_end(pipeline: Pipeline) -> None:
-        store.announce_end(spec, reason=reason, detail="why it was", cancelled_by="me")
+        store.announce_end(spec, Diagnosis(summary="why it was", reason=reason), cancelled_by="me")
         interrupted(pipeline)
 
     assert execute(told_to_end) == 143
@@ -155,7 +156,7 @@ def test_where_everything_was_published_nothing_is_trained(spec, execute, tmp_pa
 
 
 def test_an_attempt_that_is_not_the_current_one_does_nothing(spec, execute):
-    store.retry(spec, handle=HERE, why="evicted", counts=True)
+    store.retry(spec, Diagnosis(summary="evicted"), handle=HERE, counts=True)
 
     assert execute(lambda pipeline: pytest.fail("not claimed")) == 1
     assert results() == [None, None]

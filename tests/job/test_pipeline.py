@@ -6,6 +6,7 @@ import pytest
 
 from gregory.ml.stages.contract import GpuRequest, SummariseRequest
 from gregory.runs import store
+from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.reasons import Reason
 from gregory.runs.states import RunState
 from job import pipeline
@@ -40,7 +41,7 @@ def test_an_attempt_that_is_current_goes_on(at_work):
 
 def test_an_attempt_whose_run_was_ended_by_others_gives_way(at_work):
     spec, line, interruption = at_work
-    store.end_run(spec, RunState.FAILED, reason=Reason.LOST, detail="lost")
+    store.end_run(spec, RunState.FAILED, Diagnosis(summary="lost", reason=Reason.LOST))
 
     line._end_if_told_to()
 
@@ -49,7 +50,7 @@ def test_an_attempt_whose_run_was_ended_by_others_gives_way(at_work):
 
 def test_an_attempt_that_is_being_ended_gives_way_with_the_reason(at_work):
     spec, line, interruption = at_work
-    store.announce_end(spec, reason=Reason.CANCELLED, detail="cancelled by me@here", cancelled_by="me@here")
+    store.announce_end(spec, Diagnosis(summary="cancelled by me@here", reason=Reason.CANCELLED), cancelled_by="me@here")
 
     line._end_if_told_to()
 

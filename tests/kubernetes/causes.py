@@ -78,7 +78,7 @@ CAUSES = {
         code="raise ValueError('zero: \\x00')",
         reason=None,
         exit_code=1,
-        detail=rf"{POD} exited with code 1 and left no report; last lines of its log:\n(?s:.*)ValueError: zero: \ufffd",
+        detail=rf"{POD} exited with code 1 and left no report; last lines of its log:\n(?s:.*)ValueError: zero: \0",
     ),
     "reported": Cause(
         code=REPORTS.format(outcome(SUCCESS), 0),

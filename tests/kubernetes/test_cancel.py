@@ -47,7 +47,7 @@ def no_image(job: dict[str, Any]) -> None:
 )
 def test_cancelled_it_is_gone(cluster_namespace: ClusterNamespace, change: Callable[[dict[str, Any]], None] | None, code: str, until: str):
     handle = cluster_namespace.start(code, change=change)
-    cluster_namespace.until(handle, lambda seen: until in seen.detail)
+    cluster_namespace.until(handle, lambda seen: until in seen.text)
     began = time.monotonic()
 
     cluster_namespace.runner().cancel(handle, grace_seconds=2)
@@ -100,7 +100,7 @@ def test_what_a_run_says_of_its_end_is_not_lost_with_its_pod(cluster_namespace: 
     runner.cancel(handle, grace_seconds=5)
 
     (seen,) = runner.observe([handle])
-    assert (seen.status, seen.exit_code, RunOutcome.model_validate_json(seen.report)) == (Status.TERMINATED, 143, told)
+    assert (seen.status, seen.diagnosis.exit_code, RunOutcome.model_validate_json(seen.report)) == (Status.TERMINATED, 143, told)
     assert runner.observe([handle])[0].missing
 
 

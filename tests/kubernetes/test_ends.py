@@ -79,15 +79,16 @@ def test_observation_names_the_cause(all_started: AllStarted, name: str, record:
 
     def is_observed(seen: Observation) -> object:
         # On a busy node a container needs time to begin.
-        return seen.status is Status.TERMINATED or (cause.status is Status.PENDING and re.fullmatch(cause.detail, seen.detail, re.DOTALL))
+        return seen.status is Status.TERMINATED or (cause.status is Status.PENDING and re.fullmatch(cause.detail, seen.text, re.DOTALL))
 
     seen = all_started.cluster_namespace.until(all_started.handles[name], is_observed)
     record(name)
 
-    assert (seen.status, seen.reason) == (cause.status, cause.reason), seen.detail
+    assert (seen.status, seen.reason) == (cause.status, cause.reason), seen.text
     # A node can report the eviction before it reports the exit code of the container.
-    assert seen.exit_code == cause.exit_code or (seen.reason is Reason.EVICTED and seen.exit_code is None), seen.detail
-    assert re.fullmatch(cause.detail, seen.detail, re.DOTALL), seen.detail
+    exit_code = getattr(seen.diagnosis, "exit_code", None)
+    assert exit_code == cause.exit_code or (seen.reason is Reason.EVICTED and exit_code is None), seen.text
+    assert re.fullmatch(cause.detail, seen.text, re.DOTALL), seen.text
 
 
 def test_observation_contains_the_report_as_written(all_started: AllStarted):

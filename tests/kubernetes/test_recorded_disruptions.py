@@ -67,7 +67,7 @@ def end_of(cluster_namespace: ClusterNamespace, handle: RunHandle, record: Recor
     cluster_namespace.cluster.until(lambda: not names_of_pods(cluster_namespace, handle), what="the pod to be gone")
     later = cluster_namespace.see(handle)
     record(f"{cause}_pod_gone")
-    assert (later.status, later.reason) == (Status.TERMINATED, first.reason), later.detail
+    assert (later.status, later.reason) == (Status.TERMINATED, first.reason), later.text
     return first
 
 
@@ -80,8 +80,8 @@ def test_killed_by_hand(cluster_namespace: ClusterNamespace, record: Record):
 
     seen = cluster_namespace.until(handle, dead)
     record("killed")
-    assert (seen.reason, seen.exit_code, seen.node) == (Reason.KILLED, 137, NODE)
-    assert seen.detail == (
+    assert (seen.reason, seen.diagnosis.exit_code, seen.node) == (Reason.KILLED, 137, NODE)
+    assert seen.text == (
         f"pod {pod} was ended by signal 9 (SIGKILL), exit code 137, and not for lack of memory; see who sent it on node {NODE}; "
         "last lines of its log:\nready"
     )
@@ -93,10 +93,10 @@ def test_evicted_through_the_api(cluster_namespace: ClusterNamespace, record: Re
     actions.evict_pod(cluster_namespace, pod)
 
     ending = cluster_namespace.see(handle)
-    assert (ending.status, ending.detail) == (Status.ALIVE, f"pod {pod} is ending on node {NODE}")
+    assert (ending.status, ending.text) == (Status.ALIVE, f"pod {pod} is ending on node {NODE}")
     seen = end_of(cluster_namespace, handle, record, "evicted")
     assert seen.reason is Reason.EVICTED
-    assert f"pod {pod}: evicted through the Eviction API, as kubectl drain and autoscalers do" in seen.detail
+    assert f"pod {pod}: evicted through the Eviction API, as kubectl drain and autoscalers do" in seen.text
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def test_evicted_by_a_taint(cluster_namespace: ClusterNamespace, tainted: Callab
 
     seen = end_of(cluster_namespace, handle, record, "tainted")
     assert seen.reason is Reason.EVICTED
-    assert f"pod {pod}: evicted: its node got a taint, NoExecute, that it does not tolerate" in seen.detail
+    assert f"pod {pod}: evicted: its node got a taint, NoExecute, that it does not tolerate" in seen.text
 
 
 @pytest.fixture
@@ -134,7 +134,7 @@ def test_preempted(cluster_namespace: ClusterNamespace, priority: str, record: R
 
     seen = end_of(cluster_namespace, handle, record, "preempted")
     assert seen.reason is Reason.PREEMPTED
-    assert f"pod {pod}: preempted: a pod of higher priority got its place" in seen.detail
+    assert f"pod {pod}: preempted: a pod of higher priority got its place" in seen.text
     cluster_namespace.until(stronger, alive)
 
 
@@ -155,7 +155,7 @@ def test_a_lost_node_leaves_it_unknown_until_its_node_is_gone(cluster_namespace:
 
     silent = cluster_namespace.until(handle, lambda seen: seen.status is not Status.ALIVE, seconds=90)
     record("node_silent")
-    assert (silent.status, silent.detail) == (Status.UNKNOWN, f"node {NODE}, which has pod {pod}, does not answer the cluster")
+    assert (silent.status, silent.text) == (Status.UNKNOWN, f"node {NODE}, which has pod {pod}, does not answer the cluster")
     # As the node controller does by itself, unless it takes the peer for lost as well, which happened on a busy machine.
     cluster.must("taint", "node", NODE, "node.kubernetes.io/unreachable:NoExecute", "--overwrite")
     cluster.until(lambda: "deletionTimestamp" in cluster_namespace.get("pod", pod)["metadata"], what="the eviction")
@@ -164,7 +164,7 @@ def test_a_lost_node_leaves_it_unknown_until_its_node_is_gone(cluster_namespace:
         time.sleep(0.2)
     cluster.must("delete", "node", NODE)
     lost = end_of(cluster_namespace, handle, record, "node_lost")
-    assert lost.reason is Reason.NODE_LOST, lost.detail
+    assert lost.reason is Reason.NODE_LOST, lost.text
 
 
 def test_a_job_that_is_deleted_by_hand_is_missing(cluster_namespace: ClusterNamespace, record: Record):
@@ -180,7 +180,7 @@ def test_a_job_that_is_deleted_by_hand_is_missing(cluster_namespace: ClusterName
     record("job_deleted")
     assert (gone.status, gone.reason, gone.missing) == (Status.TERMINATED, Reason.DELETED, True)
     assert (
-        gone.detail
+        gone.text
         == f"Job {handle.name} is not there any more, without a report: deleted from outside, or removed long after its end; try again"
     )
 
@@ -191,8 +191,8 @@ def test_a_pod_that_is_deleted_by_hand(cluster_namespace: ClusterNamespace, reco
     cluster_namespace.kubectl("delete", "pod", pod, "--wait=false")
 
     seen = end_of(cluster_namespace, handle, record, "pod_deleted")
-    assert (seen.reason, seen.exit_code) == (Reason.INTERRUPTED, 143), seen.detail
-    assert re.match(r"pod .* was deleted from outside; its run gave up in good order, exit code 143; see who deleted it", seen.detail)
+    assert (seen.reason, seen.diagnosis.exit_code) == (Reason.INTERRUPTED, 143), seen.text
+    assert re.match(r"pod .* was deleted from outside; its run gave up in good order, exit code 143; see who deleted it", seen.text)
 
 
 def test_a_suspended_run_is_queued_again_and_goes_on(cluster_namespace: ClusterNamespace, record: Record):
@@ -205,9 +205,9 @@ def test_a_suspended_run_is_queued_again_and_goes_on(cluster_namespace: ClusterN
 
     def queued(seen: Observation) -> bool:
         lives.append(seen.status)
-        return seen.detail == f"queued: Job {handle.name} is suspended"
+        return seen.text == f"queued: Job {handle.name} is suspended"
 
-    cluster_namespace.until(handle, lambda seen: queued(seen) or "was suspended and its pod" in seen.detail)
+    cluster_namespace.until(handle, lambda seen: queued(seen) or "was suspended and its pod" in seen.text)
     # The Job controller looks again a second after a pod has changed.
     for _ in range(15):
         queued(cluster_namespace.see(handle))
@@ -218,7 +218,7 @@ def test_a_suspended_run_is_queued_again_and_goes_on(cluster_namespace: ClusterN
     # Its pod ended with the code of a death, and is not one.
     assert Status.TERMINATED not in lives
     actions.set_suspended(cluster_namespace, handle.name, suspended=False)
-    assert pod not in cluster_namespace.until(handle, alive).detail
+    assert pod not in cluster_namespace.until(handle, alive).text
 
 
 def test_quota_holds_a_run_back_and_is_told(cluster_namespace: ClusterNamespace, record: Record):
@@ -230,7 +230,7 @@ def test_quota_holds_a_run_back_and_is_told(cluster_namespace: ClusterNamespace,
     cluster_namespace.config["deadlines"] = {"pendingSeconds": 4}
     handle = cluster_namespace.start(SLEEPS)
 
-    waiting = cluster_namespace.until(handle, lambda seen: "exceeded quota" in seen.detail)
+    waiting = cluster_namespace.until(handle, lambda seen: "exceeded quota" in seen.text)
     assert (waiting.status, waiting.reason) == (Status.PENDING, None)
     seen = cluster_namespace.until(handle, lambda seen: seen.reason is not None)
     record("quota")
@@ -238,5 +238,5 @@ def test_quota_holds_a_run_back_and_is_told(cluster_namespace: ClusterNamespace,
     assert (seen.status, seen.reason) == (Status.PENDING, Reason.REFUSED)
     assert re.fullmatch(
         r"FailedCreate: Error creating: pods .* exceeded quota: none, .*; for \d s, and deadlines\.pendingSeconds is 4; wait for other .*",
-        seen.detail,
+        seen.text,
     )

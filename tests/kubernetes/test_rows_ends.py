@@ -146,7 +146,7 @@ CASES: dict[tuple[str, str], Case] = {
     ("untolerant", "tainted"): Case(changes={"tolerations": []}, act=taint, **TRIED),
     ("gpu", "preempted"): Case(changes={"gpu": {"count": 2, "required": False}}, act=preempt, **TRIED),
     ("plain", "stalled"): Case(
-        act=stand_still, reason="stalled", error=r"(stalled: no progress for \d{4} s, 1800 are allowed; last sign of life \d+ s ago; .*)"
+        act=stand_still, reason="stalled", error=r"(stalled: no progress for \d{4} s, the limit is 1800 s; last heartbeat \d+ s ago; .*)"
     ),
     ("deleted", "job"): Case(
         act=delete_job,

@@ -149,7 +149,7 @@ def test_the_api_server_is_away_while_runs_work(production: Production, at_work:
 
     unknown = [line for line in told.splitlines() if f" {HEALTHY}/" in line]
     assert len(unknown) == len(NAMES)
-    assert all("the Kubernetes API does not answer: " in line and "not known to be dead" in line for line in unknown), unknown
+    assert all("the Kubernetes API does not answer: " in line and "its status is unknown" in line for line in unknown), unknown
     assert all(row["unknown_since"] is not None for row in during)
     assert [row | {"unknown_since": None} for row in during] == before
     for row in before:

@@ -143,7 +143,7 @@ class TestIdentity:
         file.write_text(json.dumps(content))
         aged = cluster_namespace.runner(KUBECONFIG=str(file))
         (unknown,) = aged.observe([handle])
-        assert (unknown.status, unknown.detail) == (Status.UNKNOWN, "Unauthorized")
+        assert (unknown.status, unknown.text) == (Status.UNKNOWN, "Unauthorized")
 
         content["users"][0]["user"]["token"] = good
         file.write_text(json.dumps(content))
@@ -156,8 +156,8 @@ class TestIdentity:
         (seen,) = runner.observe([RunHandle(host="kubernetes@x/y", name="n", uid="u")])
 
         assert seen.status is Status.UNKNOWN
-        assert seen.detail.startswith("how to reach the cluster is not known: ")
-        assert seen.detail.endswith("; name a kubeconfig in KUBECONFIG, and its context in GREGORY_KUBECONTEXT")
+        assert seen.text.startswith("how to reach the cluster is not known: ")
+        assert seen.text.endswith("; name a kubeconfig in KUBECONFIG, and its context in GREGORY_KUBECONTEXT")
 
 
 def account(cluster_namespace: ClusterNamespace) -> KubernetesRunner:

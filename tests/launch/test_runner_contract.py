@@ -92,7 +92,7 @@ def on_this_machine(folder: Path) -> Machine:
         specification=environment_of,
         by_sigterm={(Reason.KILLED, -signal.SIGTERM)},
         by_sigkill={(Reason.KILLED, -signal.SIGKILL)},
-        exit_in_words=r"the run's process exited with code 1 without a report; last lines of its standard error:\nno luck",
+        exit_in_words=r"the run's process exited with code 1 without a report; last lines of its log:\nno luck",
         foreign_host="elsewhere",
         refused=in_the_way,
         refusal=r"^cannot start team/subject in .*: Not a directory$",
@@ -211,8 +211,8 @@ def test_an_ended_run_is_observed_dead_with_its_exit_code_and_last_words(machine
 
     (observation,) = runner.observe([handle])
 
-    assert (observation.status, observation.reason, observation.exit_code) == (Status.TERMINATED, None, 1)
-    assert re.fullmatch(machine.exit_in_words, observation.detail)
+    assert (observation.status, observation.reason, observation.diagnosis.exit_code) == (Status.TERMINATED, None, 1)
+    assert re.fullmatch(machine.exit_in_words, observation.text)
 
 
 @pytest.mark.parametrize(("code", "ends_by"), [(SLEEPS, "by_sigterm"), (IGNORES_SIGTERM, "by_sigkill")])
@@ -224,7 +224,7 @@ def test_cancel_asks_then_insists_and_returns_when_it_has_ended(machine: Machine
     runner.cancel(handle, grace_seconds=1)
 
     (observation,) = runner.observe([handle])
-    assert (observation.reason, observation.exit_code) in getattr(machine, ends_by)
+    assert (observation.reason, observation.diagnosis.exit_code) in getattr(machine, ends_by)
     runner.cancel(handle, grace_seconds=1)
 
 
@@ -251,7 +251,7 @@ def test_of_another_machines_run_nothing_is_known(machine: Machine, runner: Runn
     (observation,) = runner.observe([RunHandle(host=machine.foreign_host, name="1", uid="1")])
 
     assert observation.status is Status.UNKNOWN
-    assert observation.detail.endswith(f"1 belongs to {'host ' if machine.name == 'local' else ''}{machine.foreign_host}")
+    assert observation.text.endswith(f"1 belongs to {'host ' if machine.name == 'local' else ''}{machine.foreign_host}")
 
 
 def test_many_runs_are_observed_in_the_order_asked(machine: Machine, runner: Runner, spec: RunSpec):

@@ -36,6 +36,7 @@ def contend(rounds: int, together: Barrier, results: Connection) -> None:
 def state() -> dict[str, Any]:
     """What the round left, and its end."""
     from gregory.runs import store
+    from gregory.runs.diagnosis import Diagnosis
     from gregory.runs.models import AlgorithmRun
     from gregory.runs.reasons import Reason
     from gregory.runs.spec import RunSpec
@@ -45,7 +46,7 @@ def state() -> dict[str, Any]:
     rows = Counter(AlgorithmRun.objects.filter(run__in=runs).values_list("run_id", flat=True))
     left = {"subjects": sorted(run.subject_id for run in runs), "rows": sorted(rows.values()), "states": sorted(run.state for run in runs)}
     for run in runs:
-        store.end_run(RunSpec.model_validate(run.spec), RunState.FAILED, reason=Reason.LOST, detail="the round is over")
+        store.end_run(RunSpec.model_validate(run.spec), RunState.FAILED, Diagnosis(summary="the round is over", reason=Reason.LOST))
     return left
 
 

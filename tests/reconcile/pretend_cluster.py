@@ -2,14 +2,16 @@
 
 import os
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import Any
 
 from gregory.launch import processes
 from gregory.launch.runner import Installation, Observation, Rendered, Status
+from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.spec import RunHandle, RunSpec
 
 HOST = "pretend@cluster"
-GONE = Observation(status=Status.TERMINATED, detail="the Job is not there", missing=True)
+GONE = Observation(status=Status.TERMINATED, diagnosis=Diagnosis(summary="the Job is not there"), missing=True)
 
 
 @dataclass
@@ -70,7 +72,7 @@ class PretendCluster:
         self.cancelled.append(handle.name)
         self.on_cancel(handle)
         if self.jobs.pop(handle.name, None) is not None and self.shows_ends:
-            self.ended[handle.name] = Observation(status=Status.TERMINATED, detail="its pod was ended", exit_code=137)
+            self.ended[handle.name] = Observation(status=Status.TERMINATED, diagnosis=Diagnosis(summary="its pod was ended", exit_code=137))
 
     def logs(self, spec: RunSpec, handle: RunHandle, *, waiting: Callable[[], bool]) -> Iterator[str]:
         yield f"line of attempt {spec.attempt}"
@@ -91,9 +93,10 @@ class PretendCluster:
             del self.jobs[name]
         return orphans
 
-    def dies(self, spec: RunSpec, **facts: object) -> None:
-        """From here on the attempt is seen dead."""
-        self.jobs[job(spec)] = replace(Observation(status=Status.TERMINATED, detail="it died", node="node-1"), **facts)
+    def terminate(self, spec: RunSpec, *, report: str = "", **facts: Any) -> None:
+        """From now on the attempt is observed as terminated. facts: of its diagnosis."""
+        end = Diagnosis(**{"summary": "it died", **facts})
+        self.jobs[job(spec)] = Observation(status=Status.TERMINATED, diagnosis=end, node="node-1", report=report)
 
     def _observe(self, handle: RunHandle) -> Observation:
         if handle.host != HOST:

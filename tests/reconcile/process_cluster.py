@@ -35,7 +35,8 @@ class ProcessCluster(LocalRunner):
         report = self._by_process(handle)
         if observation.status is not Status.TERMINATED or not report.exists():
             return observation
-        return replace(observation, report=report.read_text(), reason=None)
+        end = replace(observation.diagnosis, reason=None)
+        return replace(observation, report=report.read_text(), diagnosis=end)
 
     def _report_of(self, spec: RunSpec) -> Path:
         return self._models_dir / f"report-{spec.run_id}-{spec.attempt}"

@@ -6,26 +6,31 @@ import pytest
 
 from gregory.launch.runner import Observation, Status
 from gregory.reconcile.decide import MISSING_GRACE, MODELS_NOT_VISIBLE_GRACE, Action, RetryPolicy, RunSnapshot, decide, retry_policy
+from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.reasons import Reason
 from gregory.runs.states import RunState
 
 ALIVE = Observation(status=Status.ALIVE, detail="process 7 runs")
 QUEUED = Observation(status=Status.PENDING, detail="0/1 nodes are available: 1 Insufficient nvidia.com/gpu")
-NO_IMAGE = Observation(status=Status.PENDING, detail="ErrImagePull: not found; for 601 s", reason=Reason.IMAGE_PULL)
-GONE = Observation(status=Status.TERMINATED, detail="process 7 on here ended without a report")
+NO_IMAGE = Observation(
+    status=Status.PENDING,
+    detail="ErrImagePull: not found; for 601 s",
+    diagnosis=Diagnosis(summary="ErrImagePull: not found; for 601 s", reason=Reason.IMAGE_PULL),
+)
+GONE = Observation(status=Status.TERMINATED, diagnosis=Diagnosis(summary="process 7 on here ended without a report"))
 KILLED = Observation(
-    status=Status.TERMINATED, detail="the run's process was killed by signal 9 (SIGKILL)", reason=Reason.KILLED, exit_code=-9
+    status=Status.TERMINATED,
+    diagnosis=Diagnosis(summary="the run's process was killed by signal 9 (SIGKILL)", reason=Reason.KILLED, exit_code=-9),
 )
 ELSEWHERE = Observation(status=Status.UNKNOWN, detail="process 7 belongs to host there")
-MISSING = Observation(status=Status.TERMINATED, detail="the Job is not there", missing=True)
+MISSING = Observation(status=Status.TERMINATED, diagnosis=Diagnosis(summary="the Job is not there"), missing=True)
 
 FACTS = RunSnapshot(
     state=RunState.RUNNING,
     silent=1.0,
     idle=1.0,
     missing=None,
-    ending=None,
-    why="",
+    announced=None,
     durable=False,
     models_not_visible=False,
     stale_after=900,
@@ -34,7 +39,7 @@ FACTS = RunSnapshot(
 DURABLE = {"durable": True}
 BLIND = {"models_not_visible": True}
 QUEUED_HERE = {"state": RunState.PENDING}
-CANCELLED = {"ending": Reason.CANCELLED, "why": "cancelled by me"}
+CANCELLED = {"announced": Diagnosis(summary="cancelled by me", reason=Reason.CANCELLED)}
 
 
 @pytest.mark.parametrize(
@@ -51,29 +56,29 @@ CANCELLED = {"ending": Reason.CANCELLED, "why": "cancelled by me"}
             "never started: the command that queued it is gone (process 7 on here ended without a report)",
         ),
         (ALIVE, QUEUED_HERE, Action.NONE, None, "process 7 runs"),
-        (ELSEWHERE, {}, Action.NONE, None, "process 7 belongs to host there; not known to be dead"),
+        (ELSEWHERE, {}, Action.NONE, None, "process 7 belongs to host there; its status is unknown"),
         (
             ELSEWHERE,
             {"silent": 901.0},
             Action.FINALIZE,
             Reason.LOST,
-            "lost: process 7 belongs to host there and has given no sign of life for more than 900 s",
+            "lost: process 7 belongs to host there and wrote no heartbeat for more than 900 s",
         ),
         # A machine that keeps what it was handed: silence says nothing, and what was not handed over is.
-        (ELSEWHERE, {"silent": 99999.0, **DURABLE}, Action.NONE, None, "process 7 belongs to host there; not known to be dead"),
+        (ELSEWHERE, {"silent": 99999.0, **DURABLE}, Action.NONE, None, "process 7 belongs to host there; its status is unknown"),
         (QUEUED, {"state": RunState.SUBMITTED, "silent": 99999.0, **DURABLE}, Action.NONE, None, QUEUED.detail),
-        (GONE, {**QUEUED_HERE, **DURABLE}, Action.SUBMIT, None, f"queued and not handed over: {GONE.detail}"),
+        (GONE, {**QUEUED_HERE, **DURABLE}, Action.SUBMIT, None, f"queued and not submitted: {GONE.text}"),
         (ELSEWHERE, {**QUEUED_HERE, **DURABLE}, Action.NONE, None, ELSEWHERE.detail),
-        (ELSEWHERE, {**QUEUED_HERE, **DURABLE, "silent": 61.0}, Action.SUBMIT, None, f"queued and not handed over: {ELSEWHERE.detail}"),
-        (ALIVE, {**QUEUED_HERE, **DURABLE, "silent": 61.0}, Action.SUBMIT, None, f"queued and not handed over: {ALIVE.detail}"),
+        (ELSEWHERE, {**QUEUED_HERE, **DURABLE, "silent": 61.0}, Action.SUBMIT, None, f"queued and not submitted: {ELSEWHERE.detail}"),
+        (ALIVE, {**QUEUED_HERE, **DURABLE, "silent": 61.0}, Action.SUBMIT, None, f"queued and not submitted: {ALIVE.detail}"),
         # What is not there counts only if it is not there some time later.
-        (MISSING, DURABLE, Action.NONE, None, "the Job is not there; if it is still so in 60 s, it is dead"),
+        (MISSING, DURABLE, Action.NONE, None, "the Job is not there; it counts as terminated if it is still missing in 60 s"),
         (
             MISSING,
             {**DURABLE, "missing": MISSING_GRACE - 1},
             Action.NONE,
             None,
-            "the Job is not there; if it is still so in 60 s, it is dead",
+            "the Job is not there; it counts as terminated if it is still missing in 60 s",
         ),
         (MISSING, {**DURABLE, "missing": MISSING_GRACE}, Action.FINALIZE, Reason.DELETED, "the Job is not there"),
         (MISSING, {**DURABLE, **CANCELLED, "missing": MISSING_GRACE}, Action.FINALIZE, Reason.CANCELLED, "cancelled by me"),
@@ -83,16 +88,16 @@ CANCELLED = {"ending": Reason.CANCELLED, "why": "cancelled by me"}
             {**DURABLE, **BLIND, "missing": MODELS_NOT_VISIBLE_GRACE - 1},
             Action.NONE,
             None,
-            "the Job is not there; if it is still so in 120 s, it is dead",
+            "the Job is not there; it counts as terminated if it is still missing in 120 s",
         ),
         (MISSING, {**DURABLE, **BLIND, "missing": MODELS_NOT_VISIBLE_GRACE}, Action.FINALIZE, Reason.DELETED, "the Job is not there"),
-        (KILLED, {**DURABLE, **BLIND}, Action.FINALIZE, Reason.KILLED, KILLED.detail),
+        (KILLED, {**DURABLE, **BLIND}, Action.FINALIZE, Reason.KILLED, KILLED.text),
         # An end that was announced is carried out, and is the reason wherever the run is found gone.
         (ALIVE, CANCELLED, Action.TERMINATE, Reason.CANCELLED, "cancelled by me"),
         (QUEUED, {**CANCELLED, "state": RunState.SUBMITTED}, Action.TERMINATE, Reason.CANCELLED, "cancelled by me"),
         (KILLED, CANCELLED, Action.FINALIZE, Reason.CANCELLED, "cancelled by me"),
         (ALIVE, {**CANCELLED, **QUEUED_HERE, **DURABLE}, Action.FINALIZE, Reason.CANCELLED, "cancelled by me"),
-        (ELSEWHERE, CANCELLED, Action.NONE, None, "process 7 belongs to host there; not known to be dead"),
+        (ELSEWHERE, CANCELLED, Action.NONE, None, "process 7 belongs to host there; its status is unknown"),
         # No progress: ended where that is asked for, and only a run that has begun.
         (ALIVE, {"idle": 9999.0}, Action.NONE, None, "process 7 runs"),
         (ALIVE, {"idle": 1800.0, "stall_after": 1800}, Action.NONE, None, "process 7 runs"),
@@ -101,7 +106,7 @@ CANCELLED = {"ending": Reason.CANCELLED, "why": "cancelled by me"}
             {"idle": 1801.0, "stall_after": 1800},
             Action.TERMINATE,
             Reason.STALLED,
-            "stalled: no progress for 1801 s, 1800 are allowed; last sign of life 1 s ago; process 7 runs",
+            "stalled: no progress for 1801 s, the limit is 1800 s; last heartbeat 1 s ago; process 7 runs",
         ),
         (ALIVE, {"idle": None, "stall_after": 1800}, Action.NONE, None, "process 7 runs"),
         (ALIVE, {"idle": 1801.0, "stall_after": 1800, "state": RunState.SUBMITTED}, Action.NONE, None, "process 7 runs"),
@@ -114,21 +119,21 @@ CANCELLED = {"ending": Reason.CANCELLED, "why": "cancelled by me"}
 def test_the_rule(observation: Observation, facts: dict, fate: Action, reason: Reason | None, detail: str):
     verdict = decide(observation, replace(FACTS, **facts))
 
-    assert (verdict.action, verdict.reason, verdict.detail) == (fate, reason, detail)
+    assert (verdict.action, verdict.diagnosis.reason, verdict.diagnosis.text) == (fate, reason, detail)
 
 
 def test_the_exit_code_goes_with_the_death():
-    assert decide(KILLED, FACTS).exit_code == -9
+    assert decide(KILLED, FACTS).diagnosis.exit_code == -9
 
 
 @pytest.mark.parametrize("state", [RunState.SUBMITTED, RunState.RUNNING])
 @pytest.mark.parametrize("reason", list(Reason))
 def test_whatever_a_machine_says_of_a_death_is_its_reason(reason: Reason, state: RunState):
-    dead = Observation(status=Status.TERMINATED, detail="how", reason=reason)
+    dead = Observation(status=Status.TERMINATED, diagnosis=Diagnosis(summary="how", reason=reason))
 
     verdict = decide(dead, replace(FACTS, state=state, durable=True))
 
-    assert (verdict.action, verdict.reason, verdict.detail) == (Action.FINALIZE, reason, "how")
+    assert (verdict.action, verdict.diagnosis.reason, verdict.diagnosis.text) == (Action.FINALIZE, reason, "how")
 
 
 @pytest.mark.parametrize("reason", list(Reason))

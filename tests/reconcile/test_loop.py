@@ -17,6 +17,7 @@ from gregory.reconcile import loop
 from gregory.reconcile.results import ReconcileResult, ResultKind
 from gregory.reconcile.terminate import cancel
 from gregory.runs import store
+from gregory.runs.diagnosis import SUCCEEDED, Diagnosis
 from gregory.runs.models import AlgorithmRun, RunEvent, TrainingRun
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunOutcome, RunSpec
@@ -27,8 +28,8 @@ from tests.runs.test_store import HERE, outcome, planned, subject  # noqa: F401 
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
-EVICTED = {"reason": Reason.EVICTED, "detail": "evicted: the node was low on memory", "exit_code": 143}
-OUT_OF_MEMORY = {"reason": Reason.OUT_OF_MEMORY, "detail": "OOMKilled: the limit is 128 MiB", "exit_code": 137}
+EVICTED = {"reason": Reason.EVICTED, "summary": "evicted: the node was low on memory", "exit_code": 143}
+OUT_OF_MEMORY = {"reason": Reason.OUT_OF_MEMORY, "summary": "OOMKilled: the limit is 128 MiB", "exit_code": 137}
 QUEUED = Observation(status=Status.PENDING, detail="0/1 nodes are available: 1 Insufficient nvidia.com/gpu")
 
 
@@ -132,7 +133,7 @@ class TestWhatIsNoted:
         since = run().unknown_since
         (change,) = look()
         assert (change.action, change.is_unseen) == (ResultKind.LEFT, True)
-        told = "the API server does not answer; not known to be dead; unknown since"
+        told = "the API server does not answer; its status is unknown; unknown since"
         assert change.detail == f"{told} {since:%Y-%m-%d %H:%M:%S} UTC"
 
         assert TrainingRun.objects.values().get() == {**before, "unknown_since": since}
@@ -235,7 +236,7 @@ class TestMissing:
 class TestTriedAgain:
     def test_a_run_that_was_evicted_goes_on_in_another_attempt_in_the_same_rows(self, at_work, cluster, look):
         store.close_algorithm(at_work, outcome(at_work, 0))
-        cluster.dies(at_work, **EVICTED)
+        cluster.terminate(at_work, **EVICTED)
 
         (change,) = look()
 
@@ -254,7 +255,7 @@ class TestTriedAgain:
         assert event.message.endswith("\nlast line")
 
     def test_the_attempt_before_writes_nothing_any_more(self, at_work, cluster, look):
-        cluster.dies(at_work, **EVICTED)
+        cluster.terminate(at_work, **EVICTED)
         look()
 
         assert not store.close_algorithm(at_work, outcome(at_work, 0))
@@ -262,17 +263,17 @@ class TestTriedAgain:
 
     def test_it_is_tried_so_often_and_then_closed_with_the_reason(self, at_work, cluster, look):
         for _ in range(3):
-            cluster.dies(spec_now(), **EVICTED)
+            cluster.terminate(spec_now(), **EVICTED)
             look()
 
         assert len(cluster.submitted) == 3
         assert (run().state, run().reason, run().attempt) == ("failed", "evicted", 3)
-        assert run().detail == "evicted: the node was low on memory; it was tried 3 times, which is all that is allowed"
+        assert run().detail == "evicted: the node was low on memory; the run had 3 attempts, which is the limit"
         assert set(PredictionRunLog.objects.values_list("success", "error_message")) == {(False, run().detail)}
 
     @pytest.mark.parametrize("reason", [Reason.KILLED, Reason.DELETED, Reason.DEADLINE, Reason.IMAGE_PULL, Reason.NO_REPORT, Reason.ERROR])
     def test_other_ends_are_ends(self, at_work, cluster, look, reason):
-        cluster.dies(at_work, reason=reason)
+        cluster.terminate(at_work, reason=reason)
 
         look()
 
@@ -281,7 +282,7 @@ class TestTriedAgain:
 
     def test_a_run_that_gave_up_by_itself_goes_on(self, at_work, cluster, look):
         told = RunOutcome(run_id=at_work.run_id, attempt=1, algorithms=(), interrupted="interrupted by signal 15 (SIGTERM)")
-        cluster.dies(at_work, reason=Reason.ERROR, detail="exit code 1", exit_code=1, report=told.model_dump_json())
+        cluster.terminate(at_work, reason=Reason.ERROR, summary="exit code 1", exit_code=1, report=told.model_dump_json())
 
         (change,) = look()
 
@@ -292,7 +293,7 @@ class TestTriedAgain:
         store.begin_algorithm(at_work, at_work.algorithms[1].run_log_id)
         ends = (outcome(at_work, 0, success=False, error="out of memory"),)
         told = RunOutcome(run_id=at_work.run_id, attempt=1, algorithms=ends, interrupted="the database could not be reached")
-        cluster.dies(at_work, reason=Reason.OUT_OF_MEMORY, exit_code=1, report=told.model_dump_json())
+        cluster.terminate(at_work, reason=Reason.OUT_OF_MEMORY, exit_code=1, report=told.model_dump_json())
 
         (change,) = look()
 
@@ -301,14 +302,14 @@ class TestTriedAgain:
 
     def test_what_took_it_away_counts_more_than_its_own_word(self, at_work, cluster, look):
         told = RunOutcome(run_id=at_work.run_id, attempt=1, algorithms=(), interrupted="interrupted by signal 15 (SIGTERM)")
-        cluster.dies(at_work, reason=Reason.DELETED, report=told.model_dump_json())
+        cluster.terminate(at_work, reason=Reason.DELETED, report=told.model_dump_json())
 
         look()
 
         assert run().reason == "deleted"
 
     def test_a_reconciler_that_died_before_it_submitted_is_followed_by_another(self, at_work, cluster, look):
-        cluster.dies(at_work, **EVICTED)
+        cluster.terminate(at_work, **EVICTED)
         cluster.refuses = PreconditionFailed("429: try again later")
         (change,) = look()
         assert change.detail.endswith("not submitted yet: 429: try again later")
@@ -324,7 +325,7 @@ class TestTriedAgain:
 class TestOutOfMemory:
     def test_the_algorithm_that_ran_out_is_closed_and_those_behind_it_go_on(self, at_work, cluster, look):
         store.begin_algorithm(at_work, at_work.algorithms[0].run_log_id)
-        cluster.dies(at_work, **OUT_OF_MEMORY)
+        cluster.terminate(at_work, **OUT_OF_MEMORY)
 
         look()
 
@@ -344,7 +345,7 @@ class TestOutOfMemory:
         for _ in at_work.algorithms:
             spec = spec_now()
             store.begin_algorithm(spec, spec.algorithms[0].run_log_id)
-            cluster.dies(spec, **OUT_OF_MEMORY)
+            cluster.terminate(spec, **OUT_OF_MEMORY)
             look()
 
         assert (run().state, run().reason, run().attempt) == ("failed", "out_of_memory", 2)
@@ -352,7 +353,7 @@ class TestOutOfMemory:
 
     def test_where_all_share_the_work_all_are_closed(self, at_work, cluster, look):
         AlgorithmRun.objects.update(stage="summarise")
-        cluster.dies(at_work, **OUT_OF_MEMORY)
+        cluster.terminate(at_work, **OUT_OF_MEMORY)
 
         look()
 
@@ -360,7 +361,7 @@ class TestOutOfMemory:
 
     def test_what_was_in_training_before_the_last_attempt_is_not_blamed(self, at_work, cluster, look):
         store.begin_algorithm(at_work, at_work.algorithms[0].run_log_id)
-        cluster.dies(at_work, **EVICTED)
+        cluster.terminate(at_work, **EVICTED)
         look()
 
         assert store.in_training(spec_now()) == []
@@ -374,7 +375,7 @@ class TestEnded:
 
         assert cluster.cancelled == [job(at_work)]
         assert (run().state, run().reason) == ("failed", "stalled")
-        assert run().detail.startswith("stalled: no progress for 1801 s, 1800 are allowed; last sign of life 0 s ago")
+        assert run().detail.startswith("stalled: no progress for 1801 s, the limit is 1800 s; last heartbeat 0 s ago")
         assert results() == [False, False]
 
     def test_a_run_that_does_not_go_is_not_closed_before_it_is_gone(self, at_work, cluster, look):
@@ -420,7 +421,11 @@ class TestEnded:
     def test_a_run_that_waited_too_long_is_taken_back_before_its_rows_are_closed(self, subject, cluster, look):  # noqa: F811
         spec = queued(subject)
         store.mark_submitted(spec, cluster.submit(cluster.render(spec)))
-        cluster.jobs[job(spec)] = Observation(status=Status.PENDING, detail="ErrImagePull: not found; for 601 s", reason=Reason.IMAGE_PULL)
+        cluster.jobs[job(spec)] = Observation(
+            status=Status.PENDING,
+            detail="ErrImagePull: not found; for 601 s",
+            diagnosis=Diagnosis(summary="ErrImagePull: not found; for 601 s", reason=Reason.IMAGE_PULL),
+        )
 
         look()
 
@@ -428,8 +433,8 @@ class TestEnded:
         assert (run().state, run().reason, run().detail) == ("failed", "image_pull", "ErrImagePull: not found; for 601 s")
 
     def test_whoever_finds_it_gone_knows_why(self, at_work, cluster, look):
-        store.announce_end(at_work, reason=Reason.STALLED, detail="stalled: no progress for 1801 s")
-        cluster.dies(at_work, reason=Reason.DELETED)
+        store.announce_end(at_work, Diagnosis(summary="stalled: no progress for 1801 s", reason=Reason.STALLED))
+        cluster.terminate(at_work, reason=Reason.DELETED)
 
         look()
 
@@ -463,7 +468,7 @@ class TestEnded:
         def finish(handle: object) -> None:
             for position in (0, 1):
                 store.close_algorithm(at_work, outcome(at_work, position))
-            store.finish_run(at_work, RunState.SUCCEEDED, exit_code=0)
+            store.finish_run(at_work, RunState.SUCCEEDED, SUCCEEDED)
 
         cluster.on_cancel = finish
 
@@ -488,9 +493,9 @@ class TestEnded:
 
     def test_a_cancelled_run_cannot_begin_nor_be_tried_again(self, at_work, cluster, look):
         TrainingRun.objects.update(state=RunState.SUBMITTED)
-        store.announce_end(at_work, reason=Reason.CANCELLED, detail="cancelled by me", cancelled_by="me")
+        store.announce_end(at_work, Diagnosis(summary="cancelled by me", reason=Reason.CANCELLED), cancelled_by="me")
         assert not store.claim(at_work, handle_of(at_work), image_digest="")
-        cluster.dies(at_work, **EVICTED)
+        cluster.terminate(at_work, **EVICTED)
 
         look()
 
@@ -498,7 +503,7 @@ class TestEnded:
 
     def test_a_run_that_has_ended_is_not_cancelled(self, at_work, cluster, tmp_path):
         before = run()
-        store.end_run(at_work, RunState.FAILED, reason=Reason.LOST, detail="gone")
+        store.end_run(at_work, RunState.FAILED, Diagnosis(summary="gone", reason=Reason.LOST))
 
         with pytest.raises(store.RunRefused, match="has ended, or another attempt of it has begun; look at it again"):
             cancel(before, cluster, by="me@here", models_dir=tmp_path)
@@ -524,7 +529,9 @@ class TestHandedOver:
     def test_what_was_cancelled_meanwhile_is_taken_back(self, subject, cluster, look):  # noqa: F811
         queued(subject)
         ago(heartbeat_at=61)
-        cluster.on_submit = lambda spec, handle: store.end_run(spec, RunState.CANCELLED, reason=Reason.CANCELLED, detail="by me")
+        cluster.on_submit = lambda spec, handle: store.end_run(
+            spec, RunState.CANCELLED, Diagnosis(summary="by me", reason=Reason.CANCELLED)
+        )
 
         (change,) = look()
 
@@ -545,7 +552,7 @@ class TestReplayed:
     def test_the_outcome_of_a_run_without_a_database_becomes_its_rows(self, at_work, cluster, look):
         ends = (outcome(at_work, 0), outcome(at_work, 1, success=False, error="why"))
         told = RunOutcome(run_id=at_work.run_id, attempt=1, algorithms=ends, interrupted="the database could not be reached")
-        cluster.dies(at_work, reason=Reason.ERROR, exit_code=1, report=told.model_dump_json())
+        cluster.terminate(at_work, reason=Reason.ERROR, exit_code=1, report=told.model_dump_json())
 
         (change,) = look()
 
@@ -559,7 +566,7 @@ class TestReplayed:
         told = RunOutcome(
             run_id=at_work.run_id, attempt=1, algorithms=(outcome(at_work, 0), outcome(at_work, 1)), interrupted="no database"
         )
-        cluster.dies(at_work, detail="its pod exited with code 143", report=told.model_dump_json())
+        cluster.terminate(at_work, summary="its pod exited with code 143", report=told.model_dump_json())
 
         (change,) = look()
 
@@ -568,7 +575,7 @@ class TestReplayed:
 
     def test_nothing_is_trained_again_that_had_ended(self, at_work, cluster, look):
         told = RunOutcome(run_id=at_work.run_id, attempt=1, algorithms=(outcome(at_work, 0),), interrupted="no database")
-        cluster.dies(at_work, reason=Reason.ERROR, report=told.model_dump_json())
+        cluster.terminate(at_work, reason=Reason.ERROR, report=told.model_dump_json())
 
         look()
 
@@ -577,7 +584,7 @@ class TestReplayed:
 
     @pytest.mark.parametrize("report", ["", "Traceback (most recent call last):", '{"run_id": "another", "attempt": 1, "algorithms": []}'])
     def test_what_is_no_report_of_this_attempt_says_nothing(self, at_work, cluster, look, report):
-        cluster.dies(at_work, reason=Reason.NO_REPORT, report=report)
+        cluster.terminate(at_work, reason=Reason.NO_REPORT, report=report)
 
         look()
 
@@ -586,7 +593,7 @@ class TestReplayed:
     def test_a_success_that_is_told_late_stays_a_success(self, at_work, cluster, look):
         told = RunOutcome(run_id=at_work.run_id, attempt=1, algorithms=(outcome(at_work, 0, success=False, error="late"),))
         store.close_algorithm(at_work, outcome(at_work, 0))
-        cluster.dies(at_work, reason=Reason.ERROR, report=told.model_dump_json())
+        cluster.terminate(at_work, reason=Reason.ERROR, report=told.model_dump_json())
 
         look()
 

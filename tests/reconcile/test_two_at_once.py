@@ -5,7 +5,6 @@ Collected on PostgreSQL only: the database of tests on SQLite is in memory, and 
 
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from gregory.launch.runner import Observation, Status
 from gregory.models import PredictionRunLog, Subject
 from gregory.reconcile import loop
 from gregory.runs import store
+from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.models import RunEvent, TrainingRun
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunSpec
@@ -76,7 +76,7 @@ def test_an_attempt_is_opened_and_submitted_once(subject, tmp_path: Path):  # no
     for _ in range(ROUNDS):
         spec = RunSpec.model_validate(TrainingRun.objects.get().spec)
         store.claim(spec, handle_of(spec), image_digest="")
-        cluster.dies(spec, reason=Reason.EVICTED)
+        cluster.terminate(spec, reason=Reason.EVICTED)
         gate = Gate(cluster)
 
         at_once(lambda number, gate=gate: list(loop.reconcile_once(lambda name: gate, models_dir=tmp_path, stale_after=900)))
@@ -89,7 +89,7 @@ def test_an_attempt_is_opened_and_submitted_once(subject, tmp_path: Path):  # no
 
 def test_a_dead_run_ends_once(subject, tmp_path: Path):  # noqa: F811
     cluster = PretendCluster()
-    cluster.dies(at_work(subject, cluster), reason=Reason.KILLED)
+    cluster.terminate(at_work(subject, cluster), reason=Reason.KILLED)
     gate = Gate(cluster)
 
     at_once(lambda number: list(loop.reconcile_once(lambda name: gate, models_dir=tmp_path, stale_after=900)))
@@ -102,7 +102,10 @@ def test_whoever_sees_it_closed_or_tried_again_the_rows_have_one_fate(subject, t
     """Two who see different causes, as two answers of a machine may differ: closed whole, or open in the next attempt whole."""
     cluster = PretendCluster(max_attempts=2)
     spec = at_work(subject, cluster)
-    seen = [replace(Observation(status=Status.TERMINATED, detail="it died"), reason=reason) for reason in (Reason.EVICTED, Reason.DELETED)]
+    seen = [
+        Observation(status=Status.TERMINATED, diagnosis=Diagnosis(summary="it died", reason=reason))
+        for reason in (Reason.EVICTED, Reason.DELETED)
+    ]
 
     def work(number: int) -> None:
         (standing,) = store.unfinished_runs()
@@ -121,7 +124,7 @@ def test_whoever_sees_it_closed_or_tried_again_the_rows_have_one_fate(subject, t
 def test_a_run_that_reports_while_it_is_taken_for_dead_is_never_half_believed(subject, tmp_path: Path):  # noqa: F811
     cluster = PretendCluster()
     spec = at_work(subject, cluster)
-    cluster.dies(spec, reason=Reason.NODE_LOST)
+    cluster.terminate(spec, reason=Reason.NODE_LOST)
 
     def work(number: int) -> None:
         if number == 0:

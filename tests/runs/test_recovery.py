@@ -11,6 +11,7 @@ from gregory.models import PredictionRunLog
 from gregory.reconcile import loop
 from gregory.reconcile.results import ReconcileResult
 from gregory.runs import recovery, store
+from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.models import TrainingRun
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunHandle
@@ -19,9 +20,10 @@ from tests.runs.test_store import opened, subject  # noqa: F401 - a fixture
 from tools.launch_installation import installation
 
 ALIVE = Observation(status=Status.ALIVE, detail="process 7 runs")
-GONE = Observation(status=Status.TERMINATED, detail="process 7 on here ended without a report")
+GONE = Observation(status=Status.TERMINATED, diagnosis=Diagnosis(summary="process 7 on here ended without a report"))
 KILLED = Observation(
-    status=Status.TERMINATED, detail="the run's process was killed by signal 9 (SIGKILL)", reason=Reason.KILLED, exit_code=-9
+    status=Status.TERMINATED,
+    diagnosis=Diagnosis(summary="the run's process was killed by signal 9 (SIGKILL)", reason=Reason.KILLED, exit_code=-9),
 )
 ELSEWHERE = Observation(status=Status.UNKNOWN, detail="process 7 belongs to host there")
 
@@ -62,7 +64,7 @@ class TestApplied:
         look(runner, tmp_path)
 
         assert runner.asked == [1]
-        assert set(PredictionRunLog.objects.values_list("success", "error_message")) == {(False, KILLED.detail)}
+        assert set(PredictionRunLog.objects.values_list("success", "error_message")) == {(False, KILLED.text)}
         assert TrainingRun.objects.values_list("state", "reason", "log_tail").get() == ("failed", "killed", "last line")
 
     @pytest.mark.parametrize("observation", [ALIVE, ELSEWHERE])
@@ -104,7 +106,7 @@ class TestApplied:
         spec = opened(subject)
         publish(tmp_path, spec, position=0)
 
-        assert not recovery.recover(spec, "gone", models_dir=tmp_path)
+        assert not recovery.recover(spec, Diagnosis(summary="gone"), models_dir=tmp_path)
 
         assert list(PredictionRunLog.objects.order_by("pk").values_list("success", flat=True)) == [True, None]
         assert TrainingRun.objects.get().state == "pending"

@@ -10,6 +10,7 @@ from gregory.ml.config import TrainConfig
 from gregory.ml.progress import Progress
 from gregory.models import PredictionRunLog, Subject, Team
 from gregory.runs import store
+from gregory.runs.diagnosis import SUCCEEDED, Diagnosis
 from gregory.runs.models import AlgorithmRun, RunEvent, TrainingRun
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import AlgorithmOutcome, AlgorithmSpec, RunHandle, RunSpec, Scope, Window, new_run_id, new_token
@@ -82,7 +83,7 @@ def test_a_second_unfinished_run_of_a_subject_is_refused_and_writes_nothing(subj
 
 
 def test_a_subject_may_run_again_once_its_run_has_ended(subject):
-    store.end_run(opened(subject), RunState.FAILED, reason=Reason.LOST, detail="gone")
+    store.end_run(opened(subject), RunState.FAILED, Diagnosis(summary="gone", reason=Reason.LOST))
 
     opened(subject, version="20260101_2")
 
@@ -90,7 +91,7 @@ def test_a_subject_may_run_again_once_its_run_has_ended(subject):
 
 
 def test_a_version_taken_since_planning_is_refused_and_writes_nothing(subject):
-    store.end_run(opened(subject), RunState.FAILED, reason=Reason.LOST, detail="gone")
+    store.end_run(opened(subject), RunState.FAILED, Diagnosis(summary="gone", reason=Reason.LOST))
 
     with pytest.raises(store.RunRefused, match=r"team/subject: version 20260101 of lstm was taken a moment ago; run the command again"):
         opened(subject)
@@ -138,7 +139,7 @@ def test_a_superseded_attempt_ends_nothing(subject):
     old = spec.model_copy(update={"attempt_token": new_token()})
 
     assert not store.close_algorithm(old, outcome(old))
-    assert not store.finish_run(old, RunState.SUCCEEDED)
+    assert not store.finish_run(old, RunState.SUCCEEDED, SUCCEEDED)
     assert not store.claim(old, HERE, image_digest="")
 
     assert set(PredictionRunLog.objects.values_list("success", flat=True)) == {None}
@@ -168,7 +169,7 @@ def test_ending_a_run_leaves_finished_rows_alone(subject):
     spec = opened(subject)
     store.close_algorithm(spec, outcome(spec))
 
-    store.end_run(spec, RunState.CANCELLED, reason=Reason.INTERRUPTED, detail="stop")
+    store.end_run(spec, RunState.CANCELLED, Diagnosis(summary="stop", reason=Reason.INTERRUPTED))
 
     rows = PredictionRunLog.objects.order_by("pk")
     assert [(row.success, row.error_message) for row in rows] == [(True, None), (False, "stop")]
@@ -317,7 +318,7 @@ def test_the_attempt_before_writes_nothing_any_more(subject):
 
     assert not store.claim(first, HERE, image_digest="")
     assert not store.close_algorithm(first, outcome(first))
-    assert not store.finish_run(first, RunState.FAILED, reason=Reason.LOST)
+    assert not store.finish_run(first, RunState.FAILED, Diagnosis(summary="", reason=Reason.LOST))
 
     assert store.close_algorithm(second, outcome(second))
 
@@ -325,7 +326,7 @@ def test_the_attempt_before_writes_nothing_any_more(subject):
 def test_a_row_that_failed_stays_failed_and_its_algorithm_gets_a_new_one(subject):
     first = opened(subject)
     store.close_algorithm(first, outcome(first))
-    store.end_run(first, RunState.FAILED, reason=Reason.LOST, detail="gone")
+    store.end_run(first, RunState.FAILED, Diagnosis(summary="gone", reason=Reason.LOST))
 
     second = resumed(first)
 
@@ -347,7 +348,7 @@ def test_a_row_that_failed_stays_failed_and_its_algorithm_gets_a_new_one(subject
 def test_the_end_of_an_attempt_is_cleared_from_the_run_and_kept_as_an_event(subject):
     first = opened(subject)
     store.claim(first, HERE, image_digest="")
-    store.finish_run(first, RunState.FAILED, reason=Reason.KILLED, detail="signal 9", exit_code=-9, log_tail="last line")
+    store.finish_run(first, RunState.FAILED, Diagnosis(summary="signal 9", reason=Reason.KILLED, exit_code=-9), log_tail="last line")
 
     resumed(first)
 
@@ -382,7 +383,7 @@ def test_of_two_who_resume_one_is_told(subject):
 
 def test_a_run_that_succeeded_is_not_opened_again(subject):
     spec = opened(subject)
-    store.finish_run(spec, RunState.SUCCEEDED)
+    store.finish_run(spec, RunState.SUCCEEDED, SUCCEEDED)
 
     with pytest.raises(store.RunRefused, match="was resumed or ended by somebody else"):
         resumed(spec)
@@ -403,7 +404,7 @@ def test_a_run_of_which_every_row_succeeded_has_nothing_left(subject):
 
 def test_a_run_is_not_resumed_beside_another_of_its_subject(subject):
     first = opened(subject)
-    store.end_run(first, RunState.FAILED, reason=Reason.LOST, detail="gone")
+    store.end_run(first, RunState.FAILED, Diagnosis(summary="gone", reason=Reason.LOST))
     other = opened(subject, version="20260101_3")
 
     with pytest.raises(store.RunRefused, match=f"^team/subject has an unfinished run {other.run_id} "):
@@ -415,7 +416,7 @@ def test_a_run_is_not_resumed_beside_another_of_its_subject(subject):
 
 def test_the_reason_of_an_attempt_is_that_of_its_own_rows(subject):
     first = opened(subject)
-    store.end_run(first, RunState.FAILED, reason=Reason.LOST, detail="gone")
+    store.end_run(first, RunState.FAILED, Diagnosis(summary="gone", reason=Reason.LOST))
     second = resumed(first)
 
     store.fail_open_rows(second, reason=Reason.BAD_DATA, error="too few")
@@ -424,7 +425,7 @@ def test_the_reason_of_an_attempt_is_that_of_its_own_rows(subject):
 
 
 def retried(spec: RunSpec, *, without: tuple[AlgorithmOutcome, ...] = (), counts: bool = True) -> RunSpec:
-    return store.retry(spec, handle=HERE, why="evicted: drained", counts=counts, without=without)
+    return store.retry(spec, Diagnosis(summary="drained", reason=Reason.EVICTED), handle=HERE, counts=counts, without=without)
 
 
 def test_a_run_is_tried_again_with_what_is_open_and_nothing_else(subject):
@@ -457,9 +458,9 @@ def test_what_is_left_out_is_closed_with_the_opening_or_not_at_all(subject):
 def test_a_run_that_ended_or_is_being_ended_is_not_tried_again(subject, end: str):
     first = opened(subject)
     if end == "ended":
-        store.finish_run(first, RunState.FAILED, reason=Reason.KILLED)
+        store.finish_run(first, RunState.FAILED, Diagnosis(summary="", reason=Reason.KILLED))
     elif end == "announced":
-        store.announce_end(first, reason=Reason.CANCELLED, detail="cancelled by me")
+        store.announce_end(first, Diagnosis(summary="cancelled by me", reason=Reason.CANCELLED))
     else:
         retried(first)
 
@@ -471,7 +472,7 @@ def test_whoever_resumes_a_run_gets_every_algorithm_that_failed_in_any_attempt_a
     first = opened(subject)
     second = retried(first, without=(outcome(first, 0, success=False, error="OOMKilled"),))
     store.close_algorithm(second, outcome(second, 0))
-    store.finish_from_rows(second, store.unsuccessful(second), detail="")
+    store.finish_from_rows(second, store.unsuccessful(second), Diagnosis(summary=""))
     run = TrainingRun.objects.get()
     assert (run.state, run.reason, run.detail) == ("failed", "error", "failed: lstm")
 
@@ -495,11 +496,11 @@ def test_an_end_is_announced_once_and_for_one_attempt(subject):
     first = opened(subject)
     assert store.announced_end(first) is None
 
-    assert store.announce_end(first, reason=Reason.STALLED, detail="no progress")
-    assert not store.announce_end(first, reason=Reason.CANCELLED, detail="cancelled by me", cancelled_by="me")
+    assert store.announce_end(first, Diagnosis(summary="no progress", reason=Reason.STALLED))
+    assert not store.announce_end(first, Diagnosis(summary="cancelled by me", reason=Reason.CANCELLED), cancelled_by="me")
 
-    assert store.announced_end(first) == (Reason.STALLED, "no progress")
-    store.end_run(first, RunState.FAILED, reason=Reason.STALLED, detail="no progress")
+    assert store.announced_end(first) == Diagnosis(summary="no progress", reason=Reason.STALLED)
+    store.end_run(first, RunState.FAILED, Diagnosis(summary="no progress", reason=Reason.STALLED))
     assert store.announced_end(first) is None
 
 
@@ -518,7 +519,7 @@ def test_a_sign_of_life_is_no_progress(subject):
 
 def test_runs_that_have_not_ended_are_listed_first(subject):
     ended = opened(subject)
-    store.end_run(ended, RunState.FAILED, reason=Reason.LOST, detail="gone")
+    store.end_run(ended, RunState.FAILED, Diagnosis(summary="gone", reason=Reason.LOST))
     active = opened(subject, version="20260101_2")
     TrainingRun.objects.filter(pk=active.run_id).update(queued_at=timezone.now() - timedelta(days=1))
 

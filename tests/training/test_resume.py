@@ -9,6 +9,7 @@ from django.db import connection
 from gregory.launch.runner import Observation, Status
 from gregory.models import PredictionRunLog
 from gregory.runs import store
+from gregory.runs.diagnosis import SUCCEEDED, Diagnosis
 from gregory.runs.models import TrainingRun
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunHandle, RunSpec
@@ -22,7 +23,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 NOW = datetime(2026, 1, 2, 12, 30, tzinfo=UTC)
 ALIVE = Observation(status=Status.ALIVE, detail="process 7 runs")
-GONE = Observation(status=Status.TERMINATED, detail="process 7 on here ended without a report")
+GONE = Observation(status=Status.TERMINATED, diagnosis=Diagnosis(summary="process 7 on here ended without a report"))
 ELSEWHERE = Observation(status=Status.UNKNOWN, detail="process 7 belongs to host there")
 
 
@@ -51,7 +52,7 @@ def died(subject, models: Path, *, closed: bool = True, **kwargs) -> RunSpec:  #
     store.claim(spec, HERE, image_digest="")
     (models / ".runs" / spec.run_id / "stages").mkdir(parents=True)
     if closed:
-        store.end_run(spec, RunState.FAILED, reason=Reason.KILLED, detail="signal 9")
+        store.end_run(spec, RunState.FAILED, Diagnosis(summary="signal 9", reason=Reason.KILLED))
     return spec
 
 
@@ -124,7 +125,7 @@ def test_a_run_that_may_be_alive_elsewhere_is_left_alone_until_it_has_been_silen
     spec = died(subject, tmp_path, closed=False)
 
     assert refusal(spec, tmp_path, ELSEWHERE) == (
-        f"run {spec.run_id} of team/subject may be at work, nothing is resumed: process 7 belongs to host there; not known to be dead"
+        f"run {spec.run_id} of team/subject may be at work, nothing is resumed: process 7 belongs to host there; its status is unknown"
     )
 
     TrainingRun.objects.update(heartbeat_at=datetime(2026, 1, 1, tzinfo=UTC))
@@ -139,7 +140,7 @@ def test_a_run_that_succeeded_has_nothing_to_resume(subject, tmp_path):  # noqa:
     spec = died(subject, tmp_path, closed=False)
     for position in (0, 1):
         store.close_algorithm(spec, outcome(spec, position))
-    store.finish_run(spec, RunState.SUCCEEDED)
+    store.finish_run(spec, RunState.SUCCEEDED, SUCCEEDED)
 
     assert refusal(spec, tmp_path) == f"run {spec.run_id} of team/subject succeeded: nothing to resume"
 

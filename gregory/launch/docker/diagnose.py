@@ -1,30 +1,32 @@
-"""The state of a container that ended, as an observation. Pure."""
+"""The state of a container that ended -> its diagnosis. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from gregory.launch.runner import Observation, Status
+from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.exit_codes import signal_of
 from gregory.runs.reasons import Reason
 
 
-def ended_container(attributes: Mapping[str, Any], log_end: str) -> Observation:
-    """What `docker inspect` says of a container that does not run, in words and as a reason."""
+def ended_container(attributes: Mapping[str, Any], log_tail: str) -> Diagnosis:
+    """The end of a container that does not run. attributes: the object that `docker inspect` prints."""
     name, state = attributes["Name"].lstrip("/"), attributes["State"]
     code = state["ExitCode"]
-    words = f"; last lines of its log:\n{log_end}" if log_end else ""
     if state["OOMKilled"]:
         limit = attributes["HostConfig"]["Memory"]
-        bound = f"its memory limit is {limit / 2**20:.0f} MiB; raise GREGORY_DOCKER_MEMORY" if limit else "the machine has no more"
-        detail = f"OOMKilled: the kernel ended container {name} for lack of memory: {bound}{words}"
-        return Observation(status=Status.TERMINATED, detail=detail, reason=Reason.OUT_OF_MEMORY, exit_code=code)
+        bound = f"its memory limit is {limit / 2**20:.0f} MiB" if limit else "the machine has no more"
+        return Diagnosis(
+            summary=f"OOMKilled: the kernel ended container {name} for lack of memory: {bound}",
+            remedy="raise GREGORY_DOCKER_MEMORY" if limit else "",
+            reason=Reason.OUT_OF_MEMORY,
+            exit_code=code,
+            log_tail=log_tail,
+        )
     if state["Status"] == "created":
-        return Observation(status=Status.TERMINATED, detail=f"container {name} was made and never started", reason=Reason.NOT_STARTED)
+        return Diagnosis(summary=f"container {name} was created and never started", reason=Reason.NOT_STARTED)
     if state["Error"]:
-        detail = f"container {name} ended with exit code {code}: {state['Error']}{words}"
-        return Observation(status=Status.TERMINATED, detail=detail, exit_code=code)
+        return Diagnosis(summary=f"container {name} ended with exit code {code}: {state['Error']}", exit_code=code, log_tail=log_tail)
     if signal := signal_of(code):
-        detail = f"container {name} was ended by signal {signal.value} ({signal.name}), by hand or with the Docker daemon{words}"
-        return Observation(status=Status.TERMINATED, detail=detail, reason=Reason.KILLED, exit_code=code)
-    detail = f"container {name} ended with exit code {code} and left no report{words}"
-    return Observation(status=Status.TERMINATED, detail=detail, exit_code=code)
+        summary = f"container {name} was ended by signal {signal.value} ({signal.name}), by hand or with the Docker daemon"
+        return Diagnosis(summary=summary, reason=Reason.KILLED, exit_code=code, log_tail=log_tail)
+    return Diagnosis(summary=f"container {name} ended with exit code {code} and left no report", exit_code=code, log_tail=log_tail)

@@ -25,6 +25,7 @@ from gregory.launch.docker.logs import UNREACHABLE, stream
 from gregory.launch.errors import PreconditionFailed, SubmitError, TerminationTimeout
 from gregory.launch.log_stream import Cursor, follow
 from gregory.launch.runner import Installation, Observation, Rendered, Status
+from gregory.runs.diagnosis import Diagnosis, log_tail_of
 from gregory.runs.spec import HandleKind, RunHandle, RunSpec
 
 CONFLICT = 409
@@ -32,7 +33,6 @@ TIMEOUT_SECONDS = 30
 RECONNECT_SECONDS = 2.0
 # A stream of a log that says nothing for so long is opened anew, so that nobody reads on for whoever has left.
 SILENCE_SECONDS = 60.0
-LOG_TAIL_CHARACTERS = 4_000
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -152,7 +152,7 @@ class DockerRunner:
         """The end of the container's log."""
         try:
             with self._daemon() as daemon:
-                return _log_end(daemon.containers.get(container_name(spec)))
+                return _log_tail(daemon.containers.get(container_name(spec)))
         except UNREACHABLE:
             return ""
 
@@ -277,18 +277,16 @@ def _observe(handle: RunHandle, host: str, containers: Mapping[str, Container]) 
         return Observation(status=Status.UNKNOWN, detail=f"container {handle.name} belongs to {handle.host}")
     container = containers.get(handle.name)
     if container is None or container.attrs["Labels"].get(f"{LABEL}.attempt-token") != handle.uid:
-        return Observation(
-            status=Status.TERMINATED, detail=f"container {handle.name} is not there any more: removed from outside, without a report"
-        )
+        summary = f"container {handle.name} is not there any more: removed from outside, without a report"
+        return Observation(status=Status.TERMINATED, diagnosis=Diagnosis(summary=summary))
     if container.attrs["State"] not in ("created", "exited", "dead", "removing"):
         return Observation(status=Status.ALIVE, detail=f"container {handle.name}: {container.attrs['Status']}")
     container.reload()
-    return diagnose.ended_container(container.attrs, _log_end(container))
+    return Observation(status=Status.TERMINATED, diagnosis=diagnose.ended_container(container.attrs, _log_tail(container)))
 
 
-def _log_end(container: Container) -> str:
-    log: bytes = container.logs(tail=100)
-    return log.decode("utf-8", "replace")[-LOG_TAIL_CHARACTERS:].strip()
+def _log_tail(container: Container) -> str:
+    return log_tail_of(container.logs(tail=100))
 
 
 def _is_container(handle: RunHandle) -> bool:

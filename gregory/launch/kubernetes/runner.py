@@ -30,12 +30,13 @@ from gregory.launch.kubernetes.submission import RateLimiter, create_once
 from gregory.launch.kubernetes.terminate_job import is_there, terminate_job
 from gregory.launch.log_stream import Cursor, follow
 from gregory.launch.runner import Installation, Observation, Rendered, Status
+from gregory.runs.diagnosis import log_tail_of
 from gregory.runs.spec import HandleKind, RunHandle, RunSpec
 
 RECONNECT_SECONDS = 1.0
 # A stream of a log that says nothing for so long is opened anew: it may have died without a word.
 SILENCE_SECONDS = 60.0
-LAST_LINES, LAST_BYTES, LOG_TAIL_CHARACTERS = 100, 4_000_000, 4_000
+LAST_LINES, LAST_BYTES = 100, 4_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +64,7 @@ class KubernetesRunner:
             kubeconfig=self._environment.KUBECONFIG, context=self._environment.GREGORY_KUBECONTEXT, inherited=installation.inherited
         )
         # By uid: what runs said that were cancelled here, until somebody asks. Their pods are gone.
-        self._log_tail: dict[str, Observation] = {}
+        self._cancelled: dict[str, Observation] = {}
 
     @property
     def gives_gpu(self) -> bool:
@@ -128,7 +129,7 @@ class KubernetesRunner:
             raise TerminationTimeout(f"Job {handle.name} belongs to {handle.host}, which is not the cluster that is asked here")
         pod = terminate_job(self._namespace, handle, grace_seconds=grace_seconds)
         if pod is not None:
-            self._log_tail[handle.uid] = ended.of_pod(pod, None, NO_EVENTS)
+            self._cancelled[handle.uid] = ended.of_pod(pod, None, NO_EVENTS)
 
     def logs(self, spec: RunSpec, handle: RunHandle, *, waiting: Callable[[], bool]) -> Iterator[str]:
         """Lines of the pod's log. Neither a stream's end nor its silence says anything of the run; what is observed does."""
@@ -153,8 +154,7 @@ class KubernetesRunner:
             log = self._namespace.log(name_of(pod), container=CONTAINER, lines=LAST_LINES, most_bytes=LAST_BYTES) if pod else b""
         except LaunchError:
             return ""
-        # PostgreSQL has no text with a zero in it.
-        return log.decode("utf-8", "replace").replace("\0", "\ufffd")[-LOG_TAIL_CHARACTERS:].strip()
+        return log_tail_of(log)
 
     def debug_commands(self, spec: RunSpec, handle: RunHandle) -> list[str]:
         """Of the namespace that has the Job."""
@@ -232,7 +232,7 @@ class KubernetesRunner:
     def _diagnosed(self, handle: RunHandle, hosts: Collection[str], seen: _Seen) -> Observation:
         job, pods = seen.jobs.get(handle.uid), seen.pods.get(handle.uid, ())
         # A uid is one Job's in the whole world; that there is none means something on its own cluster alone.
-        if job is None and not pods and (ended := self._log_tail.pop(handle.uid, None)) is not None:
+        if job is None and not pods and (ended := self._cancelled.pop(handle.uid, None)) is not None:
             return ended
         if handle.host not in hosts and job is None and not pods:
             return Observation(status=Status.UNKNOWN, detail=f"Job {handle.name} belongs to {handle.host}")

@@ -22,10 +22,10 @@ from gregory.launch.errors import SubmitError
 from gregory.launch.local import diagnose
 from gregory.launch.runner import Installation, Observation, Rendered, Status
 from gregory.ml.artifacts import RUNS_FOLDER
+from gregory.runs.diagnosis import log_tail_of
 from gregory.runs.spec import RunHandle, RunSpec
 
 POLL_SECONDS = 0.1
-LOG_TAIL_CHARACTERS = 4_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +165,7 @@ class LocalRunner:
         if code is None:
             return Observation(status=Status.ALIVE, detail=f"process {handle.name} runs")
         child.release()
-        return diagnose.ended_process(code, child.log_tail())
+        return Observation(status=Status.TERMINATED, diagnosis=diagnose.ended_process(code, child.log_tail()))
 
     def _wait(self, process: psutil.Process, seconds: float | None) -> None:
         child = self._children.get(str(process.pid))
@@ -187,4 +187,4 @@ class LocalRunner:
 
 def _end_of(path: Path) -> str:
     """The last bytes of a log as text. Empty if there is no log."""
-    return path.read_bytes()[-LOG_TAIL_CHARACTERS:].decode("utf-8", "replace").strip() if path.exists() else ""
+    return log_tail_of(path.read_bytes()) if path.exists() else ""

@@ -10,6 +10,7 @@ from django.db.models.functions import Now
 
 from gregory.ml.config import Algorithm
 from gregory.models import PredictionRunLog
+from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.models import AlgorithmRun, TrainingRun
 from gregory.runs.spec import AlgorithmOutcome, AlgorithmSpec, RunHandle, RunSpec, new_token
 from gregory.runs.states import RunState
@@ -60,7 +61,7 @@ def resume(spec: RunSpec, *, handle: RunHandle, triggered_by: str, why: str, nex
 
 
 def retry(
-    spec: RunSpec, *, handle: RunHandle, why: str, counts: bool, without: Iterable[AlgorithmOutcome] = (), log_tail: str = ""
+    spec: RunSpec, end: Diagnosis, *, handle: RunHandle, counts: bool, without: Iterable[AlgorithmOutcome] = (), log_tail: str = ""
 ) -> RunSpec:
     """Open the next attempt of a run that nobody has ended, for its open rows alone; the new attempt's spec.
 
@@ -74,7 +75,11 @@ def retry(
         if run is None or RunState(run.state).is_final or run.reason:
             raise RunRefused(f"run {spec.run_id} of {spec.label} was tried again or ended by somebody else a moment ago")
         close_algorithms(spec, [(outcome, OutcomeDetails()) for outcome in without])
-        record_event(spec.run_id, "retried", _how_it_ended(run, why, log_tail))
+        record_event(
+            spec.run_id,
+            "retried",
+            _how_it_ended(run, f"{end.reason}: {end.headline}" if end.reason else end.headline, log_tail or end.log_tail),
+        )
         following = _supersede(spec, handle, retries=run.retries + counts)
         rows = _newest(spec)
         return _with(following, [_go_on(row, known) for _, (row, known) in sorted(rows.items()) if row and row.run_log.success is None])

@@ -1,13 +1,14 @@
 """The ends of rows and runs: each written once, by whoever holds the attempt, and only where there is none yet."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from django.db import transaction
 from django.db.models.functions import Now
 
 from gregory.models import PredictionRunLog
+from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.models import AlgorithmRun
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import AlgorithmOutcome, AlgorithmSpec, RunSpec
@@ -71,40 +72,38 @@ def _close(spec: RunSpec, outcome: AlgorithmOutcome, evidence: OutcomeDetails, *
     return True
 
 
-def finish_run(
-    spec: RunSpec, state: RunState, *, reason: Reason | None = None, detail: str = "", exit_code: int | None = None, log_tail: str = ""
-) -> bool:
-    """End the run itself. False where it had ended before or the attempt is not the current one."""
+def finish_run(spec: RunSpec, state: RunState, end: Diagnosis, *, log_tail: str = "") -> bool:
+    """End the run itself. False if it had ended before, or if another attempt is the current one."""
     written = current(spec).update(
         state=state,
-        reason=reason or "",
-        detail=sanitize_text(detail, MAXIMUM_ERROR_CHARACTERS),
-        exit_code=exit_code,
+        reason=end.reason or "",
+        detail=sanitize_text(end.text, MAXIMUM_ERROR_CHARACTERS),
+        exit_code=end.exit_code,
         log_tail=sanitize_text(log_tail, MAXIMUM_ERROR_CHARACTERS),
         finished_at=Now(),
         waiting_for="",
         unknown_since=None,
     )
     if not written:
-        record_event(spec.run_id, "late end", f"attempt {spec.attempt}: {state} {detail[-500:]}")
+        record_event(spec.run_id, "late end", f"attempt {spec.attempt}: {state} {end.text[-500:]}")
     return bool(written)
 
 
-def finish_from_rows(spec: RunSpec, failed: Sequence[str], *, detail: str, exit_code: int | None = None, log_tail: str = "") -> bool:
-    """End a run of which every row has ended as its rows say. failed: what `unsuccessful` says of it. False as for `finish_run`."""
+def finish_from_rows(spec: RunSpec, failed: Sequence[str], end: Diagnosis, *, log_tail: str = "") -> bool:
+    """End a run whose rows have all ended, in the state that follows from them. failed: from `unsuccessful`. False as for `finish_run`."""
     if not failed:
-        return finish_run(spec, RunState.SUCCEEDED, detail=detail, exit_code=exit_code)
-    why = "; ".join(part for part in (f"failed: {', '.join(failed)}", detail) if part)
-    return finish_run(spec, RunState.FAILED, reason=failure_reason(spec), detail=why, exit_code=exit_code, log_tail=log_tail)
+        return finish_run(spec, RunState.SUCCEEDED, replace(end, reason=None))
+    end = replace(end, reason=failure_reason(spec)).after(f"failed: {', '.join(failed)}")
+    return finish_run(spec, RunState.FAILED, end, log_tail=log_tail)
 
 
-def end_run(spec: RunSpec, state: RunState, *, reason: Reason, detail: str, exit_code: int | None = None, log_tail: str = "") -> bool:
-    """End a run that nobody carries out (any more): every open row fails with `detail`, then the run ends. False as for `finish_run`."""
-    fail_open_rows(spec, reason=reason, error=detail)
-    return finish_run(spec, state, reason=reason, detail=detail, exit_code=exit_code, log_tail=log_tail)
+def end_run(spec: RunSpec, state: RunState, end: Diagnosis, *, log_tail: str = "") -> bool:
+    """End a run that no process executes: every open row fails with the text of `end`, then the run ends. False as for `finish_run`."""
+    fail_open_rows(spec, reason=end.reason, error=end.text)
+    return finish_run(spec, state, end, log_tail=log_tail)
 
 
-def fail_open_rows(spec: RunSpec, *, reason: Reason, error: str) -> list[AlgorithmSpec]:
+def fail_open_rows(spec: RunSpec, *, reason: Reason | None, error: str) -> list[AlgorithmSpec]:
     """What stopped the whole run is the end of every algorithm that has none yet; which those were."""
     # One transaction, so that a caller who tries again after a lost connection is told of all of them.
     with transaction.atomic():

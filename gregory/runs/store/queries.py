@@ -11,6 +11,7 @@ from django.db.models.functions import Now
 
 from gregory.models import PredictionRunLog
 from gregory.runs import db_retry
+from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.models import AlgorithmRun, TrainingRun
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import AlgorithmSpec, RunHandle, RunSpec
@@ -105,10 +106,10 @@ def is_silent(run_id: str, seconds: int) -> bool:
     return standing is not None and standing.silent > seconds
 
 
-def announced_end(spec: RunSpec) -> tuple[Reason, str] | None:
-    """Why this attempt is being ended, as a reason and in words, where somebody has announced that."""
+def announced_end(spec: RunSpec) -> Diagnosis | None:
+    """The announced end of this attempt; None if no process announced one."""
     announced = current(spec).exclude(reason="").values_list("reason", "detail").first()
-    return None if announced is None else (Reason(announced[0]), announced[1])
+    return None if announced is None else Diagnosis(reason=Reason(announced[0]), summary=announced[1])
 
 
 def open_algorithms(spec: RunSpec) -> set[int]:

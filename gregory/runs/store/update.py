@@ -10,8 +10,8 @@ from django.db.models.functions import Now
 
 from gregory.ml.progress import Progress
 from gregory.models import PredictionRunLog
+from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.models import AlgorithmRun, TrainingRun
-from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunHandle, RunSpec
 from gregory.runs.states import RunState
 from gregory.runs.store.fencing import FINAL, current, record_event, sanitize_text
@@ -108,7 +108,7 @@ def record_progress(spec: RunSpec, run_log_id: int, *, stage: str, progress: Pro
     )
 
 
-def announce_end(spec: RunSpec, *, reason: Reason, detail: str, cancelled_by: str = "") -> bool:
+def announce_end(spec: RunSpec, end: Diagnosis, *, cancelled_by: str = "") -> bool:
     """The run is about to be ended on its machine, for this reason: whoever finds it gone knows why. False where it has ended.
 
     From here on it cannot be claimed, and a reason that was announced before stays.
@@ -116,7 +116,7 @@ def announce_end(spec: RunSpec, *, reason: Reason, detail: str, cancelled_by: st
     return bool(
         current(spec)
         .filter(reason="")
-        .update(reason=reason, detail=sanitize_text(detail, MAXIMUM_REASON_CHARACTERS), cancelled_by=cancelled_by[:100])
+        .update(reason=end.reason or "", detail=sanitize_text(end.text, MAXIMUM_REASON_CHARACTERS), cancelled_by=cancelled_by[:100])
     )
 
 

@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 
 from gregory.launch.docker import diagnose
-from gregory.launch.runner import Status
 from gregory.runs.reasons import Reason
 
 CONTAINER: dict[str, Any] = {
@@ -16,7 +15,7 @@ CONTAINER: dict[str, Any] = {
 
 
 @pytest.mark.parametrize(
-    ("state", "memory", "reason", "detail"),
+    ("state", "memory", "reason", "text"),
     [
         ({}, 0, None, "container gregory-train-7-a1 ended with exit code 0 and left no report"),
         ({"ExitCode": 2}, 0, None, "container gregory-train-7-a1 ended with exit code 2 and left no report"),
@@ -45,16 +44,16 @@ CONTAINER: dict[str, Any] = {
             None,
             "container gregory-train-7-a1 ended with exit code 255: the shim is gone",
         ),
-        ({"Status": "created"}, 0, Reason.NOT_STARTED, "container gregory-train-7-a1 was made and never started"),
+        ({"Status": "created"}, 0, Reason.NOT_STARTED, "container gregory-train-7-a1 was created and never started"),
     ],
 )
-def test_a_container(state: dict[str, Any], memory: int, reason: Reason | None, detail: str):
-    observation = diagnose.ended_container({**CONTAINER, "HostConfig": {"Memory": memory}, "State": {**CONTAINER["State"], **state}}, "")
+def test_a_container(state: dict[str, Any], memory: int, reason: Reason | None, text: str):
+    diagnosis = diagnose.ended_container({**CONTAINER, "HostConfig": {"Memory": memory}, "State": {**CONTAINER["State"], **state}}, "")
 
-    assert (observation.status, observation.reason, observation.detail) == (Status.TERMINATED, reason, detail)
+    assert (diagnosis.reason, diagnosis.text) == (reason, text)
 
 
 def test_the_end_of_a_containers_log_follows_its_reason():
-    observation = diagnose.ended_container(CONTAINER, "Traceback\nValueError")
+    diagnosis = diagnose.ended_container(CONTAINER, "Traceback\nValueError")
 
-    assert observation.detail.endswith("left no report; last lines of its log:\nTraceback\nValueError")
+    assert diagnosis.text.endswith("left no report; last lines of its log:\nTraceback\nValueError")

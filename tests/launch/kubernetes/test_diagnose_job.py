@@ -159,8 +159,8 @@ def test_what_a_real_cluster_showed(name: str):
 
     seen = observed(recorded(name))
 
-    assert (seen.status, seen.reason, seen.exit_code) == (status, reason, exit_code), seen.detail
-    assert re.fullmatch(detail, seen.detail, re.DOTALL), seen.detail
+    assert (seen.status, seen.reason, getattr(seen.diagnosis, "exit_code", None)) == (status, reason, exit_code), seen.text
+    assert re.fullmatch(detail, seen.text, re.DOTALL), seen.text
 
 
 def test_every_recording_is_looked_at():
@@ -394,16 +394,16 @@ NOT_PREPARED = {"type": "PodScheduled", "status": "True", "lastTransitionTime": 
 def test_what_no_test_can_bring_about(name: str, change: Change, status: Status, reason: Reason | None, detail: str):
     seen = changed(name, change)
 
-    assert (seen.status, seen.reason) == (status, reason), seen.detail
-    assert re.fullmatch(detail, seen.detail, re.DOTALL), seen.detail
+    assert (seen.status, seen.reason) == (status, reason), seen.text
+    assert re.fullmatch(detail, seen.text, re.DOTALL), seen.text
 
 
 def test_before_its_time_is_over_a_waiting_run_has_words_and_no_reason():
     seen = changed("image_pull", lambda recording: recording["deadlines"].update(imagePullSeconds=3600))
 
     assert (seen.status, seen.reason) == (Status.PENDING, None)
-    assert re.fullmatch(r'(ErrImagePull|ImagePullBackOff): .*"gregory\.test/none:1".*', seen.detail)
-    assert "deadlines" not in seen.detail
+    assert re.fullmatch(r'(ErrImagePull|ImagePullBackOff): .*"gregory\.test/none:1".*', seen.text)
+    assert "deadlines" not in seen.text
 
 
 def test_a_run_is_over_even_where_a_container_beside_it_lives_on():

@@ -13,8 +13,8 @@ from gregory.env import Environment
 from gregory.launch.errors import SubmitError
 from gregory.launch.kubernetes.cluster_config import ClusterConfig, load_cluster_config
 from gregory.launch.kubernetes.manifest import FAILURE_RULES, handle_host, job_name, matched_rule, render_job
+from gregory.runs import exit_codes
 from gregory.runs.spec import RunHandle, RunSpec, Scope
-from job.entrypoint import FAILURE, TERMINATED
 from tools.golden_jobs import CLUSTER_ID, HERE, SOURCES, SPEC, as_yaml, rendered
 
 MINIMAL: dict[str, Any] = yaml.safe_load((HERE / "cluster-minimal.yaml").read_text())
@@ -240,10 +240,10 @@ def test_every_rule_has_a_name_by_its_index():
     assert by_name["disrupted"]["onPodConditions"] == [{"type": "DisruptionTarget", "status": "True"}]
     codes = {name: rule["onExitCodes"]["values"] for name, rule in by_name.items() if name != "disrupted"}
     assert codes == {
-        "failed": [FAILURE],
+        "failed": [exit_codes.FAILURE],
         "bad_specification": [2],
         "killed": [137],
-        "terminated": [TERMINATED],
+        "terminated": [exit_codes.SIGTERM],
         "exited": [1, 2, 137, 143],
     }
     assert [rule["onExitCodes"]["operator"] for rule in rules[1:]] == ["In", "In", "In", "In", "NotIn"]

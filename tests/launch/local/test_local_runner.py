@@ -16,7 +16,7 @@ def test_the_log_files_of_every_attempt_stay_until_the_run_is_forgotten(spec, tm
         again = spec.model_copy(update={"attempt": attempt})
         handle = runner.submit(Rendered(spec=again, request={"command": [sys.executable, "-c", speaks, str(attempt)], "environment": {}}))
         list(runner.logs(again, handle, waiting=at_once))
-        assert runner.observe([handle])[0].detail.endswith(f"error:\nend of {attempt}")
+        assert runner.observe([handle])[0].text.endswith(f"its log:\nend of {attempt}")
 
     folder = tmp_path / ".runs" / spec.run_id
     assert {path.name: path.read_text() for path in folder.iterdir()} == {

@@ -19,6 +19,7 @@ from gregory.launch.kubernetes.diagnose.pod_status import (
 from gregory.launch.kubernetes.manifest import matched_rule
 from gregory.launch.runner import Observation, Status
 from gregory.runs import exit_codes
+from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.exit_codes import signal_of
 from gregory.runs.reasons import Reason
 
@@ -196,15 +197,12 @@ def _exited(pod: Object, *, was_deleted: bool, with_its_job: bool) -> Observatio
 
 def _dead(pod: Object, reason: Reason | None, words: str, remedy: str, *, said: bool = True) -> Observation:
     end, report = terminated(pod) or {}, report_of(pod)
-    return Observation(
-        status=Status.TERMINATED,
-        detail=words + (f"; {remedy}" if remedy else "") + (log_tail(pod) if said else ""),
-        reason=reason,
-        exit_code=end.get("exitCode"),
-        node=node_of(pod),
-        report=end["message"] if report else "",
+    diagnosis = Diagnosis(
+        summary=words, remedy=remedy, reason=reason, exit_code=end.get("exitCode"), log_tail=log_tail(pod) if said else ""
     )
+    return Observation(status=Status.TERMINATED, diagnosis=diagnosis, node=node_of(pod), report=end["message"] if report else "")
 
 
 def _gone(reason: Reason | None, words: str, remedy: str, code: int | None = None) -> Observation:
-    return Observation(status=Status.TERMINATED, detail=words + (f"; {remedy}" if remedy else ""), reason=reason, exit_code=code)
+    diagnosis = Diagnosis(summary=words, remedy=remedy, reason=reason, exit_code=code)
+    return Observation(status=Status.TERMINATED, diagnosis=diagnosis)

@@ -24,6 +24,7 @@ from gregory.launch.kubernetes.diagnose.pod_status import (
     terminal_condition,
 )
 from gregory.launch.runner import Observation, Status
+from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.reasons import Reason
 
 # What a kubelet takes to say that a pod is gone, once its time is over.
@@ -67,14 +68,16 @@ def _on_a_silent_node(pod: Object, words: str, *, now: datetime) -> Observation:
     end = latest_end(pod)
     if end is None or now <= end + _CONFIRMATION:
         return Observation(status=Status.UNKNOWN, detail=words, node=node_of(pod))
-    detail = f"{words}, and its own deadline passed at {end:%Y-%m-%d %H:%M:%S} UTC; see what became of the node"
-    return Observation(status=Status.TERMINATED, detail=detail, reason=Reason.NODE_LOST, node=node_of(pod))
+    summary = f"{words}, and its own deadline passed at {end:%Y-%m-%d %H:%M:%S} UTC"
+    lost = Diagnosis(summary=summary, remedy="see what became of the node", reason=Reason.NODE_LOST)
+    return Observation(status=Status.TERMINATED, diagnosis=lost, node=node_of(pod))
 
 
 def _without_pod(job: Object | None, events: Events, *, name: str, now: datetime, deadlines: Deadlines) -> Observation:
     if job is None:
-        detail = f"Job {name} is not there any more, without a report: deleted from outside, or removed long after its end; try again"
-        return Observation(status=Status.TERMINATED, detail=detail, reason=Reason.DELETED, missing=True)
+        summary = f"Job {name} is not there any more, without a report: deleted from outside, or removed long after its end"
+        gone = Diagnosis(summary=summary, remedy="try again", reason=Reason.DELETED)
+        return Observation(status=Status.TERMINATED, diagnosis=gone, missing=True)
     if is_finished(job):
         return ended.of_job(job, events)
     if is_being_deleted(job):

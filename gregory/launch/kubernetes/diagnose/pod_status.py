@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from gregory.launch.kubernetes.labels import ATTEMPT, RUN_ID
 from gregory.launch.kubernetes.pod_patch import CONTAINER
+from gregory.runs.diagnosis import log_tail_of
 from gregory.runs.spec import RunOutcome
 
 Object = Mapping[str, Any]
@@ -125,7 +126,5 @@ def report_of(pod: Object) -> RunOutcome | None:
 
 
 def log_tail(pod: Object) -> str:
-    """The end of its log, which the kubelet keeps of a container that fails without a message; ready to be appended."""
-    # PostgreSQL has no text with a zero in it.
-    words = str((terminated(pod) or {}).get("message", "")).replace("\0", "\ufffd").strip()
-    return f"; last lines of its log:\n{words}" if words and report_of(pod) is None else ""
+    """The end of the log. The kubelet keeps it for a container that fails without a termination message."""
+    return log_tail_of(str((terminated(pod) or {}).get("message", ""))) if report_of(pod) is None else ""

@@ -20,6 +20,7 @@ from gregory.launch.kubernetes.diagnose.pod_status import (
 )
 from gregory.launch.kubernetes.labels import KUEUE_QUEUE
 from gregory.launch.runner import Observation, Status
+from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.reasons import Reason
 
 # What the kubelet calls an image that it cannot have.
@@ -140,8 +141,9 @@ def _observation(obstacle: _Blocker, *, node: str, now: datetime, deadlines: Dea
     waited = int((now - obstacle.since).total_seconds())
     if budget is None or waited <= budget:
         return Observation(status=Status.PENDING, detail=obstacle.words, node=node)
-    detail = f"{obstacle.words}; for {waited} s, and deadlines.{obstacle.key} is {budget}; {obstacle.remedy}"
-    return Observation(status=Status.PENDING, detail=detail, reason=obstacle.reason, node=node)
+    summary = f"{obstacle.words}; for {waited} s, and deadlines.{obstacle.key} is {budget}"
+    overdue = Diagnosis(summary=summary, remedy=obstacle.remedy, reason=obstacle.reason)
+    return Observation(status=Status.PENDING, detail=obstacle.words, diagnosis=overdue, node=node)
 
 
 def _since(found: Object | None, thing: Object) -> datetime:
