@@ -1,6 +1,6 @@
-"""A real Docker engine for the tests: its own data folder outside the checkout, its own socket, no network of its own, ended by process id.
+"""A real Docker engine: its own data folder outside the checkout, its own socket, no network of its own. It is ended by process id.
 
-What is slow to make (the base image, layers, the package caches of builds) stays in the data folder; everything is made again when absent.
+The data folder keeps everything that takes long to make: the base image, layers, and package caches of builds.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ import psutil
 from tools.installation import REPOSITORY
 
 CACHE = Path.home() / ".cache" / "gregory-train"
-# Debian's own client: another one on the PATH may lack the builder.
+# Debian's own client: another one on the PATH can lack the builder.
 CLIENT, DAEMON, BOOTSTRAP = "/usr/bin/docker", "/usr/sbin/dockerd", "/usr/sbin/debootstrap"
 COMPOSE = "/usr/bin/docker-compose"
 PROGRAMS = (CLIENT, DAEMON, BOOTSTRAP)
@@ -35,7 +35,7 @@ BASE = "gregory-base:" + hashlib.sha256(f"{SUITE} {PACKAGES}".encode()).hexdiges
 
 @dataclass(eq=False)
 class Engine:
-    """One daemon. `kill` and `start` are its owner's way to see what a run makes of a dead daemon."""
+    """One daemon. Tests kill and start it."""
 
     folder: Path
     data: Path
@@ -77,12 +77,12 @@ class Engine:
         self._process.wait(60)
 
     def kill(self) -> None:
-        """As a power cut would end the daemon; its containers live on."""
+        """Kill the daemon with SIGKILL. Its containers continue."""
         self.stop(signal.SIGKILL)
         (self.folder / "pid").unlink(missing_ok=True)
 
     def docker(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-        """Debian's client, its exit code left to the caller."""
+        """Run Debian's client. The caller checks the exit code."""
         environment = {**os.environ, "DOCKER_HOST": self.host, "DOCKER_BUILDKIT": "1"}
         return subprocess.run([CLIENT, *arguments], env=environment, capture_output=True, text=True, timeout=2400, **options)
 
@@ -92,7 +92,7 @@ class Engine:
         return done.stdout
 
     def build(self, target: str, tag: str, *options: str, context: Path = REPOSITORY, **arguments: str) -> str:
-        """Build one target of Dockerfile.train on our base; the image's name."""
+        """Build one target of Dockerfile.train on the base image. Returns the name of the image."""
         given = {"BASE_IMAGE": self.base(), "CUDA": "no", **arguments}
         if certificates := os.environ.get("SSL_CERT_FILE"):
             options = (*options, "--secret", f"id=ca,src={certificates}")
@@ -104,7 +104,7 @@ class Engine:
         return tag
 
     def base(self) -> str:
-        """The name of the base image, imported where the data folder has none yet."""
+        """The name of the base image. It is imported if the data folder does not have it."""
         if self.docker("image", "inspect", BASE).returncode != 0:
             self.must(
                 "import", "--change", "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", str(base_archive()), BASE
@@ -113,12 +113,12 @@ class Engine:
 
 
 def usable() -> bool:
-    """Whether this machine has what an engine is made of."""
+    """Whether this machine has the programs of an engine, and this user is root."""
     return os.geteuid() == 0 and all(Path(program).exists() for program in PROGRAMS)
 
 
 def base_archive() -> Path:
-    """Debian with Python as one archive, made once: what stands in for the slim Python image where no registry can be reached."""
+    """Debian with Python as one archive, made once. It replaces the slim Python image, because no registry is reachable."""
     archive = CACHE / f"{BASE.replace(':', '-')}.tar"
     if not archive.exists():
         with tempfile.TemporaryDirectory(dir=CACHE) as folder:
@@ -134,7 +134,7 @@ def base_archive() -> Path:
 
 @contextlib.contextmanager
 def running() -> Iterator[Engine]:
-    """An engine for the time of the block; one at a time on this machine, without a container of an earlier one."""
+    """An engine for the block. One engine at a time runs on this machine. It has no container of an earlier one."""
     data = CACHE / "docker"
     data.mkdir(parents=True, exist_ok=True)
     with LOCK.open("w") as lock, tempfile.TemporaryDirectory(prefix="gregory-docker-") as folder:
@@ -146,7 +146,7 @@ def running() -> Iterator[Engine]:
             engine.remove_containers()
             yield engine
             engine.remove_containers()
-            # Every change of the project leaves images behind; layers of dependencies and downloaded wheels are to stay.
+            # Every change of the project leaves images. Layers of dependencies and downloaded wheels stay.
             engine.must("image", "prune", "--force")
             engine.must("builder", "prune", "--force", "--keep-storage", "12gb")
         finally:
@@ -155,7 +155,7 @@ def running() -> Iterator[Engine]:
 
 
 def _unmount(folder: Path) -> None:
-    """The daemon leaves the host's network namespace mounted."""
+    """Unmount the network namespace that the daemon leaves."""
     for line in Path("/proc/mounts").read_text(encoding="utf-8").splitlines():
         place = line.split()[1]
         if Path(place).is_relative_to(folder):
@@ -163,7 +163,7 @@ def _unmount(folder: Path) -> None:
 
 
 def _end_leftover(pid_file: Path) -> None:
-    """A daemon outlives a test run that was killed, and holds the data folder."""
+    """End the daemon of a killed test session, which holds the data folder."""
     with contextlib.suppress(FileNotFoundError, psutil.NoSuchProcess):
         process = psutil.Process(int(pid_file.read_text()))
         if process.name() == "dockerd":

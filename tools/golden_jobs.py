@@ -1,4 +1,4 @@
-"""Jobs as they are meant to look: `job*.yaml` is what `cluster*.yaml` makes of one run.
+"""Golden Jobs: `job*.yaml` is the Job that `cluster*.yaml` produces for one run.
 
 `python -m tools.golden_jobs` writes them anew.
 """
@@ -16,7 +16,7 @@ from tools.installation import REPOSITORY
 
 HERE = REPOSITORY / "tests" / "launch" / "kubernetes" / "golden"
 CLUSTER_ID = "5f0c7a52-6d3c-4b3a-9a55-0d2f8b6e7c11"
-# Of each golden Job the cluster file that makes it.
+# Golden Job -> its cluster file.
 SOURCES = {"job.yaml": "cluster.yaml", "job-minimal.yaml": "cluster-minimal.yaml"}
 SPEC = RunSpec(
     run_id="0123456789ab",
@@ -43,7 +43,7 @@ def as_yaml(job: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Write every golden Job anew."""
+    """Write every golden Job again."""
     for job in SOURCES:
         (HERE / job).write_text(as_yaml(rendered(job)), encoding="utf-8")
 

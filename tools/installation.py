@@ -1,4 +1,4 @@
-"""A whole installation in a temporary folder: its own database and models, driven through its real command line."""
+"""An installation in a temporary folder with its own database and models. Tests use its command line."""
 
 import json
 import os
@@ -29,13 +29,13 @@ FROM gregory_predictionrunlog log
   JOIN gregory_team team ON team.id = log.team_id
 WHERE log.run_type = 'train' ORDER BY log.id
 """
-# What SQLite has as numbers and as text.
+# Columns that SQLite returns as numbers, and columns that it returns as text.
 TRUTHS, VALUES = ("success", "finished"), ("warnings", "metrics", "resources", "data", "compute")
 
 
 @dataclass
 class Installation:
-    """`manage` runs a command to its end, `start` leaves it running; `rows` is what the database says of trainings."""
+    """`manage` runs a command to its end. `start` leaves it running. `rows` reads the trainings from the database."""
 
     folder: Path
     environment: dict[str, str] = field(default_factory=dict)
@@ -53,20 +53,20 @@ class Installation:
         self.environment = {**inherited, **defaults, **self.environment}
 
     def manage(self, *arguments: str, timeout: float = 300, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run a management command; its output and exit code."""
+        """Run a management command. Returns its output and exit code."""
         return subprocess.run(
             self._argv(arguments), cwd=REPOSITORY, env={**self.environment, **environment}, capture_output=True, text=True, timeout=timeout
         )
 
     def must(self, *arguments: str) -> str:
-        """Run a management command that has to succeed; its standard output."""
+        """Run a management command that must succeed. Returns its standard output."""
         done = self.manage(*arguments)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
     @contextmanager
     def start(self, *arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
-        """A management command left running for the block, ended with it."""
+        """Run a management command during the block, then kill it."""
         process = subprocess.Popen(
             self._argv(arguments),
             cwd=REPOSITORY,
@@ -82,13 +82,13 @@ class Installation:
             process.communicate()
 
     def set_hyperparameters(self, text: str) -> None:
-        """What its trainings use from now on in the place of the defaults, as YAML."""
+        """Replace the default hyper-parameters of its trainings by this YAML text."""
         file = self.folder / "hyperparameters.yaml"
         file.write_text(text)
         self.environment["GREGORY_HYPERPARAMETERS"] = str(file)
 
     def rows(self) -> list[dict[str, Any]]:
-        """Every training row with what the run tables know of it."""
+        """Every training row, with its columns of the run tables."""
         here = self.environment
         if "POSTGRES_DB" in here:
             with psycopg.connect(
@@ -105,7 +105,7 @@ class Installation:
         return rows
 
     def run_code(self, code: str) -> str:
-        """Python within the site's Django."""
+        """Run Python code in the Django of the installation."""
         return self.must("shell", "--no-imports", "-c", code)
 
     def import_csv(self, name: str, *, team: str, subject: str) -> None:

@@ -1,4 +1,4 @@
-"""What runners of the tests are made from."""
+"""The installation that runners get in tests."""
 
 import os
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from tools.installation import REPOSITORY
 
 
 def installation(models: Path, *, bundle: Path | None = None, variables: Mapping[str, str] | None = None, **more: str) -> Installation:
-    """This checkout with models elsewhere; `variables` are those of the environment that the product reads."""
+    """This checkout with another models folder. variables: environment variables that the product reads."""
     variables = {**(variables or {}), **more}
     inherited = {"PATH": os.environ["PATH"], **variables}
     environment = Environment.model_validate(variables)

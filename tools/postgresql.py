@@ -1,4 +1,4 @@
-"""A real PostgreSQL server for the tests: its own data folder, on loopback, ended by its process id."""
+"""A real PostgreSQL server with its own data folder, on loopback, ended by process id."""
 
 import contextlib
 import os
@@ -22,7 +22,7 @@ PASSWORD = "test-only"
 
 @dataclass(slots=True, kw_only=True)
 class Server:
-    """How to reach it, and to take it away and bring it back."""
+    """One server: its address, and methods that stop and start it."""
 
     port: int
     programs: Path
@@ -31,7 +31,7 @@ class Server:
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     def environment(self, database: str) -> dict[str, str]:
-        """The variables under which the product uses this server."""
+        """The environment variables with which the product uses this server."""
         return {
             "POSTGRES_DB": database,
             "POSTGRES_USER": USER,
@@ -41,19 +41,19 @@ class Server:
         }
 
     def connect(self, database: str = "postgres", **options: Any) -> psycopg.Connection[Any]:
-        """As the owner of everything."""
+        """A connection as superuser."""
         return psycopg.connect(
             host="127.0.0.1", port=self.port, dbname=database, autocommit=True, **{"user": USER, "password": PASSWORD, **options}
         )
 
     def create(self, database: str, *, template: str = "template1") -> None:
-        """A database as empty as its template."""
+        """Create a database as a copy of the template."""
         with self.connect() as connection:
             connection.execute(f'CREATE DATABASE "{database}" TEMPLATE "{template}"')
 
     def start(self) -> None:
-        """Return when it answers."""
-        # The server refuses to run as root; the package's own user owns the data then.
+        """Start the server and wait until it answers."""
+        # The server refuses to run as root. Then the user of the package owns the data.
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [
@@ -73,7 +73,7 @@ class Server:
         raise RuntimeError(f"PostgreSQL did not start: {(self.folder / 'log').read_text()[-2000:]}")
 
     def stop(self, *, crash: bool = False) -> None:
-        """Every session is cut; with `crash`, in the middle of whatever it does."""
+        """End every session. crash: in the middle of its work."""
         if self._process is not None:
             self._process.send_signal(SIGQUIT if crash else SIGINT)
             self._process.wait(30)
@@ -81,7 +81,7 @@ class Server:
 
 
 def binaries() -> Path | None:
-    """The newest server's programs, or None."""
+    """The folder of the newest server's programs, or None."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda path: int(path.parts[-3]))
     if found:
         return found[-1].parent
@@ -90,13 +90,13 @@ def binaries() -> Path | None:
 
 
 def owner() -> str | None:
-    """Whose the data is, where that is not us."""
+    """The owner of the data, if it is not this user."""
     return "postgres" if os.geteuid() == 0 else None
 
 
 @contextlib.contextmanager
 def running(programs: Path, *, pods: IPv4Interface | None = None) -> Iterator[Server]:
-    """A server for the time of the block; on loopback, and where `pods` is given on that address too, for that network."""
+    """A server for the block, on loopback. pods: also on this address, for its network."""
     folder = Path(tempfile.mkdtemp(prefix="gregory-postgresql-"))
     if user := owner():
         shutil.chown(folder, user)
@@ -121,6 +121,6 @@ def running(programs: Path, *, pods: IPv4Interface | None = None) -> Iterator[Se
         server.start()
         yield server
     finally:
-        # Nothing has to be written down that is thrown away.
+        # The data is temporary, so the server need not flush it.
         server.stop(crash=True)
         shutil.rmtree(folder)

@@ -118,7 +118,10 @@ def test_what_a_killed_session_left_is_removed(machine_without_cluster: dict[str
         refused = command("up")
         session.send_signal(signal.SIGKILL)
 
-    assert (refused.returncode, refused.stderr) == (1, "a test session on this machine has its own cluster; try again when it has ended\n")
+    assert (refused.returncode, refused.stderr) == (
+        1,
+        "a test session on this machine has its own cluster; wait for its end and repeat the command\n",
+    )
     with the_only_one(wait=True):
         left = record.load()
         assert left is not None

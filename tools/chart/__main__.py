@@ -1,4 +1,4 @@
-"""Writes anew what is made from something else: the schema's part `job`, the chart's README, k8s/, and the golden default."""
+"""Writes the generated files again: part `job` of the schema, the chart's README, k8s/ and the golden default."""
 
 from tools.chart import plain, readme, schema
 from tools.chart.helm import CHART, DEFAULT, NAMESPACE, RELEASE, must

@@ -1,4 +1,4 @@
-"""The helm program of one pinned version, built once from the Go module proxy, and its commands on our chart."""
+"""The helm program of one pinned version, built once from the Go module proxy, and its commands for the chart."""
 
 import json
 import os
@@ -26,17 +26,17 @@ REMEDY = "install Go 1.24 or later and put it on the PATH"
 
 
 def usable() -> bool:
-    """Whether there is such a program, or it can be built."""
+    """Whether the program exists or can be built."""
     return program().exists() or shutil.which("go") is not None
 
 
 def program() -> Path:
-    """Where it is, or will be."""
+    """The path of the program, built or not."""
     return CACHE / "helm" / VERSION / "helm"
 
 
 def build() -> Path:
-    """The program: minutes of two cores the first time, nothing afterwards."""
+    """Build the program if it is not there: some minutes of two cores. Returns its path."""
     if not program().exists():
         sys.stderr.write(f"building helm {VERSION}, once: some minutes\n")
         program().parent.parent.mkdir(parents=True, exist_ok=True)
@@ -50,22 +50,22 @@ def build() -> Path:
             try:
                 unfinished.rename(program().parent)
             except OSError:
-                # Another process has built it meanwhile.
+                # Another process has built the program meanwhile.
                 if not program().exists():
                     raise
     return program()
 
 
 def _linker_flags() -> str:
-    """The Kubernetes that charts are rendered for where no cluster is asked, which helm's own build sets in this way: else it is 1.20."""
+    """The Kubernetes version for rendering without a cluster, as helm's own build sets it. Without it the version is 1.20."""
     major, minor, _ = binaries.VERSION.removeprefix("v").split(".")
     places = ("helm.sh/helm/v3/pkg/chartutil", "helm.sh/helm/v3/pkg/lint/rules")
     return " ".join(["-s", "-w", *(f"-X {place}.k8sVersionMajor={major} -X {place}.k8sVersionMinor={minor}" for place in places)])
 
 
 def helm(*arguments: str, timeout: float = 600, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Its exit code is left to the caller."""
-    # Nothing of the developer's own helm, and nothing of a cluster that is not named.
+    """Run helm. The caller checks the exit code."""
+    # Without the developer's own helm settings, and without a cluster that is not named.
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("HELM_", "KUBE"))}
     with tempfile.TemporaryDirectory(prefix="gregory-helm-") as home:
         own = dict.fromkeys(("HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"), home)
@@ -74,7 +74,7 @@ def helm(*arguments: str, timeout: float = 600, **variables: str) -> subprocess.
 
 
 def must(*arguments: str, **options: Any) -> str:
-    """What it printed; it has to succeed."""
+    """Run helm, which must succeed. Returns its standard output."""
     done = helm(*arguments, **options)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -83,7 +83,7 @@ def must(*arguments: str, **options: Any) -> str:
 def template(
     *arguments: str, release: str = RELEASE, namespace: str = NAMESPACE, values: Mapping[str, Any] | None = None
 ) -> list[dict[str, Any]]:
-    """The objects that the chart makes, hooks included."""
+    """The objects that the chart renders, with hooks."""
     with tempfile.TemporaryDirectory(prefix="gregory-values-") as folder:
         file = Path(folder) / "values.yaml"
         file.write_text(json.dumps(dict(values or {})), encoding="utf-8")

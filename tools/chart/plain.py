@@ -1,6 +1,6 @@
-"""k8s/: the objects of the chart's default values as plain manifests, and a Job as a run of them would be one.
+"""k8s/: the objects of the chart's default values as plain manifests, and an example Job of a run.
 
-Without what Helm alone needs: its labels, its annotations, its hooks. The namespace, which Helm leaves to others, is added.
+They lack the labels, annotations and hooks of Helm. They contain the namespace, which Helm does not create.
 """
 
 from typing import Any
@@ -16,7 +16,7 @@ from tools.installation import REPOSITORY
 FOLDER = REPOSITORY / "k8s"
 HOOK = "helm.sh/hook"
 EXAMPLES = ("job.example.yaml", "secret.example.yaml")
-# Where each object goes; in this order they can be applied one by one.
+# File -> its objects. A user can apply the files in this order.
 FILES = {
     "ServiceAccount": "service-accounts.yaml",
     "Role": "role.yaml",
@@ -45,19 +45,19 @@ def generated() -> dict[str, str]:
 
 
 def objects() -> list[dict[str, Any]]:
-    """What the chart makes, as somebody without Helm would write it."""
+    """The objects of the chart, as a user without Helm writes them."""
     made = [_without_helm(one) for one in template() if HOOK not in one["metadata"].get("annotations", {})]
     return sorted(made, key=lambda one: [*FILES].index(one["kind"]))
 
 
 def namespace() -> dict[str, Any]:
-    """Every pod of ours passes the strictest level that there is."""
+    """The namespace. Every pod of the project passes its level, the strictest."""
     levels = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": levels}}
 
 
 def example_secret() -> dict[str, Any]:
-    """With nothing in it that opens anything."""
+    """The Secret, with placeholders for credentials."""
     config = cluster_config().database
     values = {config.host_key: "postgres.example.org", config.name_key: "gregory", config.user_key: "gregory_train"}
     return {
@@ -69,13 +69,13 @@ def example_secret() -> dict[str, Any]:
 
 
 def example_job() -> dict[str, Any]:
-    """What the submitter makes of a run."""
+    """The Job that the submitter creates for a run."""
     spec = golden.SPEC.model_copy(update={"attempt": 1})
     return render_job(spec, cluster_config(), cluster_id=golden.CLUSTER_ID)
 
 
 def cluster_config() -> ClusterConfig:
-    """As the ConfigMap has it."""
+    """The cluster file in the ConfigMap."""
     (config,) = [one["data"]["cluster.yaml"] for one in objects() if one["kind"] == "ConfigMap"]
     return ClusterConfig.model_validate(yaml.safe_load(config))
 
@@ -92,7 +92,7 @@ def _without_helm(value: Any) -> Any:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Texts of several lines as such."""
+    """Write texts of several lines as blocks."""
 
 
 _Dumper.add_representer(

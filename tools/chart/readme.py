@@ -1,4 +1,4 @@
-"""The chart's README: its tables made from the comments of values.yaml and of the presets; the rest is written by hand."""
+"""The README of the chart. Its tables are made from the comments of values.yaml and of the presets."""
 
 import json
 import re
@@ -15,7 +15,7 @@ _COMMENT = "# -- "
 
 
 def generated() -> str:
-    """The file as it should be."""
+    """The complete content of the file."""
     text = FILE.read_text(encoding="utf-8")
     for name, table in (("presets", _presets()), ("values", _values())):
         marks = re.compile(rf"(<!-- {name}: .*? -->\n).*?(<!-- end of {name} -->)", re.DOTALL)
@@ -28,13 +28,13 @@ def _between(table: str, found: re.Match[str]) -> str:
 
 
 def values() -> Iterator[tuple[str, str, str]]:
-    """Key, default and meaning of every value that has a comment, in the order of the file; what lies below one belongs to it."""
+    """Key, default and meaning of every value with a comment, in the order of the file. It includes nested keys."""
     text = VALUES.read_text(encoding="utf-8")
     yield from _commented(yaml.compose(text), text.splitlines(), ())
 
 
 def _commented(node: yaml.Node | None, lines: list[str], where: tuple[str, ...]) -> Iterator[tuple[str, str, str]]:
-    # A comment within a list of mappings is the list's.
+    # A comment inside a list of mappings belongs to the list.
     if isinstance(node, yaml.SequenceNode) and (meaning := _above(lines, node.start_mark.line)):
         yield ".".join(where), _default(node), meaning
     if not isinstance(node, yaml.MappingNode):

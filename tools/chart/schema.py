@@ -1,4 +1,4 @@
-"""values.schema.json: its part `job` made from ClusterConfig; all else in it is written by hand and stays as it is."""
+"""values.schema.json: its part `job` is made from ClusterConfig. The rest is written by hand and stays."""
 
 import json
 from typing import Any
@@ -7,12 +7,12 @@ from gregory.launch.kubernetes.cluster_config import ClusterConfig
 from tools.chart.helm import CHART
 
 FILE = CHART / "values.schema.json"
-# Definitions made from the cluster file's sections are told from others by this.
+# Prefix of the definitions that are made from sections of the cluster file.
 _OURS = "job."
 
 
 def generated() -> str:
-    """The file as it should be."""
+    """The complete content of the file."""
     schema = json.loads(FILE.read_text(encoding="utf-8"))
     job, sections = job_schema()
     kept = {name: one for name, one in schema["$defs"].items() if not name.startswith(_OURS)}
@@ -22,7 +22,7 @@ def generated() -> str:
 
 
 def job_schema() -> tuple[dict[str, Any], dict[str, Any]]:
-    """Of `job`, and of the sections in it."""
+    """The schemas of `job` and of its sections."""
     made = _plain(ClusterConfig.model_json_schema(by_alias=True))
     sections = {_OURS + name: section for name, section in made.pop("$defs").items()}
     _leave_to_the_chart(made, sections)
@@ -30,7 +30,7 @@ def job_schema() -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _leave_to_the_chart(job: dict[str, Any], sections: dict[str, Any]) -> None:
-    """The release says the namespace; the chart makes claim and account where none is named."""
+    """Adapt the root: the release sets the namespace, and the chart creates claim and account if they have no name."""
     del job["properties"]["namespace"]
     optional = sections["job.Kueue"]["properties"]["queueName"]["pattern"]
     job["properties"]["serviceAccountName"] |= {"pattern": optional, "default": ""}
@@ -40,7 +40,7 @@ def _leave_to_the_chart(job: dict[str, Any], sections: dict[str, Any]) -> None:
 
 
 def _plain(schema: Any) -> Any:
-    """Without titles, which repeat the keys, and with definitions by our names."""
+    """Remove titles, which repeat the keys, and use our names of definitions."""
     if isinstance(schema, list):
         return [_plain(one) for one in schema]
     if not isinstance(schema, dict):

@@ -26,7 +26,7 @@ def up(labels: list[str], gpus: int, *, wait: bool) -> str:
         try:
             cluster.up(labels=dict(label.split("=", 1) for label in labels), gpus=gpus)
         except BaseException:
-            # Interrupted as well: half a cluster is of no use to anybody.
+            # Also after an interruption: half a cluster is of no use.
             cluster.down()
             raise
     return USE.format(
@@ -59,25 +59,25 @@ def status() -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.cluster", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    start = commands.add_parser("up", help="start it")
-    start.add_argument("--gpus", type=int, default=2, help="how many nvidia.com/gpu the node pretends to have")
-    start.add_argument("--label", action="append", default=[], metavar="KEY=VALUE", help="a label of the node; may be repeated")
-    start.add_argument("--wait", action="store_true", help="until no test session on this machine has a cluster of its own")
-    commands.add_parser("down", help="end it, and give the machine back as it was")
-    commands.add_parser("status", help="its kubeconfig and its daemons")
+    start = commands.add_parser("up", help="start the cluster")
+    start.add_argument("--gpus", type=int, default=2, help="number of nvidia.com/gpu that the node offers")
+    start.add_argument("--label", action="append", default=[], metavar="KEY=VALUE", help="a label of the node (repeatable)")
+    start.add_argument("--wait", action="store_true", help="wait until no test session on this machine has a cluster")
+    commands.add_parser("down", help="end the cluster and restore the machine")
+    commands.add_parser("status", help="print its kubeconfig and its daemons")
     arguments = parser.parse_args()
     try:
         match arguments.command:
             case "up":
-                said = up(arguments.label, arguments.gpus, wait=arguments.wait)
+                output = up(arguments.label, arguments.gpus, wait=arguments.wait)
             case "down":
-                said = down()
+                output = down()
             case _:
-                said = status()
+                output = status()
     except RuntimeError as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    sys.stdout.write(f"{said}\n")
+    sys.stdout.write(f"{output}\n")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Kubernetes's programs of one pinned version, built once from the Go module proxy; what Debian's packages give is only named here."""
+"""Kubernetes programs of one pinned version, built once from the Go module proxy, and the paths of Debian's programs."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ VERSION = "v1.34.4"
 SOURCE = Path(__file__).parent / "kubernetes"
 PROGRAMS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kubectl")
 PACKAGES = ["k8s.io/kubernetes/cmd/" + program for program in PROGRAMS] + ["./pause"]
-# By their paths: daemons get an environment of their own, and what a developer's PATH finds first may be of another kind.
+# Absolute paths: daemons have an environment of their own, and a developer's PATH can find another version.
 ETCD, CONTAINERD, CTR, RUNC = "/usr/bin/etcd", "/usr/bin/containerd", "/usr/bin/ctr", "/usr/sbin/runc"
 IP, IPTABLES, OPENSSL, CNI = "/usr/sbin/ip", "/usr/sbin/iptables", "/usr/bin/openssl", "/usr/lib/cni"
 DEBIAN = (ETCD, CONTAINERD, CTR, RUNC, IP, IPTABLES, OPENSSL, f"{CNI}/bridge", BOOTSTRAP)
@@ -30,12 +30,12 @@ def usable() -> bool:
 
 
 def folder() -> Path:
-    """Where the programs of this version are, or will be."""
+    """The folder of the programs of this version, built or not."""
     return CACHE / "kubernetes" / VERSION
 
 
 def build() -> Path:
-    """The folder with every program: minutes of two cores the first time, nothing afterwards."""
+    """Build the programs if they are not there: some minutes of two cores. Returns their folder."""
     if not folder().exists():
         sys.stderr.write(f"building Kubernetes {VERSION}, once: some minutes\n")
         folder().parent.mkdir(parents=True, exist_ok=True)
@@ -50,14 +50,14 @@ def build() -> Path:
             try:
                 unfinished.rename(folder())
             except OSError:
-                # Another process has built it meanwhile.
+                # Another process has built the programs meanwhile.
                 if not folder().exists():
                     raise
     return folder()
 
 
 def _linker_flags() -> str:
-    """The version, which Kubernetes's own build sets in this way: without it nodes and servers call themselves v0.0.0."""
+    """The version stamps of Kubernetes' own build. Without them nodes and servers report version v0.0.0."""
     major, minor, _ = VERSION.removeprefix("v").split(".")
     stamps = {"gitVersion": VERSION, "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
     return " ".join(["-s", "-w", *(f"-X k8s.io/component-base/version.{name}={value}" for name, value in stamps.items())])

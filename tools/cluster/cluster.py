@@ -1,6 +1,6 @@
-"""A real Kubernetes of one node for the tests: its own folder, its own network and control group, ended by process id.
+"""A real Kubernetes of one node: its own folder, network and control group. It is ended by process id.
 
-Control plane, kubelet, containerd and runc are what clusters run; only its GPUs are not there.
+Control plane, kubelet, containerd and runc are the real programs. Only its GPUs are imaginary.
 """
 
 import contextlib
@@ -25,13 +25,16 @@ from tools.docker_engine import CACHE
 
 NODE = "node-1"
 GPU = "nvidia.com/gpu"
-# How ctr names what it has imported.
+# Output of ctr for an imported image.
 IMPORTED = re.compile(r"^unpacking (\S+) \((sha256:\w+)\)", re.MULTILINE)
 
 
 @dataclass(eq=False, kw_only=True)
 class Cluster:
-    """`kubectl`, `apply` and `get` are its operator's way; `pause`, `resume`, `kill` and `start` take a daemon's name."""
+    """One cluster.
+
+    `kubectl`, `apply` and `get` are for its operator. `pause`, `resume`, `kill` and `start` take the name of a daemon.
+    """
 
     programs: Path
     by_hand: bool = False
@@ -46,16 +49,16 @@ class Cluster:
 
     @property
     def kubeconfig(self) -> Path:
-        """The administrator's; those of other identities lie beside it."""
+        """The administrator's kubeconfig. Those of other identities are in the same folder."""
         return self.folder / "pki" / "admin.kubeconfig"
 
     @property
     def host(self) -> str:
-        """Where pods reach a server of this machine."""
+        """The address at which pods reach a server of this machine."""
         return str(network.HOST.ip)
 
     def up(self, *, labels: dict[str, str] | None = None, gpus: int = 2) -> None:
-        """From nothing to a node that is Ready and offers its GPUs."""
+        """Start everything and wait for a Ready node that offers its GPUs."""
         network.create(self.folder / "cni")
         cgroups.create()
         pki.create(self.folder / "pki", node=NODE)
@@ -79,13 +82,13 @@ class Cluster:
         self.until(lambda: self.kubectl("get", "serviceaccount", "default").returncode == 0, what="the default service account")
 
     def down(self) -> None:
-        """End it and give the machine back as it was."""
+        """End the cluster and restore the machine."""
         record.give_back(self._record)
         for daemon in self.daemons.values():
             daemon.kill()
 
     def start(self, name: str) -> None:
-        """Start a daemon, again after its end as well, and wait until it serves."""
+        """Start a daemon, also after its end, and wait until it is ready."""
         self._launch(name)
         self.daemons[name].wait()
 
@@ -99,7 +102,7 @@ class Cluster:
         self.daemons[name].kill()
 
     def heal(self) -> None:
-        """Resume what was paused, start what was killed, wait for the node: the cluster as the next test expects it."""
+        """Resume paused daemons, start killed ones, and wait for the node."""
         for name, daemon in self.daemons.items():
             if daemon.alive():
                 daemon.resume()
@@ -114,18 +117,18 @@ class Cluster:
         return self.kubectl("get", "node", name, "--output", ready, timeout=10).stdout == "True"
 
     def offer(self, resource: str, count: int) -> None:
-        """Devices that are not there, by a device plugin; the daemon is called as the resource is."""
+        """Offer imaginary devices through a device plugin. The daemon has the name of the resource."""
         argv = [sys.executable, "-m", "tools.cluster.gpu", resource, str(count)]
         plugin = Daemon(name=resource, argv=argv, log=self.folder / f"{resource.replace('/', '-')}.log")
         offered = gpu.DevicePlugin(resource=resource, count=count).offered
-        # A pod that asks for a device in between fails for good.
+        # A pod that requests a device before the kubelet knows it fails for ever.
         plugin.ready = lambda: _younger(offered, plugin.started) and _younger(offered, self.daemons["kubelet"].started)
         self.daemons[resource] = plugin
         self._offered[resource] = count
         self.start(resource)
 
     def add_peer(self, name: str = "peer") -> None:
-        """A second node, without a kubelet: see tools/cluster/peer.py for what it changes."""
+        """Add a second node without a kubelet. See tools/cluster/peer.py."""
         argv = [sys.executable, "-m", "tools.cluster.peer", str(self.kubeconfig), name]
         self.daemons[name] = Daemon(name=name, argv=argv, log=self.folder / f"{name}.log", ready=lambda: self.is_ready(name))
         self.start(name)
@@ -139,7 +142,7 @@ class Cluster:
         return int(json.loads(node.stdout)["status"].get("allocatable", {}).get(resource, 0)) if node.returncode == 0 else 0
 
     def import_image(self, archive: Path) -> list[str]:
-        """What `docker save` writes; pods use each image by its name, never pulling it, or as here returned: by its digest."""
+        """Import an archive of `docker save`. Pods then use each image by name, without a pull. Returns the names with digests."""
         imported = IMPORTED.findall(self._must_ctr("images", "import", str(archive)))
         by_digest = [f"{name.rpartition(':')[0]}@{digest}" for name, digest in imported]
         for (name, _), reference in zip(imported, by_digest, strict=True):
@@ -147,8 +150,8 @@ class Cluster:
         return by_digest
 
     def kubectl(self, *arguments: str, timeout: float = 120, **options: Any) -> subprocess.CompletedProcess[str]:
-        """As the administrator, its exit code left to the caller; 124 when it took longer than `timeout` seconds."""
-        # What kubectl remembers of a server must not outlive it: the next one has the same address.
+        """Run kubectl as administrator. The exit code is 124 after `timeout` seconds."""
+        # kubectl's cache must end with the cluster: the next one has the same address.
         environment = {**os.environ, "KUBECONFIG": str(self.kubeconfig), "KUBECACHEDIR": str(self.folder / "kubectl")}
         command = [str(self.programs / "kubectl"), *arguments]
         try:
@@ -176,7 +179,7 @@ class Cluster:
             if value := condition():
                 return value
             time.sleep(0.2)
-        raise AssertionError(f"waited {seconds:g} s in vain for {what}")
+        raise AssertionError(f"{what}: not within {seconds:g} s")
 
     def _wait_for_node(self) -> None:
         self.until(self.is_ready, what=f"{NODE} to be Ready")
@@ -203,19 +206,19 @@ def _younger(file: Path, moment: float) -> bool:
 
 @contextlib.contextmanager
 def the_only_one(*, wait: bool) -> Iterator[None]:
-    """One cluster at a time on this machine; a test session waits for another's end, a person is told of it."""
+    """Hold the lock of this machine's only cluster. wait: wait for the lock, else raise RuntimeError."""
     CACHE.mkdir(parents=True, exist_ok=True)
     with (CACHE / ".cluster.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise RuntimeError("a test session on this machine has its own cluster; try again when it has ended") from error
+            raise RuntimeError("a test session on this machine has its own cluster; wait for its end and repeat the command") from error
         yield
 
 
 @contextlib.contextmanager
 def running(*, labels: dict[str, str] | None = None, gpus: int = 2) -> Iterator[Cluster]:
-    """A cluster for the time of the block."""
+    """A cluster for the block."""
     with the_only_one(wait=True):
         end_leftover()
         cluster = Cluster(programs=binaries.build())
@@ -227,7 +230,7 @@ def running(*, labels: dict[str, str] | None = None, gpus: int = 2) -> Iterator[
 
 
 def end_leftover() -> None:
-    """Give back what a killed test session left; refuse what belongs to somebody."""
+    """Remove the remains of a killed test session. Raises RuntimeError if another cluster runs on this machine."""
     if (left := record.load()) is not None:
         if left.by_hand and left.alive():
             raise RuntimeError("a cluster that was started by hand is running on this machine; end it with: make cluster-down")

@@ -1,4 +1,4 @@
-"""The four programs that make a cluster of any number of nodes. All serve on loopback alone."""
+"""The four programs of the control plane. All listen on loopback alone."""
 
 from pathlib import Path
 
@@ -8,24 +8,24 @@ from tools.cluster.network import HOST, PORT, SERVICES
 
 STORE = "http://127.0.0.1:2379"
 PEERS = "http://127.0.0.1:2380"
-# Seconds without a sign of life after which a node counts as lost; Kubernetes's own 40 would make tests wait.
+# Seconds without an answer after which a node counts as lost. With Kubernetes' own 40 s, tests would wait.
 GRACE = 10
-# Rates at which a client holds itself back, far above what one node brings about.
+# Request rates of the clients, far above the load of one node.
 RATES = ["--kube-api-qps=200", "--kube-api-burst=400"]
 
 
 def daemons(folder: Path, programs: Path) -> list[Daemon]:
-    """In the order in which they start."""
+    """The daemons, in the order of their start."""
     keys = folder / "pki"
     etcd = [
         ETCD, f"--data-dir={folder}/etcd",
         f"--listen-client-urls={STORE}", f"--advertise-client-urls={STORE}", f"--listen-peer-urls={PEERS}",
-        # The data ends with the cluster, and outlives a killed etcd in the page cache.
+        # The data ends with the cluster. After a kill of etcd they are still in the page cache.
         "--unsafe-no-fsync",
     ]  # fmt: skip
     api_server = [
         f"--etcd-servers={STORE}", "--bind-address=127.0.0.1", f"--secure-port={PORT}",
-        # What kubernetes.default stands for; loopback is refused here.
+        # The address behind kubernetes.default. Kubernetes refuses loopback here.
         f"--advertise-address={HOST.ip}",
         f"--service-cluster-ip-range={SERVICES}", "--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction",
         f"--client-ca-file={keys}/ca.crt",

@@ -1,4 +1,4 @@
-"""One process of the cluster, as a test may treat it: started, paused, resumed, killed."""
+"""One process of the cluster that a test can start, pause, resume and kill."""
 
 import signal
 import subprocess
@@ -9,13 +9,13 @@ from pathlib import Path
 
 from tools.installation import REPOSITORY
 
-# Nothing of the developer's shell reaches a daemon; containerd finds its runtime by this path.
+# No variable of the developer's shell reaches a daemon. containerd finds runc through this path.
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"}
 
 
 @dataclass(eq=False, kw_only=True)
 class Daemon:
-    """`ready` says whether it has begun to serve; without one, starting it waits for nothing."""
+    """One daemon. ready: whether it serves. Without `ready`, `wait` returns at once."""
 
     name: str
     argv: list[str]
@@ -40,7 +40,7 @@ class Daemon:
             )
 
     def wait(self, seconds: float = 60) -> None:
-        """Until it serves."""
+        """Wait until it serves."""
         deadline = time.monotonic() + seconds
         while self.ready is not None and not self.ready():
             if not self.alive() or time.monotonic() > deadline:
@@ -48,7 +48,7 @@ class Daemon:
             time.sleep(0.1)
 
     def pause(self) -> None:
-        """As if its machine had stopped answering."""
+        """Stop the process with SIGSTOP, as if its machine no longer answered."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
 
@@ -57,7 +57,7 @@ class Daemon:
         self._process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
-        """As a power cut would end it; paused or not."""
+        """Send SIGKILL, paused or not."""
         if self._process is not None:
             self._process.kill()
             self._process.wait(30)

@@ -1,7 +1,7 @@
-"""GPUs that are not there: a device plugin that offers COUNT devices of RESOURCE to the kubelet and gives a container their names.
+"""Imaginary GPUs: a device plugin offers COUNT devices of RESOURCE to the kubelet and gives their names to the container.
 
-`python -m tools.cluster.gpu nvidia.com/gpu 2`. There is no device file behind them and no driver. What is said on the wire is small enough
-to be written by hand, so nothing has to be generated from the kubelet's protocol: https://kubernetes.io/docs/concepts/extend-kubernetes/compute-storage-net/device-plugins/
+`python -m tools.cluster.gpu nvidia.com/gpu 2`. There is no device file and no driver. The messages are small, so this module
+encodes them by hand, without code generated from the kubelet's protocol: https://kubernetes.io/docs/concepts/extend-kubernetes/compute-storage-net/device-plugins/
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import grpc
 
-# The kubelet looks nowhere else, whatever its own folder is.
+# The kubelet searches this folder alone.
 FOLDER = Path("/var/lib/kubelet/device-plugins")
 KUBELET = FOLDER / "kubelet.sock"
 POLL = 0.2
@@ -23,7 +23,7 @@ POLL = 0.2
 
 @dataclass(frozen=True, kw_only=True)
 class DevicePlugin:
-    """The five calls of `v1beta1.DevicePlugin`; messages come and go as bytes."""
+    """The five calls of `v1beta1.DevicePlugin`. Messages are bytes."""
 
     resource: str
     count: int
@@ -35,7 +35,7 @@ class DevicePlugin:
 
     @property
     def offered(self) -> Path:
-        """A file that is younger than the kubelet once this very kubelet knows the devices."""
+        """A file that is younger than the kubelet as soon as this kubelet knows the devices."""
         return self.socket.with_suffix(".offered")
 
     def serve(self) -> grpc.Server:
@@ -57,15 +57,15 @@ class DevicePlugin:
             channel.unary_unary("/v1beta1.Registration/Register")(request, timeout=5)
 
     def _list_and_watch(self, request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
-        """One list, since no device ever falls ill; the kubelet takes the end of the stream for the plugin's own."""
+        """One list, because no device fails. The stream stays open, because its end would remove the plugin."""
         yield b"".join(_field(1, _field(1, f"gpu-{number}".encode()) + _field(2, b"Healthy")) for number in range(self.count))
-        # The next message is asked for when this one has been sent.
+        # gRPC requests the next message after this one is sent.
         self.listed.set()
         while context.is_active():
             time.sleep(POLL)
 
     def _allocate(self, request: bytes, context: grpc.ServicerContext) -> bytes:
-        """What the real plugin leaves to NVIDIA's container runtime: the devices' names in a variable."""
+        """Set a variable with the names of the devices, as NVIDIA's container runtime does."""
         response = b""
         for _, container in _fields(request):
             names = b",".join(name for _, name in _fields(container))
@@ -79,7 +79,7 @@ def _field(number: int, value: bytes) -> bytes:
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, bytes]]:
-    """Number and value of each field; every one in these messages is length-delimited."""
+    """Number and value of each field. All fields of these messages are length-delimited."""
     position = 0
     while position < len(message):
         number = message[position] >> 3
@@ -105,7 +105,7 @@ def _varint(value: int) -> bytes:
 
 
 def main(resource: str, count: int) -> None:
-    """Offer them for ever: a kubelet that starts anew forgets its plugins and empties their folder."""
+    """Offer the devices for ever. A restarted kubelet forgets its plugins and empties their folder."""
     plugin = DevicePlugin(resource=resource, count=count)
     known: int | None = None
     server: grpc.Server | None = None

@@ -1,7 +1,7 @@
-"""A node that is not there and takes any number of runs: a pod that is placed on it has succeeded a moment later, as its report says.
+"""An imaginary node for any number of runs. A pod on it succeeds after a moment and leaves an outcome report.
 
-`python -m tools.cluster.hollow KUBECONFIG NAME`. Nothing runs: the report is what a run of that specification would leave if every
-algorithm had ended well. For tests of numbers, of Jobs and of calls, where the containers of one machine would be what is measured.
+`python -m tools.cluster.hollow KUBECONFIG NAME`. No container runs. The report is that of a run in which every algorithm succeeded.
+Tests with many Jobs use this node. With real containers they would measure this machine.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from tools.cluster.cluster import Cluster
 from tools.cluster.daemon import Daemon
 
 LABEL = "gregory.test/hollow"
-# What makes a run of ours go there and nowhere else, in words of the cluster file.
+# Keys of the cluster file that place a run on this node and no other.
 PLACEMENT = {
     "nodeSelector": {LABEL: "true"},
     "tolerations": [{"key": peer.TAINT, "operator": "Exists", "effect": "NoSchedule"}],
@@ -36,7 +36,7 @@ _SILENCE_SECONDS = 30.0
 
 @contextlib.contextmanager
 def node(cluster: Cluster, name: str = "hollow") -> Iterator[None]:
-    """One for the time of the block."""
+    """The node for the block."""
     argv = [sys.executable, "-m", "tools.cluster.hollow", str(cluster.kubeconfig), name]
     cluster.daemons[name] = Daemon(name=name, argv=argv, log=cluster.folder / f"{name}.log", ready=lambda: cluster.is_ready(name))
     cluster.start(name)
@@ -52,7 +52,7 @@ def main(kubeconfig: str, name: str) -> None:
     done: set[str] = set()
     with ThreadPoolExecutor(4) as pool:
         while True:
-            # What breaks off is begun anew, with whatever is there.
+            # After an error the watch begins again with all pods.
             with contextlib.suppress(ClusterError):
                 for pod in _pods(api, name):
                     if pod["metadata"]["uid"] not in done:
@@ -62,7 +62,7 @@ def main(kubeconfig: str, name: str) -> None:
 
 
 def _pods(api: Api, name: str) -> Iterator[dict[str, Any]]:
-    """Those that are placed here, as they come; the ones that are there first."""
+    """The pods of this node, those that exist first, then each new one."""
     query = {"fieldSelector": f"spec.nodeName={name},status.phase=Pending"}
     listed = api.request("GET", "/api/v1/pods", resource="pods", query=query).body
     yield from listed["items"]
@@ -79,7 +79,7 @@ def _succeed(api: Api, pod: dict[str, Any]) -> None:
     container = {"name": CONTAINER, "image": "", "imageID": "", "ready": False, "restartCount": 0, "state": {"terminated": end}}
     status = {"phase": "Succeeded", "startTime": now, "containerStatuses": [container]}
     with contextlib.suppress(Refused):
-        # It is gone already.
+        # The pod is already gone.
         path = f"/api/v1/namespaces/{metadata['namespace']}/pods/{metadata['name']}/status"
         api.request("PATCH", path, resource="pods/status", body={"status": status}, headers=_STRATEGIC_PATCH)
 

@@ -1,4 +1,4 @@
-"""Images without an engine: layers and a command, in the format of `docker save`."""
+"""Container images made without a Docker engine, in the format of `docker save`."""
 
 import hashlib
 import io
@@ -50,7 +50,7 @@ def write_all(archive: Path, *images: Image) -> None:
 
 
 def of_program(archive: Path, *, name: str, program: Path) -> None:
-    """An image that holds one static program and runs it."""
+    """An image with one static program as its entry point."""
     layer = archive.with_suffix(".layer")
     with tarfile.open(layer, "w") as tar:
         tar.add(program, program.name)

@@ -1,4 +1,4 @@
-"""A namespace that is ready for runs: what a Job of ours names is there, and any code stands in the place of a run."""
+"""A namespace with all objects that a Job of ours names. Any Python code can replace the run."""
 
 import json
 import time
@@ -16,7 +16,7 @@ from gregory.runs.spec import RunHandle, RunSpec, Scope, Window, new_run_id, new
 from tools.cluster.cluster import Cluster
 from tools.launch_installation import installation
 
-# The first process of a container ignores SIGTERM unless it says what to do then.
+# The first process of a container ignores SIGTERM unless it has a handler.
 LINGERS = (
     "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: (time.sleep({}), sys.exit(143)));"
     "print('ready', flush=True); time.sleep(600)"
@@ -25,7 +25,7 @@ SLEEPS = LINGERS.format(0)
 
 
 def a_run(**changes: Any) -> RunSpec:
-    """One that nobody else has."""
+    """A specification with an id and a token of its own."""
     scope = Scope(id=1, slug="any")
     window = Window(cutoff=None, description="all articles")
     return RunSpec(
@@ -34,21 +34,21 @@ def a_run(**changes: Any) -> RunSpec:
 
 
 def with_code(job: Mapping[str, Any], code: str) -> dict[str, Any]:
-    """A rendered Job whose container runs this instead of `python -m job`."""
+    """A rendered Job whose container runs this code instead of `python -m job`."""
     changed = deepcopy(dict(job))
     changed["spec"]["template"]["spec"]["containers"][0]["command"] = ["python3", "-c", code]
     return changed
 
 
 def pod_of(job: Mapping[str, Any]) -> dict[str, Any]:
-    """The specification of its pod, to be changed."""
+    """The pod specification of a Job, for changes."""
     spec: dict[str, Any] = job["spec"]["template"]["spec"]
     return spec
 
 
 @dataclass(kw_only=True)
 class ClusterNamespace:
-    """`config` is the cluster file; what a test changes there counts from the next `runner` on."""
+    """`config` is the cluster file. A change of it counts from the next `runner` on."""
 
     cluster: Cluster
     namespace: str
@@ -56,7 +56,7 @@ class ClusterNamespace:
     config: dict[str, Any] = field(default_factory=dict)
 
     def prepare(self, image: str) -> None:
-        """The namespace, with service account, secret and a bound volume, and the file that names them."""
+        """Create the namespace, service account, secret, bound volume, and the content of the cluster file."""
         self.cluster.must("create", "namespace", self.namespace)
         repository, _, tag = image.rpartition(":")
         self.config = {
@@ -88,7 +88,7 @@ class ClusterNamespace:
                 "spec": {**bound, "capacity": size, "hostPath": {"path": f"{self.folder}/models", "type": "DirectoryOrCreate"}},
             },
         )
-        # A claim that is looked at before its volume is looked at again a quarter of a minute later.
+        # If Kubernetes reads a claim before its volume exists, it reads the claim again after 15 s.
         self.cluster.until(
             lambda: self.cluster.get("pv", self.namespace)["status"].get("phase") == "Available", what="the volume to be available"
         )
@@ -103,13 +103,13 @@ class ClusterNamespace:
         self.cluster.until(lambda: self.get("pvc", "models")["status"]["phase"] == "Bound", what="the claim to be bound")
 
     def clear(self) -> None:
-        """Afterwards the cluster is whole again."""
+        """Start every stopped daemon and delete the namespace."""
         self.cluster.heal()
         self.cluster.must("delete", "namespace", self.namespace, "--wait=false", "--ignore-not-found")
         self.cluster.must("delete", "pv", self.namespace, "--wait=false")
 
     def installation(self, **variables: str) -> Installation:
-        """As an operator has it who set these variables."""
+        """An installation with these variables."""
         file = self.folder / "cluster.yaml"
         file.write_text(json.dumps(self.config))
         given = {"KUBECONFIG": str(self.cluster.kubeconfig), "GREGORY_CLUSTER_CONFIG": str(file), "POSTGRES_DB": "gregory"}
@@ -119,7 +119,7 @@ class ClusterNamespace:
         return KubernetesRunner(self.installation(**variables))
 
     def start(self, code: str, *, spec: RunSpec | None = None, change: Callable[[dict[str, Any]], None] | None = None) -> RunHandle:
-        """Submitted; `change` has the last word on the Job."""
+        """Submit a run with this code. change: a last change of the Job."""
         runner, spec = self.runner(), spec or a_run()
         job = with_code(runner.render(spec).request, code)
         if change is not None:
@@ -131,7 +131,7 @@ class ClusterNamespace:
         return observation
 
     def until(self, handle: RunHandle, seen: Callable[[Observation], object], *, seconds: float = 60) -> Observation:
-        """The first observation for which `seen` is true; by one runner, as a reconciler has it."""
+        """The first observation for which `seen` is true, by one runner, as a reconciler does it."""
         runner, deadline = self.runner(), time.monotonic() + seconds
         while time.monotonic() < deadline:
             (observation,) = runner.observe([handle])
@@ -155,7 +155,7 @@ class ClusterNamespace:
 
 @contextmanager
 def prepared_namespace(cluster: Cluster, image: str, folder: Path) -> Iterator[ClusterNamespace]:
-    """A workplace for the time of the block."""
+    """A namespace for the block."""
     cluster_namespace = ClusterNamespace(cluster=cluster, namespace=f"runs-{new_run_id()}", folder=folder)
     cluster_namespace.prepare(image)
     yield cluster_namespace

@@ -1,4 +1,4 @@
-"""The pods' network: one bridge of this machine. Pods reach each other and the host, and nothing beyond it."""
+"""The network of the pods: one bridge of this machine. Pods reach each other and the host, and nothing else."""
 
 import ipaddress
 import json
@@ -11,14 +11,14 @@ BRIDGE = "gregory-k8s0"
 HOST = ipaddress.IPv4Interface("10.244.0.1/24")
 ADDRESS = "0a:58:0a:f4:00:01"
 SERVICES = ipaddress.IPv4Network("10.96.0.0/24")
-# The first address of the range is the API server's: kubernetes.default.
+# The first address of the range belongs to the API server: kubernetes.default.
 SERVICE = SERVICES[1]
 PORT = 6443
 API = f"https://127.0.0.1:{PORT}"
 RULES = (
     ("filter", "FORWARD", "-i", BRIDGE, "!", "-o", BRIDGE, "-j", "DROP"),
     ("filter", "FORWARD", "-i", BRIDGE, "-o", BRIDGE, "-j", "ACCEPT"),
-    # What kube-proxy would do, for the one service that a pod may need; the API server itself listens on loopback alone.
+    # The work of kube-proxy for the one service that a pod needs. The API server itself listens on loopback alone.
     (
         "nat",
         "PREROUTING",
@@ -39,12 +39,12 @@ RULES = (
 
 
 def create(folder: Path) -> None:
-    """The bridge, its rules, and the CNI configuration in `folder` that connects pods to it."""
-    # Without an address of its own it would take that of its lowest port, and pods would for half a minute send to one that has left.
+    """Create the bridge, its rules, and in `folder` the CNI configuration that connects pods to it."""
+    # Without its own address the bridge takes that of its lowest port. If that port disappears, pods send to the old address for 30 s.
     _ip("link", "add", BRIDGE, "address", ADDRESS, "type", "bridge")
     _ip("address", "add", str(HOST), "dev", BRIDGE)
     _ip("link", "set", BRIDGE, "up")
-    # Lets packets from the bridge alone be sent on to loopback; ends with the bridge.
+    # Permits packets from the bridge to loopback. Ends with the bridge.
     Path(f"/proc/sys/net/ipv4/conf/{BRIDGE}/route_localnet").write_text("1")
     for table, chain, *rule in RULES:
         _iptables("-t", table, "-I", chain, *rule)
@@ -53,7 +53,7 @@ def create(folder: Path) -> None:
 
 
 def remove(folder: Path) -> None:
-    """Both, whatever is left of them, and what was noted of the network of pods in the cluster's `folder` that were never taken down."""
+    """Remove both, and the records of pod networks in the cluster's `folder`, as far as they exist."""
     for table, chain, *rule in RULES:
         while subprocess.run([IPTABLES, "-w", "-t", table, "-D", chain, *rule], capture_output=True).returncode == 0:
             pass
@@ -72,7 +72,7 @@ def _cni(folder: Path) -> dict[str, object]:
             {
                 "type": "bridge",
                 "bridge": BRIDGE,
-                # A gateway of the plugin's own making would switch forwarding on for the whole machine.
+                # A gateway that the plugin creates would enable forwarding for the whole machine.
                 "isGateway": False,
                 "ipMasq": False,
                 "hairpinMode": True,
@@ -92,5 +92,5 @@ def _ip(*arguments: str) -> None:
 
 
 def _iptables(*arguments: str) -> None:
-    # It waits for the lock of another iptables, a Docker engine's for example.
+    # Waits for the lock of another iptables, for example of a Docker engine.
     subprocess.run([IPTABLES, "-w", *arguments], check=True)

@@ -1,4 +1,4 @@
-"""The machine as a node: containerd runs the containers, the kubelet the pods. Both work in the cluster's folder alone."""
+"""The machine as a node: containerd runs containers, the kubelet runs pods. Both use the folder of the cluster alone."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ CONTAINERD_CONFIG = """
 version = 2
 root = "{folder}/containerd/root"
 state = "{folder}/containerd/state"
-# A lower score takes a capability that root in a container lacks.
+# A lower score needs a capability that root in a container lacks.
 oom_score = 0
 disabled_plugins = ["io.containerd.internal.v1.opt"]
 [grpc]
@@ -34,7 +34,7 @@ disabled_plugins = ["io.containerd.internal.v1.opt"]
 
 
 def daemons(folder: Path, programs: Path, *, name: str, labels: dict[str, str]) -> list[Daemon]:
-    """containerd and the kubelet, with their configuration written."""
+    """containerd and the kubelet, with their configuration files."""
     containerd_config, kubelet_config = folder / "containerd.toml", folder / "kubelet.json"
     containerd_config.write_text(CONTAINERD_CONFIG.format(folder=folder, pause=PAUSE, cni=CNI))
     kubelet_config.write_text(json.dumps(_kubelet(folder)))
@@ -69,19 +69,19 @@ def _kubelet(folder: Path) -> dict[str, object]:
         "failCgroupV1": False,
         "failSwapOn": False,
         "oomScoreAdj": 0,
-        # Whatever else the machine is used for must neither evict pods nor remove images.
+        # Other work on this machine must neither evict pods nor remove images.
         "evictionHard": {"memory.available": "100Mi", "nodefs.available": "1%", "nodefs.inodesFree": "1%", "imagefs.available": "1%"},
         "imageGCHighThresholdPercent": 100,
         "imageGCLowThresholdPercent": 99,
         "maxPods": 200,
         "serializeImagePulls": False,
         "nodeStatusUpdateFrequency": "2s",
-        # Renewed every quarter of it: a node is lost, and found again, within seconds.
+        # The node renews its lease every quarter of this. So its loss and its return are noticed within seconds.
         "nodeLeaseDurationSeconds": 8,
         "kubeAPIQPS": 200,
         "kubeAPIBurst": 400,
         "eventRecordQPS": 0,
-        # Nobody answers there; a look-up fails at once.
+        # No server answers there, so a DNS query fails at once.
         "clusterDNS": [str(HOST.ip)],
         "clusterDomain": "cluster.local",
         "healthzPort": 0,

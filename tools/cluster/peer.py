@@ -1,7 +1,7 @@
-"""A node that is not there: Ready, in a zone of its own, and closed to pods, for as long as this program renews its lease.
+"""An imaginary node: Ready, in a zone of its own and closed to pods, while this program renews its lease.
 
-`python -m tools.cluster.peer KUBECONFIG NAME`. The node controller evicts no pod while all nodes of all zones are lost, so that a lone
-node's failure is taken for the network's; with a healthy peer, pods of a lost node are evicted as in a real pool.
+`python -m tools.cluster.peer KUBECONFIG NAME`. If all nodes of all zones are lost, the node controller evicts no pod, because it
+assumes a failure of the network. With a healthy peer it evicts the pods of a lost node, as in a real pool.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from kubernetes import client, config
 LEASES = "kube-node-lease"
 TAINT = "gregory-train/no-kubelet"
 RENEWAL = 2.0
-# Seconds for one call: the API server may be paused, and renewing has to go on as soon as it is back.
+# Seconds for one call: the API server can be paused, and renewal must continue as soon as it answers.
 TIMEOUT = 2.0
 
 
@@ -38,11 +38,11 @@ def lease(name: str) -> dict[str, Any]:
 
 def main(kubeconfig: str, name: str, labels: dict[str, str] | None = None, capacity: dict[str, str] | None = None) -> None:
     config.load_kube_config(kubeconfig)
-    # Any: the generated types refuse plain mappings, which the client takes.
+    # Any: the generated types refuse plain mappings, which the client accepts.
     nodes: Any = client.CoreV1Api()
     leases: Any = client.CoordinationV1Api()
     with contextlib.suppress(client.ApiException):
-        # From an earlier start.
+        # The node exists from an earlier start.
         nodes.delete_node(name)
     nodes.create_node(node(name, labels or {}))
     nodes.patch_node_status(name, ready(capacity or {}))

@@ -1,4 +1,4 @@
-"""Who is who in the cluster: one certificate authority, a certificate for each component, and the kubeconfigs that name them."""
+"""Identities of the cluster: one certificate authority, one certificate for each component, and their kubeconfigs."""
 
 import json
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 from tools.cluster.binaries import OPENSSL
 from tools.cluster.network import API, HOST, SERVICE
 
-# Kubernetes reads user and group from a certificate's common name and organisation.
+# Kubernetes reads user and group from the common name and organisation of a certificate.
 SUBJECTS = {
     "admin": "/O=system:masters/CN=admin",
     "kube-apiserver": "/O=system:masters/CN=kube-apiserver",
@@ -18,9 +18,9 @@ CURVE = ["-pkeyopt", "ec_paramgen_curve:prime256v1"]
 
 
 def create(folder: Path, *, node: str) -> None:
-    """Keys, certificates and kubeconfigs in `folder`; the API server's key also signs the tokens of service accounts."""
+    """Create keys, certificates and kubeconfigs in `folder`. The key of the API server also signs service account tokens."""
     folder.mkdir()
-    # Nothing of the machine's own configuration decides what is in them.
+    # The OpenSSL configuration of the machine has no influence.
     (folder / "openssl.cnf").write_text("[req]\ndistinguished_name = name\n[name]\n")
     _certificate(folder, "ca", "/CN=gregory-cluster", "basicConstraints=critical,CA:TRUE", "keyUsage=critical,keyCertSign")
     names = {

@@ -1,4 +1,4 @@
-"""What the cluster has taken of this machine, written down, so that another process can give all of it back after this one was killed."""
+"""A record of all that the cluster uses of this machine. After a kill, another process restores the machine from it."""
 
 import contextlib
 import json
@@ -16,7 +16,7 @@ from tools.cluster import cgroups, gpu, network
 from tools.docker_engine import CACHE
 
 FILE = CACHE / "cluster.json"
-# The kubelet sets these to its liking.
+# The kubelet changes these settings.
 KERNEL = (
     "vm/overcommit_memory", "vm/panic_on_oom", "kernel/panic", "kernel/panic_on_oops",
     "kernel/keys/root_maxkeys", "kernel/keys/root_maxbytes",
@@ -27,7 +27,7 @@ SHIMS = Path("/run/containerd/s")
 
 @dataclass(kw_only=True)
 class Record:
-    """`processes` are daemons' names with what tells each process from a later one of the same number."""
+    """processes: by daemon, its number and start time. The start time tells it from a later process with this number."""
 
     folder: str
     by_hand: bool
@@ -55,7 +55,7 @@ def begin(folder: Path, *, by_hand: bool) -> Record:
 
 
 def load() -> Record | None:
-    """That of a cluster that runs, or of one whose owner was killed."""
+    """The record of a running cluster, or of one whose process was killed."""
     try:
         text = FILE.read_text()
     except FileNotFoundError:
@@ -64,7 +64,7 @@ def load() -> Record | None:
 
 
 def give_back(record: Record) -> None:
-    """End and remove everything: daemons, pods, mounts, control groups, network, folders, kernel settings."""
+    """End and remove daemons, pods, mounts, control groups, network, folders and kernel settings."""
     folder = Path(record.folder)
     _end(list(record.alive().values()))
     cgroups.kill()
@@ -90,13 +90,13 @@ def give_back(record: Record) -> None:
 
 
 def mounts(folder: Path) -> list[str]:
-    """Everything mounted within, the last first."""
+    """Every mount below the folder, the last first."""
     places = [line.split()[1] for line in Path("/proc/mounts").read_text(encoding="utf-8").splitlines()]
     return [place for place in reversed(places) if Path(place).is_relative_to(folder)]
 
 
 def shim_sockets(folder: Path) -> set[Path]:
-    """Where the pods' shims serve; the sockets of every containerd of a machine lie in one place, a Docker engine's too."""
+    """Sockets of the shims of these pods. The sockets of every containerd, also of a Docker engine, share one folder."""
     addresses = {address.read_text().removeprefix("unix://") for address in folder.glob("containerd/state/*/*/*/address")}
     for shim in _shims(folder):
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -105,7 +105,7 @@ def shim_sockets(folder: Path) -> set[Path]:
 
 
 def _shims(folder: Path) -> list[psutil.Process]:
-    """Each pod has one, which outlives containerd; the command line says whose it is."""
+    """The shim of each pod, which outlives containerd. Its command line names its containerd."""
     return [process for process in psutil.process_iter(["cmdline"]) if f"{folder}/containerd.sock" in (process.info["cmdline"] or [])]
 
 
@@ -121,7 +121,7 @@ def _end(pids: list[int]) -> None:
 
 
 def _identity(pid: int) -> str:
-    """When it started, in ticks since this boot; empty for what has ended, reaped by its parent or not yet."""
+    """Start time in ticks since boot. Empty: the process has ended, reaped or not."""
     try:
         state, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
