@@ -31,7 +31,7 @@ def step(size: EncoderSize, *, rows: int, threads: int, weights_to: Path | None)
     from gregory.ml import _keras
     from gregory.ml.config import BertConfig
     from gregory.ml.progress import silent
-    from gregory.ml.trainers import bert
+    from gregory.ml.trainers import bert_encoder
 
     _keras.prepare(threads=threads, seed=69)
     exact = weights_to is not None
@@ -43,7 +43,7 @@ def step(size: EncoderSize, *, rows: int, threads: int, weights_to: Path | None)
         intermediate_dim=size.inner,
         dropout=0.0 if exact else 0.1,
     )
-    network = bert.build_network(backbone, BertConfig(dropout=0.0) if exact else BertConfig())
+    network = bert_encoder.build_network(backbone, BertConfig(dropout=0.0) if exact else BertConfig())
     schedule = _keras.Schedule(epochs=1, batch_size=BATCH, patience=1, micro_batch=rows)
     optimiser = _keras.keras.optimizers.SGD(1.0, gradient_accumulation_steps=schedule.accumulation_steps)
     if not exact:

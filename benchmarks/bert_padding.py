@@ -21,7 +21,7 @@ from gregory.ml import _keras
 from gregory.ml._keras.batching import batch_plan, micro_batches, pad
 from gregory.ml.config import BertConfig, SplitConfig
 from gregory.ml.split import Part, stratified
-from gregory.ml.trainers import bert
+from gregory.ml.trainers import bert, bert_encoder
 
 SUBJECT = "drug_reviews/Antihistamines"
 TEXTS = {"title + leading sentences (60 words)": 60, "title + whole abstract": None}
@@ -37,9 +37,9 @@ class Arm:
         config = CONFIG.model_copy(update={"padding": padding})
         self._length = config.max_length if padding == "max_length" else None
         self._train, self._validation = train, validation
-        backbone = bert.load_backbone(encoder, dropout=0.0)
+        backbone = bert_encoder.load_backbone(encoder, dropout=0.0)
         self._schedule = bert.schedule_of(config, backbone, _keras.device(), longest=config.max_length)
-        self._network = bert.build_network(backbone, config)
+        self._network = bert_encoder.build_network(backbone, config)
         optimizer = _keras.Adam(config.learning_rate, gradient_accumulation_steps=self._schedule.accumulation_steps)
         self._network.compile(optimizer=optimizer, loss="categorical_crossentropy", jit_compile=False)
         # Builds both graphs; what it learned is taken back.
@@ -112,7 +112,7 @@ def main() -> None:
     options = parser.parse_args()
     seed = SplitConfig().seed
     _keras.prepare(threads=options.threads, seed=seed)
-    tokenizer = bert.load_tokenizer(options.encoder)
+    tokenizer = bert_encoder.load_tokenizer(options.encoder)
     print("| texts | full length, s/epoch | longest of the batch, s/epoch | ratio | of tokens | at most | apart in validation loss |")
     print("|---|---|---|---|---|---|---|")
     for name, words in TEXTS.items():

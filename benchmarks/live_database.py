@@ -181,12 +181,12 @@ def corpus_of_the_large_subject() -> dict[str, Any]:
     from django.db import connection
 
     from gregory.data import corpus
-    from gregory.ml.dataset import write_rows
+    from gregory.ml.dataset import write_articles
     from gregory.runs.db_retry import read_only_transaction
 
     def ours(path: Path) -> int:
         with read_only_transaction():
-            return write_rows(path, corpus.labelled(LARGE, None))
+            return write_articles(path, corpus.labelled(LARGE, None))
 
     def copy(path: Path) -> None:
         with connection.cursor() as cursor, cursor.copy(COPY) as rows, path.open("wb") as stream:
@@ -199,11 +199,11 @@ def corpus_of_the_large_subject() -> dict[str, Any]:
 def pool_of_the_large_subject() -> dict[str, Any]:
     """The unreviewed articles, for pseudo-labels."""
     from gregory.data import corpus
-    from gregory.ml.dataset import write_rows
+    from gregory.ml.dataset import write_articles
     from gregory.runs.db_retry import read_only_transaction
 
     with tempfile.TemporaryDirectory() as folder, Measured() as measured, read_only_transaction():
-        texts = write_rows(Path(folder) / "pool.jsonl", corpus.unlabelled(LARGE, None))
+        texts = write_articles(Path(folder) / "pool.jsonl", corpus.unlabelled(LARGE, None))
     return {"texts": texts, **measured.figures()}
 
 

@@ -33,7 +33,7 @@ TERMINATED = exit_codes.SIGTERM
 def execute(spec: RunSpec, handle: RunHandle | None, environment: Environment) -> int:
     """Claim the run, carry it out and end it; the exit code. handle: the container or Job around this process, if it is that."""
     interruption = ShutdownRequest()
-    interruption.listen(with_lifeline=environment.GREGORY_LIFELINE)
+    interruption.listen(watch_parent=environment.GREGORY_LIFELINE)
     voice = EventLogger(spec, sys.stdout, event_format=environment.GREGORY_EVENT_FORMAT)
     account = OutcomeReport(spec, models_dir=settings.MODELS_DIR, termination_log=environment.GREGORY_TERMINATION_LOG)
     run = _Run(spec, voice, interruption, account, retried=environment.GREGORY_RETRIED)

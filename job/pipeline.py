@@ -22,7 +22,7 @@ from gregory.data import corpus
 from gregory.ml import artifacts, split
 from gregory.ml.artifacts import Provenance, PseudoLabelFacts
 from gregory.ml.base_models import verify_bundle
-from gregory.ml.dataset import read_articles, write_rows
+from gregory.ml.dataset import read_articles, write_articles
 from gregory.ml.errors import ArtifactError
 from gregory.ml.files import flush
 from gregory.ml.progress import Progress
@@ -118,7 +118,7 @@ class Pipeline:
         def read() -> None:
             pool = corpus.unlabelled(spec.subject.id, spec.window.cutoff) if spec.config.pseudo_label else iter(())
             with read_only_transaction():
-                write_rows(unfinished, chain(corpus.labelled(spec.subject.id, spec.window.cutoff), pool))
+                write_articles(unfinished, chain(corpus.labelled(spec.subject.id, spec.window.cutoff), pool))
 
         self._durably(read)
         flush(unfinished)

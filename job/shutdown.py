@@ -36,11 +36,11 @@ class ShutdownRequest:
         while not self.requested and (left := until - time.monotonic()) > 0:
             time.sleep(min(left, LOOK_SECONDS))
 
-    def listen(self, *, with_lifeline: bool) -> None:
+    def listen(self, *, watch_parent: bool) -> None:
         """Obey signals and, where the starter holds the other end of standard input, its death."""
         for number in SIGNALS:
             signal.signal(number, self._on_signal)
-        if with_lifeline:
+        if watch_parent:
             parent_watch.watch(sys.stdin.fileno(), lambda: self.request("interrupted: the command that started the run is gone"))
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:

@@ -18,11 +18,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from gregory.ml.config import ALGORITHMS, Algorithm, TrainConfig
 from gregory.ml.errors import ArtifactError
 from gregory.ml.files import flush, flush_tree, sha256
+from gregory.ml.text import UNSTAMPED_VERSION
 
 MANIFEST = "manifest.json"
 METRICS = "metrics.json"
 EVALUATION = "evaluation.json"
-REPORT = "report.html"
+MODEL_CARD = "report.html"
 
 # Runs in progress live beside the models, so that publishing stays a rename. No slug starts with a dot.
 RUNS_FOLDER = ".runs"
@@ -84,7 +85,7 @@ class DataFacts(_Value):
     pseudo_labels: PseudoLabelFacts | None = None
     parts: dict[str, dict[str, int]]
     fingerprint: str
-    text_version: int
+    text_version: int = UNSTAMPED_VERSION
 
 
 class Provenance(_Value):

@@ -1,18 +1,22 @@
-"""Articles, examples and data sets as plain values, and their files between stages."""
+"""Articles, examples and data sets as plain values, and their files between stages: one JSON object per line."""
 
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-# Bytes before anything is written: a text fills the usual buffer several times a row.
+from gregory.ml import text
+
+_VERSION = "text_version"
+# In bytes. The default buffer of Python is smaller than most texts.
 _BUFFER = 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Article:
-    """One row as the corpus gives it. `label` is 1 (relevant), 0 (not relevant) or None (not reviewed)."""
+    """One article of the corpus. `label` is 1 (relevant), 0 (not relevant) or None (not reviewed)."""
 
     article_id: int
     title: str
@@ -22,7 +26,7 @@ class Article:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
-    """One text as the trainers read it."""
+    """One text with its label: the input of the trainers."""
 
     article_id: int
     text: str
@@ -31,7 +35,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnlabelledText:
-    """One text that nobody has reviewed yet: the pool of pseudo-labelling."""
+    """One text without a review: part of the pool of pseudo-labelling."""
 
     article_id: int
     text: str
@@ -39,10 +43,10 @@ class UnlabelledText:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dataset:
-    """Examples with unique texts, in order of article id, and what was left out to get there.
+    """Examples with unique texts, in order of article id, and the numbers of dropped examples.
 
-    duplicates: rows dropped because an earlier row has the same text and label.
-    conflicts: rows dropped because the same text was labelled both ways; nobody knows which label is right.
+    duplicates: examples dropped because an earlier example has the same text and label.
+    conflicts: examples dropped because the same text has both labels. The correct label is unknown.
     """
 
     examples: tuple[Example, ...]
@@ -55,7 +59,7 @@ class Dataset:
         return {"relevant": relevant, "not_relevant": len(self.examples) - relevant}
 
     def fingerprint(self) -> str:
-        """sha256 over ids, labels and texts: equal for equal training data, wherever it was read."""
+        """sha256 of ids, labels and texts. Equal training data has the same fingerprint on every machine."""
         digest = hashlib.sha256()
         for example in self.examples:
             digest.update(json.dumps([example.article_id, example.label, example.text]).encode())
@@ -63,8 +67,8 @@ class Dataset:
 
 
 def deduplicate(examples: Iterable[Example]) -> Dataset:
-    """Drop repeated texts, so that none can stand in two parts of a split, and texts labelled both ways."""
-    import pandas as pd  # here, since the operator's side reads articles without it
+    """Drop repeated texts, so that no text is in two parts of a split. Drop texts with both labels too."""
+    import pandas as pd  # here, because the commands use this module without pandas
 
     rows = sorted(examples, key=lambda example: example.article_id)
     if not rows:
@@ -80,32 +84,55 @@ def deduplicate(examples: Iterable[Example]) -> Dataset:
     )
 
 
-def write_rows(path: Path, rows: Iterable[Article] | Iterable[Example] | Iterable[UnlabelledText]) -> int:
-    """Write one JSON object per line, streamed; returns how many."""
+def write_articles(path: Path, articles: Iterable[Article]) -> int:
+    """Write the text version in the first line and one article in each other line, streamed. Returns the number of articles."""
+    return _write(path, articles, header={_VERSION: text.TEXT_VERSION})
+
+
+def write_texts(path: Path, texts: Iterable[Example] | Iterable[UnlabelledText]) -> int:
+    """Write one text per line, streamed. Returns the number of texts."""
+    return _write(path, texts)
+
+
+def read_articles(path: Path) -> Iterator[Article]:
+    """The articles of a file that `write_articles` wrote, streamed. A file without a version has version 1.
+
+    Raises ArtifactError if the file has another text version than this release. The run is refused and its texts are not made anew,
+    so no work is lost. The release that started the run can still use the articles, summaries and checkpoints.
+    """
+    for position, value in enumerate(_read(path)):
+        if position == 0:
+            text.require_version(
+                value.get(_VERSION, text.UNSTAMPED_VERSION),
+                subject=f"{path}, written by an earlier attempt,",
+                remedy="resume the run with the release that started it, or start a new run",
+            )
+        if _VERSION not in value:
+            yield Article(**value)
+
+
+def read_examples(path: Path) -> Iterator[Example]:
+    """The examples of a file that `write_texts` wrote, streamed."""
+    return (Example(**value) for value in _read(path))
+
+
+def read_unlabelled(path: Path) -> Iterator[UnlabelledText]:
+    """The unlabelled texts of a file that `write_texts` wrote, streamed."""
+    return (UnlabelledText(**value) for value in _read(path))
+
+
+def _write(path: Path, values: Iterable[Any], *, header: dict[str, int] | None = None) -> int:
     count = 0
     with path.open("w", encoding="utf-8", buffering=_BUFFER) as stream:
-        for row in rows:
-            stream.write(json.dumps({name: getattr(row, name) for name in row.__slots__}) + "\n")
+        if header is not None:
+            stream.write(json.dumps(header) + "\n")
+        for value in values:
+            stream.write(json.dumps({name: getattr(value, name) for name in value.__slots__}) + "\n")
             count += 1
     return count
 
 
-def read_articles(path: Path) -> Iterator[Article]:
-    """The articles of a file written by `write_rows`, streamed."""
+def _read(path: Path) -> Iterator[dict[str, Any]]:
     with path.open(encoding="utf-8") as stream:
         for line in stream:
-            yield Article(**json.loads(line))
-
-
-def read_examples(path: Path) -> Iterator[Example]:
-    """The examples of a file written by `write_rows`, streamed."""
-    with path.open(encoding="utf-8") as stream:
-        for line in stream:
-            yield Example(**json.loads(line))
-
-
-def read_unlabelled(path: Path) -> Iterator[UnlabelledText]:
-    """The unlabelled texts of a file written by `write_rows`, streamed."""
-    with path.open(encoding="utf-8") as stream:
-        for line in stream:
-            yield UnlabelledText(**json.loads(line))
+            yield json.loads(line)

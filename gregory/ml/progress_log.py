@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 
-class Journal:
+class ProgressLog:
     """An open journal. entries: what was found in it, oldest first. Without a path it keeps nothing."""
 
     def __init__(self, path: Path | None, *, work: str) -> None:
@@ -36,7 +36,7 @@ class Journal:
             stream.write(json.dumps(entry) + "\n")
 
 
-def name_of_work(*parts: str, texts: Iterable[str] = ()) -> str:
+def work_digest(*parts: str, texts: Iterable[str] = ()) -> str:
     """sha256 over everything that decides what the work is."""
     digest = hashlib.sha256(json.dumps(parts).encode())
     for text in texts:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from gregory.ml.config import PseudoLabelConfig
 from gregory.ml.dataset import Example, UnlabelledText
 from gregory.ml.progress import Progress, Report
-from gregory.ml.progress_log import Journal, name_of_work
+from gregory.ml.progress_log import ProgressLog, work_digest
 from gregory.ml.split import Split
 from gregory.ml.trainers.base import Trainer
 
@@ -47,7 +47,7 @@ def self_train(
     config: PseudoLabelConfig,
     *,
     report: Report,
-    kept: Path | None = None,
+    resume_dir: Path | None = None,
 ) -> list[Round]:
     """The rounds in order; ends when one accepts nothing, the pool is empty, or rounds run out.
 
@@ -55,24 +55,25 @@ def self_train(
     """
     remaining = _askable(split, pool)
     report(Progress(message=f"pool of {len(pool)} unlabelled articles, {len(remaining)} with a text of their own"))
-    journal = Journal(kept / "rounds.jsonl" if kept else None, work=_name_of_work(split, remaining, config))
+    progress_log = ProgressLog(resume_dir / "rounds.jsonl" if resume_dir else None, work=_work_digest(split, remaining, config))
     rounds: list[Round] = []
     for number in range(1, config.max_iterations + 1):
         if not remaining:
             break
-        if number > len(journal.entries):
+        if number > len(progress_log.entries):
             accepted = [label.example for done in rounds for label in done.accepted]
-            checkpoint = kept / f"round-{number}.npz" if kept else None
+            checkpoint = resume_dir / f"round-{number}.npz" if resume_dir else None
             answers = _ask(
                 trainer, split.with_more_training(accepted), remaining, checkpoint, _within(report, number, config.max_iterations)
             )
-            journal.append(_confident(answers, config.confidence_threshold))
+            progress_log.append(_confident(answers, config.confidence_threshold))
             if checkpoint is not None:
                 checkpoint.unlink(missing_ok=True)
         done = Round(
             asked=len(remaining),
             accepted=tuple(
-                _label(remaining[position], probability=probability, round=number) for position, probability in journal.entries[number - 1]
+                _label(remaining[position], probability=probability, round=number)
+                for position, probability in progress_log.entries[number - 1]
             ),
         )
         message = f"round {number}: accepted {len(done.accepted)} of {done.asked} texts"
@@ -111,10 +112,10 @@ def _label(item: UnlabelledText, *, probability: float, round: int) -> PseudoLab
     return PseudoLabel(example=example, confidence=probability if label else 1 - probability, round=round)
 
 
-def _name_of_work(split: Split, remaining: Sequence[UnlabelledText], config: PseudoLabelConfig) -> str:
+def _work_digest(split: Split, remaining: Sequence[UnlabelledText], config: PseudoLabelConfig) -> str:
     labels = json.dumps([split.train.labels.tolist(), split.validation.labels.tolist()])
     texts = chain(split.train.texts, split.validation.texts, (item.text for item in remaining))
-    return name_of_work(config.model_dump_json(), labels, texts=texts)
+    return work_digest(config.model_dump_json(), labels, texts=texts)
 
 
 def _askable(split: Split, pool: Sequence[UnlabelledText]) -> list[UnlabelledText]:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel
 from gregory.ml.base_models import read_settings
 from gregory.ml.config import SummariserConfig
 from gregory.ml.progress import Progress, Report
-from gregory.ml.progress_log import Journal, name_of_work
+from gregory.ml.progress_log import ProgressLog, work_digest
 
 SETTINGS_FILE = "summariser.json"
 SECONDS_BETWEEN_REPORTS = 5.0
@@ -65,7 +65,7 @@ def summarise_all(
     batch_size: int,
     report: Report,
     clock: Callable[[], float] = time.monotonic,
-    kept: Path | None = None,
+    resume_file: Path | None = None,
 ) -> list[str]:
     """One summary per abstract, in the same order; a blank abstract gives "" and never reaches the summariser.
 
@@ -75,13 +75,13 @@ def summarise_all(
     # Alike lengths share a batch, so that little of it is padding; longest first, so that memory runs short at once or never.
     waiting = sorted((index for index, abstract in enumerate(abstracts) if abstract.strip()), key=lambda index: -len(abstracts[index]))
     summaries = [""] * len(abstracts)
-    journal = Journal(kept, work=name_of_work(str(batch_size), texts=abstracts))
-    for index, summary in (pair for entry in journal.entries for pair in entry):
+    progress_log = ProgressLog(resume_file, work=work_digest(str(batch_size), texts=abstracts))
+    for index, summary in (pair for entry in progress_log.entries for pair in entry):
         summaries[index] = summary
-    begun = len(journal.entries) * batch_size
+    begun = len(progress_log.entries) * batch_size
     if begun:
         report(Progress(message=f"continuing after {min(begun, len(waiting))} of {len(waiting)} abstracts"))
-    told = clock()
+    last_reported = clock()
     for start in range(begun, len(waiting), batch_size):
         batch = waiting[start : start + batch_size]
         made = summariser.summarise([abstracts[index] for index in batch])
@@ -89,11 +89,11 @@ def summarise_all(
             raise RuntimeError(f"{type(summariser).__name__} returned {len(made)} summaries for a batch of {len(batch)} texts")
         for index, summary in zip(batch, made, strict=True):
             summaries[index] = summary
-        journal.append(list(zip(batch, made, strict=True)))
+        progress_log.append(list(zip(batch, made, strict=True)))
         done = start + len(batch)
         now = clock()
-        if done < len(waiting) and now - told >= SECONDS_BETWEEN_REPORTS:
-            told = now
+        if done < len(waiting) and now - last_reported >= SECONDS_BETWEEN_REPORTS:
+            last_reported = now
             report(Progress(message=f"summarised {done} of {len(waiting)} abstracts", fraction=done / len(waiting)))
     blank = len(abstracts) - len(waiting)
     report(Progress(message=f"summarised {len(waiting)} abstracts, {blank} blank", fraction=1.0))

@@ -1,24 +1,29 @@
-"""The one function that makes text of an article.
+"""The text preparation: `clean` and `join` are the only functions that make the text of an article.
 
-Training and prediction must read an article alike. So `clean` and `join` are the only text preparation.
-TEXT_VERSION changes when they do, and every manifest holds it.
+Training and prediction must prepare the same article in the same way. So every change of the result needs a new TEXT_VERSION.
+The articles file of a run and the manifest of a model hold the version. `require_version` compares it.
 """
 
 import html
 import re
 
-TEXT_VERSION = 1
+from gregory.ml.errors import ArtifactError
 
-# A tag is a name with quoted attributes or none: "p <0.05 and n > 12" and "a<b and c>d" are prose and stay.
+TEXT_VERSION = 1
+# Files from before the first stamp have no version. Only this one existed then.
+UNSTAMPED_VERSION = 1
+
+# A tag is a name, with quoted attributes or without attributes. "p <0.05 and n > 12" and "a<b and c>d" are prose and remain.
 _TAG = re.compile(r"""</?[a-zA-Z][\w:.-]{0,50}(?:\s+[\w:.-]{1,50}\s*=\s*(?:"[^"<>]{0,500}"|'[^'<>]{0,500}'))*\s*/?>""")
-# Control characters and every kind of blank become a space; the last of them is U+3000. A table takes a fraction of a pattern's time.
+# Control characters and every kind of blank become a space. The last blank of Unicode is U+3000. A table is several times faster
+# than a pattern.
 _BLANKS = {code: " " for code in range(0x3001) if chr(code).isspace() or code < 0x20 or code == 0x7F}
-# The same for ASCII, byte by byte, in a fraction of that again.
+# The same table for the bytes of ASCII, which is faster again.
 _ASCII_BLANKS = bytes(ord(_BLANKS.get(code, chr(code))) for code in range(128)) + bytes(range(128, 256))
 
 
 def clean(text: str | None) -> str:
-    """Entities decoded, mark-up removed, control characters and runs of blanks folded into one space."""
+    """Decode entities, remove mark-up, and replace control characters and runs of blanks by one space."""
     if not text:
         return ""
     text = _TAG.sub(" ", html.unescape(text))
@@ -29,5 +34,11 @@ def clean(text: str | None) -> str:
 
 
 def join(title: str, summary: str) -> str:
-    """The text a classifier reads: title and summary, or the title alone where there is nothing to summarise."""
+    """The input of a classifier: title and summary, or only the title if the summary is empty."""
     return f"{title} {summary}".strip()
+
+
+def require_version(found: int, *, subject: str, remedy: str) -> None:
+    """Raise ArtifactError with both versions if `found` is not TEXT_VERSION. subject: the thing that has the version `found`."""
+    if found != TEXT_VERSION:
+        raise ArtifactError(f"{subject} has text version {found}, this release has text version {TEXT_VERSION}: {remedy}")

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from gregory.data.demo import EMPTY_ABSTRACTS, FeedArticle, feed
+from gregory.data.demo import EMPTY_ABSTRACTS, DemoArticle, generate
 from gregory.ml.split import MINIMUM_PER_CLASS
 from gregory.ml.text import clean, join
 
@@ -16,24 +16,24 @@ LEADING_WORDS = 60
 
 
 @pytest.fixture(scope="module")
-def articles() -> list[FeedArticle]:
-    return feed(TODAY)
+def articles() -> list[DemoArticle]:
+    return generate(TODAY)
 
 
-def labels(articles: list[FeedArticle], subject: str) -> list[tuple[FeedArticle, bool | None]]:
+def labels(articles: list[DemoArticle], subject: str) -> list[tuple[DemoArticle, bool | None]]:
     return [(article, review.label) for article in articles for review in article.reviews if review.subject == subject]
 
 
 def test_the_same_day_and_seed_give_the_same_feed(articles):
-    assert feed(TODAY) == articles
+    assert generate(TODAY) == articles
 
 
 def test_another_seed_gives_another_feed(articles):
-    assert {article.title for article in feed(TODAY, seed=21)} != {article.title for article in articles}
+    assert {article.title for article in generate(TODAY, seed=21)} != {article.title for article in articles}
 
 
 def test_another_day_moves_the_dates_only(articles):
-    later = feed(TODAY + timedelta(days=10))
+    later = generate(TODAY + timedelta(days=10))
     assert [article.discovery_date - timedelta(days=10) for article in later] == [article.discovery_date for article in articles]
     assert [(article.article_id, article.title, article.abstract, article.reviews) for article in later] == [
         (article.article_id, article.title, article.abstract, article.reviews) for article in articles
@@ -88,7 +88,7 @@ def test_some_abstracts_are_missing_and_some_carry_markup(articles):
 
 
 def test_an_abstract_has_three_to_seven_sentences():
-    for article in feed(TODAY, seed=1):
+    for article in generate(TODAY, seed=1):
         if article.abstract:
             assert 3 <= clean(article.abstract).count(". ") + 1 <= 7, article.abstract
 

@@ -10,7 +10,7 @@ from django.core.management import BaseCommand, load_command_class
 from pydantic import SecretStr
 
 from gregory.env import BASE_DIR, Environment
-from gregory.ml.artifacts import EVALUATION, MANIFEST, METRICS, REPORT
+from gregory.ml.artifacts import EVALUATION, MANIFEST, METRICS, MODEL_CARD
 from gregory.ml.config import Hyperparameters
 from gregory.reporting import summary
 from gregory.runs.reasons import Reason
@@ -139,7 +139,7 @@ def test_the_files_of_a_version_folder_are_those_that_training_writes():
     for files, algorithm, _ in table("docs/architecture.md", "file"):
         told[algorithm.strip("`")] |= {in_code(file).rstrip("/") for file in files.split(", ")}
 
-    assert told.pop("all") == {METRICS, EVALUATION, REPORT, MANIFEST}
+    assert told.pop("all") == {METRICS, EVALUATION, MODEL_CARD, MANIFEST}
     assert told == FILES
 
 

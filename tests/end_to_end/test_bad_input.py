@@ -19,7 +19,7 @@ import pytest
 
 from gregory.ml import artifacts
 from gregory.ml.config import SummariserConfig
-from gregory.ml.dataset import Article, write_rows
+from gregory.ml.dataset import Article, write_articles
 from gregory.ml.progress import silent
 from gregory.ml.stages import contract
 from job.shutdown import ShutdownRequest
@@ -227,7 +227,7 @@ def test_a_stage_that_cannot_even_write_its_explanation_gives_it_through_its_pip
     with mounted(tmp_path, "size=256k"):
         source = tmp_path / "summarise" / "in"
         source.mkdir(parents=True)
-        write_rows(source / contract.ARTICLES, [Article(article_id=1, title="A title", abstract="Words.", label=1)])
+        write_articles(source / contract.ARTICLES, [Article(article_id=1, title="A title", abstract="Words.", label=1)])
         request = contract.SummariseRequest(bundle=small_bundle, config=SummariserConfig(), threads=1)
         (source / contract.REQUEST).write_text(request.model_dump_json(), encoding="utf-8")
         fill(tmp_path)

@@ -9,7 +9,7 @@ import pytest
 
 from gregory.ml import artifacts
 from gregory.ml.config import LgbmConfig
-from gregory.ml.dataset import Article, write_rows
+from gregory.ml.dataset import Article, write_articles
 from tools.installation import REPOSITORY, Installation
 
 pytestmark = pytest.mark.slow
@@ -46,7 +46,7 @@ def run_stage(stage: str, folder: Path) -> subprocess.CompletedProcess[str]:
 def test_a_stage_works_by_hand_without_django_or_a_database(small_bundle: Path, tmp_path: Path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "request.json").write_text(json.dumps({"bundle": str(small_bundle), "config": {}, "threads": 1}))
-    write_rows(tmp_path / "in" / "articles.jsonl", [Article(article_id=1, title="T", abstract="One. Two.", label=1)])
+    write_articles(tmp_path / "in" / "articles.jsonl", [Article(article_id=1, title="T", abstract="One. Two.", label=1)])
 
     done = run_stage("summarise", tmp_path)
 
@@ -58,7 +58,7 @@ def test_a_stage_works_by_hand_without_django_or_a_database(small_bundle: Path, 
 def test_a_failed_stage_leaves_its_reason_and_no_result(small_bundle: Path, tmp_path: Path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "request.json").write_text(json.dumps({"bundle": str(tmp_path / "none"), "config": {}, "threads": 1}))
-    write_rows(tmp_path / "in" / "articles.jsonl", [])
+    write_articles(tmp_path / "in" / "articles.jsonl", [])
 
     done = run_stage("summarise", tmp_path)
 

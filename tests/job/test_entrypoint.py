@@ -32,7 +32,7 @@ def spec(subject, settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     # Of the test's own connection, which holds its transaction; and nobody has minutes.
     monkeypatch.setattr(db_retry.connection, "close", lambda: None)
     monkeypatch.setattr(db_retry, "PAUSES", (0.0,))
-    monkeypatch.setattr(ShutdownRequest, "listen", lambda self, *, with_lifeline: None)
+    monkeypatch.setattr(ShutdownRequest, "listen", lambda self, *, watch_parent: None)
     return opened(subject)
 
 

@@ -4,6 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from gregory.ml import text
+from gregory.ml.dataset import Article, write_articles
+from gregory.ml.errors import ArtifactError
 from gregory.ml.stages.contract import GpuRequest, SummariseRequest
 from gregory.runs import store
 from gregory.runs.diagnosis import Diagnosis
@@ -97,3 +100,26 @@ def test_the_gpu_is_looked_for_in_every_attempt(at_work, monkeypatch: pytest.Mon
     line._find_gpu()
 
     assert looked == ["find_gpu", "find_gpu"]
+
+
+def test_an_attempt_of_another_text_version_is_refused_and_deletes_nothing(at_work, monkeypatch: pytest.MonkeyPatch):
+    _, line, _ = at_work
+    articles = line._prepare("summarise") / "in" / "articles.jsonl"
+    write_articles(articles, [Article(article_id=1, title="Title", abstract="", label=1)])
+    before = articles.read_bytes()
+    written = text.TEXT_VERSION
+    monkeypatch.setattr(text, "TEXT_VERSION", written + 1)
+
+    with pytest.raises(ArtifactError, match=f"has text version {written}, this release has text version {written + 1}: resume the run"):
+        line._summarise()
+
+    assert articles.read_bytes() == before
+
+
+def test_the_corpus_is_written_with_the_text_version(at_work):
+    _, line, _ = at_work
+
+    line._write_corpus(line._prepare("summarise") / "in" / "articles.jsonl")
+
+    first, *_ = (line.stages_dir / "summarise" / "in" / "articles.jsonl").read_text().splitlines()
+    assert first == f'{{"text_version": {text.TEXT_VERSION}}}'

@@ -177,7 +177,7 @@ def test_signals_are_remembered_not_raised():
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
     interruption = ShutdownRequest()
     try:
-        interruption.listen(with_lifeline=False)
+        interruption.listen(watch_parent=False)
         signal.raise_signal(signal.SIGTERM)
     finally:
         for number, handler in before.items():

@@ -1,15 +1,17 @@
 """Version folders: complete or absent, and verified byte by byte."""
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from gregory.ml import artifacts, load
+from gregory.ml import artifacts, load, text
 from gregory.ml.artifacts import DataFacts, Manifest, Probe, Provenance
 from gregory.ml.config import TrainConfig
 from gregory.ml.errors import ArtifactError
+from gregory.ml.text import TEXT_VERSION
 
 
 def manifest(
@@ -33,7 +35,7 @@ def manifest(
         config=TrainConfig(),
         data=DataFacts(
             cutoff=None, window="all articles", labelled=9, title_only=0, duplicates=0, conflicts=0, pseudo_labelled=0, parts={},
-            fingerprint="f", text_version=1,
+            fingerprint="f", text_version=TEXT_VERSION,
         ),
         base_models={},
         libraries={"numpy": "1"},
@@ -185,7 +187,7 @@ def test_a_model_that_answers_as_it_did_is_loaded(published: Path):
 def test_a_model_whose_probabilities_moved_is_refused(published: Path, monkeypatch: pytest.MonkeyPatch, moved):
     monkeypatch.setattr(Answers, "probabilities", moved)
 
-    with pytest.raises(ArtifactError, match="the model answers its probe texts otherwise than when it was trained"):
+    with pytest.raises(ArtifactError, match="the model gives its probe texts other probabilities than after training"):
         load.load_model(published)
 
 
@@ -195,3 +197,28 @@ def test_a_changed_file_is_refused_before_anything_is_loaded(published: Path):
 
     with pytest.raises(ArtifactError, match="changed since training"):
         load.load_model(published)
+
+
+@pytest.mark.usefixtures("fake_trainer")
+def test_a_model_of_another_text_version_is_refused_with_both_versions(published: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(text, "TEXT_VERSION", TEXT_VERSION + 1)
+
+    with pytest.raises(ArtifactError) as caught:
+        load.load_model(published)
+
+    assert str(caught.value) == (
+        f"{published}: the model has text version {TEXT_VERSION}, this release has text version {TEXT_VERSION + 1}: "
+        "train the subject again, or load the model with the release that trained it"
+    )
+
+
+@pytest.mark.usefixtures("fake_trainer")
+def test_a_manifest_without_a_text_version_has_version_1(published: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(text, "TEXT_VERSION", 1)
+    path = published / "manifest.json"
+    content = json.loads(path.read_text())
+    assert content["data"].pop("text_version") == TEXT_VERSION
+    path.write_text(json.dumps(content))
+
+    assert artifacts.read_manifest(published).data.text_version == 1
+    assert isinstance(load.load_model(published), Answers)

@@ -16,7 +16,7 @@ from gregory.ml.dataset import Example
 from gregory.ml.errors import BundleError, ConfigError, NoGpu
 from gregory.ml.progress import silent
 from gregory.ml.split import Part, Split
-from gregory.ml.trainers import bert
+from gregory.ml.trainers import bert, bert_encoder
 from gregory.ml.trainers.base import TrainerContext
 from tests.ml.tiny_models import HEADS, IRRELEVANT, LAYERS, NEUTRAL, RELEVANT, WIDTH, tiny_encoder
 
@@ -95,7 +95,7 @@ def by_hand(folder: Path, ids: Array, gelu: Callable[[Array], Array]) -> Array:
 
 def encoder_output(folder: Path, ids: Array) -> Array:
     inputs = {"token_ids": ids[np.newaxis], "segment_ids": np.zeros((1, len(ids))), "padding_mask": np.ones((1, len(ids)))}
-    output: Array = np.asarray(bert.load_backbone(folder)(inputs)["sequence_output"])[0]
+    output: Array = np.asarray(bert_encoder.load_backbone(folder)(inputs)["sequence_output"])[0]
     return output
 
 
@@ -194,7 +194,7 @@ def test_learns_words_that_tell(tmp_path: Path) -> None:
 
 def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BundleError) as caught:
-        bert.load_backbone(tmp_path / "nowhere")
+        bert_encoder.load_backbone(tmp_path / "nowhere")
     assert str(caught.value) == (
         f"{tmp_path / 'nowhere'} holds no model.safetensors; make the bundle again with manage.py prepare_base_models"
     )
@@ -204,7 +204,7 @@ def test_a_damaged_folder_is_refused(tmp_path: Path) -> None:
     folder = tiny_encoder(tmp_path)
     (folder / "config.json").write_text("{")
     with pytest.raises(BundleError) as caught:
-        bert.load_backbone(folder)
+        bert_encoder.load_backbone(folder)
     assert str(caught.value) == (
         f"{folder / 'config.json'} cannot be read: Expecting property name enclosed in double quotes: line 1 column 2 (char 1); "
         "make the bundle again with manage.py prepare_base_models"
@@ -216,14 +216,14 @@ def test_an_encoder_of_another_family_is_refused(tmp_path: Path) -> None:
     path = folder / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "model_type": "unheard_of"}))
     with pytest.raises(BundleError, match="is no BERT that KerasHub can read"):
-        bert.load_backbone(folder)
+        bert_encoder.load_backbone(folder)
 
 
 def test_another_activation_is_refused(tmp_path: Path) -> None:
     folder = tiny_encoder(tmp_path)
     rename_activation(folder, "relu")
     with pytest.raises(BundleError) as caught:
-        bert.read_activation(folder)
+        bert_encoder.read_activation(folder)
     assert str(caught.value) == (
         f"{folder / 'config.json'}: hidden_act 'relu' is none of gelu, gelu_new, gelu_pytorch_tanh; choose another encoder"
     )
@@ -231,7 +231,7 @@ def test_another_activation_is_refused(tmp_path: Path) -> None:
 
 def test_more_tokens_than_positions_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tiny_encoder(tmp_path)
-    backbone = bert.load_backbone(folder)
+    backbone = bert_encoder.load_backbone(folder)
     backbone.max_sequence_length = 128
     monkeypatch.setattr(bert, "load_backbone", lambda encoder_dir, **settings: backbone)
     with pytest.raises(ConfigError) as caught:
@@ -245,7 +245,7 @@ def test_a_folder_without_vocabulary_is_refused(tmp_path: Path, missing: tuple[s
     for name in missing:
         (folder / name).unlink()
     with pytest.raises(BundleError) as caught:
-        bert.load_tokenizer(folder)
+        bert_encoder.load_tokenizer(folder)
     assert str(caught.value) == (
         f"{folder} holds neither tokenizer.json nor vocab.txt; make the bundle again with manage.py prepare_base_models"
     )
@@ -255,18 +255,18 @@ def test_a_damaged_tokenizer_is_refused(tmp_path: Path) -> None:
     folder = tiny_encoder(tmp_path)
     (folder / "tokenizer.json").write_text("{")
     with pytest.raises(BundleError, match="holds no tokenizer that can be read"):
-        bert.load_tokenizer(folder)
+        bert_encoder.load_tokenizer(folder)
 
 
 def test_a_tokenizer_of_another_encoder_is_refused(tmp_path: Path) -> None:
     folder = tiny_encoder(tmp_path)
-    backbone = bert.load_backbone(folder)
-    tokenizer = bert.load_tokenizer(folder)
+    backbone = bert_encoder.load_backbone(folder)
+    tokenizer = bert_encoder.load_tokenizer(folder)
     tokenizer.add_tokens(["one", "two"])
     with pytest.raises(BundleError) as caught:
-        bert.require_match(tokenizer, backbone, folder)
+        bert_encoder.require_match(tokenizer, backbone, folder)
     assert str(caught.value) == (
-        f"{folder}: the tokenizer knows 25 tokens, the encoder 23; make the bundle again with manage.py prepare_base_models"
+        f"{folder}: the tokenizer has 25 tokens, the encoder 23; make the bundle again with manage.py prepare_base_models"
     )
 
 
@@ -305,8 +305,8 @@ def test_precision_is_mixed_where_the_device_gains_by_it(
 def test_long_texts_are_padded_in_smaller_parts_on_a_cpu(tmp_path: Path, is_gpu: bool, padding: str, rows: int) -> None:
     device = _keras.Device(name="D", is_gpu=is_gpu, has_bfloat16=False, free_bytes=2**36)
     config = BertConfig.model_validate({"padding": padding})
-    backbone = bert.load_backbone(tiny_encoder(tmp_path))
-    assert bert.schedule_of(config, backbone, device, longest=400).rows == rows
+    backbone = bert_encoder.load_backbone(tiny_encoder(tmp_path))
+    assert bert.schedule_of(config, backbone, device, longest=400).examples_at_once == rows
 
 
 def test_a_model_trained_in_mixed_precision_answers_in_float32(tmp_path: Path) -> None:

@@ -27,10 +27,10 @@ class Upper:
 @pytest.mark.parametrize("done", [1, 2])
 def test_only_what_is_missing_is_summarised(done: int, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        summarise_all(ABSTRACTS, Upper(done + 1), batch_size=2, report=silent, kept=tmp_path / "kept")
+        summarise_all(ABSTRACTS, Upper(done + 1), batch_size=2, report=silent, resume_file=tmp_path / "kept")
     summariser, said = Upper(), list[Progress]()
 
-    summaries = summarise_all(ABSTRACTS, summariser, batch_size=2, report=said.append, kept=tmp_path / "kept")
+    summaries = summarise_all(ABSTRACTS, summariser, batch_size=2, report=said.append, resume_file=tmp_path / "kept")
 
     assert summaries == [text.upper() for text in ABSTRACTS]
     whole = Upper()
@@ -40,15 +40,15 @@ def test_only_what_is_missing_is_summarised(done: int, tmp_path: Path) -> None:
 
 
 def test_finished_work_is_not_repeated(tmp_path: Path) -> None:
-    first = summarise_all(ABSTRACTS, Upper(), batch_size=4, report=silent, kept=tmp_path / "kept")
+    first = summarise_all(ABSTRACTS, Upper(), batch_size=4, report=silent, resume_file=tmp_path / "kept")
     summariser = Upper()
-    assert summarise_all(ABSTRACTS, summariser, batch_size=4, report=silent, kept=tmp_path / "kept") == first
+    assert summarise_all(ABSTRACTS, summariser, batch_size=4, report=silent, resume_file=tmp_path / "kept") == first
     assert summariser.batches == []
 
 
 @pytest.mark.parametrize(("abstracts", "batch_size"), [([*ABSTRACTS, "new"], 2), (ABSTRACTS, 3)])
 def test_other_work_is_done_from_the_start(abstracts: list[str], batch_size: int, tmp_path: Path) -> None:
-    summarise_all(ABSTRACTS, Upper(), batch_size=2, report=silent, kept=tmp_path / "kept")
+    summarise_all(ABSTRACTS, Upper(), batch_size=2, report=silent, resume_file=tmp_path / "kept")
     summariser = Upper()
-    summarise_all(abstracts, summariser, batch_size=batch_size, report=silent, kept=tmp_path / "kept")
+    summarise_all(abstracts, summariser, batch_size=batch_size, report=silent, resume_file=tmp_path / "kept")
     assert sorted(text for batch in summariser.batches for text in batch) == sorted(text for text in abstracts if text)

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from gregory.ml import _keras
 from gregory.ml._keras import keras, training_loop
-from gregory.ml._keras.batching import micro_batches, training_feed
+from gregory.ml._keras.batching import micro_batches, training_batches
 from gregory.ml.errors import ArtifactError, MemoryExhausted
 from gregory.ml.progress import Progress, silent
 
@@ -65,7 +65,7 @@ def test_shuffling_ignores_the_global_generator() -> None:
     rows = []
     for seed in (1, 2):
         np.random.seed(seed)
-        feed = training_feed(encoded(18), batch_size=4, pieces=1, length=None, seed=5, epoch=lambda: 0)
+        feed = training_batches(encoded(18), batch_size=4, pieces=1, length=None, seed=5, epoch=lambda: 0)
         rows.append([ids.numpy().tolist() for ids, _, _ in feed])
     assert rows[0] == rows[1]
 
@@ -93,7 +93,7 @@ def test_the_weighted_mean_over_micro_batches_is_the_mean_over_the_batch(rows: i
 
 def test_each_epoch_is_another_shuffle() -> None:
     epoch = 0
-    feed = training_feed(encoded(18), batch_size=4, pieces=2, length=16, seed=5, epoch=lambda: epoch)
+    feed = training_batches(encoded(18), batch_size=4, pieces=2, length=16, seed=5, epoch=lambda: epoch)
     first, again = ([targets.numpy().tolist() for _, targets, _ in feed] for _ in range(2))
     epoch = 1
     assert first == again != [targets.numpy().tolist() for _, targets, _ in feed]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from gregory.ml.evaluation import Evaluation, evaluate
-from gregory.ml.model_card.page import FactSection, ReportInput, render
+from gregory.ml.model_card.page import FactSection, ModelCard, render
 
 EPOCHS = [{"loss": 0.9 * 0.8**number, "val_loss": 0.9 * 0.85**number} for number in range(10)]
 ROUNDS = [{"loss": 0.7 * 0.97**number, "val_loss": 0.7 * 0.98**number} for number in range(100)]
@@ -26,8 +26,8 @@ def evaluation(history: list[dict[str, float]], *, n: int = 120, threshold: floa
     return evaluate(validation=(labels, validation), test=(labels, test), threshold=threshold, history=history)
 
 
-def report_of(history: list[dict[str, float]], *, n: int = 120, step: str = "epoch") -> ReportInput:
-    return ReportInput(
+def card_of(history: list[dict[str, float]], *, n: int = 120, step: str = "epoch") -> ModelCard:
+    return ModelCard(
         team="Team Clinical",
         subject="Multiple Sclerosis",
         algorithm="pubmed_bert",
@@ -77,7 +77,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def bert() -> str:
-    return render(report_of(EPOCHS))
+    return render(card_of(EPOCHS))
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def page(bert: str) -> Page:
 
 
 def test_two_renders_are_equal(bert: str) -> None:
-    assert render(report_of(EPOCHS)) == bert
+    assert render(card_of(EPOCHS)) == bert
 
 
 def test_every_element_is_closed(page: Page) -> None:
@@ -154,16 +154,16 @@ def test_header_names_the_model(page: Page, text: str) -> None:
 
 def test_time_is_told_in_utc() -> None:
     lisbon = datetime(2025, 6, 14, 14, 5, tzinfo=timezone(timedelta(hours=1)))
-    assert "2025-06-14 13:05 UTC" in Page(render(replace(report_of([]), trained_at=lisbon))).texts
+    assert "2025-06-14 13:05 UTC" in Page(render(replace(card_of([]), trained_at=lisbon))).texts
 
 
 def test_run_without_a_log_row_says_so() -> None:
-    texts = Page(render(replace(report_of([]), run_log_id=None))).texts
+    texts = Page(render(replace(card_of([]), run_log_id=None))).texts
     assert texts[texts.index("Run log") + 1] == "none"
 
 
 def test_twelve_metrics_stand_in_the_table(page: Page) -> None:
-    figures = report_of(EPOCHS).evaluation
+    figures = card_of(EPOCHS).evaluation
     for name in ("accuracy", "precision", "recall", "f1", "roc_auc", "pr_auc"):
         at = page.texts.index(name, page.texts.index("Metrics of the class “relevant”"))
         assert page.texts[at + 1 : at + 3] == [f"{part.metrics[name]:.3f}" for part in (figures.validation, figures.test)]
@@ -171,7 +171,7 @@ def test_twelve_metrics_stand_in_the_table(page: Page) -> None:
 
 def test_figures_at_one_half_stand_below(page: Page) -> None:
     at = page.texts.index("at 0.5, for comparison")
-    validation, test = (part.at_half for part in (report_of(EPOCHS).evaluation.validation, report_of(EPOCHS).evaluation.test))
+    validation, test = (part.at_half for part in (card_of(EPOCHS).evaluation.validation, card_of(EPOCHS).evaluation.test))
     assert page.texts[at + 1 : at + 10] == [
         text for name in ("precision", "recall", "f1") for text in (name, f"{validation[name]:.3f}", f"{test[name]:.3f}")
     ]
@@ -195,12 +195,12 @@ def test_facts_of_the_caller_in_their_order(page: Page) -> None:
 
 
 def test_no_facts_no_section() -> None:
-    assert "Where it comes from" not in Page(render(replace(report_of([]), sections=()))).texts
+    assert "Where it comes from" not in Page(render(replace(card_of([]), sections=()))).texts
 
 
 def test_warnings_stand_at_the_top() -> None:
-    report = report_of([])
-    warned = replace(report, evaluation=report.evaluation.model_copy(update={"warnings": ("first thing", "second thing")}))
+    card = card_of([])
+    warned = replace(card, evaluation=card.evaluation.model_copy(update={"warnings": ("first thing", "second thing")}))
     texts = Page(render(warned)).texts
     at = texts.index("Before you use this model")
     assert texts[at + 1 : at + 3] == ["First thing.", "Second thing."]
@@ -208,19 +208,19 @@ def test_warnings_stand_at_the_top() -> None:
 
 
 def test_no_warnings_no_box(page: Page) -> None:
-    assert report_of(EPOCHS).evaluation.warnings == ()
+    assert card_of(EPOCHS).evaluation.warnings == ()
     assert "Before you use this model" not in page.texts
 
 
 def test_threshold_is_written_as_it_was_given() -> None:
-    report = replace(report_of([]), evaluation=evaluation([], threshold=0.65))
-    texts = Page(render(report)).texts
+    card = replace(card_of([]), evaluation=evaluation([], threshold=0.65))
+    texts = Page(render(card)).texts
     assert {"Test f1 at 0.65", "Confusion at 0.65", "dashed: threshold 0.65", "at the threshold 0.65"} <= set(texts)
 
 
-def test_strangers_text_is_shown_as_text() -> None:
-    report = replace(
-        report_of([{SCRIPT: 0.5, f"val_{SCRIPT}": 0.6}, {SCRIPT: 0.4, f"val_{SCRIPT}": 0.5}]),
+def test_text_of_the_manifest_is_escaped() -> None:
+    card = replace(
+        card_of([{SCRIPT: 0.5, f"val_{SCRIPT}": 0.6}, {SCRIPT: 0.4, f"val_{SCRIPT}": 0.5}]),
         team=SCRIPT,
         subject=SCRIPT,
         algorithm=SCRIPT,
@@ -229,7 +229,7 @@ def test_strangers_text_is_shown_as_text() -> None:
         sections=[FactSection(heading=SCRIPT, facts=[(SCRIPT, SCRIPT)])],
         step=SCRIPT,
     )
-    warned = replace(report, evaluation=report.evaluation.model_copy(update={"warnings": (SCRIPT,)}))
+    warned = replace(card, evaluation=card.evaluation.model_copy(update={"warnings": (SCRIPT,)}))
     html = render(warned)
     page = Page(html)
     assert page.count("script") == 0
@@ -238,11 +238,11 @@ def test_strangers_text_is_shown_as_text() -> None:
 
 
 def test_dollar_signs_are_no_formulas() -> None:
-    assert "Training: $x^2$" in Page(render(report_of([{"$x^2$": 0.5}, {"$x^2$": 0.4}]))).texts
+    assert "Training: $x^2$" in Page(render(card_of([{"$x^2$": 0.5}, {"$x^2$": 0.4}]))).texts
 
 
 def test_boosting_rounds_are_drawn_as_rounds() -> None:
-    texts = Page(render(report_of(ROUNDS, step="round"))).texts
+    texts = Page(render(card_of(ROUNDS, step="round"))).texts
     assert "round" in texts
     assert "By round: training from 0.7 to 0.0343, validation from 0.7 to 0.0947." in texts
 
@@ -252,20 +252,20 @@ def test_epochs_are_drawn_as_epochs(page: Page) -> None:
 
 
 def test_no_history_no_training_curve() -> None:
-    page = Page(render(report_of([])))
+    page = Page(render(card_of([])))
     assert page.count("svg") == 5
     assert not any(text.startswith("Training:") for text in page.texts)
 
 
 def test_history_that_never_was_a_number_is_not_drawn() -> None:
     nan = float("nan")
-    page = Page(render(report_of([{"loss": nan, "val_loss": 0.5}, {"loss": nan, "val_loss": nan}, {"loss": nan, "val_loss": 0.4}])))
+    page = Page(render(card_of([{"loss": nan, "val_loss": 0.5}, {"loss": nan, "val_loss": nan}, {"loss": nan, "val_loss": 0.4}])))
     assert "By epoch: validation from 0.5 to 0.4." in page.texts
-    assert Page(render(report_of([{"loss": nan}]))).count("svg") == 5
+    assert Page(render(card_of([{"loss": nan}]))).count("svg") == 5
 
 
 def test_each_training_figure_has_its_own_drawing() -> None:
-    page = Page(render(report_of([{"loss": 0.5, "accuracy": 0.7, "val_loss": 0.6, "val_accuracy": 0.6}] * 3)))
+    page = Page(render(card_of([{"loss": 0.5, "accuracy": 0.7, "val_loss": 0.6, "val_accuracy": 0.6}] * 3)))
     assert [text for text in page.texts if text.startswith("Training:")] == ["Training: loss", "Training: accuracy"]
 
 
@@ -274,12 +274,12 @@ def test_page_shows_no_nan(bert: str) -> None:
 
 
 def test_page_of_large_parts_stays_small() -> None:
-    assert len(render(report_of(ROUNDS, n=20_000)).encode()) <= 300 * 1024
+    assert len(render(card_of(ROUNDS, n=20_000)).encode()) <= 300 * 1024
 
 
 @pytest.mark.filterwarnings("error")
 def test_model_that_predicts_nothing_is_drawn_too() -> None:
     labels = np.array([1, 0, 0], dtype=np.int8)
     flat = (labels, np.full(3, 0.2))
-    report = replace(report_of([{"loss": 0.5}]), evaluation=evaluate(validation=flat, test=flat, threshold=0.8, history=[{"loss": 0.5}]))
-    assert Page(render(report)).count("svg") == 6
+    card = replace(card_of([{"loss": 0.5}]), evaluation=evaluate(validation=flat, test=flat, threshold=0.8, history=[{"loss": 0.5}]))
+    assert Page(render(card)).count("svg") == 6

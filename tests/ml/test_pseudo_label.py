@@ -132,11 +132,11 @@ def test_it_continues_with_the_round_that_was_broken_off(broken: int, tmp_path: 
     texts = pool("a 0.95", "b 0.05", "c 0.5", "d 0.89")
     whole = self_train(Oracle(), SPLIT, texts, PseudoLabelConfig(), report=silent)
     with pytest.raises(KeyboardInterrupt):
-        self_train(Breaking(broken), SPLIT, texts, PseudoLabelConfig(), report=silent, kept=tmp_path)
+        self_train(Breaking(broken), SPLIT, texts, PseudoLabelConfig(), report=silent, resume_dir=tmp_path)
     assert (tmp_path / f"round-{broken}.npz").read_text() == "half a fit"
     oracle = Oracle()
 
-    rounds = self_train(oracle, SPLIT, texts, PseudoLabelConfig(), report=silent, kept=tmp_path)
+    rounds = self_train(oracle, SPLIT, texts, PseudoLabelConfig(), report=silent, resume_dir=tmp_path)
 
     assert rounds == whole
     assert oracle.trained_on == [2, 4][broken - 1 :]
@@ -147,9 +147,9 @@ def test_it_continues_with_the_round_that_was_broken_off(broken: int, tmp_path: 
     ("texts", "config"), [(("a 0.95", "e 0.5"), PseudoLabelConfig()), (("a 0.95", "c 0.5"), PseudoLabelConfig(confidence_threshold=0.8))]
 )
 def test_rounds_of_other_work_are_not_taken_over(texts: tuple[str, ...], config: PseudoLabelConfig, tmp_path: Path):
-    self_train(Oracle(), SPLIT, pool("a 0.95", "c 0.5"), PseudoLabelConfig(), report=silent, kept=tmp_path)
+    self_train(Oracle(), SPLIT, pool("a 0.95", "c 0.5"), PseudoLabelConfig(), report=silent, resume_dir=tmp_path)
     oracle = Oracle()
 
-    self_train(oracle, SPLIT, pool(*texts), config, report=silent, kept=tmp_path)
+    self_train(oracle, SPLIT, pool(*texts), config, report=silent, resume_dir=tmp_path)
 
     assert oracle.trained_on[0] == 2

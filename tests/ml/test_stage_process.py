@@ -60,9 +60,9 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Performs a stage that keeps one piece and breaks off, or finds what was kept."""
     found: list[list[str]] = []
 
-    def work(source: Path, target: Path, report: object, kept: Path) -> Done:
-        found.append(sorted(path.name for path in kept.iterdir() if path.name != REQUEST))
-        (kept / "piece").write_text("1")
+    def work(source: Path, target: Path, report: object, resume_dir: Path) -> Done:
+        found.append(sorted(path.name for path in resume_dir.iterdir() if path.name != REQUEST))
+        (resume_dir / "piece").write_text("1")
         if len(found) == 1:
             raise ValueError("broken off")
         return Done()

@@ -103,7 +103,8 @@ def test_the_summariser_is_asked_as_its_own_configuration_says(prepared: tuple[P
 
 
 def test_the_trainer_s_code_loads_the_encoder_without_torch(prepared: tuple[Path, list[str]]):
-    from gregory.ml.trainers.bert import encode, load_backbone, load_tokenizer, require_match
+    from gregory.ml.trainers.bert import encode
+    from gregory.ml.trainers.bert_encoder import load_backbone, load_tokenizer, require_match
 
     folder = prepared[0] / "encoder"
     backbone, tokenizer = load_backbone(folder), load_tokenizer(folder)

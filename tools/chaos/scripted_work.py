@@ -27,6 +27,7 @@ from gregory.ml.stages.contract import (
     TrainRequest,
     TrainResult,
 )
+from gregory.ml.text import TEXT_VERSION
 
 MARKS, SECONDS = ".chaos", "seconds.json"
 STEP_SECONDS = 0.2
@@ -35,17 +36,17 @@ METRICS = {"test_roc_auc": 0.75, "test_f1": 0.5, "prob_threshold": 0.8}
 _held: list[int] = []
 
 
-def find_gpu(source: Path, target: Path, report: Report, kept: Path) -> GpuResult:
+def find_gpu(source: Path, target: Path, report: Report, resume_dir: Path) -> GpuResult:
     """Never called."""
     raise NotImplementedError
 
 
-def pseudo_label(source: Path, target: Path, report: Report, kept: Path) -> PseudoLabelResult:
+def pseudo_label(source: Path, target: Path, report: Report, resume_dir: Path) -> PseudoLabelResult:
     """Never called."""
     raise NotImplementedError
 
 
-def summarise(source: Path, target: Path, report: Report, kept: Path) -> SummariseResult:
+def summarise(source: Path, target: Path, report: Report, resume_dir: Path) -> SummariseResult:
     """Two empty files."""
     for name in (EXAMPLES, POOL):
         (target / name).touch()
@@ -53,7 +54,7 @@ def summarise(source: Path, target: Path, report: Report, kept: Path) -> Summari
     return SummariseResult(labelled=2, title_only=0, pool=0)
 
 
-def train(source: Path, target: Path, report: Report, kept: Path) -> TrainResult:
+def train(source: Path, target: Path, report: Report, resume_dir: Path) -> TrainResult:
     """Takes the scripted time and writes a complete model folder."""
     request = TrainRequest.model_validate_json((source / REQUEST).read_text(encoding="utf-8"))
     facts = request.provenance
@@ -94,7 +95,7 @@ def _write_model(folder: Path, request: TrainRequest) -> None:
     facts = request.provenance
     data = DataFacts(
         cutoff=facts.cutoff, window=facts.window, labelled=2, title_only=0, duplicates=0, conflicts=0, pseudo_labelled=0, parts={},
-        fingerprint="scripted", text_version=1,
+        fingerprint="scripted", text_version=TEXT_VERSION,
     )  # fmt: skip
     manifest = Manifest(
         algorithm=request.algorithm,

@@ -8,7 +8,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from gregory.data.csv_import import ImportRefused, ImportRow, article_urn
-from gregory.data.demo import FeedArticle, feed
+from gregory.data.demo import DemoArticle, generate
 from gregory.data.store import import_rows, refuse_foreign_database
 from gregory.models import Articles, Subject
 
@@ -20,7 +20,7 @@ class Command(BaseCommand):
 
     def handle(self, *, verbosity: int, **options: Any) -> None:
         """Load everything in one transaction and print what there is now. Exit code 1: refused."""
-        articles = feed(timezone.now().date())
+        articles = generate(timezone.now().date())
         try:
             refuse_foreign_database()
             with transaction.atomic():
@@ -31,7 +31,7 @@ class Command(BaseCommand):
             self.stdout.write("\n".join(lines))
 
 
-def _load(articles: list[FeedArticle]) -> list[str]:
+def _load(articles: list[DemoArticle]) -> list[str]:
     first, last = articles[0].article_id, articles[-1].article_id
     present = Articles.objects.filter(article_id__range=(first, last)).count()
     if present == len(articles):
@@ -55,7 +55,7 @@ def _load(articles: list[FeedArticle]) -> list[str]:
     return [*lines, f"loaded {len(teams)} teams, {len(rows)} subjects and {len(articles)} invented articles"]
 
 
-def _by_subject(articles: list[FeedArticle]) -> dict[tuple[str, str], list[ImportRow]]:
+def _by_subject(articles: list[DemoArticle]) -> dict[tuple[str, str], list[ImportRow]]:
     rows: dict[tuple[str, str], list[ImportRow]] = defaultdict(list)
     for article in articles:
         for review in article.reviews:

@@ -66,7 +66,7 @@ def micro_batches(batch: NDArray[np.intp], count: int) -> list[tuple[NDArray[np.
     return [(piece, count * len(piece) / len(batch)) if len(piece) else (batch[:1], 0.0) for piece in pieces]
 
 
-def training_feed(encoded: Encoded, *, batch_size: int, pieces: int, length: int | None, seed: int, epoch: Callable[[], int]) -> Any:
+def training_batches(encoded: Encoded, *, batch_size: int, pieces: int, length: int | None, seed: int, epoch: Callable[[], int]) -> Any:
     """A tf.data pipeline of (ids, targets, weights); each epoch, asked for when a pass begins, is another shuffle."""
     token_ids, targets = encoded.token_ids, encoded.targets
     lengths = [len(sequence) for sequence in token_ids]
@@ -80,7 +80,7 @@ def training_feed(encoded: Encoded, *, batch_size: int, pieces: int, length: int
     return _pipeline(batches, signature, batches_of(len(lengths), batch_size) * pieces)
 
 
-def validation_feed(encoded: Encoded, *, batch_size: int, length: int | None) -> Any:
+def validation_batches(encoded: Encoded, *, batch_size: int, length: int | None) -> Any:
     """A tf.data pipeline of (ids, targets) in order of length."""
     token_ids, targets = encoded.token_ids, encoded.targets
 

@@ -64,17 +64,17 @@ def read(path: Path) -> CheckpointState | None:
 
 def micro_batch_of(path: Path) -> int | None:
     """The rows a fit began with, which must be those it continues with: its random numbers are drawn per micro-batch."""
-    reached = read(path)
-    return reached.micro_batch if reached else None
+    state = read(path)
+    return state.micro_batch if state else None
 
 
-def write(path: Path, reached: CheckpointState, model: Any, best_weights: list[np.ndarray[Any, Any]] | None) -> None:
+def write(path: Path, state: CheckpointState, model: Any, best_weights: list[np.ndarray[Any, Any]] | None) -> None:
     """Keep the model's state after an epoch. Raises OSError, and then leaves the previous file as it was."""
-    arrays: dict[str, Any] = {_REACHED: np.array(json.dumps(asdict(reached)))}
+    arrays: dict[str, Any] = {_REACHED: np.array(json.dumps(asdict(state)))}
     # Variables, not arrays: NumPy copies them one by one while it writes, and a copy of all would not fit into memory.
     arrays |= {f"{_STATE}{index:05}": variable for index, variable in enumerate(_state(model))}
     # After its best epoch a model's weights are the best weights: once is enough.
-    if best_weights is not None and reached.best_epoch + 1 != len(reached.epochs):
+    if best_weights is not None and state.best_epoch + 1 != len(state.epochs):
         arrays |= {f"{_BEST}{index:05}": weights for index, weights in enumerate(best_weights)}
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".partial")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gregory.ml._keras import checkpoint
-from gregory.ml._keras.batching import Encoded, batches_of, training_feed, validation_feed
+from gregory.ml._keras.batching import Encoded, batches_of, training_batches, validation_batches
 from gregory.ml._keras.checkpoint import CheckpointState
 from gregory.ml._keras.runtime import keras, translated_memory_errors
 from gregory.ml.progress import Progress, Report
@@ -30,14 +30,14 @@ class Schedule:
     length: int | None = None
 
     @property
-    def rows(self) -> int:
-        """Rows in memory at once."""
+    def examples_at_once(self) -> int:
+        """Examples in memory at once."""
         return min(self.micro_batch or self.batch_size, self.batch_size)
 
     @property
     def accumulation_steps(self) -> int | None:
         """What Keras' optimisers call so; None where a batch is taken at once."""
-        pieces = batches_of(self.batch_size, self.rows)
+        pieces = batches_of(self.batch_size, self.examples_at_once)
         return pieces if pieces > 1 else None
 
 
@@ -77,7 +77,7 @@ class _Training:
         self._fingerprint = "" if file is None else checkpoint.fingerprint(train, validation, seed=seed, **_mathematics(schedule))
         self._history: list[dict[str, float]] = []
         self._epoch = 0
-        self._told = time.monotonic()
+        self._last_reported = time.monotonic()
         self._stopping = _EarlyStopping(
             monitor="val_loss", patience=schedule.patience, start_from_epoch=schedule.start_from_epoch, restore_best_weights=True
         )
@@ -88,7 +88,7 @@ class _Training:
         if ended:
             self._stopping.restore_into(self._model)
         else:
-            feed = training_feed(
+            feed = training_batches(
                 self._train,
                 batch_size=schedule.batch_size,
                 pieces=schedule.accumulation_steps or 1,
@@ -98,7 +98,7 @@ class _Training:
             )
             self._model.fit(
                 feed,
-                validation_data=validation_feed(self._validation, batch_size=schedule.rows, length=schedule.length),
+                validation_data=validation_batches(self._validation, batch_size=schedule.examples_at_once, length=schedule.length),
                 initial_epoch=len(self._history),
                 epochs=schedule.epochs,
                 callbacks=[self._callbacks(), self._stopping, keras.callbacks.LambdaCallback(on_epoch_end=self._keep)],
@@ -111,10 +111,10 @@ class _Training:
 
     def _resume(self) -> bool:
         """Take over what the checkpoint file holds; whether that was the end."""
-        reached = checkpoint.read(self._file) if self._file is not None else None
-        if self._file is None or reached is None:
+        state = checkpoint.read(self._file) if self._file is not None else None
+        if self._file is None or state is None:
             return False
-        if reached.fingerprint != self._fingerprint or reached.micro_batch != self._schedule.rows:
+        if state.fingerprint != self._fingerprint or state.micro_batch != self._schedule.examples_at_once:
             self._report(Progress(message="the checkpoint found belongs to another training: starting from the first epoch", warning=True))
             return False
         try:
@@ -122,26 +122,28 @@ class _Training:
         except checkpoint.CorruptCheckpoint as damage:
             self._report(Progress(message=f"the checkpoint found is damaged ({damage}): starting from the first epoch", warning=True))
             return False
-        self._history = list(reached.epochs)
+        self._history = list(state.epochs)
         self._epoch = len(self._history)
-        self._stopping.continue_from(reached, best_weights)
+        self._stopping.continue_from(state, best_weights)
         self._report(
             Progress(
                 message=f"continuing after epoch {self._epoch} of {self._schedule.epochs}", fraction=self._epoch / self._schedule.epochs
             )
         )
-        return reached.ended
+        return state.ended
 
     def _callbacks(self) -> Any:
-        return keras.callbacks.LambdaCallback(on_epoch_begin=self._begin, on_train_batch_end=self._tell_step, on_epoch_end=self._tell_epoch)
+        return keras.callbacks.LambdaCallback(
+            on_epoch_begin=self._begin, on_train_batch_end=self._report_step, on_epoch_end=self._report_epoch
+        )
 
     def _begin(self, index: int, logs: object) -> None:
         self._epoch = index
 
-    def _tell_step(self, index: int, logs: dict[str, float]) -> None:
-        if time.monotonic() - self._told < _SECONDS_BETWEEN_STEPS:
+    def _report_step(self, index: int, logs: dict[str, float]) -> None:
+        if time.monotonic() - self._last_reported < _SECONDS_BETWEEN_STEPS:
             return
-        self._told = time.monotonic()
+        self._last_reported = time.monotonic()
         pieces = self._schedule.accumulation_steps or 1
         steps, step = batches_of(len(self._train.token_ids), self._schedule.batch_size), index // pieces + 1
         loss = float(logs["loss"])
@@ -149,7 +151,7 @@ class _Training:
         done = (self._epoch + (index + 1) / (steps * pieces)) / self._schedule.epochs
         self._report(Progress(message=message, fraction=done, epoch=self._epoch + 1, figures={"loss": loss}))
 
-    def _tell_epoch(self, index: int, logs: dict[str, float]) -> None:
+    def _report_epoch(self, index: int, logs: dict[str, float]) -> None:
         figures = {name: float(value) for name, value in logs.items()}
         self._history.append(figures)
         told_figures = " ".join(f"{name} {value:.4f}" for name, value in figures.items())
@@ -160,9 +162,9 @@ class _Training:
         if self._file is None:
             return
         stopping = self._stopping
-        reached = CheckpointState(
+        state = CheckpointState(
             fingerprint=self._fingerprint,
-            micro_batch=self._schedule.rows,
+            micro_batch=self._schedule.examples_at_once,
             epochs=tuple(self._history),
             best=None if stopping.best is None else float(stopping.best),
             best_epoch=stopping.best_epoch,
@@ -170,7 +172,7 @@ class _Training:
             ended=self._model.stop_training or index + 1 == self._schedule.epochs,
         )
         try:
-            checkpoint.write(self._file, reached, self._model, stopping.best_weights)
+            checkpoint.write(self._file, state, self._model, stopping.best_weights)
         except OSError as error:
             # It would only have saved time: what fails for want of disk is the model, if that is so.
             self._report(Progress(message=f"no checkpoint after epoch {index + 1}: {error}", warning=True))
@@ -181,9 +183,9 @@ class _EarlyStopping(keras.callbacks.EarlyStopping):  # type: ignore[misc]
 
     _known: tuple[CheckpointState, list[Any]] | None = None
 
-    def continue_from(self, reached: CheckpointState, best_weights: list[Any]) -> None:
+    def continue_from(self, state: CheckpointState, best_weights: list[Any]) -> None:
         """What to know when training begins."""
-        self._known = (reached, best_weights)
+        self._known = (state, best_weights)
         self._recall()
 
     def on_train_begin(self, logs: object = None) -> None:
@@ -199,8 +201,8 @@ class _EarlyStopping(keras.callbacks.EarlyStopping):  # type: ignore[misc]
     def _recall(self) -> None:
         if self._known is None or self._known[0].best is None:
             return
-        reached, best_weights = self._known
-        self.best, self.best_epoch, self.wait, self.best_weights = reached.best, reached.best_epoch, reached.wait, best_weights
+        state, best_weights = self._known
+        self.best, self.best_epoch, self.wait, self.best_weights = state.best, state.best_epoch, state.wait, best_weights
 
 
 def _mathematics(schedule: Schedule) -> dict[str, object]:

@@ -2,13 +2,13 @@
 
 from gregory.ml.artifacts import DataFacts, Manifest
 from gregory.ml.evaluation import Evaluation
-from gregory.ml.model_card.page import FactSection, ReportInput
+from gregory.ml.model_card.page import FactSection, ModelCard
 
 
-def report_input(manifest: Manifest, evaluation: Evaluation) -> ReportInput:
+def make_card(manifest: Manifest, evaluation: Evaluation) -> ModelCard:
     """Everything the page needs, in the order a reader asks."""
     provenance = manifest.provenance
-    return ReportInput(
+    return ModelCard(
         team=provenance.team,
         subject=provenance.subject,
         algorithm=manifest.algorithm,

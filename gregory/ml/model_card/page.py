@@ -25,7 +25,7 @@ class FactSection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReportInput:
+class ModelCard:
     """What the page tells.
 
     train_counts: {"relevant": .., "not_relevant": ..} of the training part; the other parts' are in the evaluation.
@@ -62,7 +62,7 @@ class _Tile:
     validation: float
 
 
-def render(report: ReportInput) -> str:
+def render(card: ModelCard) -> str:
     """The whole page; equal reports give equal pages."""
     environment = Environment(
         loader=PackageLoader("gregory.ml.model_card", package_path=""),
@@ -71,16 +71,16 @@ def render(report: ReportInput) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    evaluation = report.evaluation
+    evaluation = card.evaluation
     return environment.get_template("template.html").render(
-        report=report,
+        card=card,
         evaluation=evaluation,
-        trained_at=report.trained_at.astimezone(UTC),
+        trained_at=card.trained_at.astimezone(UTC),
         tiles=_tiles(evaluation),
         groups=_groups(evaluation),
-        parts=_parts(report),
+        parts=_parts(card),
         outcomes=(("validation", evaluation.validation), ("test", evaluation.test)),
-        drawings=[(drawing, Markup(drawing.svg)) for drawing in figures.draw(evaluation, step=report.step)],  # noqa: S704 - made here
+        drawings=[(drawing, Markup(drawing.svg)) for drawing in figures.draw(evaluation, step=card.step)],  # noqa: S704 - made here
     )
 
 
@@ -108,12 +108,12 @@ def _rows(names: Sequence[str], validation: Mapping[str, float], test: Mapping[s
     return tuple((name, validation[name], test[name]) for name in names)
 
 
-def _parts(report: ReportInput) -> tuple[tuple[str, int, int], ...]:
+def _parts(card: ModelCard) -> tuple[tuple[str, int, int], ...]:
     def counts(name: str, part: PartEvaluation) -> tuple[str, int, int]:
         return name, part.relevant, part.not_relevant
 
     return (
-        ("training", report.train_counts["relevant"], report.train_counts["not_relevant"]),
-        counts("validation", report.evaluation.validation),
-        counts("test", report.evaluation.test),
+        ("training", card.train_counts["relevant"], card.train_counts["not_relevant"]),
+        counts("validation", card.evaluation.validation),
+        counts("test", card.evaluation.test),
     )

@@ -16,7 +16,7 @@ from gregory.ml.progress import Progress, Report
 from gregory.ml.resources import cpu_count
 from gregory.ml.summarise import load_summariser
 from gregory.ml.summarisers.bart import Generation
-from gregory.ml.trainers.bert import load_backbone, load_tokenizer, require_match
+from gregory.ml.trainers.bert_encoder import load_backbone, load_tokenizer, require_match
 
 # Two implementations of the same arithmetic in float32, twelve layers deep, differ by some 1e-6.
 TOLERANCE = 1e-4

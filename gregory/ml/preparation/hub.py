@@ -109,7 +109,7 @@ def _meter(name: str, report: Report, clock: Callable[[], float] = time.monotoni
 
     class Meter:
         def __init__(self, *, total: int | None = None, initial: int = 0, **_: object) -> None:
-            self._total, self._done, self._told = total, initial, clock()
+            self._total, self._done, self._last_reported = total, initial, clock()
 
         def __enter__(self) -> "Meter":
             return self
@@ -120,8 +120,8 @@ def _meter(name: str, report: Report, clock: Callable[[], float] = time.monotoni
         def update(self, size: int) -> None:
             self._done += size
             now = clock()
-            if self._total and now - self._told >= SECONDS_BETWEEN_REPORTS:
-                self._told = now
+            if self._total and now - self._last_reported >= SECONDS_BETWEEN_REPORTS:
+                self._last_reported = now
                 report(Progress(message=f"{name}: {self._done:,} of {self._total:,} bytes", fraction=self._done / self._total))
 
     return Meter

@@ -55,7 +55,7 @@ def perform(stage: str, source: Path, target: Path, report: Report) -> int:
     shutil.rmtree(unfinished, ignore_errors=True)
     try:
         unfinished.mkdir(parents=True)
-        result = STAGES[stage](source, unfinished, report, _kept(stage, source, target))
+        result = STAGES[stage](source, unfinished, report, _resume_dir(stage, source, target))
         (unfinished / RESULT).write_text(result.model_dump_json(indent=2), encoding="utf-8")
         # The name is believed by the next attempt, after a power cut too.
         flush_tree(unfinished)
@@ -66,7 +66,7 @@ def perform(stage: str, source: Path, target: Path, report: Report) -> int:
     return 0
 
 
-def _kept(stage: str, source: Path, target: Path) -> Path:
+def _resume_dir(stage: str, source: Path, target: Path) -> Path:
     """The folder of finished pieces beside the target, emptied where they belong to other work."""
     folder = target.with_name(f"{target.name}.kept")
     request, kind = (source / REQUEST).read_text(encoding="utf-8"), REQUESTS[stage]

@@ -21,7 +21,7 @@ from gregory.ml.dataset import (
     read_articles,
     read_examples,
     read_unlabelled,
-    write_rows,
+    write_texts,
 )
 from gregory.ml.load import load_model
 from gregory.ml.metrics import flat
@@ -56,14 +56,14 @@ PROBE_CHARACTERS = 300
 LIBRARIES = ("tensorflow", "keras", "keras-hub", "transformers", "tokenizers", "lightgbm", "scikit-learn", "numpy", "ctranslate2")
 
 
-def find_gpu(source: Path, target: Path, report: Report, kept: Path) -> GpuResult:
+def find_gpu(source: Path, target: Path, report: Report, resume_dir: Path) -> GpuResult:
     """Nothing -> the name of the GPU. Raises NoGpu, seconds after the start instead of hours."""
     from gregory.ml._keras import require_gpu
 
     return GpuResult(name=require_gpu())
 
 
-def summarise(source: Path, target: Path, report: Report, kept: Path) -> SummariseResult:
+def summarise(source: Path, target: Path, report: Report, resume_dir: Path) -> SummariseResult:
     """Articles -> texts: title and generated summary, title alone where there is no abstract."""
     from gregory.ml.summarise import load_summariser, summarise_all
 
@@ -75,16 +75,16 @@ def summarise(source: Path, target: Path, report: Report, kept: Path) -> Summari
         summariser,
         batch_size=request.config.batch_size,
         report=report,
-        kept=kept / "summaries.jsonl",
+        resume_file=resume_dir / "summaries.jsonl",
     )
     texts = [join(article.title, summary) for article, summary in zip(articles, summaries, strict=True)]
-    labelled = write_rows(target / EXAMPLES, _examples(articles, texts))
-    pool = write_rows(target / POOL, _pool(articles, texts))
+    labelled = write_texts(target / EXAMPLES, _examples(articles, texts))
+    pool = write_texts(target / POOL, _pool(articles, texts))
     title_only = sum(not article.abstract for article in articles if article.label is not None)
     return SummariseResult(labelled=labelled, title_only=title_only, pool=pool)
 
 
-def pseudo_label(source: Path, target: Path, report: Report, kept: Path) -> PseudoLabelResult:
+def pseudo_label(source: Path, target: Path, report: Report, resume_dir: Path) -> PseudoLabelResult:
     """Examples and pool -> texts that BERT labelled itself, for the training part of every algorithm of the run."""
     from gregory.ml.pseudo_label import self_train, write_csv
 
@@ -93,17 +93,17 @@ def pseudo_label(source: Path, target: Path, report: Report, kept: Path) -> Pseu
     split = stratified(deduplicate(read_examples(source / EXAMPLES)), hyperparameters.split)
     trainer = trainer_class("pubmed_bert")(hyperparameters, _context(request, hyperparameters))
     pool = list(read_unlabelled(source / POOL))
-    rounds = self_train(trainer, split, pool, hyperparameters.pseudo_label, report=report, kept=kept)
+    rounds = self_train(trainer, split, pool, hyperparameters.pseudo_label, report=report, resume_dir=resume_dir)
     accepted = [label for done in rounds for label in done.accepted]
-    write_rows(target / PSEUDO_LABELS, (label.example for label in accepted))
+    write_texts(target / PSEUDO_LABELS, (label.example for label in accepted))
     write_csv(target / PSEUDO_LABELS_CSV, accepted)
     return PseudoLabelResult(pool=len(pool), rounds=tuple(_counted(done) for done in rounds))
 
 
-def train(source: Path, target: Path, report: Report, kept: Path) -> TrainResult:
+def train(source: Path, target: Path, report: Report, resume_dir: Path) -> TrainResult:
     """Examples -> one sealed model folder, loaded back and asked its probes before it counts as done."""
     from gregory.ml.evaluation import evaluate
-    from gregory.ml.model_card.facts import report_input
+    from gregory.ml.model_card.facts import make_card
     from gregory.ml.model_card.page import render
 
     request = TrainRequest.model_validate_json((source / REQUEST).read_text(encoding="utf-8"))
@@ -112,7 +112,7 @@ def train(source: Path, target: Path, report: Report, kept: Path) -> TrainResult
     split = stratified(dataset, hyperparameters.split)
     pseudo = list(read_examples(source / PSEUDO_LABELS)) if (source / PSEUDO_LABELS).exists() else []
     trainer = trainer_class(request.algorithm)(hyperparameters, _context(request, hyperparameters))
-    model = trainer.fit(split.with_more_training(pseudo), report=report, checkpoint=kept / "fit.npz")
+    model = trainer.fit(split.with_more_training(pseudo), report=report, checkpoint=resume_dir / "fit.npz")
 
     report(progress.Progress(message="evaluating"))
     evaluation = evaluate(
@@ -152,7 +152,7 @@ def train(source: Path, target: Path, report: Report, kept: Path) -> TrainResult
     model.save(folder)
     (folder / artifacts.METRICS).write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     (folder / artifacts.EVALUATION).write_text(evaluation.encode() + "\n", encoding="utf-8")
-    (folder / artifacts.REPORT).write_text(render(report_input(manifest, evaluation)), encoding="utf-8")
+    (folder / artifacts.MODEL_CARD).write_text(render(make_card(manifest, evaluation)), encoding="utf-8")
     artifacts.write_manifest(folder, manifest)
     report(progress.Progress(message="loading the saved model back"))
     load_model(folder)

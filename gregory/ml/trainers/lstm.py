@@ -1,11 +1,10 @@
-"""An LSTM over word ids: word vocabulary from the training texts, network, and its three files. Fitting itself is in `_keras`."""
+"""The classifier lstm: an LSTM on word ids, with a vocabulary from the training texts and three files. `_keras` fits it."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from tokenizers import Regex, Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.normalizers import Lowercase, Replace
@@ -19,45 +18,26 @@ from gregory.ml.config import Hyperparameters, LstmConfig
 from gregory.ml.progress import Report
 from gregory.ml.split import Part, Split
 from gregory.ml.trainers.base import Compute, TrainerContext
+from gregory.ml.trainers.network import NetworkModel
 
 WEIGHTS_FILE = "lstm_weights.h5"
 TOKENIZER_FILE = "tokenizer.json"
 SHAPE_FILE = "model.json"
 PADDING, UNKNOWN = "[PAD]", "[UNK]"
 UNKNOWN_ID = 1
-# What Keras' TextVectorization strips, from which GregoryAI's LSTM reads: removed, not replaced by a blank.
+# Keras' TextVectorization removes these characters and puts no blank there. GregoryAI's LSTM reads its output.
 _PUNCTUATION = Regex(r"""[!"#$%&()*+,\-./:;<=>?@\[\\\]^_`{|}~']""")
 
 
-class LstmModel:
+class LstmModel(NetworkModel):
     """A fitted network with its vocabulary."""
 
     def __init__(
         self, network: Any, tokenizer: Tokenizer, config: LstmConfig, history: list[dict[str, float]], compute: Compute | None = None
     ) -> None:
-        self._network = network
-        self._predictor = _keras.Predictor(network)
+        super().__init__(network, batch_size=config.batch_size, history=history, compute=compute)
         self._tokenizer = tokenizer
         self._config = config
-        self._history = history
-        self._compute = compute or {}
-
-    @property
-    def history(self) -> list[dict[str, float]]:
-        """Losses (penalties included) per epoch."""
-        return self._history
-
-    @property
-    def compute(self) -> Compute:
-        """Device and precision of the fit."""
-        return self._compute
-
-    def predict_proba(self, texts: Sequence[str]) -> NDArray[np.float64]:
-        """Probability of "relevant" for each text."""
-        if len(texts) == 0:
-            return np.empty(0)
-        token_ids = encode(self._tokenizer, texts, self._config.sequence_length)
-        return self._predictor.predict(token_ids, batch_size=self._config.batch_size)[:, 0]
 
     def save(self, folder: Path) -> None:
         """Write weights, vocabulary and shape."""
@@ -67,13 +47,16 @@ class LstmModel:
 
     @classmethod
     def load(cls, folder: Path, *, threads: int) -> Self:
-        """Rebuild the network from its shape and fill in the weights."""
+        """Rebuild the network from its shape and load the weights."""
         _keras.prepare(threads=threads)
         config = LstmConfig.model_validate_json((folder / SHAPE_FILE).read_text(encoding="utf-8"))
         tokenizer = Tokenizer.from_str((folder / TOKENIZER_FILE).read_text(encoding="utf-8"))
         network = _network(config, tokenizer.get_vocab_size())
         _keras.load_weights(network, folder / WEIGHTS_FILE)
         return cls(network, tokenizer, config, [])
+
+    def _token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        return encode(self._tokenizer, texts, self._config.sequence_length)
 
 
 class LstmTrainer:
@@ -86,7 +69,7 @@ class LstmTrainer:
         self._context = context
 
     def fit(self, split: Split, *, report: Report, checkpoint: Path | None = None) -> LstmModel:
-        """Train on split.train, stop on split.validation; continue from the checkpoint where there is one."""
+        """Train on split.train and stop early on split.validation. Continue from the checkpoint if the file exists."""
         config, context = self._config, self._context
         _keras.prepare(threads=context.threads, seed=context.seed, gpu_required=context.require_gpu)
         tokenizer = train_tokenizer(split.train.texts, config.vocabulary_size)
@@ -110,13 +93,15 @@ def train_tokenizer(texts: Sequence[str], vocabulary_size: int) -> Tokenizer:
     """The most frequent words of `texts`, at most `vocabulary_size` with the padding and unknown entries."""
     learner = _tokenizer(None)
     learner.train_from_iterator(texts, WordLevelTrainer(vocab_size=vocabulary_size, special_tokens=[PADDING, UNKNOWN], show_progress=False))
-    # Built anew from the vocabulary, the two names are no longer matched in raw text: nobody can write padding into an article.
+    # A tokenizer built from the vocabulary does not match the two names in raw text. So an article cannot contain padding.
     return _tokenizer(learner.get_vocab())
 
 
 def encode(tokenizer: Tokenizer, texts: Sequence[str], sequence_length: int) -> list[list[int]]:
-    """Word ids of each text, cut at `sequence_length`; a text without a word is one unknown word, since a row of padding only is an
-    error on a GPU."""
+    """Word ids of each text, cut at `sequence_length`.
+
+    A text without words becomes one unknown word, because a sequence of padding only is an error on a GPU.
+    """
     return [encoding.ids[:sequence_length] or [UNKNOWN_ID] for encoding in tokenizer.encode_batch_fast(list(texts))]
 
 
