@@ -106,7 +106,7 @@ class TestCheck:
 
     def test_no_daemon(self, models: Path, tmp_path: Path):
         with pytest.raises(
-            PreconditionFailed, match=r"^the Docker daemon does not answer: .*; start it, or say where it is with DOCKER_HOST$"
+            PreconditionFailed, match=r"^the Docker daemon does not answer: .*; start it, or name its address in DOCKER_HOST$"
         ):
             docker_runner(models, DOCKER_HOST=f"unix://{tmp_path}/nothing.sock", **READY).check()
 
@@ -197,7 +197,7 @@ class TestSubmit:
         docker_engine.must("create", "--name", container_name(spec), "--network", "none", engine_variables["GREGORY_DOCKER_IMAGE"])
         runner = docker_runner(models, **engine_variables, **READY)
 
-        with pytest.raises(SubmitError, match=r"^a container named gregory-train-0123456789ab-a1 exists and is not this run's; remove it"):
+        with pytest.raises(SubmitError, match=r"^another run's container has the name gregory-train-0123456789ab-a1; remove it"):
             runner.submit(code(runner, spec, "print()"))
 
         (namesake,) = docker_engine.containers()
@@ -245,7 +245,7 @@ class TestEnds:
 
         (observation,) = runner.observe([handle])
         assert (observation.status, observation.reason) == (Status.TERMINATED, None)
-        assert observation.text == "container gregory-train-0123456789ab-a1 is not there any more: removed from outside, without a report"
+        assert observation.text == "container gregory-train-0123456789ab-a1 does not exist any more: it was removed and left no outcome report"
 
     def test_without_the_daemon_nothing_is_known(self, engine_variables, spec, models: Path, tmp_path: Path):
         (models / "no bundle").mkdir()

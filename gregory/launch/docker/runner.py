@@ -1,7 +1,7 @@
-"""Runs as containers of one Docker host, one at a time: the image of Dockerfile.train with models and base models mounted.
+"""Execute runs as containers of one Docker host, one at a time.
 
-A container outlives the command that started it, carries the run on and closes its rows itself. It is found again by its
-name, which the run and the attempt determine, and known by the attempt's token, which is one of its labels.
+The image is one of Dockerfile.train; models and base models are mounted. A container continues after the end of the command that
+started it, and closes its rows itself. Run and attempt determine its name. A label with the attempt's token identifies it.
 """
 
 import os
@@ -31,13 +31,13 @@ from gregory.runs.spec import HandleKind, RunHandle, RunSpec
 CONFLICT = 409
 TIMEOUT_SECONDS = 30
 RECONNECT_SECONDS = 2.0
-# A stream of a log that says nothing for so long is opened anew, so that nobody reads on for whoever has left.
+# A log stream without data for this time is opened again, so that a reader thread without a caller ends.
 SILENCE_SECONDS = 60.0
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class DockerRunner:
-    """Containers of the daemon that DOCKER_HOST names, or of this machine's own."""
+    """Containers of the daemon that DOCKER_HOST names. The default is the daemon of this machine."""
 
     name = "docker"
     durable = False
@@ -54,11 +54,11 @@ class DockerRunner:
 
     @property
     def gives_gpu(self) -> bool:
-        """Whether containers are started with a GPU."""
+        """Whether containers get a GPU."""
         return bool(self._options.GREGORY_DOCKER_GPUS)
 
     def check(self) -> None:
-        """Daemon, image, models folder, base models and database: what can be known before a container is started."""
+        """Check daemon, image, database, models folder and base models. Raises PreconditionFailed."""
         try:
             with self._daemon() as daemon:
                 image = daemon.images.get(self._options.GREGORY_DOCKER_IMAGE)
@@ -69,7 +69,7 @@ class DockerRunner:
             ) from error
         except UNREACHABLE as error:
             raise PreconditionFailed(
-                f"the Docker daemon does not answer: {error}; start it, or say where it is with DOCKER_HOST"
+                f"the Docker daemon does not answer: {error}; start it, or name its address in DOCKER_HOST"
             ) from error
         self._require_database()
         if is_folder(self._models):
@@ -84,12 +84,12 @@ class DockerRunner:
         return processes.handle_of(os.getpid())
 
     def render(self, spec: RunSpec) -> Rendered:
-        """What the Docker API is asked for, less what only the daemon knows and the database's credentials."""
+        """The request to the Docker API, without the database credentials and the values that only the daemon knows."""
         request = container_request(spec, self._options, models=self._models, base_models=self._base_models)
         return Rendered(spec=spec, request=request)
 
     def submit(self, rendered: Rendered) -> RunHandle:
-        """Create and start the container, or adopt the one that an earlier call for this attempt has made."""
+        """Create and start the container, or find the one of an earlier call for this attempt. Raises SubmitError."""
         spec, request = rendered.spec, dict(rendered.request)
         try:
             with self._daemon() as daemon:
@@ -110,7 +110,7 @@ class DockerRunner:
         return handle
 
     def observe(self, handles: Sequence[RunHandle]) -> list[Observation]:
-        """One list of all our containers; those that ended are then asked how."""
+        """List all containers of this project once, and inspect those that ended."""
         if not any(_is_container(handle) for handle in handles):
             return [processes.observe(handle) for handle in handles]
         try:
@@ -125,18 +125,18 @@ class DockerRunner:
             ]
 
     def cancel(self, handle: RunHandle, *, grace_seconds: float) -> None:
-        """SIGTERM to the container, SIGKILL after the grace."""
-        # The client must not lose patience before the daemon does.
+        """Send SIGTERM to the container, and SIGKILL after the grace period. Raises TerminationTimeout."""
+        # The client must wait longer than the daemon, which answers after the grace period.
         try:
             with suppress(NotFound), self._daemon(timeout=TIMEOUT_SECONDS + grace_seconds) as daemon:
                 container = daemon.containers.get(handle.name)
                 if container.labels.get(f"{LABEL}.attempt-token") == handle.uid:
                     container.stop(timeout=int(grace_seconds))
         except UNREACHABLE as error:
-            raise TerminationTimeout(f"the Docker daemon does not say whether container {handle.name} ended: {_words(error)}") from error
+            raise TerminationTimeout(f"the Docker daemon does not answer, so container {handle.name} may still run: {_words(error)}") from error
 
     def logs(self, spec: RunSpec, handle: RunHandle, *, waiting: Callable[[], bool]) -> Iterator[str]:
-        """Lines of the container's log; a connection that breaks is made again where it stopped."""
+        """Lines of the container's log. After a broken connection it continues at the same line."""
         cursor = Cursor()
         daemon = partial(self._daemon, timeout=SILENCE_SECONDS)
         while True:
@@ -157,7 +157,7 @@ class DockerRunner:
             return ""
 
     def debug_commands(self, spec: RunSpec, handle: RunHandle) -> list[str]:
-        """Of the Docker host that has the container."""
+        """Commands for the Docker host of the container."""
         name = container_name(spec)
         return [f"docker logs --follow {name}", f"docker inspect {name}"]
 
@@ -167,7 +167,7 @@ class DockerRunner:
             daemon.containers.get(container_name(spec)).remove(force=True)
 
     def collect_garbage(self, unfinished: Collection[str], *, keep_seconds: float) -> list[str]:
-        """Remove this installation's containers that ended longer ago than this."""
+        """Remove containers of this installation that ended more than `keep_seconds` ago."""
         removed = []
         with suppress(*UNREACHABLE), self._daemon() as daemon:
             for container in daemon.containers.list(all=True, filters={"label": f"{LABEL}.models={self._models}"}):
@@ -203,12 +203,12 @@ class DockerRunner:
         host, network = self._database_host(), self._options.GREGORY_DOCKER_NETWORK
         if host in LOOPBACK and network != "host":
             raise PreconditionFailed(
-                f"inside a container {host} is the container itself, not your database; set GREGORY_DOCKER_DB_HOST to its name in the "
+                f"inside a container {host} is the container itself and not the database; set GREGORY_DOCKER_DB_HOST to its name in the "
                 f"network {network}, or GREGORY_DOCKER_NETWORK=host"
             )
 
     def _user(self) -> str:
-        """Who the models shall belong to; empty: the user that the image names."""
+        """The user of the container, who owns the models. Empty means the user of the image."""
         if self._options.GREGORY_DOCKER_USER or not is_folder(self._models):
             return self._options.GREGORY_DOCKER_USER
         owner = Path(self._models).stat()
@@ -220,14 +220,14 @@ class DockerRunner:
                 raise PreconditionFailed(f"{path} cannot be read by the containers' user; chmod -R a+rX {self._base_models}")
 
     def _require_writable_by(self, user: str) -> None:
-        """Where the folder is root's and the container is not, its owner must be told."""
+        """Raise PreconditionFailed if the models folder is not writable by the user of the container."""
         uid, _, gid = user.partition(":")
-        facts = Path(self._models).stat()
+        status = Path(self._models).stat()
         if not uid.isdigit() or uid == "0":
             return
         groups = {int(gid)} if gid.isdigit() else set()
-        allowed = 0o200 if facts.st_uid == int(uid) else 0o020 if facts.st_gid in groups else 0o002
-        if not facts.st_mode & allowed:
+        allowed = 0o200 if status.st_uid == int(uid) else 0o020 if status.st_gid in groups else 0o002
+        if not status.st_mode & allowed:
             raise PreconditionFailed(
                 f"the models folder {self._models} cannot be written by the containers' user {user}; "
                 f"chown -R {user} {self._models}, or set GREGORY_DOCKER_USER"
@@ -248,7 +248,7 @@ def _created(daemon: docker.DockerClient, spec: RunSpec, request: Mapping[str, A
     container = daemon.containers.get(request["name"])
     if container.labels.get(f"{LABEL}.attempt-token") != spec.attempt_token:
         raise SubmitError(
-            f"a container named {request['name']} exists and is not this run's; remove it with: docker rm -f {request['name']}"
+            f"another run's container has the name {request['name']}; remove it with: docker rm -f {request['name']}"
         )
     return container
 
@@ -259,7 +259,7 @@ def _start(container: Container) -> None:
     try:
         container.start()
     except APIError:
-        # What cannot be started would only stand in the way of the next attempt.
+        # A container that cannot start would occupy the name for a later submission.
         with suppress(*UNREACHABLE):
             container.remove(force=True)
         raise
@@ -277,7 +277,7 @@ def _observe(handle: RunHandle, host: str, containers: Mapping[str, Container]) 
         return Observation(status=Status.UNKNOWN, detail=f"container {handle.name} belongs to {handle.host}")
     container = containers.get(handle.name)
     if container is None or container.attrs["Labels"].get(f"{LABEL}.attempt-token") != handle.uid:
-        summary = f"container {handle.name} is not there any more: removed from outside, without a report"
+        summary = f"container {handle.name} does not exist any more: it was removed and left no outcome report"
         return Observation(status=Status.TERMINATED, diagnosis=Diagnosis(summary=summary))
     if container.attrs["State"] not in ("created", "exited", "dead", "removing"):
         return Observation(status=Status.ALIVE, detail=f"container {handle.name}: {container.attrs['Status']}")
