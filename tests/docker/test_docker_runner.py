@@ -197,7 +197,7 @@ class TestSubmit:
         docker_engine.must("create", "--name", container_name(spec), "--network", "none", engine_variables["GREGORY_DOCKER_IMAGE"])
         runner = docker_runner(models, **engine_variables, **READY)
 
-        with pytest.raises(SubmitError, match=r"^another run's container has the name gregory-train-0123456789ab-a1; remove it"):
+        with pytest.raises(SubmitError, match=r"^a container named gregory-train-0123456789ab-a1 exists and is not this run's; remove it"):
             runner.submit(code(runner, spec, "print()"))
 
         (namesake,) = docker_engine.containers()

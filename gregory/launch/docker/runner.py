@@ -248,7 +248,7 @@ def _created(daemon: docker.DockerClient, spec: RunSpec, request: Mapping[str, A
     container = daemon.containers.get(request["name"])
     if container.labels.get(f"{LABEL}.attempt-token") != spec.attempt_token:
         raise SubmitError(
-            f"another run's container has the name {request['name']}; remove it with: docker rm -f {request['name']}"
+            f"a container named {request['name']} exists and is not this run's; remove it with: docker rm -f {request['name']}"
         )
     return container
 

@@ -1,1 +1,1 @@
-"""How a run becomes a Job of a Kubernetes cluster, and what the cluster tells of it."""
+"""Runs as Jobs of a Kubernetes cluster."""

@@ -1,6 +1,7 @@
-"""How a Job and its pod are marked: the labels by which a run is found again, and the annotations that people read.
+"""Labels and annotations of a run's Job and pod.
 
-Ids are labels. Slugs are annotations, since a label takes neither their length nor their alphabet.
+Labels hold ids, by which this project finds its objects. Annotations hold slugs, for people: a slug may be too long for a label or
+contain characters that a label does not allow.
 """
 
 from gregory.runs.spec import RunSpec
@@ -16,14 +17,14 @@ TEAM_ID = f"{APP}/team-id"
 SUBJECT_ID = f"{APP}/subject-id"
 TEAM = f"{APP}/team"
 SUBJECT = f"{APP}/subject"
-# When a Job was first seen for which there is no unfinished run; see `runners.kubernetes`.
+# The time when a Job without an unfinished run was first observed. `orphans` writes and reads it.
 ORPHANED = f"{APP}/orphaned"
-# Every Job and pod of ours.
+# Selects every Job and pod of this project.
 RUNS = f"{NAME}={APP},{COMPONENT}=run"
 
 KUEUE_QUEUE = "kueue.x-k8s.io/queue-name"
 KUEUE_PRIORITY = "kueue.x-k8s.io/priority-class"
-# The Job controller sets it on every pod.
+# The Job controller sets this label on every pod.
 CONTROLLER_UID = "batch.kubernetes.io/controller-uid"
 
 _OURS = {NAME, COMPONENT, MANAGED_BY, KUEUE_QUEUE, KUEUE_PRIORITY, "controller-uid", "job-name"}
@@ -31,7 +32,7 @@ _OUR_PREFIXES = (f"{APP}/", "batch.kubernetes.io/")
 
 
 def labels_of(spec: RunSpec) -> dict[str, str]:
-    """What tells this attempt's Job and pod from all others."""
+    """The labels that identify Job and pod of this attempt."""
     return {
         NAME: APP,
         COMPONENT: "run",
@@ -45,10 +46,10 @@ def labels_of(spec: RunSpec) -> dict[str, str]:
 
 
 def annotations_of(spec: RunSpec) -> dict[str, str]:
-    """Team and subject as people name them."""
+    """The slugs of team and subject."""
     return {TEAM: spec.team.slug, SUBJECT: spec.subject.slug}
 
 
 def is_ours(key: str) -> bool:
-    """Whether a label or annotation is set by us or by the Job controller, and by nobody else."""
+    """Whether only this project or the Job controller may set this label or annotation."""
     return key in _OURS or key.startswith(_OUR_PREFIXES)

@@ -1,7 +1,7 @@
-"""Jobs that are still to do something for a run that has ended: told from other people's, and deleted at the second look.
+"""Delete the Jobs of runs that have ended.
 
-The run that has just closed its rows is about to exit by itself, and its log is to stay: hence two looks. The first is noted
-on the Job, so that it does not matter which process looks.
+A run that has just closed its rows will exit by itself, and its log must remain. So a Job is deleted only if it is still there after a
+grace period. An annotation of the Job holds the time of the first observation, so that any process can delete it later.
 """
 
 from collections.abc import Collection
@@ -19,17 +19,17 @@ _DATABASE = {DATABASE_VARIABLES[part] for part in ("name", "host", "port")}
 
 
 def is_orphan(job: Object, unfinished: Collection[str], *, ours: Object) -> bool:
-    """Whether nobody waits for it any more. ours: a Job of this installation; two may share a namespace."""
-    return not is_finished(job) and _is_nobodys(job, unfinished, ours=ours)
+    """Whether an unfinished Job has no unfinished run. `ours` is a Job of this installation: two installations may share a namespace."""
+    return not is_finished(job) and _is_of_ended_run(job, unfinished, ours=ours)
 
 
 def is_finished_orphan(job: Object, unfinished: Collection[str], *, ours: Object) -> bool:
-    """Whether it stays only to be looked at."""
-    return is_finished(job) and _is_nobodys(job, unfinished, ours=ours)
+    """Whether a finished Job has no unfinished run. It remains for its log."""
+    return is_finished(job) and _is_of_ended_run(job, unfinished, ours=ours)
 
 
 def remove(namespace: Namespace, job: Object, *, now: datetime) -> bool:
-    """Note it, or delete it where that was done long enough ago; whether it was deleted."""
+    """Annotate the Job, or delete it if the annotation is older than GRACE. Returns whether the Job was deleted."""
     since = (job["metadata"].get("annotations") or {}).get(ORPHANED)
     if since is None:
         namespace.annotate_job(job, {ORPHANED: now.isoformat(timespec="seconds")})
@@ -39,14 +39,14 @@ def remove(namespace: Namespace, job: Object, *, now: datetime) -> bool:
     return namespace.delete("jobs", name_of(job), uid=job["metadata"]["uid"])
 
 
-def _is_nobodys(job: Object, unfinished: Collection[str], *, ours: Object) -> bool:
+def _is_of_ended_run(job: Object, unfinished: Collection[str], *, ours: Object) -> bool:
     if is_being_deleted(job) or job["metadata"]["labels"].get(RUN_ID) in unfinished:
         return False
     return _ownership(job) == _ownership(ours)
 
 
 def _ownership(job: Object) -> object:
-    """Which database a Job's run reports to, and where its models go."""
+    """The database and the models volume of a Job's run."""
     pod = job["spec"]["template"]["spec"]
     (run,) = [container for container in pod["containers"] if container["name"] == CONTAINER]
     database = {variable["name"]: variable for variable in run["env"] if variable["name"] in _DATABASE}

@@ -1,6 +1,6 @@
-"""Where a file that should hold none seems to hold a secret: found by the key's name, and by what a value looks like. Pure.
+"""Find values that seem to be secrets, by the name of the key or the form of the value. Pure.
 
-A guard against mistakes, not against intent: a password under an innocent name is not found.
+This protects against mistakes only. It does not find a password under an ordinary name.
 """
 
 import re
@@ -10,16 +10,16 @@ from typing import Any
 # The last word of a key, in camelCase, snake_case or UPPER_CASE.
 _KEY = re.compile(r"(^|[_-]|(?<=[a-z0-9]))(?i:password|passwd|pwd|secret|token|credentials?|api_?key|access_?key|private_?key)$")
 _VALUE = re.compile(r"://[^/\s:@]*:[^/\s@]+@|-----BEGIN [A-Z ]*PRIVATE KEY-----")
-# Their value is the name of a Secret.
+# The value of these keys is the name of a Secret.
 _REFERENCES = ("existingSecret", "existing_secret")
 
 
 def find_plaintext_secrets(value: Any, *, where: tuple[str, ...] = ()) -> Iterator[str]:
-    """The dotted keys of a document below which a secret seems to stand in plain text."""
+    """The dotted keys of a document with values that seem to be secrets in plain text."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
             name = str(key)
-            # A key with a prefix is a label or an annotation, which may well speak of tokens.
+            # A key with a prefix is a label or an annotation. Its name may contain the word token.
             if _is_plain(inner) and _KEY.search(name) and name not in _REFERENCES and "/" not in name:
                 yield ".".join((*where, name))
             yield from find_plaintext_secrets(inner, where=(*where, name))

@@ -1,7 +1,7 @@
-"""`podTemplatePatch`: what an operator adds to the pod of a run, for all that the cluster file has no key for. Pure.
+"""`podTemplatePatch`: an operator's additions to the pod of a run, for settings without a key in the cluster file. Pure.
 
-A deep merge in the manner of `kubectl patch`. What makes the pod this run's cannot be patched away: its command, its
-labels, its variables, and that it is started once.
+The patch is a deep merge like `kubectl patch`. It cannot change the parts that a run needs: command, labels, variables and the single
+start.
 """
 
 from collections.abc import Iterator, Mapping
@@ -24,20 +24,20 @@ OUR_VARIABLES = frozenset(
         "GREGORY_TERMINATION_LOG",
     }
 )
-# Another folder holds another `job`.
+# In another working directory, `python -m job` would find another module.
 _COMMAND = ("command", "args", "workingDir")
 
 
 def refusal(patch: Mapping[str, Any]) -> str | None:
-    """Why this patch cannot be taken, naming the key and the remedy; None if it can."""
+    """The reason why this patch is not allowed, with key and remedy. None if it is allowed."""
     return next(_refusals(patch), None)
 
 
 def merged(base: Any, patch: Any, *, key: str = "") -> Any:
-    """`base` with `patch` laid over it; neither is changed, nor is anything of the patch shared.
+    """A copy of `base` with the changes of `patch`. It shares no object with `patch`.
 
-    Mappings merge, and null removes a key. Lists of objects with a `name` merge by it, volume mounts by their `mountPath`;
-    any other list is replaced.
+    Mappings merge, and null removes a key. Lists of objects with a `name` merge by name, volume mounts by `mountPath`. Every other list
+    is replaced.
     """
     if isinstance(patch, Mapping):
         result = dict(base) if isinstance(base, Mapping) else {}
@@ -61,17 +61,17 @@ def _all_have(identity: str, items: Any) -> bool:
 def _refusals(patch: Mapping[str, Any]) -> Iterator[str]:
     for part, content in patch.items():
         if part not in ("metadata", "spec"):
-            yield f"{part} is no part of a pod template; put it below metadata or spec"
+            yield f"a pod template has no key {part}; put it below metadata or spec"
         elif not isinstance(content, Mapping):
             yield f"{part} must be a mapping"
     for kind in ("labels", "annotations"):
         yield from _refused_marks(patch.get("metadata", {}).get(kind, {}), f"metadata.{kind}")
     pod = patch.get("spec", {})
     if "restartPolicy" in pod:
-        yield "spec.restartPolicy cannot be patched: a run is started once and tried again as another Job; remove it"
+        yield "spec.restartPolicy cannot be patched: a Job starts a run once, and a retry is another Job; remove it"
     for kind in ("containers", "initContainers", "volumes"):
         if not _all_have("name", pod.get(kind, [])):
-            yield f"spec.{kind} must be a list of objects with a name, by which they are merged"
+            yield f"spec.{kind} must be a list of objects with a name, which the merge needs"
     for container in pod.get("containers", []):
         if container["name"] == CONTAINER:
             yield from _refused_in_container(container, f"spec.containers.{CONTAINER}")
@@ -83,16 +83,16 @@ def _refused_marks(marks: Any, where: str) -> Iterator[str]:
         return
     for name in marks:
         if is_ours(str(name)):
-            yield f"{where}.{name} cannot be patched: the run is known by it; remove it"
+            yield f"{where}.{name} cannot be patched: it identifies the run; remove it"
 
 
 def _refused_in_container(container: Mapping[str, Any], where: str) -> Iterator[str]:
     for key in _COMMAND:
         if key in container:
-            yield f"{where}.{key} cannot be patched: the container runs `python -m job`, as its image says; remove it"
+            yield f"{where}.{key} cannot be patched: the container runs the command of its image, `python -m job`; remove it"
     env = container.get("env", [])
     if not _all_have("name", env):
-        yield f"{where}.env must be a list of objects with a name, by which they are merged"
+        yield f"{where}.env must be a list of objects with a name, which the merge needs"
         return
     for variable in env:
         if variable["name"] in OUR_VARIABLES:

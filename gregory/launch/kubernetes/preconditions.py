@@ -1,4 +1,4 @@
-"""What must hold on a cluster before any row is written, as far as this identity may see it."""
+"""Checks of a cluster before any row is written, within the permissions of this account."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -18,23 +18,25 @@ KINDS = {
 
 
 def require_cluster(namespace: Namespace, config: ClusterConfig, job: Mapping[str, Any]) -> None:
-    """Raise NotReady for the first thing that would make every run fail. job: one such as would be made."""
+    """Raise PreconditionFailed for the first cause that would make every run fail. `job` is the Job of `probe_spec`."""
     try:
         for resource, name, key in referenced_objects(config):
             if namespace.exists(resource, name) is False:
-                what = f"{KINDS[resource]} {name} in namespace {config.namespace}"
-                raise PreconditionFailed(f"there is no {what}; create it, or correct {key} in the cluster file")
+                kind = KINDS[resource]
+                raise PreconditionFailed(
+                    f"there is no {kind} {name} in namespace {config.namespace}; create it, or correct {key} in the cluster file"
+                )
         namespace.create_job(job, dry_run=True)
     except Refused as error:
         raise PreconditionFailed(
-            f"the cluster would refuse every Job: {error}; correct the cluster file, or what the message names"
+            f"the cluster would refuse every Job: {error}; correct the cluster file, or the object that the message names"
         ) from error
     except ClusterError as error:
         raise PreconditionFailed(str(error)) from error
 
 
 def probe_spec() -> RunSpec:
-    """A run such as any: what the server says of its Job it would say of every Job."""
+    """A specification for a dry run. The server answers as it would for every run."""
     scope, window = Scope(id=0, slug="check"), Window(cutoff=None, description="none")
     return RunSpec(
         run_id=new_run_id(), attempt_token=new_token(), team=scope, subject=scope, algorithms=(), config=TrainConfig(), window=window
@@ -42,7 +44,7 @@ def probe_spec() -> RunSpec:
 
 
 def referenced_objects(config: ClusterConfig) -> Iterator[tuple[str, str, str]]:
-    """What every Job names: resource, name, and the key of the cluster file that names it."""
+    """The objects that every Job refers to: resource, name, and the key of the cluster file with the name."""
     yield "persistentvolumeclaims", config.volumes.models.claim_name, "volumes.models.claimName"
     if config.volumes.base_models.claim_name:
         yield "persistentvolumeclaims", config.volumes.base_models.claim_name, "volumes.baseModels.claimName"

@@ -1,4 +1,4 @@
-"""Making a Job once, whatever becomes of the request: an answer that is lost, a name that is taken, a server that is busy."""
+"""Create one Job per attempt, despite lost answers, name conflicts and a busy API server."""
 
 import threading
 import time
@@ -11,19 +11,19 @@ from gregory.launch.kubernetes.labels import ATTEMPT, ATTEMPT_TOKEN, RUN_ID
 from gregory.launch.kubernetes.namespace import CONFLICT, Namespace
 from gregory.runs.reasons import Reason
 
-_TRIES = 5
+_ATTEMPTS = 5
 _PAUSE_SECONDS = 1.0
 
 
 class RateLimiter:
-    """At most so many a second, so that many runs at once are no burst on the API server."""
+    """Limits submissions to `per_second`, so that many runs do not overload the API server."""
 
     def __init__(self, per_second: float) -> None:
         self._interval, self._next = 1 / per_second, 0.0
         self._lock = threading.Lock()
 
     def wait(self) -> None:
-        """Until it is our turn, whoever else waits."""
+        """Sleep until the next submission is allowed. Several threads may call this."""
         with self._lock:
             turn = max(self._next, time.monotonic())
             self._next = turn + self._interval
@@ -31,11 +31,11 @@ class RateLimiter:
 
 
 def create_once(namespace: Namespace, job: Mapping[str, Any], *, label: str) -> dict[str, Any]:
-    """The Job as the server has it, made now or by an earlier call for the same attempt.
+    """The Job on the server, created now or by an earlier call for the same attempt.
 
-    Raises SubmitError where the server refuses it, and ClusterError where nothing is known of it, or where the server asks for patience.
+    Raises SubmitError if the server refuses the Job. Raises ClusterError if the result is unknown or a later request may succeed.
     """
-    for number in range(_TRIES):
+    for number in range(_ATTEMPTS):
         if number:
             time.sleep(_PAUSE_SECONDS)
         try:
@@ -43,18 +43,12 @@ def create_once(namespace: Namespace, job: Mapping[str, Any], *, label: str) -> 
         except ClusterError as error:
             if isinstance(error, Refused) and error.status != CONFLICT and error.status < 500:
                 raise SubmitError(f"cannot start {label} on the cluster: {error}", reason=Reason.REFUSED) from error
-            # Not every conflict is over the name: a quota that others use at that moment is one, too.
+            # A conflict may concern the name, or a quota that another request changes at the same time.
             refusal = error
-        # Whatever was said, the Job may be there: what counts is what the server has.
+        # After any error the Job may exist. Only the server knows.
         if (found := _found(namespace, job)) is not None:
             return found
     raise refusal
-
-
-def is_of_attempt(found: Mapping[str, Any], job: Mapping[str, Any]) -> bool:
-    """Whether one Job is the other's attempt; a name alone says nothing."""
-    theirs, ours = found["metadata"].get("labels") or {}, job["metadata"]["labels"]
-    return all(theirs.get(key) == ours[key] for key in (RUN_ID, ATTEMPT, ATTEMPT_TOKEN))
 
 
 def _found(namespace: Namespace, job: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -62,7 +56,9 @@ def _found(namespace: Namespace, job: Mapping[str, Any]) -> dict[str, Any] | Non
     found = namespace.job(name)
     if found is None or is_being_deleted(found):
         return None
-    if not is_of_attempt(found, job):
+    theirs, ours = found["metadata"].get("labels") or {}, job["metadata"]["labels"]
+    # The name alone does not identify an attempt.
+    if any(theirs.get(key) != ours[key] for key in (RUN_ID, ATTEMPT, ATTEMPT_TOKEN)):
         raise SubmitError(
             f"a Job named {name} exists in namespace {namespace.name} and is not this run's; "
             f"remove it with: kubectl delete job {name} --namespace {namespace.name}"

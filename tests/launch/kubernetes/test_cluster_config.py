@@ -282,7 +282,7 @@ def test_an_unknown_key_is_named_with_those_there_are(tmp_path: Path, path: str,
         (
             "podTemplatePatch",
             {"spec": {"restartPolicy": "Always"}},
-            "podTemplatePatch: spec.restartPolicy cannot be patched: a run is started once and tried again as another Job; remove it",
+            "podTemplatePatch: spec.restartPolicy cannot be patched: a Job starts a run once, and a retry is another Job; remove it",
         ),
     ],
 )

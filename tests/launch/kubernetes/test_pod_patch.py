@@ -82,45 +82,45 @@ def of_run(**values: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("patch", "reason"),
     [
-        ({"containers": []}, "containers is no part of a pod template; put it below metadata or spec"),
+        ({"containers": []}, "a pod template has no key containers; put it below metadata or spec"),
         ({"spec": None}, "spec must be a mapping"),
         ({"metadata": {"labels": None}}, "metadata.labels must be a mapping"),
         (
             {"metadata": {"labels": {"gregory-train/run-id": "x"}}},
-            "metadata.labels.gregory-train/run-id cannot be patched: the run is known by it; remove it",
+            "metadata.labels.gregory-train/run-id cannot be patched: it identifies the run; remove it",
         ),
         (
             {"metadata": {"labels": {"gregory-train/attempt-token": None}}},
-            "metadata.labels.gregory-train/attempt-token cannot be patched: the run is known by it; remove it",
+            "metadata.labels.gregory-train/attempt-token cannot be patched: it identifies the run; remove it",
         ),
         (
             {"metadata": {"labels": {"batch.kubernetes.io/controller-uid": "x"}}},
-            "metadata.labels.batch.kubernetes.io/controller-uid cannot be patched: the run is known by it; remove it",
+            "metadata.labels.batch.kubernetes.io/controller-uid cannot be patched: it identifies the run; remove it",
         ),
         (
             {"metadata": {"annotations": {"gregory-train/team": "x"}}},
-            "metadata.annotations.gregory-train/team cannot be patched: the run is known by it; remove it",
+            "metadata.annotations.gregory-train/team cannot be patched: it identifies the run; remove it",
         ),
         (
             {"spec": {"restartPolicy": "OnFailure"}},
-            "spec.restartPolicy cannot be patched: a run is started once and tried again as another Job; remove it",
+            "spec.restartPolicy cannot be patched: a Job starts a run once, and a retry is another Job; remove it",
         ),
-        ({"spec": {"containers": None}}, "spec.containers must be a list of objects with a name, by which they are merged"),
-        ({"spec": {"containers": [{"image": "x"}]}}, "spec.containers must be a list of objects with a name, by which they are merged"),
-        ({"spec": {"volumes": [{"emptyDir": {}}]}}, "spec.volumes must be a list of objects with a name, by which they are merged"),
+        ({"spec": {"containers": None}}, "spec.containers must be a list of objects with a name, which the merge needs"),
+        ({"spec": {"containers": [{"image": "x"}]}}, "spec.containers must be a list of objects with a name, which the merge needs"),
+        ({"spec": {"volumes": [{"emptyDir": {}}]}}, "spec.volumes must be a list of objects with a name, which the merge needs"),
         (
             of_run(command=["sh"]),
-            "spec.containers.run.command cannot be patched: the container runs `python -m job`, as its image says; remove it",
+            "spec.containers.run.command cannot be patched: the container runs the command of its image, `python -m job`; remove it",
         ),
         (
             of_run(args=["-c"]),
-            "spec.containers.run.args cannot be patched: the container runs `python -m job`, as its image says; remove it",
+            "spec.containers.run.args cannot be patched: the container runs the command of its image, `python -m job`; remove it",
         ),
         (
             of_run(workingDir="/"),
-            "spec.containers.run.workingDir cannot be patched: the container runs `python -m job`, as its image says; remove it",
+            "spec.containers.run.workingDir cannot be patched: the container runs the command of its image, `python -m job`; remove it",
         ),
-        (of_run(env=None), "spec.containers.run.env must be a list of objects with a name, by which they are merged"),
+        (of_run(env=None), "spec.containers.run.env must be a list of objects with a name, which the merge needs"),
         *(
             (
                 of_run(env=[{"name": name, "value": "x"}]),
