@@ -68,9 +68,7 @@ class DockerRunner:
                 "or pull it and name it in GREGORY_DOCKER_IMAGE"
             ) from error
         except UNREACHABLE as error:
-            raise PreconditionFailed(
-                f"the Docker daemon does not answer: {error}; start it, or name its address in DOCKER_HOST"
-            ) from error
+            raise PreconditionFailed(f"the Docker daemon does not answer: {error}; start it, or name its address in DOCKER_HOST") from error
         self._require_database()
         if is_folder(self._models):
             preconditions.require_models_folder(Path(self._models))
@@ -133,7 +131,9 @@ class DockerRunner:
                 if container.labels.get(f"{LABEL}.attempt-token") == handle.uid:
                     container.stop(timeout=int(grace_seconds))
         except UNREACHABLE as error:
-            raise TerminationTimeout(f"the Docker daemon does not answer, so container {handle.name} may still run: {_words(error)}") from error
+            raise TerminationTimeout(
+                f"the Docker daemon does not answer, so container {handle.name} may still run: {_words(error)}"
+            ) from error
 
     def logs(self, spec: RunSpec, handle: RunHandle, *, waiting: Callable[[], bool]) -> Iterator[str]:
         """Lines of the container's log. After a broken connection it continues at the same line."""
