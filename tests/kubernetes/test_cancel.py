@@ -192,7 +192,7 @@ def test_without_an_answer_nothing_is_known_and_nothing_is_done(cluster_namespac
     """C7: the API server stands still while runs work."""
     monkeypatch.setattr(kube, "CONNECT_SECONDS", 1.0)
     monkeypatch.setattr(kube, "READ_SECONDS", 1.0)
-    monkeypatch.setattr(kube, "PATIENCE_SECONDS", 3.0)
+    monkeypatch.setattr(kube, "TOTAL_SECONDS", 3.0)
     runner = cluster_namespace.runner()
     handle = cluster_namespace.start(SLEEPS)
     cluster_namespace.until(handle, lambda seen: seen.status is Status.ALIVE)

@@ -79,7 +79,7 @@ def test_a_pod_that_is_deleted_while_it_is_followed_ends_the_log(cluster_namespa
 def test_without_an_answer_the_ledger_decides_how_long_to_wait(cluster_namespace: ClusterNamespace, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("gregory.launch.kubernetes.kube.CONNECT_SECONDS", 0.5)
     monkeypatch.setattr("gregory.launch.kubernetes.kube.READ_SECONDS", 0.5)
-    monkeypatch.setattr("gregory.launch.kubernetes.kube.PATIENCE_SECONDS", 1.0)
+    monkeypatch.setattr("gregory.launch.kubernetes.kube.TOTAL_SECONDS", 1.0)
     monkeypatch.setattr(kubernetes_runner, "SILENCE_SECONDS", 1.0)
     spec = a_run()
     runner, at_work = cluster_namespace.runner(), threading.Event()

@@ -156,7 +156,7 @@ class TestIdentity:
         (seen,) = runner.observe([RunHandle(host="kubernetes@x/y", name="n", uid="u")])
 
         assert seen.status is Status.UNKNOWN
-        assert seen.text.startswith("how to reach the cluster is not known: ")
+        assert seen.text.startswith("no usable kubeconfig: ")
         assert seen.text.endswith("; name a kubeconfig in KUBECONFIG, and its context in GREGORY_KUBECONTEXT")
 
 

@@ -176,7 +176,7 @@ class KubernetesRunner:
         try:
             listed, ours = self._namespace.jobs(RUNS), self.render(probe_spec()).request
             orphaned = [job for job in listed.items if orphans.is_orphan(job, unfinished, ours=ours)]
-            removed = [job for job in orphaned if orphans.remove(self._namespace, job, now=listed.moment)]
+            removed = [job for job in orphaned if orphans.remove(self._namespace, job, now=listed.time)]
             if keep_seconds == 0:
                 ended = [job for job in listed.items if orphans.is_finished_orphan(job, unfinished, ours=ours)]
                 removed += [job for job in ended if self._namespace.delete("jobs", name_of(job), uid=job["metadata"]["uid"])]
@@ -227,7 +227,7 @@ class KubernetesRunner:
         jobs = {job["metadata"]["uid"]: job for job in listed.items}
         asked = any(diagnose_job.wants_events(jobs.get(uid), pods.get(uid, ())) for uid in uids)
         events = indexed(self._namespace.events().items) if asked else NO_EVENTS
-        return _Seen(jobs=jobs, pods=pods, now=listed.moment, events=events)
+        return _Seen(jobs=jobs, pods=pods, now=listed.time, events=events)
 
     def _diagnosed(self, handle: RunHandle, hosts: Collection[str], seen: _Seen) -> Observation:
         job, pods = seen.jobs.get(handle.uid), seen.pods.get(handle.uid, ())

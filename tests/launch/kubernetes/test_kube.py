@@ -1,9 +1,10 @@
-"""What becomes of requests to the Kubernetes API: tried again where that is safe, in the server's own time, and told in our words."""
+"""Requests to the Kubernetes API: repetition where it is safe, pauses that the server asks for, and translated errors."""
 
 import json
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -19,31 +20,31 @@ Reply = tuple[int, dict[str, str], bytes]
 
 
 class Server:
-    """An API server that says what it is told to say, request by request."""
+    """An API server that sends prepared answers."""
 
     def __init__(self) -> None:
         self.replies: list[Reply | None] = []
-        self.asked: list[tuple[str, str, dict[str, str]]] = []
+        self.requests: list[tuple[str, str, dict[str, str]]] = []
 
-    def says(self, status: int, body: object, **headers: str) -> None:
+    def answers(self, status: int, body: object, **headers: str) -> None:
         given = {name.replace("_", "-"): value for name, value in headers.items()}
         self.replies.append((status, given, body if isinstance(body, bytes) else json.dumps(body).encode()))
 
-    def hangs_up(self) -> None:
+    def disconnects(self) -> None:
         self.replies.append(None)
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    told = Server()
+    prepared = Server()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def answer(self) -> None:
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            told.asked.append((self.command, self.path, dict(self.headers)))
-            reply = told.replies.pop(0)
+            prepared.requests.append((self.command, self.path, dict(self.headers)))
+            reply = prepared.replies.pop(0)
             if reply is None:
                 self.close_connection = True
                 return
@@ -68,7 +69,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
         "current-context": "x",
     }
     (tmp_path / "kubeconfig").write_text(json.dumps(kubeconfig))
-    yield told
+    yield prepared
     http.shutdown()
     http.server_close()
 
@@ -90,41 +91,58 @@ def namespace(api: Api) -> Namespace:
     return Namespace(api, "ns")
 
 
-def test_an_object_as_the_server_writes_it_with_its_time(server: Server, api: Api):
-    server.says(200, {"notYetKnownToTheClient": 1}, Date="Tue, 24 Nov 2026 16:00:00 GMT")
+def test_an_answer_has_all_fields_and_the_time_of_the_server(server: Server, api: Api):
+    server.answers(200, {"notYetKnownToTheClient": 1}, Date="Tue, 24 Nov 2026 16:00:00 GMT")
 
     answer = api.request("GET", "/x", resource="things")
 
     assert answer.body == {"notYetKnownToTheClient": 1}
-    assert answer.moment == datetime(2026, 11, 24, 16, tzinfo=UTC)
+    assert answer.time == datetime(2026, 11, 24, 16, tzinfo=UTC)
     assert api.calls == {"GET things": 1}
-    assert server.asked[0][2]["authorization"] == "Bearer first"
+    assert server.requests[0][2]["authorization"] == "Bearer first"
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
-def test_what_passes_is_tried_again_a_bounded_number_of_times(server: Server, api: Api, slept: list[float], status: int):
+def test_a_temporary_error_is_repeated_a_limited_number_of_times(server: Server, api: Api, slept: list[float], status: int):
     for _ in range(5):
-        server.says(status, {"message": "not now", "reason": "Busy"})
+        server.answers(status, {"message": "not now", "reason": "Busy"})
 
     with pytest.raises(Refused, match=r"^not now$") as refused:
         api.request("GET", "/x", resource="things")
 
     assert (refused.value.status, refused.value.reason) == (status, "Busy")
-    assert [round(pause, 6) for pause in slept] == slept or slept
     assert all(planned * 0.75 <= pause <= planned * 1.25 for planned, pause in zip(kube.BACKOFF_SECONDS, slept, strict=True))
 
 
-def test_the_server_s_wish_comes_before_our_plan(server: Server, api: Api, slept: list[float]):
-    server.says(429, {}, Retry_After="7")
-    server.says(200, {})
+def test_retry_after_replaces_the_planned_pause(server: Server, api: Api, slept: list[float]):
+    server.answers(429, {}, Retry_After="7")
+    server.answers(200, {})
 
     api.request("POST", "/x", resource="things", repeatable=False)
 
     assert slept == [7.0]
 
 
-def test_a_wish_beyond_our_patience_is_an_end(server: Server, api: Api, slept: list[float]):
-    server.says(503, {"message": "in an hour"}, Retry_After="3600")
+def test_retry_after_may_be_a_date(server: Server, api: Api, slept: list[float]):
+    server.answers(503, {}, Retry_After=format_datetime(datetime.now(UTC) + timedelta(seconds=20), usegmt=True))
+    server.answers(200, {})
+
+    api.request("GET", "/x", resource="things")
+
+    assert 10 < slept[0] <= 20
+
+
+def test_an_invalid_retry_after_is_ignored(server: Server, api: Api, slept: list[float]):
+    server.answers(503, {}, Retry_After="soon")
+    server.answers(200, {})
+
+    api.request("GET", "/x", resource="things")
+
+    assert slept[0] <= kube.BACKOFF_SECONDS[0] * 1.25
+
+
+def test_a_retry_after_beyond_the_total_is_an_error_at_once(server: Server, api: Api, slept: list[float]):
+    server.answers(503, {"message": "in an hour"}, Retry_After="3600")
 
     with pytest.raises(Refused, match=r"^in an hour$"):
         api.request("GET", "/x", resource="things")
@@ -132,27 +150,27 @@ def test_a_wish_beyond_our_patience_is_an_end(server: Server, api: Api, slept: l
     assert slept == []
 
 
-def test_what_is_not_repeatable_is_sent_once_where_its_fate_is_unknown(server: Server, api: Api):
-    server.hangs_up()
+def test_a_request_that_is_not_repeatable_is_sent_once_if_its_effect_is_unknown(server: Server, api: Api):
+    server.disconnects()
     with pytest.raises(Unreachable, match=r"^the Kubernetes API does not answer: "):
         api.request("POST", "/x", resource="things", repeatable=False)
-    server.says(500, {"message": "perhaps"})
+    server.answers(500, {"message": "perhaps"})
     with pytest.raises(Refused, match=r"^perhaps$"):
         api.request("POST", "/x", resource="things", repeatable=False)
 
     assert api.calls == {"POST things": 2}
 
 
-def test_a_connection_that_breaks_is_made_again(server: Server, api: Api):
-    server.hangs_up()
-    server.says(200, {"a": 1})
+def test_a_broken_connection_is_opened_again(server: Server, api: Api):
+    server.disconnects()
+    server.answers(200, {"a": 1})
 
     assert api.request("GET", "/x", resource="things").body == {"a": 1}
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 409, 422])
-def test_a_no_is_a_no(server: Server, api: Api, status: int):
-    server.says(status, {"message": "no", "reason": "Because"})
+def test_a_permanent_error_is_not_repeated(server: Server, api: Api, status: int):
+    server.answers(status, {"message": "no", "reason": "Because"})
 
     with pytest.raises(Refused, match=r"^no$"):
         api.request("GET", "/x", resource="things")
@@ -160,47 +178,47 @@ def test_a_no_is_a_no(server: Server, api: Api, status: int):
     assert api.calls == {"GET things": 1}
 
 
-def test_credentials_are_read_anew_once(server: Server, api: Api, tmp_path: Path):
-    server.says(200, {})
+def test_credentials_are_read_again_once(server: Server, api: Api, tmp_path: Path):
+    server.answers(200, {})
     api.request("GET", "/x", resource="things")
     file = tmp_path / "kubeconfig"
     file.write_text(file.read_text().replace("first", "second"))
-    server.says(401, {"message": "Unauthorized"})
-    server.says(200, {"a": 1})
+    server.answers(401, {"message": "Unauthorized"})
+    server.answers(200, {"a": 1})
 
     assert api.request("GET", "/x", resource="things").body == {"a": 1}
-    assert server.asked[-1][2]["authorization"] == "Bearer second"
+    assert server.requests[-1][2]["authorization"] == "Bearer second"
     for _ in range(2):
-        server.says(401, {"message": "Unauthorized"})
+        server.answers(401, {"message": "Unauthorized"})
     with pytest.raises(Refused, match=r"^Unauthorized$"):
         api.request("GET", "/x", resource="things")
-    assert len(server.asked) == 5
+    assert len(server.requests) == 5
 
 
 @pytest.mark.parametrize("body", [b"<html>login</html>", b"[]", b""])
-def test_something_else_that_answers_is_no_api(server: Server, api: Api, body: bytes):
+def test_an_answer_that_is_no_json_object_is_an_error(server: Server, api: Api, body: bytes):
     for _ in range(5):
-        server.says(200, body)
+        server.answers(200, body)
 
-    with pytest.raises(Unreachable, match=r"^something else than the Kubernetes API answered: '"):
+    with pytest.raises(Unreachable, match=r"^the answer is not from the Kubernetes API: '"):
         api.request("GET", "/x", resource="things")
 
 
-def test_a_proxy_s_page_is_quoted(server: Server, api: Api):
-    server.says(403, b"<html>forbidden by the proxy</html>")
+def test_the_page_of_a_proxy_is_quoted(server: Server, api: Api):
+    server.answers(403, b"<html>forbidden by the proxy</html>")
 
     with pytest.raises(Refused, match=r"^<html>forbidden by the proxy</html>$"):
         api.request("GET", "/x", resource="things")
 
 
-def test_nobody_there(tmp_path: Path):
+def test_a_missing_kubeconfig_is_an_error(tmp_path: Path):
     api = Api(kubeconfig=str(tmp_path / "none"), context="", inherited={})
 
-    with pytest.raises(Unreachable, match=r"^how to reach the cluster is not known: .*; name a kubeconfig in KUBECONFIG"):
+    with pytest.raises(Unreachable, match=r"^no usable kubeconfig: .*; name a kubeconfig in KUBECONFIG"):
         api.request("GET", "/x", resource="things")
 
 
-def test_in_a_pod_the_pod_s_own_identity_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_pod_without_a_kubeconfig_uses_its_own_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "token").write_text("the pod's")
     (tmp_path / "ca.crt").write_text("certificate")
@@ -208,104 +226,104 @@ def test_in_a_pod_the_pod_s_own_identity_is_asked_for(tmp_path: Path, monkeypatc
     monkeypatch.setattr(kube, "SERVICE_CERT_FILENAME", str(tmp_path / "none"))
     api = Api(kubeconfig="", context="", inherited={"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": "1"})
 
-    with pytest.raises(Unreachable, match=r"^how to reach the cluster is not known: Service certification file does not exist"):
+    with pytest.raises(Unreachable, match=r"^no usable kubeconfig: Service certification file does not exist"):
         api.request("GET", "/x", resource="things")
 
 
 class TestLists:
-    def test_a_list_that_expires_is_begun_anew(self, server: Server, namespace: Namespace):
+    def test_an_expired_list_starts_again(self, server: Server, namespace: Namespace):
         page = {"items": [{"n": 1}], "metadata": {"continue": "more"}}
-        server.says(200, page)
-        server.says(410, {"reason": "Expired"})
-        server.says(200, page)
-        server.says(200, {"items": [{"n": 2}], "metadata": {}})
+        server.answers(200, page)
+        server.answers(410, {"reason": "Expired"})
+        server.answers(200, page)
+        server.answers(200, {"items": [{"n": 2}], "metadata": {}})
 
         assert namespace.jobs("a=b").items == [{"n": 1}, {"n": 2}]
-        assert server.asked[3][1] == "/apis/batch/v1/namespaces/ns/jobs?labelSelector=a%3Db&limit=500&continue=more"
+        assert server.requests[3][1] == "/apis/batch/v1/namespaces/ns/jobs?labelSelector=a%3Db&limit=500&continue=more"
 
-    def test_but_not_for_ever(self, server: Server, namespace: Namespace):
+    def test_a_list_starts_again_a_limited_number_of_times(self, server: Server, namespace: Namespace):
         for _ in range(3):
-            server.says(410, {"message": "too old"})
+            server.answers(410, {"message": "too old"})
 
         with pytest.raises(Refused, match=r"^too old$"):
             namespace.pods("a=b")
 
-    def test_no_items_are_none(self, server: Server, namespace: Namespace):
-        server.says(200, {"items": None, "metadata": {}})
+    def test_null_items_are_an_empty_list(self, server: Server, namespace: Namespace):
+        server.answers(200, {"items": None, "metadata": {}})
 
         assert namespace.events().items == []
 
 
 class TestChanges:
-    def test_every_change_since_a_list(self, server: Server, namespace: Namespace):
-        server.says(200, {"items": [], "metadata": {"resourceVersion": "7"}})
+    def test_a_watch_yields_every_change_since_a_list(self, server: Server, namespace: Namespace):
+        server.answers(200, {"items": [], "metadata": {"resourceVersion": "7"}})
         changes = [{"type": kind, "object": {"n": number}} for number, kind in enumerate(("ADDED", "MODIFIED", "DELETED"))]
-        server.says(200, "".join(json.dumps(change) + "\n" for change in changes).encode())
+        server.answers(200, "".join(json.dumps(change) + "\n" for change in changes).encode())
 
         seen = list(namespace.pod_changes("a=b", since=namespace.pods("a=b").version, seconds=3))
 
         assert seen == [("ADDED", {"n": 0}), ("MODIFIED", {"n": 1}), ("DELETED", {"n": 2})]
-        asked = "/api/v1/namespaces/ns/pods?labelSelector=a%3Db&watch=true&resourceVersion=7&timeoutSeconds=3"
-        assert server.asked[1][1] == asked
+        path = "/api/v1/namespaces/ns/pods?labelSelector=a%3Db&watch=true&resourceVersion=7&timeoutSeconds=3"
+        assert server.requests[1][1] == path
 
-    def test_an_object_in_pieces(self, api: Api, monkeypatch: pytest.MonkeyPatch):
+    def test_a_chunk_may_end_inside_an_object(self, api: Api, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(api, "stream", lambda *_, **__: iter([b'{"n": ', b'1}\n{"n": 2}\n{"n"', b": 3}\n"]))
 
         assert list(api.objects("/x", resource="things", query={}, silence_seconds=1)) == [{"n": 1}, {"n": 2}, {"n": 3}]
 
-    def test_something_else_that_answers(self, server: Server, namespace: Namespace):
-        server.says(200, b"<html>sign in first</html>\n")
+    def test_a_watch_whose_answer_is_no_json_is_an_error(self, server: Server, namespace: Namespace):
+        server.answers(200, b"<html>sign in first</html>\n")
 
-        with pytest.raises(Unreachable, match=r"^something else than the Kubernetes API answered: '<html>sign in first</html>'$"):
+        with pytest.raises(Unreachable, match=r"^the answer is not from the Kubernetes API: '<html>sign in first</html>'$"):
             list(namespace.pod_changes("a=b", since="1", seconds=1))
 
-    def test_a_version_that_is_forgotten(self, server: Server, namespace: Namespace):
-        server.says(200, b'{"type": "ERROR", "object": {"code": 410, "message": "too old", "reason": "Expired"}}\n')
+    def test_an_expired_resource_version_is_an_error(self, server: Server, namespace: Namespace):
+        server.answers(200, b'{"type": "ERROR", "object": {"code": 410, "message": "too old", "reason": "Expired"}}\n')
 
         with pytest.raises(Refused, match=r"^too old$") as refused:
             list(namespace.pod_changes("a=b", since="1", seconds=1))
         assert refused.value.status == 410
 
 
-class TestNames:
-    def test_both_names_of_the_cluster(self, server: Server, namespace: Namespace):
-        server.says(200, {"metadata": {"uid": "system"}})
-        server.says(200, {"metadata": {"uid": "ours"}})
+class TestClusterIds:
+    def test_an_account_with_all_permissions_gets_both_ids(self, server: Server, namespace: Namespace):
+        server.answers(200, {"metadata": {"uid": "system"}})
+        server.answers(200, {"metadata": {"uid": "ours"}})
 
         assert namespace.cluster_ids() == ("system", "ours")
 
-    def test_the_one_that_may_be_read(self, server: Server, namespace: Namespace):
-        server.says(403, {"message": "forbidden"})
-        server.says(200, {"metadata": {"uid": "ours"}})
+    def test_without_permission_for_kube_system_there_is_one_id(self, server: Server, namespace: Namespace):
+        server.answers(403, {"message": "forbidden"})
+        server.answers(200, {"metadata": {"uid": "ours"}})
 
         assert namespace.cluster_ids() == ("ours",)
 
-    def test_an_error_gives_it_no_other_name(self, server: Server, namespace: Namespace):
-        server.says(400, {"message": "who knows"})
+    def test_an_error_does_not_change_the_id(self, server: Server, namespace: Namespace):
+        server.answers(400, {"message": "bad request"})
 
-        with pytest.raises(Refused, match=r"^who knows$"):
+        with pytest.raises(Refused, match=r"^bad request$"):
             namespace.cluster_ids()
 
-    def test_none_that_may_be_read(self, server: Server, namespace: Namespace):
+    def test_without_any_permission_the_ids_are_an_error(self, server: Server, namespace: Namespace):
         for _ in range(2):
-            server.says(403, {"message": "forbidden"})
+            server.answers(403, {"message": "forbidden"})
 
         with pytest.raises(Refused, match=r"^forbidden$"):
             namespace.cluster_ids()
 
 
-def test_a_secret_is_looked_for_without_what_is_in_it(server: Server, namespace: Namespace):
-    server.says(200, {})
+def test_the_check_of_a_secret_does_not_read_it(server: Server, namespace: Namespace):
+    server.answers(200, {})
 
     assert namespace.exists("secrets", "s") is True
-    assert server.asked[0][2]["Accept"] == "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+    assert server.requests[0][2]["Accept"] == "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 
 
 def test_only_kube_imports_the_client():
     importing = {
         path.relative_to(REPOSITORY).as_posix()
-        for room in ("gregory", "job")
-        for path in (REPOSITORY / room).rglob("*.py")
+        for package in ("gregory", "job")
+        for path in (REPOSITORY / package).rglob("*.py")
         if any(line.startswith(("import kubernetes", "from kubernetes")) for line in path.read_text().splitlines())
     }
 

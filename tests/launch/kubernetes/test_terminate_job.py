@@ -38,7 +38,7 @@ class Namespace:
 
     def pods(self, selector: str) -> Listed:
         listed, self.listed = self.listed, []
-        return Listed(items=listed, moment=datetime.now(UTC), version="1")
+        return Listed(items=listed, time=datetime.now(UTC), version="1")
 
     def pod_changes(self, selector: str, *, since: str, seconds: int) -> Iterator[Change]:
         if not self.watched:
