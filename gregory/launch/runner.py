@@ -1,4 +1,4 @@
-"""The contract of a runner: how runs reach one kind of machine, and what can be known of them there."""
+"""The protocol of a runner, which connects one kind of back end."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ from gregory.runs.spec import RunHandle, RunSpec
 
 
 class Status(StrEnum):
-    """ALIVE, WAITING and DEAD need evidence; UNKNOWN is what remains, and nothing may be concluded from it.
+    """The condition of a run in its back end. Without evidence it is UNKNOWN, which proves nothing.
 
-    WAITING: handed over, and held up before its first step: by a queue, a scheduler, the pull of an image.
+    PENDING: the run was submitted and has not started. It waits for a queue, a scheduler or an image.
     """
 
     ALIVE = "alive"
@@ -58,7 +58,7 @@ class Observation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rendered:
-    """A run as its machine will be asked to carry it out, in that machine's words: printable, and without a secret."""
+    """A specification with the request to its back end. It contains no secret."""
 
     spec: RunSpec
     request: Mapping[str, Any]
@@ -66,7 +66,10 @@ class Rendered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Installation:
-    """What runs are started from. inherited: the variables of this process, database credentials included; `environment`: ours, checked."""
+    """The folders and variables that runs start from.
+
+    environment: the checked variables of this project. inherited: all variables of this process, with the database credentials.
+    """
 
     project_dir: Path
     models_dir: Path
@@ -76,16 +79,16 @@ class Installation:
 
 
 class Runner(Protocol):
-    """One kind of machine.
+    """One kind of back end.
 
     durable: the back end keeps and executes every submitted run. Any process may submit a run again, and missing heartbeats prove
     nothing.
     max_parallel: the number of runs that the back end executes at once. 1: the caller waits for a run before it submits the next.
     None: no limit, and the caller submits all runs.
     shares_models_dir: the submitting process reads the models folder that its runs write.
-    gives_gpu: whether its runs are promised a GPU, and so must find one.
-    max_attempts: how often a run that its machine took away is tried by itself; 1: whoever wants it again says so.
-    stall_seconds: how long a run may work without progress before it is ended; 0: as long as it likes.
+    gives_gpu: the back end assigns a GPU to its runs, so a run without a GPU fails.
+    max_attempts: the attempts of a run that the back end takes away, the first included. 1: no retry.
+    stall_seconds: the seconds without progress after which a run is terminated. 0: no limit.
     """
 
     name: str
@@ -97,41 +100,47 @@ class Runner(Protocol):
     stall_seconds: int
 
     def check(self) -> None:
-        """Raise NotReady with the first thing that would make every run fail. Asked before any row is written."""
+        """Raise PreconditionFailed for the first cause that would make every run fail. Called before any row is written."""
 
     def owner_handle(self) -> RunHandle:
-        """The submitting process itself: who answers for a run until it has been handed over."""
+        """The handle of the submitting process, which is responsible for a run before its submission."""
 
     def render(self, spec: RunSpec) -> Rendered:
-        """Pure: what `submit` would start."""
+        """The request that `submit` sends. Starts nothing."""
 
     def submit(self, rendered: Rendered) -> RunHandle:
-        """Start the run, or find it started by an earlier call for the same attempt.
+        """Start the run, or find it if an earlier call for the same attempt started it.
 
-        Raises SubmitError where it will not be started, another LaunchError where that is not known or may change.
+        Raises SubmitError if the run will not start. Raises another LaunchError if that is unknown or a later call may succeed.
         """
 
     def observe(self, handles: Sequence[RunHandle]) -> list[Observation]:
-        """What is known of these runs, in the order given; one call for many."""
+        """Observations of the runs in the same order. One call observes any number of runs."""
 
     def cancel(self, handle: RunHandle, *, grace_seconds: float) -> None:
-        """Ask the run to end, insist after the grace, return when it has ended. Raises LaunchError where that cannot be seen."""
+        """Ask the run to end, and kill it after the grace period. Returns after its end.
+
+        Raises LaunchError if the end was not observed.
+        """
 
     def logs(self, spec: RunSpec, handle: RunHandle, *, waiting: Callable[[], bool]) -> Iterator[str]:
-        """The attempt's event lines from the first on, until it has ended.
+        """The event lines of the attempt from the first on, until its end.
 
-        `waiting` is called whenever there is nothing to read, and says whether the run may still be at work: a machine that
-        does not answer any more is then not waited for.
+        `waiting` is called while no line arrives. It returns whether the run may still work. If it returns False, the runner does not
+        wait for a back end that no longer answers.
         """
 
     def log_tail(self, spec: RunSpec) -> str:
-        """The last lines of the attempt's log, for whoever looks into a dead run; empty where there is none."""
+        """The last lines of the attempt's log. Empty if there is no log."""
 
     def debug_commands(self, spec: RunSpec, handle: RunHandle) -> list[str]:
-        """What an operator would type to look at the run on its machine; pure."""
+        """Shell commands with which an operator inspects the run. Pure."""
 
     def cleanup(self, spec: RunSpec) -> None:
-        """Remove what `submit` left of a run that ended well."""
+        """Remove the objects that `submit` created for a successful run."""
 
     def collect_garbage(self, unfinished: Collection[str], *, keep_seconds: float) -> list[str]:
-        """Remove what other runs than these, by their ids, left longer ago than this; what that was."""
+        """Remove objects of ended runs that are older than `keep_seconds`. `unfinished` holds the ids of runs to keep.
+
+        Returns a description of each removed object.
+        """

@@ -109,7 +109,7 @@ def test_a_namesake_and_another_cluster_are_left_alone(cluster_namespace: Cluste
 
     cluster_namespace.runner().cancel(handle.model_copy(update={"uid": "another"}), grace_seconds=1)
     with pytest.raises(
-        TerminationTimeout, match=rf"^Job {handle.name} belongs to kubernetes@elsewhere/x, which is not the cluster that is asked"
+        TerminationTimeout, match=rf"^Job {handle.name} belongs to kubernetes@elsewhere/x, which is another cluster or namespace$"
     ):
         cluster_namespace.runner().cancel(RunHandle(host="kubernetes@elsewhere/x", name=handle.name, uid="another"), grace_seconds=1)
 
@@ -137,7 +137,7 @@ def test_a_node_that_does_not_say_that_a_pod_has_ended(cluster_namespace: Cluste
     monkeypatch.setattr("gregory.launch.kubernetes.terminate_job.CONFIRMATION_SECONDS", 2.0)
     cluster_namespace.cluster.pause("kubelet")
 
-    with pytest.raises(TerminationTimeout, match=rf"^Job {handle.name} was deleted, and its pod is still there: its node does not say"):
+    with pytest.raises(TerminationTimeout, match=rf"^Job {handle.name} was deleted, but its node does not confirm that its pod has ended"):
         cluster_namespace.runner().cancel(handle, grace_seconds=1)
 
     cluster_namespace.cluster.resume("kubelet")
@@ -157,7 +157,7 @@ class TestSweep:
 
         monkeypatch.setattr(orphans, "GRACE", orphans.GRACE * 0)
 
-        assert cluster_namespace.runner().collect_garbage({other.run_id}, keep_seconds=0) == [f"Job {handle.name}, whose run has ended"]
+        assert cluster_namespace.runner().collect_garbage({other.run_id}, keep_seconds=0) == [f"Job {handle.name} of an ended run"]
         cluster_namespace.cluster.until(lambda: len(cluster_namespace.pods()) == 1, what="its pod to be gone")
         assert [job["metadata"]["labels"]["gregory-train/run-id"] for job in cluster_namespace.jobs()] == [other.run_id]
 
@@ -183,7 +183,7 @@ class TestSweep:
             lambda: all(job["status"].get("succeeded") for job in cluster_namespace.jobs()), what="the Jobs to have completed"
         )
 
-        assert cluster_namespace.runner().collect_garbage({other.run_id}, keep_seconds=0) == [f"Job {handle.name}, whose run has ended"]
+        assert cluster_namespace.runner().collect_garbage({other.run_id}, keep_seconds=0) == [f"Job {handle.name} of an ended run"]
         cluster_namespace.cluster.until(lambda: len(cluster_namespace.pods()) == 1, what="its pod to be gone")
         assert [job["metadata"]["name"] for job in cluster_namespace.jobs()] == [kept.name]
 

@@ -1,6 +1,6 @@
-"""RunSpec + ClusterConfig -> Job: all that the Kubernetes API is asked for. Pure; it imports no client.
+"""Render the Job of an attempt from its specification and the cluster file. Pure, and imports no client.
 
-One Job is one attempt: one pod, started once. Whether there is another attempt is not Kubernetes' to say.
+One Job is one attempt with one pod, which Kubernetes starts once. Only the reconciler decides about another attempt.
 """
 
 import re
@@ -20,34 +20,36 @@ from gregory.runs.spec import HandleKind, RunHandle, RunSpec
 
 # A Job's name becomes a label of its pods.
 _LABEL_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-# Where Kubernetes looks for a container's last words, unless told otherwise.
+# The default path of the termination log in Kubernetes.
 TERMINATION_LOG = "/dev/termination-log"
 _RULE_INDEX = re.compile(r"rule at index (\d+)")
-# In this order, and each exit code once: a pod that is taken away exits with 143 or 137, too, and the first match counts.
+# The first matching rule counts. An evicted pod also exits with 143 or 137, so the rule `disrupted` comes before these.
 _EXIT_CODES = {
     "failed": exit_codes.FAILURE,
     "bad_specification": exit_codes.USAGE,
     "killed": exit_codes.SIGKILL,
     "terminated": exit_codes.SIGTERM,
 }
-# So ends what was told to end. FailJob would fail a suspended Job as well, for as long as the pod that was taken from it is to be seen;
-# counted is only what was not taken by the Job's own controller.
+# A pod that a signal ended. The action FailJob would also fail a suspended Job as long as its deleted pod exists. The action Count
+# does not count a pod that the Job controller deleted itself.
 _COUNTED = ("killed", "terminated")
-# A rule of the API has no name: the Job's condition tells its index. So the order here is for as long as Jobs live.
+# Rules have no names: the condition of a Job contains only the index. So the order must not change while Jobs exist.
 FAILURE_RULES = ("disrupted", *_EXIT_CODES, "exited")
 
 _DRAINS = {
-    # A node with a training on it is not emptied to save money.
+    # Autoscalers must not empty a node with a training.
     "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
     "karpenter.sh/do-not-disrupt": "true",
 }
 
 
 def job_name(spec: RunSpec) -> str:
-    """One name per run and attempt, so that a second submission finds the first. Raises SubmitError."""
+    """The name of the attempt's Job. A second submission finds the first by it. Raises SubmitError."""
     name = f"{APP}-{spec.run_id}-a{spec.attempt}"
     if not _LABEL_NAME.fullmatch(name):
-        raise SubmitError(f"{name!r} cannot name a Job: it takes a-z, 0-9 and -, at most 63 of them; run ids are made by planning")
+        raise SubmitError(
+            f"{name!r} is no name of a Job: it may have at most 63 characters of a-z, 0-9 and -; train again for a valid run id"
+        )
     return name
 
 
@@ -57,13 +59,13 @@ def handle_host(config: ClusterConfig, *, cluster_id: str) -> str:
 
 
 def matched_rule(message: str) -> str | None:
-    """Which of FAILURE_RULES a Job's condition with reason PodFailurePolicy tells of. It outlives the pod."""
+    """The one of FAILURE_RULES in the message of a Job's condition PodFailurePolicy. The condition remains after the pod."""
     found = _RULE_INDEX.search(message)
     return FAILURE_RULES[int(found[1])] if found and int(found[1]) < len(FAILURE_RULES) else None
 
 
 def render_job(spec: RunSpec, config: ClusterConfig, *, cluster_id: str) -> dict[str, Any]:
-    """The Job of this attempt, printable and without a secret. cluster_id: the uid of the namespace kube-system."""
+    """The Job of this attempt. It contains no secret. `cluster_id` is the uid of the namespace kube-system."""
     deadlines, kueue = config.deadlines, config.kueue
     working_seconds = deadlines.image_pull_seconds + deadlines.run_seconds
     queue = {KUEUE_QUEUE: kueue.queue_name, KUEUE_PRIORITY: kueue.priority_class}
@@ -80,10 +82,10 @@ def render_job(spec: RunSpec, config: ClusterConfig, *, cluster_id: str) -> dict
             "parallelism": 1,
             "completions": 1,
             "backoffLimit": 0,
-            # The pod's own deadline comes first, since it leaves the pod and its log; this one deletes them.
+            # The deadline of the pod comes first, because it keeps pod and log. This deadline deletes them.
             "activeDeadlineSeconds": deadlines.pending_seconds + working_seconds + config.grace_period_seconds,
             "ttlSecondsAfterFinished": config.ttl_seconds_after_finished,
-            # Never two pods that write to one folder.
+            # Two pods must not write to one folder.
             "podReplacementPolicy": "Failed",
             "podFailurePolicy": {"rules": list(_failure_rules())},
             "template": pod_patch.merged(
@@ -95,7 +97,7 @@ def render_job(spec: RunSpec, config: ClusterConfig, *, cluster_id: str) -> dict
                         | config.annotations
                         | annotations_of(spec),
                     },
-                    # From the kubelet's first sight of the pod on, so with the image's pull.
+                    # This time begins when the kubelet accepts the pod, so it includes the image pull.
                     "spec": {"activeDeadlineSeconds": working_seconds} | _pod(spec, config, cluster_id=cluster_id),
                 },
                 config.pod_template_patch,
@@ -112,7 +114,7 @@ def _failure_rules() -> Iterator[dict[str, Any]]:
 
 
 def _on_exit(action: str, **codes: Any) -> dict[str, Any]:
-    # Of the run's container: what somebody's sidecar exits with says nothing of the run.
+    # Only the container of the run counts. The exit code of a sidecar is no evidence about the run.
     return {"action": action, "onExitCodes": {"containerName": CONTAINER, **codes}}
 
 
@@ -123,14 +125,14 @@ def _pod(spec: RunSpec, config: ClusterConfig, *, cluster_id: str) -> dict[str, 
         "terminationGracePeriodSeconds": config.grace_period_seconds,
         "serviceAccountName": config.service_account_name,
         "automountServiceAccountToken": False,
-        # Variables named after the namespace's services, of which none is meant for a run.
+        # Kubernetes would add variables with the names of the namespace's services.
         "enableServiceLinks": False,
         "securityContext": {
             "runAsNonRoot": True,
             "runAsUser": security.run_as_user,
             "runAsGroup": security.run_as_group,
             "fsGroup": security.fs_group,
-            # Or every start would walk through all models.
+            # The default changes the group of every file in the models volume at every start.
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
@@ -141,7 +143,7 @@ def _pod(spec: RunSpec, config: ClusterConfig, *, cluster_id: str) -> dict[str, 
 
 
 def _placement(config: ClusterConfig) -> dict[str, Any]:
-    """Only what is set: of the rest the cluster has defaults."""
+    """The settings that are not empty. The cluster has defaults for the others."""
     tolerations = config.tolerations
     if tolerations is None:
         tolerations = tuple(Toleration(key=key, effect="NoSchedule") for key in config.gpu.taints)
@@ -159,7 +161,7 @@ def _placement(config: ClusterConfig) -> dict[str, Any]:
 
 
 def _container(spec: RunSpec, config: ClusterConfig, *, cluster_id: str) -> dict[str, Any]:
-    # GPUs in limits alone: Kubernetes makes the request equal.
+    # GPUs are only in limits: Kubernetes sets the request to the same number.
     gpus = {config.gpu.resource: str(config.gpu.count)} if config.gpu.count else {}
     return {
         "name": CONTAINER,
@@ -178,7 +180,7 @@ def _container(spec: RunSpec, config: ClusterConfig, *, cluster_id: str) -> dict
             "readOnlyRootFilesystem": True,
             "runAsNonRoot": True,
         },
-        # A run that dies mute leaves the end of its log where it outlives the log.
+        # If a run ends without an outcome report, the kubelet keeps the end of its log in the pod's status.
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
 
@@ -188,11 +190,11 @@ def _our_variables(spec: RunSpec, config: ClusterConfig, *, cluster_id: str) -> 
     variables = [
         *_database_variables(config.database),
         _variable("GREGORY_RUN_SPEC", spec.model_dump_json()),
-        # Nobody knows the Job's uid before it exists; the kubelet puts it into the handle. A variable must stand above those that use it.
+        # The Job has no uid before it exists, so the kubelet inserts it into the handle. Kubernetes expands only variables defined above.
         _from_pod("GREGORY_JOB_UID", f"metadata.labels['{CONTROLLER_UID}']"),
         {"name": "GREGORY_RUN_HANDLE", "value": handle.model_dump_json()},
         _from_pod("GREGORY_NODE_NAME", "spec.nodeName"),
-        # The reconciler owns retries: an interrupted run leaves its open rows to it, and its last words where they outlive the pod's log.
+        # The reconciler decides about retries. An interrupted run leaves its rows open, and writes its outcome report for the reconciler.
         _variable("GREGORY_RETRIED", "true"),
         _variable("GREGORY_TERMINATION_LOG", TERMINATION_LOG),
     ]
@@ -212,7 +214,7 @@ def _database_variables(database: Database) -> list[dict[str, Any]]:
 
 
 def _variable(name: str, value: str) -> dict[str, Any]:
-    # Kubernetes would expand $(NAME) inside.
+    # Kubernetes expands $(NAME) in values.
     return {"name": name, "value": value.replace("$", "$$")}
 
 
@@ -241,10 +243,10 @@ def _volumes(config: ClusterConfig) -> list[dict[str, Any]]:
 
 
 def _plain(section: Section) -> dict[str, Any]:
-    """A section that is an object of the API, as the file has it."""
+    """A section that is an object of the API, with the keys that the file sets."""
     return section.model_dump(by_alias=True, exclude_unset=True)
 
 
 def drop_empty(values: Mapping[str, Any]) -> dict[str, Any]:
-    """What is set; an empty value is what a key is that is not set."""
+    """The values that are not empty. In the cluster file an empty value means "not set"."""
     return {key: value for key, value in values.items() if value not in ("", None, [], {})}

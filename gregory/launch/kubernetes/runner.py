@@ -1,8 +1,7 @@
-"""Runs as Jobs of a Kubernetes cluster, side by side: one Job per attempt, in one namespace.
+"""Execute runs as Jobs of a Kubernetes cluster in parallel: one Job per attempt, in one namespace.
 
-A Job outlives the command that submitted it, carries the run on and closes its rows itself. It is found again by its name,
-which the run and the attempt determine, and known by its uid. What a Job looks like is in `manifest`, what one that is seen
-means in `diagnose`.
+A Job continues after the end of the command that submitted it, and closes its rows itself. Run and attempt determine its name, and
+its uid identifies it. `manifest` renders a Job, and `diagnose` interprets an observed one.
 """
 
 import os
@@ -27,21 +26,21 @@ from gregory.launch.kubernetes.namespace import Namespace
 from gregory.launch.kubernetes.pod_patch import CONTAINER
 from gregory.launch.kubernetes.preconditions import probe_spec, require_cluster
 from gregory.launch.kubernetes.submission import RateLimiter, create_once
-from gregory.launch.kubernetes.terminate_job import is_there, terminate_job
+from gregory.launch.kubernetes.terminate_job import job_exists, terminate_job
 from gregory.launch.log_stream import Cursor, follow
 from gregory.launch.runner import Installation, Observation, Rendered, Status
 from gregory.runs.diagnosis import log_tail_of
 from gregory.runs.spec import HandleKind, RunHandle, RunSpec
 
 RECONNECT_SECONDS = 1.0
-# A stream of a log that says nothing for so long is opened anew: it may have died without a word.
+# A log stream without data for this time is opened again, because its connection may be broken without an error.
 SILENCE_SECONDS = 60.0
 LAST_LINES, LAST_BYTES = 100, 4_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Seen:
-    """What lists showed, by the uid of the Job."""
+    """The objects of one observation, by the uid of the Job."""
 
     jobs: Mapping[str, Object]
     pods: Mapping[str, Sequence[Object]]
@@ -50,7 +49,7 @@ class _Seen:
 
 
 class KubernetesRunner:
-    """Jobs in the namespace of the cluster file, of the cluster that the kubeconfig names or that this process runs in."""
+    """Jobs in the namespace of the cluster file. The kubeconfig names the cluster. Without one, it is the cluster of this process."""
 
     name = "kubernetes"
     durable = True
@@ -58,31 +57,31 @@ class KubernetesRunner:
     shares_models_dir = False
 
     def __init__(self, installation: Installation) -> None:
-        """Nothing is read and nobody asked before the first call."""
+        """Reads nothing and sends nothing. The first call does."""
         self._environment = installation.environment
         self.api = Api(
             kubeconfig=self._environment.KUBECONFIG, context=self._environment.GREGORY_KUBECONTEXT, inherited=installation.inherited
         )
-        # By uid: what runs said that were cancelled here, until somebody asks. Their pods are gone.
+        # By uid: observations of runs that this runner cancelled. Their pods no longer exist. The next call of `observe` takes them.
         self._cancelled: dict[str, Observation] = {}
 
     @property
     def gives_gpu(self) -> bool:
-        """Whether the cluster file promises one. Raises BadClusterConfig."""
+        """Whether the cluster file requires a GPU. Raises BadClusterConfig."""
         return self._config.gpu.is_demanded
 
     @property
     def max_attempts(self) -> int:
-        """As the cluster file says. Raises BadClusterConfig."""
+        """From the cluster file. Raises BadClusterConfig."""
         return self._config.max_attempts
 
     @property
     def stall_seconds(self) -> int:
-        """As the cluster file says. Raises BadClusterConfig."""
+        """From the cluster file. Raises BadClusterConfig."""
         return self._config.deadlines.stall_seconds
 
     def check(self) -> None:
-        """Cluster file, database, API server, namespace, what a Job names, and what the server says of a Job."""
+        """Check cluster file, database, API server, namespace and referenced objects, and submit a Job in a dry run."""
         config = self._config
         if not self._environment.POSTGRES_DB:
             raise PreconditionFailed("the kubernetes runner needs PostgreSQL, which pods can reach; set POSTGRES_DB, or use --runner local")
@@ -102,41 +101,41 @@ class KubernetesRunner:
         return processes.handle_of(os.getpid())
 
     def render(self, spec: RunSpec) -> Rendered:
-        """The Job. The cluster is asked once who it is, and raises ClusterError if it does not say."""
+        """The Job. The first call requests the id of the cluster and may raise ClusterError."""
         return Rendered(spec=spec, request=render_job(spec, self._config, cluster_id=self._cluster_ids[0]))
 
     def submit(self, rendered: Rendered) -> RunHandle:
         """Create the Job, or adopt the one that an earlier call for this attempt has made; at most so many a second."""
-        self._pace.wait()
+        self._rate_limiter.wait()
         hosts = self._hosts
         job = create_once(self._namespace, rendered.request, label=rendered.spec.label)
         return RunHandle(host=hosts[0], name=name_of(job), uid=job["metadata"]["uid"])
 
     def observe(self, handles: Sequence[RunHandle]) -> list[Observation]:
-        """One list of pods and one of Jobs, however many runs; one of events where those leave a question."""
+        """List pods and Jobs once for any number of runs, and events if a diagnosis needs them."""
         if not any(_is_job(handle) for handle in handles):
             return [processes.observe(handle) for handle in handles]
         return self._observe(handles, RUNS)
 
     def cancel(self, handle: RunHandle, *, grace_seconds: float) -> None:
-        """Delete the Job and its pod, whatever they are doing, and wait until both are gone. What has ended keeps its log.
+        """Delete the Job and its pod, and wait until both are gone. A finished Job remains with its log.
 
-        Raises NotEnded where that cannot be seen, and ClusterError.
+        Raises TerminationTimeout if the end was not observed, and ClusterError.
         """
         if not _is_job(handle):
             return
-        if handle.host not in self._hosts and not is_there(self._namespace, handle):
-            raise TerminationTimeout(f"Job {handle.name} belongs to {handle.host}, which is not the cluster that is asked here")
+        if handle.host not in self._hosts and not job_exists(self._namespace, handle):
+            raise TerminationTimeout(f"Job {handle.name} belongs to {handle.host}, which is another cluster or namespace")
         pod = terminate_job(self._namespace, handle, grace_seconds=grace_seconds)
         if pod is not None:
             self._cancelled[handle.uid] = ended.of_pod(pod, None, NO_EVENTS)
 
     def logs(self, spec: RunSpec, handle: RunHandle, *, waiting: Callable[[], bool]) -> Iterator[str]:
-        """Lines of the pod's log. Neither a stream's end nor its silence says anything of the run; what is observed does."""
+        """Lines of the pod's log. Only an observation ends it: the end or silence of a stream is no evidence about the run."""
         selector = f"{RUNS},{RUN_ID}={spec.run_id}"
         cursors: dict[str, Cursor] = defaultdict(Cursor)
         while True:
-            # Observed before it is read, so that the last reading has all that there is.
+            # The observation comes first, so that the last stream contains the whole log.
             (observation,) = self._observe([handle], selector)
             pod = self._newest_pod(f"{selector},{CONTROLLER_UID}={handle.uid}")
             if pod is not None:
@@ -148,7 +147,7 @@ class KubernetesRunner:
             time.sleep(RECONNECT_SECONDS)
 
     def log_tail(self, spec: RunSpec) -> str:
-        """The end of the log of the attempt's pod, while there is one."""
+        """The end of the log of the attempt's pod. Empty if there is no pod."""
         try:
             pod = self._newest_pod(f"{RUNS},{RUN_ID}={spec.run_id},{ATTEMPT}={spec.attempt},{ATTEMPT_TOKEN}={spec.attempt_token}")
             log = self._namespace.log(name_of(pod), container=CONTAINER, lines=LAST_LINES, most_bytes=LAST_BYTES) if pod else b""
@@ -157,7 +156,7 @@ class KubernetesRunner:
         return log_tail_of(log)
 
     def debug_commands(self, spec: RunSpec, handle: RunHandle) -> list[str]:
-        """Of the namespace that has the Job."""
+        """Commands for the namespace of the Job."""
         job, where = job_name(spec), f"--namespace {handle.host.rpartition('/')[2]}"
         return [
             f"kubectl logs --follow job/{job} {where}",
@@ -166,12 +165,12 @@ class KubernetesRunner:
         ]
 
     def cleanup(self, spec: RunSpec) -> None:
-        """Nothing: Job, pod and log stay for the time that the cluster file gives them, and the cluster removes them."""
+        """Do nothing. The cluster removes Job, pod and log after the time in the cluster file."""
 
     def collect_garbage(self, unfinished: Collection[str], *, keep_seconds: float) -> list[str]:
-        """Delete Jobs of this installation that are still to do something for a run that has ended.
+        """Delete unfinished Jobs of this installation that have no unfinished run. If `keep_seconds` is 0, delete finished Jobs too.
 
-        What has ended the cluster removes when its time is over, whatever `keep_seconds` says; where that is 0, it goes at once, too.
+        Otherwise the cluster removes finished Jobs after the time in the cluster file.
         """
         try:
             listed, ours = self._namespace.jobs(RUNS), self.render(probe_spec()).request
@@ -182,14 +181,14 @@ class KubernetesRunner:
                 removed += [job for job in ended if self._namespace.delete("jobs", name_of(job), uid=job["metadata"]["uid"])]
         except (ClusterError, BadClusterConfig):
             return []
-        return [f"Job {name_of(job)}, whose run has ended" for job in removed]
+        return [f"Job {name_of(job)} of an ended run" for job in removed]
 
     @cached_property
     def _config(self) -> ClusterConfig:
         path = self._environment.GREGORY_CLUSTER_CONFIG
         if path is None:
             raise BadClusterConfig(
-                "the kubernetes runner needs a cluster file; name it in GREGORY_CLUSTER_CONFIG: docs/cluster-config.md says what is in it"
+                "the kubernetes runner needs a cluster file; write one (docs/cluster-config.md) and name it in GREGORY_CLUSTER_CONFIG"
             )
         return load_cluster_config(path)
 
@@ -198,7 +197,7 @@ class KubernetesRunner:
         return Namespace(self.api, self._config.namespace)
 
     @cached_property
-    def _pace(self) -> RateLimiter:
+    def _rate_limiter(self) -> RateLimiter:
         return RateLimiter(self._config.submission.per_second)
 
     @cached_property
@@ -207,19 +206,19 @@ class KubernetesRunner:
 
     @property
     def _hosts(self) -> list[str]:
-        """Every name that this cluster's namespace may have in a handle, ours first."""
+        """The hosts that handles of this namespace may have, best first."""
         return [handle_host(self._config, cluster_id=cluster_id) for cluster_id in self._cluster_ids]
 
     def _observe(self, handles: Sequence[RunHandle], selector: str) -> list[Observation]:
         try:
-            hosts, seen = self._hosts, self._look(selector, {handle.uid for handle in handles})
+            hosts, seen = self._hosts, self._list(selector, {handle.uid for handle in handles})
         except (ClusterError, BadClusterConfig) as error:
             unknown = Observation(status=Status.UNKNOWN, detail=str(error))
             return [unknown if _is_job(handle) else processes.observe(handle) for handle in handles]
         return [self._diagnosed(handle, hosts, seen) if _is_job(handle) else processes.observe(handle) for handle in handles]
 
-    def _look(self, selector: str, uids: Collection[str]) -> _Seen:
-        # Pods first: a run that ends in between then still has its pod.
+    def _list(self, selector: str, uids: Collection[str]) -> _Seen:
+        # Pods come first: if a run ends between the two lists, its pod is in the first.
         pods: dict[str, list[Object]] = defaultdict(list)
         for pod in self._namespace.pods(selector).items:
             pods[pod["metadata"]["labels"].get(CONTROLLER_UID, "")].append(pod)
@@ -231,7 +230,7 @@ class KubernetesRunner:
 
     def _diagnosed(self, handle: RunHandle, hosts: Collection[str], seen: _Seen) -> Observation:
         job, pods = seen.jobs.get(handle.uid), seen.pods.get(handle.uid, ())
-        # A uid is one Job's in the whole world; that there is none means something on its own cluster alone.
+        # A uid identifies one Job in all clusters. Only the cluster of the Job can prove that it does not exist.
         if job is None and not pods and (ended := self._cancelled.pop(handle.uid, None)) is not None:
             return ended
         if handle.host not in hosts and job is None and not pods:

@@ -113,7 +113,9 @@ def test_names_and_labels_are_such_that_kubernetes_takes_them(spec: RunSpec):
 
 @pytest.mark.parametrize("run_id", ["ÄÖ", "a_b", "0123456789AB", "0" * 60, "-\n"])
 def test_a_run_id_that_no_job_can_have_is_refused(run_id: str):
-    with pytest.raises(SubmitError, match=r"cannot name a Job: it takes a-z, 0-9 and -, at most 63 of them; run ids are made by planning$"):
+    with pytest.raises(
+        SubmitError, match=r"is no name of a Job: it may have at most 63 characters of a-z, 0-9 and -; train again for a valid run id$"
+    ):
         job_name(SPEC.model_copy(update={"run_id": run_id, "attempt": 10**12}))
 
 

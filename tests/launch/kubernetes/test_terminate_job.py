@@ -77,5 +77,5 @@ def test_who_may_only_list_sees_them_gone():
 def test_nothing_is_gone_because_nothing_is_told(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("gregory.launch.kubernetes.terminate_job.CONFIRMATION_SECONDS", -1.5)
 
-    with pytest.raises(TerminationTimeout, match=r"^Job job was deleted, and its pod is still there"):
+    with pytest.raises(TerminationTimeout, match=r"^Job job was deleted, but its node does not confirm that its pod has ended$"):
         terminate_job(Namespace(a_pod(1), changes=[]), HANDLE, grace_seconds=1)
