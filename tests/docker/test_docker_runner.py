@@ -245,7 +245,9 @@ class TestEnds:
 
         (observation,) = runner.observe([handle])
         assert (observation.status, observation.reason) == (Status.TERMINATED, None)
-        assert observation.text == "container gregory-train-0123456789ab-a1 does not exist any more: it was removed and left no outcome report"
+        assert (
+            observation.text == "container gregory-train-0123456789ab-a1 does not exist any more: it was removed and left no outcome report"
+        )
 
     def test_without_the_daemon_nothing_is_known(self, engine_variables, spec, models: Path, tmp_path: Path):
         (models / "no bundle").mkdir()
