@@ -1,1 +1,1 @@
-"""The run's door: what executes one RunSpec, the same in a process, a container and a Kubernetes Job."""
+"""The program of a run: it executes one RunSpec, in a process, a container or a Kubernetes Job alike."""

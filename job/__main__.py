@@ -1,4 +1,4 @@
-"""`python -m job`: read the specification, set Django up, carry the run out."""
+"""`python -m job`: read the specification, set up Django, execute the run."""
 
 import os
 import sys
@@ -6,21 +6,20 @@ import sys
 from pydantic import ValidationError
 
 from gregory.env import read_environment
+from gregory.runs import exit_codes
 from gregory.runs.spec import RunHandle, RunSpec
-
-USAGE = 2
 
 
 def main() -> int:
-    """The exit code: 0 every algorithm succeeded, 1 one did not, 2 no usable specification, 143 ended by a signal."""
+    """The exit code: SUCCESS if every training succeeded, FAILURE, USAGE without a usable specification, or SIGTERM."""
     environment = read_environment()
     try:
         spec = RunSpec.model_validate_json(environment.GREGORY_RUN_SPEC)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        sys.stderr.write(f"GREGORY_RUN_SPEC is not a run specification: {where or 'it'}: {first['msg']}\n")
-        return USAGE
+        field = ".".join(str(part) for part in first["loc"])
+        sys.stderr.write(f"GREGORY_RUN_SPEC is not a run specification: {field or 'it'}: {first['msg']}\n")
+        return exit_codes.USAGE
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gregory.settings")
     import django
 

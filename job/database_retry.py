@@ -1,30 +1,30 @@
-"""Database calls of a run that works for hours: each is tried again for minutes, with its account left on disk before every pause."""
+"""Database calls of a run. A call that fails is retried for minutes. Before each pause the outcome report is written."""
 
 from collections.abc import Callable
 from typing import TypeVar
 
 from gregory.runs import db_retry
+from gregory.shutdown import ShutdownRequest
 from job.outcome_report import OutcomeReport
-from job.shutdown import ShutdownRequest
 
 T = TypeVar("T")
 
 
 class DatabaseRetry:
-    """As long as nobody asks for the run's end: then there is time for one more try. Between two calls no connection is held."""
+    """Retries until a shutdown is requested, then once more. No connection stays open between two calls."""
 
-    def __init__(self, interruption: ShutdownRequest, account: OutcomeReport) -> None:
-        self._interruption = interruption
-        self._account = account
+    def __init__(self, shutdown: ShutdownRequest, report: OutcomeReport) -> None:
+        self._shutdown = shutdown
+        self._report = report
 
-    def retry_on_disconnect(self, call: Callable[[], T]) -> T:
-        """Call until the database answers; its last error passes through."""
+    def __call__(self, call: Callable[[], T]) -> T:
+        """The result of the call. Raises its last database error."""
         try:
-            return db_retry.retry_on_disconnect(call, sleep=self._sleep, patient=lambda: not self._interruption.requested)
+            return db_retry.retry_on_disconnect(call, sleep=self._sleep, patient=lambda: not self._shutdown.requested)
         finally:
             db_retry.close_connection()
 
     def _sleep(self, seconds: float) -> None:
-        # A machine that takes the run away in the meantime leaves no other word of it.
-        self._account.write()
-        self._interruption.wait(seconds)
+        # If the back end ends the run during the pause, the report is all that is left of it.
+        self._report.write()
+        self._shutdown.wait(seconds)

@@ -1,7 +1,8 @@
-"""One run from claim to end: corpus, stages, publishing, and the row of every algorithm closed with the truth."""
+"""One attempt of a run, from the claim to its end. Every row gets its result here, or a reconciler writes it later."""
 
 import os
 import shutil
+import signal
 import sys
 import traceback
 from contextlib import suppress
@@ -13,6 +14,7 @@ from django.db import InterfaceError, OperationalError
 
 from gregory.env import Environment
 from gregory.launch import processes
+from gregory.ml import parent_watch
 from gregory.ml.errors import TrainingError
 from gregory.ml.stages.contract import kind_of
 from gregory.runs import exit_codes, recovery, store
@@ -20,59 +22,62 @@ from gregory.runs.diagnosis import SUCCEEDED, Diagnosis
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunHandle, RunSpec
 from gregory.runs.states import RunState
+from gregory.shutdown import ShutdownRequest
 from job.database_retry import DatabaseRetry
 from job.event_log import EventLogger
 from job.outcome_report import OutcomeReport
 from job.pipeline import Pipeline
-from job.shutdown import ShutdownRequest
 from job.supervise import StageFailed
 
-TERMINATED = exit_codes.SIGTERM
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def execute(spec: RunSpec, handle: RunHandle | None, environment: Environment) -> int:
-    """Claim the run, carry it out and end it; the exit code. handle: the container or Job around this process, if it is that."""
-    interruption = ShutdownRequest()
-    interruption.listen(watch_parent=environment.GREGORY_LIFELINE)
-    voice = EventLogger(spec, sys.stdout, event_format=environment.GREGORY_EVENT_FORMAT)
-    account = OutcomeReport(spec, models_dir=settings.MODELS_DIR, termination_log=environment.GREGORY_TERMINATION_LOG)
-    run = _Run(spec, voice, interruption, account, retried=environment.GREGORY_RETRIED)
+    """Claim the run, execute it and finish it; the exit code. handle: the container or Job of this process, if there is one."""
+    shutdown = ShutdownRequest()
+    shutdown.listen(SIGNALS)
+    if environment.GREGORY_LIFELINE:
+        parent_watch.watch(sys.stdin.fileno(), lambda: shutdown.request("interrupted: the command that started the run is gone"))
+    log = EventLogger(spec, sys.stdout, event_format=environment.GREGORY_EVENT_FORMAT)
+    report = OutcomeReport(spec, models_dir=settings.MODELS_DIR, termination_log=environment.GREGORY_TERMINATION_LOG)
+    attempt = _Attempt(spec, log, shutdown, report, retried=environment.GREGORY_RETRIED)
     try:
-        code = run.execute(handle or processes.handle_of(os.getpid()), node=environment.GREGORY_NODE_NAME)
+        code = attempt.execute(handle or processes.handle_of(os.getpid()), node=environment.GREGORY_NODE_NAME)
     except (OperationalError, InterfaceError) as error:
-        code = run.give_up(error)
-    voice.close()
+        code = attempt.give_up(error)
+    log.close()
     return code
 
 
-class _Run:
-    """One attempt, and whom it tells of its end: the rows first, then the account beside them."""
+class _Attempt:
+    """Executes one attempt and records its end, in the rows and in the outcome report."""
 
-    def __init__(self, spec: RunSpec, voice: EventLogger, interruption: ShutdownRequest, account: OutcomeReport, *, retried: bool) -> None:
-        """retried: somebody else opens the next attempt, or closes what is open after an interruption."""
+    def __init__(self, spec: RunSpec, log: EventLogger, shutdown: ShutdownRequest, report: OutcomeReport, *, retried: bool) -> None:
+        """retried: after an interruption, a reconciler opens the next attempt or closes the open rows."""
         self._spec = spec
-        self._voice = voice
-        self._interruption = interruption
-        self._account = account
+        self._log = log
+        self._shutdown = shutdown
+        self._report = report
         self._retried = retried
-        self._durably = DatabaseRetry(interruption, account).retry_on_disconnect
+        self._retry = DatabaseRetry(shutdown, report)
 
     def execute(self, handle: RunHandle, *, node: str) -> int:
-        """The exit code. Raises OperationalError or InterfaceError where the database stays away."""
-        spec, voice = self._spec, self._voice
+        """The exit code. Raises OperationalError or InterfaceError if the database stays out of reach."""
+        spec, log = self._spec, self._log
         claim = partial(store.claim, spec, handle, image_digest=settings.IMAGE_DIGEST, node=node, again=self._retried)
-        if not self._durably(claim):
-            voice.warn(f"attempt {spec.attempt} was superseded, has ended or runs elsewhere; nothing done")
+        if not self._retry(claim):
+            log.warn(f"attempt {spec.attempt} was superseded, has ended or runs in another process; nothing is done")
             return exit_codes.FAILURE
-        # Whoever opened this attempt may not see the models, and the start before it may have died between folder and row.
-        self._durably(partial(recovery.close_published, spec, models_dir=settings.MODELS_DIR))
-        still_open = self._durably(partial(store.open_algorithms, spec))
+        # An earlier start of this run may have published a model and ended before it wrote the row.
+        # The process that opened this attempt may have no access to the models folder.
+        self._retry(partial(recovery.close_published, spec, models_dir=settings.MODELS_DIR))
+        still_open = self._retry(partial(store.open_algorithms, spec))
         remaining = tuple(algorithm for algorithm in spec.algorithms if algorithm.run_log_id in still_open)
         pipeline = Pipeline(
             spec.model_copy(update={"algorithms": remaining}),
-            voice,
-            self._interruption,
-            self._account,
+            log,
+            self._shutdown,
+            self._report,
             models_dir=settings.MODELS_DIR,
             bundle_dir=settings.BASE_MODELS_DIR,
         )
@@ -82,64 +87,65 @@ class _Run:
         except StageFailed as failure:
             if failure.reason is Reason.INTERRUPTED:
                 return self._interrupted(failure, pipeline)
-            # Its own account is whole; a traceback of the supervisor would only bury it.
-            self._close_open_rows(reason=failure.reason, error=failure.report, message=str(failure))
+            # failure.error has the traceback of the worker. That of this process would add nothing.
+            self._close_open_rows(reason=failure.reason, error=failure.error, message=str(failure))
         except TrainingError as error:
             self._close_open_rows(reason=Reason(kind_of(error)), error=traceback.format_exc(), message=str(error))
         except (OperationalError, InterfaceError):
             raise
-        except Exception as error:  # noqa: BLE001 - the run's door: whatever happened must reach the rows
+        except Exception as error:  # noqa: BLE001 - the rows must have every error
             self._close_open_rows(reason=Reason.ERROR, error=traceback.format_exc(), message=f"{type(error).__name__}: {error}")
-        return self._end(pipeline)
+        return self._finish(pipeline)
 
     def give_up(self, error: OperationalError | InterfaceError) -> int:
-        """The database stays away: what has ended is told beside it, and nothing that was trained is trained again for that."""
-        why = f"the database could not be reached: {' '.join(str(error).split())}"
-        self._account.give_up(f"{self._interruption.reason}; {why}" if self._interruption.requested else why)
-        self._account.write()
-        self._voice.info(f"Giving up: {why}; what has ended is kept for reconcile_runs", tone="bad")
-        return TERMINATED if self._interruption.requested else exit_codes.FAILURE
+        """End without the database. The outcome report keeps the results, so that no finished training is repeated."""
+        cause = f"the database could not be reached: {' '.join(str(error).split())}"
+        self._report.give_up(f"{self._shutdown.reason}; {cause}" if self._shutdown.requested else cause)
+        self._report.write()
+        self._log.info(f"Giving up: {cause}; the outcome report is kept for reconcile_runs", tone="bad")
+        return exit_codes.SIGTERM if self._shutdown.requested else exit_codes.FAILURE
 
     def _interrupted(self, failure: StageFailed, pipeline: Pipeline) -> int:
-        """What is open is closed here, unless somebody else owns it, who may know better why the run had to end, and go on with it."""
+        """Close the open rows. If the run can be retried, leave them open: the reconciler knows the cause and continues the run."""
         if self._retried:
-            self._account.give_up(failure.report)
-            self._account.write()
-            self._voice.info(f"Interrupted: {failure}; open rows are left to reconcile_runs")
-            return TERMINATED
-        announced = self._durably(partial(store.announced_end, self._spec))
-        end = announced or Diagnosis(reason=Reason.INTERRUPTED, summary=self._interruption.reason)
-        error = f"{announced.summary}: {failure.report}" if announced else failure.report
+            self._report.give_up(failure.error)
+            self._report.write()
+            self._log.info(f"Interrupted: {failure}; reconcile_runs closes the open rows or retries the run")
+            return exit_codes.SIGTERM
+        announced = self._retry(partial(store.announced_end, self._spec))
+        end = announced or Diagnosis(reason=Reason.INTERRUPTED, summary=self._shutdown.reason)
+        error = f"{announced.summary}: {failure.error}" if announced else failure.error
         self._close_open_rows(reason=end.reason, error=error, message=str(failure))
-        if not self._durably(partial(store.unsuccessful, self._spec)):
+        if not self._retry(partial(store.unsuccessful, self._spec)):
             return self._succeed(pipeline)
         state = RunState.FAILED if end.reason is Reason.STALLED else RunState.CANCELLED
-        self._finish(state, replace(end, exit_code=TERMINATED))
-        return TERMINATED
+        self._finish_run(state, replace(end, exit_code=exit_codes.SIGTERM))
+        return exit_codes.SIGTERM
 
     def _close_open_rows(self, *, reason: Reason | None, error: str, message: str) -> None:
-        self._account.fail_the_rest(reason=reason, error=error)
-        for algorithm in self._durably(partial(store.fail_open_rows, self._spec, reason=reason, error=error)):
-            self._voice.info(f"Failed version {algorithm.version}: {message}", algorithm=algorithm.algorithm, tone="bad")
-        self._account.write()
+        self._report.fail_the_rest(reason=reason, error=error)
+        for algorithm in self._retry(partial(store.fail_open_rows, self._spec, reason=reason, error=error)):
+            self._log.info(f"Failed version {algorithm.version}: {message}", algorithm=algorithm.algorithm, tone="bad")
+        self._report.write()
 
-    def _end(self, pipeline: Pipeline) -> int:
-        failed = self._durably(partial(store.unsuccessful, self._spec))
-        if failed:
-            reason = self._durably(partial(store.failure_reason, self._spec))
-            self._finish(RunState.FAILED, Diagnosis(reason=reason, summary=f"failed: {', '.join(failed)}", exit_code=exit_codes.FAILURE))
-            return exit_codes.FAILURE
-        return self._succeed(pipeline)
+    def _finish(self, pipeline: Pipeline) -> int:
+        failed = self._retry(partial(store.unsuccessful, self._spec))
+        if not failed:
+            return self._succeed(pipeline)
+        reason = self._retry(partial(store.failure_reason, self._spec))
+        end = Diagnosis(reason=reason, summary=f"failed: {', '.join(failed)}", exit_code=exit_codes.FAILURE)
+        self._finish_run(RunState.FAILED, end)
+        return exit_codes.FAILURE
 
     def _succeed(self, pipeline: Pipeline) -> int:
-        self._finish(RunState.SUCCEEDED, SUCCEEDED)
-        # What a run that ended well leaves is in its version folders.
+        self._finish_run(RunState.SUCCEEDED, SUCCEEDED)
+        # The version folders have all results of a successful run.
         shutil.rmtree(pipeline.stages_dir, ignore_errors=True)
         with suppress(OSError):
-            self._account.remove()
-            # Unless a runner keeps its logs there.
+            self._report.remove()
+            # Fails if a runner keeps its logs in this folder.
             pipeline.stages_dir.parent.rmdir()
         return exit_codes.SUCCESS
 
-    def _finish(self, state: RunState, end: Diagnosis) -> None:
-        self._durably(partial(store.finish_run, self._spec, state, end))
+    def _finish_run(self, state: RunState, end: Diagnosis) -> None:
+        self._retry(partial(store.finish_run, self._spec, state, end))

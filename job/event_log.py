@@ -1,4 +1,4 @@
-"""What a run says: events to standard output, within the verbosity it was given."""
+"""The log of a run: events on standard output, up to the verbosity of the run."""
 
 import os
 import time
@@ -7,15 +7,12 @@ from typing import IO
 
 from gregory.ml.progress import Progress
 from gregory.runs import events
-from gregory.runs.events import Event, Level
+from gregory.runs.events import QUIET_SECONDS, Event, Level
 from gregory.runs.spec import RunSpec
-
-# In the middle of a stage one line in this many seconds is enough for a log.
-QUIET_SECONDS = 5.0
 
 
 class EventLogger:
-    """Writes events of one run, as text or JSON lines, flushed one by one."""
+    """Writes the events of one run as text or JSON lines. Each line is flushed."""
 
     def __init__(self, spec: RunSpec, stream: IO[str], *, event_format: str) -> None:
         self._spec = spec
@@ -24,15 +21,15 @@ class EventLogger:
         self._last_progress = 0.0
 
     def info(self, message: str, *, algorithm: str = "", stage: str = "", tone: str = "") -> None:
-        """A step worth a line at the default verbosity."""
+        """Write a step of the run, from verbosity 1."""
         self._write(Level.PROGRESS, message, algorithm=algorithm, stage=stage, tone=tone)
 
     def warn(self, message: str, *, algorithm: str = "", stage: str = "") -> None:
-        """Something an operator should look at."""
+        """Write a warning for the operator, from verbosity 2."""
         self._write(Level.WARNING, message, algorithm=algorithm, stage=stage)
 
     def progress(self, progress: Progress, *, algorithm: str, stage: str) -> None:
-        """What a stage reports; thinned, since a log is read by people. Warnings are never thinned."""
+        """Write a progress message of a stage. A text log gets at most one in QUIET_SECONDS, and every warning."""
         if progress.warning:
             self.warn(progress.message, algorithm=algorithm, stage=stage)
             return
@@ -56,13 +53,13 @@ class EventLogger:
             tone=tone,
             fraction=fraction,
         )
-        # A full disk under the log must not end a training; what it did not take stays buffered and is tried again with the next line.
+        # A full disk must not end a training. The text stays in the buffer until the next line.
         with suppress(OSError):
             self._stream.write(self._encode(event) + "\n")
             self._stream.flush()
 
     def close(self) -> None:
-        """Give up what the log did not take: Python would try once more at its exit and change the exit code."""
+        """Drop the text that could not be written. Otherwise Python writes it at exit, fails and changes the exit code."""
         try:
             self._stream.flush()
         except OSError:

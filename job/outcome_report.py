@@ -1,6 +1,6 @@
-"""What became of an attempt, in the run's own words, beside the rows: for whoever closes them where the database was out of reach.
+"""The outcome report of an attempt. A reconciler reads it if the run could not write its rows.
 
-Two copies: whole in the run's folder, and as much as 4,096 bytes hold where the machine keeps it when the pod is gone.
+A complete copy is in the run's folder. A copy of at most 4,096 bytes is in the termination log, which outlasts the pod.
 """
 
 from contextlib import suppress
@@ -13,14 +13,14 @@ from gregory.ml.files import flush
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import AlgorithmOutcome, RunOutcome, RunSpec
 
-# Kubernetes cuts a container's termination message there.
+# Kubernetes cuts the termination message of a container to this size.
 MAXIMUM_BYTES = 4_096
-# How much of a text is kept, tried in this order until all fits: its end says what happened. Metrics always fit.
+# Characters that are kept of the end of each text. The first length with which the report fits is used. Metrics always fit.
 _LENGTHS = (2_000, 1_000, 500, 250, 100, 30, 0)
 
 
 class OutcomeReport:
-    """Grows by one algorithm at a time; `write` leaves what is known so far."""
+    """Collects the outcomes of the algorithms. `write` writes all that are known so far."""
 
     def __init__(self, spec: RunSpec, *, models_dir: Path, termination_log: Path | None) -> None:
         self._spec = spec
@@ -30,21 +30,21 @@ class OutcomeReport:
         self._termination_log = termination_log
 
     def add(self, outcome: AlgorithmOutcome) -> None:
-        """One algorithm has ended."""
+        """Add the outcome of one algorithm."""
         self._outcomes[outcome.run_log_id] = outcome
 
     def fail_the_rest(self, *, reason: Reason | None, error: str) -> None:
-        """What stopped the run is the end of every algorithm that has none."""
+        """Add a failure for every algorithm without an outcome."""
         for algorithm in self._spec.algorithms:
             if algorithm.run_log_id not in self._outcomes:
                 self.add(AlgorithmOutcome(**dict(algorithm), success=False, reason=reason, error=error))
 
-    def give_up(self, why: str) -> None:
-        """The run ends before its time, and what has no end yet may go on in another attempt."""
-        self._interrupted = why
+    def give_up(self, cause: str) -> None:
+        """Record that the attempt ends early. Another attempt may continue the algorithms without an outcome."""
+        self._interrupted = cause
 
     def write(self) -> None:
-        """Leave both copies. A disk that takes neither must not end a training: the rows come first."""
+        """Write both copies. A disk error does not end the training, because the rows are more important."""
         outcome = RunOutcome(
             run_id=self._spec.run_id,
             attempt=self._spec.attempt,
@@ -53,14 +53,14 @@ class OutcomeReport:
         )
         with suppress(OSError):
             self._replace(outcome)
-        # In the place of a report the machine keeps the log's end, which tells more than one with nothing in it.
+        # Without a report, the back end keeps the end of the log. That is worth more than an empty report.
         if self._termination_log is not None and (self._outcomes or self._interrupted):
             with suppress(OSError):
-                # In place: the machine has mounted this very file, and reads it when the run is over.
+                # Not replaced by a rename: the back end has mounted this file and reads it after the end of the run.
                 self._termination_log.write_bytes(compact(outcome))
 
     def remove(self) -> None:
-        """Every row has its end: nobody will ask for the copy in the run's folder."""
+        """Remove the copy in the run's folder. Every row has its result, so no reconciler needs it."""
         self._file.unlink(missing_ok=True)
 
     def _replace(self, outcome: RunOutcome) -> None:
@@ -73,7 +73,7 @@ class OutcomeReport:
         unfinished.replace(self._file)
 
     def _later_attempt_wrote(self) -> bool:
-        """An attempt that was taken for dead, and woke up, must not cover what the one in its place has to say."""
+        """An earlier attempt that continues after it was superseded must not overwrite the later report."""
         try:
             return RunOutcome.model_validate_json(self._file.read_text(encoding="utf-8")).attempt > self._spec.attempt
         except (OSError, ValidationError):
@@ -81,7 +81,7 @@ class OutcomeReport:
 
 
 def compact(outcome: RunOutcome) -> bytes:
-    """The outcome as JSON in at most MAXIMUM_BYTES: texts are cut at their heads, warnings left out if they must be; metrics stay."""
+    """The outcome as JSON in at most MAXIMUM_BYTES. Texts lose their beginning and warnings may be left out. All metrics stay."""
     for length in _LENGTHS:
         algorithms = tuple(
             algorithm.model_copy(
@@ -92,7 +92,7 @@ def compact(outcome: RunOutcome) -> bytes:
             )
             for algorithm in outcome.algorithms
         )
-        # Who gave up must still say so where its words do not fit.
+        # An interrupted attempt must be recognisable, even if its texts do not fit.
         interrupted = _end_of(outcome.interrupted, max(length, 30))
         cut = outcome.model_copy(update={"algorithms": algorithms, "interrupted": interrupted})
         text = cut.model_dump_json(exclude_defaults=True).encode("utf-8")

@@ -1,4 +1,4 @@
-"""One stage, supervised: start the worker process, pass its progress on, and say truthfully how it ended."""
+"""Start the worker process of one stage, pass on its progress and describe its end."""
 
 import json
 import os
@@ -17,12 +17,12 @@ from gregory.ml import progress, resources
 from gregory.ml.progress import Progress
 from gregory.ml.stages import contract
 from gregory.runs.reasons import Reason
-from job.shutdown import ShutdownRequest
+from gregory.shutdown import ShutdownRequest
 
 POLL_SECONDS = 0.5
 STANDARD_ERROR_TAIL = 4_000
-USAGE = "usage.json"
-# The worker gets what libraries need to start and nothing that opens a database or a network service.
+USAGE_FILE = "usage.json"
+# The variables that libraries need to start. None of them gives access to a database or a network service.
 ENVIRONMENT = (
     "PATH",
     "HOME",
@@ -46,26 +46,26 @@ OFFLINE = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """What a stage took: wall seconds, and the peak resident memory of its process in bytes."""
+    """The resources of a stage: wall time in seconds, and the peak resident memory of its process in bytes."""
 
     seconds: float
     peak_bytes: int
 
 
 class StageFailed(Exception):
-    """A stage ended without a result. `report` is the whole traceback, or the reason in words where there is none."""
+    """A stage ended without a result. `error` is its traceback, or a description of its end if there is none."""
 
-    def __init__(self, reason: Reason, message: str, report: str, usage: Usage) -> None:
+    def __init__(self, reason: Reason, message: str, error: str, usage: Usage) -> None:
         super().__init__(message)
         self.reason = reason
-        self.report = report
+        self.error = error
         self.usage = usage
 
 
-def run_stage(stage: str, folder: Path, *, interruption: ShutdownRequest, report: progress.Report, heartbeat: Callable[[], None]) -> Usage:
-    """Run `stage` on folder/in; afterwards folder/out holds its result.
+def run_stage(stage: str, folder: Path, *, shutdown: ShutdownRequest, report: progress.Report, heartbeat: Callable[[], None]) -> Usage:
+    """Run `stage` on folder/in. Its result is then in folder/out. Raises StageFailed.
 
-    Raises StageFailed. `heartbeat` is called at every sign of life of the supervisor, about twice a second.
+    report: called with each progress message of the worker. heartbeat: called with each message and at least twice a second.
     """
     started = time.monotonic()
     memory_before = resources.memory_events()
@@ -84,7 +84,7 @@ def run_stage(stage: str, folder: Path, *, interruption: ShutdownRequest, report
     def supervise() -> None:
         nonlocal peak
         heartbeat()
-        if interruption.requested:
+        if shutdown.requested:
             worker.kill()
         peak = max(peak, _peak_so_far(worker.pid))
 
@@ -101,26 +101,26 @@ def run_stage(stage: str, folder: Path, *, interruption: ShutdownRequest, report
             pipe.close()
     usage = Usage(seconds=time.monotonic() - started, peak_bytes=_peak(used.ru_maxrss, peak))
     if worker.returncode != 0 or not (folder / "out").exists():
-        raise _failure(folder, worker.returncode, usage, interruption, memory_before, last)
-    (folder / USAGE).write_text(json.dumps(asdict(usage)), encoding="utf-8")
+        raise _failure(folder, worker.returncode, usage, shutdown, memory_before, last)
+    (folder / USAGE_FILE).write_text(json.dumps(asdict(usage)), encoding="utf-8")
     return usage
 
 
 def read_usage(folder: Path) -> Usage:
-    """What a finished stage took; zeros where its supervisor died before it could write that down."""
+    """The resources of a finished stage. Zeros if its supervisor ended before it wrote them."""
     try:
-        return Usage(**json.loads((folder / USAGE).read_text(encoding="utf-8")))
+        return Usage(**json.loads((folder / USAGE_FILE).read_text(encoding="utf-8")))
     except (OSError, ValueError):
         return Usage(seconds=0.0, peak_bytes=0)
 
 
 def worker_command(stage: str, folder: Path) -> list[str]:
-    """How a stage's worker is started."""
+    """The command line of the worker process of a stage."""
     return [sys.executable, "-m", "gregory.ml.stages", stage, "--in", str(folder / "in"), "--out", str(folder / "out"), "--lifeline"]
 
 
 def _peak_so_far(pid: int) -> int:
-    """The kernel's high-water mark of a living process in bytes; 0 where it does not keep one in this place."""
+    """The peak resident memory of a running process in bytes, from /proc; 0 on systems without it."""
     try:
         status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
     except OSError:
@@ -129,10 +129,9 @@ def _peak_so_far(pid: int) -> int:
 
 
 def _peak(at_end: int, sampled: int) -> int:
-    """Peak resident bytes of a worker that has ended.
+    """The peak resident memory in bytes of a worker that has ended. at_end: its ru_maxrss. sampled: the largest value from /proc.
 
-    `at_end`, its ru_maxrss, is exact unless the worker stayed smaller than this process: Linux starts a child's mark at
-    its parent's. Then the last sample is nearer the truth.
+    Linux starts the ru_maxrss of a child with the value of its parent. If the worker stayed below that, only the sample is usable.
     """
     unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes
     inherited = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -143,18 +142,19 @@ def _pass_on(line: str, report: progress.Report) -> Progress | None:
     try:
         decoded = progress.decode(line)
     except ValueError:
-        return None  # not ours: a library wrote past Python to the descriptor
+        # A library wrote this line directly to the file descriptor.
+        return None
     report(decoded)
     return decoded
 
 
 def _failure(
-    folder: Path, code: int, usage: Usage, interruption: ShutdownRequest, memory_before: resources.MemoryEvents, last: Progress
+    folder: Path, code: int, usage: Usage, shutdown: ShutdownRequest, memory_before: resources.MemoryEvents, last: Progress
 ) -> StageFailed:
     peak = f"peak memory {usage.peak_bytes / 2**20:.0f} MiB"
     where = f"in stage {folder.name} after {usage.seconds:.0f} s, at: {last.message}; {peak}"
-    if interruption.requested:
-        message = f"{interruption.reason} {where}"
+    if shutdown.requested:
+        message = f"{shutdown.reason} {where}"
         return StageFailed(Reason.INTERRUPTED, message, message, usage)
     described = folder / "out.partial" / contract.ERROR
     if code == 1 and described.exists():
@@ -164,17 +164,17 @@ def _failure(
         message = f"{error.message}; {where}; {_limit(resources.memory_events())}"
         return StageFailed(Reason.OUT_OF_MEMORY, message, f"{error.traceback}{message}", usage)
     tail = (folder / "stderr.log").read_bytes()[-STANDARD_ERROR_TAIL:].decode("utf-8", "replace").strip()
-    words = f"\nlast lines of its standard error:\n{tail}" if tail else ""
+    tail_text = f"\nlast lines of its standard error:\n{tail}" if tail else ""
     memory = resources.memory_events()
     if code == -SIGKILL and memory.oom_kills > memory_before.oom_kills:
         message = f"out of memory: the kernel killed the worker (signal 9, SIGKILL) {where}; {_limit(memory)}"
-        return StageFailed(Reason.OUT_OF_MEMORY, message, message + words, usage)
+        return StageFailed(Reason.OUT_OF_MEMORY, message, message + tail_text, usage)
     if code < 0:
         message = f"the worker was killed by signal {-code} ({Signals(-code).name}) {where}"
-        return StageFailed(Reason.KILLED, message, message + words, usage)
+        return StageFailed(Reason.KILLED, message, message + tail_text, usage)
     message = f"the worker exited with code {code} and no explanation {where}"
-    return StageFailed(Reason.ERROR, message, message + words, usage)
+    return StageFailed(Reason.ERROR, message, message + tail_text, usage)
 
 
 def _limit(memory: resources.MemoryEvents) -> str:
-    return f"the limit is {memory.limit / 2**20:.0f} MiB" if memory.limit else "the machine has no more"
+    return f"the limit is {memory.limit / 2**20:.0f} MiB" if memory.limit else "the machine has no more memory"

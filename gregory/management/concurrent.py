@@ -1,7 +1,6 @@
 """Runs of a machine that keeps what it was handed: all are submitted at once, and may be waited for."""
 
 import threading
-import time
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -12,23 +11,23 @@ from django.db import InterfaceError, OperationalError, connection
 
 from gregory.launch.errors import LaunchError
 from gregory.launch.runner import Runner
+from gregory.management import polling
 from gregory.management.console import Console
 from gregory.management.database import describe
-from gregory.management.heartbeat import HEARTBEAT_SECONDS, every
 from gregory.management.termination import Terminated
 from gregory.reconcile import loop
 from gregory.reconcile.results import ResultKind
 from gregory.reconcile.submit import Submission, record_submission, request
 from gregory.reporting import summary
 from gregory.runs import store
-from gregory.runs.db_retry import best_effort, close_connection
+from gregory.runs.db_retry import best_effort
 from gregory.runs.diagnosis import Diagnosis
+from gregory.runs.heartbeat import HEARTBEAT_SECONDS, every
 from gregory.runs.models import TrainingRun
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunHandle, RunSpec
 from gregory.runs.states import RunState
 
-WAIT_SECONDS = 5.0
 # While one answer is awaited the others are on their way; a burst is what the machine's own pace prevents.
 SUBMITTED_SIDE_BY_SIDE = 4
 Answer = Future[RunHandle | LaunchError]
@@ -106,8 +105,7 @@ def wait(specs: Sequence[RunSpec], runner: Runner, console: Console) -> None:
             unfinished = away = True
         if not unfinished:
             return
-        close_connection()
-        time.sleep(WAIT_SECONDS)
+        polling.pause()
 
 
 def _tell_all(specs: Sequence[RunSpec], told: dict[str, str], console: Console) -> bool:

@@ -8,10 +8,7 @@ from django.core.management.color import Style
 from tqdm import tqdm
 
 from gregory.runs import events
-from gregory.runs.events import Event, Level
-
-# In a pipe, lines in the middle of a stage come at most this often.
-QUIET_SECONDS = 5.0
+from gregory.runs.events import QUIET_SECONDS, Event, Level
 
 
 class _BarLine:

@@ -1,6 +1,5 @@
 """A run's log as lines for people: what there is of it, or all of it until the run has ended, attempt after attempt."""
 
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -9,15 +8,14 @@ from typing import NoReturn
 from django.conf import settings
 
 from gregory.launch.runner import Runner
-from gregory.management.heartbeat import every
+from gregory.management import polling
 from gregory.reconcile import loop
 from gregory.runs import events, store
 from gregory.runs.db_retry import best_effort, close_connection, retry_on_disconnect
+from gregory.runs.heartbeat import every
 from gregory.runs.models import TrainingRun
 from gregory.runs.spec import RunHandle, RunSpec
 from gregory.runs.states import RunState
-
-LOOK_SECONDS = 5.0
 
 
 class _NothingMore(Exception):
@@ -48,8 +46,7 @@ def to_the_end(run_id: str, runner: Runner, runner_for: Callable[[str], Runner])
         elif RunState(run.state).is_final:
             return
         else:
-            close_connection()
-            time.sleep(LOOK_SECONDS)
+            polling.pause()
         retry_on_disconnect(partial(_look, run_id, runner_for))
 
 
@@ -60,7 +57,7 @@ def _look(run_id: str, runner_for: Callable[[str], Runner]) -> None:
 
 
 def _attempt(spec: RunSpec, handle: RunHandle, runner: Runner) -> Iterator[str]:
-    return runner.logs(spec, handle, waiting=every(LOOK_SECONDS, partial(best_effort, partial(_unfinished, spec), otherwise=True)))
+    return runner.logs(spec, handle, waiting=every(polling.POLL_SECONDS, partial(best_effort, partial(_unfinished, spec), otherwise=True)))
 
 
 def _unfinished(spec: RunSpec) -> bool:

@@ -8,7 +8,6 @@ from django.conf import settings
 from gregory.launch.errors import LaunchError
 from gregory.launch.runner import Runner
 from gregory.management.console import Console
-from gregory.management.heartbeat import HEARTBEAT_SECONDS, every
 from gregory.management.termination import Terminated
 from gregory.reconcile import loop
 from gregory.reconcile.decide import Action, decide
@@ -17,6 +16,7 @@ from gregory.reconcile.submit import CANCEL_GRACE_SECONDS, record_submission, re
 from gregory.runs import store
 from gregory.runs.db_retry import best_effort, close_connection, retry_on_disconnect
 from gregory.runs.diagnosis import Diagnosis
+from gregory.runs.heartbeat import HEARTBEAT_SECONDS, every
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunHandle, RunSpec
 from gregory.runs.states import RunState

@@ -11,6 +11,10 @@ _TEXT = re.compile(
 )
 
 
+# A log for people gets at most one progress message of a stage in this time.
+QUIET_SECONDS = 5.0
+
+
 class Level(IntEnum):
     """The verbosity from which an event is shown (spec section 8)."""
 

@@ -15,7 +15,7 @@ from django.db import OperationalError, connections
 from gregory.launch.errors import PreconditionFailed, SubmitError, TerminationTimeout
 from gregory.launch.registry import RUNNERS
 from gregory.launch.runner import Observation, Status
-from gregory.management import concurrent, run_logs
+from gregory.management import concurrent, polling
 from gregory.management.termination import Terminated
 from gregory.ml.metrics import NAMES
 from gregory.models import PredictionRunLog
@@ -65,8 +65,7 @@ def shell(
     feed: None,  # noqa: F811
 ) -> Shell:
     settings.MODELS_DIR = tmp_path / "models"
-    monkeypatch.setattr(concurrent, "WAIT_SECONDS", 0.001)
-    monkeypatch.setattr(run_logs, "LOOK_SECONDS", 0.001)
+    monkeypatch.setattr(polling, "POLL_SECONDS", 0.001)
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setattr("django.setup", lambda: None)
     monkeypatch.setattr(connections, "close_all", lambda: None)

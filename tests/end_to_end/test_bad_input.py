@@ -22,7 +22,7 @@ from gregory.ml.config import SummariserConfig
 from gregory.ml.dataset import Article, write_articles
 from gregory.ml.progress import silent
 from gregory.ml.stages import contract
-from job.shutdown import ShutdownRequest
+from gregory.shutdown import ShutdownRequest
 from job.supervise import StageFailed, run_stage
 from tests.end_to_end.articles import Row, labelled, store
 from tests.strict import need
@@ -232,11 +232,11 @@ def test_a_stage_that_cannot_even_write_its_explanation_gives_it_through_its_pip
         (source / contract.REQUEST).write_text(request.model_dump_json(), encoding="utf-8")
         fill(tmp_path)
         with pytest.raises(StageFailed) as caught:
-            run_stage("summarise", tmp_path / "summarise", interruption=ShutdownRequest(), report=silent, heartbeat=lambda: None)
+            run_stage("summarise", tmp_path / "summarise", shutdown=ShutdownRequest(), report=silent, heartbeat=lambda: None)
     assert re.fullmatch(
         r"the worker exited with code 1 and no explanation in stage summarise after \d+ s, "
         r"at: failed: \[Errno 28\] No space left on device; peak memory \d+ MiB",
-        caught.value.report,
+        caught.value.error,
     )
 
 

@@ -1,4 +1,4 @@
-"""From claim to end, with a pipeline that a test puts in its place: who closes what, and what is left to others."""
+"""An attempt from the claim to its end, with a replaced pipeline: which rows it closes, and which it leaves open."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,9 +14,9 @@ from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.models import RunEvent, TrainingRun
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunOutcome, RunSpec
+from gregory.shutdown import ShutdownRequest
 from job import entrypoint
 from job.pipeline import Pipeline
-from job.shutdown import ShutdownRequest
 from job.supervise import StageFailed, Usage
 from tests.reconcile.published import publish
 from tests.runs.test_store import HERE, opened, outcome, subject  # noqa: F401 - a fixture
@@ -29,16 +29,16 @@ INTERRUPTED = "interrupted by signal 15 (SIGTERM) in stage train-lstm after 9 s"
 @pytest.fixture
 def spec(subject, settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunSpec:  # noqa: F811
     settings.MODELS_DIR = tmp_path
-    # Of the test's own connection, which holds its transaction; and nobody has minutes.
+    # The connection holds the transaction of the test.
     monkeypatch.setattr(db_retry.connection, "close", lambda: None)
     monkeypatch.setattr(db_retry, "PAUSES", (0.0,))
-    monkeypatch.setattr(ShutdownRequest, "listen", lambda self, *, watch_parent: None)
+    monkeypatch.setattr(ShutdownRequest, "listen", lambda self, signals: None)
     return opened(subject)
 
 
 @pytest.fixture
 def execute(spec: RunSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    """The run with this in the place of its stages; what it left in its termination log is in `told`."""
+    """Execute the run with this function instead of its stages; the exit code."""
 
     def execute(stages: Callable[[Pipeline], None], **environment: Any) -> int:
         monkeypatch.setattr(Pipeline, "run", stages)
@@ -47,7 +47,7 @@ def execute(spec: RunSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> C
     return execute
 
 
-def told(tmp_path: Path) -> RunOutcome:
+def termination_log(tmp_path: Path) -> RunOutcome:
     return RunOutcome.model_validate_json((tmp_path / "log").read_text())
 
 
@@ -56,7 +56,7 @@ def results() -> list[bool | None]:
 
 
 def interrupted(pipeline: Pipeline) -> None:
-    pipeline._interruption.request("interrupted by signal 15 (SIGTERM)")
+    pipeline._stages._shutdown.request("interrupted by signal 15 (SIGTERM)")
     raise StageFailed(Reason.INTERRUPTED, INTERRUPTED, INTERRUPTED, Usage(seconds=9.0, peak_bytes=1))
 
 
@@ -71,26 +71,26 @@ def test_an_interrupted_run_closes_its_rows(spec, execute):
     assert (run().state, run().reason, run().detail) == ("cancelled", "interrupted", "interrupted by signal 15 (SIGTERM)")
 
 
-def test_where_others_try_again_it_leaves_them_its_rows_and_its_word(spec, execute, tmp_path):
+def test_an_interrupted_run_with_retries_leaves_its_rows_open_and_writes_its_report(spec, execute, tmp_path):
     assert execute(interrupted, GREGORY_RETRIED=True, GREGORY_NODE_NAME="node-1") == 143
 
     assert (run().state, run().node, results()) == ("running", "node-1", [None, None])
-    assert told(tmp_path) == RunOutcome(run_id=spec.run_id, attempt=1, algorithms=(), interrupted=INTERRUPTED)
+    assert termination_log(tmp_path) == RunOutcome(run_id=spec.run_id, attempt=1, algorithms=(), interrupted=INTERRUPTED)
 
 
 @pytest.mark.parametrize(("reason", "state"), [(Reason.CANCELLED, "cancelled"), (Reason.STALLED, "failed")])
-def test_an_end_that_was_announced_is_the_reason(spec, execute, reason, state):
-    def told_to_end(pipeline: Pipeline) -> None:
-        store.announce_end(spec, Diagnosis(summary="why it was", reason=reason), cancelled_by="me")
+def test_an_announced_end_is_the_reason(spec, execute, reason, state):
+    def announced(pipeline: Pipeline) -> None:
+        store.announce_end(spec, Diagnosis(summary="the announced detail", reason=reason), cancelled_by="me")
         interrupted(pipeline)
 
-    assert execute(told_to_end) == 143
+    assert execute(announced) == 143
 
-    assert (run().state, run().reason, run().detail) == (state, reason, "why it was")
-    assert set(PredictionRunLog.objects.values_list("error_message", flat=True)) == {f"why it was: {INTERRUPTED}"}
+    assert (run().state, run().reason, run().detail) == (state, reason, "the announced detail")
+    assert set(PredictionRunLog.objects.values_list("error_message", flat=True)) == {f"the announced detail: {INTERRUPTED}"}
 
 
-def test_without_its_database_it_leaves_what_it_knows_and_gives_up(spec, execute, tmp_path, monkeypatch):
+def test_without_a_database_it_writes_its_report_and_gives_up(spec, execute, tmp_path, monkeypatch):
     def one_algorithm(pipeline: Pipeline) -> None:
         monkeypatch.setattr(store, "close_algorithm", away)
         pipeline._close(outcome(spec, 0), store.OutcomeDetails())
@@ -101,7 +101,7 @@ def test_without_its_database_it_leaves_what_it_knows_and_gives_up(spec, execute
     assert execute(one_algorithm) == 1
 
     assert (run().state, results()) == ("running", [None, None])
-    assert told(tmp_path) == RunOutcome(
+    assert termination_log(tmp_path) == RunOutcome(
         run_id=spec.run_id,
         attempt=1,
         algorithms=(outcome(spec, 0),),
@@ -109,53 +109,53 @@ def test_without_its_database_it_leaves_what_it_knows_and_gives_up(spec, execute
     )
 
 
-def test_a_claim_that_finds_no_database_gives_up_alike(spec, execute, tmp_path, monkeypatch):
+def test_without_a_database_the_claim_gives_up_too(spec, execute, tmp_path, monkeypatch):
     def away(*args: object, **kwargs: object) -> bool:
         raise OperationalError("connection refused")
 
     monkeypatch.setattr(store, "claim", away)
 
     assert execute(lambda pipeline: pytest.fail("not claimed")) == 1
-    assert told(tmp_path).interrupted == "the database could not be reached: connection refused"
+    assert termination_log(tmp_path).interrupted == "the database could not be reached: connection refused"
 
 
-def test_what_stopped_the_whole_run_is_in_its_account_too(spec, execute, tmp_path):
+def test_the_failure_of_a_whole_run_is_in_its_report(spec, execute, tmp_path):
     def fails(pipeline: Pipeline) -> None:
         raise StageFailed(Reason.BAD_DATA, "too few", "Traceback: too few", Usage(seconds=1.0, peak_bytes=1))
 
     assert execute(fails) == 1
 
-    assert [(end.success, end.reason, end.error) for end in told(tmp_path).algorithms] == [
+    assert [(end.success, end.reason, end.error) for end in termination_log(tmp_path).algorithms] == [
         (False, Reason.BAD_DATA, "Traceback: too few")
     ] * 2
     assert (run().state, run().reason, results()) == ("failed", "bad_data", [False, False])
 
 
-def test_what_an_earlier_start_had_published_is_not_trained_again(spec, execute, tmp_path):
+def test_a_model_that_an_earlier_start_published_is_not_trained_again(spec, execute, tmp_path):
     publish(tmp_path, spec, position=0)
-    asked: list[str] = []
+    trained: list[str] = []
 
     def the_rest(pipeline: Pipeline) -> None:
-        asked.extend(algorithm.algorithm for algorithm in pipeline._spec.algorithms)
-        pipeline._account.add(outcome(spec, 1))
+        trained.extend(algorithm.algorithm for algorithm in pipeline._spec.algorithms)
+        pipeline._report.add(outcome(spec, 1))
         store.close_algorithm(spec, outcome(spec, 1))
 
     assert execute(the_rest) == 0
 
-    assert asked == ["lgbm_tfidf"]
+    assert trained == ["lgbm_tfidf"]
     assert (run().state, results()) == ("succeeded", [True, True])
 
 
-def test_where_everything_was_published_nothing_is_trained(spec, execute, tmp_path):
+def test_if_every_model_was_published_nothing_is_trained(spec, execute, tmp_path):
     for position in (0, 1):
         publish(tmp_path, spec, position=position)
 
-    assert execute(lambda pipeline: pytest.fail("nothing is left")) == 0
+    assert execute(lambda pipeline: pytest.fail("no training is left")) == 0
 
     assert (run().state, results(), RunEvent.objects.count()) == ("succeeded", [True, True], 0)
 
 
-def test_an_attempt_that_is_not_the_current_one_does_nothing(spec, execute):
+def test_a_superseded_attempt_does_nothing(spec, execute):
     store.retry(spec, Diagnosis(summary="evicted"), handle=HERE, counts=True)
 
     assert execute(lambda pipeline: pytest.fail("not claimed")) == 1

@@ -1,4 +1,4 @@
-"""The voice of a run keeps to its verbosity."""
+"""The log of a run and its verbosity."""
 
 from io import StringIO
 
@@ -11,7 +11,7 @@ from gregory.runs.spec import RunSpec, Scope, Window
 from job.event_log import EventLogger
 
 
-def voice(verbosity: int, event_format: str) -> tuple[EventLogger, StringIO]:
+def event_logger(verbosity: int, event_format: str) -> tuple[EventLogger, StringIO]:
     spec = RunSpec(
         run_id="run", attempt_token="t", team=Scope(id=1, slug="team"), subject=Scope(id=2, slug="subject"), algorithms=(),
         config=TrainConfig(), window=Window(cutoff=None, description="all articles"), verbosity=verbosity,
@@ -20,22 +20,22 @@ def voice(verbosity: int, event_format: str) -> tuple[EventLogger, StringIO]:
     return EventLogger(spec, stream, event_format=event_format), stream
 
 
-@pytest.mark.parametrize(("verbosity", "said"), [(0, []), (1, ["step"]), (2, ["step", "warning"]), (3, ["step", "warning"])])
-def test_levels(verbosity: int, said: list[str]):
-    speaker, stream = voice(verbosity, "json")
+@pytest.mark.parametrize(("verbosity", "messages"), [(0, []), (1, ["step"]), (2, ["step", "warning"]), (3, ["step", "warning"])])
+def test_levels(verbosity: int, messages: list[str]):
+    log, stream = event_logger(verbosity, "json")
 
-    speaker.info("step")
-    speaker.warn("warning")
+    log.info("step")
+    log.warn("warning")
 
-    assert [events.from_json(line).message for line in stream.getvalue().splitlines()] == said
+    assert [events.from_json(line).message for line in stream.getvalue().splitlines()] == messages
 
 
-def test_a_log_for_people_gets_the_middle_of_a_stage_thinned_and_every_warning():
-    speaker, stream = voice(2, "text")
+def test_a_text_log_has_few_progress_messages_and_every_warning():
+    log, stream = event_logger(2, "text")
 
     for step in range(50):
-        speaker.progress(Progress(message=f"step {step}", fraction=step / 50), algorithm="lstm", stage="train")
-    speaker.progress(Progress(message="odd", warning=True), algorithm="lstm", stage="train")
+        log.progress(Progress(message=f"step {step}", fraction=step / 50), algorithm="lstm", stage="train")
+    log.progress(Progress(message="odd", warning=True), algorithm="lstm", stage="train")
 
     lines = stream.getvalue().splitlines()
     assert len(lines) == 2
@@ -43,10 +43,10 @@ def test_a_log_for_people_gets_the_middle_of_a_stage_thinned_and_every_warning()
     assert lines[1].endswith("WARNING run team/subject/lstm: odd")
 
 
-def test_the_command_that_follows_gets_every_step():
-    speaker, stream = voice(1, "json")
+def test_a_json_log_has_every_progress_message():
+    log, stream = event_logger(1, "json")
 
     for step in range(5):
-        speaker.progress(Progress(message=f"step {step}", fraction=step / 5), algorithm="lstm", stage="train")
+        log.progress(Progress(message=f"step {step}", fraction=step / 5), algorithm="lstm", stage="train")
 
     assert len(stream.getvalue().splitlines()) == 5

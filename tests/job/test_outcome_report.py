@@ -1,4 +1,4 @@
-"""What a run leaves of its end beside the rows: whole in its folder, small where its machine keeps it."""
+"""The outcome report: complete in the run's folder, at most 4,096 bytes in the termination log."""
 
 import json
 from pathlib import Path
@@ -55,43 +55,43 @@ def log(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def account(tmp_path: Path, log: Path) -> OutcomeReport:
+def report(tmp_path: Path, log: Path) -> OutcomeReport:
     return OutcomeReport(spec(), models_dir=tmp_path, termination_log=log)
 
 
-def left(tmp_path: Path) -> RunOutcome:
+def read(tmp_path: Path) -> RunOutcome:
     return RunOutcome.model_validate_json((tmp_path / ".runs/0123456789ab/outcome.json").read_text())
 
 
-def test_both_copies_tell_the_same_where_it_is_little(account, tmp_path, log):
-    account.add(success())
-    account.write()
+def test_both_copies_of_a_short_report_are_equal(report, tmp_path, log):
+    report.add(success())
+    report.write()
 
-    assert left(tmp_path) == RunOutcome(run_id="0123456789ab", attempt=1, algorithms=(success(),))
-    assert RunOutcome.model_validate_json(log.read_text()) == left(tmp_path)
+    assert read(tmp_path) == RunOutcome(run_id="0123456789ab", attempt=1, algorithms=(success(),))
+    assert RunOutcome.model_validate_json(log.read_text()) == read(tmp_path)
 
 
-def test_where_nothing_is_to_be_told_the_log_s_end_is_not_put_out_of_its_place(account, tmp_path, log):
-    account.write()
+def test_an_empty_report_leaves_the_termination_log_to_the_back_end(report, tmp_path, log):
+    report.write()
 
-    assert left(tmp_path).algorithms == ()
+    assert read(tmp_path).algorithms == ()
     assert not log.exists()
 
 
-def test_it_grows_with_every_algorithm(account, tmp_path):
+def test_a_report_has_all_outcomes_so_far(report, tmp_path):
     for number in (1, 2):
-        account.add(success(number))
-        account.write()
+        report.add(success(number))
+        report.write()
 
-    assert [end.run_log_id for end in left(tmp_path).algorithms] == [1, 2]
+    assert [end.run_log_id for end in read(tmp_path).algorithms] == [1, 2]
 
 
-def test_what_stopped_the_run_is_the_end_of_every_algorithm_without_one(account, tmp_path):
-    account.add(success(1))
-    account.fail_the_rest(reason=Reason.BAD_DATA, error="too few")
-    account.write()
+def test_the_failure_of_a_run_is_the_outcome_of_its_open_algorithms(report, tmp_path):
+    report.add(success(1))
+    report.fail_the_rest(reason=Reason.BAD_DATA, error="too few")
+    report.write()
 
-    assert [(end.success, end.error) for end in left(tmp_path).algorithms] == [(True, ""), (False, "too few"), (False, "too few")]
+    assert [(end.success, end.error) for end in read(tmp_path).algorithms] == [(True, ""), (False, "too few"), (False, "too few")]
 
 
 @pytest.mark.parametrize(
@@ -103,8 +103,8 @@ def test_what_stopped_the_run_is_the_end_of_every_algorithm_without_one(account,
     ],
     ids=["successes", "warnings and an error", "errors that JSON makes longer"],
 )
-def test_what_its_machine_keeps_is_small_has_every_metric_and_the_end_of_every_error(ends):
-    whole = RunOutcome(run_id="0123456789ab", attempt=1, algorithms=ends, interrupted="why " * 2000 + "in the end")
+def test_the_compact_report_has_every_metric_and_the_end_of_every_error(ends):
+    whole = RunOutcome(run_id="0123456789ab", attempt=1, algorithms=ends, interrupted="cause " * 2000 + "in the end")
 
     text = compact(whole)
 
@@ -116,48 +116,48 @@ def test_what_its_machine_keeps_is_small_has_every_metric_and_the_end_of_every_e
     assert kept.interrupted.endswith("in the end")
 
 
-def test_errors_are_whole_in_the_folder(account, tmp_path):
-    account.add(failure(1, "x" * 100_000))
-    account.write()
+def test_the_report_in_the_folder_has_complete_errors(report, tmp_path):
+    report.add(failure(1, "x" * 100_000))
+    report.write()
 
-    assert len(left(tmp_path).algorithms[0].error) == 100_000
+    assert len(read(tmp_path).algorithms[0].error) == 100_000
 
 
-def test_an_attempt_that_was_superseded_does_not_cover_what_the_next_one_says(account, tmp_path):
+def test_a_superseded_attempt_does_not_overwrite_the_later_report(report, tmp_path):
     later = OutcomeReport(spec(attempt=2), models_dir=tmp_path, termination_log=None)
     later.add(success())
     later.write()
 
-    account.give_up("superseded")
-    account.write()
+    report.give_up("superseded")
+    report.write()
 
-    assert left(tmp_path).attempt == 2
+    assert read(tmp_path).attempt == 2
 
 
-def test_the_next_attempt_takes_the_place_of_the_one_before(account, tmp_path):
-    account.write()
+def test_the_next_attempt_overwrites_the_earlier_report(report, tmp_path):
+    report.write()
 
     OutcomeReport(spec(attempt=2), models_dir=tmp_path, termination_log=None).write()
 
-    assert left(tmp_path).attempt == 2
+    assert read(tmp_path).attempt == 2
 
 
-def test_a_disk_that_takes_nothing_ends_no_run(tmp_path):
+def test_a_disk_error_ends_no_run(tmp_path):
     (tmp_path / ".runs").write_text("a file in the way")
 
     OutcomeReport(spec(), models_dir=tmp_path, termination_log=tmp_path / "no such folder" / "log").write()
 
 
-def test_what_is_left_is_one_json_value_and_nothing_half_written(account, tmp_path):
-    account.write()
+def test_the_folder_has_one_json_file_and_no_partial_file(report, tmp_path):
+    report.write()
 
     assert [path.name for path in (tmp_path / ".runs/0123456789ab").iterdir()] == ["outcome.json"]
     assert json.loads((tmp_path / ".runs/0123456789ab/outcome.json").read_text())["interrupted"] == ""
 
 
-def test_forgotten_when_every_row_has_its_end(account, tmp_path):
-    account.write()
-    account.remove()
-    account.remove()
+def test_a_report_can_be_removed_more_than_once(report, tmp_path):
+    report.write()
+    report.remove()
+    report.remove()
 
     assert not (tmp_path / ".runs/0123456789ab/outcome.json").exists()

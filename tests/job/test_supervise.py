@@ -1,16 +1,15 @@
-"""One stage under supervision: real worker processes that end in every way there is."""
+"""One stage under supervision: real worker processes with every kind of end."""
 
 import json
 import re
-import signal
 from pathlib import Path
 
 import pytest
 
 from gregory.ml.progress import Progress
 from gregory.runs.reasons import Reason
+from gregory.shutdown import ShutdownRequest
 from job import supervise
-from job.shutdown import ShutdownRequest
 from job.supervise import StageFailed, run_stage
 
 ERROR = json.dumps({"kind": "bad_data", "message": "too few", "traceback": "T\ntoo few"})
@@ -21,7 +20,7 @@ WORKERS = {
     "abort": "import signal; os.kill(os.getpid(), signal.SIGABRT)",
     "killed": "print(json.dumps({'message': 'epoch 3/10'}), flush=True); import signal; os.kill(os.getpid(), signal.SIGKILL)",
     "mute": "sys.stderr.write('libfoo: cannot open'); os._exit(7)",
-    "told": "partial = out.with_name('out.partial'); partial.mkdir(); (partial / 'error.json').write_text(ERROR); sys.exit(1)",
+    "described": "partial = out.with_name('out.partial'); partial.mkdir(); (partial / 'error.json').write_text(ERROR); sys.exit(1)",
     "exhausted": "partial = out.with_name('out.partial'); partial.mkdir(); (partial / 'error.json').write_text(EXHAUSTED); sys.exit(1)",
     "large": "x = bytearray(300 * 2**20); print(json.dumps({'message': 'grown'}), flush=True); out.mkdir()",
     "secrets": "print(json.dumps({'message': ' '.join(sorted(os.environ))}), flush=True); out.mkdir()",
@@ -31,12 +30,12 @@ WORKERS = {
 
 @pytest.fixture
 def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Run a worker of ours in the place of `python -m gregory.ml.stages`; the progress it reported."""
+    """Run a worker of this test instead of `python -m gregory.ml.stages`. `seen` has its progress messages."""
     folder = tmp_path / "train-lstm"
     (folder / "in").mkdir(parents=True)
     seen: list[Progress] = []
 
-    def run(name: str, *, interruption: ShutdownRequest | None = None, on_progress=lambda progress: None):
+    def run(name: str, *, shutdown: ShutdownRequest | None = None, on_progress=lambda progress: None):
         names = f"ERROR = {ERROR!r}; EXHAUSTED = {EXHAUSTED!r}; out = pathlib.Path({str(folder / 'out')!r})"
         code = f"import json, os, pathlib, sys; {names}; {WORKERS[name]}"
         monkeypatch.setattr(supervise, "worker_command", lambda stage, folder: [supervise.sys.executable, "-c", code])
@@ -45,13 +44,13 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
             seen.append(progress)
             on_progress(progress)
 
-        return run_stage("train", folder, interruption=interruption or ShutdownRequest(), report=report, heartbeat=lambda: None)
+        return run_stage("train", folder, shutdown=shutdown or ShutdownRequest(), report=report, heartbeat=lambda: None)
 
     run.seen = seen
     return run
 
 
-def test_a_good_stage_passes_its_progress_on_and_tells_what_it_took(stage):
+def test_a_good_stage_reports_its_progress_and_its_resources(stage):
     usage = stage("good")
 
     assert stage.seen == [Progress(message="half", fraction=0.5)]
@@ -59,7 +58,7 @@ def test_a_good_stage_passes_its_progress_on_and_tells_what_it_took(stage):
     assert usage.peak_bytes > 1_000_000
 
 
-def test_the_peak_is_the_workers_own_and_not_that_of_the_process_that_started_it(stage):
+def test_the_peak_memory_is_that_of_the_worker_and_not_of_its_parent(stage):
     ballast = bytearray(200 * 2**20)
 
     small = stage("good").peak_bytes
@@ -68,7 +67,7 @@ def test_the_peak_is_the_workers_own_and_not_that_of_the_process_that_started_it
     assert small < 100 * 2**20
 
 
-def test_the_peak_of_a_large_worker_is_seen_however_short_it_lived(stage):
+def test_the_peak_memory_of_a_short_worker_is_measured(stage):
     assert stage("large").peak_bytes > 300 * 2**20
 
 
@@ -81,7 +80,7 @@ def test_the_peak_of_a_large_worker_is_seen_however_short_it_lived(stage):
         ("mute", Reason.ERROR, "the worker exited with code 7 and no explanation in stage train-lstm after "),
     ],
 )
-def test_a_stage_that_says_nothing_is_told_by_its_exit(stage, name: str, reason: Reason, message: str):
+def test_the_exit_code_describes_a_stage_without_an_error_file(stage, name: str, reason: Reason, message: str):
     with pytest.raises(StageFailed) as failed:
         stage(name)
 
@@ -90,24 +89,24 @@ def test_a_stage_that_says_nothing_is_told_by_its_exit(stage, name: str, reason:
     assert "; peak memory " in str(failed.value)
 
 
-def test_the_last_progress_and_the_last_words_are_in_the_report(stage):
+def test_the_error_has_the_last_progress_and_the_end_of_standard_error(stage):
     with pytest.raises(StageFailed) as killed:
         stage("killed")
-    assert "at: epoch 3/10;" in killed.value.report
+    assert "at: epoch 3/10;" in killed.value.error
 
     with pytest.raises(StageFailed) as mute:
         stage("mute")
-    assert mute.value.report.endswith("last lines of its standard error:\nlibfoo: cannot open")
+    assert mute.value.error.endswith("last lines of its standard error:\nlibfoo: cannot open")
 
 
-def test_a_stage_that_explains_itself_is_believed(stage):
+def test_the_error_file_of_a_stage_is_used(stage):
     with pytest.raises(StageFailed) as failed:
-        stage("told")
+        stage("described")
 
-    assert (failed.value.reason, str(failed.value), failed.value.report) == (Reason.BAD_DATA, "too few", "T\ntoo few")
+    assert (failed.value.reason, str(failed.value), failed.value.error) == (Reason.BAD_DATA, "too few", "T\ntoo few")
 
 
-def test_the_kernels_memory_killer_is_recognised_by_its_count(stage, monkeypatch: pytest.MonkeyPatch):
+def test_a_new_oom_kill_in_the_counter_means_out_of_memory(stage, monkeypatch: pytest.MonkeyPatch):
     counts = iter([3, 4])
     monkeypatch.setattr(
         supervise.resources, "memory_events", lambda: supervise.resources.MemoryEvents(oom_kills=next(counts), limit=512 * 2**20)
@@ -121,7 +120,7 @@ def test_the_kernels_memory_killer_is_recognised_by_its_count(stage, monkeypatch
     assert str(failed.value).endswith("; the limit is 512 MiB")
 
 
-def test_a_library_that_got_no_memory_says_peak_and_limit_too(stage, monkeypatch: pytest.MonkeyPatch):
+def test_out_of_memory_in_a_library_has_peak_and_limit(stage, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(supervise.resources, "memory_events", lambda: supervise.resources.MemoryEvents(oom_kills=0, limit=512 * 2**20))
 
     with pytest.raises(StageFailed) as failed:
@@ -132,21 +131,21 @@ def test_a_library_that_got_no_memory_says_peak_and_limit_too(stage, monkeypatch
         r"TensorFlow ran out of memory; in stage train-lstm after \d+ s, at: starting; peak memory \d+ MiB; the limit is 512 MiB",
         str(failed.value),
     )
-    assert failed.value.report == f"T\n{failed.value}"
+    assert failed.value.error == f"T\n{failed.value}"
 
 
-def test_what_a_finished_stage_took_can_be_read_later(stage, tmp_path: Path):
+def test_the_resources_of_a_finished_stage_are_kept(stage, tmp_path: Path):
     usage = stage("good")
 
     assert supervise.read_usage(tmp_path / "train-lstm") == usage
     assert supervise.read_usage(tmp_path) == supervise.Usage(seconds=0.0, peak_bytes=0)
 
 
-def test_an_interruption_ends_the_worker_and_is_the_reason(stage):
-    interruption = ShutdownRequest()
+def test_a_shutdown_request_ends_the_worker_and_is_the_reason(stage):
+    shutdown = ShutdownRequest()
 
     with pytest.raises(StageFailed) as failed:
-        stage("slow", interruption=interruption, on_progress=lambda progress: interruption.request("interrupted by signal 15 (SIGTERM)"))
+        stage("slow", shutdown=shutdown, on_progress=lambda progress: shutdown.request("interrupted by signal 15 (SIGTERM)"))
 
     assert failed.value.reason is Reason.INTERRUPTED
     assert str(failed.value).startswith("interrupted by signal 15 (SIGTERM) in stage train-lstm after ")
@@ -163,27 +162,6 @@ def test_a_worker_gets_no_credentials(stage, monkeypatch: pytest.MonkeyPatch):
     assert "PATH" in names
     assert "HF_HUB_OFFLINE" in names
     assert not {"POSTGRES_PASSWORD", "GREGORY_RUN_SPEC"} & set(names)
-
-
-def test_the_first_reason_of_an_interruption_stays():
-    interruption = ShutdownRequest()
-    interruption.request("first")
-    interruption.request("second")
-
-    assert (interruption.requested, interruption.reason) == (True, "first")
-
-
-def test_signals_are_remembered_not_raised():
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
-    interruption = ShutdownRequest()
-    try:
-        interruption.listen(watch_parent=False)
-        signal.raise_signal(signal.SIGTERM)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    assert interruption.reason == "interrupted by signal 15 (SIGTERM)"
 
 
 def test_the_real_worker_command_is_the_stages_module(tmp_path: Path):

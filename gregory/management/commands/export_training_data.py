@@ -13,11 +13,10 @@ from gregory.data import corpus, dataset_csv
 from gregory.management.database import clear_database_errors
 from gregory.ml.config import Hyperparameters
 from gregory.runs.db_retry import read_only_transaction
+from gregory.runs.exit_codes import FAILURE, USAGE
 from gregory.runs.spec import RunSpec
 from gregory.training import planning, request
 from gregory.training.flags import ScopeFlags, TrainFlags, add_arguments
-
-FAILURE, USAGE = 1, 2
 
 
 class Command(BaseCommand):

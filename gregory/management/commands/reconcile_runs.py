@@ -1,5 +1,6 @@
 """manage.py reconcile_runs: rows of runs that nobody carries out any more end, or go on in another attempt."""
 
+import signal
 from argparse import ArgumentParser
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -12,13 +13,13 @@ from django.db import DatabaseError, InterfaceError, connection
 
 from gregory.management.database import clear_database_errors, describe
 from gregory.management.runners import runner_named
-from gregory.management.termination import Stop
 from gregory.management.unreachable import UnreachableTracker
 from gregory.reconcile import loop
 from gregory.reconcile.results import ReconcileResult, ResultKind
 from gregory.runs import store
 from gregory.runs.db_retry import close_connection
 from gregory.runs.states import RunState
+from gregory.shutdown import ShutdownRequest
 from gregory.training import resume
 
 INTERVAL_SECONDS = 15
@@ -68,11 +69,12 @@ class Command(BaseCommand):
 
     def _for_ever(self, interval: int) -> None:
         """A line per change. A pass that fails is said and repeated; SIGTERM ends it between two passes."""
-        stop = Stop()
+        shutdown = ShutdownRequest()
+        shutdown.listen((signal.SIGINT, signal.SIGTERM))
         trouble, until_sweep = "", 0
         told: dict[str, str] = {}
         sight = UnreachableTracker()
-        while not stop.requested:
+        while not shutdown.requested:
             try:
                 changes: dict[str, ReconcileResult] = {}
                 lines: dict[str, str] = {}
@@ -92,7 +94,7 @@ class Command(BaseCommand):
                     trouble = describe(error)
                     self.stderr.write(f"{trouble}; trying again every {interval} s")
             close_connection()
-            stop.wait(interval)
+            shutdown.wait(interval)
 
     def _look(self) -> Iterator[ReconcileResult]:
         return loop.reconcile_once(self._runner_for, models_dir=settings.MODELS_DIR, stale_after=settings.STALE_AFTER_SECONDS)

@@ -21,13 +21,12 @@ from gregory.management.termination import Terminated, signals_raise
 from gregory.ml.config import load_hyperparameters
 from gregory.ml.errors import ConfigError
 from gregory.reporting import summary
-from gregory.runs import store
+from gregory.runs import exit_codes, store
+from gregory.runs.exit_codes import FAILURE, USAGE
 from gregory.runs.spec import RunSpec
 from gregory.runs.store import RunRefused
 from gregory.training import flags, planning, request, resume
 from gregory.training.flags import TrainFlags
-
-FAILURE, USAGE = 1, 2
 
 
 class Command(BaseCommand):
@@ -130,7 +129,7 @@ class Command(BaseCommand):
             if runner.max_parallel != 1:
                 left = ["what was submitted goes on", concurrent.how_to_go_on(opened)]
             message = "; ".join([str(terminated), *left, *_hints(opened)])
-            self._fail(given, message, returncode=128 + terminated.number)
+            self._fail(given, message, returncode=exit_codes.of_signal(terminated.number))
         finally:
             console.close()
 

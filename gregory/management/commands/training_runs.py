@@ -21,13 +21,13 @@ from gregory.management.termination import Terminated, signals_raise
 from gregory.reconcile.cancel_all import cancel_all
 from gregory.reconcile.terminate import cancel
 from gregory.reporting.runs import as_json, everything, full_text, list_table, summaries
-from gregory.runs import store
+from gregory.runs import exit_codes, store
+from gregory.runs.exit_codes import FAILURE, USAGE
 from gregory.runs.models import TrainingRun
 from gregory.runs.spec import RunSpec
 from gregory.runs.states import RunState
 from gregory.runs.store import RunRefused
 
-FAILURE, USAGE = 1, 2
 LIMIT = 20
 CLEAR_DEPRECATED = "use: training_runs cancel --all --purge"
 # A reconciler that observes the end of a run writes it within this time, also to a busy database.
@@ -107,7 +107,7 @@ class Command(BaseCommand):
                 for line in run_logs.to_the_end(run.run_id, self._runner(run), runner_named):
                     self.stdout.write(line)
         except Terminated as terminated:
-            raise CommandError(f"{terminated}; the run continues", returncode=128 + terminated.number) from terminated
+            raise CommandError(f"{terminated}; the run continues", returncode=exit_codes.of_signal(terminated.number)) from terminated
         run = self._find(flags["run_id"])
         if run.state != RunState.SUCCEEDED:
             raise CommandError(f"run {run.run_id} {situation(run)}", returncode=FAILURE)

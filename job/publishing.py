@@ -1,0 +1,72 @@
+"""The result of one training: publish its model, or describe its failure."""
+
+import json
+import traceback
+from pathlib import Path
+from typing import Any
+
+from gregory.ml import artifacts
+from gregory.ml.artifacts import PseudoLabelFacts
+from gregory.ml.errors import ArtifactError
+from gregory.ml.stages import contract
+from gregory.runs import recovery, store
+from gregory.runs.reasons import Reason
+from gregory.runs.spec import AlgorithmOutcome, AlgorithmSpec, RunSpec
+from job.stage_runner import read_result
+from job.supervise import StageFailed, Usage
+
+Result = tuple[AlgorithmOutcome, store.OutcomeDetails]
+
+
+def publish_model(
+    spec: RunSpec, algorithm: AlgorithmSpec, out: Path, *, models_dir: Path, usage: Usage, resources: dict[str, Any]
+) -> Result:
+    """Move the model of a finished train stage into its version folder. Raises StageFailed if that is not possible."""
+    destination = artifacts.version_folder(
+        models_dir, team=spec.team.slug, subject=spec.subject.slug, algorithm=algorithm.algorithm, version=algorithm.version
+    )
+    result = read_result(out, contract.TrainResult)
+    try:
+        artifacts.publish(out / contract.MODEL_FOLDER, destination)
+    except ArtifactError as error:
+        # An earlier attempt that lost the database may have continued and published the model of this row.
+        if (published := recovery.published(spec, algorithm, models_dir)) is not None:
+            return published
+        raise StageFailed(Reason.ARTIFACT, str(error), traceback.format_exc(), usage) from error
+    outcome = AlgorithmOutcome(
+        algorithm=algorithm.algorithm,
+        run_log_id=algorithm.run_log_id,
+        version=algorithm.version,
+        success=True,
+        metrics=result.metrics,
+        warnings=result.warnings,
+        artifact=destination.relative_to(models_dir).as_posix(),
+        digest=artifacts.digest(destination),
+        seconds=usage.seconds,
+        peak_bytes=usage.peak_bytes,
+    )
+    evaluation = json.loads((destination / artifacts.EVALUATION).read_text(encoding="utf-8"))
+    data = result.data.model_dump(mode="json")
+    return outcome, store.OutcomeDetails(evaluation=evaluation, resources=resources, data=data, compute=result.compute)
+
+
+def failed_training(algorithm: AlgorithmSpec, failure: StageFailed, resources: dict[str, Any]) -> Result:
+    """The outcome of a training whose stage failed."""
+    outcome = AlgorithmOutcome(
+        algorithm=algorithm.algorithm,
+        run_log_id=algorithm.run_log_id,
+        version=algorithm.version,
+        success=False,
+        reason=failure.reason,
+        error=failure.error,
+        seconds=failure.usage.seconds,
+        peak_bytes=failure.usage.peak_bytes,
+    )
+    return outcome, store.OutcomeDetails(resources=resources)
+
+
+def publish_pseudo_labels(spec: RunSpec, out: Path, models_dir: Path) -> PseudoLabelFacts:
+    """Link the file of pseudo-labels into the folder of the subject, once; the facts for the manifests."""
+    result = read_result(out, contract.PseudoLabelResult)
+    csv_file = artifacts.keep_pseudo_labels(out / contract.PSEUDO_LABELS_CSV, models_dir, team=spec.team.slug, subject=spec.subject.slug)
+    return PseudoLabelFacts(pool=result.pool, rounds=result.rounds, file=csv_file.relative_to(models_dir).as_posix())
