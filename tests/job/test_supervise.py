@@ -15,7 +15,8 @@ from job.supervise import StageFailed, run_stage
 ERROR = json.dumps({"kind": "bad_data", "message": "too few", "traceback": "T\ntoo few"})
 EXHAUSTED = json.dumps({"kind": "out_of_memory", "message": "TensorFlow ran out of memory", "traceback": "T\n"})
 WORKERS = {
-    "good": "print(json.dumps({'message': 'half', 'fraction': 0.5}), flush=True); print('noise of a library'); out.mkdir()",
+    # The pause lets the supervisor sample the memory of the worker.
+    "good": "print(json.dumps({'message': 'half', 'fraction': 0.5}), flush=True); print('noise of a library', flush=True); time.sleep(0.3); out.mkdir()",
     "no result": "pass",
     "abort": "import signal; os.kill(os.getpid(), signal.SIGABRT)",
     "killed": "print(json.dumps({'message': 'epoch 3/10'}), flush=True); import signal; os.kill(os.getpid(), signal.SIGKILL)",
@@ -37,7 +38,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
     def run(name: str, *, shutdown: ShutdownRequest | None = None, on_progress=lambda progress: None):
         names = f"ERROR = {ERROR!r}; EXHAUSTED = {EXHAUSTED!r}; out = pathlib.Path({str(folder / 'out')!r})"
-        code = f"import json, os, pathlib, sys; {names}; {WORKERS[name]}"
+        code = f"import json, os, pathlib, sys, time; {names}; {WORKERS[name]}"
         monkeypatch.setattr(supervise, "worker_command", lambda stage, folder: [supervise.sys.executable, "-c", code])
 
         def report(progress: Progress) -> None:
