@@ -12,6 +12,10 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
+from gregory.models import Subject
+from gregory.runs.spec import RunSpec
+from tests.database_rows import make_subject, make_team
+from tests.launch.example_run import example_spec
 from tests.sharing import Sharing
 from tests.strict import need
 from tests.tiny_bundle import tiny_bundle
@@ -137,6 +141,18 @@ def cluster_postgresql(cluster: Cluster) -> Iterator[postgresql.Server]:
 @pytest.fixture(scope="session")
 def submit_image(docker_engine: Engine) -> str:
     return docker_engine.build("submit", "gregory-tested:submit", REVISION="tested")
+
+
+@pytest.fixture
+def subject() -> Subject:
+    """A subject of a team, in the database."""
+    return make_subject(make_team("team"), "subject")
+
+
+@pytest.fixture
+def spec() -> RunSpec:
+    """A run that no database contains."""
+    return example_spec()
 
 
 @pytest.fixture(scope="session")

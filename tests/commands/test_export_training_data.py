@@ -10,7 +10,7 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from gregory.models import Articles, ArticleSubjectRelevance, Subject
-from tests.training.test_planning import make_subject, make_team
+from tests.database_rows import make_subject, make_team
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 

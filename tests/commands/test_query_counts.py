@@ -11,9 +11,8 @@ from django.test.utils import CaptureQueriesContext
 from gregory.reconcile import loop
 from gregory.runs import store
 from gregory.runs.spec import RunSpec
+from tests.database_rows import HERE, make_subject, make_team, planned
 from tests.reconcile.pretend_cluster import PretendCluster, handle_of
-from tests.runs.test_store import HERE, planned
-from tests.training.test_planning import make_subject, make_team
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 import pytest
 from django.core.management import CommandError, ManagementUtility, call_command
 from django.db import connections
-from organizations.models import Organization
 
 from gregory.launch import preconditions, processes
 from gregory.launch.registry import RUNNERS
@@ -30,7 +29,8 @@ from gregory.runs.models import TrainingRun
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import AlgorithmOutcome, RunHandle, RunSpec
 from gregory.runs.states import RunState
-from tests.reconcile.published import publish
+from tests.database_rows import make_team
+from tests.published import publish
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -131,19 +131,6 @@ def run(models: Path, small_bundle: Path, settings: Any, monkeypatch: pytest.Mon
         return Result(code, *capsys.readouterr())
 
     return run
-
-
-@pytest.fixture
-def feed() -> None:
-    """Two teams with subjects, one team without."""
-    for slug, subjects in {"neurology": ("ms", "als"), "oncology": ("lung",), "idle": ()}.items():
-        team = make_team(slug)
-        for subject in subjects:
-            Subject.objects.create(team=team, subject_slug=subject, subject_name=subject)
-
-
-def make_team(slug: str) -> Team:
-    return Team.objects.create(slug=slug, organization=Organization.objects.create(name=slug))
 
 
 def rows() -> list[tuple[str, str, str, bool | None]]:

@@ -26,7 +26,6 @@ from gregory.runs.models import TrainingRun
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import AlgorithmOutcome, RunOutcome, RunSpec
 from gregory.runs.states import RunState
-from tests.commands.test_train_models_flags import feed  # noqa: F401 - a fixture
 from tests.reconcile import pretend_cluster
 from tests.reconcile.pretend_cluster import PretendCluster, handle_of, job
 
@@ -62,7 +61,7 @@ def shell(
     settings: Any,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-    feed: None,  # noqa: F811
+    feed: None,
 ) -> Shell:
     settings.MODELS_DIR = tmp_path / "models"
     monkeypatch.setattr(polling, "POLL_SECONDS", 0.001)

@@ -8,14 +8,14 @@ from django.core.management import CommandError, call_command
 
 from gregory.runs import store
 from gregory.runs.spec import AlgorithmOutcome, RunSpec
-from tests.reconcile.published import publish
-from tests.runs.test_store import opened, subject  # noqa: F401 - a fixture
+from tests.database_rows import opened
+from tests.published import publish
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 
 @pytest.fixture
-def trained(subject: Any, settings: Any, tmp_path: Path) -> tuple[RunSpec, Path]:  # noqa: F811
+def trained(subject: Any, settings: Any, tmp_path: Path) -> tuple[RunSpec, Path]:
     """One published model whose row says success."""
     settings.MODELS_DIR = tmp_path
     spec = opened(subject)

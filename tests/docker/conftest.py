@@ -8,9 +8,7 @@ from uuid import uuid4
 
 import pytest
 
-from gregory.runs.spec import RunSpec
 from tests.docker import image_archive
-from tests.launch.example_run import example_spec
 from tools import postgresql
 from tools.docker_engine import Engine
 from tools.installation import Installation
@@ -33,11 +31,6 @@ def postgres_image(docker_engine: Engine) -> str:
     folder = str(Path(__file__).parent / "postgres")
     docker_engine.must("build", "--network=host", "--tag=gregory-postgres", f"--build-arg=BASE_IMAGE={docker_engine.base()}", folder)
     return "gregory-postgres"
-
-
-@pytest.fixture
-def spec() -> RunSpec:
-    return example_spec()
 
 
 @pytest.fixture

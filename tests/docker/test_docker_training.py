@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from gregory.ml.artifacts import read_manifest
-from tests.end_to_end.articles import labelled, store
+from tests.articles import labelled, store
 from tools.docker_engine import Engine
 from tools.installation import Installation
 

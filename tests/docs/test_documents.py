@@ -16,7 +16,7 @@ from gregory.reporting import summary
 from gregory.runs.reasons import Reason
 from gregory.runs.states import RunState
 from tests.docs.markdown import DOCUMENTS, anchors, blocks, code_spans, links, read, table
-from tests.ml.test_trainer_contract import FILES
+from tests.ml.model_files import FILES
 from tools.installation import REPOSITORY
 
 COMMANDS = sorted(path.stem for path in (REPOSITORY / "gregory/management/commands").glob("[!_]*.py"))

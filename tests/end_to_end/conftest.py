@@ -22,3 +22,10 @@ def demo_site(installation: Installation, demo_database: Path) -> Installation:
     """`site`, and the demo in it."""
     shutil.copy(demo_database, installation.environment["SQLITE_FILE"])
     return installation
+
+
+@pytest.fixture
+def long_bert(demo_site: Installation) -> Installation:
+    """BERT trains for 400 epochs, long enough to be stopped in one. The other algorithms are quick."""
+    demo_site.set_hyperparameters("bert: {epochs: 400, patience: 400}\nlstm: {epochs: 1}\n")
+    return demo_site

@@ -24,7 +24,7 @@ from gregory.ml.progress import silent
 from gregory.ml.stages import contract
 from gregory.shutdown import ShutdownRequest
 from job.supervise import StageFailed, run_stage
-from tests.end_to_end.articles import Row, labelled, store
+from tests.articles import Row, labelled, store
 from tests.strict import need
 from tools.installation import REPOSITORY, Installation
 

@@ -4,67 +4,24 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-import psutil
 import pytest
 
+from tests.end_to_end.trainings import SUBJECT, processes, training, wait_for
 from tests.strict import need
 from tools.installation import REPOSITORY, Installation
 
 pytestmark = pytest.mark.slow
 
-SUBJECT = ("--team", "neurology", "--subject", "migraine-prevention")
 
-
-@pytest.fixture
-def demo_site(demo_site: Installation) -> Installation:
-    """A site whose BERT trains long enough to be caught at it, and whose other algorithms are quick."""
-    demo_site.set_hyperparameters("bert: {epochs: 400, patience: 400}\nlstm: {epochs: 1}\n")
-    return demo_site
-
-
-def wait_for(find, *, seconds: float = 120):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        found = find()
-        if found:
-            return found
-        time.sleep(0.1)
-    raise AssertionError("it did not happen in time")
-
-
-def processes(command: subprocess.Popen[str], *words: str) -> list[psutil.Process]:
-    """The descendants of a command whose command line has these words."""
-    found = []
-    for process in psutil.Process(command.pid).children(recursive=True):
-        try:
-            if all(word in " ".join(process.cmdline()) for word in words):
-                found.append(process)
-        except psutil.NoSuchProcess:
-            continue
-    return found
-
-
-def training(installation: Installation, command: subprocess.Popen[str], algorithm: str) -> psutil.Process:
-    """The worker of an algorithm, once it is in the middle of an epoch."""
-
-    def find() -> psutil.Process | None:
-        events = "".join(path.read_text() for path in installation.models.glob(".runs/*/events-*.jsonl"))
-        workers = processes(command, "gregory.ml.stages", f"train-{algorithm}")
-        return workers[0] if workers and "epoch 2/" in events else None
-
-    return wait_for(find)
-
-
-def test_a_killed_worker_closes_its_own_row_and_the_next_algorithms_still_train(demo_site: Installation):
-    with demo_site.start("train_models", *SUBJECT, "--verbose", "3") as command:
-        training(demo_site, command, "pubmed_bert").send_signal(signal.SIGKILL)
+def test_a_killed_worker_closes_its_own_row_and_the_next_algorithms_still_train(long_bert: Installation):
+    with long_bert.start("train_models", *SUBJECT, "--verbose", "3") as command:
+        training(long_bert, command, "pubmed_bert").send_signal(signal.SIGKILL)
         output, _ = command.communicate(timeout=200)
 
     assert command.returncode == 1
-    bert, lgbm, lstm = demo_site.rows()
+    bert, lgbm, lstm = long_bert.rows()
     assert (bert["success"], bert["reason"]) == (False, "killed")
     assert bert["error"].startswith("the worker was killed by signal 9 (SIGKILL) in stage train-pubmed_bert after ")
     assert "at: epoch " in bert["error"]
@@ -72,61 +29,61 @@ def test_a_killed_worker_closes_its_own_row_and_the_next_algorithms_still_train(
     assert (lgbm["success"], lstm["success"]) == (True, True)
     hint = f"resume it with: python manage.py train_models --resume {bert['run_id']}"
     assert output.splitlines()[-1] == f"CommandError: 1 of 3 trainings failed; {hint}"
-    assert not list(demo_site.models.glob("neurology/migraine-prevention/pubmed_bert/*"))
+    assert not list(long_bert.models.glob("neurology/migraine-prevention/pubmed_bert/*"))
 
 
-def test_a_killed_command_takes_its_run_along_and_reconcile_closes_what_is_left(demo_site: Installation):
-    with demo_site.start("train_models", "--team", "neurology", "--algo", "pubmed_bert") as command:
-        worker = training(demo_site, command, "pubmed_bert")
+def test_a_killed_command_takes_its_run_along_and_reconcile_closes_what_is_left(long_bert: Installation):
+    with long_bert.start("train_models", "--team", "neurology", "--algo", "pubmed_bert") as command:
+        worker = training(long_bert, command, "pubmed_bert")
         (job,) = processes(command, "-m job")
         command.kill()
         command.wait()
         wait_for(lambda: not job.is_running() and not worker.is_running())
 
-        started, waiting = demo_site.rows()
+        started, waiting = long_bert.rows()
         # The run itself noticed and closed its row; the subject behind it was never started and has nobody left but the reconciler.
         assert (started["success"], started["reason"]) == (False, "interrupted")
         assert started["error"].startswith("interrupted: the command that started the run is gone in stage train-pubmed_bert")
         assert waiting["success"] is None
 
-        report = demo_site.must("reconcile_runs", "--once")
+        report = long_bert.must("reconcile_runs", "--once")
 
     assert "1 unfinished runs, 1 closed" in report
-    started, waiting = demo_site.rows()
+    started, waiting = long_bert.rows()
     assert (waiting["success"], waiting["reason"], waiting["state"]) == (False, "not_started", "failed")
     assert waiting["error"].startswith("never started: the command that queued it is gone (process ")
-    assert "0 unfinished runs, 0 closed" in demo_site.must("reconcile_runs", "--once")
+    assert "0 unfinished runs, 0 closed" in long_bert.must("reconcile_runs", "--once")
 
 
-def test_a_power_cut_leaves_rows_that_reconcile_closes(demo_site: Installation):
-    with demo_site.start("train_models", *SUBJECT) as command:
-        worker = training(demo_site, command, "pubmed_bert")
+def test_a_power_cut_leaves_rows_that_reconcile_closes(long_bert: Installation):
+    with long_bert.start("train_models", *SUBJECT) as command:
+        worker = training(long_bert, command, "pubmed_bert")
         (job,) = processes(command, "-m job")
-        alive = demo_site.must("reconcile_runs", "--once")
+        alive = long_bert.must("reconcile_runs", "--once")
         for process in (command, job, worker):
             process.send_signal(signal.SIGKILL)
         command.wait()
 
     assert f"left alone: process {job.pid} runs" in alive
-    assert [row["success"] for row in demo_site.rows()] == [None, None, None]
+    assert [row["success"] for row in long_bert.rows()] == [None, None, None]
 
-    demo_site.must("reconcile_runs", "--once")
+    long_bert.must("reconcile_runs", "--once")
 
-    rows = demo_site.rows()
+    rows = long_bert.rows()
     assert [(row["success"], row["reason"], row["state"]) for row in rows] == [(False, "lost", "failed")] * 3
     assert rows[0]["error"].endswith(f"process {job.pid} on {os.uname().nodename} ended without a report")
-    assert not list(demo_site.models.glob("neurology/*/*/*"))
+    assert not list(long_bert.models.glob("neurology/*/*/*"))
 
 
-def test_a_killed_run_is_closed_by_the_command_that_follows_it(demo_site: Installation):
-    with demo_site.start("train_models", *SUBJECT) as command:
-        training(demo_site, command, "pubmed_bert")
+def test_a_killed_run_is_closed_by_the_command_that_follows_it(long_bert: Installation):
+    with long_bert.start("train_models", *SUBJECT) as command:
+        training(long_bert, command, "pubmed_bert")
         (job,) = processes(command, "-m job")
         job.kill()
         output, _ = command.communicate(timeout=60)
 
     assert command.returncode == 1
-    rows = demo_site.rows()
+    rows = long_bert.rows()
     assert {(row["success"], row["reason"]) for row in rows} == {(False, "killed")}
     hint = f"resume it with: python manage.py train_models --resume {rows[0]['run_id']}"
     assert output.splitlines()[-1] == f"CommandError: 3 of 3 trainings failed; {hint}"
@@ -134,15 +91,15 @@ def test_a_killed_run_is_closed_by_the_command_that_follows_it(demo_site: Instal
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_to_the_command_ends_everything_and_closes_every_row(demo_site: Installation, number: signal.Signals, code: int):
-    with demo_site.start("train_models", "--team", "neurology", "--algo", "pubmed_bert") as command:
-        worker = training(demo_site, command, "pubmed_bert")
+def test_a_signal_to_the_command_ends_everything_and_closes_every_row(long_bert: Installation, number: signal.Signals, code: int):
+    with long_bert.start("train_models", "--team", "neurology", "--algo", "pubmed_bert") as command:
+        worker = training(long_bert, command, "pubmed_bert")
         command.send_signal(number)
         output, _ = command.communicate(timeout=60)
 
     assert command.returncode == code
     assert not worker.is_running()
-    running, waiting = demo_site.rows()
+    running, waiting = long_bert.rows()
     # Of the run that had not begun there is nothing to resume.
     hint = f"resume it with: python manage.py train_models --resume {running['run_id']}"
     assert (
@@ -167,7 +124,7 @@ def memory_group(limit: int) -> Path:
     raise AssertionError("need() does not return without a group")
 
 
-def test_a_worker_that_the_kernel_kills_for_memory_says_out_of_memory_with_peak_and_limit(demo_site: Installation):
+def test_a_worker_that_the_kernel_kills_for_memory_says_out_of_memory_with_peak_and_limit(long_bert: Installation):
     limit = 420 * 2**20
     group = memory_group(limit)
     try:
@@ -176,14 +133,14 @@ def test_a_worker_that_the_kernel_kills_for_memory_says_out_of_memory_with_peak_
         )
         argv = [sys.executable, str(REPOSITORY / "manage.py"), "train_models", *SUBJECT, "--algo", "lstm,lgbm_tfidf"]
         done = subprocess.run(
-            [sys.executable, "-c", enter, *argv], cwd=REPOSITORY, env=demo_site.environment, capture_output=True, text=True, timeout=200
+            [sys.executable, "-c", enter, *argv], cwd=REPOSITORY, env=long_bert.environment, capture_output=True, text=True, timeout=200
         )
     finally:
         wait_for(lambda: not (group / "cgroup.procs").read_text().split())
         group.rmdir()
 
     assert done.returncode == 1, done.stdout + done.stderr
-    lstm, lgbm = demo_site.rows()
+    lstm, lgbm = long_bert.rows()
     assert (lstm["success"], lstm["reason"]) == (False, "out_of_memory"), lstm["error"]
     assert lstm["error"].startswith("out of memory: the kernel killed the worker (signal 9, SIGKILL) in stage train-lstm")
     assert "peak memory " in lstm["error"]

@@ -13,12 +13,10 @@ import psutil
 import pytest
 
 from gregory.runs.spec import RunOutcome
-from tests.end_to_end.test_killed import demo_site, processes, training, wait_for  # noqa: F401 - a fixture
+from tests.end_to_end.trainings import SUBJECT, processes, training, wait_for
 from tools.installation import REPOSITORY, Installation
 
 pytestmark = pytest.mark.slow
-
-SUBJECT = ("--team", "neurology", "--subject", "migraine-prevention")
 
 OPEN_RUN = """
 from django.conf import settings
@@ -82,35 +80,35 @@ def test_a_training_whose_database_went_away_is_replayed_and_not_repeated(instal
     assert "closed (interrupted)" in report
 
 
-def test_an_interrupted_run_that_others_try_again_leaves_its_rows_to_them(demo_site: Installation):  # noqa: F811
-    with demo_site.start("train_models", *SUBJECT, GREGORY_RETRIED="true") as command:
-        training(demo_site, command, "pubmed_bert")
+def test_an_interrupted_run_that_others_try_again_leaves_its_rows_to_them(long_bert: Installation):
+    with long_bert.start("train_models", *SUBJECT, GREGORY_RETRIED="true") as command:
+        training(long_bert, command, "pubmed_bert")
         (job,) = processes(command, "-m job")
         # Whoever follows must not act on it before it has been looked at.
         command.send_signal(signal.SIGSTOP)
         job.terminate()
         wait_for(lambda: job.status() == psutil.STATUS_ZOMBIE)
-        assert [row["success"] for row in demo_site.rows()] == [None, None, None]
-        assert outcome_of(demo_site).interrupted.startswith("interrupted by signal 15 (SIGTERM) in stage train-pubmed_bert after ")
+        assert [row["success"] for row in long_bert.rows()] == [None, None, None]
+        assert outcome_of(long_bert).interrupted.startswith("interrupted by signal 15 (SIGTERM) in stage train-pubmed_bert after ")
         command.send_signal(signal.SIGCONT)
         command.communicate(timeout=60)
 
-    rows = demo_site.rows()
+    rows = long_bert.rows()
     assert {(row["success"], row["reason"], row["state"], row["exit_code"]) for row in rows} == {(False, "interrupted", "failed", 143)}
     assert rows[0]["error"].startswith("interrupted by signal 15 (SIGTERM) in stage train-pubmed_bert after ")
 
 
 @pytest.mark.parametrize("stopped", ["worker", "run"])
-def test_a_run_that_hangs_is_ended_and_says_so(demo_site: Installation, stopped: str):  # noqa: F811
-    with demo_site.start("train_models", *SUBJECT) as command:
-        worker = training(demo_site, command, "pubmed_bert")
+def test_a_run_that_hangs_is_ended_and_says_so(long_bert: Installation, stopped: str):
+    with long_bert.start("train_models", *SUBJECT) as command:
+        worker = training(long_bert, command, "pubmed_bert")
         (job,) = processes(command, "-m job")
         hung = worker if stopped == "worker" else job
         hung.send_signal(signal.SIGSTOP)
-        assert "left alone" in demo_site.must("reconcile_runs", "--once")
+        assert "left alone" in long_bert.must("reconcile_runs", "--once")
 
         def ended() -> bool:
-            done = demo_site.manage("reconcile_runs", "--once", GREGORY_STALL_AFTER="20")
+            done = long_bert.manage("reconcile_runs", "--once", GREGORY_STALL_AFTER="20")
             assert done.returncode == 0, done.stderr
             return not job.is_running() or job.status() == psutil.STATUS_ZOMBIE
 
@@ -118,22 +116,22 @@ def test_a_run_that_hangs_is_ended_and_says_so(demo_site: Installation, stopped:
         command.communicate(timeout=60)
 
     assert command.returncode == 1
-    rows = demo_site.rows()
+    rows = long_bert.rows()
     assert {(row["success"], row["reason"], row["run_reason"], row["state"]) for row in rows} == {(False, "stalled", "stalled", "failed")}
     assert rows[0]["error"].startswith("stalled: no progress for ")
     assert not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE
 
 
-def test_runs_are_listed_shown_read_and_cancelled(demo_site: Installation):  # noqa: F811
-    with demo_site.start("train_models", "--team", "neurology", "--algo", "pubmed_bert") as command:
-        training(demo_site, command, "pubmed_bert")
-        working, queued = (demo_site.rows()[number]["run_id"] for number in (0, 1))
+def test_runs_are_listed_shown_read_and_cancelled(long_bert: Installation):
+    with long_bert.start("train_models", "--team", "neurology", "--algo", "pubmed_bert") as command:
+        training(long_bert, command, "pubmed_bert")
+        working, queued = (long_bert.rows()[number]["run_id"] for number in (0, 1))
 
-        listed = json.loads(demo_site.must("training_runs", "list", "--output", "json"))
-        shown = json.loads(demo_site.must("training_runs", "show", working, "--output", "json"))
-        said = demo_site.must("training_runs", "logs", working)
-        waiting = demo_site.must("training_runs", "cancel", queued)
-        ended = demo_site.must("training_runs", "cancel", working)
+        listed = json.loads(long_bert.must("training_runs", "list", "--output", "json"))
+        shown = json.loads(long_bert.must("training_runs", "show", working, "--output", "json"))
+        said = long_bert.must("training_runs", "logs", working)
+        waiting = long_bert.must("training_runs", "cancel", queued)
+        ended = long_bert.must("training_runs", "cancel", working)
         output, _ = command.communicate(timeout=60)
 
     assert {(run["run_id"], run["state"]) for run in listed} == {(working, "running"), (queued, "pending")}
@@ -149,15 +147,15 @@ def test_runs_are_listed_shown_read_and_cancelled(demo_site: Installation):  # n
     assert ended.startswith(f"run {working} cancelled (cancelled): cancelled by ")
     assert command.returncode == 1
     assert f"run {queued} was ended while it was queued" in output
-    rows = demo_site.rows()
+    rows = long_bert.rows()
     assert {(row["success"], row["reason"], row["state"]) for row in rows} == {(False, "cancelled", "cancelled")}
     assert f"@{os.uname().nodename}" in rows[0]["error"]
 
-    retried = demo_site.must("training_runs", "list", "--state", "cancelled")
+    retried = long_bert.must("training_runs", "list", "--state", "cancelled")
     assert working in retried
-    gone = demo_site.manage("training_runs", "show", "nosuchrun")
+    gone = long_bert.manage("training_runs", "show", "nosuchrun")
     assert (gone.returncode, gone.stderr.partition(";")[0]) == (2, "CommandError: there is no run nosuchrun")
-    assert demo_site.manage("training_runs").returncode == 2
+    assert long_bert.manage("training_runs").returncode == 2
 
 
 def test_a_reconciler_that_stays_ends_between_two_looks(installation: Installation):

@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from tests.end_to_end.test_killed import processes, training, wait_for
+from tests.end_to_end.trainings import processes, training, wait_for
 from tools.installation import Installation
 
 pytestmark = pytest.mark.slow

@@ -3,7 +3,7 @@
 import psutil
 import pytest
 
-from tests.end_to_end.test_killed import wait_for
+from tests.end_to_end.trainings import wait_for
 from tools.installation import Installation
 
 pytestmark = pytest.mark.slow

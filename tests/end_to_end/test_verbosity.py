@@ -16,7 +16,7 @@ import pytest
 
 from gregory.ml import artifacts
 from gregory.ml.metrics import NAMES
-from tests.end_to_end.articles import Row, labelled, store
+from tests.articles import Row, labelled, store
 from tools.installation import REPOSITORY, Installation
 
 pytestmark = pytest.mark.slow

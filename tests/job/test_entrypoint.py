@@ -18,8 +18,8 @@ from gregory.shutdown import ShutdownRequest
 from job import entrypoint
 from job.pipeline import Pipeline
 from job.supervise import StageFailed, Usage
-from tests.reconcile.published import publish
-from tests.runs.test_store import HERE, opened, outcome, subject  # noqa: F401 - a fixture
+from tests.database_rows import HERE, opened, outcome
+from tests.published import publish
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -27,7 +27,7 @@ INTERRUPTED = "interrupted by signal 15 (SIGTERM) in stage train-lstm after 9 s"
 
 
 @pytest.fixture
-def spec(subject, settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunSpec:  # noqa: F811
+def spec(subject, settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunSpec:
     settings.MODELS_DIR = tmp_path
     # The connection holds the transaction of the test.
     monkeypatch.setattr(db_retry.connection, "close", lambda: None)

@@ -16,13 +16,13 @@ from job.event_log import EventLogger
 from job.outcome_report import OutcomeReport
 from job.pipeline import Pipeline
 from job.supervise import Usage
-from tests.runs.test_store import HERE, opened, subject  # noqa: F401 - a fixture
+from tests.database_rows import HERE, opened
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 
 @pytest.fixture
-def pipeline(subject, tmp_path: Path) -> Iterator[Pipeline]:  # noqa: F811
+def pipeline(subject, tmp_path: Path) -> Iterator[Pipeline]:
     """The pipeline of a claimed run."""
     spec = opened(subject)
     store.claim(spec, HERE, image_digest="")

@@ -16,13 +16,13 @@ from job import stage_runner
 from job.event_log import EventLogger
 from job.stage_runner import StageRunner, seconds_left
 from job.supervise import Usage
-from tests.runs.test_store import HERE, opened, subject  # noqa: F401 - a fixture
+from tests.database_rows import HERE, opened
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 
 @pytest.fixture
-def spec(subject) -> RunSpec:  # noqa: F811
+def spec(subject) -> RunSpec:
     """A claimed run."""
     spec = opened(subject)
     store.claim(spec, HERE, image_digest="")

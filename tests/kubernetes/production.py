@@ -39,7 +39,7 @@ WHERE team.slug = %s ORDER BY log.id
 ARTICLES = """
 from gregory.data.csv_import import ImportRow, article_urn
 from gregory.data.store import import_rows
-from tests.end_to_end.articles import labelled
+from tests.articles import labelled
 rows = [ImportRow(article_id=row.article_id, title=row.title, summary=row.summary, link=article_urn(row.article_id),
                   label=row.relevant == "1", discovery_date=None) for row in labelled(24, first=1)]
 for team, subject in {pairs!r}:

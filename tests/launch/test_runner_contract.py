@@ -19,7 +19,7 @@ from gregory.launch.registry import RUNNERS, runner_for
 from gregory.launch.runner import Installation, Rendered, Runner, Status
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunHandle, RunSpec
-from tests.launch.example_run import at_once, example_spec
+from tests.launch.example_run import at_once
 from tools.cluster.namespace import ClusterNamespace, with_code
 from tools.docker_engine import Engine
 from tools.launch_installation import installation
@@ -62,11 +62,6 @@ def environment_of(request: Mapping[str, Any]) -> str:
 def variable_of(job: Mapping[str, Any]) -> str:
     (container,) = job["spec"]["template"]["spec"]["containers"]
     return next(variable["value"] for variable in container["env"] if variable["name"] == "GREGORY_RUN_SPEC")
-
-
-@pytest.fixture
-def spec() -> RunSpec:
-    return example_spec()
 
 
 @pytest.fixture(params=["local", "docker", "kubernetes"])

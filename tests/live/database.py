@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from psycopg import sql
 
-from tests.end_to_end.articles import labelled
+from tests.articles import labelled
 from tools.installation import REPOSITORY
 from tools.postgresql import Server
 

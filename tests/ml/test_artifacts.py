@@ -1,48 +1,16 @@
 """Version folders: complete or absent, and verified byte by byte."""
 
 import json
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from gregory.ml import artifacts, load, text
-from gregory.ml.artifacts import DataFacts, Manifest, Probe, Provenance
-from gregory.ml.config import TrainConfig
 from gregory.ml.errors import ArtifactError
 from gregory.ml.text import TEXT_VERSION
-
-
-def manifest(
-    *, algorithm="lgbm_tfidf", run_id: str = "run", run_log_id: int = 1, created_at: datetime = datetime(2026, 1, 1, tzinfo=UTC)
-) -> Manifest:
-    """A manifest before it is sealed."""
-    return Manifest(
-        algorithm=algorithm,
-        provenance=Provenance(
-            team="team",
-            subject="subject",
-            version="20260101",
-            run_id=run_id,
-            attempt=1,
-            run_log_id=run_log_id,
-            cutoff=None,
-            window="all articles",
-            image_digest="",
-        ),
-        created_at=created_at,
-        config=TrainConfig(),
-        data=DataFacts(
-            cutoff=None, window="all articles", labelled=9, title_only=0, duplicates=0, conflicts=0, pseudo_labelled=0, parts={},
-            fingerprint="f", text_version=TEXT_VERSION,
-        ),
-        base_models={},
-        libraries={"numpy": "1"},
-        threads=1,
-        warnings=(),
-        probe=Probe(texts=("a", "b"), probabilities=(0.25, 0.75)),
-    )  # fmt: skip
+from tests.published import manifest
 
 
 @pytest.fixture

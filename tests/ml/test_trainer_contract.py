@@ -14,13 +14,9 @@ from gregory.ml.progress import Progress
 from gregory.ml.registry import trainer_class
 from gregory.ml.split import Part, Split
 from gregory.ml.trainers.base import TrainedModel, TrainerContext
+from tests.ml.model_files import FILES
 from tests.ml.tiny_models import IRRELEVANT, NEUTRAL, RELEVANT, tiny_encoder
 
-FILES: dict[Algorithm, set[str]] = {
-    "pubmed_bert": {"bert_weights.h5", "model.json", "encoder"},
-    "lgbm_tfidf": {"lgbm_classifier.joblib", "tfidf_vectorizer.joblib"},
-    "lstm": {"lstm_weights.h5", "tokenizer.json", "model.json"},
-}
 HYPERPARAMETERS = Hyperparameters(
     bert=BertConfig(epochs=2, dense_units=4, learning_rate=0.01),
     lgbm=LgbmConfig(rounds=25),

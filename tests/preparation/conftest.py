@@ -7,16 +7,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.preparation.fetching import Run
 from tests.strict import need
 from tools.installation import REPOSITORY
 
 LOCK = REPOSITORY / "locks" / "requirements-prepare.lock"
-Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="session")

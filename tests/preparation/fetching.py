@@ -1,12 +1,16 @@
 """`python -m tests.preparation.fetching PIN`: fetch one model as the preparation does; progress, then the folder, or the refusal."""
 
 import json
+import subprocess
 import sys
+from collections.abc import Callable
 
 from gregory.ml.errors import BundleError
 from gregory.ml.preparation.hub import Pin, fetch
 from gregory.ml.progress import Progress
 
+# A Python of some environment, run with these arguments and variables.
+Run = Callable[..., subprocess.CompletedProcess[str]]
 SMALL, WEIGHTS = ("config.json", "vocab.txt"), ("model.safetensors", "pytorch_model.bin")
 
 

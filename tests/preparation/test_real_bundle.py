@@ -15,7 +15,7 @@ from gregory.ml.base_models import verify_bundle
 from gregory.ml.config import SummariserConfig
 from gregory.ml.preparation.real import ENCODER, SUMMARISER
 from gregory.ml.summarise import load_summariser
-from tests.preparation.conftest import Run
+from tests.preparation.fetching import Run
 from tests.preparation.hub_server import serving
 from tests.tiny_bundle import tiny_bundle
 from tools.installation import REPOSITORY

@@ -11,7 +11,7 @@ from gregory.ml.progress import silent
 from gregory.ml.summarise import summarise_all
 from gregory.ml.summarisers.bart import BartOnCTranslate2
 from tests.ml.tiny_bart import WORDS
-from tests.preparation.conftest import Run
+from tests.preparation.fetching import Run
 
 # hugging_face.py needs torch, so its figures stand here again: it teaches texts of up to 24 words that their first 12 are their summary.
 TAUGHT_LENGTH, TAUGHT_SUMMARY = 24, 12

@@ -22,9 +22,9 @@ from gregory.runs.models import AlgorithmRun, RunEvent, TrainingRun
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunOutcome, RunSpec
 from gregory.runs.states import RunState
+from tests.database_rows import HERE, outcome, planned
+from tests.published import publish
 from tests.reconcile.pretend_cluster import PretendCluster, handle_of, job
-from tests.reconcile.published import publish
-from tests.runs.test_store import HERE, outcome, planned, subject  # noqa: F401 - a fixture
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -47,7 +47,7 @@ def look(cluster: PretendCluster, tmp_path: Path):
 
 
 @pytest.fixture
-def at_work(subject: Subject, cluster: PretendCluster, tmp_path: Path) -> RunSpec:  # noqa: F811
+def at_work(subject: Subject, cluster: PretendCluster, tmp_path: Path) -> RunSpec:
     """A run of two algorithms that has begun, in a models folder that is seen here."""
     spec = queued(subject)
     store.mark_submitted(spec, cluster.submit(cluster.render(spec)))
@@ -56,7 +56,7 @@ def at_work(subject: Subject, cluster: PretendCluster, tmp_path: Path) -> RunSpe
     return spec
 
 
-def queued(subject: Subject) -> RunSpec:  # noqa: F811
+def queued(subject: Subject) -> RunSpec:
     return store.open_run(planned(subject), runner="pretend", handle=HERE, triggered_by="a test")
 
 
@@ -83,7 +83,7 @@ def begin_and_claim(spec: RunSpec) -> None:
 
 
 class TestWhatIsNoted:
-    def test_what_it_waits_for_is_noted_once_for_as_long_as_it_is_the_same(self, subject, cluster, look):  # noqa: F811
+    def test_what_it_waits_for_is_noted_once_for_as_long_as_it_is_the_same(self, subject, cluster, look):
         spec = queued(subject)
         store.mark_submitted(spec, cluster.submit(cluster.render(spec)))
         cluster.jobs[job(spec)] = QUEUED
@@ -163,7 +163,7 @@ class TestWhatIsNoted:
 
         assert [change.action for change in look()] == [ResultKind.UNSEEN]
 
-    def test_one_call_for_many(self, subject, cluster, look):  # noqa: F811
+    def test_one_call_for_many(self, subject, cluster, look):
         for number in range(3):
             other = Subject.objects.create(subject_name=f"{number}", subject_slug=f"s{number}", team=subject.team)
             spec = queued(other)
@@ -390,7 +390,7 @@ class TestEnded:
         look()
         assert (run().state, run().reason) == ("failed", "stalled")
 
-    def test_runs_are_ended_side_by_side(self, at_work, subject, cluster, look):  # noqa: F811
+    def test_runs_are_ended_side_by_side(self, at_work, subject, cluster, look):
         another = Subject.objects.create(subject_name="Another", subject_slug="another", team=subject.team)
         spec = store.open_run(planned(another, version="2"), runner="pretend", handle=HERE, triggered_by="a test")
         store.mark_submitted(spec, cluster.submit(cluster.render(spec)))
@@ -405,7 +405,7 @@ class TestEnded:
         assert [change.action for change in changes] == [ResultKind.CLOSED, ResultKind.CLOSED]
         assert list(TrainingRun.objects.values_list("state", "reason")) == [("failed", "stalled")] * 2
 
-    def test_one_that_is_not_seen_gone_does_not_keep_the_others_from_their_end(self, at_work, subject, cluster, look):  # noqa: F811
+    def test_one_that_is_not_seen_gone_does_not_keep_the_others_from_their_end(self, at_work, subject, cluster, look):
         another = Subject.objects.create(subject_name="Another", subject_slug="another", team=subject.team)
         spec = store.open_run(planned(another, version="2"), runner="pretend", handle=HERE, triggered_by="a test")
         store.mark_submitted(spec, cluster.submit(cluster.render(spec)))
@@ -418,7 +418,7 @@ class TestEnded:
         assert TrainingRun.objects.get(pk=at_work.run_id).state == "running"
         assert TrainingRun.objects.get(pk=spec.run_id).state == "failed"
 
-    def test_a_run_that_waited_too_long_is_taken_back_before_its_rows_are_closed(self, subject, cluster, look):  # noqa: F811
+    def test_a_run_that_waited_too_long_is_taken_back_before_its_rows_are_closed(self, subject, cluster, look):
         spec = queued(subject)
         store.mark_submitted(spec, cluster.submit(cluster.render(spec)))
         cluster.jobs[job(spec)] = Observation(
@@ -484,7 +484,7 @@ class TestEnded:
 
         assert (cluster.cancelled, run().state) == ([job(at_work)], "cancelled")
 
-    def test_a_queued_run_is_closed_and_the_command_that_queued_it_left_alone(self, subject, cluster, tmp_path):  # noqa: F811
+    def test_a_queued_run_is_closed_and_the_command_that_queued_it_left_alone(self, subject, cluster, tmp_path):
         queued(subject)
 
         cancel(run(), cluster, by="me@here", models_dir=tmp_path)
@@ -510,7 +510,7 @@ class TestEnded:
 
 
 class TestHandedOver:
-    def test_what_a_dead_command_had_queued_is_submitted(self, subject, cluster, look):  # noqa: F811
+    def test_what_a_dead_command_had_queued_is_submitted(self, subject, cluster, look):
         spec = store.open_run(
             planned(subject), runner="pretend", handle=cluster.owner_handle().model_copy(update={"uid": "dead"}), triggered_by="a test"
         )
@@ -518,7 +518,7 @@ class TestHandedOver:
         assert [change.action for change in look()] == [ResultKind.SUBMITTED]
         assert (cluster.submitted, run().state) == ([job(spec)], "submitted")
 
-    def test_what_will_not_be_taken_is_closed_with_the_reason(self, subject, cluster, look):  # noqa: F811
+    def test_what_will_not_be_taken_is_closed_with_the_reason(self, subject, cluster, look):
         queued(subject)
         ago(heartbeat_at=61)
         cluster.refuses = SubmitError("quota exceeded: pods", reason=Reason.REFUSED)
@@ -526,7 +526,7 @@ class TestHandedOver:
         assert [change.action for change in look()] == [ResultKind.CLOSED]
         assert (run().state, run().reason, run().detail) == ("failed", "refused", "quota exceeded: pods")
 
-    def test_what_was_cancelled_meanwhile_is_taken_back(self, subject, cluster, look):  # noqa: F811
+    def test_what_was_cancelled_meanwhile_is_taken_back(self, subject, cluster, look):
         queued(subject)
         ago(heartbeat_at=61)
         cluster.on_submit = lambda spec, handle: store.end_run(
@@ -538,7 +538,7 @@ class TestHandedOver:
         assert change.detail == f"ended by somebody else while it was submitted; {cluster.submitted[0]} was taken back"
         assert (cluster.jobs, run().state) == ({}, "cancelled")
 
-    def test_a_job_that_no_row_knows_is_removed_and_one_opened_meanwhile_is_not(self, subject, cluster, monkeypatch):  # noqa: F811
+    def test_a_job_that_no_row_knows_is_removed_and_one_opened_meanwhile_is_not(self, subject, cluster, monkeypatch):
         monkeypatch.setitem(loop.RUNNERS, "pretend", "a test's")
         spec = queued(subject)
         cluster.submit(cluster.render(spec))

@@ -18,8 +18,8 @@ from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.models import RunEvent, TrainingRun
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunSpec
+from tests.database_rows import HERE, outcome, planned
 from tests.reconcile.pretend_cluster import PretendCluster, handle_of, job
-from tests.runs.test_store import HERE, outcome, planned, subject  # noqa: F401 - a fixture
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
@@ -63,14 +63,14 @@ class Gate:
         return observations
 
 
-def at_work(subject: Subject, cluster: PretendCluster) -> RunSpec:  # noqa: F811
+def at_work(subject: Subject, cluster: PretendCluster) -> RunSpec:
     spec = store.open_run(planned(subject), runner="pretend", handle=HERE, triggered_by="a test")
     store.mark_submitted(spec, cluster.submit(cluster.render(spec)))
     store.claim(spec, handle_of(spec), image_digest="")
     return spec
 
 
-def test_an_attempt_is_opened_and_submitted_once(subject, tmp_path: Path):  # noqa: F811
+def test_an_attempt_is_opened_and_submitted_once(subject, tmp_path: Path):
     cluster = PretendCluster(max_attempts=ROUNDS + 2)
     at_work(subject, cluster)
     for _ in range(ROUNDS):
@@ -87,7 +87,7 @@ def test_an_attempt_is_opened_and_submitted_once(subject, tmp_path: Path):  # no
     assert set(PredictionRunLog.objects.values_list("success", flat=True)) == {None}
 
 
-def test_a_dead_run_ends_once(subject, tmp_path: Path):  # noqa: F811
+def test_a_dead_run_ends_once(subject, tmp_path: Path):
     cluster = PretendCluster()
     cluster.terminate(at_work(subject, cluster), reason=Reason.KILLED)
     gate = Gate(cluster)
@@ -98,7 +98,7 @@ def test_a_dead_run_ends_once(subject, tmp_path: Path):  # noqa: F811
     assert set(PredictionRunLog.objects.values_list("success", "error_message")) == {(False, "it died")}
 
 
-def test_whoever_sees_it_closed_or_tried_again_the_rows_have_one_fate(subject, tmp_path: Path):  # noqa: F811
+def test_whoever_sees_it_closed_or_tried_again_the_rows_have_one_fate(subject, tmp_path: Path):
     """Two who see different causes, as two answers of a machine may differ: closed whole, or open in the next attempt whole."""
     cluster = PretendCluster(max_attempts=2)
     spec = at_work(subject, cluster)
@@ -121,7 +121,7 @@ def test_whoever_sees_it_closed_or_tried_again_the_rows_have_one_fate(subject, t
     assert job(spec) == cluster.submitted[0]
 
 
-def test_a_run_that_reports_while_it_is_taken_for_dead_is_never_half_believed(subject, tmp_path: Path):  # noqa: F811
+def test_a_run_that_reports_while_it_is_taken_for_dead_is_never_half_believed(subject, tmp_path: Path):
     cluster = PretendCluster()
     spec = at_work(subject, cluster)
     cluster.terminate(spec, reason=Reason.NODE_LOST)

@@ -14,7 +14,7 @@ from gregory.models import Team
 from gregory.runs import db_retry, store
 from gregory.runs.db_retry import read_only_transaction, release, retry_on_disconnect
 from gregory.runs.models import TrainingRun
-from tests.runs.test_store import opened, subject  # noqa: F401 - a fixture
+from tests.database_rows import opened
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
@@ -25,7 +25,7 @@ def ask(statement: str) -> str:
         return cursor.fetchone()[0]
 
 
-def test_a_read_sees_one_moment_and_writes_nothing(subject):  # noqa: F811
+def test_a_read_sees_one_moment_and_writes_nothing(subject):
     with read_only_transaction():
         settings = [ask(f"SHOW {name}") for name in ("transaction_isolation", "transaction_read_only", "statement_timeout")]
     with pytest.raises(InternalError, match="cannot execute UPDATE in a read-only transaction"), read_only_transaction():
@@ -69,7 +69,7 @@ def test_a_connection_is_given_back_unless_a_transaction_needs_it():
         assert ask("SELECT 'still there'") == "still there"
 
 
-def test_silence_while_the_server_was_away_is_no_evidence(subject, monkeypatch: pytest.MonkeyPatch):  # noqa: F811
+def test_silence_while_the_server_was_away_is_no_evidence(subject, monkeypatch: pytest.MonkeyPatch):
     run_id = opened(subject).run_id
     long_ago = timezone.now() - timedelta(days=30)
     TrainingRun.objects.update(heartbeat_at=long_ago, progress_at=long_ago)

@@ -15,8 +15,8 @@ from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.models import TrainingRun
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunHandle
-from tests.reconcile.published import publish
-from tests.runs.test_store import opened, subject  # noqa: F401 - a fixture
+from tests.database_rows import opened
+from tests.published import publish
 from tools.launch_installation import installation
 
 ALIVE = Observation(status=Status.ALIVE, detail="process 7 runs")
@@ -56,7 +56,7 @@ def look(runner: object, models: Path) -> list[ReconcileResult]:
 @pytest.mark.django_db
 @pytest.mark.database
 class TestApplied:
-    def test_a_dead_run_is_closed_with_the_reason(self, subject, tmp_path: Path):  # noqa: F811
+    def test_a_dead_run_is_closed_with_the_reason(self, subject, tmp_path: Path):
         spec = opened(subject)
         store.claim(spec, RunHandle(host="here", name="7", uid="7"), image_digest="")
         runner = OneAnswer(KILLED)
@@ -68,7 +68,7 @@ class TestApplied:
         assert TrainingRun.objects.values_list("state", "reason", "log_tail").get() == ("failed", "killed", "last line")
 
     @pytest.mark.parametrize("observation", [ALIVE, ELSEWHERE])
-    def test_what_is_not_known_to_be_dead_is_not_touched(self, subject, tmp_path: Path, observation):  # noqa: F811
+    def test_what_is_not_known_to_be_dead_is_not_touched(self, subject, tmp_path: Path, observation):
         store.claim(opened(subject), RunHandle(host="here", name="7", uid="7"), image_digest="")
         TrainingRun.objects.update(unknown_since=None if observation is ALIVE else Now())
         before = TrainingRun.objects.values().get()
@@ -78,7 +78,7 @@ class TestApplied:
         assert TrainingRun.objects.values().get() == before
         assert set(PredictionRunLog.objects.values_list("success", flat=True)) == {None}
 
-    def test_a_complete_model_of_exactly_this_row_is_a_success_whatever_happened_after(self, subject, tmp_path: Path):  # noqa: F811
+    def test_a_complete_model_of_exactly_this_row_is_a_success_whatever_happened_after(self, subject, tmp_path: Path):
         spec = opened(subject)
         publish(tmp_path, spec, position=1)
 
@@ -92,7 +92,7 @@ class TestApplied:
         assert recovered.algorithm_run.compute == {"device": "cpu"}
         assert TrainingRun.objects.get().state == "failed"
 
-    def test_a_run_whose_models_are_all_complete_succeeded(self, subject, tmp_path: Path):  # noqa: F811
+    def test_a_run_whose_models_are_all_complete_succeeded(self, subject, tmp_path: Path):
         spec = opened(subject)
         publish(tmp_path, spec, position=0)
         publish(tmp_path, spec, position=1)
@@ -102,7 +102,7 @@ class TestApplied:
         assert set(PredictionRunLog.objects.values_list("success", flat=True)) == {True}
         assert TrainingRun.objects.get().state == "succeeded"
 
-    def test_what_can_be_recovered_is_and_the_rest_stays_open(self, subject, tmp_path: Path):  # noqa: F811
+    def test_what_can_be_recovered_is_and_the_rest_stays_open(self, subject, tmp_path: Path):
         spec = opened(subject)
         publish(tmp_path, spec, position=0)
 
@@ -111,7 +111,7 @@ class TestApplied:
         assert list(PredictionRunLog.objects.order_by("pk").values_list("success", flat=True)) == [True, None]
         assert TrainingRun.objects.get().state == "pending"
 
-    def test_a_folder_of_another_row_proves_nothing(self, subject, tmp_path: Path):  # noqa: F811
+    def test_a_folder_of_another_row_proves_nothing(self, subject, tmp_path: Path):
         spec = opened(subject)
         publish(tmp_path, spec, position=0, run_log_id=spec.algorithms[0].run_log_id + 1000)
 
@@ -119,7 +119,7 @@ class TestApplied:
 
         assert set(PredictionRunLog.objects.values_list("success", flat=True)) == {False}
 
-    def test_a_damaged_folder_proves_nothing(self, subject, tmp_path: Path):  # noqa: F811
+    def test_a_damaged_folder_proves_nothing(self, subject, tmp_path: Path):
         spec = opened(subject)
         (publish(tmp_path, spec, position=0) / "metrics.json").write_text("{}")
 
@@ -127,7 +127,7 @@ class TestApplied:
 
         assert set(PredictionRunLog.objects.values_list("success", flat=True)) == {False}
 
-    def test_working_folders_go_when_their_run_ended_long_ago(self, subject, tmp_path: Path):  # noqa: F811
+    def test_working_folders_go_when_their_run_ended_long_ago(self, subject, tmp_path: Path):
         spec = opened(subject)
         for name in (spec.run_id, "ended"):
             (tmp_path / ".runs" / name).mkdir(parents=True)

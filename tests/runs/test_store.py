@@ -6,56 +6,17 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from gregory.ml.config import TrainConfig
 from gregory.ml.progress import Progress
-from gregory.models import PredictionRunLog, Subject, Team
+from gregory.models import PredictionRunLog
 from gregory.runs import store
 from gregory.runs.diagnosis import SUCCEEDED, Diagnosis
 from gregory.runs.models import AlgorithmRun, RunEvent, TrainingRun
 from gregory.runs.reasons import Reason
-from gregory.runs.spec import AlgorithmOutcome, AlgorithmSpec, RunHandle, RunSpec, Scope, Window, new_run_id, new_token
+from gregory.runs.spec import AlgorithmOutcome, AlgorithmSpec, RunHandle, RunSpec, new_token
 from gregory.runs.states import RunState
+from tests.database_rows import HERE, opened, outcome
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
-
-HERE = RunHandle(host="here", name="1", uid="1")
-
-
-@pytest.fixture
-def subject() -> Subject:
-    from organizations.models import Organization
-
-    team = Team.objects.create(organization=Organization.objects.create(name="o", slug="o"), slug="team")
-    return Subject.objects.create(subject_name="Subject", subject_slug="subject", team=team)
-
-
-def planned(subject: Subject, *, version: str = "20260101") -> RunSpec:
-    return RunSpec(
-        run_id=new_run_id(),
-        attempt_token=new_token(),
-        team=Scope(id=subject.team_id, slug="team"),
-        subject=Scope(id=subject.pk, slug="subject"),
-        algorithms=tuple(AlgorithmSpec(algorithm=name, run_log_id=0, version=version) for name in ("lstm", "lgbm_tfidf")),
-        config=TrainConfig(),
-        window=Window(cutoff=None, description="all articles"),
-    )
-
-
-def opened(subject: Subject, **kwargs) -> RunSpec:
-    return store.open_run(planned(subject, **kwargs), runner="local", handle=HERE, triggered_by="a test")
-
-
-def outcome(spec: RunSpec, position: int = 0, *, success: bool = True, error: str = "") -> AlgorithmOutcome:
-    algorithm = spec.algorithms[position]
-    return AlgorithmOutcome(
-        algorithm=algorithm.algorithm,
-        run_log_id=algorithm.run_log_id,
-        version=algorithm.version,
-        success=success,
-        error=error,
-        reason=None if success else Reason.ERROR,
-        metrics={"test_f1": 0.5} if success else {},
-    )
 
 
 def test_opening_a_run_writes_a_row_per_algorithm_in_the_order_asked(subject):

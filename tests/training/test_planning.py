@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
-from organizations.models import Organization
 
 from gregory.ml.config import Algorithm, Hyperparameters, TrainConfig
 from gregory.models import PredictionRunLog, Subject, Team
@@ -15,19 +14,12 @@ from gregory.runs.models import TrainingRun
 from gregory.runs.spec import RunSpec, Scope
 from gregory.training.planning import plan
 from gregory.training.request import TrainingRequest, UsageError
+from tests.database_rows import make_subject, make_team
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 NOW = datetime(2025, 6, 14, 12, 30, tzinfo=UTC)
 DAY = "20250614"
-
-
-def make_team(slug: str) -> Team:
-    return Team.objects.create(slug=slug, organization=Organization.objects.create(name=slug))
-
-
-def make_subject(team: Team | None, slug: str) -> Subject:
-    return Subject.objects.create(team=team, subject_slug=slug, subject_name=slug)
 
 
 def make_row(subject: Subject, algorithm: Algorithm, version: str, **fields: Any) -> None:

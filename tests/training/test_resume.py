@@ -16,8 +16,8 @@ from gregory.runs.spec import RunHandle, RunSpec
 from gregory.runs.states import RunState
 from gregory.training import resume
 from gregory.training.request import UsageError
-from tests.reconcile.published import publish
-from tests.runs.test_store import HERE, opened, outcome, subject  # noqa: F401 - a fixture
+from tests.database_rows import HERE, opened, outcome
+from tests.published import publish
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -46,7 +46,7 @@ class Seen:
         return [self.observation] * len(handles)
 
 
-def died(subject, models: Path, *, closed: bool = True, **kwargs) -> RunSpec:  # noqa: F811
+def died(subject, models: Path, *, closed: bool = True, **kwargs) -> RunSpec:
     """A run that was killed at work, of which the reconciler has heard or not."""
     spec = opened(subject, **kwargs)
     store.claim(spec, HERE, image_digest="")
@@ -71,7 +71,7 @@ def refusal(spec: RunSpec, models: Path, observation: Observation = GONE) -> str
     return str(caught.value)
 
 
-def test_a_closed_run_gets_new_rows_under_the_next_free_versions(subject, tmp_path):  # noqa: F811
+def test_a_closed_run_gets_new_rows_under_the_next_free_versions(subject, tmp_path):
     spec = died(subject, tmp_path)
     (tmp_path / "team" / "subject" / "lstm" / "20260102").mkdir(parents=True)
     PredictionRunLog.objects.create(
@@ -86,13 +86,13 @@ def test_a_closed_run_gets_new_rows_under_the_next_free_versions(subject, tmp_pa
     assert TrainingRun.objects.get().external_name == "8"
 
 
-def test_a_dead_run_that_nobody_closed_keeps_its_rows(subject, tmp_path):  # noqa: F811
+def test_a_dead_run_that_nobody_closed_keeps_its_rows(subject, tmp_path):
     spec = died(subject, tmp_path, closed=False)
 
     assert attempt(spec, tmp_path).algorithms == spec.algorithms
 
 
-def test_what_a_dead_run_had_published_is_a_success_and_not_trained_again(subject, tmp_path):  # noqa: F811
+def test_what_a_dead_run_had_published_is_a_success_and_not_trained_again(subject, tmp_path):
     spec = died(subject, tmp_path, closed=False)
     publish(tmp_path, spec, position=0)
 
@@ -102,7 +102,7 @@ def test_what_a_dead_run_had_published_is_a_success_and_not_trained_again(subjec
     assert list(PredictionRunLog.objects.order_by("pk").values_list("success", flat=True)) == [True, None]
 
 
-def test_a_dead_run_whose_models_are_all_complete_ends_well_without_another_attempt(subject, tmp_path):  # noqa: F811
+def test_a_dead_run_whose_models_are_all_complete_ends_well_without_another_attempt(subject, tmp_path):
     spec = died(subject, tmp_path, closed=False)
     publish(tmp_path, spec, position=0)
     publish(tmp_path, spec, position=1)
@@ -115,13 +115,13 @@ def test_a_dead_run_whose_models_are_all_complete_ends_well_without_another_atte
 
 
 @pytest.mark.parametrize("closed", [True, False])
-def test_a_run_that_is_seen_alive_is_left_alone_whatever_the_ledger_says(subject, tmp_path, closed):  # noqa: F811
+def test_a_run_that_is_seen_alive_is_left_alone_whatever_the_ledger_says(subject, tmp_path, closed):
     spec = died(subject, tmp_path, closed=closed)
 
     assert refusal(spec, tmp_path, ALIVE) == f"run {spec.run_id} of team/subject may be at work, nothing is resumed: process 7 runs"
 
 
-def test_a_run_that_may_be_alive_elsewhere_is_left_alone_until_it_has_been_silent(subject, tmp_path):  # noqa: F811
+def test_a_run_that_may_be_alive_elsewhere_is_left_alone_until_it_has_been_silent(subject, tmp_path):
     spec = died(subject, tmp_path, closed=False)
 
     assert refusal(spec, tmp_path, ELSEWHERE) == (
@@ -132,11 +132,11 @@ def test_a_run_that_may_be_alive_elsewhere_is_left_alone_until_it_has_been_silen
     assert attempt(spec, tmp_path, ELSEWHERE).attempt == 2
 
 
-def test_a_run_that_ended_elsewhere_may_go_on_here(subject, tmp_path):  # noqa: F811
+def test_a_run_that_ended_elsewhere_may_go_on_here(subject, tmp_path):
     assert attempt(died(subject, tmp_path), tmp_path, ELSEWHERE).attempt == 2
 
 
-def test_a_run_that_succeeded_has_nothing_to_resume(subject, tmp_path):  # noqa: F811
+def test_a_run_that_succeeded_has_nothing_to_resume(subject, tmp_path):
     spec = died(subject, tmp_path, closed=False)
     for position in (0, 1):
         store.close_algorithm(spec, outcome(spec, position))
@@ -146,21 +146,21 @@ def test_a_run_that_succeeded_has_nothing_to_resume(subject, tmp_path):  # noqa:
 
 
 @pytest.mark.parametrize(("closed", "remedy"), [(True, "train again"), (False, "run reconcile_runs --once and train again")])
-def test_a_run_of_which_nothing_is_left_is_trained_again_instead(subject, tmp_path, closed, remedy):  # noqa: F811
+def test_a_run_of_which_nothing_is_left_is_trained_again_instead(subject, tmp_path, closed, remedy):
     spec = died(subject, tmp_path, closed=closed)
     (tmp_path / ".runs" / spec.run_id / "stages").rmdir()
 
     assert refusal(spec, tmp_path) == f"nothing is left of run {spec.run_id} of team/subject that could be resumed; {remedy}"
 
 
-def test_a_subject_that_is_being_trained_is_waited_for(subject, tmp_path):  # noqa: F811
+def test_a_subject_that_is_being_trained_is_waited_for(subject, tmp_path):
     spec = died(subject, tmp_path)
     other = opened(subject, version="20260101_2")
 
     assert refusal(spec, tmp_path).startswith(f"team/subject has an unfinished run {other.run_id} (pending since ")
 
 
-def test_a_subject_that_was_deleted_by_a_statement_is_no_longer_trained(subject, tmp_path):  # noqa: F811
+def test_a_subject_that_was_deleted_by_a_statement_is_no_longer_trained(subject, tmp_path):
     spec = died(subject, tmp_path)
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM gregory_predictionrunlog")
@@ -169,7 +169,7 @@ def test_a_subject_that_was_deleted_by_a_statement_is_no_longer_trained(subject,
     assert refusal(spec, tmp_path) == f"run {spec.run_id} of team/subject: its subject is no longer there"
 
 
-def test_a_specification_that_this_version_does_not_understand_is_refused(subject, tmp_path):  # noqa: F811
+def test_a_specification_that_this_version_does_not_understand_is_refused(subject, tmp_path):
     spec = died(subject, tmp_path)
     TrainingRun.objects.update(spec={**TrainingRun.objects.get().spec, "schema_number": 2})
 
@@ -182,7 +182,7 @@ def unknown(models: Path, observation: Observation = GONE) -> str:
     return str(caught.value)
 
 
-def test_an_unknown_id_is_answered_with_the_newest_that_could_be_meant(subject, tmp_path):  # noqa: F811
+def test_an_unknown_id_is_answered_with_the_newest_that_could_be_meant(subject, tmp_path):
     ids = [died(subject, tmp_path, version=f"2026010{day}").run_id for day in range(1, 8)]
     for age, run_id in enumerate(reversed(ids)):
         TrainingRun.objects.filter(pk=run_id).update(queued_at=datetime(2026, 1, 20 - age, tzinfo=UTC))
@@ -194,13 +194,13 @@ def test_an_unknown_id_is_answered_with_the_newest_that_could_be_meant(subject, 
     assert unknown(tmp_path, ALIVE) == "--resume nosuchrun: there is no such run; can be resumed: none"
 
 
-def test_a_known_id_is_found_whatever_became_of_it(subject, tmp_path):  # noqa: F811
+def test_a_known_id_is_found_whatever_became_of_it(subject, tmp_path):
     spec = died(subject, tmp_path)
 
     assert resume.find(spec.run_id, lambda name: Seen(), models_dir=tmp_path, stale_after=900).run_id == spec.run_id
 
 
-def test_the_hint_is_the_command(subject, tmp_path):  # noqa: F811
+def test_the_hint_is_the_command(subject, tmp_path):
     spec = died(subject, tmp_path)
 
     assert (
@@ -209,7 +209,7 @@ def test_the_hint_is_the_command(subject, tmp_path):  # noqa: F811
     )
 
 
-def test_there_is_no_hint_where_there_is_nothing_to_resume(subject, tmp_path):  # noqa: F811
+def test_there_is_no_hint_where_there_is_nothing_to_resume(subject, tmp_path):
     spec = died(subject, tmp_path)
     assert resume.hint(None, lambda name: Seen(), models_dir=tmp_path) == ""
 

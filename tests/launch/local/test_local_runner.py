@@ -5,11 +5,11 @@ from pathlib import Path
 
 from gregory.launch.local.runner import LocalRunner
 from gregory.launch.runner import Rendered
-from tests.launch.test_runner_contract import at_once, spec  # noqa: F401 - a fixture
+from tests.launch.example_run import at_once
 from tools.launch_installation import installation
 
 
-def test_the_log_files_of_every_attempt_stay_until_the_run_is_forgotten(spec, tmp_path: Path):  # noqa: F811
+def test_the_log_files_of_every_attempt_stay_until_the_run_is_forgotten(spec, tmp_path: Path):
     runner = LocalRunner(installation(tmp_path))
     speaks = "import sys; print('attempt', sys.argv[1], flush=True); sys.exit('end of ' + sys.argv[1])"
     for attempt in (1, 2):
@@ -31,7 +31,7 @@ def test_the_log_files_of_every_attempt_stay_until_the_run_is_forgotten(spec, tm
     assert list((tmp_path / ".runs").iterdir()) == []
 
 
-def test_a_run_is_python_m_job_on_a_lifeline(spec, tmp_path: Path):  # noqa: F811
+def test_a_run_is_python_m_job_on_a_lifeline(spec, tmp_path: Path):
     request = LocalRunner(installation(tmp_path)).render(spec).request
 
     assert request["command"] == [sys.executable, "-m", "job"]

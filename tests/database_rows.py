@@ -1,0 +1,48 @@
+"""Teams, subjects and training runs as tests need them in the database."""
+
+from organizations.models import Organization
+
+from gregory.ml.config import TrainConfig
+from gregory.models import Subject, Team
+from gregory.runs import store
+from gregory.runs.reasons import Reason
+from gregory.runs.spec import AlgorithmOutcome, AlgorithmSpec, RunHandle, RunSpec, Scope, Window, new_run_id, new_token
+
+HERE = RunHandle(host="here", name="1", uid="1")
+
+
+def make_team(slug: str) -> Team:
+    return Team.objects.create(slug=slug, organization=Organization.objects.create(name=slug))
+
+
+def make_subject(team: Team | None, slug: str) -> Subject:
+    return Subject.objects.create(team=team, subject_slug=slug, subject_name=slug)
+
+
+def planned(subject: Subject, *, version: str = "20260101") -> RunSpec:
+    return RunSpec(
+        run_id=new_run_id(),
+        attempt_token=new_token(),
+        team=Scope(id=subject.team_id, slug="team"),
+        subject=Scope(id=subject.pk, slug="subject"),
+        algorithms=tuple(AlgorithmSpec(algorithm=name, run_log_id=0, version=version) for name in ("lstm", "lgbm_tfidf")),
+        config=TrainConfig(),
+        window=Window(cutoff=None, description="all articles"),
+    )
+
+
+def opened(subject: Subject, **kwargs: str) -> RunSpec:
+    return store.open_run(planned(subject, **kwargs), runner="local", handle=HERE, triggered_by="a test")
+
+
+def outcome(spec: RunSpec, position: int = 0, *, success: bool = True, error: str = "") -> AlgorithmOutcome:
+    algorithm = spec.algorithms[position]
+    return AlgorithmOutcome(
+        algorithm=algorithm.algorithm,
+        run_log_id=algorithm.run_log_id,
+        version=algorithm.version,
+        success=success,
+        error=error,
+        reason=None if success else Reason.ERROR,
+        metrics={"test_f1": 0.5} if success else {},
+    )
