@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from gregory.launch.runner import Observation, Status
 from gregory.runs.diagnosis import Diagnosis
-from gregory.runs.reasons import Reason
+from gregory.runs.reasons import RETRYABLE, Reason, Retried
 from gregory.runs.states import RunState
 
 # The answer of a back end may be older than the run.
@@ -17,12 +17,6 @@ MISSING_GRACE = 60.0
 MODELS_NOT_VISIBLE_GRACE = 2 * MISSING_GRACE
 # A submitter submits a queued run within seconds, or writes heartbeats until then.
 HANDOVER_GRACE = 60.0
-# The back end took the run away, so another attempt may succeed. A killed run is not retried: a user or a kernel out of memory sent
-# the signal.
-RETRYABLE = frozenset({Reason.EVICTED, Reason.PREEMPTED, Reason.NODE_LOST, Reason.INTERRUPTED})
-# The run reported why it stopped early, so it did not end for one of these reasons. The back end saw only the exit, or the end of one
-# process that ran out of memory.
-REPORT_TAKES_PRECEDENCE = frozenset({Reason.ERROR, Reason.NO_REPORT, Reason.LOST, Reason.KILLED, Reason.INTERRUPTED, Reason.OUT_OF_MEMORY})
 
 
 class Action(StrEnum):
@@ -93,7 +87,7 @@ def decide(observation: Observation, run: RunSnapshot) -> Decision:
 
 def retry_policy(reason: Reason, *, durable: bool, retries: int, max_attempts: int, in_training: int, still_open: int) -> RetryPolicy:
     """The treatment of open rows. in_training, still_open: the number of the run's algorithms in training, and without an end."""
-    if reason is Reason.OUT_OF_MEMORY and durable and 0 < in_training < still_open:
+    if reason.entry.retried is Retried.OTHERS and durable and 0 < in_training < still_open:
         return RetryPolicy.WITHOUT
     if reason in RETRYABLE and retries + 1 < max_attempts:
         return RetryPolicy.AGAIN

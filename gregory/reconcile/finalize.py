@@ -4,13 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from gregory.launch.runner import Runner
-from gregory.reconcile.decide import REPORT_TAKES_PRECEDENCE, RETRYABLE, RetryPolicy, retry_policy
+from gregory.reconcile.decide import RetryPolicy, retry_policy
 from gregory.reconcile.results import ReconcileResult, ResultKind
 from gregory.reconcile.submit import submit_run
 from gregory.runs import recovery, store
 from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.models import TrainingRun
-from gregory.runs.reasons import Reason
+from gregory.runs.reasons import REPORT_TAKES_PRECEDENCE, RETRYABLE, Reason
 from gregory.runs.spec import AlgorithmOutcome, RunSpec
 from gregory.runs.states import RunState
 

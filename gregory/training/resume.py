@@ -21,29 +21,13 @@ from gregory.reconcile.decide import Action, decide
 from gregory.runs import recovery, store
 from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.models import TrainingRun
-from gregory.runs.reasons import Reason
+from gregory.runs.reasons import RESUMABLE
 from gregory.runs.spec import RunSpec
 from gregory.runs.states import RunState
 from gregory.runs.store import RunRefused
 from gregory.training import planning
 from gregory.training.request import UsageError
 
-# An end that says nothing against the training itself: the same again, from where it stopped, may well succeed.
-RESUMABLE = frozenset(
-    {
-        Reason.INTERRUPTED,
-        Reason.CANCELLED,
-        Reason.DELETED,
-        Reason.KILLED,
-        Reason.EVICTED,
-        Reason.PREEMPTED,
-        Reason.NODE_LOST,
-        Reason.DEADLINE,
-        Reason.STALLED,
-        Reason.LOST,
-        Reason.NOT_STARTED,
-    }
-)
 LOOKED_AT, NAMED = 20, 5
 
 

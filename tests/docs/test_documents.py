@@ -13,7 +13,6 @@ from gregory.env import BASE_DIR, Environment
 from gregory.ml.artifacts import EVALUATION, MANIFEST, METRICS, MODEL_CARD
 from gregory.ml.config import Hyperparameters
 from gregory.reporting import summary
-from gregory.runs.reasons import Reason
 from gregory.runs.states import RunState
 from tests.docs.markdown import DOCUMENTS, anchors, blocks, code_spans, links, read, table
 from tests.ml.model_files import FILES
@@ -121,17 +120,6 @@ def test_no_command_in_the_documents_is_invented(document: str):
 
 def test_the_states_are_the_ledger_s():
     assert [in_code(state) for state, *_ in table(LIFECYCLE, "state")] == [state.value for state in RunState]
-
-
-@pytest.mark.parametrize("document", [LIFECYCLE, OPERATIONS])
-def test_the_reasons_are_the_ledger_s(document: str):
-    assert {in_code(reason) for reason, *_ in table(document, "reason")} == {reason.value for reason in Reason}
-
-
-def test_both_tables_of_reasons_have_the_same_remedies():
-    results = [cells for cells in table(LIFECYCLE, "reason") if cells[2] in ("yes", "no")]
-
-    assert [(reason, remedy) for reason, *_, remedy in results] == [(reason, remedy) for reason, remedy in table(OPERATIONS, "reason")]
 
 
 def test_the_files_of_a_version_folder_are_those_that_training_writes():
