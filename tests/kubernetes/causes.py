@@ -72,7 +72,7 @@ CAUSES = {
         detail=rf"OOMKilled: {POD} ran out of memory: its limit is 128Mi \(exit code 7\); .*; last lines of its log:\ngrowing",
     ),
     "no_report": Cause(
-        code="print('bye')", reason=Reason.NO_REPORT, exit_code=0, detail=rf"{POD} exited with code 0 and left no report; see its log"
+        code="print('bye')", reason=Reason.NO_REPORT, exit_code=0, detail=rf"{POD} exited with code 0 and left no report; read its log"
     ),
     "error": Cause(
         code="raise ValueError('zero: \\x00')",
@@ -92,50 +92,50 @@ CAUSES = {
         spec=NO_GPU,
         reason=Reason.NO_GPU,
         exit_code=1,
-        detail=rf"{POD} was promised a GPU and found none on node {NODE}; see the node's driver and its device plugin, or set .*",
+        detail=rf"{POD} was assigned a GPU and found none on node {NODE}; check driver and device plugin of the node, or set .*",
     ),
     "terminated": Cause(
         code="import sys; sys.exit(143)",
         reason=Reason.KILLED,
         exit_code=143,
-        detail=rf"{POD} was ended by signal 15 \(SIGTERM\), exit code 143, and not for lack of memory; see who sent it on node {NODE}",
+        detail=rf"{POD} was ended by signal 15 \(SIGTERM\), exit code 143, not because of its memory; find the sender on node {NODE}",
     ),
     "deadline": Cause(
         change=pod_changed(activeDeadlineSeconds=8),
         reason=Reason.DEADLINE,
         exit_code=143,
-        detail=rf"{POD}: it worked longer than its pod may \(Pod was active on the node longer than the specified deadline\); .*",
+        detail=rf"{POD}: it worked longer than the deadline of its pod \(Pod was active on the node longer than the specified deadline\); .*",
     ),
     "deadline_of_the_job": Cause(
         # That waits for a node, so that its pod is gone at once.
         change=lambda job: (job["spec"].update(activeDeadlineSeconds=2), pod_of(job).update(nodeSelector={"no": "node"})),
         reason=Reason.DEADLINE,
-        detail=rf"{JOB}: its Job was there longer than it may be; its pod was deleted; raise deadlines\..*",
+        detail=rf"{JOB}: its Job existed longer than its deadline; its pod was deleted; raise deadlines\..*",
     ),
     "start_error": Cause(
         change=changed(command=["no-such-program"]),
         reason=Reason.REFUSED,
         exit_code=128,
-        detail=rf"StartError: the container of {POD} could not be started: .*no-such-program.*; see that the image is one of .*",
+        detail=rf"StartError: the container of {POD} could not be started: .*no-such-program.*; use an image of Dockerfile.train, .*",
     ),
     "admission": Cause(
         change=lambda job: (pod_of(job).update(nodeName=NODE), pod_of(job)["containers"][0]["resources"]["limits"].update({GPU: "3"})),
         reason=Reason.EVICTED,
-        detail=rf"{POD} was turned down by its node {NODE}: UnexpectedAdmissionError: .*{GPU}.*; try again; see the node",
+        detail=rf"{POD} was rejected by its node {NODE}: UnexpectedAdmissionError: .*{GPU}.*; resume it; check the node",
     ),
     "init_container": Cause(
         change=lambda job: pod_of(job).update(
             initContainers=[{**pod_of(job)["containers"][0], "name": "first", "command": ["python3", "-c", "import sys; sys.exit('no')"]}]
         ),
         reason=Reason.NOT_STARTED,
-        detail=rf"{POD} never began: its init container first exited with code 1: no; correct podTemplatePatch",
+        detail=rf"{POD} never started: its init container first exited with code 1: no; correct podTemplatePatch",
     ),
     "disk": Cause(
         code="open('/tmp/big', 'wb').write(b'x' * 30_000_000); " + SLEEPS,
         change=lambda job: pod_of(job)["containers"][0]["resources"]["limits"].update({"ephemeral-storage": "10Mi"}),
         reason=Reason.EVICTED,
         exit_code=143,
-        detail=rf"{POD}: evicted: it used more disk than it may \(Pod ephemeral local storage usage exceeds .* 10Mi\.\); raise .*",
+        detail=rf"{POD}: evicted: it used more disk than its limit \(Pod ephemeral local storage usage exceeds .* 10Mi\.\); raise .*",
     ),
     "image_pull": Cause(
         change=changed(image="gregory.test/none:1"),

@@ -82,7 +82,7 @@ def test_killed_by_hand(cluster_namespace: ClusterNamespace, record: Record):
     record("killed")
     assert (seen.reason, seen.diagnosis.exit_code, seen.node) == (Reason.KILLED, 137, NODE)
     assert seen.text == (
-        f"pod {pod} was ended by signal 9 (SIGKILL), exit code 137, and not for lack of memory; see who sent it on node {NODE}; "
+        f"pod {pod} was ended by signal 9 (SIGKILL), exit code 137, not because of its memory; find the sender on node {NODE}; "
         "last lines of its log:\nready"
     )
 
@@ -179,10 +179,7 @@ def test_a_job_that_is_deleted_by_hand_is_missing(cluster_namespace: ClusterName
     gone = cluster_namespace.see(handle)
     record("job_deleted")
     assert (gone.status, gone.reason, gone.missing) == (Status.TERMINATED, Reason.DELETED, True)
-    assert (
-        gone.text
-        == f"Job {handle.name} is not there any more, without a report: deleted from outside, or removed long after its end; try again"
-    )
+    assert gone.text == f"Job {handle.name} no longer exists and left no report: it was deleted, or removed long after its end; resume it"
 
 
 def test_a_pod_that_is_deleted_by_hand(cluster_namespace: ClusterNamespace, record: Record):
@@ -192,7 +189,7 @@ def test_a_pod_that_is_deleted_by_hand(cluster_namespace: ClusterNamespace, reco
 
     seen = end_of(cluster_namespace, handle, record, "pod_deleted")
     assert (seen.reason, seen.diagnosis.exit_code) == (Reason.INTERRUPTED, 143), seen.text
-    assert re.match(r"pod .* was deleted from outside; its run gave up in good order, exit code 143; see who deleted it", seen.text)
+    assert re.match(r"pod .* was deleted; its run stopped in order, exit code 143; find the cause of the deletion", seen.text)
 
 
 def test_a_suspended_run_is_queued_again_and_goes_on(cluster_namespace: ClusterNamespace, record: Record):

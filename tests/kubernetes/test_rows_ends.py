@@ -138,7 +138,7 @@ CASES: dict[tuple[str, str], Case] = {
         act=kill,
         reason="killed",
         exit_code=137,
-        error=rf"{POD} was ended by signal 9 \(SIGKILL\), exit code 137, and not for lack of memory; see who sent it on node {NODE}; .*",
+        error=rf"{POD} was ended by signal 9 \(SIGKILL\), exit code 137, not because of its memory; find the sender on node {NODE}; .*",
     ),
     ("plain", "evicted"): Case(act=evict, **TRIED),
     ("plain", "pod-deleted"): Case(act=delete_pod, **TRIED),
@@ -152,7 +152,7 @@ CASES: dict[tuple[str, str], Case] = {
         act=delete_job,
         reason="deleted",
         # By whichever is seen.
-        error=rf"Job gregory-train-\w{{12}}-a1 is not there any more, without a report: .*|the Job of {POD} was deleted from outside.*",
+        error=rf"Job gregory-train-\w{{12}}-a1 no longer exists and left no report: .*|the Job of {POD} was deleted, and .*",
     ),
     ("small", "memory"): Case(
         changes=actions.limits(memory="40Mi"),
@@ -172,7 +172,7 @@ CASES: dict[tuple[str, str], Case] = {
     ("late", "deadline"): Case(
         changes={"deadlines": {"imagePullSeconds": 12, "runSeconds": 12}},
         reason="deadline",
-        error=rf"{POD}: it worked longer than its pod may \(Pod was active on the node longer than the specified deadline\); .*",
+        error=rf"{POD}: it worked longer than the deadline of its pod \(Pod was active on the node longer than the specified deadline\); .*",
     ),
     ("image", "tag"): Case(
         changes={"image": {"tag": "none"}},
@@ -192,7 +192,7 @@ CASES: dict[tuple[str, str], Case] = {
     ("claim", "unbound"): Case(
         changes=actions.mounted_claim("unbound"),
         reason="missing_object",
-        error=r"unschedulable: .*unbound immediate PersistentVolumeClaims.*; for \d+ s, .*; see why the claim is not bound: .*",
+        error=r"unschedulable: .*unbound immediate PersistentVolumeClaims.*; for \d+ s, .*; find out why the claim is not bound: .*",
     ),
     ("claim-missing", "none"): Case(
         changes=actions.mounted_claim("none"),
@@ -223,7 +223,7 @@ CASES: dict[tuple[str, str], Case] = {
         changes={"image": {"repository": run_image.NO_REPORT.rpartition(":")[0]}},
         reason="no_report",
         exit_code=0,
-        error=rf"{POD} exited with code 0 and left no report; see its log",
+        error=rf"{POD} exited with code 0 and left no report; read its log",
     ),
     ("exit-1", "reported"): Case(
         changes={"image": {"repository": run_image.EXIT_1.rpartition(":")[0]}}, success=True, state="succeeded", error="None", exit_code=0
@@ -334,11 +334,11 @@ def at_rest(job: dict[str, Any], pods: list[Row]) -> str:
     ("key", "reason", "words"),
     [
         (("plain", "evicted"), "evicted", "evicted through the Eviction API, as kubectl drain and autoscalers do"),
-        (("plain", "pod-deleted"), "interrupted", "was deleted from outside"),
+        (("plain", "pod-deleted"), "interrupted", "was deleted; its run stopped in order"),
         (("untolerant", "tainted"), "evicted", "evicted: its node got a taint, NoExecute, that it does not tolerate"),
         (("gpu", "preempted"), "preempted", "preempted: a pod of higher priority got its place"),
-        (("disk", "limit"), "evicted", "evicted: it used more disk than it may (Pod ephemeral local storage usage exceeds "),
-        (("admission", "devices"), "evicted", f"was turned down by its node {NODE}: UnexpectedAdmissionError: "),
+        (("disk", "limit"), "evicted", "evicted: it used more disk than its limit (Pod ephemeral local storage usage exceeds "),
+        (("admission", "devices"), "evicted", f"was rejected by its node {NODE}: UnexpectedAdmissionError: "),
     ],
     ids=["evicted", "pod-deleted", "tainted", "preempted", "disk", "admission"],
 )

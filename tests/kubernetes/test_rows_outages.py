@@ -542,4 +542,4 @@ def test_a_namespace_that_is_deleted(production: Production, at_work: AtWork):
 
     row = production.row(TEAM, "namespace")
     assert (row["success"], row["reason"], row["state"]) == (False, "deleted", "failed")
-    assert "is not there any more, without a report: deleted from outside" in row["error"]
+    assert "no longer exists and left no report: it was deleted" in row["error"]

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 
 from gregory.env import DATABASE_VARIABLES
-from gregory.launch.kubernetes.diagnose.pod_status import Object, is_being_deleted, is_finished, name_of, parse_time
+from gregory.launch.kubernetes.diagnose.pod_status import Object, is_being_deleted, is_finished, name_of
 from gregory.launch.kubernetes.labels import ORPHANED, RUN_ID
 from gregory.launch.kubernetes.namespace import Namespace
 from gregory.launch.kubernetes.pod_patch import CONTAINER
@@ -34,7 +34,7 @@ def remove(namespace: Namespace, job: Object, *, now: datetime) -> bool:
     if since is None:
         namespace.annotate_job(job, {ORPHANED: now.isoformat(timespec="seconds")})
         return False
-    if now - parse_time(since) < GRACE:
+    if now - datetime.fromisoformat(since) < GRACE:
         return False
     return namespace.delete("jobs", name_of(job), uid=job["metadata"]["uid"])
 

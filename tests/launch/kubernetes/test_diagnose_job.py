@@ -1,4 +1,4 @@
-"""What is made of a Job, its pods and events: of those that a real cluster showed, and of those that no test can bring about."""
+"""Diagnoses of recorded objects of a real cluster, and of objects that no test can produce."""
 
 import re
 from collections.abc import Callable
@@ -29,25 +29,25 @@ RESUMABLE: dict[str, Expected] = {
         Status.TERMINATED,
         Reason.KILLED,
         137,
-        rf"{POD} was ended by signal 9 \(SIGKILL\), exit code 137, and not for lack of memory; .*",
+        rf"{POD} was ended by signal 9 \(SIGKILL\), exit code 137, not because of its memory; .*",
     ),
     "evicted": (
         Status.TERMINATED,
         Reason.EVICTED,
         143,
-        rf"{POD}: evicted through the Eviction API, as kubectl drain and autoscalers do.*; try again.*",
+        rf"{POD}: evicted through the Eviction API, as kubectl drain and autoscalers do.*; resume it; .*",
     ),
     "evicted_pod_gone": (
         Status.TERMINATED,
         Reason.EVICTED,
         None,
-        rf"{POD}: evicted through the Eviction API, .*; see who empties that node",
+        rf"{POD}: evicted through the Eviction API, .*; find out why the node was drained",
     ),
     "tainted": (
         Status.TERMINATED,
         Reason.EVICTED,
         143,
-        rf"{POD}: evicted: its node got a taint, NoExecute, .*; try again, or tolerate the taint.*",
+        rf"{POD}: evicted: its node got a taint, NoExecute, .*; resume it, or tolerate the taint.*",
     ),
     "tainted_pod_gone": (Status.TERMINATED, Reason.EVICTED, None, rf"{POD}: evicted: its node got a taint, .* \(Marking for deletion .*"),
     "preempted": (Status.TERMINATED, Reason.PREEMPTED, 143, rf"{POD}: preempted: a pod of higher priority got its place .*"),
@@ -62,27 +62,27 @@ RESUMABLE: dict[str, Expected] = {
         Status.TERMINATED,
         Reason.NODE_LOST,
         None,
-        rf"{POD}: its node is gone from the cluster \(PodGC: node no longer exists\); .*",
+        rf"{POD}: its node was removed from the cluster \(PodGC: node no longer exists\); .*",
     ),
     "node_lost_pod_gone": (
         Status.TERMINATED,
         Reason.NODE_LOST,
         None,
-        rf"{POD}: its node stopped answering and its pods were taken away .*",
+        rf"{POD}: its node stopped answering, and the cluster deleted its pods .*",
     ),
     "pod_deleted": (
         Status.TERMINATED,
         Reason.INTERRUPTED,
         143,
-        rf"{POD} was deleted from outside; its run gave up in good order, exit code 143; .*",
+        rf"{POD} was deleted; its run stopped in order, exit code 143; .*",
     ),
     "pod_deleted_pod_gone": (
         Status.TERMINATED,
         Reason.INTERRUPTED,
         None,
-        rf"pod of {JOB} was deleted from outside, and how its run ended was not seen; see who deleted it, if it is not to go on",
+        rf"pod of {JOB} was deleted, and the end of its run was not observed; find the cause of the deletion; cancel the run if it must not continue",
     ),
-    "job_deleted": (Status.TERMINATED, Reason.DELETED, None, rf"{JOB} is not there any more, without a report: .*; try again"),
+    "job_deleted": (Status.TERMINATED, Reason.DELETED, None, rf"{JOB} no longer exists and left no report: .*; resume it"),
     "suspended": (Status.PENDING, None, None, rf"queued: {JOB} is suspended"),
     "quota": (
         Status.PENDING,
@@ -100,7 +100,7 @@ def recorded(name: str) -> Recording:
 
 
 def observed(recording: Recording) -> Observation:
-    events = {(kind, name): said for about, said in recording["events"].items() for kind, _, name in [about.partition("/")]}
+    events = {(kind, name): messages for about, messages in recording["events"].items() for kind, _, name in [about.partition("/")]}
     return observe_job(
         recording["job"],
         recording["pods"],
@@ -126,8 +126,8 @@ def without_pod(recording: Recording) -> None:
     recording["pods"] = []
 
 
-def concluded(reason: str, message: str, *, kind: str = "Failed") -> Change:
-    """The Job says this of its end, and has no pod any more."""
+def ended_job(reason: str, message: str, *, kind: str = "Failed") -> Change:
+    """The Job has this condition and no pod."""
 
     def apply(recording: Recording) -> None:
         without_pod(recording)
@@ -137,11 +137,11 @@ def concluded(reason: str, message: str, *, kind: str = "Failed") -> Change:
 
 
 def status(**values: Any) -> Change:
-    """The pod's node says this of it and nothing of its container."""
+    """The pod has this status without a container status."""
     return lambda recording: pod_of(recording).update(status={"phase": "Failed", **values})
 
 
-def told(**events: str) -> Change:
+def with_events(**events: str) -> Change:
     return lambda recording: recording["events"].update({f"Pod/{pod_of(recording)['metadata']['name']}": events})
 
 
@@ -154,7 +154,7 @@ def later(seconds: int) -> Change:
 
 
 @pytest.mark.parametrize("name", sorted(EXPECTED))
-def test_what_a_real_cluster_showed(name: str):
+def test_recorded_objects(name: str):
     status, reason, exit_code, detail = EXPECTED[name]
 
     seen = observed(recorded(name))
@@ -163,7 +163,7 @@ def test_what_a_real_cluster_showed(name: str):
     assert re.fullmatch(detail, seen.text, re.DOTALL), seen.text
 
 
-def test_every_recording_is_looked_at():
+def test_every_recording_has_an_expectation():
     assert {path.stem for path in RECORDED.glob("*.yaml")} == set(EXPECTED)
 
 
@@ -176,46 +176,46 @@ NOT_PREPARED = {"type": "PodScheduled", "status": "True", "lastTransitionTime": 
     [
         (
             "no_report",
-            concluded("CompletionsReached", "", kind="Complete"),
+            ended_job("CompletionsReached", "", kind="Complete"),
             Status.TERMINATED,
             Reason.NO_REPORT,
             rf"{JOB} completed and left no .*",
         ),
         (
             "no_report",
-            concluded("PodFailurePolicy", POLICY.format(1, 1)),
+            ended_job("PodFailurePolicy", POLICY.format(1, 1)),
             Status.TERMINATED,
             None,
             rf"pod of {JOB} exited with code 1, left no .*",
         ),
         (
             "no_report",
-            concluded("PodFailurePolicy", POLICY.format(139, 5)),
+            ended_job("PodFailurePolicy", POLICY.format(139, 5)),
             Status.TERMINATED,
             Reason.KILLED,
-            rf"pod of {JOB} was ended by signal 11 \(SIGSEGV\) and is gone; see who ended or deleted it",
+            rf"pod of {JOB} was ended by signal 11 \(SIGSEGV\) and no longer exists; find the sender of the signal or the cause of the deletion",
         ),
         (
             "no_report",
-            concluded("BackoffLimitExceeded", ""),
+            ended_job("BackoffLimitExceeded", ""),
             Status.TERMINATED,
             Reason.INTERRUPTED,
-            rf"pod of {JOB} was deleted from outside, and .*",
+            rf"pod of {JOB} was deleted, and the end of its run was not .*",
         ),
-        ("no_report", concluded("Unheard", "of"), Status.TERMINATED, None, rf"{JOB} failed: Unheard: of"),
+        ("no_report", ended_job("Unheard", "of"), Status.TERMINATED, None, rf"{JOB} failed: Unheard: of"),
         (
             "no_report",
             status(reason="Evicted", message="The node was low on resource: memory."),
             Status.TERMINATED,
             Reason.EVICTED,
-            r".* its node ran short \(The node was low on resource: memory\.\); give .*",
+            r".* its node ran out of a resource \(The node was low on resource: memory\.\); give .*",
         ),
         (
             "no_report",
             status(reason="Terminated", message="Pod was terminated in response to imminent node shutdown."),
             Status.TERMINATED,
             Reason.NODE_LOST,
-            r".*: its node was shut down \(.*\); try again",
+            r".*: its node was shut down \(.*\); resume it",
         ),
         (
             "no_report",
@@ -224,27 +224,27 @@ NOT_PREPARED = {"type": "PodScheduled", "status": "True", "lastTransitionTime": 
             Reason.PREEMPTED,
             r".*preempted.*",
         ),
-        ("no_report", status(), Status.TERMINATED, Reason.EVICTED, rf"{POD} was turned down by its node {NODE}: it does not say why; .*"),
+        ("no_report", status(), Status.TERMINATED, Reason.EVICTED, rf"{POD} was rejected by its node {NODE}: it gave no reason; .*"),
         (
             "tainted",
-            told(NodeNotReady="Node is not ready"),
+            with_events(NodeNotReady="Node is not ready"),
             Status.TERMINATED,
             Reason.NODE_LOST,
-            r".*: its node stopped answering and its pods were .*",
+            r".*: its node stopped answering, and the cluster .*",
         ),
         (
             "evicted",
             lambda r: r["job"]["status"].pop("conditions"),
             Status.PENDING,
             None,
-            rf"{POD} was deleted, and {JOB} has not said yet .*",
+            rf"{POD} was deleted, and {JOB} has not reacted yet",
         ),
         (
             "evicted",
             lambda r: (r["job"]["status"].pop("conditions"), r["job"]["spec"].update(suspend=True)),
             Status.PENDING,
             None,
-            rf"queued again: {JOB} was suspended and its {POD} taken away",
+            rf"queued again: {JOB} was suspended and its {POD} deleted",
         ),
         ("evicted", lambda r: r.update(job=None), Status.TERMINATED, Reason.EVICTED, rf"{POD}: evicted.*"),
         (
@@ -252,28 +252,28 @@ NOT_PREPARED = {"type": "PodScheduled", "status": "True", "lastTransitionTime": 
             lambda r: r.update(job=None),
             Status.TERMINATED,
             Reason.DELETED,
-            rf"the Job of {POD} was deleted from outside, and it ended with exit code 143; see who deleted it; try again; .*",
+            rf"the Job of {POD} was deleted, and the pod ended with exit code 143; find the cause of the deletion; then resume the run; .*",
         ),
         (
             "pod_deleted",
             lambda r: pod_of(r)["status"]["containerStatuses"][0]["state"]["terminated"].update(exitCode=137, reason="Error"),
             Status.TERMINATED,
             Reason.INTERRUPTED,
-            rf"{POD} was deleted from outside; its run did not give up in the time it had, exit code 137; see who deleted it, .*",
+            rf"{POD} was deleted; its run did not stop within the grace period, exit code 137; find the cause of .*",
         ),
         (
             "pod_deleted",
             status(),
             Status.TERMINATED,
             Reason.INTERRUPTED,
-            rf"{POD} was deleted from outside before its run began; see who deleted it, if it is not to go on",
+            rf"{POD} was deleted before its run began; find the cause of the deletion; cancel the run if it must not continue",
         ),
         (
             "out_of_memory",
             lambda r: pod_of(r)["spec"]["containers"][0].pop("resources"),
             Status.TERMINATED,
             Reason.OUT_OF_MEMORY,
-            r".*its node has no more.*",
+            r".*its node has no more memory.*",
         ),
         (
             "reported",
@@ -287,7 +287,7 @@ NOT_PREPARED = {"type": "PodScheduled", "status": "True", "lastTransitionTime": 
             lambda r: pod_of(r)["metadata"].update(deletionTimestamp="2026-01-01T00:00:00Z"),
             Status.UNKNOWN,
             None,
-            rf"{POD} was to end, and node {NODE} does not say so",
+            rf"{POD} was to end, and node {NODE} does not confirm it",
         ),
         ("node_silent", later(45_000 + 25), Status.UNKNOWN, None, rf"node {NODE}, which has {POD}, does not answer the cluster"),
         (
@@ -295,14 +295,14 @@ NOT_PREPARED = {"type": "PodScheduled", "status": "True", "lastTransitionTime": 
             later(45_000 + 30 + 30),
             Status.TERMINATED,
             Reason.NODE_LOST,
-            rf"node {NODE}, which has {POD}, does not answer the cluster, and its own deadline passed at .* UTC; see what became of .*",
+            rf"node {NODE}, which has {POD}, does not answer the cluster, and its own deadline passed at .* UTC; check the node.*",
         ),
         (
             "node_silent",
             all_of(later(10**6), lambda r: pod_of(r)["metadata"].update(deletionTimestamp="2026-11-24T18:02:00Z")),
             Status.TERMINATED,
             Reason.NODE_LOST,
-            rf"{POD} was to end, and node {NODE} does not say so, and its own deadline passed at .* UTC; see what became of the node",
+            rf"{POD} was to end, and node {NODE} does not confirm it, and its own deadline passed at .* UTC; check the node",
         ),
         (
             "node_silent",
@@ -331,36 +331,42 @@ NOT_PREPARED = {"type": "PodScheduled", "status": "True", "lastTransitionTime": 
             lambda r: pod_of(r)["metadata"].update(deletionTimestamp="2026-01-01T00:00:00Z"),
             Status.PENDING,
             None,
-            rf"{POD} is being deleted before it began",
+            rf"{POD} is being deleted and did not start",
         ),
         (
             "reported",
             lambda r: pod_of(r)["status"]["containerStatuses"][0]["state"]["terminated"].update(exitCode=137, reason="Error"),
             Status.TERMINATED,
             Reason.KILLED,
-            rf"{POD} was ended by signal 9 \(SIGKILL\), exit code 137, and not for lack of memory; see who sent it on node {NODE}",
+            rf"{POD} was ended by signal 9 \(SIGKILL\), exit code 137, not because of its memory; find the sender on node {NODE}",
         ),
-        ("mount", told(FailedCreatePodSandBox="no network"), Status.PENDING, Reason.REFUSED, r"FailedCreatePodSandBox: no network; for .*"),
+        (
+            "mount",
+            with_events(FailedCreatePodSandBox="no network"),
+            Status.PENDING,
+            Reason.REFUSED,
+            r"FailedCreatePodSandBox: no network; for .*",
+        ),
         (
             "mount",
             lambda r: pod_of(r)["metadata"].update(deletionTimestamp="2126-01-01T00:00:00Z"),
             Status.PENDING,
             None,
-            rf"{POD} is being deleted before it began",
+            rf"{POD} is being deleted and did not start",
         ),
         (
             "unschedulable",
             lambda r: pod_of(r)["status"].pop("conditions"),
             Status.PENDING,
             Reason.UNSCHEDULABLE,
-            r"unschedulable: no scheduler has looked at it yet; .*",
+            r"unschedulable: no scheduler has processed it yet; .*",
         ),
         (
             "quota",
             lambda r: r["events"].clear(),
             Status.PENDING,
             Reason.NOT_STARTED,
-            rf"{JOB} has no pod yet; for .*; see whether the cluster's controller manager works",
+            rf"{JOB} has no pod yet; for .*; check the controller manager of the cluster",
         ),
         (
             "quota",
@@ -387,18 +393,18 @@ NOT_PREPARED = {"type": "PodScheduled", "status": "True", "lastTransitionTime": 
             ),
             Status.PENDING,
             Reason.UNSCHEDULABLE,
-            rf"queued: {JOB} is suspended and waits for Kueue's queue gpus; for \d+ s, and deadlines\.queueSeconds is 60; see what .*",
+            rf"queued: {JOB} is suspended and waits for Kueue's queue gpus; for \d+ s, and deadlines\.queueSeconds is 60; check why .*",
         ),
     ],
 )
-def test_what_no_test_can_bring_about(name: str, change: Change, status: Status, reason: Reason | None, detail: str):
+def test_changed_objects(name: str, change: Change, status: Status, reason: Reason | None, detail: str):
     seen = changed(name, change)
 
     assert (seen.status, seen.reason) == (status, reason), seen.text
     assert re.fullmatch(detail, seen.text, re.DOTALL), seen.text
 
 
-def test_before_its_time_is_over_a_waiting_run_has_words_and_no_reason():
+def test_before_its_deadline_a_pending_run_has_a_detail_and_no_reason():
     seen = changed("image_pull", lambda recording: recording["deadlines"].update(imagePullSeconds=3600))
 
     assert (seen.status, seen.reason) == (Status.PENDING, None)
@@ -406,22 +412,22 @@ def test_before_its_time_is_over_a_waiting_run_has_words_and_no_reason():
     assert "deadlines" not in seen.text
 
 
-def test_a_run_is_over_even_where_a_container_beside_it_lives_on():
-    def beside(recording: Recording) -> None:
+def test_a_run_has_ended_even_if_a_sidecar_still_runs():
+    def add_sidecar(recording: Recording) -> None:
         pod_of(recording)["status"]["phase"] = "Running"
         pod_of(recording)["status"]["containerStatuses"].append({"name": "exporter", "state": {"running": {}}})
 
-    assert changed("error", beside).status is Status.TERMINATED
+    assert changed("error", add_sidecar).status is Status.TERMINATED
 
 
-def test_of_two_pods_the_newer_counts():
-    def again(recording: Recording) -> None:
+def test_the_newer_of_two_pods_counts():
+    def add_newer_pod(recording: Recording) -> None:
         newer = deepcopy(recorded("node_silent"))["pods"][0]
         newer["metadata"]["creationTimestamp"] = "2126-01-01T00:00:00Z"
         newer["status"]["conditions"] = []
         recording["pods"].append(newer)
 
-    assert changed("evicted", again).status is Status.ALIVE
+    assert changed("evicted", add_newer_pod).status is Status.ALIVE
 
 
 @pytest.mark.parametrize(
@@ -429,7 +435,7 @@ def test_of_two_pods_the_newer_counts():
     [("node_silent", False), ("evicted", False), ("tainted", True), ("evicted_pod_gone", True), ("mount", True), ("quota", True),
      ("image_pull", False), ("unschedulable", False), ("suspended", False), ("job_deleted", False), ("out_of_memory", False)],
 )  # fmt: skip
-def test_events_are_asked_for_where_they_alone_know(name: str, wanted: bool):
+def test_events_are_requested_if_only_they_hold_the_cause(name: str, wanted: bool):
     recording = recorded(name)
 
     assert wants_events(recording["job"], recording["pods"]) is wanted

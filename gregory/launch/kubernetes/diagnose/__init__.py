@@ -1,1 +1,1 @@
-"""Pure: objects of a cluster to a diagnosis of a run."""
+"""Derive the observation of a run from objects of the cluster. Pure."""

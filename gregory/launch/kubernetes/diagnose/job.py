@@ -1,6 +1,6 @@
-"""One attempt on a cluster, as its Job, its pods and events show it -> an observation. Pure.
+"""Derive the observation of an attempt from its Job, pods and events. Pure.
 
-DEAD takes evidence that nothing of it will work again; a pod that is on its way out, or whose node is silent, is not that.
+TERMINATED needs evidence that no pod works or will start. A pod that is being deleted, or that has a silent node, is no evidence.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,6 @@ from gregory.launch.kubernetes.diagnose.pod_status import (
     name_of,
     newest,
     node_of,
-    parse_time,
     run_status,
     terminal_condition,
 )
@@ -27,12 +26,12 @@ from gregory.launch.runner import Observation, Status
 from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.reasons import Reason
 
-# What a kubelet takes to say that a pod is gone, once its time is over.
+# A kubelet needs this time to confirm the end of a pod after its deadline.
 _CONFIRMATION = timedelta(seconds=30)
 
 
 def wants_events(job: Object | None, pods: Sequence[Object]) -> bool:
-    """Whether events are needed to say more; most runs need none."""
+    """Whether the diagnosis needs events. Most do not."""
     pod = newest(pods)
     if pod is None:
         return job is not None and (ended.wants_events(job, pod) if is_finished(job) else waiting.wants_events(job, pod))
@@ -44,39 +43,39 @@ def wants_events(job: Object | None, pods: Sequence[Object]) -> bool:
 def observe_job(
     job: Object | None, pods: Sequence[Object], events: Events, *, name: str, now: datetime, deadlines: Deadlines
 ) -> Observation:
-    """name: of the Job, which may be gone. now: by the server's clock."""
+    """The observation. name: of the Job, which may no longer exist. now: by the server's clock."""
     pod = newest(pods)
     if pod is None:
         return _without_pod(job, events, name=name, now=now, deadlines=deadlines)
     if has_ended(pod):
         return _after(pod, job, events)
-    if node_of(pod) and is_being_deleted(pod) and now > parse_time(pod["metadata"]["deletionTimestamp"]) + _CONFIRMATION:
-        # Its time is over at the deletionTimestamp. Nobody but its node knows whether it works on.
-        return _on_a_silent_node(pod, f"pod {name_of(pod)} was to end, and node {node_of(pod)} does not say so", now=now)
+    if node_of(pod) and is_being_deleted(pod) and now > datetime.fromisoformat(pod["metadata"]["deletionTimestamp"]) + _CONFIRMATION:
+        # The grace period ends at the deletionTimestamp. Only the node knows whether the pod still works.
+        return _on_a_silent_node(pod, f"pod {name_of(pod)} was to end, and node {node_of(pod)} does not confirm it", now=now)
     if _is_pending(pod):
         return waiting.with_pod(pod, events, now=now, deadlines=deadlines)
     unready = condition(pod, "Ready", status="False")
     if unready is not None and not unready.get("reason") and not is_being_deleted(pod):
-        # The node controller's mark; the kubelet's own has a reason.
+        # The node controller wrote this condition. The kubelet's own has a reason.
         return _on_a_silent_node(pod, f"node {node_of(pod)}, which has pod {name_of(pod)}, does not answer the cluster", now=now)
     doing = "is ending" if is_being_deleted(pod) else "runs"
     return Observation(status=Status.ALIVE, detail=f"pod {name_of(pod)} {doing} on node {node_of(pod)}", node=node_of(pod))
 
 
-def _on_a_silent_node(pod: Object, words: str, *, now: datetime) -> Observation:
-    """Not known, until its own deadline has passed: its node keeps that by itself, whether it reaches the cluster or not."""
+def _on_a_silent_node(pod: Object, summary: str, *, now: datetime) -> Observation:
+    """UNKNOWN until the deadline of the pod has passed. Its node enforces that deadline even without a connection to the cluster."""
     end = latest_end(pod)
     if end is None or now <= end + _CONFIRMATION:
-        return Observation(status=Status.UNKNOWN, detail=words, node=node_of(pod))
-    summary = f"{words}, and its own deadline passed at {end:%Y-%m-%d %H:%M:%S} UTC"
-    lost = Diagnosis(summary=summary, remedy="see what became of the node", reason=Reason.NODE_LOST)
+        return Observation(status=Status.UNKNOWN, detail=summary, node=node_of(pod))
+    overdue = f"{summary}, and its own deadline passed at {end:%Y-%m-%d %H:%M:%S} UTC"
+    lost = Diagnosis(summary=overdue, remedy="check the node", reason=Reason.NODE_LOST)
     return Observation(status=Status.TERMINATED, diagnosis=lost, node=node_of(pod))
 
 
 def _without_pod(job: Object | None, events: Events, *, name: str, now: datetime, deadlines: Deadlines) -> Observation:
     if job is None:
-        summary = f"Job {name} is not there any more, without a report: deleted from outside, or removed long after its end"
-        gone = Diagnosis(summary=summary, remedy="try again", reason=Reason.DELETED)
+        summary = f"Job {name} no longer exists and left no report: it was deleted, or removed long after its end"
+        gone = Diagnosis(summary=summary, remedy="resume it", reason=Reason.DELETED)
         return Observation(status=Status.TERMINATED, diagnosis=gone, missing=True)
     if is_finished(job):
         return ended.of_job(job, events)
@@ -88,13 +87,13 @@ def _without_pod(job: Object | None, events: Events, *, name: str, now: datetime
 
 
 def _after(pod: Object, job: Object | None, events: Events) -> Observation:
-    """A pod whose run is over: the end of the attempt, unless the Job is to make another."""
+    """The end of the attempt after the end of its pod, unless the Job will create another pod."""
     if job is not None and is_being_deleted(pod) and terminal_condition(job) is None and not is_being_deleted(job):
         if job["spec"].get("suspend"):
-            words = f"queued again: Job {name_of(job)} was suspended and its pod {name_of(pod)} taken away"
+            summary = f"queued again: Job {name_of(job)} was suspended and its pod {name_of(pod)} deleted"
         else:
-            words = f"pod {name_of(pod)} was deleted, and Job {name_of(job)} has not said yet what becomes of it"
-        return Observation(status=Status.PENDING, detail=words, node=node_of(pod))
+            summary = f"pod {name_of(pod)} was deleted, and Job {name_of(job)} has not reacted yet"
+        return Observation(status=Status.PENDING, detail=summary, node=node_of(pod))
     return ended.of_pod(pod, job, events)
 
 

@@ -1,4 +1,4 @@
-"""What a Job, its pods and their events say, as the API writes them: the questions that a diagnosis asks. Pure."""
+"""Read Job, pod and events as the API writes them. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,19 +18,19 @@ _BEFORE_ALL = "1970-01-01T00:00:00Z"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Events:
-    """Events of a namespace, the newest of each object and reason, by the object's kind and name."""
+    """The newest event of each object and reason, by kind and name of the object."""
 
     by_object: Mapping[tuple[str, str], Mapping[str, str]]
 
     def of(self, kind: str, name: str) -> Mapping[str, str]:
-        """Reason -> message."""
+        """The messages of the object's events by reason."""
         return self.by_object.get((kind, name), {})
 
 
 def indexed(events: Sequence[Object]) -> Events:
-    """Events as listed, in no order, to be asked by object."""
+    """Events of a list in any order, indexed by object."""
     found: dict[tuple[str, str], dict[str, str]] = {}
-    for event in sorted(events, key=_told):
+    for event in sorted(events, key=_event_time):
         about = event["involvedObject"]
         found.setdefault((about.get("kind", ""), about.get("name", "")), {})[event.get("reason", "")] = event.get("message", "").strip()
     return Events(by_object=found)
@@ -39,84 +39,82 @@ def indexed(events: Sequence[Object]) -> Events:
 NO_EVENTS = Events(by_object={})
 
 
-def _told(event: Object) -> str:
+def _event_time(event: Object) -> str:
     series = event.get("series") or {}
     return str(series.get("lastObservedTime") or event.get("lastTimestamp") or event.get("eventTime") or _BEFORE_ALL)
 
 
-def parse_time(stamp: str) -> datetime:
-    """A time of the API, always in UTC."""
-    return datetime.fromisoformat(stamp.replace("Z", "+00:00"))
-
-
 def name_of(thing: Object) -> str:
-    """Its name."""
+    """The name of the object."""
     return str(thing["metadata"]["name"])
 
 
 def node_of(pod: Object) -> str:
-    """The node that has or had it; empty where none took it."""
+    """The node that has or had the pod. Empty if the scheduler chose none."""
     return str(pod["spec"].get("nodeName", ""))
 
 
 def is_being_deleted(thing: Object) -> bool:
-    """Whether somebody asked for its end."""
+    """Whether its deletion was requested."""
     return "deletionTimestamp" in thing["metadata"]
 
 
 def condition(thing: Object, kind: str, *, status: str = "True") -> Object | None:
-    """Its condition of that kind, if that is the condition's status."""
+    """Its condition of this kind, if the condition has this status."""
     conditions = thing.get("status", {}).get("conditions") or []
     return next((one for one in conditions if one["type"] == kind and one["status"] == status), None)
 
 
 def terminal_condition(job: Object) -> Object | None:
-    """The condition that says that the Job has come to its end, or is about to."""
+    """The condition of a Job that has ended or is about to end."""
     return next((found for kind in ("Failed", "Complete", "FailureTarget", "SuccessCriteriaMet") if (found := condition(job, kind))), None)
 
 
 def is_finished(job: Object) -> bool:
-    """Whether nothing of the Job will start any more."""
+    """Whether the Job will start no pod any more."""
     return condition(job, "Failed") is not None or condition(job, "Complete") is not None
 
 
 def newest(pods: Sequence[Object]) -> Object | None:
-    """The pod that counts: a Job that was suspended and resumed had another before."""
+    """The newest pod. A Job that was suspended and continued had another before."""
     return max(pods, key=lambda pod: (pod["metadata"]["creationTimestamp"], not is_being_deleted(pod)), default=None)
 
 
 def run_status(pod: Object) -> Object:
-    """The status of the run's own container; empty where no node has looked at it."""
+    """The status of the run's container. Empty if no node has reported it."""
     return next((status for status in pod.get("status", {}).get("containerStatuses") or [] if status["name"] == CONTAINER), {})
 
 
 def terminated(pod: Object) -> Object | None:
-    """How the run's container ended."""
+    """The state of the run's container after its end. None before."""
     found: Object | None = run_status(pod).get("state", {}).get("terminated")
     return found
 
 
 def latest_end(pod: Object) -> datetime | None:
-    """When its node has ended it at the latest, by its own deadline and the grace after that; None where it has not begun or has none."""
+    """The time at which the node has ended the pod at the latest: its deadline and the grace period.
+
+    None if the pod has not started or has no deadline.
+    """
     began, allowed = pod.get("status", {}).get("startTime"), pod["spec"].get("activeDeadlineSeconds")
     if not began or allowed is None:
         return None
-    return parse_time(began) + timedelta(seconds=allowed + pod["spec"].get("terminationGracePeriodSeconds", 0))
+    return datetime.fromisoformat(began) + timedelta(seconds=allowed + pod["spec"].get("terminationGracePeriodSeconds", 0))
 
 
 def has_ended(pod: Object) -> bool:
-    """Whether the run is over, even where a container beside it lives on."""
+    """Whether the run has ended, even if a sidecar still runs."""
     return terminated(pod) is not None or pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
 
 
 def memory_limit(pod: Object) -> str:
-    """The limit of the run's container as the Job has it; empty where it has none."""
+    """The memory limit of the run's container, as in the Job. Empty if there is none."""
     run: Iterator[Object] = (container for container in pod["spec"]["containers"] if container["name"] == CONTAINER)
     return str(next(run).get("resources", {}).get("limits", {}).get("memory", ""))
 
 
 def report_of(pod: Object) -> RunOutcome | None:
-    """What the run itself left of its end as its termination message."""
+    """The outcome report in the termination message. None if there is none, or if it belongs to another attempt."""
     try:
         report = RunOutcome.model_validate_json((terminated(pod) or {}).get("message", ""))
     except ValidationError:
