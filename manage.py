@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""The operator's door: Django's command line."""
+"""The entry point of all commands: Django's command line."""
 
 import os
 import sys

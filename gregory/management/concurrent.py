@@ -1,4 +1,4 @@
-"""Runs of a machine that keeps what it was handed: all are submitted at once, and may be waited for."""
+"""Runs of a back end that executes several at a time: submit all, then return or wait for their ends."""
 
 import threading
 from collections import deque
@@ -28,28 +28,28 @@ from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunHandle, RunSpec
 from gregory.runs.states import RunState
 
-# While one answer is awaited the others are on their way; a burst is what the machine's own pace prevents.
-SUBMITTED_SIDE_BY_SIDE = 4
+# Requests in progress at a time. The runner's rate limit prevents bursts.
+MAX_REQUESTS = 4
 Answer = Future[RunHandle | LaunchError]
 FOLLOW, CANCEL, LIST = (f"python manage.py training_runs {action}" for action in ("logs --follow", "cancel", "list"))
 
 
 def submit_all(opened: Sequence[RunSpec], runner: Runner, console: Console) -> None:
-    """Hand over every run, a few at a time, at the pace that its machine allows. Raises Terminated; what was not begun is then closed."""
-    waiting, asked = deque(opened), deque[tuple[RunSpec, Answer]]()
-    tend = every(HEARTBEAT_SECONDS, partial(best_effort, partial(_keep, waiting), otherwise=True))
+    """Submit every run, MAX_REQUESTS at a time. Raises Terminated, after it has cancelled the runs that were not requested yet."""
+    waiting, requested = deque(opened), deque[tuple[RunSpec, Answer]]()
+    keep_alive = every(HEARTBEAT_SECONDS, partial(best_effort, partial(_heartbeat, waiting), otherwise=True))
     try:
-        while waiting or asked:
-            while waiting and len(asked) < SUBMITTED_SIDE_BY_SIDE:
-                asked.append((waiting[0], _asked(waiting[0], runner)))
+        while waiting or requested:
+            while waiting and len(requested) < MAX_REQUESTS:
+                requested.append((waiting[0], _request(waiting[0], runner)))
                 waiting.popleft()
-            spec, answer = asked[0]
-            _tell_handed(spec, record_submission(spec, runner, answer.result()), console)
-            asked.popleft()
-            tend()
+            spec, answer = requested[0]
+            _report_submission(spec, record_submission(spec, runner, answer.result()), console)
+            requested.popleft()
+            keep_alive()
     except Terminated as terminated:
-        # Of those under way the reconciler finds out whether their machine has them, unless that is known already.
-        for spec, answer in asked:
+        # Requests without an answer stay open. The reconciler finds out whether the back end has the run.
+        for spec, answer in requested:
             if answer.done():
                 record_submission(spec, runner, answer.result())
         for spec in waiting:
@@ -57,59 +57,59 @@ def submit_all(opened: Sequence[RunSpec], runner: Runner, console: Console) -> N
         raise
 
 
-def _asked(spec: RunSpec, runner: Runner) -> Answer:
-    """Its machine's answer, awaited by a thread that nobody waits for who has to end."""
+def _request(spec: RunSpec, runner: Runner) -> Answer:
+    """The answer of the back end. A daemon thread waits for it, so that a signal can end the command at once."""
     answer = Answer()
 
     def wait() -> None:
         try:
             answer.set_result(request(spec, runner))
-        except BaseException as error:  # noqa: BLE001 - raised where the answer is asked for
+        except BaseException as error:  # noqa: BLE001 - Future.result raises it again
             answer.set_exception(error)
 
     threading.Thread(target=wait, daemon=True).start()
     return answer
 
 
-def _tell_handed(spec: RunSpec, handed: Submission, console: Console) -> None:
-    if handed.handle is None:
-        console.error(f"{spec.label}: run {spec.run_id}: {handed.detail}")
+def _report_submission(spec: RunSpec, submission: Submission, console: Console) -> None:
+    if submission.handle is None:
+        console.error(f"{spec.label}: run {spec.run_id}: {submission.detail}")
     else:
-        console.info(f"{spec.label}: run {spec.run_id} {handed.detail}; follow it with: {FOLLOW} {spec.run_id}")
+        console.info(f"{spec.label}: run {spec.run_id} {submission.detail}; follow it with: {FOLLOW} {spec.run_id}")
 
 
-def how_to_go_on(specs: Sequence[RunSpec]) -> str:
-    """What to type while runs are at work that nobody here waits for."""
+def next_commands(specs: Sequence[RunSpec]) -> str:
+    """The commands for runs that continue without this command."""
     run_id = specs[0].run_id if len(specs) == 1 else "RUN_ID"
     return f"follow one with: {FOLLOW} {run_id}; cancel it with: {CANCEL} {run_id}; see all with: {LIST}"
 
 
 def wait(specs: Sequence[RunSpec], runner: Runner, console: Console) -> None:
-    """Return when every run has ended, telling what becomes of them; it reconciles these itself, so it ends where nobody else does."""
+    """Return when every run has ended. Print each change. This function reconciles the runs itself, so it needs no other reconciler."""
     ids = [spec.run_id for spec in specs]
-    told: dict[str, str] = {}
-    away = False
+    printed: dict[str, str] = {}
+    unreachable = False
     while True:
         try:
             for change in loop.reconcile_once(
                 lambda name: runner, models_dir=settings.MODELS_DIR, stale_after=settings.STALE_AFTER_SECONDS, only=ids
             ):
-                held_up = change.action is ResultKind.UNSEEN or change.run.state == RunState.PENDING
-                _tell(told, f"look at {change.run.run_id}", str(change) if held_up else "", console)
-            unfinished = _tell_all(specs, told, console)
-            away = False
+                waits = change.action is ResultKind.UNSEEN or change.run.state == RunState.PENDING
+                _print_new(printed, f"reconcile {change.run.run_id}", str(change) if waits else "", console)
+            unfinished = _print_changes(specs, printed, console)
+            unreachable = False
         except (OperationalError, InterfaceError) as error:
             connection.close()
-            if not away:
-                console.warn(f"{describe(error)}; trying again")
-            unfinished = away = True
+            if not unreachable:
+                console.warn(f"{describe(error)}; this command repeats its requests until the database answers")
+            unfinished = unreachable = True
         if not unfinished:
             return
         polling.pause()
 
 
-def _tell_all(specs: Sequence[RunSpec], told: dict[str, str], console: Console) -> bool:
-    """Whatever is new since the last time; whether any run has not ended."""
+def _print_changes(specs: Sequence[RunSpec], printed: dict[str, str], console: Console) -> bool:
+    """Print the changes since the last pass. True if any run has not ended."""
     unfinished = False
     runs = store.find_runs([spec.run_id for spec in specs])
     for spec in specs:
@@ -117,23 +117,23 @@ def _tell_all(specs: Sequence[RunSpec], told: dict[str, str], console: Console) 
         if run is None:
             continue
         unfinished |= not RunState(run.state).is_final
-        _tell(told, run.run_id, f"{spec.label}: {situation(run)}", console)
+        _print_new(printed, run.run_id, f"{spec.label}: {situation(run)}", console)
     for row in summary.outcomes(specs):
         if row.success is not None:
             label = f"{row.team.slug}/{row.subject.subject_slug}/{row.algorithm}"
-            _tell(told, str(row.pk), f"{label}: version {row.model_version}: {summary.result(row)}", console)
+            _print_new(printed, str(row.pk), f"{label}: version {row.model_version}: {summary.result(row)}", console)
     return unfinished
 
 
-def _tell(told: dict[str, str], key: str, line: str, console: Console) -> None:
-    if told.get(key, "") != line:
-        told[key] = line
+def _print_new(printed: dict[str, str], key: str, line: str, console: Console) -> None:
+    if printed.get(key, "") != line:
+        printed[key] = line
         if line:
             console.info(line)
 
 
 def situation(run: TrainingRun) -> str:
-    """Where a run stands, in one line."""
+    """The state of a run in one line."""
     attempt = f"attempt {run.attempt}: " if run.attempt > 1 else ""
     if run.state == RunState.SUCCEEDED:
         return f"{attempt}succeeded"
@@ -152,6 +152,6 @@ def _first_line(text: str) -> str:
     return text.partition("\n")[0]
 
 
-def _keep(waiting: Sequence[RunSpec]) -> bool:
+def _heartbeat(waiting: Sequence[RunSpec]) -> bool:
     store.heartbeat(waiting)
     return True

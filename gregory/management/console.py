@@ -1,4 +1,4 @@
-"""A run's events on the operator's screen: a progress bar on a terminal, plain lines in a pipe, nothing above the verbosity."""
+"""The events of runs on standard output: a progress bar on a terminal, lines in a pipe, up to the verbosity."""
 
 import time
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from gregory.runs.events import QUIET_SECONDS, Event, Level
 
 
 class _BarLine:
-    """The terminal as tqdm needs it: OutputWrapper would end the line after every stroke of the bar."""
+    """The stream for tqdm. OutputWrapper alone would add a line break after every update of the bar."""
 
     def __init__(self, stdout: OutputWrapper) -> None:
         self._stdout = stdout
@@ -21,12 +21,12 @@ class _BarLine:
         self.flush = stdout.flush
 
     def write(self, text: str) -> None:
-        """Write and stay on the line."""
+        """Write without a line break."""
         self._stdout.write(text, ending="")
 
 
 class Console:
-    """Shows events of the runs of one command."""
+    """Prints the events of the runs of one command."""
 
     def __init__(self, stdout: OutputWrapper, style: Style, *, verbosity: int) -> None:
         self._stdout = stdout
@@ -37,7 +37,7 @@ class Console:
         self._last_progress = 0.0
 
     def show_line(self, line: str) -> None:
-        """One line of a run's event stream; what is not an event came from a library and is dropped."""
+        """Print one line of the event stream of a run. A line that is no event came from a library and is dropped."""
         try:
             event = events.parse(line)
         except ValueError:
@@ -45,7 +45,7 @@ class Console:
         self.show(event)
 
     def show(self, event: Event) -> None:
-        """One event, if the verbosity asks for it."""
+        """Print one event, if the verbosity includes its level."""
         if event.level > self._verbosity:
             return
         if event.fraction is not None and self._stdout.isatty():
@@ -60,23 +60,23 @@ class Console:
         self._stdout.write(self._styled(event))
 
     def info(self, message: str) -> None:
-        """A line of the command itself, at the default verbosity."""
+        """Print a line of the command itself, from verbosity 1."""
         if self._verbosity >= Level.PROGRESS:
             self.close()
             self._stdout.write(message)
 
     def error(self, message: str) -> None:
-        """An end in failure that a run could not tell itself, at the default verbosity."""
+        """Print a failure that the run could not log itself, from verbosity 1."""
         self.info(self._style.ERROR(message))
 
     def warn(self, message: str) -> None:
-        """A warning of the command itself."""
+        """Print a warning of the command itself, from verbosity 2."""
         if self._verbosity >= Level.WARNING:
             self.close()
             self._stdout.write(self._style.WARNING(f"WARNING {message}"))
 
     def close(self) -> None:
-        """Take the bar off the screen."""
+        """Remove the bar from the terminal."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None
@@ -85,19 +85,19 @@ class Console:
         stage = (event.algorithm, event.stage)
         if self._bar is None or stage != self._bar_stage:
             self.close()
-            # tqdm measures and draws; the event decides how far it is.
+            # tqdm measures the time and draws. The event has the fraction.
             self._bar = tqdm(
                 total=100,
                 desc=" ".join(part for part in (event.subject, event.algorithm or event.stage) if part),
                 file=_BarLine(self._stdout),
                 leave=False,
-                dynamic_ncols=True,  # a bar wider than the terminal wraps, and every stroke of it would leave a line behind
+                dynamic_ncols=True,  # a bar wider than the terminal would wrap and leave a line at every update
                 bar_format="{desc} {percentage:3.0f}% {elapsed}<{remaining} |{bar:20}|{postfix}",
             )
             self._bar_stage = stage
         self._bar.set_postfix_str(event.message, refresh=False)
         self._bar.n = round(100 * (event.fraction or 0))
-        # Stages report sparingly; tqdm's own thinning would leave a quick one without a single stroke.
+        # Without refresh, tqdm skips updates, and a short stage would have no bar at all.
         self._bar.refresh()
 
     def _styled(self, event: Event) -> str:

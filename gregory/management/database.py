@@ -1,4 +1,4 @@
-"""One clear line instead of a traceback where the database cannot be used."""
+"""Database errors as one line instead of a traceback."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,17 +6,19 @@ from contextlib import contextmanager
 from django.core.management.base import CommandError
 from django.db import DatabaseError, InterfaceError
 
+from gregory.runs.exit_codes import FAILURE
+
 
 @contextmanager
 def clear_database_errors() -> Iterator[None]:
-    """Translate what the database says into a CommandError, exit code 1."""
+    """Turn a database error into a CommandError with exit code FAILURE."""
     try:
         yield
     except (DatabaseError, InterfaceError) as error:
-        raise CommandError(describe(error), returncode=1) from error
+        raise CommandError(describe(error), returncode=FAILURE) from error
 
 
 def describe(error: DatabaseError | InterfaceError) -> str:
-    """The database's words in one line, and what to look at."""
-    words = " ".join(str(error).split())
-    return f"the database cannot be used: {words}; check its settings, or run: python manage.py migrate"
+    """The error of the database in one line, with a remedy."""
+    message = " ".join(str(error).split())
+    return f"the database cannot be used: {message}; check its settings, or run: python manage.py migrate"

@@ -1,4 +1,4 @@
-"""A run's log as lines for people: what there is of it, or all of it until the run has ended, attempt after attempt."""
+"""The log of a run as text lines: the present content, or all attempts until the run has ended."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -18,26 +18,26 @@ from gregory.runs.spec import RunHandle, RunSpec
 from gregory.runs.states import RunState
 
 
-class _NothingMore(Exception):
-    """For now there is nothing to read."""
+class _EndOfContent(Exception):
+    """The log has no more lines at present."""
 
 
 def so_far(run: TrainingRun, runner: Runner) -> Iterator[str]:
-    """What the present attempt has said."""
+    """The lines that the current attempt has written."""
 
     def waiting() -> NoReturn:
-        raise _NothingMore
+        raise _EndOfContent
 
     if not _begun(run):
         return
     try:
         yield from map(_as_text, runner.logs(RunSpec.model_validate(run.spec), store.handle_of(run), waiting=waiting))
-    except _NothingMore:
+    except _EndOfContent:
         return
 
 
 def to_the_end(run_id: str, runner: Runner, runner_for: Callable[[str], Runner]) -> Iterator[str]:
-    """Every attempt from the present one on. Returns when the ledger has the run's end, which this sees to itself if nobody else does."""
+    """The lines of the current attempt and all later ones, until the run has ended. Reconciles the run itself, so it needs no reconciler."""
     printed = 0
     while (run := retry_on_disconnect(partial(store.find_run, run_id))) is not None:
         if _begun(run) and run.attempt > printed:
@@ -47,13 +47,13 @@ def to_the_end(run_id: str, runner: Runner, runner_for: Callable[[str], Runner])
             return
         else:
             polling.pause()
-        retry_on_disconnect(partial(_look, run_id, runner_for))
+        retry_on_disconnect(partial(_reconcile, run_id, runner_for))
 
 
-def _look(run_id: str, runner_for: Callable[[str], Runner]) -> None:
-    look = loop.reconcile_once(runner_for, models_dir=settings.MODELS_DIR, stale_after=settings.STALE_AFTER_SECONDS, only=[run_id])
-    # Whatever becomes of the run, the ledger has it.
-    deque(look, maxlen=0)
+def _reconcile(run_id: str, runner_for: Callable[[str], Runner]) -> None:
+    results = loop.reconcile_once(runner_for, models_dir=settings.MODELS_DIR, stale_after=settings.STALE_AFTER_SECONDS, only=[run_id])
+    # The run store has the results. This only makes the calls.
+    deque(results, maxlen=0)
 
 
 def _attempt(spec: RunSpec, handle: RunHandle, runner: Runner) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The runners, as this installation's settings make them."""
+"""The runners with the settings of this installation."""
 
 import os
 

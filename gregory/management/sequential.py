@@ -1,4 +1,4 @@
-"""Runs of a machine that takes one at a time: each is submitted when the one before has ended, and followed to its end."""
+"""Runs of a back end that executes one at a time. Each is submitted after the one before has ended, and followed to its end."""
 
 from dataclasses import replace
 from functools import partial
@@ -23,7 +23,7 @@ from gregory.runs.states import RunState
 
 
 def execute(opened: list[RunSpec], runner: Runner, console: Console) -> None:
-    """Every run in turn. Raises Terminated when no run is left that works or waits."""
+    """Execute every run. Raises Terminated, after it has ended the current run and cancelled all others."""
     waiting = list(opened)
     try:
         while waiting:
@@ -34,7 +34,7 @@ def execute(opened: list[RunSpec], runner: Runner, console: Console) -> None:
         raise
 
 
-def _run_one(spec: RunSpec, behind: list[RunSpec], runner: Runner, console: Console) -> None:
+def _run_one(spec: RunSpec, queued: list[RunSpec], runner: Runner, console: Console) -> None:
     if not retry_on_disconnect(partial(store.is_unfinished, spec)):
         console.error(f"{spec.label}: run {spec.run_id} was ended while it was queued")
         return
@@ -43,42 +43,40 @@ def _run_one(spec: RunSpec, behind: list[RunSpec], runner: Runner, console: Cons
         console.error(f"{spec.label}: {record_submission(spec, runner, handle).detail}")
         return
     try:
-        # Whatever comes of it, its log is followed to the end: it may have ended by itself already.
         record_submission(spec, runner, handle)
+        # The log is followed even if the run has already ended: it has the cause.
         close_connection()
-        waiting = every(HEARTBEAT_SECONDS, partial(best_effort, partial(_tend, spec, behind), otherwise=True))
+        waiting = every(HEARTBEAT_SECONDS, partial(best_effort, partial(_keep_alive, spec, queued), otherwise=True))
         for line in runner.logs(spec, handle, waiting=waiting):
             console.show_line(line)
     except Terminated:
         runner.cancel(handle, grace_seconds=CANCEL_GRACE_SECONDS)
         raise
     finally:
-        retry_on_disconnect(partial(_account_for, spec, handle, runner, console))
+        retry_on_disconnect(partial(_close, spec, handle, runner, console))
 
 
-def _account_for(spec: RunSpec, handle: RunHandle, runner: Runner, console: Console) -> None:
-    """After a run's process: close what it could not close itself, or put away what a good end leaves."""
-    standing = store.run_with_timers(spec.run_id)
-    if standing is not None and store.is_unfinished(spec):
+def _close(spec: RunSpec, handle: RunHandle, runner: Runner, console: Console) -> None:
+    """Finalize a run whose process left it unfinished. Remove the working files of a success."""
+    timed = store.run_with_timers(spec.run_id)
+    if timed is not None and store.is_unfinished(spec):
         (observation,) = runner.observe([handle])
         models_dir = settings.MODELS_DIR
-        facts = loop.snapshot_of(standing, observation, runner, models_dir=models_dir, stale_after=settings.STALE_AFTER_SECONDS)
-        # Whatever the ledger was told, this run was handed over.
-        verdict = decide(observation, replace(facts, state=RunState.RUNNING))
-        detail = verdict.diagnosis.headline
-        if verdict.action is Action.FINALIZE:
-            detail = finalize_dead_run(
-                standing.run, spec, verdict.diagnosis, runner, report=observation.report, models_dir=models_dir
-            ).detail
+        snapshot = loop.snapshot_of(timed, observation, runner, models_dir=models_dir, stale_after=settings.STALE_AFTER_SECONDS)
+        # The run was submitted, even if the database write of that state failed.
+        decision = decide(observation, replace(snapshot, state=RunState.RUNNING))
+        detail = decision.diagnosis.headline
+        if decision.action is Action.FINALIZE:
+            detail = finalize_dead_run(timed.run, spec, decision.diagnosis, runner, report=observation.report, models_dir=models_dir).detail
         console.error(f"{spec.label}: {detail.splitlines()[0]}")
     elif not store.unsuccessful(spec):
         runner.cleanup(spec)
 
 
-def _tend(spec: RunSpec, behind: list[RunSpec]) -> bool:
-    """Keep the queued runs alive; whether the one in front may still be at work, as far as the ledger knows."""
+def _keep_alive(spec: RunSpec, queued: list[RunSpec]) -> bool:
+    """Write heartbeats of the queued runs. False if the current run has ended in the run store, or has no recent heartbeat."""
     try:
-        store.heartbeat(behind)
+        store.heartbeat(queued)
         return store.is_unfinished(spec) and not store.is_silent(spec.run_id, settings.STALE_AFTER_SECONDS)
     finally:
         close_connection()

@@ -1,4 +1,4 @@
-"""For how long a reconciler has not been able to see runs: over passes, since each pass alone says nothing of that."""
+"""The time for which a reconciler could not observe runs, over several passes."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -7,21 +7,21 @@ from gregory.reconcile.results import ReconcileResult
 
 
 class UnreachableTracker:
-    """Says it when runs go out of sight, at the second pass, the fourth, the eighth ..., and when all are seen again."""
+    """Reports runs without observation after the 1st, 2nd, 4th, 8th ... pass, and the pass that observes all of them again."""
 
     def __init__(self) -> None:
         self._since: datetime | None = None
         self._passes = 0
 
     def after(self, changes: Sequence[ReconcileResult], *, now: datetime) -> str:
-        """What is worth a line after this pass; empty where nothing is."""
+        """The message after this pass; empty if there is none."""
         unseen = [change for change in changes if change.is_unseen]
         if not unseen:
             since, passes = self._since, self._passes
             self._since, self._passes = None, 0
-            return f"every run is seen again, after {_passes(passes)} since {since:%Y-%m-%d %H:%M:%S} UTC" if since else ""
+            return f"every run is observed again, after {_passes(passes)} since {since:%Y-%m-%d %H:%M:%S} UTC" if since else ""
         self._since, self._passes = self._since or now, self._passes + 1
-        # Often at first, and no flood when it takes hours.
+        # True unless the number of passes is a power of two. An outage of hours gives few messages.
         if self._passes & (self._passes - 1):
             return ""
         of = f"{len(unseen)} of {len(changes)} runs" if len(changes) > 1 else f"run {unseen[0].run.run_id}"

@@ -1,4 +1,4 @@
-"""Runs for people and programs: one as a line, one with everything that is known of it. Reads the ledger, asks no machine."""
+"""Runs as a table, as text and as JSON. Reads only the run store, no back end."""
 
 import json
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ _FACTS = ("runner", "host", "external_name", "external_uid", "node", "image_dige
 
 
 def summaries(runs: Sequence[TrainingRun]) -> list[dict[str, Any]]:
-    """Runs in short; two queries, however many they are."""
+    """A short dictionary per run; two queries for any number of runs."""
     prefetch_related_objects(runs, _with_rows())
     return [_summary(run) for run in runs]
 
@@ -42,7 +42,7 @@ def _summary(run: TrainingRun) -> dict[str, Any]:
 
 
 def everything(run: TrainingRun, commands: Sequence[str]) -> dict[str, Any]:
-    """One run in full. commands: what an operator would type to look at it on its machine."""
+    """All facts about one run as a dictionary. commands: the commands that inspect the run in its back end."""
     (short,) = summaries([run])
     rows = [
         {
@@ -81,18 +81,18 @@ def everything(run: TrainingRun, commands: Sequence[str]) -> dict[str, Any]:
 
 
 def as_json(value: Any) -> str:
-    """For a program."""
+    """The value as JSON."""
     return json.dumps(value, indent=2)
 
 
 def list_table(runs: Sequence[TrainingRun]) -> str:
-    """A line per run."""
+    """A table with a line per run."""
     headers = ["run", "team/subject", "runner", "state", "attempt", "queued", "algorithms", "why"]
     return str(tabulate([_list_row(facts) for facts in summaries(runs)], headers=headers, disable_numparse=True))
 
 
 def full_text(facts: dict[str, Any]) -> str:
-    """Everything that is known, for a terminal: what is empty is left out."""
+    """All facts of `everything` as text, without empty values."""
     lines = [f"run {facts['run_id']} of {facts['team']}/{facts['subject']}: {facts['state']}"]
     heads = ("reason", "detail", "waiting_for", "attempt", "window", *_FACTS, *_TIMES)
     lines += [f"  {name.replace('_', ' ')}: {_indented(facts[name])}" for name in heads if facts[name] not in ("", None)]
@@ -105,13 +105,13 @@ def full_text(facts: dict[str, Any]) -> str:
     if facts["log_tail"]:
         lines.append(f"end of its log:\n  {_indented(facts['log_tail'])}")
     if facts["commands"]:
-        lines.append("to look at it on its machine:")
+        lines.append("commands for its back end:")
         lines += [f"  {command}" for command in facts["commands"]]
     return "\n".join(lines)
 
 
 def _with_rows() -> "Prefetch[str]":
-    # The join leaves out rows whose run log GregoryAI has deleted; curves are nobody's to read here.
+    # The join leaves out rows that GregoryAI has deleted. The curves are not loaded, because they are large and not printed.
     return Prefetch("algorithms", AlgorithmRun.objects.select_related("run_log").defer("evaluation").order_by("position", "pk"))
 
 

@@ -1,4 +1,4 @@
-"""What people look at after the fact: the plan and the summary as tables or JSON."""
+"""The plan of train_models and its summary table, as text or JSON."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from gregory.runs.spec import RunSpec
 
 
 def plan_rows(specs: Sequence[RunSpec], refusals: dict[int, str], *, runner: str) -> list[dict[str, Any]]:
-    """What --dry-run tells: one row per training that would start, or the reason why it would not."""
+    """The content of --dry-run: one dictionary per training. refusals: by subject id, the cause why its run would not start."""
     return [
         {
             "team": spec.team.slug,
@@ -33,32 +33,32 @@ def plan_rows(specs: Sequence[RunSpec], refusals: dict[int, str], *, runner: str
 
 
 def plan_table(rows: Sequence[dict[str, Any]]) -> str:
-    """The plan for a terminal."""
+    """The plan as a table."""
     columns = ("team", "subject", "algorithm", "version", "runner", "window", "prob_threshold", "pseudo_label", "refused")
     table = [["-" if row[column] is None else row[column] for column in columns] for row in rows]
     return str(tabulate(table, headers=list(columns), disable_numparse=True))
 
 
 def plan_json(rows: Sequence[dict[str, Any]]) -> str:
-    """The plan for a program."""
+    """The plan as JSON."""
     return json.dumps(rows, indent=2)
 
 
 def requests_json(rows: Sequence[dict[str, Any]], requests: Sequence[tuple[RunSpec, Mapping[str, Any]]]) -> str:
-    """The plan and, per run, what its machine would be asked for. Ids are drawn when a run is opened, and differ then."""
-    asked = [{"team": spec.team.slug, "subject": spec.subject.slug, "request": dict(request)} for spec, request in requests]
-    return json.dumps({"trainings": rows, "requests": asked}, indent=2)
+    """The plan and the request to the back end for each run, as JSON. The ids differ from those of a later run, which gets its own."""
+    bodies = [{"team": spec.team.slug, "subject": spec.subject.slug, "request": dict(request)} for spec, request in requests]
+    return json.dumps({"trainings": rows, "requests": bodies}, indent=2)
 
 
 def outcomes(specs: Sequence[RunSpec]) -> list[PredictionRunLog]:
-    """The rows of these runs in the order asked, in one query."""
+    """The rows of these runs in the order of the specifications, in one query."""
     ids = [algorithm.run_log_id for spec in specs for algorithm in spec.algorithms]
     rows = PredictionRunLog.objects.select_related("algorithm_run", "subject", "team").in_bulk(ids)
     return [rows[pk] for pk in ids if pk in rows]
 
 
 def summary_table(rows: Sequence[PredictionRunLog]) -> str:
-    """Every metric of every training: a line for validation and one for test, or the reason of a failure."""
+    """The summary table: two lines per success, with the metrics of validation and test, or one line with the reason of a failure."""
     table: list[list[str]] = []
     for row in rows:
         run = row.algorithm_run
@@ -76,7 +76,7 @@ def summary_table(rows: Sequence[PredictionRunLog]) -> str:
 
 
 def result(row: PredictionRunLog) -> str:
-    """How a training ended, in a word or two."""
+    """The result of a training in a few words."""
     if row.success is None:
         return "unfinished"
     if row.success:

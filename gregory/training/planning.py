@@ -1,4 +1,4 @@
-"""TrainingRequest -> [RunSpec]: slugs become rows, versions are chosen. Reads the database and the models folder, writes nothing."""
+"""TrainingRequest -> [RunSpec]: find the subjects and choose the versions. Reads the database and the models folder. Writes nothing."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable
@@ -17,9 +17,9 @@ Recorded = dict[tuple[int, str], set[str]]
 
 
 def plan(request: TrainingRequest, *, models_dir: Path, now: datetime, require_gpu: bool) -> list[RunSpec]:
-    """One RunSpec per subject, by team and subject slug; run log ids are still 0.
+    """One RunSpec per subject, ordered by team slug and subject slug. The run log ids are still 0.
 
-    Raises UsageError for unknown slugs, for a slug that cannot be a folder, and for a manual version that exists.
+    Raises UsageError for an unknown slug, a slug that cannot be a folder name, and a given version that already exists.
     """
     with read_only_transaction():
         subjects = _subjects(request)
@@ -52,7 +52,7 @@ def plan(request: TrainingRequest, *, models_dir: Path, now: datetime, require_g
 
 
 def recorded_versions(subject_ids: Collection[int], algorithms: Collection[Algorithm]) -> Recorded:
-    """Versions that a row of PredictionRunLog carries, by subject and algorithm, in one query."""
+    """The versions in the rows of PredictionRunLog by subject id and algorithm, in one query."""
     rows = PredictionRunLog.objects.filter(subject__in=subject_ids, algorithm__in=algorithms, run_type="train")
     recorded: Recorded = defaultdict(set)
     for subject_id, algorithm, version in rows.values_list("subject_id", "algorithm", "model_version").distinct():
@@ -61,14 +61,14 @@ def recorded_versions(subject_ids: Collection[int], algorithms: Collection[Algor
 
 
 def taken_versions(recorded: set[str], *, models_dir: Path, team: str, subject: str, algorithm: Algorithm) -> set[str]:
-    """Versions that cannot be given again: those of rows and those of folders."""
+    """The versions that cannot be used again: those of rows and those of folders."""
     folder = artifacts.version_folder(models_dir, team=team, subject=subject, algorithm=algorithm, version="_").parent
     return recorded | ({path.name for path in folder.iterdir()} if folder.is_dir() else set())
 
 
 def _subjects(request: TrainingRequest) -> list[Subject]:
     teams = schema.active(Team.objects.all())
-    # By the teams there are, not by the column: where a foreign key was lost, a subject may name a team that is gone.
+    # Not by the column: without a foreign key, a subject may refer to a deleted team.
     selected = Subject.objects.filter(team__in=teams).select_related("team").only("subject_slug", "team__slug")
     if request.team is None:
         subjects = list(selected.order_by("team__slug", "subject_slug"))
@@ -92,11 +92,11 @@ def _subjects(request: TrainingRequest) -> list[Subject]:
     return subjects
 
 
-def _known(what: str, slugs: Iterable[str], limit: int = 10) -> str:
+def _known(label: str, slugs: Iterable[str], limit: int = 10) -> str:
     names = sorted(slugs)
     if not names:
-        return f"{what}: none"
-    return f"{what}: {', '.join(names[:limit])}" + (f" and {len(names) - limit} more" if len(names) > limit else "")
+        return f"{label}: none"
+    return f"{label}: {', '.join(names[:limit])}" + (f" and {len(names) - limit} more" if len(names) > limit else "")
 
 
 def _algorithm_spec(
@@ -109,7 +109,7 @@ def _algorithm_spec(
         return AlgorithmSpec(algorithm=algorithm, run_log_id=0, version=versions.next_version(taken, now.date()))
     if request.version in taken:
         raise UsageError(
-            f"--version {request.version}: {team.slug}/{subject.subject_slug}/{algorithm} has that version already; "
+            f"--version {request.version}: {team.slug}/{subject.subject_slug}/{algorithm} already has this version; "
             "versions are never overwritten, choose another"
         )
     return AlgorithmSpec(algorithm=algorithm, run_log_id=0, version=request.version)

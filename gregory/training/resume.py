@@ -1,6 +1,6 @@
-"""RUN_ID -> the next attempt of a run that ended without success, or the reason why there is none.
+"""RUN_ID -> the next attempt of a run that ended without success, or the cause why there is none.
 
-What keeps two attempts apart is judged here and fenced by the ledger, which does the writing.
+This module checks that no earlier attempt is at work. The run store fences the writes with tokens.
 """
 
 from collections.abc import Callable
@@ -28,16 +28,16 @@ from gregory.runs.store import RunRefused
 from gregory.training import planning
 from gregory.training.request import UsageError
 
-LOOKED_AT, NAMED = 20, 5
+CHECKED_RUNS, NAMED_RUNS = 20, 5
 
 
 def find(run_id: str, runner_for: Callable[[str], Runner], *, models_dir: Path, stale_after: int) -> TrainingRun:
-    """The run of that id. Raises UsageError naming the newest that could be meant."""
+    """The run of that id. Raises UsageError with the newest runs that can be resumed."""
     run = store.find_run(run_id)
     if run is not None:
         return run
     names = []
-    for other in store.latest_runs_without_success(LOOKED_AT):
+    for other in store.latest_runs_without_success(CHECKED_RUNS):
         if other.runner not in RUNNERS:
             continue
         try:
@@ -45,7 +45,7 @@ def find(run_id: str, runner_for: Callable[[str], Runner], *, models_dir: Path, 
         except (RunRefused, LaunchError):
             continue
         names.append(f"{spec.run_id} ({spec.label})")
-    raise UsageError(f"--resume {run_id}: there is no such run; can be resumed: {', '.join(names[:NAMED]) or 'none'}")
+    raise UsageError(f"--resume {run_id}: there is no such run; can be resumed: {', '.join(names[:NAMED_RUNS]) or 'none'}")
 
 
 def check(run: TrainingRun, runner: Runner, *, models_dir: Path, stale_after: int) -> tuple[RunSpec, Diagnosis]:
@@ -58,28 +58,28 @@ def check(run: TrainingRun, runner: Runner, *, models_dir: Path, stale_after: in
     if state is RunState.SUCCEEDED:
         raise RunRefused(f"{name} succeeded: nothing to resume")
     (observation,) = runner.observe([store.handle_of(run)])
-    standing = store.run_with_timers(run.run_id)
-    if standing is None:
-        raise RunRefused(f"{name} was deleted a moment ago")
-    verdict = decide(observation, loop.snapshot_of(standing, observation, runner, models_dir=models_dir, stale_after=stale_after))
-    # Where the ledger has an end, only a process that is seen alive speaks against it.
-    if observation.status in (Status.ALIVE, Status.PENDING) or (verdict.action is not Action.FINALIZE and not state.is_final):
-        raise RunRefused(f"{name} may be at work, nothing is resumed: {verdict.diagnosis.headline}")
+    timed = store.run_with_timers(run.run_id)
+    if timed is None:
+        raise RunRefused(f"{name} was just deleted")
+    decision = decide(observation, loop.snapshot_of(timed, observation, runner, models_dir=models_dir, stale_after=stale_after))
+    # If the run has ended in the run store, only a process that is alive prevents the next attempt.
+    if observation.status in (Status.ALIVE, Status.PENDING) or (decision.action is not Action.FINALIZE and not state.is_final):
+        raise RunRefused(f"{name} may be at work, nothing is resumed: {decision.diagnosis.headline}")
     if not Subject.objects.filter(pk=spec.subject.id, team_id=spec.team.id).exists():
-        raise RunRefused(f"{name}: its subject is no longer there")
+        raise RunRefused(f"{name}: its subject was deleted")
     if runner.shares_models_dir and not stages_folder(models_dir, run.run_id).is_dir():
         remedy = "train again" if state.is_final else "run reconcile_runs --once and train again"
-        raise RunRefused(f"nothing is left of {name} that could be resumed; {remedy}")
+        raise RunRefused(f"{name} has no working folder, so it cannot be resumed; {remedy}")
     active = store.active_run(spec.subject.id)
     if active is not None and active.run_id != run.run_id:
         raise RunRefused(store.refusal(spec.label, active))
-    return spec, verdict.diagnosis
+    return spec, decision.diagnosis
 
 
 def next_attempt(
     run: TrainingRun, runner: Runner, *, models_dir: Path, stale_after: int, now: datetime, verbosity: int, triggered_by: str
 ) -> RunSpec:
-    """Open the next attempt; its spec, or that of the last attempt where its models turn out to be complete. Raises RunRefused."""
+    """Open the next attempt; its specification. If all models of the last attempt are complete, the specification of that. Raises RunRefused."""
     spec, end = check(run, runner, models_dir=models_dir, stale_after=stale_after)
     if not RunState(run.state).is_final and recovery.recover(spec, end, models_dir=models_dir):
         return spec
@@ -100,7 +100,7 @@ def next_attempt(
 
 
 def hint(run: TrainingRun | None, runner_for: Callable[[str], Runner], *, models_dir: Path) -> str:
-    """How to resume a run that was taken away by its machine or an operator; empty where there is nothing to resume."""
+    """The command that resumes the run; empty if the run cannot be resumed."""
     if run is None or run.state == RunState.SUCCEEDED or run.reason not in RESUMABLE or run.runner not in RUNNERS:
         return ""
     if runner_for(run.runner).shares_models_dir and not stages_folder(models_dir, run.run_id).is_dir():

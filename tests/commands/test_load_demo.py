@@ -1,4 +1,4 @@
-"""`load_demo`: everything at once, once, and never among real articles."""
+"""`load_demo`: it loads all demo articles in one transaction, once, and never adds them to real articles."""
 
 import io
 from datetime import timedelta
@@ -29,7 +29,7 @@ def state() -> tuple[list[object], ...]:
     )
 
 
-def test_it_says_what_it_loaded(db):
+def test_it_prints_the_counts(db):
     lines = run().splitlines()
     assert lines == [
         f"{subject.team}/{subject.subject_slug}: {labelled} labelled articles ({relevant} relevant), "
@@ -41,7 +41,7 @@ def test_it_says_what_it_loaded(db):
     assert len(lines) == 4
 
 
-def test_each_subject_can_be_trained_on_with_the_default_window(db):
+def test_each_subject_has_enough_articles_in_the_default_window(db):
     run()
     start = timezone.now() - timedelta(days=90)
     assert {
@@ -57,11 +57,11 @@ def test_an_article_of_two_teams_belongs_to_both(db):
     assert set(articles[0].teams.values_list("slug", flat=True)) == {"neurology", "public-health"}
 
 
-def test_a_second_time_changes_nothing_not_even_labels_given_since(db):
+def test_a_repetition_changes_nothing_and_keeps_changed_labels(db):
     run()
     ArticleSubjectRelevance.objects.filter(is_relevant=False).update(is_relevant=True)
     before = state()
-    assert run() == f"the demonstration's {len(before[0])} articles are here already; nothing was changed\n"
+    assert run() == f"all {len(before[0])} demo articles are already loaded; nothing was changed\n"
     assert state() == before
 
 
@@ -70,7 +70,7 @@ def test_verbosity_0_prints_nothing(db):
     assert Team.objects.count() == 2
 
 
-def test_a_part_of_it_is_refused_with_the_remedy(db):
+def test_an_incomplete_demo_is_refused_with_the_remedy(db):
     run()
     last = Articles.objects.order_by("article_id").last()
     total = Articles.objects.count()
@@ -78,8 +78,8 @@ def test_a_part_of_it_is_refused_with_the_remedy(db):
     with pytest.raises(CommandError) as caught:
         run()
     assert str(caught.value) == (
-        f"{total - 1} of the demonstration's {total} articles are here; delete the articles 1000000001 to {last.article_id} "
-        "to load it again"
+        f"{total - 1} of the {total} demo articles are already loaded; delete the articles 1000000001 to {last.article_id}, "
+        "then run load_demo again"
     )
     assert caught.value.returncode == 1
     assert Articles.objects.count() == total - 1
@@ -91,14 +91,13 @@ def test_it_loads_again_after_its_articles_were_deleted(db):
     assert run() == first
 
 
-def test_a_subject_with_somebodys_own_articles_is_refused_and_nothing_loaded(db):
+def test_a_subject_with_real_articles_is_refused_and_nothing_is_loaded(db):
     own = ImportRow(article_id=1, title="Own", summary="", link="urn:article:1", label=True, discovery_date=None)
     import_rows([own], team_slug="public-health", subject_slug="vaccine-uptake")
     with pytest.raises(CommandError) as caught:
         run()
     assert str(caught.value) == (
-        "subject public-health/vaccine-uptake holds articles that are not the demonstration's; rename it, invented articles do not belong "
-        "among real ones"
+        "subject public-health/vaccine-uptake has other articles; rename the subject, because demo articles are never added to real ones"
     )
     assert (Articles.objects.count(), Team.objects.count(), Subject.objects.count()) == (1, 1, 1)
 

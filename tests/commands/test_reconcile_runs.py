@@ -22,4 +22,4 @@ def test_a_volume_that_takes_no_deletes_is_told_and_ends_nothing(monkeypatch: py
 
     told = capsys.readouterr()
     assert told.out == "0 unfinished runs, 0 closed\nremoved the working folder of one\n"
-    assert told.err == "cannot remove what old runs left: [Errno 30] Read-only file system: '/models/.runs/two'\n"
+    assert told.err == "cannot remove the files of old runs: [Errno 30] Read-only file system: '/models/.runs/two'\n"

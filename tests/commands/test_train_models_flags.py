@@ -371,7 +371,7 @@ def test_the_next_run_of_a_day_takes_the_next_suffix(run, feed):
 def refused_version(done: Result) -> None:
     assert (done.code, done.out) == (2, "")
     assert done.err.endswith(
-        "\nCommandError: --version v1: neurology/ms/lstm has that version already; versions are never overwritten, choose another\n"
+        "\nCommandError: --version v1: neurology/ms/lstm already has this version; versions are never overwritten, choose another\n"
     )
 
 
@@ -481,7 +481,7 @@ def test_level_3_ends_with_every_metric(run, feed, models):
     assert header.split() == ["team", "subject", "algorithm", "version", "result", "part", *NAMES, "seconds", "peak", "MiB"]
     assert validation.split() == ["neurology", "ms", "lstm", DAY, "success", "validation", *["0.500"] * 6, "0", "0"]
     assert test.split() == ["test", *["0.500"] * 6]
-    assert reports == f"Reports: {models}/<team>/<subject>/<algorithm>/<version>/report.html"
+    assert reports == f"Model cards: {models}/<team>/<subject>/<algorithm>/<version>/report.html"
 
 
 @pytest.fixture
@@ -531,7 +531,7 @@ def test_resume_trains_nothing_where_every_model_is_complete(run, stopped, model
 
     assert run("--resume", stopped.run_id) == (
         0,
-        f"neurology/ms: every model of run {stopped.run_id} was complete, and its rows say so now; nothing is trained\n",
+        f"neurology/ms: every model of run {stopped.run_id} is complete; the rows are closed as successes and nothing is trained\n",
         "",
     )
     assert rows() == [("ms", "lstm", DAY, True), ("ms", "lgbm_tfidf", DAY, True)]

@@ -156,14 +156,14 @@ class TestLeft:
     def test_an_interrupted_submission_closes_what_was_not_begun(self, shell, cluster, monkeypatch):
         no_answer = threading.Event()
         # The second is under way, and the signal comes while its answer is awaited.
-        monkeypatch.setattr(concurrent, "SUBMITTED_SIDE_BY_SIDE", 1)
+        monkeypatch.setattr(concurrent, "MAX_REQUESTS", 1)
         cluster.on_submit = lambda spec, handle: setattr(cluster, "on_submit", lambda spec, handle: no_answer.wait(20))
         monkeypatch.setattr(concurrent, "Answer", lambda: Answer(raise_in=2))
 
         done = shell("train_models", "--all-teams", *ON_CLUSTER)
 
         assert done.code == 130
-        assert done.err.startswith("CommandError: interrupted by signal 2 (SIGINT); what was submitted goes on; follow one with: ")
+        assert done.err.startswith("CommandError: interrupted by signal 2 (SIGINT); the submitted runs continue; follow one with: ")
         no_answer.set()
         # Whether the cluster has the second is the reconciler's to find out.
         assert [run.state for run in TrainingRun.objects.order_by("queued_at")] == ["submitted", "pending", "cancelled"]
@@ -258,7 +258,7 @@ class TestWaitedFor:
         assert shell("train_models", *MS, "--wait").code == 0
         assert PredictionRunLog.objects.get().success is True
 
-    def test_ctrl_c_leaves_the_runs_at_work_and_says_how_to_go_on(self, shell, cluster):
+    def test_ctrl_c_leaves_the_runs_at_work_and_says_next_commands(self, shell, cluster):
         def interrupt() -> None:
             raise Terminated(2)
 
@@ -269,7 +269,7 @@ class TestWaitedFor:
         run = TrainingRun.objects.get()
         assert (done.code, run.state, cluster.cancelled) == (130, "running", [])
         assert done.err == (
-            "CommandError: interrupted by signal 2 (SIGINT); what was submitted goes on; "
+            "CommandError: interrupted by signal 2 (SIGINT); the submitted runs continue; "
             f"follow one with: python manage.py training_runs logs --follow {run.run_id}; "
             f"cancel it with: python manage.py training_runs cancel {run.run_id}; see all with: python manage.py training_runs list\n"
         )
@@ -320,7 +320,7 @@ class TestTrainingRuns:
 
         assert done.out.splitlines()[0] == f"run {run_id} of neurology/ms: submitted"
         assert f"  waiting for: {QUEUED.detail}" in done.out.splitlines()
-        assert done.out.splitlines()[-2:] == ["to look at it on its machine:", f"  kubectl describe job run-{run_id}-a1"]
+        assert done.out.splitlines()[-2:] == ["commands for its back end:", f"  kubectl describe job run-{run_id}-a1"]
 
     def test_since_when_nobody_knows_is_told(self, shell):
         shell("train_models", *MS)

@@ -41,4 +41,4 @@ def test_a_runner_that_cannot_even_be_asked_counts():
 
 
 def test_their_return_is_told_once():
-    assert told([AWAY], [AWAY], [SEEN], [SEEN])[2:] == ["every run is seen again, after 2 passes since 2026-01-02 12:00:00 UTC", ""]
+    assert told([AWAY], [AWAY], [SEEN], [SEEN])[2:] == ["every run is observed again, after 2 passes since 2026-01-02 12:00:00 UTC", ""]

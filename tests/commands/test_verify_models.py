@@ -1,4 +1,4 @@
-"""`verify_models` names what is wrong with which folder, and ends with 1 if anything is."""
+"""`verify_models` prints every problem with its folder. Its exit code is 1 if there are any."""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 @pytest.fixture
 def trained(subject: Any, settings: Any, tmp_path: Path) -> tuple[RunSpec, Path]:
-    """One published model whose row says success."""
+    """One published model whose row is a success."""
     settings.MODELS_DIR = tmp_path
     spec = opened(subject)
     folder = publish(tmp_path, spec, position=0)
@@ -50,5 +50,5 @@ def test_a_success_whose_folder_is_gone_is_named(trained: tuple[RunSpec, Path], 
 
     assert capsys.readouterr().out.splitlines() == [
         f"{folder.with_name('elsewhere')}: holds team/subject/lstm/20260101; it was moved or copied here",
-        f"{folder}: missing, although row {spec.algorithms[0].run_log_id} says success",
+        f"{folder}: missing, but row {spec.algorithms[0].run_log_id} is a success",
     ]

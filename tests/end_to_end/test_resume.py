@@ -95,7 +95,7 @@ def test_a_run_that_is_at_work_is_left_alone(demo_site: Installation):
     assert [(row["success"], row["attempt"]) for row in demo_site.rows()] == [(True, 1)] * 2
 
 
-def test_an_interrupted_run_says_how_to_go_on_and_does(demo_site: Installation):
+def test_an_interrupted_run_says_next_commands_and_does(demo_site: Installation):
     with demo_site.start("train_models", *SUBJECT) as command:
         training(demo_site, command, "lstm")
         command.send_signal(signal.SIGTERM)

@@ -108,7 +108,7 @@ def test_level_3_ends_with_every_metric_of_both_parts(place: Installation, good:
     result = f"success, {len(row['warnings'])} warnings"
     assert columns[1][:-2] == ["t", "good", "lgbm_tfidf", row["version"], result, "validation", *figures["val"]]
     assert columns[2] == ["test", *figures["test"]]
-    assert reports == f"Reports: {place.models}/<team>/<subject>/<algorithm>/<version>/report.html"
+    assert reports == f"Model cards: {place.models}/<team>/<subject>/<algorithm>/<version>/report.html"
 
 
 @pytest.mark.parametrize("level", [1, 2, 3])

@@ -201,7 +201,7 @@ def test_a_manual_version_is_taken_as_it_is(ms, tmp_path):
 
 
 def taken(version: str) -> str:
-    return f"--version {version}: neurology/ms/lstm has that version already; versions are never overwritten, choose another"
+    return f"--version {version}: neurology/ms/lstm already has this version; versions are never overwritten, choose another"
 
 
 @pytest.mark.parametrize("success", [True, False, None])

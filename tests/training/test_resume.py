@@ -150,7 +150,7 @@ def test_a_run_of_which_nothing_is_left_is_trained_again_instead(subject, tmp_pa
     spec = died(subject, tmp_path, closed=closed)
     (tmp_path / ".runs" / spec.run_id / "stages").rmdir()
 
-    assert refusal(spec, tmp_path) == f"nothing is left of run {spec.run_id} of team/subject that could be resumed; {remedy}"
+    assert refusal(spec, tmp_path) == f"run {spec.run_id} of team/subject has no working folder, so it cannot be resumed; {remedy}"
 
 
 def test_a_subject_that_is_being_trained_is_waited_for(subject, tmp_path):
@@ -166,7 +166,7 @@ def test_a_subject_that_was_deleted_by_a_statement_is_no_longer_trained(subject,
         cursor.execute("DELETE FROM gregory_predictionrunlog")
         cursor.execute("DELETE FROM subjects")
 
-    assert refusal(spec, tmp_path) == f"run {spec.run_id} of team/subject: its subject is no longer there"
+    assert refusal(spec, tmp_path) == f"run {spec.run_id} of team/subject: its subject was deleted"
 
 
 def test_a_specification_that_this_version_does_not_understand_is_refused(subject, tmp_path):

@@ -1,4 +1,4 @@
-"""`manage.py load_demo`: the invented feed into an empty corner of the database, so that training can be tried without anybody's data."""
+"""`manage.py load_demo`: load invented articles, so that training can be tried without real data."""
 
 from collections import defaultdict
 from typing import Any
@@ -14,12 +14,12 @@ from gregory.models import Articles, Subject
 
 
 class Command(BaseCommand):
-    """Load once; a second time changes nothing."""
+    """Loads the demo articles once. A repetition changes nothing."""
 
-    help = "Load two invented teams with three subjects and some 700 articles, most of them labelled. Loading again changes nothing."
+    help = "Load two invented teams with three subjects and some 700 articles, most of them labelled. A repetition changes nothing."
 
     def handle(self, *, verbosity: int, **options: Any) -> None:
-        """Load everything in one transaction and print what there is now. Exit code 1: refused."""
+        """Load everything in one transaction and print the counts. Exit code FAILURE: refused."""
         articles = generate(timezone.now().date())
         try:
             refuse_foreign_database()
@@ -35,18 +35,17 @@ def _load(articles: list[DemoArticle]) -> list[str]:
     first, last = articles[0].article_id, articles[-1].article_id
     present = Articles.objects.filter(article_id__range=(first, last)).count()
     if present == len(articles):
-        return [f"the demonstration's {present} articles are here already; nothing was changed"]
+        return [f"all {present} demo articles are already loaded; nothing was changed"]
     if present:
         raise ImportRefused(
-            f"{present} of the demonstration's {len(articles)} articles are here; delete the articles {first} to {last} to load it again"
+            f"{present} of the {len(articles)} demo articles are already loaded; delete the articles {first} to {last}, then run load_demo again"
         )
     lines = []
     rows = _by_subject(articles)
     for (team, subject), subject_rows in rows.items():
         if Subject.objects.filter(team__slug=team, subject_slug=subject, articles__isnull=False).exists():
             raise ImportRefused(
-                f"subject {team}/{subject} holds articles that are not the demonstration's; rename it, invented articles do not belong "
-                "among real ones"
+                f"subject {team}/{subject} has other articles; rename the subject, because demo articles are never added to real ones"
             )
         result = import_rows(subject_rows, team_slug=team, subject_slug=subject)
         relevant = sum(row.label is True for row in subject_rows)

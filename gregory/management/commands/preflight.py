@@ -1,4 +1,4 @@
-"""manage.py preflight: is everything there that a training run needs?"""
+"""manage.py preflight: check everything that a training run needs."""
 
 import json
 import os
@@ -12,8 +12,9 @@ from django.core.management.base import BaseCommand, CommandError
 
 from gregory.preflight import cluster, database, storage
 from gregory.preflight.finding import CheckResult, Finding
+from gregory.runs.exit_codes import FAILURE
 
-# In the order in which they are looked at: what the later ones need comes first.
+# In the order of the checks. Later areas need the earlier ones.
 AREAS: dict[str, Callable[[], Iterator[Finding]]] = {
     "database": database.look_at_database,
     "models": lambda: storage.look_at_models(settings.MODELS_DIR),
@@ -23,18 +24,20 @@ AREAS: dict[str, Callable[[], Iterator[Finding]]] = {
 
 
 class Command(BaseCommand):
-    """One line per finding, each with its remedy; changes nothing."""
+    """Prints one line per finding, with its remedy. Changes nothing."""
 
-    help = "Look at everything that a training run needs, and say what is wrong and what to do; exit code 1 if a run would fail."
+    help = "Check everything that a training run needs. Print errors with remedies. Exit code 1 if a run would fail."
     requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Everything, unless told otherwise."""
-        parser.add_argument("--only", nargs="+", choices=[*AREAS], default=[*AREAS], metavar="AREA", help=f"of {', '.join(AREAS)}")
+        """The areas and the output format."""
+        parser.add_argument(
+            "--only", nargs="+", choices=[*AREAS], default=[*AREAS], metavar="AREA", help=f"check only these areas: {', '.join(AREAS)}"
+        )
         parser.add_argument("--output", choices=["text", "json"], default="text")
 
     def handle(self, *args: Any, **flags: Any) -> None:
-        """Exit code 1 if any finding is an error."""
+        """Exit code FAILURE if any finding is an error."""
         findings = []
         for area in AREAS:
             if area in flags["only"]:
@@ -46,7 +49,7 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps([asdict(finding) for finding in findings], indent=2))
         errors = sum(finding.verdict is CheckResult.ERROR for finding in findings)
         if errors:
-            raise CommandError(f"{errors} of {len(findings)} findings are errors", returncode=1)
+            raise CommandError(f"{errors} of {len(findings)} findings are errors", returncode=FAILURE)
 
     def _painted(self, finding: Finding) -> str:
         paint = {CheckResult.OK: self.style.SUCCESS, CheckResult.WARNING: self.style.WARNING, CheckResult.ERROR: self.style.ERROR}[

