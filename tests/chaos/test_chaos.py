@@ -25,7 +25,7 @@ def test_a_short_chaos_run_has_no_violation(
         cluster,
         cluster_postgresql,
         folder / "environment",
-        image=run_image.CHAOS,
+        image=run_image.SCRIPTED,
         seed=SEED,
         runs=RUNS,
         concurrent=6,

@@ -1,6 +1,7 @@
-"""What rooms of the cluster share: an image that trains, an installation that uses it; and recording, where that is asked for."""
+"""Fixtures of the tests on Kubernetes: recording, the training image, and an installation."""
 
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from tests.kubernetes.recording import Recorder
 from tools import postgresql
 from tools.cluster import run_image
 from tools.cluster.cluster import Cluster
-from tools.cluster.namespace import ClusterNamespace
+from tools.cluster.namespace import ClusterNamespace, prepared_namespace
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -23,7 +24,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.fixture(scope="session")
 def record(request: pytest.FixtureRequest) -> Iterator[Callable[[str], None]]:
-    """Keeps the last observation's objects under the name of their cause."""
+    """Writes the objects of the last observation under the name of their cause. Without --record it does nothing."""
     if not request.config.getoption("--record"):
         yield lambda cause: None
         return
@@ -35,7 +36,7 @@ def record(request: pytest.FixtureRequest) -> Iterator[Callable[[str], None]]:
 
 @pytest.fixture(scope="session")
 def training_image(cluster: Cluster, demo_bundle: Path) -> str:
-    """What Dockerfile.train builds, with the demo bundle inside."""
+    """The image of Dockerfile.train on the node, with the demo bundle inside."""
     cluster.import_image(image_archive.received())
     return image_archive.NAME
 
@@ -44,7 +45,22 @@ def training_image(cluster: Cluster, demo_bundle: Path) -> str:
 def production(
     cluster: Cluster, cluster_postgresql: postgresql.Server, run_images: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Production]:
-    """One for all tests of a module."""
+    """One installation for all tests of a module. Scripted work replaces the trainings."""
     cluster_namespace = ClusterNamespace(cluster=cluster, namespace=f"runs-{new_run_id()}", folder=tmp_path_factory.mktemp("production"))
-    with producing(cluster_namespace, cluster_postgresql, run_image.NAME) as production:
+    with producing(cluster_namespace, cluster_postgresql, run_image.SCRIPTED) as production:
         yield production
+
+
+@pytest.fixture(scope="module")
+def module_namespace(cluster: Cluster, base_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterNamespace]:
+    with prepared_namespace(cluster, base_image, tmp_path_factory.mktemp("jobs")) as cluster_namespace:
+        yield cluster_namespace
+
+
+@pytest.fixture
+def job_namespace(module_namespace: ClusterNamespace) -> Iterator[ClusterNamespace]:
+    """One namespace for all tests of a module that start no pod. Each test begins without Jobs and with the first cluster file."""
+    config = deepcopy(module_namespace.config)
+    yield module_namespace
+    module_namespace.config = config
+    module_namespace.kubectl("delete", "jobs", "--all")

@@ -1,4 +1,4 @@
-"""An installation whose runs are Jobs: commands as an operator types them, rows as PostgreSQL has them, trainings that really happen."""
+"""An installation whose runs are Jobs: the commands of an operator, and the rows in PostgreSQL."""
 
 import json
 import os
@@ -45,14 +45,14 @@ rows = [ImportRow(article_id=row.article_id, title=row.title, summary=row.summar
 for team, subject in {pairs!r}:
     import_rows(rows, team_slug=team, subject_slug=subject)
 """
-# Whoever runs the containers of the tests' images.
+# User of the containers.
 USER = 10_001
 Row = dict[str, Any]
 
 
 @dataclass(kw_only=True)
 class Production:
-    """`site` has the commands, `workplace` the namespace, `held` the runs whose training stands still."""
+    """`installation` has the commands, `cluster_namespace` the namespace, `held` the runs whose training is stopped."""
 
     installation: Installation
     cluster_namespace: ClusterNamespace
@@ -64,11 +64,11 @@ class Production:
 
     @property
     def models(self) -> Path:
-        """What the runs' volume holds."""
+        """The folder behind the volume of the runs."""
         return self.cluster_namespace.folder / "models"
 
     def prepare(self, image: str) -> None:
-        """The namespace, the database, and a cluster file that names both."""
+        """Create the namespace, the database, and a cluster file that names both."""
         self.cluster_namespace.prepare(image)
         self.server.create(self.database)
         here = {"name": "postgresql", "namespace": self.cluster_namespace.namespace}
@@ -91,28 +91,31 @@ class Production:
         self.installation.must("migrate", "-v0")
 
     def subjects(self, team: str, *subjects: str) -> None:
-        """Each with two dozen labelled articles."""
+        """Create subjects, each with two dozen labelled articles."""
         self.subjects_of_teams((team, subject) for subject in subjects)
 
     def subjects_of_teams(self, pairs: Iterable[tuple[str, str]]) -> None:
-        """The same, by team and subject, in one process."""
+        """The same for pairs of team and subject, in one process."""
         self.installation.run_code(ARTICLES.format(pairs=list(pairs)))
 
     def cluster_file(self, **changes: Any) -> str:
-        """A file of its own with these changes of the common one; its path."""
+        """Write another cluster file with these changes. Returns its path."""
         file = self.cluster_namespace.folder / f"cluster-{uuid4().hex[:8]}.yaml"
         file.write_text(json.dumps(merged(self.cluster_namespace.config, changes)))
         return str(file)
 
     def train(self, team: str, *flags: str, code: int = 0, algorithms: str = "lgbm_tfidf", **changes: Any) -> CompletedProcess[str]:
-        """`train_models` for all subjects of the team, unless flags say otherwise, under the cluster file with these changes."""
+        """`train_models` for the team, with a cluster file that has these changes. code: the expected exit code."""
         command = ("train_models", "--team", team, "--all-articles", "--algo", algorithms, *flags)
         done = self.installation.manage(*command, timeout=1200, GREGORY_CLUSTER_CONFIG=self.cluster_file(**changes))
         assert done.returncode == code, done.stdout + done.stderr
         return done
 
     def reconcile(self, *, sees_models: bool = False, **changes: Any) -> str:
-        """One look at every run, by somebody who sees their volume or, as on an operator's machine, does not."""
+        """One pass of a reconciler.
+
+        sees_models: whether it can read the volume. A reconciler on an operator's machine cannot.
+        """
         variables = {"GREGORY_CLUSTER_CONFIG": self.cluster_file(**changes)}
         if sees_models:
             variables["TEST_MODELS_DIR"] = str(self.models)
@@ -122,7 +125,7 @@ class Production:
 
     @contextmanager
     def reconciling(self, **changes: Any) -> Iterator[None]:
-        """Somebody who looks after every run, each second, for the time of the block."""
+        """A reconciler with a pass each second, for the block."""
         environment = {**self.installation.environment, "GREGORY_CLUSTER_CONFIG": self.cluster_file(**changes)}
         command = [sys.executable, str(REPOSITORY / "manage.py"), "reconcile_runs", "--interval", "1"]
         with (self.cluster_namespace.folder / "reconciler.log").open("w") as log:
@@ -134,13 +137,13 @@ class Production:
             process.wait(120)
 
     def verify(self) -> str:
-        """What is in the volume, against its manifests and the rows."""
+        """Compare the volume with its manifests and with the rows."""
         done = self.installation.manage("verify_models", TEST_MODELS_DIR=str(self.models))
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
     def sql(self, statement: str, *values: Any) -> list[Row]:
-        """Over one connection, since many wait at once; another where the server was away meanwhile."""
+        """Run SQL on one shared connection. After an error of the connection, on a new one."""
         with self._one_at_a_time:
             try:
                 return self._ask(statement, values)
@@ -163,7 +166,7 @@ class Production:
         return self.sql(ROWS, team)
 
     def row(self, team: str, subject: str) -> Row:
-        """The newest of the subject."""
+        """The newest row of the subject."""
         return [row for row in self.rows(team) if row["subject"] == subject][-1]
 
     def until(self, team: str, subject: str, seen: Callable[[Row], object], *, seconds: float = 240) -> Row:
@@ -171,19 +174,19 @@ class Production:
         deadline = time.monotonic() + seconds
         while not seen(row := self.row(team, subject)):
             if time.monotonic() > deadline:
-                raise AssertionError(f"waited {seconds:g} s in vain, and last saw {row}")
+                raise AssertionError(f"not within {seconds:g} s; last row: {row}")
             time.sleep(0.2)
         return row
 
     def at_work(self, team: str, subject: str, *, stage: str = "train-") -> Row:
-        """Its row, once a stage of its training stands still."""
+        """The row of the subject, as soon as its training is stopped."""
         run_id = self.row(team, subject)["run_id"]
         self.held.hold(run_id, stage=stage)
         return self.until(team, subject, lambda row: self.held.holds(run_id))
 
-    def age(self, run_id: str, what: str, seconds: int) -> None:
-        """As if that had been so much earlier, by the clock that counts."""
-        self.sql(f"UPDATE gregory_runs_trainingrun SET {what} = {what} - %s * interval '1 second' WHERE run_id = %s", seconds, run_id)
+    def age(self, run_id: str, column: str, seconds: int) -> None:
+        """Move a time of the run into the past."""
+        self.sql(f"UPDATE gregory_runs_trainingrun SET {column} = {column} - %s * interval '1 second' WHERE run_id = %s", seconds, run_id)
 
     def events(self, run_id: str) -> list[Row]:
         return self.sql("SELECT kind, message FROM gregory_runs_runevent WHERE run_id = %s ORDER BY id", run_id)
@@ -202,7 +205,7 @@ class Production:
 
 
 def environment(cluster_namespace: ClusterNamespace, server: postgresql.Server, database: str) -> dict[str, str]:
-    """Of whoever submits and reconciles."""
+    """The environment of the commands."""
     return {
         **server.environment(database),
         "KUBECONFIG": str(cluster_namespace.cluster.kubeconfig),
@@ -213,7 +216,7 @@ def environment(cluster_namespace: ClusterNamespace, server: postgresql.Server, 
 
 @contextmanager
 def producing(cluster_namespace: ClusterNamespace, server: postgresql.Server, image: str) -> Iterator[Production]:
-    """For the time of the block; the cluster is whole afterwards."""
+    """An installation for the block. Afterwards every daemon of the cluster runs again."""
     database = f"runs_{uuid4().hex[:12]}"
     installation = Installation(cluster_namespace.folder / "installation", environment=environment(cluster_namespace, server, database))
     with (

@@ -1,4 +1,4 @@
-"""Between a client and the API server: a proxy on loopback that answers itself where a test says so, and drops answers on the way back."""
+"""A proxy on loopback before the API server. A test can answer requests itself and drop responses."""
 
 import http.client
 import ssl
@@ -12,13 +12,17 @@ from pathlib import Path
 
 from tools.cluster.network import PORT
 
-# Of the hop, not of the message.
+# Headers of the connection, not of the message.
 _HOP = {"connection", "transfer-encoding", "content-length", "host", "keep-alive"}
 
 
 @dataclass
 class Proxy:
-    """drop: whether an answer is to be lost, after the API server has carried the request out. answer: status and headers of our own."""
+    """One proxy.
+
+    drop: whether to lose the response after the API server has executed the request.
+    answer: status and headers of the proxy's own response.
+    """
 
     folder: Path
     drop: Callable[[str, str], bool] = lambda method, path: False
@@ -30,7 +34,7 @@ class Proxy:
         self.seen[method] += 1
         body = handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
         if (ours := self.answer(method, handler.path)) is not None:
-            _reply(handler, ours[0], list(ours[1].items()), b'{"kind": "Status", "message": "said by the proxy"}')
+            _reply(handler, ours[0], list(ours[1].items()), b'{"kind": "Status", "message": "from the proxy"}')
             return
         connection = http.client.HTTPSConnection("127.0.0.1", PORT, context=self._identity(), timeout=30)
         headers = {name: value for name, value in handler.headers.items() if name.lower() not in _HOP}
@@ -61,7 +65,7 @@ def _reply(handler: BaseHTTPRequestHandler, status: int, headers: list[tuple[str
 
 @contextmanager
 def running(pki: Path) -> Iterator[Proxy]:
-    """As the administrator, whoever asks."""
+    """A proxy for the block. Every request has the rights of the administrator."""
     proxy = Proxy(folder=pki)
 
     class Handler(BaseHTTPRequestHandler):

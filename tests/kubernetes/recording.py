@@ -1,4 +1,7 @@
-"""What a real cluster shows of each cause, kept for the table test of the diagnosis: `pytest tests/kubernetes --record` writes it anew."""
+"""Recorded objects of a real cluster, one file for each cause. The table test of the diagnosis reads them.
+
+`pytest tests/kubernetes --record` writes them again.
+"""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -13,7 +16,7 @@ from gregory.launch.kubernetes.diagnose.pod_status import Events
 from gregory.launch.kubernetes.labels import ATTEMPT, KUEUE_QUEUE, RUN_ID
 
 RECORDED = Path(__file__).parents[1] / "launch" / "kubernetes" / "recorded"
-# Nothing of these is ever looked at, and some of it changes with every recording.
+# The diagnosis reads none of these keys, and some of them change with every recording.
 _LEFT_OUT = {
     "managedFields", "env", "volumes", "volumeMounts", "tolerations", "securityContext", "podIPs", "podIP", "hostIP", "hostIPs",
     "containerID", "imageID", "annotations", "podFailurePolicy", "resourceVersion", "dnsPolicy", "schedulerName", "qosClass",
@@ -28,7 +31,7 @@ _LABELS = (RUN_ID, ATTEMPT, KUEUE_QUEUE)
 
 
 class Recorder:
-    """Stands in the place of `observe_job` and remembers what it was asked last."""
+    """Replaces `observe_job` and keeps its last arguments."""
 
     def __init__(self) -> None:
         self._asked: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""Logs of real pods: whatever happens to a stream, lines come once and in order, and the end is the run's, not the stream's."""
+"""Logs of real pods: each line comes once and in order, and the log ends with the run, not with the stream."""
 
 import threading
 import time
@@ -16,7 +16,7 @@ COUNTS = "import time\nfor n in range({}):\n print(n, flush=True); time.sleep({}
 
 
 @pytest.fixture(autouse=True)
-def briskly(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_reconnect(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kubernetes_runner, "RECONNECT_SECONDS", 0.2)
 
 
@@ -29,7 +29,7 @@ def followed(cluster_namespace: ClusterNamespace, code: str) -> Iterator[str]:
     return cluster_namespace.runner().logs(spec, cluster_namespace.start(code, spec=spec), waiting=at_once)
 
 
-def test_a_megabyte_in_one_line_and_what_is_no_text(cluster_namespace: ClusterNamespace):
+def test_line_of_a_megabyte_and_invalid_utf8(cluster_namespace: ClusterNamespace):
     code = "import sys; w = sys.stdout.buffer.write; w(b'x' * 2**20 + b'\\n'); w(b'\\xff\\xfe\\n'); w('ü\\n'.encode()); w(b'end\\n')"
 
     lines = list(followed(cluster_namespace, code))
@@ -38,13 +38,13 @@ def test_a_megabyte_in_one_line_and_what_is_no_text(cluster_namespace: ClusterNa
     assert lines[1:] == ["\ufffd\ufffd", "ü", "end"]
 
 
-def test_a_silent_stream_is_opened_anew_and_no_line_comes_twice(cluster_namespace: ClusterNamespace, monkeypatch: pytest.MonkeyPatch):
+def test_silent_stream_is_opened_again_without_repeated_lines(cluster_namespace: ClusterNamespace, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(kubernetes_runner, "SILENCE_SECONDS", 0.5)
 
     assert list(followed(cluster_namespace, COUNTS.format(6, 1))) == [str(number) for number in range(6)]
 
 
-def test_a_restart_of_the_api_server_is_outlived(cluster_namespace: ClusterNamespace):
+def test_log_continues_after_a_restart_of_the_api_server(cluster_namespace: ClusterNamespace):
     lines = followed(cluster_namespace, COUNTS.format(80, 0.1))
     assert next(lines) == "0"
 
@@ -54,8 +54,8 @@ def test_a_restart_of_the_api_server_is_outlived(cluster_namespace: ClusterNames
     assert list(lines) == [str(number) for number in range(1, 80)]
 
 
-def test_a_log_that_is_rotated_while_it_is_followed(cluster_namespace: ClusterNamespace):
-    """C19: a container's log is cut at 10 MiB; what is followed goes on."""
+def test_log_that_is_rotated_meanwhile(cluster_namespace: ClusterNamespace):
+    """C19: the kubelet rotates the log at 10 MiB. The followed log continues."""
     code = "import time\nfor n in range(3000):\n print(n, 'x' * 8000, flush=True)\n if n % 100 == 99: time.sleep(0.4)\nprint('end')"
 
     numbers = [line.partition(" ")[0] for line in followed(cluster_namespace, code)]
@@ -64,7 +64,7 @@ def test_a_log_that_is_rotated_while_it_is_followed(cluster_namespace: ClusterNa
     assert numbers[:-1] == sorted(set(numbers[:-1]), key=int)
 
 
-def test_a_pod_that_is_deleted_while_it_is_followed_ends_the_log(cluster_namespace: ClusterNamespace):
+def test_deleted_pod_ends_the_log(cluster_namespace: ClusterNamespace):
     spec = a_run()
     handle = cluster_namespace.start(LINGERS.format(1), spec=spec)
     lines = cluster_namespace.runner().logs(spec, handle, waiting=at_once)
@@ -76,7 +76,7 @@ def test_a_pod_that_is_deleted_while_it_is_followed_ends_the_log(cluster_namespa
     assert cluster_namespace.see(handle).status is Status.TERMINATED
 
 
-def test_without_an_answer_the_ledger_decides_how_long_to_wait(cluster_namespace: ClusterNamespace, monkeypatch: pytest.MonkeyPatch):
+def test_without_the_api_server_the_run_store_decides_when_to_stop(cluster_namespace: ClusterNamespace, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("gregory.launch.kubernetes.kube.CONNECT_SECONDS", 0.5)
     monkeypatch.setattr("gregory.launch.kubernetes.kube.READ_SECONDS", 0.5)
     monkeypatch.setattr("gregory.launch.kubernetes.kube.TOTAL_SECONDS", 1.0)
@@ -96,7 +96,7 @@ def test_without_an_answer_the_ledger_decides_how_long_to_wait(cluster_namespace
     assert 3 <= time.monotonic() - began < 20
 
 
-def test_a_run_that_waits_is_followed_from_its_first_line(cluster_namespace: ClusterNamespace):
+def test_log_of_a_waiting_run_begins_with_its_first_line(cluster_namespace: ClusterNamespace):
     spec = a_run()
     handle = cluster_namespace.start("print('one')", spec=spec, change=lambda job: job["spec"].update(suspend=True))
     lines = cluster_namespace.runner().logs(spec, handle, waiting=at_once)

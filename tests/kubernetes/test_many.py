@@ -1,4 +1,4 @@
-"""C18: three hundred subjects at once, an API server that asks for patience, and what it is asked per look. Their node is not there."""
+"""C18: three hundred subjects at once on an imaginary node. The API server limits the rate, and the test counts the calls."""
 
 import json
 import re
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 SUBJECTS, REFUSED_EVERY = 300, 20
 DATABASE = "many"
-# Nothing ever pulls it.
+# No node pulls this image.
 IMAGE = "gregory.test/nothing:1"
 RESOURCE = re.compile(r"/namespaces/[^/?]+(?:/(\w+))?(?:/([^/?]+))?")
 OPEN = """
@@ -33,7 +33,7 @@ Subject.objects.bulk_create(Subject(subject_name=f"s{n}", subject_slug=f"s{n}", 
 
 
 class Calls:
-    """What the API server was asked since `taken`; every so many creations it says once that it is too much."""
+    """Counts the calls since the last `taken`. It refuses one of REFUSED_EVERY creations with 429."""
 
     def __init__(self) -> None:
         self._seen: Counter[str] = Counter()
@@ -68,13 +68,13 @@ def test_three_hundred_subjects_at_once(cluster: Cluster, cluster_postgresql: po
         cluster_namespace.config |= hollow.PLACEMENT
         del cluster_namespace.config["submission"]
         cluster_namespace.installation()
-        installation = _site(tmp_path, cluster_postgresql, kubeconfig=_through(proxy.url, tmp_path))
+        installation = _installation(tmp_path, cluster_postgresql, kubeconfig=_through(proxy.url, tmp_path))
 
         done = installation.manage("train_models", "--all-teams", "--runner", "kubernetes", "--algo", "lgbm_tfidf", "--verbose", "0")
 
         assert (done.returncode, done.stdout + done.stderr) == (0, "")
         submitting = calls.taken()
-        # One of them dry, before any row; and those that were too much, once more.
+        # One dry run before any row, one creation for each subject, and one repetition for each refusal.
         assert submitting["POST jobs"] == 1 + SUBJECTS + (SUBJECTS - 1) // (REFUSED_EVERY - 1)
         assert sum(submitting.values()) - submitting["POST jobs"] <= 10, submitting
         assert len(cluster_namespace.jobs()) == SUBJECTS
@@ -83,19 +83,19 @@ def test_three_hundred_subjects_at_once(cluster: Cluster, cluster_postgresql: po
             time.sleep(1)
             installation.must("reconcile_runs", "--once")
             passes += 1
-            looking = calls.taken()
-            # Of Jobs one for the look and one for the sweep, however many runs there are.
+            observing = calls.taken()
+            # Two lists of Jobs, for observation and for garbage, for any number of runs.
             assert (
-                looking
-                == Counter({"GET pods": 1, "GET jobs": 2, "GET namespaces/NAME": 2, "GET events": looking["GET events"]}) + Counter()
+                observing
+                == Counter({"GET pods": 1, "GET jobs": 2, "GET namespaces/NAME": 2, "GET events": observing["GET events"]}) + Counter()
             )
-            assert looking["GET events"] <= 1
+            assert observing["GET events"] <= 1
         assert _ends(cluster_postgresql) == {True: SUBJECTS}
         assert all(job["status"].get("succeeded") == 1 for job in cluster_namespace.jobs())
 
 
 def _through(url: str, folder: Path) -> Path:
-    """The kubeconfig of somebody who knows the cluster by the proxy's address alone."""
+    """A kubeconfig that reaches the cluster through the proxy."""
     file = folder / "proxy.kubeconfig"
     context = {"name": "proxy", "context": {"cluster": "proxy", "user": "nobody"}}
     clusters: list[dict[str, Any]] = [{"name": "proxy", "cluster": {"server": url}}]
@@ -104,7 +104,7 @@ def _through(url: str, folder: Path) -> Path:
     return file
 
 
-def _site(folder: Path, server: postgresql.Server, *, kubeconfig: Path) -> Installation:
+def _installation(folder: Path, server: postgresql.Server, *, kubeconfig: Path) -> Installation:
     server.create(DATABASE)
     variables = {"KUBECONFIG": str(kubeconfig), "GREGORY_CLUSTER_CONFIG": str(folder / "cluster.yaml")}
     installation = Installation(folder / "installation", environment={**server.environment(DATABASE), **variables})
@@ -114,6 +114,6 @@ def _site(folder: Path, server: postgresql.Server, *, kubeconfig: Path) -> Insta
 
 
 def _ends(server: postgresql.Server) -> dict[bool | None, int]:
-    """How many rows have which end."""
+    """Number of rows for each value of `success`."""
     with server.connect(DATABASE) as connection:
         return dict(connection.execute("select success, count(*) from gregory_predictionrunlog group by success").fetchall())

@@ -1,4 +1,4 @@
-"""What preflight says of a real cluster: who we are there, what a Job names, what the server and the nodes say."""
+"""Preflight on a real cluster: rights, objects that a Job names, the answer of the API server, and the nodes."""
 
 import json
 from collections.abc import Callable
@@ -15,24 +15,24 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def look(cluster_namespace: ClusterNamespace) -> Callable[..., list[Finding]]:
-    def look(**variables: str) -> list[Finding]:
-        installation = cluster_namespace.installation(**variables)
+def check(job_namespace: ClusterNamespace) -> Callable[..., list[Finding]]:
+    def check(**variables: str) -> list[Finding]:
+        installation = job_namespace.installation(**variables)
         return list(look_at_cluster(installation.environment, inherited=installation.inherited))
 
-    return look
+    return check
 
 
 def wrong(findings: list[Finding]) -> list[str]:
     return [str(finding) for finding in findings if finding.verdict is not CheckResult.OK]
 
 
-def test_a_furnished_namespace_is_ready(cluster_namespace: ClusterNamespace, look: Callable[..., list[Finding]]):
-    cluster_namespace.config["gpu"] = {"count": 1}
+def test_complete_namespace_is_ready(job_namespace: ClusterNamespace, check: Callable[..., list[Finding]]):
+    job_namespace.config["gpu"] = {"count": 1}
 
-    assert [str(finding) for finding in look()] == [
-        f"OK      cluster     {cluster_namespace.folder}/cluster.yaml says how runs become Jobs",
-        f"OK      cluster     the API server answers for namespace {cluster_namespace.namespace}",
+    assert [str(finding) for finding in check()] == [
+        f"OK      cluster     {job_namespace.folder}/cluster.yaml says how runs become Jobs",
+        f"OK      cluster     the API server answers for namespace {job_namespace.namespace}",
         "OK      cluster     this account may make Jobs, see them and end them",
         "OK      cluster     PersistentVolumeClaim models is bound",
         "OK      cluster     ServiceAccount gregory-trainer is there",
@@ -42,68 +42,68 @@ def test_a_furnished_namespace_is_ready(cluster_namespace: ClusterNamespace, loo
     ]
 
 
-def test_what_is_missing_is_named_with_its_key(cluster_namespace: ClusterNamespace, look: Callable[..., list[Finding]]):
-    cluster_namespace.kubectl("delete", "serviceaccount", "gregory-trainer")
-    cluster_namespace.config |= {
+def test_missing_objects_are_named_with_their_keys(job_namespace: ClusterNamespace, check: Callable[..., list[Finding]]):
+    job_namespace.config |= {
+        "serviceAccountName": "missing",
         "volumes": {"models": {"claimName": "nowhere"}},
         "gpu": {"resource": "nvidia.com/mig-3g.20gb"},
         "envFrom": [{"configMapRef": {"name": "settings"}}],
         "resources": {"requests": {"memory": "2Gi"}, "limits": {"memory": "1Gi"}},
     }
 
-    found = wrong(look())
+    found = wrong(check())
 
     (refused,) = [line for line in found if "the server would refuse" in line]
     assert "must be less than or equal to memory limit" in refused
     assert [line for line in found if line != refused] == [
         "ERROR   cluster     there is no PersistentVolumeClaim nowhere; create it, or correct volumes.models.claimName in the cluster file",
-        "ERROR   cluster     there is no ServiceAccount gregory-trainer; create it, or correct serviceAccountName in the cluster file",
+        "ERROR   cluster     there is no ServiceAccount missing; create it, or correct serviceAccountName in the cluster file",
         "ERROR   cluster     there is no ConfigMap settings; create it, or correct envFrom in the cluster file",
         "ERROR   cluster     no node offers 1 nvidia.com/mig-3g.20gb; add one, install the device plugin, "
         "or correct gpu and nodeSelector in the cluster file",
     ]
 
 
-def test_nodes_are_those_that_runs_may_use(cluster_namespace: ClusterNamespace, look: Callable[..., list[Finding]]):
-    cluster_namespace.config |= {"gpu": {"count": 1}, "nodeSelector": {"pool": "gpu"}}
+def test_only_nodes_with_the_labels_count(job_namespace: ClusterNamespace, check: Callable[..., list[Finding]]):
+    job_namespace.config |= {"gpu": {"count": 1}, "nodeSelector": {"pool": "gpu"}}
 
-    (line,) = wrong(look())
+    (line,) = wrong(check())
 
     assert "no node with the labels of nodeSelector, of which there are 0, offers 1 nvidia.com/gpu" in line
 
 
-def test_a_claim_without_a_volume_is_a_warning(cluster_namespace: ClusterNamespace, look: Callable[..., list[Finding]]):
+def test_unbound_claim_is_a_warning(job_namespace: ClusterNamespace, check: Callable[..., list[Finding]]):
     unbound: dict[str, Any] = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
-    metadata = {"name": "unbound", "namespace": cluster_namespace.namespace}
-    cluster_namespace.cluster.apply({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": unbound})
-    cluster_namespace.config["volumes"] = {"models": {"claimName": "unbound"}}
+    metadata = {"name": "unbound", "namespace": job_namespace.namespace}
+    job_namespace.cluster.apply({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": unbound})
+    job_namespace.config["volumes"] = {"models": {"claimName": "unbound"}}
 
-    (line,) = wrong(look())
+    (line,) = wrong(check())
 
     assert line.startswith("WARNING cluster     PersistentVolumeClaim unbound is not bound yet; kubectl describe pvc unbound says why")
 
 
-def test_an_account_without_rights_is_told_which(cluster_namespace: ClusterNamespace, look: Callable[..., list[Finding]]):
-    kubeconfig = cluster_namespace.folder / "trainer.kubeconfig"
-    token = cluster_namespace.kubectl("create", "token", "gregory-trainer").strip()
-    config = json.loads(cluster_namespace.cluster.must("config", "view", "--raw", "--output=json"))
+def test_missing_rights_are_named(job_namespace: ClusterNamespace, check: Callable[..., list[Finding]]):
+    kubeconfig = job_namespace.folder / "trainer.kubeconfig"
+    token = job_namespace.kubectl("create", "token", "gregory-trainer").strip()
+    config = json.loads(job_namespace.cluster.must("config", "view", "--raw", "--output=json"))
     (user,) = config["users"]
     kubeconfig.write_text(json.dumps(config | {"users": [{"name": user["name"], "user": {"token": token}}]}))
 
-    found = wrong(look(KUBECONFIG=str(kubeconfig)))
+    found = wrong(check(KUBECONFIG=str(kubeconfig)))
 
     missing = ", ".join(f"{verb} {resource}" for verb, resource in RIGHTS)
     assert found[0] == (
-        f"ERROR   cluster     this account may not {missing} in namespace {cluster_namespace.namespace}; give it the Role of k8s/role.yaml"
+        f"ERROR   cluster     this account may not {missing} in namespace {job_namespace.namespace}; give it the Role of k8s/role.yaml"
     )
     assert found[1].startswith("WARNING cluster     whether there is a PersistentVolumeClaim models is not for this account to see")
     assert found[-1].startswith("ERROR   cluster     namespaces ")
 
 
-def test_what_keeps_the_rest_from_being_looked_at_ends_it(cluster_namespace: ClusterNamespace, look: Callable[..., list[Finding]]):
-    cluster_namespace.config["namespace"] = "nowhere"
-    assert wrong(look()) == ["ERROR   cluster     there is no namespace nowhere; create it, or correct namespace in the cluster file"]
+def test_missing_namespace_ends_the_check(job_namespace: ClusterNamespace, check: Callable[..., list[Finding]]):
+    job_namespace.config["namespace"] = "nowhere"
+    assert wrong(check()) == ["ERROR   cluster     there is no namespace nowhere; create it, or correct namespace in the cluster file"]
 
-    cluster_namespace.config["gpus"] = 1
-    (line,) = wrong(look())
+    job_namespace.config["gpus"] = 1
+    (line,) = wrong(check())
     assert "gpus" in line

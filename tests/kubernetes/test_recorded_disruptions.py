@@ -38,7 +38,10 @@ def dead(seen: Observation) -> bool:
 def started(
     cluster_namespace: ClusterNamespace, code: str = SLEEPS, *, held: bool = False, change: Change | None = None
 ) -> tuple[RunHandle, str]:
-    """A run that has begun, and its pod. held: the pod stays to be seen after its end, until it is let go."""
+    """A run that has begun, and its pod.
+
+    held: a finalizer keeps the pod visible after its end.
+    """
 
     def apply(job: dict[str, Any]) -> None:
         if held:
@@ -58,7 +61,7 @@ def names_of_pods(cluster_namespace: ClusterNamespace, handle: RunHandle) -> lis
 
 
 def end_of(cluster_namespace: ClusterNamespace, handle: RunHandle, record: Record, cause: str) -> Observation:
-    """As the pod tells it, and then as Job and events tell it once the pod is gone: both name one reason."""
+    """The observation from the pod. The later observation from Job and events must have the same reason."""
     first = cluster_namespace.until(handle, dead, seconds=120)
     record(cause)
     (pod,) = names_of_pods(cluster_namespace, handle)
@@ -147,7 +150,7 @@ def peer(cluster_namespace: ClusterNamespace) -> Iterator[None]:
 
 def test_a_lost_node_leaves_it_unknown_until_its_node_is_gone(cluster_namespace: ClusterNamespace, peer: None, record: Record):
     cluster = cluster_namespace.cluster
-    # Long enough that somebody sees the silence before the eviction, also on a busy machine.
+    # Enough time to observe the silence before the eviction, also on a busy machine.
     unreachable = {"key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 15}
     handle, pod = started(cluster_namespace, held=True, change=lambda job: pod_of(job).update(tolerations=[unreachable]))
 
@@ -156,7 +159,7 @@ def test_a_lost_node_leaves_it_unknown_until_its_node_is_gone(cluster_namespace:
     silent = cluster_namespace.until(handle, lambda seen: seen.status is not Status.ALIVE, seconds=90)
     record("node_silent")
     assert (silent.status, silent.text) == (Status.UNKNOWN, f"node {NODE}, which has pod {pod}, does not answer the cluster")
-    # As the node controller does by itself, unless it takes the peer for lost as well, which happened on a busy machine.
+    # The node controller does the same, unless it loses the peer too, which happened on a busy machine.
     cluster.must("taint", "node", NODE, "node.kubernetes.io/unreachable:NoExecute", "--overwrite")
     cluster.until(lambda: "deletionTimestamp" in cluster_namespace.get("pod", pod)["metadata"], what="the eviction")
     for _ in range(5):
@@ -193,7 +196,7 @@ def test_a_pod_that_is_deleted_by_hand(cluster_namespace: ClusterNamespace, reco
 
 
 def test_a_suspended_run_is_queued_again_and_goes_on(cluster_namespace: ClusterNamespace, record: Record):
-    # Held: where volumes are slow to unmount, its failed pod is to be seen for so long.
+    # The finalizer keeps the failed pod visible, as a slow unmount does.
     handle, pod = started(cluster_namespace, LINGERS.format(1), held=True)
 
     actions.set_suspended(cluster_namespace, handle.name, suspended=True)
@@ -205,14 +208,14 @@ def test_a_suspended_run_is_queued_again_and_goes_on(cluster_namespace: ClusterN
         return seen.text == f"queued: Job {handle.name} is suspended"
 
     cluster_namespace.until(handle, lambda seen: queued(seen) or "was suspended and its pod" in seen.text)
-    # The Job controller looks again a second after a pod has changed.
+    # The Job controller reads the pods again one second after a change.
     for _ in range(15):
         queued(cluster_namespace.see(handle))
         time.sleep(0.2)
     actions.release_pod(cluster_namespace, pod)
     cluster_namespace.until(handle, queued)
     record("suspended")
-    # Its pod ended with the code of a death, and is not one.
+    # The pod ended with an exit code of a failure. The run has not failed.
     assert Status.TERMINATED not in lives
     actions.set_suspended(cluster_namespace, handle.name, suspended=False)
     assert pod not in cluster_namespace.until(handle, alive).text

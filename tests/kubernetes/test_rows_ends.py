@@ -1,7 +1,9 @@
-"""Whatever ends a run on a cluster, its rows say it: real trainings, each brought to another end, with one reconciler that looks after all.
+"""Ends of runs on a cluster, checked in the rows. Each run has another end, and one reconciler handles all of them.
 
-All of them are at work in one namespace at the same time. Two causes cannot be had here: a node that runs short would be this machine, so
-a run's own disk limit stands for the kubelet's evictions; and CUDA that fails needs a GPU (C3, C24).
+All runs are in one namespace at the same time. Scripted work replaces most trainings. Two causes are impossible here (C3, C24):
+
+- A node that lacks resources would be this machine. A disk limit of the run replaces it.
+- A failure of CUDA needs a GPU.
 """
 
 import re
@@ -19,6 +21,7 @@ from gregory.launch.kubernetes.diagnose.pod_status import condition, is_finished
 from gregory.launch.kubernetes.labels import CONTROLLER_UID
 from tests.kubernetes import actions, pod_processes
 from tests.kubernetes.production import Production, Row
+from tools.chaos.scripted_work import MARKS
 from tools.cluster import run_image
 from tools.cluster.cluster import GPU, NODE
 
@@ -28,6 +31,8 @@ TAINT = "gregory-train/test"
 POD = r"pod gregory-train-\w{12}-a\d-\w{5}"
 LATE = {"pendingSeconds": 25, "imagePullSeconds": 25}
 TOLERANT = [{"operator": "Exists"}]
+# Trains for real. The other cases have scripted work.
+REAL = {"repository": run_image.NAME.rpartition(":")[0]}
 Act = Callable[[Production, Row], None]
 
 
@@ -45,17 +50,17 @@ def taint(production: Production, row: Row) -> None:
     cluster, (found,) = production.cluster_namespace.cluster, production.pods_of(row["run_id"])
     cluster.must("taint", "node", NODE, f"{TAINT}=yes:NoExecute")
     gone = ["get", "pod", found["metadata"]["name"], "--namespace", production.cluster_namespace.namespace]
-    cluster.until(lambda: cluster.kubectl(*gone).returncode != 0, what="the tainted node to be left")
+    cluster.until(lambda: cluster.kubectl(*gone).returncode != 0, what="the pod to be gone from the tainted node")
     cluster.must("taint", "node", NODE, f"{TAINT}-")
 
 
 def preempt(production: Production, row: Row) -> None:
-    """By a pod that has its GPUs for two seconds."""
+    """Start a pod of higher priority that needs its GPUs for two seconds."""
     cluster_namespace, name = production.cluster_namespace, production.cluster_namespace.namespace
     cluster_namespace.cluster.apply(
         {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name}, "value": 1000}
     )
-    container = {"name": "any", "image": run_image.NAME, "command": ["sleep", "2"], "resources": {"limits": {GPU: "2"}}}
+    container = {"name": "any", "image": run_image.SCRIPTED, "command": ["sleep", "2"], "resources": {"limits": {GPU: "2"}}}
     spec = {"priorityClassName": name, "restartPolicy": "Never", "tolerations": TOLERANT, "containers": [container]}
     metadata = {"name": "stronger", "namespace": name}
     cluster_namespace.cluster.apply({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
@@ -67,47 +72,47 @@ def kill(production: Production, row: Row) -> None:
 
 def delete_job(production: Production, row: Row) -> None:
     production.cluster_namespace.kubectl("delete", "job", row["job"])
-    # A minute of the database's clock.
-    production.until("deleted", "job", lambda row: row["missing_since"] or row["success"] is not None)
+    # Two minutes of the database's clock.
+    production.until(row["team"], row["subject"], lambda row: row["missing_since"] or row["success"] is not None)
     production.age(row["run_id"], "missing_since", 121)
 
 
 def suspend_and_resume(production: Production, row: Row) -> None:
     cluster_namespace = production.cluster_namespace
     actions.set_suspended(cluster_namespace, row["job"], suspended=True)
-    queued = production.until("plain", "suspended", lambda row: "is suspended" in row["waiting_for"])
+    queued = production.until(row["team"], row["subject"], lambda row: "is suspended" in row["waiting_for"])
     assert (queued["state"], queued["success"], queued["attempt"]) == ("submitted", None, 1)
     assert production.pods_of(row["run_id"]) == []
     actions.set_suspended(cluster_namespace, row["job"], suspended=False)
 
 
-def stand_still(production: Production, row: Row) -> None:
-    """The stage for good, half an hour ago, by the clock of the database."""
+def stall(production: Production, row: Row) -> None:
+    """The stage stays stopped. Its last progress is half an hour old by the clock of the database."""
     production.age(row["run_id"], "progress_at", 1801)
 
 
-def go_on_elsewhere(production: Production, row: Row) -> None:
-    """It stands still until it is taken away; that may be before its training begins."""
+def continue_after_eviction(production: Production, row: Row) -> None:
+    """Wait for the next attempt, then continue the run. The cluster can evict it before its training begins."""
     production.until(row["team"], row["subject"], lambda row: row["attempt"] == 2)
     pod_processes.send(row["run_id"], signal.SIGCONT)
 
 
 def freeze(production: Production, row: Row) -> None:
-    """The whole run."""
+    """Stop every process of the run."""
     pod_processes.send(row["run_id"], signal.SIGSTOP)
     production.age(row["run_id"], "progress_at", 1801)
 
 
 def cancel(production: Production, row: Row) -> None:
     done = production.installation.manage("training_runs", "cancel", row["run_id"], GREGORY_CLUSTER_CONFIG=production.cluster_file())
-    # Too late, where the run is quicker.
+    # Too late if the run ends first.
     assert done.returncode == 0 or "has already ended: succeeded" in done.stderr, done.stdout + done.stderr
     assert [found for found in production.pods_of(row["run_id"]) if found["status"]["phase"] in ("Pending", "Running")] == []
 
 
 def cancel_suspended(production: Production, row: Row) -> None:
     actions.set_suspended(production.cluster_namespace, row["job"], suspended=True)
-    production.until("cancelled", "suspended", lambda row: "is suspended" in row["waiting_for"])
+    production.until(row["team"], row["subject"], lambda row: "is suspended" in row["waiting_for"])
     cancel(production, row)
 
 
@@ -118,7 +123,10 @@ def cancel_while_it_ends(production: Production, row: Row) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """What the cluster file changes, what is done to the run, when (at work, waiting for something), and what its row says in the end."""
+    """One run: changes of the cluster file, the action on it, and its row at the end.
+
+    waits_for: the action comes when the run waits for this. Empty: when its training is stopped.
+    """
 
     changes: dict[str, Any] = field(default_factory=dict)
     act: Act | None = None
@@ -131,7 +139,7 @@ class Case:
     exit_code: int | None = None
 
 
-TRIED = {"success": True, "state": "succeeded", "attempt": 2, "error": "None"}
+RETRIED = {"success": True, "state": "succeeded", "attempt": 2, "error": "None"}
 CASES: dict[tuple[str, str], Case] = {
     ("plain", "undisturbed"): Case(success=True, state="succeeded", error="None"),
     ("plain", "killed"): Case(
@@ -140,18 +148,18 @@ CASES: dict[tuple[str, str], Case] = {
         exit_code=137,
         error=rf"{POD} was ended by signal 9 \(SIGKILL\), exit code 137, not because of its memory; find the sender on node {NODE}; .*",
     ),
-    ("plain", "evicted"): Case(act=evict, **TRIED),
-    ("plain", "pod-deleted"): Case(act=delete_pod, **TRIED),
+    ("plain", "evicted"): Case(act=evict, **RETRIED),
+    ("plain", "pod-deleted"): Case(act=delete_pod, **RETRIED),
     ("plain", "suspended"): Case(act=suspend_and_resume, success=True, state="succeeded", error="None"),
-    ("untolerant", "tainted"): Case(changes={"tolerations": []}, act=taint, **TRIED),
-    ("gpu", "preempted"): Case(changes={"gpu": {"count": 2, "required": False}}, act=preempt, **TRIED),
+    ("untolerant", "tainted"): Case(changes={"tolerations": []}, act=taint, **RETRIED),
+    ("gpu", "preempted"): Case(changes={"gpu": {"count": 2, "required": False}}, act=preempt, **RETRIED),
     ("plain", "stalled"): Case(
-        act=stand_still, reason="stalled", error=r"(stalled: no progress for \d{4} s, the limit is 1800 s; last heartbeat \d+ s ago; .*)"
+        act=stall, reason="stalled", error=r"(stalled: no progress for \d{4} s, the limit is 1800 s; last heartbeat \d+ s ago; .*)"
     ),
-    ("deleted", "job"): Case(
+    ("plain", "job-deleted"): Case(
         act=delete_job,
         reason="deleted",
-        # By whichever is seen.
+        # The reconciler observes the missing Job or the ending pod.
         error=rf"Job gregory-train-\w{{12}}-a1 no longer exists and left no report: .*|the Job of {POD} was deleted, and .*",
     ),
     ("small", "memory"): Case(
@@ -161,14 +169,14 @@ CASES: dict[tuple[str, str], Case] = {
         error=rf"OOMKilled: {POD} ran out of memory: its limit is 40Mi \(exit code 137\); raise resources\.limits\.memory .*",
     ),
     ("tight", "child"): Case(
-        changes=actions.limits(memory="160Mi"),
+        changes={**actions.limits(memory="160Mi"), "image": REAL},
         reason="out_of_memory",
         error=r"out of memory: the kernel killed the worker \(signal 9, SIGKILL\) in stage train-lgbm_tfidf .*; the limit is 160 MiB.*",
         exit_code=1,
     ),
-    # The next attempts are as the reconciler's own cluster file says, with neither.
-    ("admission", "devices"): Case(changes={"gpu": {"count": 3, "required": False}, **actions.pod_patch(nodeName=NODE)}, **TRIED),
-    ("disk", "limit"): Case(changes=actions.limits(**{"ephemeral-storage": "1k"}), act=go_on_elsewhere, **TRIED),
+    # The reconciler's cluster file has neither change, so the next attempt succeeds.
+    ("admission", "devices"): Case(changes={"gpu": {"count": 3, "required": False}, **actions.pod_patch(nodeName=NODE)}, **RETRIED),
+    ("disk", "limit"): Case(changes=actions.limits(**{"ephemeral-storage": "1k"}), act=continue_after_eviction, **RETRIED),
     ("late", "deadline"): Case(
         changes={"deadlines": {"imagePullSeconds": 12, "runSeconds": 12}},
         reason="deadline",
@@ -177,7 +185,7 @@ CASES: dict[tuple[str, str], Case] = {
     ("image", "tag"): Case(
         changes={"image": {"tag": "none"}},
         reason="image_pull",
-        error=r'(ErrImagePull|ImagePullBackOff): .*"gregory\.test/slim:none".*; for \d+ s, and deadlines\.imagePullSeconds is 25; see .*',
+        error=r'(ErrImagePull|ImagePullBackOff): .*"gregory\.test/scripted:none".*; for \d+ s, and deadlines\.imagePullSeconds is 25; see .*',
     ),
     ("quota", "pods"): Case(
         changes={"priorityClassName": "counted"},
@@ -228,9 +236,9 @@ CASES: dict[tuple[str, str], Case] = {
     ("exit-1", "reported"): Case(
         changes={"image": {"repository": run_image.EXIT_1.rpartition(":")[0]}}, success=True, state="succeeded", error="None", exit_code=0
     ),
-    ("cancelled", "running"): Case(act=cancel, reason="cancelled", state="cancelled", error="cancelled by .*@.*"),
-    ("cancelled", "suspended"): Case(act=cancel_suspended, reason="cancelled", state="cancelled", error="cancelled by .*@.*"),
-    ("cancelled-gpus", "pending"): Case(
+    ("plain", "cancelled"): Case(act=cancel, reason="cancelled", state="cancelled", error="cancelled by .*@.*"),
+    ("plain", "cancelled-suspended"): Case(act=cancel_suspended, reason="cancelled", state="cancelled", error="cancelled by .*@.*"),
+    ("gpus", "cancelled"): Case(
         changes={"gpu": {"count": 3, "required": False}},
         act=cancel,
         waits_for="Insufficient",
@@ -238,24 +246,24 @@ CASES: dict[tuple[str, str], Case] = {
         state="cancelled",
         error="cancelled by .*@.*",
     ),
-    ("cancelled-image", "pulling"): Case(
-        changes={"image": {"tag": "other"}},
+    ("image", "cancelled"): Case(
+        changes={"image": {"tag": "none"}},
         act=cancel,
-        waits_for="gregory.test/slim:other",
+        waits_for="gregory.test/scripted:none",
         reason="cancelled",
         state="cancelled",
         error="cancelled by .*@.*",
     ),
 }
-# Whatever comes, its worker stands still.
-STANDING = (("late", "deadline"),)
-# Both ends are right, never both at once; and what is frozen takes its whole grace.
-FINISHING, FROZEN = ("finishing", "run"), ("frozen", "run")
+# Runs whose training stays stopped, without an action.
+STOPPED = (("late", "deadline"),)
+# FINISHING has two correct ends. FROZEN needs its whole grace period.
+FINISHING, FROZEN = ("plain", "finishing"), ("plain", "frozen")
 
 
 @pytest.fixture(scope="module")
 def all_started(production: Production) -> Iterator[Production]:
-    """Every run on its way to its end, and somebody who looks after all of them."""
+    """Start every run, apply every action, and keep one reconciler running."""
     production.cluster_namespace.config["tolerations"] = TOLERANT
     production.cluster_namespace.config["deadlines"] = LATE
     cluster, here = production.cluster_namespace.cluster, {"namespace": production.cluster_namespace.namespace}
@@ -271,11 +279,11 @@ def all_started(production: Production) -> Iterator[Production]:
         },
         {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "unbound", **here}, "spec": unbound},
     )
-    teams: dict[str, dict[str, Any]] = {team: case.changes for (team, _), case in CASES.items()} | {FINISHING[0]: {}, FROZEN[0]: {}}
+    teams: dict[str, dict[str, Any]] = {team: case.changes for (team, _), case in CASES.items()}
     production.subjects_of_teams((*CASES, FINISHING, FROZEN))
     acts = {key: case.act for key, case in CASES.items() if case.act} | {FINISHING: cancel_while_it_ends, FROZEN: freeze}
 
-    def act_in_time(key: tuple[str, str]) -> None:
+    def act_when_ready(key: tuple[str, str]) -> None:
         words = CASES[key].waits_for if key in CASES else ""
         row = production.until(
             *key, lambda row: words in row["waiting_for"] if words else production.held.holds(row["run_id"]), seconds=240
@@ -284,13 +292,13 @@ def all_started(production: Production) -> Iterator[Production]:
         acts[key](production, row)
 
     with production.reconciling(), ThreadPoolExecutor(len(acts)) as pool:
-        under_way = []
+        actions_running = []
         for team, changes in teams.items():
             production.train(team, **changes)
-            for subject in (subject for found, subject in (*acts, *STANDING) if found == team):
+            for subject in (subject for found, subject in (*acts, *STOPPED) if found == team):
                 production.held.hold(production.row(team, subject)["run_id"])
-            under_way += [pool.submit(act_in_time, key) for key in acts if key[0] == team]
-        for act in under_way:
+            actions_running += [pool.submit(act_when_ready, key) for key in acts if key[0] == team]
+        for act in actions_running:
             act.result()
         yield production
     for name in ("counted", production.cluster_namespace.namespace):
@@ -304,7 +312,7 @@ def ended(production: Production, team: str, subject: str) -> Row:
 
 
 @pytest.mark.parametrize("key", CASES, ids="-".join)
-def test_its_row_says_how_it_ended(all_started: Production, key: tuple[str, str]):
+def test_row_has_the_expected_end(all_started: Production, key: tuple[str, str]):
     case = CASES[key]
 
     row = ended(all_started, *key)
@@ -320,11 +328,11 @@ def test_its_row_says_how_it_ended(all_started: Production, key: tuple[str, str]
 
 
 def at_rest(job: dict[str, Any], pods: list[Row]) -> str:
-    """Since when nothing of the Job can be at work: as it says itself, later than a pod that the kubelet has ended and left there."""
+    """The time after which no container of the Job runs: the end of its pod, or the condition of the Job if that is earlier."""
     moments = [found["lastTransitionTime"] for kind in ("FailureTarget", "Failed") if (found := condition(job, kind))]
     for pod in pods:
         if pod["metadata"]["labels"][CONTROLLER_UID] == job["metadata"]["uid"] and pod["status"]["phase"] == "Failed":
-            # In this phase no container runs; of one whose end its node did not see no time is told, nor of one that never began.
+            # In this phase no container runs. If the node did not observe the end, or no container began, there is no end time.
             finished, unready = (terminated(pod) or {}).get("finishedAt"), condition(pod, "ContainersReady", status="False")
             moments.append(finished or (unready or {}).get("lastTransitionTime") or pod["metadata"]["creationTimestamp"])
     return min(moments)
@@ -342,10 +350,10 @@ def at_rest(job: dict[str, Any], pods: list[Row]) -> str:
     ],
     ids=["evicted", "pod-deleted", "tainted", "preempted", "disk", "admission"],
 )
-def test_what_was_taken_away_is_tried_again_once_and_never_twice_at_a_time(
+def test_disruption_leads_to_one_retry_after_the_end_of_the_first_attempt(
     all_started: Production, key: tuple[str, str], reason: str, words: str
 ):
-    """C3: disruptions told apart, each tried again by the one owner of retries."""
+    """C3: each disruption has its own reason, and the reconciler retries it."""
     row = ended(all_started, *key)
 
     (event,) = [event for event in all_started.events(row["run_id"]) if event["kind"] == "retried"]
@@ -355,12 +363,12 @@ def test_what_was_taken_away_is_tried_again_once_and_never_twice_at_a_time(
     assert [job["metadata"]["name"][-2:] for job in (first, second)] == ["a1", "a2"]
     assert condition(first, "Failed") is not None
     assert at_rest(first, all_started.pods_of(row["run_id"])) <= second["metadata"]["creationTimestamp"]
-    # The others may be taken away before they have done anything.
+    # The cluster can remove the others before they have done any work.
     if key[0] not in ("admission", "disk"):
         assert "summarise: done by an earlier attempt" in all_started.cluster_namespace.kubectl("logs", f"job/{row['job']}")
 
 
-def test_the_log_s_end_is_kept_with_a_run_that_was_killed(all_started: Production):
+def test_row_of_a_killed_run_has_its_log_tail(all_started: Production):
     """C1."""
     row = ended(all_started, "plain", "killed")
 
@@ -369,8 +377,8 @@ def test_the_log_s_end_is_kept_with_a_run_that_was_killed(all_started: Productio
     assert row["node"] == NODE
 
 
-def test_what_was_suspended_goes_on_where_it_stopped(all_started: Production):
-    """C11: Kueue's preemption is a Job that is suspended and resumed."""
+def test_suspended_run_continues_from_its_finished_stage(all_started: Production):
+    """C11: Kueue preempts a run by suspending its Job and resuming it later."""
     row = ended(all_started, "plain", "suspended")
 
     assert [event["kind"] for event in all_started.events(row["run_id"])] == ["suspended"]
@@ -379,19 +387,19 @@ def test_what_was_suspended_goes_on_where_it_stopped(all_started: Production):
     assert len(all_started.jobs_of(row["run_id"])) == 1
 
 
-def test_nothing_comes_of_an_image_that_is_there_too_late(all_started: Production):
+def test_image_that_arrives_after_the_deadline_starts_nothing(all_started: Production):
     """C5."""
     row = ended(all_started, "image", "tag")
     assert (all_started.jobs_of(row["run_id"]), all_started.pods_of(row["run_id"])) == ([], [])
 
-    all_started.cluster_namespace.cluster._must_ctr("images", "tag", "--force", run_image.NAME, "gregory.test/slim:none")
+    all_started.cluster_namespace.cluster._must_ctr("images", "tag", "--force", run_image.SCRIPTED, "gregory.test/scripted:none")
 
     time.sleep(3)
     assert all_started.pods_of(row["run_id"]) == []
     assert all_started.row("image", "tag") == row
 
 
-def test_what_reports_success_and_ends_with_another_code_has_succeeded(all_started: Production):
+def test_reported_success_counts_more_than_the_exit_code(all_started: Production):
     """C15."""
     row = ended(all_started, "exit-1", "reported")
 
@@ -401,7 +409,7 @@ def test_what_reports_success_and_ends_with_another_code_has_succeeded(all_start
     assert all_started.row("exit-1", "reported") == row
 
 
-def test_cancelled_while_it_finishes_it_is_one_or_the_other(all_started: Production):
+def test_cancelling_a_finishing_run_gives_one_of_two_ends(all_started: Production):
     """C14."""
     row = ended(all_started, *FINISHING)
 
@@ -409,8 +417,8 @@ def test_cancelled_while_it_finishes_it_is_one_or_the_other(all_started: Product
     assert all_started.pods_of(row["run_id"]) == [] or row["success"]
 
 
-def test_a_frozen_run_is_ended_and_stalled(all_started: Production):
-    """C17: nothing of it can say anything any more."""
+def test_frozen_run_is_terminated_as_stalled(all_started: Production):
+    """C17: no process of the run can report anything."""
     row = ended(all_started, *FROZEN)
 
     assert (row["success"], row["reason"], row["state"]) == (False, "stalled", "failed")
@@ -418,8 +426,8 @@ def test_a_frozen_run_is_ended_and_stalled(all_started: Production):
     assert pod_processes.of_run(row["run_id"]) == []
 
 
-def test_a_deleted_job_changes_nothing_of_a_run_that_succeeded(all_started: Production):
-    """C13: so does a Job whose time is over."""
+def test_deleting_the_job_of_a_succeeded_run_changes_nothing(all_started: Production):
+    """C13: the same holds for a Job that the cluster removes after its time to live."""
     row = ended(all_started, "plain", "undisturbed")
 
     all_started.cluster_namespace.kubectl("delete", "job", row["job"])
@@ -429,10 +437,11 @@ def test_a_deleted_job_changes_nothing_of_a_run_that_succeeded(all_started: Prod
     assert all_started.row("plain", "undisturbed") == row
 
 
-def test_nothing_is_left_open(all_started: Production):
+def test_no_row_is_open_and_no_two_workers_overlapped(all_started: Production):
     for key in (*CASES, FINISHING, FROZEN):
         ended(all_started, *key)
 
     assert all_started.sql("SELECT id FROM gregory_predictionrunlog WHERE success IS NULL") == []
     assert "0 unfinished runs, 0 closed" in all_started.reconcile()
     assert "all complete and unchanged" in all_started.verify()
+    assert list((all_started.models / MARKS).glob("*/*.overlap")) == []

@@ -1,7 +1,7 @@
-"""Rows while something of the cluster is away: node, API server, database, reconciler, or the answer to a request. Real trainings.
+"""Rows during an outage: of the node, the API server, the database or a reconciler, or after a lost response.
 
-The old writer of C16 would live on a node that the cluster has lost; the one node here kills what it does not know any more as soon as
-it is back. So its pod is cut off from its Job and from whoever looks, and frozen, which is as much as a lost node does.
+The old writer of C16 would live on a lost node. The one node here kills unknown pods as soon as it is back. So the test
+removes the pod from its Job, removes its labels and stops its processes. A lost node does the same.
 """
 
 import json
@@ -30,19 +30,19 @@ pytestmark = pytest.mark.slow
 
 TEAM = "outages"
 SUBJECTS = (
-    "unread", "uncreated", "unnoted", "several", "ending", "partition", "followed", "unfollowed", "killed", "back", "told", "gone",
+    "unread", "uncreated", "unnoted", "several", "ending", "partition", "followed", "unfollowed", "killed", "back", "sigterm", "gone",
     "erased", "cancelled",
 )  # fmt: skip
-# Nothing that works is left by what is done to these.
+# These tests come last: they destroy the node and the namespace.
 LATER = ("node", "namespace")
 HEALTHY, NAMES = "healthy", tuple(f"healthy-{number}" for number in range(6))
-# They wait for their turn with a GPU that nobody has, so that they cost nothing.
+# These runs wait for a third GPU, so they use no processor time.
 WAITING = {"gpu": {"count": 3, "required": False}}
 
 
 @pytest.fixture(scope="module")
 def at_work(production: Production) -> Callable[[str], Row]:
-    """The row of a training that stands still in the middle. Most begin together, before the first test."""
+    """The row of a stopped training. Most trainings begin together, before the first test."""
     for team, subjects in {TEAM: SUBJECTS, HEALTHY: NAMES}.items():
         production.subjects(team, *subjects)
         production.train(team)
@@ -66,9 +66,11 @@ def succeeded(row: Row) -> bool:
 
 
 def has_reported(production: Production, row: Row) -> None:
-    """Beside the rows: its training is done, and the database did not take it."""
+    """Wait for the outcome file with a success. The database did not get that success."""
     file = outcome_file(production.models, row["run_id"])
-    production.cluster_namespace.cluster.until(lambda: file.exists() and '"success":true' in file.read_text(), what="the run's own report")
+    production.cluster_namespace.cluster.until(
+        lambda: file.exists() and '"success":true' in file.read_text(), what="the outcome file of the run"
+    )
 
 
 def has_ended(production: Production, row: Row) -> bool:
@@ -77,7 +79,7 @@ def has_ended(production: Production, row: Row) -> bool:
 
 
 def evict_and_wait(production: Production, row: Row) -> None:
-    """Evicted, and nothing of the pod is left."""
+    """Evict the pod and wait until it is gone and the Job has ended."""
     evict(production, row)
     production.cluster_namespace.cluster.until(
         lambda: production.pods_of(row["run_id"]) == [] and has_ended(production, row), what="its pod to be gone"
@@ -100,7 +102,7 @@ def database_away(production: Production) -> Iterator[None]:
 
 @contextmanager
 def cut_off(production: Production) -> Iterator[None]:
-    """Pods do not reach the database; others do."""
+    """Pods do not reach the database. Other processes do."""
     rule = [
         "INPUT",
         "-i",
@@ -128,7 +130,7 @@ def proxy(production: Production) -> Iterator[Proxy]:
 
 
 def through(proxy: Proxy, production: Production) -> dict[str, str]:
-    """The variable of somebody who knows the cluster by the proxy's address alone."""
+    """Variables for a command that reaches the cluster through the proxy."""
     file = production.cluster_namespace.folder / "proxy.kubeconfig"
     context = {"name": "proxy", "context": {"cluster": "proxy", "user": "nobody"}}
     clusters, users = [{"name": "proxy", "cluster": {"server": proxy.url}}], [{"name": "nobody", "user": {}}]
@@ -136,18 +138,18 @@ def through(proxy: Proxy, production: Production) -> dict[str, str]:
     return {"KUBECONFIG": str(file), "GREGORY_CLUSTER_CONFIG": production.cluster_file()}
 
 
-def test_the_api_server_is_away_while_runs_work(production: Production, at_work: AtWork):
-    """C7: nothing is concluded from that."""
+def test_outage_of_the_api_server_changes_no_run(production: Production, at_work: AtWork):
+    """C7."""
     for name in NAMES:
         production.at_work(HEALTHY, name)
     before = production.rows(HEALTHY)
 
     production.cluster_namespace.cluster.kill("kube-apiserver")
-    told = production.reconcile()
+    output = production.reconcile()
     during = production.rows(HEALTHY)
     production.cluster_namespace.cluster.start("kube-apiserver")
 
-    unknown = [line for line in told.splitlines() if f" {HEALTHY}/" in line]
+    unknown = [line for line in output.splitlines() if f" {HEALTHY}/" in line]
     assert len(unknown) == len(NAMES)
     assert all("the Kubernetes API does not answer: " in line and "its status is unknown" in line for line in unknown), unknown
     assert all(row["unknown_since"] is not None for row in during)
@@ -158,7 +160,10 @@ def test_the_api_server_is_away_while_runs_work(production: Production, at_work:
 
 
 def killing(proxy: Proxy, production: Production, *, at: Callable[[str, str], bool], before: bool) -> None:
-    """A reconciler that is killed at a request to the cluster: before that is carried out, or after it, before anybody knows."""
+    """Kill a reconciler at a request to the cluster.
+
+    before: before the API server executes the request. Otherwise after that, without a response.
+    """
     with production.installation.start("reconcile_runs", "--once", **through(proxy, production)) as reconciler:
 
         def kill(method: str, path: str) -> bool:
@@ -181,8 +186,8 @@ def creates(method: str, path: str) -> bool:
     return method == "POST" and path.endswith("/jobs")
 
 
-class TestTheReconciler:
-    """C9: whoever comes after it makes of it what it would have made."""
+class TestKilledReconciler:
+    """C9: the next reconciler completes the work."""
 
     @pytest.mark.parametrize(
         ("name", "at", "before"),
@@ -192,7 +197,7 @@ class TestTheReconciler:
             ("unnoted", creates, False),
         ],
     )
-    def test_killed_while_it_tries_a_run_again(
+    def test_killed_during_a_retry(
         self, production: Production, at_work: AtWork, proxy: Proxy, name: str, at: Callable[[str, str], bool], before: bool
     ):
         row = at_work(name)
@@ -203,20 +208,20 @@ class TestTheReconciler:
         assert production.row(TEAM, name)["success"] is None
         production.reconcile()
 
-        self._is_tried_again_once(production, name)
+        self._is_retried_once(production, name)
 
-    def test_several_at_once(self, production: Production, at_work: AtWork):
+    def test_several_reconcilers_at_once(self, production: Production, at_work: AtWork):
         row = at_work("several")
         production.held.let_go(row["run_id"], on=False)
         evict_and_wait(production, row)
 
         with ThreadPoolExecutor(3) as pool:
-            told = list(pool.map(lambda number: production.reconcile(), range(3)))
+            output = list(pool.map(lambda number: production.reconcile(), range(3)))
 
-        assert sum("tried again (" in words for words in told) == 1, told
-        self._is_tried_again_once(production, "several")
+        assert sum("tried again (" in words for words in output) == 1, output
+        self._is_retried_once(production, "several")
 
-    def test_killed_while_it_ends_a_run(self, production: Production, at_work: AtWork, proxy: Proxy):
+    def test_killed_while_it_terminates_a_run(self, production: Production, at_work: AtWork, proxy: Proxy):
         row = at_work("ending")
         production.age(row["run_id"], "progress_at", 1801)
 
@@ -234,7 +239,7 @@ class TestTheReconciler:
         assert production.jobs_of(row["run_id"]) == []
 
     @staticmethod
-    def _is_tried_again_once(production: Production, name: str) -> None:
+    def _is_retried_once(production: Production, name: str) -> None:
         row = production.until(TEAM, name, succeeded)
         assert (row["attempt"], row["retries"], row["success"]) == (2, 1, True)
         jobs = {job["metadata"]["name"]: job["metadata"]["uid"] for job in production.jobs_of(row["run_id"])}
@@ -243,10 +248,10 @@ class TestTheReconciler:
         assert [event["kind"] for event in production.events(row["run_id"])] == ["retried"]
 
 
-class TestTheAnswer:
+class TestSubmission:
     """C10."""
 
-    def test_lost_on_the_way_back_it_makes_no_second_job(self, production: Production, proxy: Proxy):
+    def test_lost_response_creates_no_second_job(self, production: Production, proxy: Proxy):
         names = [f"lost-{number}" for number in range(5)]
         production.subjects("lost", *names)
         proxy.drop = lambda method, path: creates(method, path) and "dryRun" not in path
@@ -262,20 +267,20 @@ class TestTheAnswer:
                 (row["job"], row["uid"])
             ]
 
-    def test_a_foreign_job_of_that_name_is_not_touched(self, production: Production, proxy: Proxy):
+    def test_foreign_job_of_the_same_name_is_not_changed(self, production: Production, proxy: Proxy):
         production.subjects("foreign", "one")
-        theirs: list[Row] = []
+        foreign: list[Row] = []
 
-        def come_first(method: str, path: str) -> None:
-            if creates(method, path) and not theirs and (rows := production.rows("foreign")):
+        def create_foreign_job(method: str, path: str) -> None:
+            if creates(method, path) and not foreign and (rows := production.rows("foreign")):
                 metadata = {"name": f"gregory-train-{rows[0]['run_id']}-a1", "namespace": production.cluster_namespace.namespace}
                 container = {"name": "any", "image": "gregory.test/none:1"}
                 template = {"spec": {"restartPolicy": "Never", "containers": [container]}}
                 job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": {"suspend": True, "template": template}}
                 production.cluster_namespace.cluster.apply(job)
-                theirs.append(production.cluster_namespace.get("job", metadata["name"]))
+                foreign.append(production.cluster_namespace.get("job", metadata["name"]))
 
-        proxy.answer = come_first
+        proxy.answer = create_foreign_job
         done = production.installation.manage("train_models", "--team", "foreign", "--algo", "lgbm_tfidf", **through(proxy, production))
 
         row = production.row("foreign", "one")
@@ -286,10 +291,10 @@ class TestTheAnswer:
             f"a Job named {name} exists in namespace {production.cluster_namespace.namespace} and is not this run's; "
             f"remove it with: kubectl delete job {name} --namespace {production.cluster_namespace.namespace}"
         )
-        assert production.cluster_namespace.get("job", name) == theirs[0]
+        assert production.cluster_namespace.get("job", name) == foreign[0]
 
 
-def test_an_old_writer_that_comes_back_is_refused(production: Production, at_work: AtWork):
+def test_old_writer_cannot_change_rows(production: Production, at_work: AtWork):
     """C16."""
     cluster_namespace, row = production.cluster_namespace, at_work("partition")
     run_id, (old,) = row["run_id"], production.pods_of(row["run_id"])
@@ -304,7 +309,7 @@ def test_an_old_writer_that_comes_back_is_refused(production: Production, at_wor
     production.installation.must("training_runs", "retry", run_id)
     winner = production.until(TEAM, "partition", succeeded)
 
-    # The worker first, so that its supervisor has a result when it wakes up.
+    # The worker first, so that its supervisor finds a result.
     os.kill(worker, signal.SIGCONT)
     cluster_namespace.cluster.until(lambda: psutil.Process(worker).status() == psutil.STATUS_ZOMBIE, what="the old worker to be done")
     for process in set(processes) - {worker}:
@@ -319,50 +324,49 @@ def test_an_old_writer_that_comes_back_is_refused(production: Production, at_wor
 
 
 class TestLogs:
-    """C19: what is printed is the pod's log, and the exit code is the row's verdict."""
+    """C19: the command prints the log of the pod. Its exit code follows the row."""
 
-    def test_of_a_run_that_succeeds(self, production: Production, at_work: AtWork):
+    def test_log_of_a_succeeding_run(self, production: Production, at_work: AtWork):
         row = at_work("followed")
         with production.installation.start("training_runs", "logs", "--follow", row["run_id"]) as following:
             production.held.let_go(row["run_id"])
-            told, _ = following.communicate(timeout=120)
+            output, _ = following.communicate(timeout=120)
 
-        assert following.returncode == 0, told
-        *lines, last = told.splitlines()
+        assert following.returncode == 0, output
+        *lines, last = output.splitlines()
         assert lines == production.cluster_namespace.kubectl("logs", f"job/{row['job']}").splitlines()
         assert last == f"run {row['run_id']} succeeded"
 
-    def test_of_a_run_whose_pod_is_deleted(self, production: Production, at_work: AtWork):
-        """It goes on with the next attempt."""
+    def test_log_continues_with_the_next_attempt(self, production: Production, at_work: AtWork):
         row = at_work("unfollowed")
         with production.installation.start("training_runs", "logs", "--follow", row["run_id"]) as following:
             assert following.stdout is not None
             first = following.stdout.readline()
             evict(production, row)
             production.held.let_go(row["run_id"], on=False)
-            told = first + following.stdout.read()
+            output = first + following.stdout.read()
             following.wait(10)
 
-        assert following.returncode == 0, told
-        assert f"run {row['run_id']} attempt 2: succeeded" in told
-        assert told.count(f"Started run {row['run_id']}") == 2
+        assert following.returncode == 0, output
+        assert f"run {row['run_id']} attempt 2: succeeded" in output
+        assert output.count(f"Started run {row['run_id']}") == 2
 
-    def test_of_a_run_that_is_killed(self, production: Production, at_work: AtWork):
+    def test_log_of_a_killed_run(self, production: Production, at_work: AtWork):
         row = at_work("killed")
         with production.installation.start("training_runs", "logs", "--follow", row["run_id"]) as following:
             production.held.let_go(row["run_id"], on=False)
             pod_processes.send(row["run_id"], signal.SIGKILL)
-            told, _ = following.communicate(timeout=120)
+            output, _ = following.communicate(timeout=120)
 
-        assert following.returncode == 1, told
-        assert f"run {row['run_id']} failed (killed): pod " in told
+        assert following.returncode == 1, output
+        assert f"run {row['run_id']} failed (killed): pod " in output
 
 
 class TestBeforeAnyRow:
     """C23."""
 
     @pytest.mark.parametrize(
-        ("flags", "changes", "code", "told"),
+        ("flags", "changes", "code", "output"),
         [
             (("--subject", "none"), {}, 2, "none"),
             (("--lookback-days", "0"), {}, 2, "--lookback-days"),
@@ -371,17 +375,19 @@ class TestBeforeAnyRow:
             (("--dry-run",), {}, 0, ""),
         ],
     )
-    def test_nothing_is_written(self, production: Production, flags: tuple[str, ...], changes: dict[str, Any], code: int, told: str):
+    def test_usage_or_precondition_error_writes_no_row(
+        self, production: Production, flags: tuple[str, ...], changes: dict[str, Any], code: int, output: str
+    ):
         production.subjects("checked", "any")
         command = ("train_models", "--team", "checked", "--algo", "lgbm_tfidf", *flags)
 
         done = production.installation.manage(*command, GREGORY_CLUSTER_CONFIG=production.cluster_file(**changes))
 
-        assert (done.returncode, told in done.stderr) == (code, True), done.stderr
+        assert (done.returncode, output in done.stderr) == (code, True), done.stderr
         assert production.rows("checked") == []
 
-    def test_a_dry_run_shows_what_is_asked_for_later(self, production: Production):
-        """Of a subject with as long a name as there can be, in letters that no label takes."""
+    def test_dry_run_prints_the_later_request(self, production: Production):
+        """The subject has the longest possible name, with letters that no label accepts."""
         subject = "größe-und-übermaß-der-" + "ä" * 28
         production.subjects("named", subject)
         file = {"GREGORY_CLUSTER_CONFIG": production.cluster_file(**WAITING)}
@@ -401,7 +407,7 @@ class TestBeforeAnyRow:
 
 
 def _without_ids(job: Row) -> Any:
-    """Ids of a run that was never opened are others than those of one that was."""
+    """The Job without ids, because a dry run has other ids."""
     spec = next(
         variable["value"] for variable in job["spec"]["template"]["spec"]["containers"][0]["env"] if variable["name"] == "GREGORY_RUN_SPEC"
     )
@@ -418,7 +424,7 @@ def _without_ids(job: Row) -> Any:
 
 
 def _missing(asked: Any, given: Any, where: str = "") -> Iterator[str]:
-    """What of `asked` is not in `given`, to which a server adds its defaults."""
+    """Differences between the request and the Job. Defaults that the server adds do not count."""
     if isinstance(asked, dict) and isinstance(given, dict):
         for key in asked:
             yield from _missing(asked[key], given.get(key), f"{where}.{key}")
@@ -430,9 +436,9 @@ def _missing(asked: Any, given: Any, where: str = "") -> Iterator[str]:
 
 
 class TestTheDatabase:
-    """C8. After the others: for a minute after its start nobody is judged by silence."""
+    """C8. Last, because for a minute after a restart of the server no run counts as silent."""
 
-    def test_away_when_a_training_ends_and_back_in_time(self, production: Production, at_work: AtWork):
+    def test_database_returns_in_time(self, production: Production, at_work: AtWork):
         row = at_work("back")
         with database_away(production):
             production.held.let_go(row["run_id"])
@@ -442,9 +448,9 @@ class TestTheDatabase:
         assert (row["success"], row["attempt"], row["exit_code"]) == (True, 1, 0)
         assert row["metrics"]["test_f1"] is not None
 
-    def test_away_until_its_run_is_told_to_end(self, production: Production, at_work: AtWork):
-        """What its pod has kept is told in its stead, and nothing is trained again."""
-        row = at_work("told")
+    def test_database_is_away_until_the_run_gets_sigterm(self, production: Production, at_work: AtWork):
+        """The reconciler uses the outcome report of the pod. Nothing is trained again."""
+        row = at_work("sigterm")
         with database_away(production):
             production.held.let_go(row["run_id"])
             has_reported(production, row)
@@ -452,13 +458,13 @@ class TestTheDatabase:
             production.cluster_namespace.cluster.until(lambda: has_ended(production, row), what="the run to have given up")
 
         assert "succeeded: every model was complete" in production.reconcile()
-        row = production.row(TEAM, "told")
+        row = production.row(TEAM, "sigterm")
         assert (row["success"], row["state"], row["attempt"], row["exit_code"]) == (True, "succeeded", 1, 143)
         assert row["metrics"]["test_f1"] is not None
         assert production.verify()
 
-    def test_away_until_its_pod_is_gone(self, production: Production, at_work: AtWork):
-        """Nobody has its report any more. The next attempt finds the model."""
+    def test_database_is_away_until_the_pod_is_gone(self, production: Production, at_work: AtWork):
+        """The outcome report of the pod is lost. The next attempt finds the model."""
         row = at_work("gone")
         with database_away(production):
             production.held.let_go(row["run_id"])
@@ -470,8 +476,8 @@ class TestTheDatabase:
         assert (row["success"], row["attempt"]) == (True, 2)
         assert "Started training" not in production.cluster_namespace.kubectl("logs", f"job/{row['job']}")
 
-    def test_away_until_its_job_is_gone(self, production: Production, at_work: AtWork):
-        """What is left of it is in the volume, and whoever sees that comes first."""
+    def test_database_is_away_until_the_job_is_gone(self, production: Production, at_work: AtWork):
+        """Only the volume has the result. A reconciler with the volume closes the run."""
         row = at_work("erased")
         with database_away(production):
             production.held.let_go(row["run_id"])
@@ -483,14 +489,14 @@ class TestTheDatabase:
 
         production.reconcile()
         assert production.row(TEAM, "erased")["success"] is None
-        told = production.reconcile(sees_models=True)
+        output = production.reconcile(sees_models=True)
 
-        assert f"{row['run_id']} {TEAM}/erased: succeeded: every model was complete" in told
+        assert f"{row['run_id']} {TEAM}/erased: succeeded: every model was complete" in output
         row = production.row(TEAM, "erased")
         assert (row["success"], row["state"], row["attempt"]) == (True, "succeeded", 1)
         assert row["metrics"]["test_f1"] is not None
 
-    def test_what_only_the_pod_knows_is_not_lost_when_it_is_cancelled(self, production: Production, at_work: AtWork):
+    def test_cancelling_keeps_a_result_that_only_the_pod_has(self, production: Production, at_work: AtWork):
         row = at_work("cancelled")
         with cut_off(production):
             production.held.let_go(row["run_id"])
@@ -501,14 +507,14 @@ class TestTheDatabase:
         assert (row["success"], row["state"], row["exit_code"]) == (True, "succeeded", 143)
 
 
-def test_a_node_that_is_lost(production: Production, at_work: AtWork):
-    """C4: unknown until its pod is provably gone, and no second one before; then it is tried again, and the old one gives way."""
+def test_lost_node(production: Production, at_work: AtWork):
+    """C4: the run is unknown until its pod is gone. Then the reconciler retries it, and the old attempt stops."""
     cluster, row = production.cluster_namespace.cluster, at_work("node")
     run_id = row["run_id"]
     production.held.let_go(run_id, on=False)
 
     cluster.kill("kubelet")
-    cluster.until(lambda: f"node {NODE}, which has pod " in production.reconcile(), what="the node's silence to be noticed")
+    cluster.until(lambda: f"node {NODE}, which has pod " in production.reconcile(), what="the reconciler to report the silent node")
     silent = production.row(TEAM, "node")
     assert (silent["success"], silent["attempt"]) == (None, 1)
     assert silent["unknown_since"] is not None
@@ -517,12 +523,14 @@ def test_a_node_that_is_lost(production: Production, at_work: AtWork):
     assert alive
 
     cluster.must("delete", "node", NODE)
-    cluster.until(lambda: production.pods_of(run_id) == [] and has_ended(production, row), what="its pod to be given up", seconds=120)
+    cluster.until(
+        lambda: production.pods_of(run_id) == [] and has_ended(production, row), what="the cluster to remove the pod", seconds=120
+    )
     assert "attempt 2 with lgbm_tfidf: submitted" in production.reconcile()
     (event,) = production.events(run_id)
     assert "node_lost: " in event["message"]
-    # Its process lives on, where no cluster sees it, and ends as soon as it looks at its row.
-    cluster.until(lambda: not pod_processes.of_run(run_id), what="the old attempt to give way")
+    # The old process lives without a cluster. It ends as soon as it reads its row.
+    cluster.until(lambda: not pod_processes.of_run(run_id), what="the old attempt to stop")
     assert production.row(TEAM, "node")["success"] is None
 
     cluster.heal()
@@ -530,8 +538,8 @@ def test_a_node_that_is_lost(production: Production, at_work: AtWork):
     assert (row["success"], row["attempt"]) == (True, 2)
 
 
-def test_a_namespace_that_is_deleted(production: Production, at_work: AtWork):
-    """C13, and the last here: nothing of it is left."""
+def test_deleted_namespace(production: Production, at_work: AtWork):
+    """C13. The last test, because it deletes the namespace."""
     row = at_work("namespace")
     production.held.let_go(row["run_id"], on=False)
 

@@ -1,4 +1,7 @@
-"""One Job per attempt whatever becomes of the request, and what is known before any row is written."""
+"""Submission: one Job for each attempt, the calls to the API server, and the checks before any row.
+
+test_rows_outages.py covers a lost response and a foreign Job of the same name.
+"""
 
 import json
 from collections.abc import Iterator
@@ -21,49 +24,49 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def proxy(cluster_namespace: ClusterNamespace) -> Iterator[Proxy]:
-    with proxies.running(cluster_namespace.cluster.kubeconfig.parent) as proxy:
+def proxy(job_namespace: ClusterNamespace) -> Iterator[Proxy]:
+    with proxies.running(job_namespace.cluster.kubeconfig.parent) as proxy:
         yield proxy
 
 
-def through(proxy: Proxy, cluster_namespace: ClusterNamespace, **variables: str) -> KubernetesRunner:
-    """The runner of somebody who knows the cluster by the proxy's address alone."""
-    file = cluster_namespace.folder / "proxy.kubeconfig"
+def through(proxy: Proxy, job_namespace: ClusterNamespace, **variables: str) -> KubernetesRunner:
+    """A runner that reaches the cluster through the proxy."""
+    file = job_namespace.folder / "proxy.kubeconfig"
     named = {"name": "proxy", "cluster": {"server": proxy.url}}
     context = {"name": "proxy", "context": {"cluster": "proxy", "user": "nobody"}}
     file.write_text(
         json.dumps({"clusters": [named], "contexts": [context], "users": [{"name": "nobody", "user": {}}], "current-context": "proxy"})
     )
-    return cluster_namespace.runner(KUBECONFIG=str(file), **variables)
+    return job_namespace.runner(KUBECONFIG=str(file), **variables)
 
 
 def suspended(runner: KubernetesRunner, **changes: Any) -> Rendered:
-    """A run that takes no place on the node."""
+    """A suspended run, which needs no node."""
     spec = a_run(**changes)
     job = with_code(runner.render(spec).request, SLEEPS)
     job["spec"]["suspend"] = True
     return Rendered(spec=spec, request=job)
 
 
-class TestOnce:
-    def test_a_second_submission_adopts_the_first(self, cluster_namespace: ClusterNamespace):
-        runner = cluster_namespace.runner()
+class TestSubmit:
+    def test_second_submission_adopts_the_first_job(self, job_namespace: ClusterNamespace):
+        runner = job_namespace.runner()
         rendered = suspended(runner)
         handle = runner.submit(rendered)
 
-        assert cluster_namespace.runner().submit(rendered) == handle
-        assert len(cluster_namespace.jobs()) == 1
+        assert job_namespace.runner().submit(rendered) == handle
+        assert len(job_namespace.jobs()) == 1
 
-    def test_another_token_is_another_run(self, cluster_namespace: ClusterNamespace):
-        runner = cluster_namespace.runner()
+    def test_job_with_another_token_is_refused(self, job_namespace: ClusterNamespace):
+        runner = job_namespace.runner()
         rendered = suspended(runner)
         runner.submit(rendered)
 
         with pytest.raises(SubmitError, match=r"exists in namespace .* and is not this run's"):
             runner.submit(suspended(runner, run_id=rendered.spec.run_id, attempt_token=new_token()))
 
-    def test_what_is_refused_is_not_asked_again(self, cluster_namespace: ClusterNamespace):
-        runner = cluster_namespace.runner()
+    def test_refused_request_is_not_repeated(self, job_namespace: ClusterNamespace):
+        runner = job_namespace.runner()
         rendered = suspended(runner)
         rendered.request["spec"]["backoffLimit"] = -1
 
@@ -72,21 +75,21 @@ class TestOnce:
 
         assert runner.api.calls["POST jobs"] == 1
 
-    def test_submission_keeps_its_pace(self, cluster_namespace: ClusterNamespace):
-        cluster_namespace.config["submission"] = {"perSecond": 0.1}
-        runner, slept = cluster_namespace.runner(), []
+    def test_submission_respects_the_rate_limit(self, job_namespace: ClusterNamespace):
+        job_namespace.config["submission"] = {"perSecond": 0.1}
+        runner, slept = job_namespace.runner(), []
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(submission.time, "sleep", slept.append)
             for _ in range(3):
                 runner.submit(suspended(runner))
 
-        # Nobody has slept, so each turn is ten seconds after the one before, less what the submissions took.
+        # The patched sleep returns at once. So each pause is ten seconds longer, less the duration of the submissions.
         assert slept[0] == 0 < slept[1] <= 10 < slept[2] <= 20
 
 
 class TestCalls:
-    def test_any_number_of_runs_is_two_lists(self, cluster_namespace: ClusterNamespace):
-        runner = cluster_namespace.runner()
+    def test_observation_of_many_runs_needs_two_lists(self, job_namespace: ClusterNamespace):
+        runner = job_namespace.runner()
         handles = [runner.submit(suspended(runner)) for _ in range(30)]
         runner.api.calls.clear()
 
@@ -95,32 +98,32 @@ class TestCalls:
         assert {one.status for one in seen} == {Status.PENDING}
         assert runner.api.calls == {"GET pods": 1, "GET jobs": 1}
 
-    def test_lists_are_read_page_by_page(self, cluster_namespace: ClusterNamespace, monkeypatch: pytest.MonkeyPatch):
+    def test_lists_are_read_page_by_page(self, job_namespace: ClusterNamespace, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr("gregory.launch.kubernetes.namespace.PAGE", 4)
-        runner = cluster_namespace.runner()
+        runner = job_namespace.runner()
         handles = [runner.submit(suspended(runner)) for _ in range(10)]
         runner.api.calls.clear()
 
         assert [one.status for one in runner.observe(handles)] == [Status.PENDING] * 10
         assert runner.api.calls == {"GET pods": 1, "GET jobs": 3}
 
-    def test_too_many_requests_are_asked_again_when_the_server_says(self, cluster_namespace: ClusterNamespace, proxy: Proxy):
+    def test_retry_after_is_respected(self, job_namespace: ClusterNamespace, proxy: Proxy):
         refusals = iter([(429, {"Retry-After": "1"}), (503, {}), (429, {})])
-        runner = through(proxy, cluster_namespace)
+        runner = through(proxy, job_namespace)
         rendered = suspended(runner)
         proxy.answer = lambda method, path: next(refusals, None) if method == "POST" else None
 
         handle = runner.submit(rendered)
 
-        assert [job["metadata"]["uid"] for job in cluster_namespace.jobs()] == [handle.uid]
+        assert [job["metadata"]["uid"] for job in job_namespace.jobs()] == [handle.uid]
         assert proxy.seen["POST"] == 4
 
 
 class TestIdentity:
-    def test_a_namespace_s_account_knows_the_cluster_by_the_namespace(self, cluster_namespace: ClusterNamespace):
-        """Who may read kube-system knows both names; who may not still sees what the other submitted."""
-        narrow = account(cluster_namespace)
-        wide = cluster_namespace.runner()
+    def test_account_without_cluster_rights_uses_the_id_of_the_namespace(self, job_namespace: ClusterNamespace):
+        """An account that can read kube-system knows both ids. The other account still sees all Jobs of the namespace."""
+        narrow = account(job_namespace)
+        wide = job_namespace.runner()
 
         submitted, by_admin = narrow.submit(suspended(narrow)), wide.submit(suspended(wide))
 
@@ -128,30 +131,30 @@ class TestIdentity:
         for runner in (narrow, wide):
             assert [one.status for one in runner.observe([submitted, by_admin])] == [Status.PENDING] * 2
         narrow.cancel(by_admin, grace_seconds=1)
-        assert [job["metadata"]["uid"] for job in cluster_namespace.jobs()] == [submitted.uid]
+        assert [job["metadata"]["uid"] for job in job_namespace.jobs()] == [submitted.uid]
         gone = [handle.model_copy(update={"uid": "gone"}) for handle in (submitted, by_admin)]
         assert [one.missing for one in wide.observe(gone)] == [True, True]
         assert [one.status for one in narrow.observe(gone)] == [Status.TERMINATED, Status.UNKNOWN]
 
-    def test_a_token_that_aged_is_read_again(self, cluster_namespace: ClusterNamespace):
-        runner = account(cluster_namespace)
+    def test_expired_token_is_read_again(self, job_namespace: ClusterNamespace):
+        runner = account(job_namespace)
         handle = runner.submit(suspended(runner))
-        file = Path(cluster_namespace.folder / "account.kubeconfig")
+        file = Path(job_namespace.folder / "account.kubeconfig")
         content = json.loads(file.read_text())
         good = content["users"][0]["user"]["token"]
-        content["users"][0]["user"]["token"] = "aged"
+        content["users"][0]["user"]["token"] = "expired"
         file.write_text(json.dumps(content))
-        aged = cluster_namespace.runner(KUBECONFIG=str(file))
-        (unknown,) = aged.observe([handle])
+        expired = job_namespace.runner(KUBECONFIG=str(file))
+        (unknown,) = expired.observe([handle])
         assert (unknown.status, unknown.text) == (Status.UNKNOWN, "Unauthorized")
 
         content["users"][0]["user"]["token"] = good
         file.write_text(json.dumps(content))
 
-        assert aged.observe([handle])[0].status is Status.PENDING
+        assert expired.observe([handle])[0].status is Status.PENDING
 
-    def test_another_context(self, cluster_namespace: ClusterNamespace):
-        runner = cluster_namespace.runner(GREGORY_KUBECONTEXT="none")
+    def test_unknown_context_is_named(self, job_namespace: ClusterNamespace):
+        runner = job_namespace.runner(GREGORY_KUBECONTEXT="none")
 
         (seen,) = runner.observe([RunHandle(host="kubernetes@x/y", name="n", uid="u")])
 
@@ -160,18 +163,18 @@ class TestIdentity:
         assert seen.text.endswith("; name a kubeconfig in KUBECONFIG, and its context in GREGORY_KUBECONTEXT")
 
 
-def account(cluster_namespace: ClusterNamespace) -> KubernetesRunner:
-    """What a submitter needs, in its own namespace, and nothing else."""
-    here = {"namespace": cluster_namespace.namespace}
+def account(job_namespace: ClusterNamespace) -> KubernetesRunner:
+    """A runner with the rights of a submitter in its namespace, and no others."""
+    here = {"namespace": job_namespace.namespace}
     rules = [
         {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["create", "get", "list", "delete", "patch"]},
         {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "delete"]},
         {"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"]},
         {"apiGroups": [""], "resources": ["events"], "verbs": ["list"]},
-        {"apiGroups": [""], "resources": ["namespaces"], "resourceNames": [cluster_namespace.namespace], "verbs": ["get"]},
+        {"apiGroups": [""], "resources": ["namespaces"], "resourceNames": [job_namespace.namespace], "verbs": ["get"]},
     ]
     group = "rbac.authorization.k8s.io"
-    cluster_namespace.cluster.apply(
+    job_namespace.cluster.apply(
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "submitter", **here}},
         {"apiVersion": f"{group}/v1", "kind": "Role", "metadata": {"name": "submitter", **here}, "rules": rules},
         {
@@ -182,21 +185,21 @@ def account(cluster_namespace: ClusterNamespace) -> KubernetesRunner:
             "subjects": [{"kind": "ServiceAccount", "name": "submitter", **here}],
         },
     )
-    content = json.loads(cluster_namespace.cluster.kubeconfig.read_text())
-    content["users"][0]["user"] = {"token": cluster_namespace.kubectl("create", "token", "submitter").strip()}
-    file = cluster_namespace.folder / "account.kubeconfig"
+    content = json.loads(job_namespace.cluster.kubeconfig.read_text())
+    content["users"][0]["user"] = {"token": job_namespace.kubectl("create", "token", "submitter").strip()}
+    file = job_namespace.folder / "account.kubeconfig"
     file.write_text(json.dumps(content))
-    return cluster_namespace.runner(KUBECONFIG=str(file))
+    return job_namespace.runner(KUBECONFIG=str(file))
 
 
 class TestCheck:
-    def test_all_is_well(self, cluster_namespace: ClusterNamespace):
-        cluster_namespace.runner().check()
+    def test_complete_namespace_passes(self, job_namespace: ClusterNamespace):
+        job_namespace.runner().check()
 
-    def test_as_far_as_an_account_may_see(self, cluster_namespace: ClusterNamespace):
-        account(cluster_namespace).check()
+    def test_check_needs_only_the_rights_of_a_submitter(self, job_namespace: ClusterNamespace):
+        account(job_namespace).check()
 
-        assert cluster_namespace.jobs() == []
+        assert job_namespace.jobs() == []
 
     @pytest.mark.parametrize(
         ("section", "value", "told"),
@@ -221,29 +224,29 @@ class TestCheck:
             ),
         ],
     )
-    def test_what_every_run_would_fail_for(self, cluster_namespace: ClusterNamespace, section: str, value: Any, told: str):
-        cluster_namespace.config[section] = value
+    def test_error_names_the_missing_object_and_its_key(self, job_namespace: ClusterNamespace, section: str, value: Any, told: str):
+        job_namespace.config[section] = value
 
         with pytest.raises(PreconditionFailed, match=told):
-            cluster_namespace.runner().check()
+            job_namespace.runner().check()
 
-    def test_an_optional_object_need_not_be_there(self, cluster_namespace: ClusterNamespace):
-        cluster_namespace.config["env"] = [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "none", "key": "k", "optional": True}}}]
+    def test_optional_object_can_be_missing(self, job_namespace: ClusterNamespace):
+        job_namespace.config["env"] = [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "none", "key": "k", "optional": True}}}]
 
-        cluster_namespace.runner().check()
+        job_namespace.runner().check()
 
-    def test_a_dry_run_leaves_nothing(self, cluster_namespace: ClusterNamespace):
-        runner = cluster_namespace.runner()
+    def test_dry_run_creates_no_job(self, job_namespace: ClusterNamespace):
+        runner = job_namespace.runner()
 
         runner.check()
 
         assert runner.api.calls["POST jobs"] == 1
-        assert cluster_namespace.jobs() == []
+        assert job_namespace.jobs() == []
 
-    def test_a_webhook_that_is_down_is_named(self, cluster_namespace: ClusterNamespace, monkeypatch: pytest.MonkeyPatch):
-        """C12: what admits Jobs does not answer."""
+    def test_failing_webhook_is_named(self, job_namespace: ClusterNamespace, monkeypatch: pytest.MonkeyPatch):
+        """C12: the admission webhook for Jobs does not answer."""
         monkeypatch.setattr("gregory.launch.kubernetes.kube.BACKOFF_SECONDS", (0.1,))
-        name = cluster_namespace.namespace
+        name = job_namespace.namespace
         webhook = {
             "name": "admit.gregory.test",
             "clientConfig": {"url": "https://127.0.0.1:1/admit"},
@@ -254,28 +257,28 @@ class TestCheck:
             "timeoutSeconds": 1,
         }
         kind = {"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration"}
-        cluster_namespace.cluster.apply({**kind, "metadata": {"name": name}, "webhooks": [webhook]})
+        job_namespace.cluster.apply({**kind, "metadata": {"name": name}, "webhooks": [webhook]})
         try:
-            cluster_namespace.cluster.until(lambda: _is_refused(cluster_namespace), what="the webhook to count")
+            job_namespace.cluster.until(lambda: _is_refused(job_namespace), what="the webhook to count")
             with pytest.raises(
                 PreconditionFailed, match=r'^the cluster would refuse every Job: .*failed calling webhook "admit\.gregory\.test"'
             ):
-                cluster_namespace.runner().check()
+                job_namespace.runner().check()
         finally:
-            cluster_namespace.cluster.must("delete", "validatingwebhookconfiguration", name)
-        assert cluster_namespace.jobs() == []
+            job_namespace.cluster.must("delete", "validatingwebhookconfiguration", name)
+        assert job_namespace.jobs() == []
 
 
-def _is_refused(cluster_namespace: ClusterNamespace) -> bool:
+def _is_refused(job_namespace: ClusterNamespace) -> bool:
     try:
-        cluster_namespace.runner().check()
+        job_namespace.runner().check()
     except PreconditionFailed:
         return True
     return False
 
 
-def test_a_namespace_is_asked_for_nothing_that_an_account_may_not(cluster_namespace: ClusterNamespace):
-    runner = account(cluster_namespace)
-    namespace = Namespace(runner.api, cluster_namespace.namespace)
+def test_existence_is_unknown_without_permission(job_namespace: ClusterNamespace):
+    runner = account(job_namespace)
+    namespace = Namespace(runner.api, job_namespace.namespace)
 
-    assert (namespace.exists("secrets", "database"), cluster_namespace.runner()._namespace.exists("secrets", "database")) == (None, True)
+    assert (namespace.exists("secrets", "database"), job_namespace.runner()._namespace.exists("secrets", "database")) == (None, True)

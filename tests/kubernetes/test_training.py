@@ -1,4 +1,4 @@
-"""The image of Dockerfile.train trains the demonstration's articles through Jobs; and what is seen with TensorFlow alone."""
+"""The image of Dockerfile.train trains demo articles through Jobs. These cases need TensorFlow."""
 
 import json
 import re
@@ -26,7 +26,7 @@ STAMP = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ INFO"
 def demo(
     cluster: Cluster, cluster_postgresql: postgresql.Server, training_image: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Production]:
-    """On a node that offers GPUs that are not there, so none is demanded."""
+    """The GPUs of the node are imaginary, so the cluster file does not require one."""
     cluster_namespace = ClusterNamespace(cluster=cluster, namespace=f"runs-{new_run_id()}", folder=tmp_path_factory.mktemp("demo"))
     with producing(cluster_namespace, cluster_postgresql, training_image) as production:
         cluster_namespace.config |= {
@@ -34,13 +34,13 @@ def demo(
             "resources": {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"memory": "6Gi"}},
             "sharedMemory": {"size": "256Mi"},
         }
-        # What is seen here does not get better with more of them.
+        # More epochs would not test more.
         production.installation.set_hyperparameters("bert: {epochs: 1}\nlstm: {epochs: 3}\n")
         production.installation.must("load_demo")
         yield production
 
 
-def test_a_subject_of_the_demo_is_trained(demo: Production):
+def test_demo_subject_is_trained(demo: Production):
     done = demo.train(TEAM, *OURS, "--wait", "--verbose", "3", algorithms="pubmed_bert,lgbm_tfidf,lstm")
 
     rows = demo.rows(TEAM)
@@ -57,7 +57,7 @@ def test_a_subject_of_the_demo_is_trained(demo: Production):
     for row in rows:
         assert f"{label}/{row['algorithm']}: version {row['version']}: success" in done.stdout
 
-    # The run's report ends its rows before the cluster has noticed that its Job is over.
+    # The run closes its rows before the cluster completes the Job.
     demo.cluster_namespace.cluster.until(lambda: is_finished(demo.jobs_of(run_id)[0]), what="the Job to be complete")
     (pod,) = demo.pods_of(run_id)
     (container,) = pod["spec"]["containers"]
@@ -77,8 +77,8 @@ def test_a_subject_of_the_demo_is_trained(demo: Production):
     )
 
 
-def test_a_gpu_that_was_promised_and_is_not_there(demo: Production):
-    """C24: never the CPU in its place. CUDA itself cannot fail here: there is no device that it could find."""
+def test_required_gpu_is_missing(demo: Production):
+    """C24: the run never uses the CPU instead. A failure of CUDA needs a device."""
     done = demo.train(TEAM, *OURS, "--wait", code=1, gpu={"count": 1, "required": True})
 
     row = demo.row(TEAM, SUBJECT)
@@ -86,8 +86,8 @@ def test_a_gpu_that_was_promised_and_is_not_there(demo: Production):
     assert "1 of 1 trainings failed" in done.stderr
 
 
-def test_what_had_ended_stays_when_a_run_is_killed(demo: Production):
-    """C1: of two algorithms one was done."""
+def test_finished_row_stays_when_the_run_is_killed(demo: Production):
+    """C1: one of two algorithms had ended."""
     demo.train(TEAM, *OURS, algorithms="lgbm_tfidf,lstm")
     run_id = demo.at_work(TEAM, SUBJECT, stage="train-lstm")["run_id"]
     (before, _) = [row for row in demo.rows(TEAM) if row["run_id"] == run_id]

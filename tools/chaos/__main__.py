@@ -39,7 +39,7 @@ def main() -> int:
         kubernetes.import_image(archive)
         archive.unlink()
         outcome = chaos_run.run_chaos(
-            kubernetes, server, folder / "environment", image=run_image.CHAOS, seed=options.seed, runs=options.runs,
+            kubernetes, server, folder / "environment", image=run_image.SCRIPTED, seed=options.seed, runs=options.runs,
             concurrent=options.concurrent, limit_seconds=60 * options.limit_minutes, info=info,
         )  # fmt: skip
     wrong = [(one, words) for one in outcome.found for words in check.violations(one)]

@@ -30,6 +30,8 @@ from gregory.ml.stages.contract import (
 from gregory.ml.text import TEXT_VERSION
 
 MARKS, SECONDS = ".chaos", "seconds.json"
+# Length of a training without a script.
+DEFAULT_SECONDS = 4.0
 STEP_SECONDS = 0.2
 METRICS = {"test_roc_auc": 0.75, "test_f1": 0.5, "prob_threshold": 0.8}
 # Open until the process ends.
@@ -66,7 +68,7 @@ def train(source: Path, target: Path, report: Report, resume_dir: Path) -> Train
     # Append: a suspended attempt begins several times.
     with (marks / f"{name}.begun").open("a") as begun:
         begun.write(f"{time.time()}\n")
-    seconds = json.loads((models / MARKS / SECONDS).read_text())[f"{facts.subject}/{request.algorithm}"]
+    seconds = _scripted(models / MARKS / SECONDS).get(f"{facts.subject}/{request.algorithm}", DEFAULT_SECONDS)
     steps = max(1, round(seconds / STEP_SECONDS))
     for step in range(steps):
         time.sleep(STEP_SECONDS)
@@ -76,6 +78,10 @@ def train(source: Path, target: Path, report: Report, resume_dir: Path) -> Train
     atexit.register((marks / f"{name}.done").touch)
     data = artifacts.read_manifest(target / MODEL_FOLDER).data
     return TrainResult(metrics=METRICS, warnings=(), data=data, compute={"device": "cpu"})
+
+
+def _scripted(file: Path) -> dict[str, float]:
+    return json.loads(file.read_text()) if file.exists() else {}
 
 
 def _be_alone(marks: Path, *, attempt: int) -> None:

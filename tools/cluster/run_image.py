@@ -1,7 +1,7 @@
 """Images that run `python -m job` without TensorFlow, made without a Docker engine.
 
 They contain Debian, the packages of this environment that a run needs, this checkout and one bundle of base models. They
-train `lgbm_tfidf` as an image of Dockerfile.train does. In the image `CHAOS`, scripted work replaces the stages.
+train `lgbm_tfidf` as an image of Dockerfile.train does. In the image `SCRIPTED`, scripted work replaces the stages.
 All images share their layers and are one archive.
 """
 
@@ -30,8 +30,8 @@ NAME = "gregory.test/slim:1"
 EXIT_1, NO_REPORT = "gregory.test/exit-1:1", "gregory.test/no-report:1"
 # `manage.py`, as the target `submit` of Dockerfile.train has it.
 SUBMIT = "gregory.test/submit:1"
-# Scripted work in place of the stages.
-CHAOS = "gregory.test/chaos:1"
+# Scripted work in place of the stages: a training costs no processor time.
+SCRIPTED = "gregory.test/scripted:1"
 PYTHON = (3, 11)
 REMEDY = "the base image contains Python 3.11 and takes its packages from this environment; make setup PYTHON=python3.11"
 PACKAGES = "/usr/local/lib/python3.11/dist-packages"
@@ -64,7 +64,7 @@ def write(archive: Path, bundle: Path) -> None:
             tar.add(SCRIPTED_WORK, f"{PROJECT_IN_IMAGE}/gregory/ml/stages/work.py", filter=_public)
         layers = [base_archive(), _packages(), project]
         written = [_image(name, command, layers) for name, command in commands.items()]
-        images.write_all(archive, *written, _image(CHAOS, RUN, [*layers, scripted]))
+        images.write_all(archive, *written, _image(SCRIPTED, RUN, [*layers, scripted]))
 
 
 def _image(name: str, command: list[str], layers: list[Path]) -> Image:
