@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from functools import partial
 
-from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 
 from gregory.launch.errors import LaunchError
@@ -14,8 +13,8 @@ from gregory.launch.runner import Runner
 from gregory.management import polling
 from gregory.management.console import Console
 from gregory.management.database import describe
+from gregory.management.runners import reconciler
 from gregory.management.termination import Terminated
-from gregory.reconcile import loop
 from gregory.reconcile.results import ResultKind
 from gregory.reconcile.submit import Submission, record_submission, request
 from gregory.reporting import summary
@@ -91,9 +90,7 @@ def wait(specs: Sequence[RunSpec], runner: Runner, console: Console) -> None:
     unreachable = False
     while True:
         try:
-            for change in loop.reconcile_once(
-                lambda name: runner, models_dir=settings.MODELS_DIR, stale_after=settings.STALE_AFTER_SECONDS, only=ids
-            ):
+            for change in reconciler(lambda name: runner).reconcile_once(ids):
                 waits = change.action is ResultKind.UNSEEN or change.run.state == RunState.PENDING
                 _print_new(printed, f"reconcile {change.run.run_id}", str(change) if waits else "", console)
             unfinished = _print_changes(specs, printed, console)

@@ -5,11 +5,9 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NoReturn
 
-from django.conf import settings
-
 from gregory.launch.runner import Runner
 from gregory.management import polling
-from gregory.reconcile import loop
+from gregory.management.runners import reconciler
 from gregory.runs import events, store
 from gregory.runs.db_retry import best_effort, close_connection, retry_on_disconnect
 from gregory.runs.heartbeat import every
@@ -51,9 +49,8 @@ def to_the_end(run_id: str, runner: Runner, runner_for: Callable[[str], Runner])
 
 
 def _reconcile(run_id: str, runner_for: Callable[[str], Runner]) -> None:
-    results = loop.reconcile_once(runner_for, models_dir=settings.MODELS_DIR, stale_after=settings.STALE_AFTER_SECONDS, only=[run_id])
     # The run store has the results. This only makes the calls.
-    deque(results, maxlen=0)
+    deque(reconciler(runner_for).reconcile_once([run_id]), maxlen=0)
 
 
 def _attempt(spec: RunSpec, handle: RunHandle, runner: Runner) -> Iterator[str]:

@@ -1,6 +1,5 @@
 """Runs of a back end that executes one at a time. Each is submitted after the one before has ended, and followed to its end."""
 
-from dataclasses import replace
 from functools import partial
 
 from django.conf import settings
@@ -8,10 +7,9 @@ from django.conf import settings
 from gregory.launch.errors import LaunchError
 from gregory.launch.runner import Runner
 from gregory.management.console import Console
+from gregory.management.runners import reconciler
 from gregory.management.termination import Terminated
-from gregory.reconcile import loop
-from gregory.reconcile.decide import Action, decide
-from gregory.reconcile.finalize import finalize_dead_run
+from gregory.reconcile.decide import Action
 from gregory.reconcile.submit import CANCEL_GRACE_SECONDS, record_submission, request
 from gregory.runs import store
 from gregory.runs.db_retry import best_effort, close_connection, retry_on_disconnect
@@ -58,16 +56,14 @@ def _run_one(spec: RunSpec, queued: list[RunSpec], runner: Runner, console: Cons
 
 def _close(spec: RunSpec, handle: RunHandle, runner: Runner, console: Console) -> None:
     """Finalize a run whose process left it unfinished. Remove the working files of a success."""
-    timed = store.run_with_timers(spec.run_id)
+    timed, ours = store.run_with_timers(spec.run_id), reconciler(lambda name: runner)
     if timed is not None and store.is_unfinished(spec):
         (observation,) = runner.observe([handle])
-        models_dir = settings.MODELS_DIR
-        snapshot = loop.snapshot_of(timed, observation, runner, models_dir=models_dir, stale_after=settings.STALE_AFTER_SECONDS)
         # The run was submitted, even if the database write of that state failed.
-        decision = decide(observation, replace(snapshot, state=RunState.RUNNING))
+        decision = ours.decide(timed, observation, runner, state=RunState.RUNNING)
         detail = decision.diagnosis.headline
         if decision.action is Action.FINALIZE:
-            detail = finalize_dead_run(timed.run, spec, decision.diagnosis, runner, report=observation.report, models_dir=models_dir).detail
+            detail = ours.finalize(timed.run, spec, decision.diagnosis, runner, report=observation.report).detail
         console.error(f"{spec.label}: {detail.splitlines()[0]}")
     elif not store.unsuccessful(spec):
         runner.cleanup(spec)

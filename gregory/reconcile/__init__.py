@@ -1,5 +1,5 @@
-"""Rows that always end: what runners see + what the ledger says -> verdicts, applied.
+"""Observations of runners + the run store -> actions.
 
-`verdict` is the rule, without any I/O; `passes` looks at every unfinished run and applies it; `burial` ends a dead run, or opens
-its next attempt; `handover` submits; `cancelling` ends a living one.
+`loop` has the Reconciler. `decide` is the rule, without any input or output. `submit` submits a queued run, `terminate` terminates
+living runs, `finalize` closes a terminated run or opens its next attempt.
 """

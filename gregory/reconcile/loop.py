@@ -1,13 +1,12 @@
-"""One look at every unfinished run, a call per runner however many there are, and what follows from it.
+"""The reconciler: it observes all unfinished runs, with one call per runner, and acts on the differences.
 
-Safe from several places at once: every write demands the attempt that was looked at, so of two who draw the same conclusion one
-writes it, and what both hand over is handed over once.
+Any number of them may work at the same time. Every write needs the token of the observed attempt, so only the first of several equal
+decisions is written. A second submission of an attempt starts nothing.
 """
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -17,184 +16,163 @@ from gregory.launch.errors import LaunchError
 from gregory.launch.registry import RUNNERS
 from gregory.launch.runner import Observation, Runner, Status
 from gregory.ml.artifacts import stages_folder
-from gregory.reconcile.decide import MISSING_GRACE, Action, RunSnapshot, decide
+from gregory.reconcile.decide import Action, Decision, RunSnapshot, decide
 from gregory.reconcile.finalize import finalize_dead_run
 from gregory.reconcile.results import ReconcileResult, ResultKind
-from gregory.reconcile.submit import CANCEL_GRACE_SECONDS, submit_run
+from gregory.reconcile.submit import submit_run
+from gregory.reconcile.terminate import PendingTermination, close_queued, terminate_runs
 from gregory.runs import store
 from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.models import TrainingRun
 from gregory.runs.reasons import Reason
-from gregory.runs.spec import RunHandle, RunSpec
+from gregory.runs.spec import RunSpec
 from gregory.runs.states import RunState
-from gregory.runs.store import ObservedStatus, RunWithTimers
+from gregory.runs.store import ObservedStatus, RunRefused, RunWithTimers
 
-# What a failed run left is kept this long for whoever looks into it.
+# The remains of an unsuccessful run are kept this long for a resume or an inspection.
 KEEP_FAILED_SECONDS = 7 * 24 * 3600
-
-# Each is a thread that waits for its machine.
-ENDED_SIDE_BY_SIDE = 16
 
 RunnerFor = Callable[[str], Runner]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PendingTermination:
-    """A run that is to be ended on its machine, as it was read, and why."""
+class Reconciler:
+    """The runners and limits of one installation.
 
-    run: TrainingRun
-    spec: RunSpec
-    diagnosis: Diagnosis
+    runner_for: name -> runner. Raises LaunchError. stale_after: seconds without a heartbeat after which an unknown run counts as lost.
+    """
 
+    runner_for: RunnerFor
+    models_dir: Path
+    stale_after: int
 
-def reconcile_once(
-    runner_for: RunnerFor, *, models_dir: Path, stale_after: int, only: Collection[str] | None = None
-) -> Iterator[ReconcileResult]:
-    """Look at every unfinished run, or those with these ids, and do what has to be done; what that was, run by run."""
-    by_runner: dict[str, list[RunWithTimers]] = {}
-    for standing in store.unfinished_runs(only):
-        by_runner.setdefault(standing.run.runner, []).append(standing)
-    for name, standings in by_runner.items():
-        try:
-            runner = runner_for(name)
-            observations = runner.observe([store.handle_of(standing.run) for standing in standings])
-        except LaunchError as error:
-            # A runner of another version, or a machine that is away, must not keep the others from being looked at.
-            yield from (ReconcileResult(run=standing.run, action=ResultKind.UNSEEN, detail=str(error)) for standing in standings)
-            continue
-        endings: list[PendingTermination] = []
-        for standing, observation in zip(standings, observations, strict=True):
+    def reconcile_once(self, only: Collection[str] | None = None) -> Iterator[ReconcileResult]:
+        """Reconcile all unfinished runs, or those with these ids. Yields one result per run."""
+        by_runner: dict[str, list[RunWithTimers]] = {}
+        for timed in store.unfinished_runs(only):
+            by_runner.setdefault(timed.run.runner, []).append(timed)
+        for name, runs in by_runner.items():
             try:
-                done = apply(standing, observation, runner, models_dir=models_dir, stale_after=stale_after)
+                runner = self.runner_for(name)
+                observations = runner.observe([store.handle_of(timed.run) for timed in runs])
             except LaunchError as error:
-                done = ReconcileResult(run=standing.run, action=ResultKind.UNSEEN, detail=str(error))
+                # An unknown runner or an unreachable back end must not delay the runs of the others.
+                yield from (ReconcileResult(run=timed.run, action=ResultKind.UNSEEN, detail=str(error)) for timed in runs)
+                continue
+            yield from self._act(runs, observations, runner)
+
+    def decide(self, timed: RunWithTimers, observation: Observation, runner: Runner, *, state: RunState | None = None) -> Decision:
+        """The action for one run. state: if the caller knows a later state than the run store."""
+        return decide(observation, self._snapshot(timed, observation, runner, state=state))
+
+    def apply(self, timed: RunWithTimers, observation: Observation, runner: Runner) -> ReconcileResult | PendingTermination:
+        """Record the observation of one run and do its action. A termination is returned, because it takes time."""
+        run = timed.run
+        try:
+            spec = RunSpec.model_validate(run.spec)
+        except ValidationError:
+            detail = "another version of this program specified the run; reconcile it with that version"
+            return ReconcileResult(run=run, action=ResultKind.UNSEEN, detail=detail)
+        decision = self.decide(timed, observation, runner)
+        recorded = run.state != RunState.PENDING and store.record_observation(spec, run, _observed(observation))
+        match decision.action:
+            case Action.SUBMIT:
+                submission = submit_run(spec, runner)
+                action = ResultKind.CLOSED if submission.closed else ResultKind.SUBMITTED if submission.handle else ResultKind.LEFT
+                return ReconcileResult(run=run, action=action, detail=submission.detail)
+            case Action.TERMINATE:
+                return PendingTermination(run=run, spec=spec, diagnosis=decision.diagnosis)
+            case Action.FINALIZE:
+                return self.finalize(run, spec, decision.diagnosis, runner, report=observation.report)
+        detail = decision.diagnosis.headline
+        if observation.status is Status.PENDING:
+            detail = f"waiting: {detail}"
+        unknown = observation.status is Status.UNKNOWN
+        if unknown and run.unknown_since:
+            detail = f"{detail}; unknown since {run.unknown_since:%Y-%m-%d %H:%M:%S} UTC"
+        return ReconcileResult(run=run, action=ResultKind.NOTED if recorded else ResultKind.LEFT, detail=detail, unknown=unknown)
+
+    def finalize(self, run: TrainingRun, spec: RunSpec, end: Diagnosis, runner: Runner, *, report: str) -> ReconcileResult:
+        """Write the end of a terminated run. report: the outcome report that its back end kept."""
+        return finalize_dead_run(run, spec, end, runner, report=report, models_dir=self.models_dir)
+
+    def cancel(self, run: TrainingRun, *, by: str) -> ReconcileResult:
+        """End one run for an operator. A run that finishes first keeps its own end. Raises RunRefused if the run has ended."""
+        spec = RunSpec.model_validate(run.spec)
+        if not _announce_cancel(spec, by) and not store.is_unfinished(spec):
+            raise RunRefused(f"run {run.run_id} of {spec.label} has ended, or has another attempt; list it again")
+        timed = store.run_with_timers(run.run_id)
+        if timed is None or not store.is_unfinished(spec):
+            return ReconcileResult(run=run, action=ResultKind.LEFT, detail="it ended by itself meanwhile")
+        if timed.run.state == RunState.PENDING:
+            return close_queued(timed.run, spec)
+        announced = Diagnosis(summary=timed.run.detail, reason=Reason(timed.run.reason))
+        pending = PendingTermination(run=timed.run, spec=spec, diagnosis=announced)
+        (result,) = terminate_runs([pending], self.runner_for(run.runner), models_dir=self.models_dir)
+        return result
+
+    def cancel_all(self, runner: Runner, *, by: str) -> Iterator[ReconcileResult]:
+        """End all unfinished runs of one runner: first all in the run store, then on the back end. Yields one result per run."""
+        submitted = []
+        for run in [timed.run for timed in store.unfinished_runs() if timed.run.runner == runner.name]:
+            if run.state == RunState.PENDING:
+                with suppress(RunRefused):
+                    yield self.cancel(run, by=by)
+            else:
+                _announce_cancel(RunSpec.model_validate(run.spec), by)
+                submitted.append(run.run_id)
+        if submitted:
+            yield from self.reconcile_once(submitted)
+
+    def collect_garbage(self, *, keep_seconds: float = KEEP_FAILED_SECONDS) -> Iterator[str]:
+        """Remove the remains of runs that ended longer ago than this, and those without a row. Yields the name of each."""
+        # All runs work in the folders that the local runner removes. A runner of another version is not in this program.
+        for name in sorted({"local", *store.runners_used()} & RUNNERS.keys()):
+            # An unreachable back end is cleaned in a later pass.
+            with suppress(LaunchError):
+                yield from self.runner_for(name).collect_garbage(_Unfinished(), keep_seconds=keep_seconds)
+
+    def _act(self, runs: list[RunWithTimers], observations: list[Observation], runner: Runner) -> Iterator[ReconcileResult]:
+        pending: list[PendingTermination] = []
+        for timed, observation in zip(runs, observations, strict=True):
+            try:
+                done = self.apply(timed, observation, runner)
+            except LaunchError as error:
+                done = ReconcileResult(run=timed.run, action=ResultKind.UNSEEN, detail=str(error))
             if isinstance(done, PendingTermination):
-                endings.append(done)
+                pending.append(done)
             else:
                 yield done
-        # Last, since it takes time: nobody else waits for it.
-        yield from end(endings, runner, models_dir=models_dir)
+        # Terminations take time, so no other run waits for them.
+        yield from terminate_runs(pending, runner, models_dir=self.models_dir)
 
-
-def snapshot_of(standing: RunWithTimers, observation: Observation, runner: Runner, *, models_dir: Path, stale_after: int) -> RunSnapshot:
-    """What the rule needs to know of a run beside its machine's word."""
-    run = standing.run
-    return RunSnapshot(
-        state=RunState(run.state),
-        silent=standing.silent,
-        idle=standing.idle,
-        missing=standing.missing,
-        # Of a run that has ended it is no announcement.
-        announced=Diagnosis(summary=run.detail, reason=Reason(run.reason)) if run.reason and not RunState(run.state).is_final else None,
-        durable=runner.durable,
-        # The models are looked at only where something hangs on them: a file server that hangs must not keep others from their ends.
-        models_not_visible=observation.missing and run.state == RunState.RUNNING and not stages_folder(models_dir, run.run_id).is_dir(),
-        stale_after=stale_after,
-        stall_after=runner.stall_seconds,
-    )
-
-
-def apply(
-    standing: RunWithTimers, observation: Observation, runner: Runner, *, models_dir: Path, stale_after: int
-) -> ReconcileResult | PendingTermination:
-    """Judge one run and do what has to be done, but for ending it on its machine."""
-    run = standing.run
-    try:
-        spec = RunSpec.model_validate(run.spec)
-    except ValidationError:
-        return ReconcileResult(
-            run=run, action=ResultKind.UNSEEN, detail="it was specified by another version of this program, which has to look after it"
+    def _snapshot(self, timed: RunWithTimers, observation: Observation, runner: Runner, *, state: RunState | None) -> RunSnapshot:
+        run, stored = timed.run, RunState(timed.run.state)
+        # The models folder is read only if the decision depends on it: a file server that hangs must not delay other runs.
+        reads_models = observation.missing and stored is RunState.RUNNING
+        return RunSnapshot(
+            state=state or stored,
+            silent=timed.silent,
+            idle=timed.idle,
+            missing=timed.missing,
+            # The reason of an ended run announces nothing.
+            announced=Diagnosis(summary=run.detail, reason=Reason(run.reason)) if run.reason and not stored.is_final else None,
+            durable=runner.durable,
+            models_not_visible=reads_models and not stages_folder(self.models_dir, run.run_id).is_dir(),
+            stale_after=self.stale_after,
+            stall_after=runner.stall_seconds,
         )
-    verdict = decide(observation, snapshot_of(standing, observation, runner, models_dir=models_dir, stale_after=stale_after))
-    noted = run.state != RunState.PENDING and store.record_observation(spec, run, _sighting(observation))
-    match verdict.action:
-        case Action.SUBMIT:
-            handed = submit_run(spec, runner)
-            action = ResultKind.CLOSED if handed.closed else ResultKind.SUBMITTED if handed.handle else ResultKind.LEFT
-            return ReconcileResult(run=run, action=action, detail=handed.detail)
-        case Action.TERMINATE:
-            return PendingTermination(run=run, spec=spec, diagnosis=verdict.diagnosis)
-        case Action.FINALIZE:
-            return finalize_dead_run(run, spec, verdict.diagnosis, runner, report=observation.report, models_dir=models_dir)
-    told = f"waiting: {verdict.diagnosis.headline}" if observation.status is Status.PENDING else verdict.diagnosis.headline
-    unknown = observation.status is Status.UNKNOWN
-    if unknown and run.unknown_since:
-        told = f"{told}; unknown since {run.unknown_since:%Y-%m-%d %H:%M:%S} UTC"
-    return ReconcileResult(run=run, action=ResultKind.NOTED if noted else ResultKind.LEFT, detail=told, unknown=unknown)
-
-
-def end(endings: Sequence[PendingTermination], runner: Runner, *, models_dir: Path) -> Iterator[ReconcileResult]:
-    """End runs that their machine still has, and close those that are seen gone. Until then their rows say what is being done."""
-    asked = []
-    for ending in endings:
-        if store.announce_end(ending.spec, ending.diagnosis) or store.is_unfinished(ending.spec):
-            asked.append(ending)
-        else:
-            yield ReconcileResult(run=ending.run, action=ResultKind.LEFT, detail="it ended by itself meanwhile")
-    handles = [store.handle_of(ending.run) for ending in asked]
-    for ending, seen in zip(asked, _ended(handles, runner), strict=True):
-        yield _close(ending, seen, runner, models_dir=models_dir)
-
-
-def _ended(handles: Sequence[RunHandle], runner: Runner) -> list[Observation | LaunchError]:
-    """Tell their machine, side by side, and look at them; what cannot be seen in the place of what is."""
-    if len(handles) == 1:
-        told = [_told_to_end(handles[0], runner)]
-    else:
-        # Each may take its grace; no thread of these touches the database.
-        with ThreadPoolExecutor(ENDED_SIDE_BY_SIDE) as pool:
-            told = list(pool.map(lambda handle: _told_to_end(handle, runner), handles))
-    if all(told):
-        return [error for error in told if error]
-    try:
-        observations = runner.observe(handles)
-    except LaunchError as error:
-        return [error] * len(handles)
-    return [error or observation for error, observation in zip(told, observations, strict=True)]
-
-
-def _told_to_end(handle: RunHandle, runner: Runner) -> LaunchError | None:
-    try:
-        runner.cancel(handle, grace_seconds=CANCEL_GRACE_SECONDS)
-    except LaunchError as error:
-        return error
-    return None
-
-
-def _close(ending: PendingTermination, seen: Observation | LaunchError, runner: Runner, *, models_dir: Path) -> ReconcileResult:
-    run, spec, reason, detail = ending.run, ending.spec, ending.diagnosis.reason, ending.diagnosis.headline
-    if isinstance(seen, LaunchError):
-        return ReconcileResult(run=run, action=ResultKind.NOTED, reason=reason, detail=f"{detail}; being ended, not seen gone: {seen}")
-    if seen.status is not Status.TERMINATED:
-        return ReconcileResult(run=run, action=ResultKind.NOTED, reason=reason, detail=f"{detail}; being ended: {seen.text}")
-    if not store.is_unfinished(spec):
-        return ReconcileResult(run=run, action=ResultKind.NOTED, reason=reason, detail=f"{detail}; it ended by itself meanwhile")
-    if seen.missing and run.state == RunState.RUNNING:
-        # It may have finished something that nobody but its pod could tell, and somebody else may have seen that pod end.
-        told = f"it is gone, and whoever saw how has {MISSING_GRACE:.0f} s to say so"
-        return ReconcileResult(run=run, action=ResultKind.NOTED, reason=reason, detail=f"{detail}; {told}")
-    end = replace(ending.diagnosis, exit_code=seen.diagnosis.exit_code if seen.diagnosis else None)
-    return finalize_dead_run(run, spec, end, runner, report=seen.report, models_dir=models_dir)
-
-
-def collect_garbage(runner_for: RunnerFor, *, keep_seconds: float = KEEP_FAILED_SECONDS) -> Iterator[str]:
-    """Remove what runs that ended longer ago than this left on their machines, and what no row knows; what that was."""
-    # The working folders are everybody's and the local runner's to remove; a runner of another version has nobody to ask.
-    for name in sorted({"local", *store.runners_used()} & RUNNERS.keys()):
-        # A machine that is away is swept when it is back.
-        with suppress(LaunchError):
-            yield from runner_for(name).collect_garbage(_Unfinished(), keep_seconds=keep_seconds)
 
 
 class _Unfinished(Collection[str]):
-    """The ids of unfinished runs, read when they are first asked for.
+    """The ids of unfinished runs, read at the first use.
 
-    By then a runner has made its list of what is there, so a run that is opened and submitted meanwhile is in both.
+    By then the runner has listed what is there. So a run that is opened and submitted between the two is in both.
     """
 
     @cached_property
     def _ids(self) -> frozenset[str]:
-        return frozenset(standing.run.run_id for standing in store.unfinished_runs())
+        return frozenset(timed.run.run_id for timed in store.unfinished_runs())
 
     def __contains__(self, run_id: object) -> bool:
         return run_id in self._ids
@@ -206,7 +184,11 @@ class _Unfinished(Collection[str]):
         return len(self._ids)
 
 
-def _sighting(observation: Observation) -> ObservedStatus:
+def _announce_cancel(spec: RunSpec, by: str) -> bool:
+    return store.announce_end(spec, Diagnosis(summary=f"cancelled by {by}", reason=Reason.CANCELLED), cancelled_by=by)
+
+
+def _observed(observation: Observation) -> ObservedStatus:
     return ObservedStatus(
         known=observation.status is not Status.UNKNOWN,
         missing=observation.missing,

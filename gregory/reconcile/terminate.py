@@ -1,38 +1,95 @@
-"""Somebody asks for the end of a run: the row says so first, then its machine is told, then what is open is closed."""
+"""The termination of living runs: the row gets the reason first, then the back end ends the run, then its open rows are closed."""
 
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gregory.launch.runner import Runner
-from gregory.reconcile.loop import PendingTermination, end
+from gregory.launch.errors import LaunchError
+from gregory.launch.runner import Observation, Runner, Status
+from gregory.reconcile.decide import MISSING_GRACE
+from gregory.reconcile.finalize import finalize_dead_run
 from gregory.reconcile.results import ReconcileResult, ResultKind
+from gregory.reconcile.submit import CANCEL_GRACE_SECONDS
 from gregory.runs import store
 from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.models import TrainingRun
 from gregory.runs.reasons import Reason
-from gregory.runs.spec import RunSpec
+from gregory.runs.spec import RunHandle, RunSpec
 from gregory.runs.states import RunState
-from gregory.runs.store import RunRefused, RunWithTimers
+
+# Each of these threads waits for the back end.
+CONCURRENT_TERMINATIONS = 16
 
 
-def cancel(run: TrainingRun, runner: Runner, *, by: str, models_dir: Path) -> ReconcileResult:
-    """What came of it. A run that finishes meanwhile keeps its own end. Raises RunRefused where the run has ended."""
-    spec = RunSpec.model_validate(run.spec)
-    announced = store.announce_end(spec, Diagnosis(summary=f"cancelled by {by}", reason=Reason.CANCELLED), cancelled_by=by)
-    if not announced and not store.is_unfinished(spec):
-        raise RunRefused(f"run {run.run_id} of {spec.label} has ended, or another attempt of it has begun; look at it again")
-    standing = store.run_with_timers(run.run_id)
-    if standing is None or not store.is_unfinished(spec):
-        return ReconcileResult(run=run, action=ResultKind.LEFT, detail="it ended by itself meanwhile")
-    if standing.run.state == RunState.PENDING:
-        return _close_queued(standing, spec)
-    announced_end = Diagnosis(summary=standing.run.detail, reason=Reason(standing.run.reason))
-    ending = PendingTermination(run=standing.run, spec=spec, diagnosis=announced_end)
-    (change,) = end([ending], runner, models_dir=models_dir)
-    return change
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PendingTermination:
+    """A run that its back end is to end, as it was read, and the cause."""
+
+    run: TrainingRun
+    spec: RunSpec
+    diagnosis: Diagnosis
 
 
-def _close_queued(standing: RunWithTimers, spec: RunSpec) -> ReconcileResult:
-    """Nothing works on it. Its handle is that of the command that queued it, which has other runs, too, and is left alone."""
-    end = Diagnosis(summary=f"{standing.run.detail} before it was started", reason=Reason.CANCELLED)
+def terminate_runs(pending: Sequence[PendingTermination], runner: Runner, *, models_dir: Path) -> Iterator[ReconcileResult]:
+    """Terminate runs that their back end still has, and finalize those that are observed as terminated. Yields one result per run."""
+    announced = []
+    for termination in pending:
+        if store.announce_end(termination.spec, termination.diagnosis) or store.is_unfinished(termination.spec):
+            announced.append(termination)
+        else:
+            yield ReconcileResult(run=termination.run, action=ResultKind.LEFT, detail="it ended by itself meanwhile")
+    handles = [store.handle_of(termination.run) for termination in announced]
+    for termination, observation in zip(announced, _terminate(handles, runner), strict=True):
+        yield _finalize(termination, observation, runner, models_dir=models_dir)
+
+
+def close_queued(run: TrainingRun, spec: RunSpec) -> ReconcileResult:
+    """Close a run before its submission. The process that queued it has other runs too, so it continues."""
+    end = Diagnosis(summary=f"{run.detail} before it was started", reason=Reason.CANCELLED)
     action = ResultKind.CLOSED if store.end_run(spec, RunState.CANCELLED, end) else ResultKind.LEFT
-    return ReconcileResult(run=standing.run, action=action, reason=end.reason, detail=end.headline)
+    return ReconcileResult(run=run, action=action, reason=end.reason, detail=end.headline)
+
+
+def _terminate(handles: Sequence[RunHandle], runner: Runner) -> list[Observation | LaunchError]:
+    """The observation of each run after its termination; the error in its place if there is none."""
+    if len(handles) == 1:
+        errors = [_cancel(handles[0], runner)]
+    else:
+        # Each termination may take its whole grace period. No thread of these uses the database.
+        with ThreadPoolExecutor(CONCURRENT_TERMINATIONS) as pool:
+            errors = list(pool.map(lambda handle: _cancel(handle, runner), handles))
+    if all(errors):
+        return [error for error in errors if error]
+    try:
+        observations = runner.observe(handles)
+    except LaunchError as error:
+        return [error] * len(handles)
+    return [error or observation for error, observation in zip(errors, observations, strict=True)]
+
+
+def _cancel(handle: RunHandle, runner: Runner) -> LaunchError | None:
+    try:
+        runner.cancel(handle, grace_seconds=CANCEL_GRACE_SECONDS)
+    except LaunchError as error:
+        return error
+    return None
+
+
+def _finalize(
+    termination: PendingTermination, observation: Observation | LaunchError, runner: Runner, *, models_dir: Path
+) -> ReconcileResult:
+    run, spec, end = termination.run, termination.spec, termination.diagnosis
+    if isinstance(observation, LaunchError):
+        progress = f"being terminated, its end is not observed: {observation}"
+    elif observation.status is not Status.TERMINATED:
+        progress = f"being terminated: {observation.text}"
+    elif not store.is_unfinished(spec):
+        progress = "it ended by itself meanwhile"
+    elif observation.missing and run.state == RunState.RUNNING:
+        # Only its pod could report a training that it had finished. Another reconciler may have observed the end of that pod.
+        progress = f"it is gone; the reconciler waits {MISSING_GRACE:.0f} s for an observation of its end"
+    else:
+        end = replace(end, exit_code=observation.diagnosis.exit_code if observation.diagnosis else None)
+        return finalize_dead_run(run, spec, end, runner, report=observation.report, models_dir=models_dir)
+    return ReconcileResult(run=run, action=ResultKind.NOTED, reason=end.reason, detail=f"{end.headline}; {progress}")

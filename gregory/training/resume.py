@@ -3,21 +3,19 @@
 This module checks that no earlier attempt is at work. The run store fences the writes with tokens.
 """
 
-from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
 
 from pydantic import ValidationError
 
 from gregory.launch.errors import LaunchError
 from gregory.launch.registry import RUNNERS
-from gregory.launch.runner import Runner, Status
+from gregory.launch.runner import Status
 from gregory.ml import versions
 from gregory.ml.artifacts import stages_folder
 from gregory.ml.config import Algorithm
 from gregory.models import Subject
-from gregory.reconcile import loop
-from gregory.reconcile.decide import Action, decide
+from gregory.reconcile.decide import Action
+from gregory.reconcile.loop import Reconciler
 from gregory.runs import recovery, store
 from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.models import TrainingRun
@@ -31,7 +29,7 @@ from gregory.training.request import UsageError
 CHECKED_RUNS, NAMED_RUNS = 20, 5
 
 
-def find(run_id: str, runner_for: Callable[[str], Runner], *, models_dir: Path, stale_after: int) -> TrainingRun:
+def find(run_id: str, reconciler: Reconciler) -> TrainingRun:
     """The run of that id. Raises UsageError with the newest runs that can be resumed."""
     run = store.find_run(run_id)
     if run is not None:
@@ -41,14 +39,14 @@ def find(run_id: str, runner_for: Callable[[str], Runner], *, models_dir: Path, 
         if other.runner not in RUNNERS:
             continue
         try:
-            spec, _ = check(other, runner_for(other.runner), models_dir=models_dir, stale_after=stale_after)
+            spec, _ = check(other, reconciler)
         except (RunRefused, LaunchError):
             continue
         names.append(f"{spec.run_id} ({spec.label})")
     raise UsageError(f"--resume {run_id}: there is no such run; can be resumed: {', '.join(names[:NAMED_RUNS]) or 'none'}")
 
 
-def check(run: TrainingRun, runner: Runner, *, models_dir: Path, stale_after: int) -> tuple[RunSpec, Diagnosis]:
+def check(run: TrainingRun, reconciler: Reconciler) -> tuple[RunSpec, Diagnosis]:
     """The specification of the latest attempt, and its end. Raises RunRefused if the run cannot be resumed."""
     try:
         spec = RunSpec.model_validate(run.spec)
@@ -57,17 +55,18 @@ def check(run: TrainingRun, runner: Runner, *, models_dir: Path, stale_after: in
     state, name = RunState(run.state), f"run {run.run_id} of {spec.label}"
     if state is RunState.SUCCEEDED:
         raise RunRefused(f"{name} succeeded: nothing to resume")
+    runner = reconciler.runner_for(run.runner)
     (observation,) = runner.observe([store.handle_of(run)])
     timed = store.run_with_timers(run.run_id)
     if timed is None:
         raise RunRefused(f"{name} was just deleted")
-    decision = decide(observation, loop.snapshot_of(timed, observation, runner, models_dir=models_dir, stale_after=stale_after))
+    decision = reconciler.decide(timed, observation, runner)
     # If the run has ended in the run store, only a process that is alive prevents the next attempt.
     if observation.status in (Status.ALIVE, Status.PENDING) or (decision.action is not Action.FINALIZE and not state.is_final):
         raise RunRefused(f"{name} may be at work, nothing is resumed: {decision.diagnosis.headline}")
     if not Subject.objects.filter(pk=spec.subject.id, team_id=spec.team.id).exists():
         raise RunRefused(f"{name}: its subject was deleted")
-    if runner.shares_models_dir and not stages_folder(models_dir, run.run_id).is_dir():
+    if runner.shares_models_dir and not stages_folder(reconciler.models_dir, run.run_id).is_dir():
         remedy = "train again" if state.is_final else "run reconcile_runs --once and train again"
         raise RunRefused(f"{name} has no working folder, so it cannot be resumed; {remedy}")
     active = store.active_run(spec.subject.id)
@@ -76,33 +75,31 @@ def check(run: TrainingRun, runner: Runner, *, models_dir: Path, stale_after: in
     return spec, decision.diagnosis
 
 
-def next_attempt(
-    run: TrainingRun, runner: Runner, *, models_dir: Path, stale_after: int, now: datetime, verbosity: int, triggered_by: str
-) -> RunSpec:
+def next_attempt(run: TrainingRun, reconciler: Reconciler, *, now: datetime, verbosity: int, triggered_by: str) -> RunSpec:
     """Open the next attempt; its specification. If all models of the last attempt are complete, the specification of that. Raises RunRefused."""
-    spec, end = check(run, runner, models_dir=models_dir, stale_after=stale_after)
-    if not RunState(run.state).is_final and recovery.recover(spec, end, models_dir=models_dir):
+    spec, end = check(run, reconciler)
+    if not RunState(run.state).is_final and recovery.recover(spec, end, models_dir=reconciler.models_dir):
         return spec
 
     def next_version(algorithm: Algorithm) -> str:
         recorded = planning.recorded_versions([spec.subject.id], [algorithm])[spec.subject.id, algorithm]
         team, subject = spec.team.slug, spec.subject.slug
-        taken = planning.taken_versions(recorded, models_dir=models_dir, team=team, subject=subject, algorithm=algorithm)
+        taken = planning.taken_versions(recorded, models_dir=reconciler.models_dir, team=team, subject=subject, algorithm=algorithm)
         return versions.next_version(taken, now.date())
 
     return store.resume(
         spec.model_copy(update={"verbosity": verbosity}),
-        handle=runner.owner_handle(),
+        handle=reconciler.runner_for(run.runner).owner_handle(),
         triggered_by=triggered_by,
         why=end.headline,
         next_version=next_version,
     )
 
 
-def hint(run: TrainingRun | None, runner_for: Callable[[str], Runner], *, models_dir: Path) -> str:
+def hint(run: TrainingRun | None, reconciler: Reconciler) -> str:
     """The command that resumes the run; empty if the run cannot be resumed."""
     if run is None or run.state == RunState.SUCCEEDED or run.reason not in RESUMABLE or run.runner not in RUNNERS:
         return ""
-    if runner_for(run.runner).shares_models_dir and not stages_folder(models_dir, run.run_id).is_dir():
+    if reconciler.runner_for(run.runner).shares_models_dir and not stages_folder(reconciler.models_dir, run.run_id).is_dir():
         return ""
     return f"resume it with: python manage.py train_models --resume {run.run_id}"

@@ -8,7 +8,7 @@ from django.core.management import call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from gregory.reconcile import loop
+from gregory.reconcile.loop import Reconciler
 from gregory.runs import store
 from gregory.runs.spec import RunSpec
 from tests.database_rows import HERE, make_subject, make_team, planned
@@ -41,7 +41,7 @@ def runs(request: pytest.FixtureRequest, cluster: PretendCluster, settings, tmp_
         store.claim(spec, handle_of(spec), image_digest="")
         specs.append(spec)
     # The first look notes the node of each.
-    list(loop.reconcile_once(cluster, models_dir=tmp_path, stale_after=900))
+    list(Reconciler(runner_for=cluster, models_dir=tmp_path, stale_after=900).reconcile_once())
     return specs
 
 
@@ -57,7 +57,7 @@ def test_runs_are_listed(runs, capsys: pytest.CaptureFixture[str]):
 
 
 def test_a_look_at_every_run_and_a_sign_of_life_for_all(runs, cluster: PretendCluster, tmp_path: Path):
-    look = loop.reconcile_once(cluster, models_dir=tmp_path, stale_after=900)
+    look = Reconciler(runner_for=cluster, models_dir=tmp_path, stale_after=900).reconcile_once()
 
     assert queries(lambda: list(look)) == 1
     assert queries(lambda: store.heartbeat(runs)) == 1

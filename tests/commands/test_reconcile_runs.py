@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 
-from gregory.reconcile import loop
+from gregory.reconcile.loop import Reconciler
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -16,7 +16,7 @@ def test_a_volume_that_takes_no_deletes_is_told_and_ends_nothing(monkeypatch: py
         yield "the working folder of one"
         raise OSError(30, "Read-only file system", "/models/.runs/two")
 
-    monkeypatch.setattr(loop, "collect_garbage", collect_garbage)
+    monkeypatch.setattr(Reconciler, "collect_garbage", collect_garbage)
 
     call_command("reconcile_runs", "--once")
 

@@ -19,7 +19,7 @@ from gregory.management import concurrent, polling
 from gregory.management.termination import Terminated
 from gregory.ml.metrics import NAMES
 from gregory.models import PredictionRunLog
-from gregory.reconcile import loop
+from gregory.reconcile.loop import Reconciler
 from gregory.runs import store
 from gregory.runs.diagnosis import SUCCEEDED
 from gregory.runs.models import TrainingRun
@@ -289,7 +289,7 @@ class TestWaitedFor:
 
     def test_what_keeps_a_run_from_being_submitted_is_told_once(self, shell, cluster, monkeypatch):
         cluster.refuses = PreconditionFailed("429: try again later")
-        looks, look = count(1), loop.reconcile_once
+        looks, look = count(1), Reconciler.reconcile_once
 
         def counted(*args: Any, **kwargs: Any) -> Any:
             number = next(looks)
@@ -301,7 +301,7 @@ class TestWaitedFor:
                 succeed()
             return look(*args, **kwargs)
 
-        monkeypatch.setattr(loop, "reconcile_once", counted)
+        monkeypatch.setattr(Reconciler, "reconcile_once", counted)
 
         done = shell("train_models", *MS, "--wait")
 

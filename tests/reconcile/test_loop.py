@@ -14,8 +14,8 @@ from gregory.launch.runner import Observation, Status
 from gregory.ml.artifacts import stages_folder
 from gregory.models import PredictionRunLog, Subject
 from gregory.reconcile import loop
+from gregory.reconcile.loop import Reconciler
 from gregory.reconcile.results import ReconcileResult, ResultKind
-from gregory.reconcile.terminate import cancel
 from gregory.runs import store
 from gregory.runs.diagnosis import SUCCEEDED, Diagnosis
 from gregory.runs.models import AlgorithmRun, RunEvent, TrainingRun
@@ -39,9 +39,14 @@ def cluster() -> PretendCluster:
 
 
 @pytest.fixture
-def look(cluster: PretendCluster, tmp_path: Path):
+def reconciler(cluster: PretendCluster, tmp_path: Path) -> Reconciler:
+    return Reconciler(runner_for=cluster, models_dir=tmp_path, stale_after=900)
+
+
+@pytest.fixture
+def look(reconciler: Reconciler):
     def look() -> list[ReconcileResult]:
-        return list(loop.reconcile_once(cluster, models_dir=tmp_path, stale_after=900))
+        return list(reconciler.reconcile_once())
 
     return look
 
@@ -111,7 +116,7 @@ class TestWhatIsNoted:
         assert store.claim(at_work, handle_of(at_work), image_digest="", again=True)
         TrainingRun.objects.update(started_at=F("started_at") + timedelta(seconds=1))
 
-        loop.apply(standing, QUEUED, cluster, models_dir=Path("/nowhere"), stale_after=900)
+        Reconciler(runner_for=cluster, models_dir=Path("/nowhere"), stale_after=900).apply(standing, QUEUED, cluster)
 
         assert run().state == "running"
 
@@ -153,7 +158,7 @@ class TestWhatIsNoted:
         def runner_for(name: str) -> PretendCluster:
             raise PreconditionFailed("no kubeconfig")
 
-        changes = list(loop.reconcile_once(runner_for, models_dir=tmp_path, stale_after=900))
+        changes = list(Reconciler(runner_for=runner_for, models_dir=tmp_path, stale_after=900).reconcile_once())
 
         assert [(change.action, change.detail) for change in changes] == [(ResultKind.UNSEEN, "no kubeconfig")]
         assert results() == [None, None]
@@ -201,7 +206,10 @@ class TestMissing:
 
     def test_who_does_not_see_the_models_comes_after_those_who_do(self, at_work, cluster, tmp_path):
         def look_elsewhere() -> list[ResultKind]:
-            return [change.action for change in loop.reconcile_once(cluster, models_dir=tmp_path / "elsewhere", stale_after=900)]
+            return [
+                change.action
+                for change in Reconciler(runner_for=cluster, models_dir=tmp_path / "elsewhere", stale_after=900).reconcile_once()
+            ]
 
         cluster.jobs.clear()
         look_elsewhere()
@@ -217,7 +225,7 @@ class TestMissing:
         cluster.jobs.clear()
 
         for _ in range(2):
-            changes = list(loop.reconcile_once(cluster, models_dir=tmp_path / "elsewhere", stale_after=900))
+            changes = list(Reconciler(runner_for=cluster, models_dir=tmp_path / "elsewhere", stale_after=900).reconcile_once())
             ago(missing_since=61)
 
         assert [change.action for change in changes] == [ResultKind.CLOSED]
@@ -440,10 +448,10 @@ class TestEnded:
 
         assert (run().state, run().reason, run().detail) == ("failed", "stalled", "stalled: no progress for 1801 s")
 
-    def test_cancelling_closes_what_is_open(self, at_work, cluster, tmp_path):
+    def test_cancelling_closes_what_is_open(self, at_work, cluster, reconciler):
         store.close_algorithm(at_work, outcome(at_work, 0))
 
-        cancel(run(), cluster, by="me@here", models_dir=tmp_path)
+        reconciler.cancel(run(), by="me@here")
 
         assert cluster.cancelled == [job(at_work)]
         assert (run().state, run().reason, run().cancelled_by) == ("cancelled", "cancelled", "me@here")
@@ -452,19 +460,19 @@ class TestEnded:
             (False, "cancelled by me@here"),
         ]
 
-    def test_who_saw_nothing_of_the_end_leaves_it_for_a_minute_to_those_who_did(self, at_work, cluster, look, tmp_path):
+    def test_who_saw_nothing_of_the_end_leaves_it_for_a_minute_to_those_who_did(self, at_work, cluster, look, reconciler):
         cluster.shows_ends = False
 
-        change = cancel(run(), cluster, by="me@here", models_dir=tmp_path)
+        change = reconciler.cancel(run(), by="me@here")
 
-        assert change.detail == "cancelled by me@here; it is gone, and whoever saw how has 60 s to say so"
+        assert change.detail == "cancelled by me@here; it is gone; the reconciler waits 60 s for an observation of its end"
         look()
         assert (run().state, results()) == ("running", [None, None])
         ago(missing_since=61)
         look()
         assert (run().state, results()) == ("cancelled", [False, False])
 
-    def test_a_run_that_finishes_meanwhile_stays_succeeded(self, at_work, cluster, tmp_path):
+    def test_a_run_that_finishes_meanwhile_stays_succeeded(self, at_work, cluster, reconciler):
         def finish(handle: object) -> None:
             for position in (0, 1):
                 store.close_algorithm(at_work, outcome(at_work, position))
@@ -472,22 +480,22 @@ class TestEnded:
 
         cluster.on_cancel = finish
 
-        cancel(run(), cluster, by="me@here", models_dir=tmp_path)
+        reconciler.cancel(run(), by="me@here")
 
         assert (run().state, run().reason, results()) == ("succeeded", "", [True, True])
 
-    def test_a_run_that_waits_for_a_machine_is_cancelled_alike(self, at_work, cluster, tmp_path):
+    def test_a_run_that_waits_for_a_machine_is_cancelled_alike(self, at_work, cluster, reconciler):
         TrainingRun.objects.update(state=RunState.SUBMITTED)
         cluster.jobs[job(at_work)] = QUEUED
 
-        cancel(run(), cluster, by="me@here", models_dir=tmp_path)
+        reconciler.cancel(run(), by="me@here")
 
         assert (cluster.cancelled, run().state) == ([job(at_work)], "cancelled")
 
-    def test_a_queued_run_is_closed_and_the_command_that_queued_it_left_alone(self, subject, cluster, tmp_path):
+    def test_a_queued_run_is_closed_and_the_command_that_queued_it_left_alone(self, subject, cluster, reconciler):
         queued(subject)
 
-        cancel(run(), cluster, by="me@here", models_dir=tmp_path)
+        reconciler.cancel(run(), by="me@here")
 
         assert (cluster.cancelled, run().state, run().detail) == ([], "cancelled", "cancelled by me@here before it was started")
 
@@ -501,12 +509,12 @@ class TestEnded:
 
         assert (run().state, run().reason, run().attempt) == ("cancelled", "cancelled", 1)
 
-    def test_a_run_that_has_ended_is_not_cancelled(self, at_work, cluster, tmp_path):
+    def test_a_run_that_has_ended_is_not_cancelled(self, at_work, cluster, reconciler):
         before = run()
         store.end_run(at_work, RunState.FAILED, Diagnosis(summary="gone", reason=Reason.LOST))
 
-        with pytest.raises(store.RunRefused, match="has ended, or another attempt of it has begun; look at it again"):
-            cancel(before, cluster, by="me@here", models_dir=tmp_path)
+        with pytest.raises(store.RunRefused, match="has ended, or has another attempt; list it again"):
+            reconciler.cancel(before, by="me@here")
 
 
 class TestHandedOver:
@@ -538,13 +546,13 @@ class TestHandedOver:
         assert change.detail == f"ended by somebody else while it was submitted; {cluster.submitted[0]} was taken back"
         assert (cluster.jobs, run().state) == ({}, "cancelled")
 
-    def test_a_job_that_no_row_knows_is_removed_and_one_opened_meanwhile_is_not(self, subject, cluster, monkeypatch):
+    def test_a_job_that_no_row_knows_is_removed_and_one_opened_meanwhile_is_not(self, subject, cluster, monkeypatch, reconciler):
         monkeypatch.setitem(loop.RUNNERS, "pretend", "a test's")
         spec = queued(subject)
         cluster.submit(cluster.render(spec))
         cluster.jobs["run-nosuchrun-a1"] = Observation(status=Status.ALIVE, detail="its pod runs")
 
-        assert list(loop.collect_garbage(cluster)) == ["run-nosuchrun-a1"]
+        assert list(reconciler.collect_garbage()) == ["run-nosuchrun-a1"]
         assert list(cluster.jobs) == [job(spec)]
 
 

@@ -12,7 +12,7 @@ from django.db import connections
 
 from gregory.launch.runner import Observation, Status
 from gregory.models import PredictionRunLog, Subject
-from gregory.reconcile import loop
+from gregory.reconcile.loop import Reconciler
 from gregory.runs import store
 from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.models import RunEvent, TrainingRun
@@ -79,7 +79,9 @@ def test_an_attempt_is_opened_and_submitted_once(subject, tmp_path: Path):
         cluster.terminate(spec, reason=Reason.EVICTED)
         gate = Gate(cluster)
 
-        at_once(lambda number, gate=gate: list(loop.reconcile_once(lambda name: gate, models_dir=tmp_path, stale_after=900)))
+        at_once(
+            lambda number, gate=gate: list(Reconciler(runner_for=lambda name: gate, models_dir=tmp_path, stale_after=900).reconcile_once())
+        )
 
     assert TrainingRun.objects.values_list("attempt", "retries").get() == (ROUNDS + 1, ROUNDS)
     assert len(cluster.submitted) == len(set(cluster.submitted)) == ROUNDS + 1
@@ -92,7 +94,7 @@ def test_a_dead_run_ends_once(subject, tmp_path: Path):
     cluster.terminate(at_work(subject, cluster), reason=Reason.KILLED)
     gate = Gate(cluster)
 
-    at_once(lambda number: list(loop.reconcile_once(lambda name: gate, models_dir=tmp_path, stale_after=900)))
+    at_once(lambda number: list(Reconciler(runner_for=lambda name: gate, models_dir=tmp_path, stale_after=900).reconcile_once()))
 
     assert TrainingRun.objects.values_list("state", "reason", "attempt").get() == ("failed", "killed", 1)
     assert set(PredictionRunLog.objects.values_list("success", "error_message")) == {(False, "it died")}
@@ -110,7 +112,7 @@ def test_whoever_sees_it_closed_or_tried_again_the_rows_have_one_fate(subject, t
     def work(number: int) -> None:
         (standing,) = store.unfinished_runs()
         both.wait()
-        loop.apply(standing, seen[number], cluster, models_dir=tmp_path, stale_after=900)
+        Reconciler(runner_for=cluster, models_dir=tmp_path, stale_after=900).apply(standing, seen[number], cluster)
 
     both = threading.Barrier(2)
     at_once(work, 2)
@@ -128,7 +130,7 @@ def test_a_run_that_reports_while_it_is_taken_for_dead_is_never_half_believed(su
 
     def work(number: int) -> None:
         if number == 0:
-            list(loop.reconcile_once(cluster, models_dir=tmp_path, stale_after=900))
+            list(Reconciler(runner_for=cluster, models_dir=tmp_path, stale_after=900).reconcile_once())
         else:
             store.close_algorithm(spec, outcome(spec, 0))
 

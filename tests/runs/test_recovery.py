@@ -8,7 +8,7 @@ from django.db.models.functions import Now
 from gregory.launch.local.runner import LocalRunner
 from gregory.launch.runner import Observation, Status
 from gregory.models import PredictionRunLog
-from gregory.reconcile import loop
+from gregory.reconcile.loop import Reconciler
 from gregory.reconcile.results import ReconcileResult
 from gregory.runs import recovery, store
 from gregory.runs.diagnosis import Diagnosis
@@ -50,7 +50,7 @@ class OneAnswer:
 
 
 def look(runner: object, models: Path) -> list[ReconcileResult]:
-    return list(loop.reconcile_once(lambda name: runner, models_dir=models, stale_after=900))
+    return list(Reconciler(runner_for=lambda name: runner, models_dir=models, stale_after=900).reconcile_once())
 
 
 @pytest.mark.django_db
@@ -136,6 +136,8 @@ class TestApplied:
 
         TrainingRun.objects.filter(pk=spec.run_id).update(runner="of another version")
 
-        assert list(loop.collect_garbage(lambda name: runner, keep_seconds=3600)) == []
-        assert list(loop.collect_garbage(lambda name: runner, keep_seconds=-1)) == ["the working folder of ended"]
+        assert list(Reconciler(runner_for=lambda name: runner, models_dir=Path(), stale_after=900).collect_garbage(keep_seconds=3600)) == []
+        assert list(Reconciler(runner_for=lambda name: runner, models_dir=Path(), stale_after=900).collect_garbage(keep_seconds=-1)) == [
+            "the working folder of ended"
+        ]
         assert (tmp_path / ".runs" / spec.run_id).is_dir()

@@ -8,6 +8,7 @@ from django.db import connection
 
 from gregory.launch.runner import Observation, Status
 from gregory.models import PredictionRunLog
+from gregory.reconcile.loop import Reconciler
 from gregory.runs import store
 from gregory.runs.diagnosis import SUCCEEDED, Diagnosis
 from gregory.runs.models import TrainingRun
@@ -46,6 +47,10 @@ class Seen:
         return [self.observation] * len(handles)
 
 
+def seen(observation: Observation, models: Path, *, stale_after: int = 900) -> Reconciler:
+    return Reconciler(runner_for=lambda name: Seen(observation), models_dir=models, stale_after=stale_after)
+
+
 def died(subject, models: Path, *, closed: bool = True, **kwargs) -> RunSpec:
     """A run that was killed at work, of which the reconciler has heard or not."""
     spec = opened(subject, **kwargs)
@@ -58,9 +63,7 @@ def died(subject, models: Path, *, closed: bool = True, **kwargs) -> RunSpec:
 
 def attempt(spec: RunSpec, models: Path, observation: Observation = GONE, *, stale_after: int = 900) -> RunSpec:
     run = TrainingRun.objects.get(pk=spec.run_id)
-    return resume.next_attempt(
-        run, Seen(observation), models_dir=models, stale_after=stale_after, now=NOW, verbosity=3, triggered_by="another"
-    )
+    return resume.next_attempt(run, seen(observation, models, stale_after=stale_after), now=NOW, verbosity=3, triggered_by="another")
 
 
 def refusal(spec: RunSpec, models: Path, observation: Observation = GONE) -> str:
@@ -178,7 +181,7 @@ def test_a_specification_that_this_version_does_not_understand_is_refused(subjec
 
 def unknown(models: Path, observation: Observation = GONE) -> str:
     with pytest.raises(UsageError) as caught:
-        resume.find("nosuchrun", lambda name: Seen(observation), models_dir=models, stale_after=900)
+        resume.find("nosuchrun", seen(observation, models))
     return str(caught.value)
 
 
@@ -197,25 +200,25 @@ def test_an_unknown_id_is_answered_with_the_newest_that_could_be_meant(subject, 
 def test_a_known_id_is_found_whatever_became_of_it(subject, tmp_path):
     spec = died(subject, tmp_path)
 
-    assert resume.find(spec.run_id, lambda name: Seen(), models_dir=tmp_path, stale_after=900).run_id == spec.run_id
+    assert resume.find(spec.run_id, seen(GONE, tmp_path)).run_id == spec.run_id
 
 
 def test_the_hint_is_the_command(subject, tmp_path):
     spec = died(subject, tmp_path)
 
     assert (
-        resume.hint(store.find_run(spec.run_id), lambda name: Seen(), models_dir=tmp_path)
+        resume.hint(store.find_run(spec.run_id), seen(GONE, tmp_path))
         == f"resume it with: python manage.py train_models --resume {spec.run_id}"
     )
 
 
 def test_there_is_no_hint_where_there_is_nothing_to_resume(subject, tmp_path):
     spec = died(subject, tmp_path)
-    assert resume.hint(None, lambda name: Seen(), models_dir=tmp_path) == ""
+    assert resume.hint(None, seen(GONE, tmp_path)) == ""
 
     TrainingRun.objects.update(reason=Reason.BAD_DATA)
-    assert resume.hint(store.find_run(spec.run_id), lambda name: Seen(), models_dir=tmp_path) == ""
+    assert resume.hint(store.find_run(spec.run_id), seen(GONE, tmp_path)) == ""
 
     TrainingRun.objects.update(reason=Reason.KILLED)
     (tmp_path / ".runs" / spec.run_id / "stages").rmdir()
-    assert resume.hint(store.find_run(spec.run_id), lambda name: Seen(), models_dir=tmp_path) == ""
+    assert resume.hint(store.find_run(spec.run_id), seen(GONE, tmp_path)) == ""

@@ -4,17 +4,14 @@ import signal
 from argparse import ArgumentParser
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from functools import cache
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import BaseCommand
 from django.db import DatabaseError, InterfaceError, connection
 
 from gregory.management.database import clear_database_errors, describe
-from gregory.management.runners import runner_named
+from gregory.management.runners import reconciler
 from gregory.management.unreachable import UnreachableTracker
-from gregory.reconcile import loop
 from gregory.reconcile.results import ReconcileResult, ResultKind
 from gregory.runs import store
 from gregory.runs.db_retry import close_connection
@@ -35,8 +32,7 @@ class Command(BaseCommand):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        # One runner of each kind for all passes: it may hold a connection.
-        self._runner_for = cache(runner_named)
+        self._reconciler = reconciler()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """One pass for a schedule (cron, a timer), or a loop. Several of these commands may run at a time."""
@@ -97,7 +93,7 @@ class Command(BaseCommand):
             shutdown.wait(interval)
 
     def _reconcile(self) -> Iterator[ReconcileResult]:
-        return loop.reconcile_once(self._runner_for, models_dir=settings.MODELS_DIR, stale_after=settings.STALE_AFTER_SECONDS)
+        return self._reconciler.reconcile_once()
 
     def _print_if_new(self, change: ReconcileResult, printed: dict[str, str]) -> str:
         """The line of this run. Print it if the run changed, or if the cause of a delay differs from the last pass."""
@@ -109,12 +105,12 @@ class Command(BaseCommand):
 
     def _line(self, change: ReconcileResult) -> str:
         ended = store.find_run(change.run.run_id) if change.action is ResultKind.CLOSED else None
-        hint = resume.hint(ended, self._runner_for, models_dir=settings.MODELS_DIR)
+        hint = resume.hint(ended, self._reconciler)
         return "; ".join(part for part in (str(change), hint) if part)
 
     def _collect_garbage(self) -> None:
         try:
-            for name in loop.collect_garbage(self._runner_for):
+            for name in self._reconciler.collect_garbage():
                 self.stdout.write(f"removed {name}")
         except OSError as error:
             # Old files must not stop the reconciliation of runs.

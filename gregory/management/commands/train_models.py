@@ -16,7 +16,7 @@ from gregory.launch.runner import Runner
 from gregory.management import concurrent, sequential
 from gregory.management.console import Console
 from gregory.management.database import describe
-from gregory.management.runners import runner_named
+from gregory.management.runners import reconciler, runner_named
 from gregory.management.termination import Terminated, signals_raise
 from gregory.ml.config import load_hyperparameters
 from gregory.ml.errors import ConfigError
@@ -81,18 +81,16 @@ class Command(BaseCommand):
 
     def _resume(self, run_id: str, given: TrainFlags) -> None:
         """Open and execute the next attempt of a run that ended without success."""
-        models_dir, stale_after = settings.MODELS_DIR, settings.STALE_AFTER_SECONDS
-        run = resume.find(run_id, runner_named, models_dir=models_dir, stale_after=stale_after)
+        ours = reconciler()
+        run = resume.find(run_id, ours)
         if given.runner not in (None, run.runner):
             raise request.UsageError(f"--runner {given.runner}: run {run_id} belongs to the runner {run.runner}; omit --runner")
-        runner = runner_named(run.runner)
+        runner = ours.runner_for(run.runner)
         runner.check()
         console = Console(self.stdout, self.style, verbosity=given.verbose)
         spec = resume.next_attempt(
             run,
-            runner,
-            models_dir=models_dir,
-            stale_after=stale_after,
+            ours,
             now=timezone.now(),
             verbosity=given.verbose,
             triggered_by=_triggered_by(),
@@ -179,6 +177,6 @@ def _triggered_by() -> str:
 
 def _hints(specs: list[RunSpec]) -> list[str]:
     """The resume commands of runs that can be resumed."""
-    runs = store.find_runs([spec.run_id for spec in specs])
-    hints = (resume.hint(runs[spec.run_id], runner_named, models_dir=settings.MODELS_DIR) for spec in specs if spec.run_id in runs)
+    runs, ours = store.find_runs([spec.run_id for spec in specs]), reconciler()
+    hints = (resume.hint(runs[spec.run_id], ours) for spec in specs if spec.run_id in runs)
     return [hint for hint in hints if hint]

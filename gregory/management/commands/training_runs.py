@@ -16,10 +16,8 @@ from gregory.launch.runner import Runner
 from gregory.management import run_logs
 from gregory.management.concurrent import situation
 from gregory.management.database import clear_database_errors
-from gregory.management.runners import runner_named
+from gregory.management.runners import reconciler, runner_named
 from gregory.management.termination import Terminated, signals_raise
-from gregory.reconcile.cancel_all import cancel_all
-from gregory.reconcile.terminate import cancel
 from gregory.reporting.runs import as_json, everything, full_text, list_table, summaries
 from gregory.runs import exit_codes, store
 from gregory.runs.exit_codes import FAILURE, USAGE
@@ -125,7 +123,7 @@ class Command(BaseCommand):
         run = self._find(run_id)
         if RunState(run.state).is_final:
             raise CommandError(f"run {run_id} has already ended: {situation(run)}", returncode=FAILURE)
-        change = cancel(run, self._runner(run), by=_operator(), models_dir=settings.MODELS_DIR)
+        change = reconciler().cancel(run, by=_operator())
         run = self._find(run_id)
         # A reconciler may have observed the end at the same moment. It then writes the end, not this command.
         deadline = time.monotonic() + FINALIZE_SECONDS
@@ -142,7 +140,7 @@ class Command(BaseCommand):
     def _cancel_all(self, *, purge: bool) -> None:
         """Cancel the unfinished runs of this installation's runner. Runs of other runners continue."""
         runner = runner_named(settings.RUNNER)
-        changes = cancel_all(runner, by=_operator(), models_dir=settings.MODELS_DIR, stale_after=settings.STALE_AFTER_SECONDS)
+        changes = reconciler(lambda name: runner).cancel_all(runner, by=_operator())
         for run_id in [change.run.run_id for change in changes]:
             self.stdout.write(f"run {run_id} {situation(self._find(run_id))}")
         unfinished = [timed.run for timed in store.unfinished_runs()]
