@@ -1,4 +1,4 @@
-"""The cluster that runs are Jobs of: who we are there, whether what a Job names is there, and what the server says of one."""
+"""Checks of the cluster: the permissions of this account, the objects that a Job refers to, and a Job in a dry run."""
 
 from collections.abc import Iterator, Mapping
 
@@ -16,8 +16,8 @@ _CLUSTER = Area("cluster")
 _CLAIMS = "persistentvolumeclaims"
 
 
-def look_at_cluster(environment: Environment, *, inherited: Mapping[str, str]) -> Iterator[Finding]:
-    """What keeps the next from being looked at ends it. inherited: the variables in which a pod finds its API server."""
+def check_cluster(environment: Environment, *, inherited: Mapping[str, str]) -> Iterator[Finding]:
+    """Findings until an error that prevents further checks. `inherited` contains the variables that name the API server to a pod."""
     file = environment.GREGORY_CLUSTER_CONFIG
     if file is None:
         yield _without_file(environment.GREGORY_RUNNER)
@@ -27,67 +27,65 @@ def look_at_cluster(environment: Environment, *, inherited: Mapping[str, str]) -
     except BadClusterConfig as error:
         yield _CLUSTER.error(str(error))
         return
-    yield _CLUSTER.ok(f"{file} says how runs become Jobs")
+    yield _CLUSTER.ok(f"{file} is a valid cluster file")
     api = Api(kubeconfig=environment.KUBECONFIG, context=environment.GREGORY_KUBECONTEXT, inherited=inherited)
     try:
-        yield from _look(Namespace(api, config.namespace), config)
+        yield from _check(Namespace(api, config.namespace), config)
     except ClusterError as error:
-        yield _CLUSTER.error(str(error), "see who this process is on the cluster, and what lies between them")
+        yield _CLUSTER.error(str(error), "check the account of this process and the network between it and the cluster")
 
 
 def _without_file(runner: str) -> Finding:
     if runner == "kubernetes":
-        return _CLUSTER.error("runs go to Kubernetes, and no cluster file is named", "name it in GREGORY_CLUSTER_CONFIG")
-    return _CLUSTER.ok("no cluster file is named, and runs go elsewhere")
+        return _CLUSTER.error("the runner is kubernetes, and there is no cluster file", "name one in GREGORY_CLUSTER_CONFIG")
+    return _CLUSTER.ok(f"the runner {runner} needs no cluster file")
 
 
-def _look(namespace: Namespace, config: ClusterConfig) -> Iterator[Finding]:
+def _check(namespace: Namespace, config: ClusterConfig) -> Iterator[Finding]:
     there = namespace.is_there()
     if there is False:
         yield _CLUSTER.error(f"there is no namespace {namespace.name}", "create it, or correct namespace in the cluster file")
         return
     yield _CLUSTER.ok(f"the API server answers for namespace {namespace.name}" if there else "the API server answers")
-    yield _rights(namespace)
+    yield _permissions(namespace)
     for resource, name, key in referenced_objects(config):
         yield _claim(namespace, name, key) if resource == _CLAIMS else _object(namespace, resource, name, key)
     yield _dry_run(namespace, config)
     yield _gpu(namespace, config)
 
 
-def _rights(namespace: Namespace) -> Finding:
+def _permissions(namespace: Namespace) -> Finding:
     missing = [f"{verb} {resource}" for verb, resource in RIGHTS if not namespace.can_i(verb, resource)]
     if missing:
         return _CLUSTER.error(
-            f"this account may not {', '.join(missing)} in namespace {namespace.name}", "give it the Role of k8s/role.yaml"
+            f"this account has no permission to {', '.join(missing)} in namespace {namespace.name}", "give it the Role of k8s/role.yaml"
         )
-    return _CLUSTER.ok("this account may make Jobs, see them and end them")
+    return _CLUSTER.ok("this account may create, read and delete Jobs")
 
 
 def _object(namespace: Namespace, resource: str, name: str, key: str) -> Finding:
     there, what = namespace.exists(resource, name), f"{KINDS[resource]} {name}"
     if there is None:
-        return _CLUSTER.warning(
-            f"whether there is a {what} is not for this account to see", f"look yourself: kubectl get {resource} {name}"
-        )
+        return _CLUSTER.warning(f"no permission to read {what}", f"check it with another account: kubectl get {resource} {name}")
     if not there:
         return _CLUSTER.error(f"there is no {what}", f"create it, or correct {key} in the cluster file")
-    return _CLUSTER.ok(f"{what} is there")
+    return _CLUSTER.ok(f"{what} exists")
 
 
 def _claim(namespace: Namespace, name: str, key: str) -> Finding:
     phase, what = namespace.claim_phase(name), f"{KINDS[_CLAIMS]} {name}"
     match phase:
         case None:
-            return _CLUSTER.warning(f"whether there is a {what} is not for this account to see", f"look yourself: kubectl get pvc {name}")
+            return _CLUSTER.warning(f"no permission to read {what}", f"check it with another account: kubectl get pvc {name}")
         case "":
             return _CLUSTER.error(f"there is no {what}", f"create it, or correct {key} in the cluster file")
         case "Bound":
             return _CLUSTER.ok(f"{what} is bound")
         case "Pending":
             return _CLUSTER.warning(
-                f"{what} is not bound yet", f"kubectl describe pvc {name} says why; some storage waits for the first pod"
+                f"{what} is not bound yet", f"read the cause with kubectl describe pvc {name}; some storage classes wait for the first pod"
             )
-    return _CLUSTER.error(f"{what} is {phase}: its volume is gone", "restore the volume, or make another claim")
+    return _CLUSTER.error(f"{what} is {phase}: its volume does not exist", "restore the volume, or create another claim")
 
 
 def _dry_run(namespace: Namespace, config: ClusterConfig) -> Finding:
@@ -95,8 +93,10 @@ def _dry_run(namespace: Namespace, config: ClusterConfig) -> Finding:
     try:
         namespace.create_job(job, dry_run=True)
     except Refused as error:
-        return _CLUSTER.error(f"the server would refuse every Job: {error}", "correct the cluster file, or what the message names")
-    return _CLUSTER.ok("the server would take a Job")
+        return _CLUSTER.error(
+            f"the server would refuse every Job: {error}", "correct the cluster file, or the object that the message names"
+        )
+    return _CLUSTER.ok("the server accepts the Job of a run")
 
 
 def _gpu(namespace: Namespace, config: ClusterConfig) -> Finding:
@@ -106,10 +106,10 @@ def _gpu(namespace: Namespace, config: ClusterConfig) -> Finding:
     nodes = namespace.nodes(config.node_selector)
     if nodes is None:
         return _CLUSTER.warning(
-            f"whether a node offers {gpu.resource} is not for this account to see", "look yourself: kubectl describe nodes"
+            f"no permission to read nodes, which may offer {gpu.resource}", "check them with another account: kubectl describe nodes"
         )
     offering = sum(_offered(node, gpu.resource) >= gpu.count for node in nodes)
-    labelled = f" with the labels of nodeSelector, of which there are {len(nodes)}," if config.node_selector else ""
+    labelled = f" of the {len(nodes)} with the labels of nodeSelector" if config.node_selector else ""
     if not offering:
         return _CLUSTER.error(
             f"no node{labelled} offers {gpu.count} {gpu.resource}",

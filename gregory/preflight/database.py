@@ -1,6 +1,6 @@
-"""The database of a run: whether it answers, which generation of GregoryAI's tables it has, and what this role may do there.
+"""Checks of the database: the connection, the generation of GregoryAI's tables, and the permissions of this role.
 
-What is missing is named with the statement that mends it, for whoever owns the tables.
+The remedy is the statement that the owner of the tables executes.
 """
 
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ def _columns_of(model: type[Model]) -> frozenset[str]:
     return frozenset(field.column for field in model._meta.concrete_fields if field.column)
 
 
-# Every table that commands and runs touch: the columns they name, and what they do there.
+# Every table that commands and runs use, with its columns and the necessary permissions.
 NEEDED: dict[str, tuple[frozenset[str], tuple[str, ...]]] = {
     "gregory_team": (_columns_of(Team), READ),
     "subjects": (_columns_of(Subject), READ),
@@ -38,11 +38,11 @@ NEEDED: dict[str, tuple[frozenset[str], tuple[str, ...]]] = {
     **{model._meta.db_table: (_columns_of(model), WRITTEN) for model in (TrainingRun, AlgorithmRun, RunEvent)},
 }
 OURS = frozenset(model._meta.db_table for model in (TrainingRun, AlgorithmRun, RunEvent))
-# Where a subject's rows are looked for; without an index each training reads the whole table.
-LOOKED_UP = (("gregory_articlesubjectrelevance", "subject_id"), ("articles_subjects", "subject_id"))
+# Columns by which a training selects its subject. Without an index, each training reads the whole table.
+SUBJECT_COLUMNS = (("gregory_articlesubjectrelevance", "subject_id"), ("articles_subjects", "subject_id"))
 
-# Columns that tell the generations apart, by the migration of GregoryAI's that brought each, in their order.
-BROUGHT_BY = (
+# Columns that identify a generation, with the migration of GregoryAI that added each, in order.
+ADDED_BY = (
     ("0003", "subjects", "auto_predict"),
     ("0007", "gregory_team", "name"),
     ("0018", "articles", "utitle"),
@@ -50,71 +50,76 @@ BROUGHT_BY = (
     ("0034", "gregory_team", "site_id"),
     ("0039", "gregory_team", "is_active"),
 )
-# Of the oldest generation; this project's own migrations never made it.
-GONE_SINCE = ("articles", "takeaways")
+# A column of the oldest generation. This project's own migrations never created it.
+OLDEST_COLUMN = ("articles", "takeaways")
 
 
-def look_at_database() -> Iterator[Finding]:
-    """One look; the first thing that keeps the rest from being seen ends it."""
+def check_database() -> Iterator[Finding]:
+    """Findings until an error that prevents further checks. Reads in one transaction and changes nothing."""
     try:
         with read_only_transaction():
-            yield from _look()
+            yield from _check()
     except (DatabaseError, InterfaceError) as error:
         yield _DATABASE.error(
-            f"it cannot be used: {' '.join(str(error).split())}", "check POSTGRES_DB, POSTGRES_USER, DB_HOST and the server"
+            f"the database is not usable: {' '.join(str(error).split())}", "check POSTGRES_DB, POSTGRES_USER, DB_HOST and the server"
         )
 
 
-def _look() -> Iterator[Finding]:
-    there = {table: schema.columns(table) for table in NEEDED}
+def _check() -> Iterator[Finding]:
+    found = {table: schema.columns(table) for table in NEEDED}
     on_postgresql = connection.vendor == "postgresql"
     if on_postgresql:
         yield from _server()
     else:
-        yield _DATABASE.ok(f"the file {settings.DATABASES['default']['NAME']}: for trials; PostgreSQL is for work")
-    if theirs := [table for table in there if not there[table] and table not in OURS]:
+        yield _DATABASE.ok(f"the SQLite file {settings.DATABASES['default']['NAME']}; use PostgreSQL in production")
+    if theirs := [table for table in found if not found[table] and table not in OURS]:
         yield _DATABASE.error(
-            f"it has no table {', '.join(theirs)}: neither GregoryAI nor this project was migrated here, or this role does not see them",
+            f"the database has no table {', '.join(theirs)}: neither GregoryAI nor this project was migrated here, or this role has no permission for them",
             "check POSTGRES_DB, or run: python manage.py migrate",
         )
         return
-    yield from _tables(there)
-    if not on_postgresql or _may("SELECT", "django_migrations"):
+    yield from _tables(found)
+    if not on_postgresql or _has_permission("SELECT", "django_migrations"):
         yield from _migrations()
     if on_postgresql:
-        tables = [table for table in there if there[table]]
-        yield from _rights(tables)
+        tables = [table for table in found if found[table]]
+        yield from _permissions(tables)
         yield from _indexes()
 
 
 def _server() -> Iterator[Finding]:
-    version, database, role, schema_name, standby = _ask(
+    version, database, role, schema_name, standby = _query(
         "SELECT current_setting('server_version'), current_database(), current_user, current_schema(), pg_is_in_recovery()"
     )[0]
     yield _DATABASE.ok(f"PostgreSQL {version.split()[0]}, database {database}, role {role}")
     if schema_name is None:
-        yield _DATABASE.error(f"role {role} may use no schema of it", f"as the owner: GRANT USAGE ON SCHEMA public TO {_quoted(role)};")
+        yield _DATABASE.error(
+            f"role {role} has no permission for a schema of the database", f"as the owner: GRANT USAGE ON SCHEMA public TO {_quoted(role)};"
+        )
     if standby:
-        yield _DATABASE.error("it is a standby and takes no rows", "name the primary in DB_HOST")
+        yield _DATABASE.error("the server is a standby and accepts no writes", "name the primary in DB_HOST")
 
 
-def _tables(there: dict[str, frozenset[str]]) -> Iterator[Finding]:
+def _tables(found: dict[str, frozenset[str]]) -> Iterator[Finding]:
     yield _DATABASE.ok(f"tables {_generation()}")
     for table, (columns, _) in NEEDED.items():
-        if there[table] and (lacking := columns - there[table]):
-            yield _DATABASE.error(f"table {table} has no column {', '.join(sorted(lacking))}", "see: python manage.py migrate --plan")
+        if found[table] and (lacking := columns - found[table]):
+            yield _DATABASE.error(
+                f"table {table} has no column {', '.join(sorted(lacking))}",
+                "list the open migrations with: python manage.py migrate --plan",
+            )
 
 
 def _generation() -> str:
-    """Which tables these are, in words."""
-    has = [number for number, table, column in BROUGHT_BY if column in schema.columns(table)]
-    table, column = GONE_SINCE
+    """A description of the tables' generation."""
+    has = [number for number, table, column in ADDED_BY if column in schema.columns(table)]
+    table, column = OLDEST_COLUMN
     if not has:
         as_specified = column in schema.columns(table)
         return "of GregoryAI as train_models was specified for it, in May 2025" if as_specified else "of this project's own migrations"
-    if len(has) == len(BROUGHT_BY):
+    if len(has) == len(ADDED_BY):
         return f"of GregoryAI since its migration {has[-1]}, as in August 2026"
-    lacking = next(number for number, _, _ in BROUGHT_BY if number not in has)
+    lacking = next(number for number, _, _ in ADDED_BY if number not in has)
     return f"of GregoryAI between its migrations: {has[-1]} is there, {lacking} is not"
 
 
@@ -126,32 +131,36 @@ def _migrations() -> Iterator[Finding]:
         return
     remedy = "as the owner of the tables: python manage.py migrate"
     if any(not name.startswith("gregory_runs.") for name in pending):
-        remedy = f"right where GregoryAI itself has not run those of other apps yet; {remedy} --plan, then without --plan"
+        remedy = f"this is normal if GregoryAI has not yet run the migrations of other apps; {remedy} --plan, then without --plan"
     yield _DATABASE.error(f"not migrated yet: {', '.join(pending)}", remedy)
 
 
-def _rights(tables: list[str]) -> Iterator[Finding]:
-    role = _quoted(_ask("SELECT current_user")[0][0])
+def _permissions(tables: list[str]) -> Iterator[Finding]:
+    role = _quoted(_query("SELECT current_user")[0][0])
     lacking = []
     for table in tables:
-        rights = [right for right in NEEDED[table][1] if not _may(right, table)]
-        if rights:
-            lacking.append(f"GRANT {', '.join(rights)} ON {table} TO {role};")
-    for (sequence,) in _ask(SEQUENCES):
-        if not _ask("SELECT has_sequence_privilege(%s, 'USAGE')", sequence)[0][0]:
+        permissions = [permission for permission in NEEDED[table][1] if not _has_permission(permission, table)]
+        if permissions:
+            lacking.append(f"GRANT {', '.join(permissions)} ON {table} TO {role};")
+    for (sequence,) in _query(SEQUENCES):
+        if not _query("SELECT has_sequence_privilege(%s, 'USAGE')", sequence)[0][0]:
             lacking.append(f"GRANT USAGE ON SEQUENCE {sequence} TO {role};")
     for grant in lacking:
-        yield _DATABASE.error(f"role {role} may not do what runs do", f"as the owner of the tables: {grant}")
+        yield _DATABASE.error(f"role {role} lacks a permission that runs need", f"as the owner of the tables: {grant}")
     if lacking:
         return
     written = [table for table in tables if NEEDED[table][1] == WRITTEN]
     read = [table for table in tables if table not in written]
-    beyond = [table for table in read if _may("INSERT, UPDATE, DELETE", table)]
-    more = f"; may also write {', '.join(beyond)}, which runs do not need: {ROLE_SCRIPT} makes a role with less" if beyond else ""
+    beyond = [table for table in read if _has_permission("INSERT, UPDATE, DELETE", table)]
+    more = (
+        f"; may also write {', '.join(beyond)}, which runs do not need; {ROLE_SCRIPT} creates a role with fewer permissions"
+        if beyond
+        else ""
+    )
     yield _DATABASE.ok(f"role {role} reads {', '.join(read)}; writes {', '.join(written)}{more}")
 
 
-# Where ids come from, unless the column is an identity, for which the right to insert is enough.
+# The sequences of id columns. An identity column needs no further permission than INSERT.
 SEQUENCES = """
 SELECT DISTINCT dependency.refobjid::regclass::text
 FROM pg_attrdef AS origin
@@ -165,20 +174,20 @@ WHERE origin.adrelid = 'gregory_predictionrunlog'::regclass
 def _indexes() -> Iterator[Finding]:
     indexed = "SELECT EXISTS (SELECT FROM pg_index JOIN pg_attribute ON attrelid = indrelid AND attnum = indkey[0] "
     indexed += "WHERE indrelid = to_regclass(%s) AND attname = %s AND indisvalid AND indpred IS NULL)"
-    for table, column in LOOKED_UP:
-        if not _ask(indexed, table, column)[0][0]:
+    for table, column in SUBJECT_COLUMNS:
+        if not _query(indexed, table, column)[0][0]:
             yield _DATABASE.warning(
                 f"no index of {table} begins with {column}: every training reads the whole table",
                 f"as the owner of the tables: CREATE INDEX CONCURRENTLY ON {table} ({column});",
             )
 
 
-def _may(rights: str, table: str) -> bool:
-    """Whether this role has any of the rights."""
-    return bool(_ask("SELECT has_table_privilege(%s, %s)", table, rights)[0][0])
+def _has_permission(permissions: str, table: str) -> bool:
+    """Whether this role has one of the permissions."""
+    return bool(_query("SELECT has_table_privilege(%s, %s)", table, permissions)[0][0])
 
 
-def _ask(statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
+def _query(statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(statement, parameters)
         return list(cursor.fetchall())

@@ -1,11 +1,11 @@
-"""What a look at one piece of an installation found."""
+"""The result of one check of an installation."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class CheckResult(StrEnum):
-    """OK: as it must be. WARNING: runs work, something will be missing or slow. ERROR: runs will fail."""
+    """OK: correct. WARNING: runs work, but a part is missing, slow or unknown. ERROR: runs will fail."""
 
     OK = "ok"
     WARNING = "warning"
@@ -14,28 +14,32 @@ class CheckResult(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report. remedy: what to do about it, empty where nothing has to be done."""
+    """One line of the output of `preflight`. remedy: the next step of the operator, empty if none is needed."""
 
     area: str
-    verdict: CheckResult
-    words: str
+    result: CheckResult
+    summary: str
     remedy: str = ""
 
     def __str__(self) -> str:
-        return "; ".join(part for part in (f"{self.verdict.upper():<7} {self.area:<11} {self.words}", self.remedy) if part)
+        return "; ".join(part for part in (f"{self.result.upper():<7} {self.area:<11} {self.summary}", self.remedy) if part)
+
+    def as_json(self) -> dict[str, str]:
+        """The object of `--output json`. Programs read its keys, so the keys never change."""
+        return {"area": self.area, "verdict": self.result, "words": self.summary, "remedy": self.remedy}
 
 
 @dataclass(frozen=True)
 class Area:
-    """One piece of an installation, as its findings name it."""
+    """One part of an installation."""
 
     name: str
 
-    def ok(self, words: str) -> Finding:
-        return Finding(self.name, CheckResult.OK, words)
+    def ok(self, summary: str) -> Finding:
+        return Finding(self.name, CheckResult.OK, summary)
 
-    def warning(self, words: str, remedy: str) -> Finding:
-        return Finding(self.name, CheckResult.WARNING, words, remedy)
+    def warning(self, summary: str, remedy: str) -> Finding:
+        return Finding(self.name, CheckResult.WARNING, summary, remedy)
 
-    def error(self, words: str, remedy: str = "") -> Finding:
-        return Finding(self.name, CheckResult.ERROR, words, remedy)
+    def error(self, summary: str, remedy: str = "") -> Finding:
+        return Finding(self.name, CheckResult.ERROR, summary, remedy)

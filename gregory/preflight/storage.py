@@ -1,4 +1,4 @@
-"""The two folders of a run: the base models it starts from, the models it leaves."""
+"""Checks of the two folders of a run: base models and models."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,18 +10,18 @@ from gregory.preflight.finding import Area, Finding
 _MODELS, _BASE_MODELS = Area("models"), Area("base-models")
 
 
-def look_at_models(models_dir: Path) -> Iterator[Finding]:
-    """Whether the models folder takes files."""
+def check_models(models_dir: Path) -> Iterator[Finding]:
+    """Check that the models folder is writable."""
     try:
         require_models_folder(models_dir)
     except PreconditionFailed as error:
         yield _MODELS.error(str(error))
     else:
-        yield _MODELS.ok(f"{models_dir} takes files")
+        yield _MODELS.ok(f"{models_dir} is writable")
 
 
-def look_at_base_models(bundle_dir: Path) -> Iterator[Finding]:
-    """Whether every file of the bundle is there and intact."""
+def check_base_models(bundle_dir: Path) -> Iterator[Finding]:
+    """Check that the bundle has all files and that they are intact."""
     try:
         require_bundle(bundle_dir)
     except PreconditionFailed as error:

@@ -47,8 +47,8 @@ def test_helm_test_is_green_and_leaves_nothing(release: Release):
     assert {area for _, area, _ in found} >= {"models", "base-models", "cluster"}
     assert [line for verdict, *line in found if verdict != "OK"] == []
     words = [words for _, _, words in found]
-    assert "this account may make Jobs, see them and end them" in words
-    assert "the server would take a Job" in words
+    assert "this account may create, read and delete Jobs" in words
+    assert "the server accepts the Job of a run" in words
     assert "nodes that offer 1 nvidia.com/gpu: 1" in words
     release.only_the_reconciler_is_left()
     assert release.cluster.get("clusterroles,clusterrolebindings", "--selector", OURS)["items"] == []

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gregory.launch.kubernetes.namespace import RIGHTS
-from gregory.preflight.cluster import look_at_cluster
+from gregory.preflight.cluster import check_cluster
 from gregory.preflight.finding import CheckResult, Finding
 from tools.cluster.namespace import ClusterNamespace
 
@@ -18,26 +18,26 @@ pytestmark = pytest.mark.slow
 def check(job_namespace: ClusterNamespace) -> Callable[..., list[Finding]]:
     def check(**variables: str) -> list[Finding]:
         installation = job_namespace.installation(**variables)
-        return list(look_at_cluster(installation.environment, inherited=installation.inherited))
+        return list(check_cluster(installation.environment, inherited=installation.inherited))
 
     return check
 
 
 def wrong(findings: list[Finding]) -> list[str]:
-    return [str(finding) for finding in findings if finding.verdict is not CheckResult.OK]
+    return [str(finding) for finding in findings if finding.result is not CheckResult.OK]
 
 
 def test_complete_namespace_is_ready(job_namespace: ClusterNamespace, check: Callable[..., list[Finding]]):
     job_namespace.config["gpu"] = {"count": 1}
 
     assert [str(finding) for finding in check()] == [
-        f"OK      cluster     {job_namespace.folder}/cluster.yaml says how runs become Jobs",
+        f"OK      cluster     {job_namespace.folder}/cluster.yaml is a valid cluster file",
         f"OK      cluster     the API server answers for namespace {job_namespace.namespace}",
-        "OK      cluster     this account may make Jobs, see them and end them",
+        "OK      cluster     this account may create, read and delete Jobs",
         "OK      cluster     PersistentVolumeClaim models is bound",
-        "OK      cluster     ServiceAccount gregory-trainer is there",
-        "OK      cluster     Secret database is there",
-        "OK      cluster     the server would take a Job",
+        "OK      cluster     ServiceAccount gregory-trainer exists",
+        "OK      cluster     Secret database exists",
+        "OK      cluster     the server accepts the Job of a run",
         "OK      cluster     nodes that offer 1 nvidia.com/gpu: 1",
     ]
 
@@ -69,7 +69,7 @@ def test_only_nodes_with_the_labels_count(job_namespace: ClusterNamespace, check
 
     (line,) = wrong(check())
 
-    assert "no node with the labels of nodeSelector, of which there are 0, offers 1 nvidia.com/gpu" in line
+    assert "no node of the 0 with the labels of nodeSelector offers 1 nvidia.com/gpu" in line
 
 
 def test_unbound_claim_is_a_warning(job_namespace: ClusterNamespace, check: Callable[..., list[Finding]]):
@@ -80,7 +80,7 @@ def test_unbound_claim_is_a_warning(job_namespace: ClusterNamespace, check: Call
 
     (line,) = wrong(check())
 
-    assert line.startswith("WARNING cluster     PersistentVolumeClaim unbound is not bound yet; kubectl describe pvc unbound says why")
+    assert line.startswith("WARNING cluster     PersistentVolumeClaim unbound is not bound yet; read the cause with kubectl describe pvc unbound")
 
 
 def test_missing_rights_are_named(job_namespace: ClusterNamespace, check: Callable[..., list[Finding]]):
@@ -94,9 +94,9 @@ def test_missing_rights_are_named(job_namespace: ClusterNamespace, check: Callab
 
     missing = ", ".join(f"{verb} {resource}" for verb, resource in RIGHTS)
     assert found[0] == (
-        f"ERROR   cluster     this account may not {missing} in namespace {job_namespace.namespace}; give it the Role of k8s/role.yaml"
+        f"ERROR   cluster     this account has no permission to {missing} in namespace {job_namespace.namespace}; give it the Role of k8s/role.yaml"
     )
-    assert found[1].startswith("WARNING cluster     whether there is a PersistentVolumeClaim models is not for this account to see")
+    assert found[1].startswith("WARNING cluster     no permission to read PersistentVolumeClaim models; ")
     assert found[-1].startswith("ERROR   cluster     namespaces ")
 
 

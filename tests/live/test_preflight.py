@@ -1,4 +1,4 @@
-"""preflight on databases that GregoryAI made: which generation, what is missing, and grants that mend exactly that."""
+"""preflight on databases of GregoryAI: generation, missing parts, and grants of exactly the missing permissions."""
 
 import json
 import re
@@ -32,7 +32,7 @@ def words(found: list[dict[str, Any]], verdict: str) -> list[str]:
 
 @pytest.fixture
 def role(postgresql_server: Server) -> None:
-    """The role is there and may do nothing."""
+    """A role without permissions."""
     with postgresql_server.connect() as connection:
         connection.execute(f"DROP ROLE IF EXISTS {ROLE}_bare")
         connection.execute(f"CREATE ROLE {ROLE}_bare LOGIN PASSWORD '{ROLE_PASSWORD}'")
@@ -43,7 +43,7 @@ def site_of(database: LiveDatabase, folder: Path, **environment: str) -> Install
 
 
 @pytest.mark.parametrize("schema", SCHEMAS)
-def test_each_step_is_told_and_the_grants_are_exact(schema: str, role: None, postgresql_server: Server, tmp_path: Path):
+def test_every_finding_has_a_remedy_and_the_grants_are_exact(schema: str, role: None, postgresql_server: Server, tmp_path: Path):
     database = live(postgresql_server, schema)
     owner = site_of(database, tmp_path / "owner")
     bare = site_of(database, tmp_path / "bare", POSTGRES_USER=f"{ROLE}_bare", POSTGRES_PASSWORD=ROLE_PASSWORD)
@@ -79,7 +79,7 @@ def test_each_step_is_told_and_the_grants_are_exact(schema: str, role: None, pos
     else:
         assert sequences == words(after, "warning") == []
     assert "may also write gregory_team, subjects, articles" in words(after, "ok")[-1]
-    # What the script grants is what preflight asks for, no more.
+    # The script grants exactly the permissions that preflight requires.
     database.grant()
     assert sorted(_grants(database, ROLE)) == sorted(_grants(database, f"{ROLE}_bare"))
     database.execute(f"DROP OWNED BY {ROLE}_bare; DROP ROLE {ROLE}_bare")
@@ -97,9 +97,9 @@ def test_an_empty_database_and_one_that_is_away(postgresql_server: Server, tmp_p
     empty = findings(Installation(tmp_path / "empty", environment=environment), code=1)
     away = findings(Installation(tmp_path / "away", environment={**environment, "DB_PORT": "1"}), code=1)
 
-    assert words(empty, "error")[0].startswith("it has no table gregory_team, subjects, articles, ")
+    assert words(empty, "error")[0].startswith("the database has no table gregory_team, subjects, articles, ")
     (trouble,) = away
-    assert trouble["words"].startswith("it cannot be used: ")
+    assert trouble["words"].startswith("the database is not usable: ")
     assert trouble["remedy"] == "check POSTGRES_DB, POSTGRES_USER, DB_HOST and the server"
 
 

@@ -14,7 +14,7 @@ def ended_container(attributes: Mapping[str, Any], log_tail: str) -> Diagnosis:
     code = state["ExitCode"]
     if state["OOMKilled"]:
         limit = attributes["HostConfig"]["Memory"]
-        bound = f"its memory limit is {limit / 2**20:.0f} MiB" if limit else "the machine has no more"
+        bound = f"its memory limit is {limit / 2**20:.0f} MiB" if limit else "the Docker host has no more memory"
         return Diagnosis(
             summary=f"OOMKilled: the kernel ended container {name} for lack of memory: {bound}",
             remedy="raise GREGORY_DOCKER_MEMORY" if limit else "",

@@ -4,7 +4,6 @@ import json
 import os
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from typing import Any
 
 from django.conf import settings
@@ -16,10 +15,10 @@ from gregory.runs.exit_codes import FAILURE
 
 # In the order of the checks. Later areas need the earlier ones.
 AREAS: dict[str, Callable[[], Iterator[Finding]]] = {
-    "database": database.look_at_database,
-    "models": lambda: storage.look_at_models(settings.MODELS_DIR),
-    "base-models": lambda: storage.look_at_base_models(settings.BASE_MODELS_DIR),
-    "cluster": lambda: cluster.look_at_cluster(settings.ENVIRONMENT, inherited=os.environ),
+    "database": database.check_database,
+    "models": lambda: storage.check_models(settings.MODELS_DIR),
+    "base-models": lambda: storage.check_base_models(settings.BASE_MODELS_DIR),
+    "cluster": lambda: cluster.check_cluster(settings.ENVIRONMENT, inherited=os.environ),
 }
 
 
@@ -46,13 +45,13 @@ class Command(BaseCommand):
                     if flags["output"] == "text":
                         self.stdout.write(self._painted(finding))
         if flags["output"] == "json":
-            self.stdout.write(json.dumps([asdict(finding) for finding in findings], indent=2))
-        errors = sum(finding.verdict is CheckResult.ERROR for finding in findings)
+            self.stdout.write(json.dumps([finding.as_json() for finding in findings], indent=2))
+        errors = sum(finding.result is CheckResult.ERROR for finding in findings)
         if errors:
             raise CommandError(f"{errors} of {len(findings)} findings are errors", returncode=FAILURE)
 
     def _painted(self, finding: Finding) -> str:
         paint = {CheckResult.OK: self.style.SUCCESS, CheckResult.WARNING: self.style.WARNING, CheckResult.ERROR: self.style.ERROR}[
-            finding.verdict
+            finding.result
         ]
         return paint(str(finding))

@@ -30,7 +30,7 @@ CONTAINER: dict[str, Any] = {
             {"ExitCode": 137, "OOMKilled": True},
             0,
             Reason.OUT_OF_MEMORY,
-            "OOMKilled: the kernel ended container gregory-train-7-a1 for lack of memory: the machine has no more",
+            "OOMKilled: the kernel ended container gregory-train-7-a1 for lack of memory: the Docker host has no more memory",
         ),
         (
             {"ExitCode": 137},
