@@ -80,7 +80,9 @@ def test_unbound_claim_is_a_warning(job_namespace: ClusterNamespace, check: Call
 
     (line,) = wrong(check())
 
-    assert line.startswith("WARNING cluster     PersistentVolumeClaim unbound is not bound yet; read the cause with kubectl describe pvc unbound")
+    assert line.startswith(
+        "WARNING cluster     PersistentVolumeClaim unbound is not bound yet; read the cause with kubectl describe pvc unbound"
+    )
 
 
 def test_missing_rights_are_named(job_namespace: ClusterNamespace, check: Callable[..., list[Finding]]):
