@@ -1,4 +1,4 @@
-"""export_training_data, in process: which files, which rows, and what is refused."""
+"""export_training_data: its files, their lines and the refusals."""
 
 import csv
 from datetime import timedelta
@@ -42,21 +42,21 @@ def rows(folder: Path) -> list[list[str]]:
         return list(csv.reader(stream))[1:]
 
 
-def test_each_subject_with_labels_in_the_window_is_a_file(ms: Subject, tmp_path: Path):
+def test_each_subject_with_labels_in_the_window_gets_a_file(ms: Subject, tmp_path: Path):
     add(ms, 1, label=True)
     add(ms, 2, label=False, days=89)
     add(ms, 3, label=None)
     add(ms, 4, label=True, days=91)
 
-    said = export(tmp_path / "new" / "out")
+    output = export(tmp_path / "new" / "out")
 
     assert rows(tmp_path / "new" / "out") == [["1", "Title 1\nAbstract 1", "1"], ["2", "Title 2\nAbstract 2", "0"]]
-    assert "neurology/als: no labelled article; articles of the last 90 days" in said
-    assert "neurology/ms: 1 relevant and 1 not relevant articles to " in said
+    assert "neurology/als: no labelled article; articles of the last 90 days" in output
+    assert "neurology/ms: 1 relevant and 1 not relevant articles to " in output
 
 
 @pytest.mark.parametrize(("flags", "ids"), [(("--all-articles",), ["1", "4"]), (("--lookback-days", "10"), ["1"])])
-def test_the_window_is_the_one_of_train_models(ms: Subject, tmp_path: Path, flags: tuple[str, ...], ids: list[str]):
+def test_the_window_flags_are_those_of_train_models(ms: Subject, tmp_path: Path, flags: tuple[str, ...], ids: list[str]):
     add(ms, 1, label=True)
     add(ms, 4, label=True, days=91)
 

@@ -1,4 +1,4 @@
-"""`import_articles` as an operator meets it: what it prints, and its exit codes."""
+"""`import_articles`: its output and exit codes."""
 
 import io
 from pathlib import Path
@@ -25,16 +25,16 @@ def run(papers: Path, *flags: str, team: str = "drinks", subject: str = "hot") -
     return out.getvalue(), err.getvalue()
 
 
-def test_one_line_says_what_was_imported(db, papers):
+def test_the_counts_are_printed(db, papers):
     assert run(papers) == ("drinks/hot: 3 articles new, 0 updated, 0 unchanged; 2 with a label (1 relevant), 1 without\n", "")
 
 
-def test_a_second_import_says_that_nothing_changed(db, papers):
+def test_a_second_import_changes_nothing(db, papers):
     run(papers)
     assert run(papers)[0] == "drinks/hot: 0 articles new, 0 updated, 3 unchanged; 2 with a label (1 relevant), 1 without\n"
 
 
-def test_another_subject_takes_the_same_articles(db, papers):
+def test_another_subject_can_have_the_same_articles(db, papers):
     run(papers)
     assert run(papers, subject="cold")[0] == "drinks/cold: 0 articles new, 3 updated, 0 unchanged; 2 with a label (1 relevant), 1 without\n"
 
@@ -44,7 +44,7 @@ def test_verbosity_0_prints_nothing(db, papers):
     assert Articles.objects.count() == 3
 
 
-def test_a_file_without_labels_is_imported_with_a_notice(db, papers):
+def test_a_file_without_labels_is_imported_with_a_warning(db, papers):
     papers.write_text("article_id,title,summary,relevent\n11,Tea,Cups.,1\n", encoding="utf-8")
     assert run(papers) == (
         "drinks/hot: 1 articles new, 0 updated, 0 unchanged; 0 with a label (0 relevant), 1 without\n",
@@ -52,7 +52,7 @@ def test_a_file_without_labels_is_imported_with_a_notice(db, papers):
     )
 
 
-def test_other_summaries_are_left_with_a_notice(db, papers):
+def test_other_summaries_are_kept_with_a_warning(db, papers):
     run(papers)
     papers.write_text(papers.read_text(encoding="utf-8").replace("Cups.", "Pots."), encoding="utf-8")
     assert run(papers)[1] == "1 articles have another summary in the database, which was kept\n"

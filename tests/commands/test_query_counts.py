@@ -1,4 +1,4 @@
-"""However many subjects and runs there are, looking at them takes as many queries as looking at a few."""
+"""The number of queries does not grow with the number of subjects and runs."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -32,7 +32,7 @@ def cluster() -> PretendCluster:
 
 @pytest.fixture(params=[FEW, MANY], ids=["few", "many"])
 def runs(request: pytest.FixtureRequest, cluster: PretendCluster, settings, tmp_path: Path) -> list[RunSpec]:
-    """So many subjects of one team, each with a run that is at work on a pretended cluster."""
+    """FEW or MANY subjects of one team, each with a running run on a pretended cluster."""
     settings.MODELS_DIR = tmp_path
     team, specs = make_team("team"), []
     for number in range(request.param):
@@ -40,24 +40,24 @@ def runs(request: pytest.FixtureRequest, cluster: PretendCluster, settings, tmp_
         store.mark_submitted(spec, cluster.submit(cluster.render(spec)))
         store.claim(spec, handle_of(spec), image_digest="")
         specs.append(spec)
-    # The first look notes the node of each.
+    # The first pass records the node of each run.
     list(Reconciler(runner_for=cluster, models_dir=tmp_path, stale_after=900).reconcile_once())
     return specs
 
 
 def test_a_dry_run_of_all_teams(runs, capsys: pytest.CaptureFixture[str]):
-    # Team's columns, subjects, versions; then the runs that are in the way.
+    # One query each for the columns of the team, the subjects, the versions and the unfinished runs.
     assert queries(lambda: call_command("train_models", "--all-teams", "--dry-run")) == 4
     assert capsys.readouterr().out.count("has an unfinished run") == 3 * len(runs)
 
 
-def test_runs_are_listed(runs, capsys: pytest.CaptureFixture[str]):
+def test_a_list_of_runs(runs, capsys: pytest.CaptureFixture[str]):
     assert queries(lambda: call_command("training_runs", "list", "--limit", "100")) == 2
     assert capsys.readouterr().out.count("lgbm_tfidf: unfinished") == len(runs)
 
 
-def test_a_look_at_every_run_and_a_sign_of_life_for_all(runs, cluster: PretendCluster, tmp_path: Path):
-    look = Reconciler(runner_for=cluster, models_dir=tmp_path, stale_after=900).reconcile_once()
+def test_a_reconciler_pass_and_heartbeats(runs, cluster: PretendCluster, tmp_path: Path):
+    results = Reconciler(runner_for=cluster, models_dir=tmp_path, stale_after=900).reconcile_once()
 
-    assert queries(lambda: list(look)) == 1
+    assert queries(lambda: list(results)) == 1
     assert queries(lambda: store.heartbeat(runs)) == 1

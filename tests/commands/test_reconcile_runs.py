@@ -1,4 +1,4 @@
-"""What `reconcile_runs` says and survives beside its looks."""
+"""`reconcile_runs`: its output, and errors that do not end it."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +11,9 @@ from gregory.reconcile.loop import Reconciler
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 
-def test_a_volume_that_takes_no_deletes_is_told_and_ends_nothing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+def test_a_volume_that_refuses_deletes_is_an_error_message_and_ends_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
     def collect_garbage(*arguments: Any) -> Iterator[str]:
         yield "the working folder of one"
         raise OSError(30, "Read-only file system", "/models/.runs/two")
@@ -20,6 +22,6 @@ def test_a_volume_that_takes_no_deletes_is_told_and_ends_nothing(monkeypatch: py
 
     call_command("reconcile_runs", "--once")
 
-    told = capsys.readouterr()
-    assert told.out == "0 unfinished runs, 0 closed\nremoved the working folder of one\n"
-    assert told.err == "cannot remove the files of old runs: [Errno 30] Read-only file system: '/models/.runs/two'\n"
+    output = capsys.readouterr()
+    assert output.out == "0 unfinished runs, 0 closed\nremoved the working folder of one\n"
+    assert output.err == "cannot remove the files of old runs: [Errno 30] Read-only file system: '/models/.runs/two'\n"

@@ -1,6 +1,6 @@
-"""The command line of `train_models`, in process: every flag, every refusal with its words and exit code, and what it leaves behind.
+"""The command line of `train_models`: every flag, every refusal with message and exit code, and the rows.
 
-Where rows are wanted a rehearsal stands for the machine: it claims runs and ends them well without training anything.
+InstantRunner claims the runs and ends them with success, without a training.
 """
 
 import io
@@ -43,7 +43,7 @@ WINDOW = "articles of the last 90 days, discovered since 2025-03-16 12:30 UTC"
 
 
 class Result(NamedTuple):
-    """What a shell would see."""
+    """Exit code and output of a command."""
 
     code: int
     out: str
@@ -53,10 +53,10 @@ class Result(NamedTuple):
 Run = Callable[..., Result]
 
 
-class Rehearsal:
-    """A runner whose runs succeed at once; it names itself, so that a test must ask for it."""
+class InstantRunner:
+    """A runner whose runs succeed at once without a training."""
 
-    name = "rehearsal"
+    name = "instant"
     durable = False
     max_parallel = 1
     shares_models_dir = True
@@ -80,7 +80,7 @@ class Rehearsal:
         return self.owner_handle()
 
     def observe(self, handles: Sequence[RunHandle]) -> list[Observation]:
-        return [Observation(status=Status.TERMINATED, diagnosis=Diagnosis(summary="the rehearsal is over", exit_code=0)) for _ in handles]
+        return [Observation(status=Status.TERMINATED, diagnosis=Diagnosis(summary="the instant is over", exit_code=0)) for _ in handles]
 
     def logs(self, spec: RunSpec, handle: RunHandle, *, waiting: Callable[[], bool]) -> Iterator[str]:
         assert store.claim(spec, handle, image_digest="")
@@ -93,7 +93,7 @@ class Rehearsal:
         assert store.finish_run(spec, RunState.SUCCEEDED, SUCCEEDED)
 
     def cleanup(self, spec: RunSpec) -> None:
-        """Nothing was kept."""
+        """Remove nothing."""
 
 
 def event(spec: RunSpec, level: Level, message: str, algorithm: str) -> str:
@@ -109,17 +109,17 @@ def models(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def run(models: Path, small_bundle: Path, settings: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """The command as a shell runs it, at noon of a certain day."""
+    """Call the command as a shell does, with NOW as the current time."""
     settings.MODELS_DIR = models
     settings.BASE_MODELS_DIR = small_bundle
     settings.RUNNER = "local"
-    monkeypatch.setitem(RUNNERS, "rehearsal", f"{__name__}:Rehearsal")
+    monkeypatch.setitem(RUNNERS, "instant", f"{__name__}:InstantRunner")
     monkeypatch.setattr("django.utils.timezone.now", lambda: NOW)
-    # argparse folds its usage to the terminal's width.
+    # argparse wraps its usage at the width of the terminal.
     monkeypatch.setenv("COLUMNS", "80")
-    # Django is set up already; doing it again would close every log handler, and absl's takes pytest's own stderr along.
+    # A second setup would close every log handler. The handler of absl also closes the stderr of pytest.
     monkeypatch.setattr("django.setup", lambda: None)
-    # A command closes its connections when it ends; here they hold the test's transaction.
+    # A command closes its connections at its end. Here they hold the transaction of the test.
     monkeypatch.setattr(connections, "close_all", lambda: None)
 
     def run(*flags: str) -> Result:
@@ -148,7 +148,7 @@ def assert_nothing_written(models: Path) -> None:
     assert (PredictionRunLog.objects.count(), TrainingRun.objects.count(), models.exists()) == (0, 0, False)
 
 
-def test_without_flags_it_prints_its_usage_and_ends_with_2(run, feed, models):
+def test_without_flags_it_prints_its_usage_with_exit_code_2(run, feed, models):
     done = run()
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith(USAGE)
@@ -224,7 +224,9 @@ LONG = "ü" * 60
     ],
 )
 @pytest.mark.parametrize("dry_run", [(), ("--dry-run",)])
-def test_what_cannot_be_meant_is_refused_with_2(run, feed, models, flags: tuple[str, ...], message: str, dry_run: tuple[str, ...]):
+def test_flags_that_contradict_the_rules_are_refused_with_2(
+    run, feed, models, flags: tuple[str, ...], message: str, dry_run: tuple[str, ...]
+):
     done = run(*flags, *dry_run)
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith(USAGE)
@@ -245,7 +247,7 @@ def test_what_cannot_be_meant_is_refused_with_2(run, feed, models, flags: tuple[
         (("ms",), "unrecognized arguments: ms"),
     ],
 )
-def test_what_cannot_be_read_is_refused_with_2(run, feed, models, flags: tuple[str, ...], message: str):
+def test_values_that_the_parser_cannot_read_are_refused_with_2(run, feed, models, flags: tuple[str, ...], message: str):
     done = run(*MS, *flags)
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith(USAGE)
@@ -253,23 +255,23 @@ def test_what_cannot_be_read_is_refused_with_2(run, feed, models, flags: tuple[s
     assert_nothing_written(models)
 
 
-def test_an_unknown_runner_is_refused_with_those_there_are(run, feed, models):
+def test_an_unknown_runner_is_refused_with_the_known_ones(run, feed, models):
     assert run(*MS, "--runner", "moon") == (
         2,
         "",
-        "CommandError: --runner: unknown runner 'moon'; choose from local, docker, kubernetes, rehearsal\n",
+        "CommandError: --runner: unknown runner 'moon'; choose from local, docker, kubernetes, instant\n",
     )
     assert_nothing_written(models)
 
 
-def test_all_teams_of_an_empty_database(run, models):
+def test_all_teams_of_an_empty_database_are_refused(run, models):
     done = run("--all-teams")
     assert (done.code, done.out) == (2, "")
     assert done.err.endswith("\nCommandError: --all-teams: no team has a subject; create one in GregoryAI, or run load_demo\n")
     assert_nothing_written(models)
 
 
-def test_a_program_gets_the_same_refusal_as_an_exception(run, feed, models):
+def test_call_command_raises_the_same_refusal(run, feed, models):
     err = io.StringIO()
     with pytest.raises(CommandError) as caught:
         call_command("train_models", "--subject", "ms", stdout=io.StringIO(), stderr=err)
@@ -291,16 +293,16 @@ def test_a_program_gets_the_same_refusal_as_an_exception(run, feed, models):
         (("--all-teams", "--subject", "thing"), ["neurology/als", "neurology/ms", "oncology/lung"]),
     ],
 )
-def test_the_scope(run, feed, flags: tuple[str, ...], labels: list[str]):
+def test_the_scope_flags_select_the_subjects(run, feed, flags: tuple[str, ...], labels: list[str]):
     rows = plan(run, *flags, "--algo", "lstm")
     assert [f"{row['team']}/{row['subject']}" for row in rows] == labels
 
 
-def test_a_slug_of_the_greatest_length_and_beyond_ascii(run, models):
+def test_the_longest_slug_beyond_ascii(run, models):
     slug = "Größenwahn-神経-" + "ß" * 36
     assert len(slug) == 50
     Subject.objects.create(team=make_team(slug), subject_slug=slug, subject_name="x")
-    done = run("--team", slug, "--subject", slug, "--algo", "lstm", "--runner", "rehearsal")
+    done = run("--team", slug, "--subject", slug, "--algo", "lstm", "--runner", "instant")
     assert (done.code, done.err) == (0, "")
     assert done.out.endswith(f" INFO {TrainingRun.objects.get().run_id} {slug}/{slug}/lstm: Finished version {DAY}\n")
     assert rows() == [(slug, "lstm", DAY, True)]
@@ -315,11 +317,11 @@ def test_a_slug_of_the_greatest_length_and_beyond_ascii(run, models):
         (("--all-articles",), None, "all articles"),
     ],
 )
-def test_the_window(run, feed, flags: tuple[str, ...], cutoff: str | None, window: str):
+def test_the_window_flags_set_the_cutoff(run, feed, flags: tuple[str, ...], cutoff: str | None, window: str):
     (planned,) = plan(run, *MS, "--algo", "lstm", *flags)
     assert (planned["cutoff"], planned["window"]) == (cutoff, window)
 
-    assert run(*MS, "--algo", "lstm", "--runner", "rehearsal", *flags).code == 0
+    assert run(*MS, "--algo", "lstm", "--runner", "instant", *flags).code == 0
     recorded = TrainingRun.objects.get().spec["window"]
     assert (recorded["cutoff"] and datetime.fromisoformat(recorded["cutoff"]).isoformat(), recorded["description"]) == (cutoff, window)
 
@@ -333,22 +335,22 @@ def test_the_window(run, feed, flags: tuple[str, ...], cutoff: str | None, windo
         (("--algo", " lstm , lgbm_tfidf,"), ("lstm", "lgbm_tfidf")),
     ],
 )
-def test_the_algorithms_get_their_rows_in_the_order_asked(run, feed, flags: tuple[str, ...], expected: tuple[str, ...]):
-    done = run(*MS, "--runner", "rehearsal", *flags)
+def test_the_rows_have_the_order_of_the_algorithms(run, feed, flags: tuple[str, ...], expected: tuple[str, ...]):
+    done = run(*MS, "--runner", "instant", *flags)
     assert (done.code, done.err) == (0, "")
     assert rows() == [("ms", algorithm, DAY, True) for algorithm in expected]
     assert [algorithm["algorithm"] for algorithm in TrainingRun.objects.get().spec["algorithms"]] == list(expected)
 
 
 def test_the_threshold_and_pseudo_labels_are_recorded(run, feed):
-    run(*MS, "--algo", "lstm", "--runner", "rehearsal", "--prob-threshold", "0.35", "--pseudo-label")
-    run("--team", "neurology", "--subject", "als", "--algo", "lstm", "--runner", "rehearsal")
+    run(*MS, "--algo", "lstm", "--runner", "instant", "--prob-threshold", "0.35", "--pseudo-label")
+    run("--team", "neurology", "--subject", "als", "--algo", "lstm", "--runner", "instant")
     configs = [training.spec["config"] for training in TrainingRun.objects.order_by("subject__subject_slug")]
     assert [(config["prob_threshold"], config["pseudo_label"]) for config in configs] == [(0.8, False), (0.35, True)]
 
 
-def test_every_row_says_who_asked_for_it(run, feed):
-    run(*MS, "--algo", "lstm", "--runner", "rehearsal")
+def test_every_row_has_the_user_of_the_command(run, feed):
+    run(*MS, "--algo", "lstm", "--runner", "instant")
     row = PredictionRunLog.objects.get()
     assert re.fullmatch(r"train_models \S+@\S+", row.triggered_by)
     assert (row.run_type, row.team.slug, row.error_message) == ("train", "neurology", None)
@@ -356,15 +358,15 @@ def test_every_row_says_who_asked_for_it(run, feed):
 
 
 @pytest.mark.parametrize("version", ["release-1.0", "v" * 100, "7"])
-def test_version_names_the_model_although_django_has_a_flag_of_that_name(run, feed, version: str):
-    done = run(*MS, "--version", version, "--algo", "lstm,lgbm_tfidf", "--runner", "rehearsal")
+def test_version_replaces_the_flag_of_django(run, feed, version: str):
+    done = run(*MS, "--version", version, "--algo", "lstm,lgbm_tfidf", "--runner", "instant")
     assert (done.code, done.err) == (0, "")
     assert rows() == [("ms", "lstm", version, True), ("ms", "lgbm_tfidf", version, True)]
 
 
-def test_the_next_run_of_a_day_takes_the_next_suffix(run, feed):
+def test_the_next_run_of_a_day_has_the_next_suffix(run, feed):
     for _ in range(3):
-        assert run(*MS, "--algo", "lstm", "--runner", "rehearsal").code == 0
+        assert run(*MS, "--algo", "lstm", "--runner", "instant").code == 0
     assert [version for _, _, version, _ in rows()] == [DAY, f"{DAY}_2", f"{DAY}_3"]
 
 
@@ -375,24 +377,24 @@ def refused_version(done: Result) -> None:
     )
 
 
-def test_a_version_that_only_a_row_has_is_not_given_again(run, feed, models):
-    assert run(*MS, "--version", "v1", "--algo", "lstm", "--runner", "rehearsal").code == 0
+def test_a_version_of_a_row_is_refused(run, feed, models):
+    assert run(*MS, "--version", "v1", "--algo", "lstm", "--runner", "instant").code == 0
     assert not (models / "neurology").exists()
 
-    refused_version(run(*MS, "--version", "v1", "--runner", "rehearsal"))
+    refused_version(run(*MS, "--version", "v1", "--runner", "instant"))
 
     assert rows() == [("ms", "lstm", "v1", True)]
 
 
-def test_nor_is_one_that_only_a_folder_has(run, feed, models):
+def test_a_version_of_a_folder_is_refused(run, feed, models):
     (models / "neurology" / "ms" / "lstm" / "v1").mkdir(parents=True)
 
-    refused_version(run("--team", "neurology", "--version", "v1", "--runner", "rehearsal"))
+    refused_version(run("--team", "neurology", "--version", "v1", "--runner", "instant"))
 
     assert rows() == []
 
 
-def test_a_dry_run_says_what_would_start_and_writes_nothing(run, feed, models):
+def test_a_dry_run_prints_the_plan_and_writes_nothing(run, feed, models):
     assert plan(run, *MS, "--prob-threshold", "0.5", "--pseudo-label", "--algo", "lstm", "--version", "v1") == [
         {
             "team": "neurology",
@@ -411,12 +413,12 @@ def test_a_dry_run_says_what_would_start_and_writes_nothing(run, feed, models):
     assert_nothing_written(models)
 
 
-def test_a_dry_run_says_whether_a_gpu_is_demanded(run, feed, settings):
+def test_a_dry_run_shows_a_required_gpu(run, feed, settings):
     settings.REQUIRE_GPU = True
     assert {row["require_gpu"] for row in plan(run, *MS)} == {True}
 
 
-def test_the_table_of_a_dry_run_says_what_its_json_says(run, feed, models):
+def test_table_and_json_of_a_dry_run_are_equal(run, feed, models):
     done = run("--all-teams", "--dry-run")
     assert (done.code, done.err) == (0, "")
     header, rule, *lines = (re.split(r" {2,}", line.rstrip()) for line in done.out.splitlines())
@@ -437,7 +439,7 @@ def test_a_dry_run_needs_no_base_models(run, feed, models, settings):
     assert len(plan(run, *MS)) == 3
 
 
-def test_a_dry_run_names_what_would_be_refused_now(run, feed):
+def test_a_dry_run_shows_refusals(run, feed):
     team = Team.objects.get(slug="neurology")
     TrainingRun.objects.create(
         run_id="abc123", subject=team.subjects.get(subject_slug="als"), runner="local", attempt_token="t", spec={}, queued_at=NOW
@@ -450,7 +452,7 @@ def test_a_dry_run_names_what_would_be_refused_now(run, feed):
     }
 
 
-def said(*, warning: bool) -> str:
+def output(*, warning: bool) -> str:
     run_id = TrainingRun.objects.latest("pk").run_id
     about = f"{run_id} neurology/ms/lstm:"
     lines = [f"2025-06-14T12:30:00Z WARNING {about} a warning"] if warning else []
@@ -458,26 +460,26 @@ def said(*, warning: bool) -> str:
 
 
 @pytest.mark.parametrize("verbosity", ["0", "1", "3"])
-def test_djangos_verbosity_changes_nothing(run, feed, verbosity: str):
-    done = run(*MS, "--algo", "lstm", "--runner", "rehearsal", "--verbosity", verbosity)
-    assert done == (0, said(warning=False), "")
+def test_the_verbosity_flag_of_django_has_no_effect(run, feed, verbosity: str):
+    done = run(*MS, "--algo", "lstm", "--runner", "instant", "--verbosity", verbosity)
+    assert done == (0, output(warning=False), "")
     assert TrainingRun.objects.get().spec["verbosity"] == 1
 
 
 @pytest.mark.parametrize(("verbose", "warning"), [("1", False), ("2", True)])
-def test_warnings_come_at_level_2(run, feed, verbose: str, warning: bool):
-    assert run(*MS, "--algo", "lstm", "--runner", "rehearsal", "--verbose", verbose, "-v", "0") == (0, said(warning=warning), "")
+def test_warnings_need_level_2(run, feed, verbose: str, warning: bool):
+    assert run(*MS, "--algo", "lstm", "--runner", "instant", "--verbose", verbose, "-v", "0") == (0, output(warning=warning), "")
 
 
-def test_level_0_is_silence_whatever_django_is_told(run, feed):
-    assert run(*MS, "--runner", "rehearsal", "--verbose", "0", "-v", "3") == (0, "", "")
+def test_level_0_prints_nothing_at_any_verbosity_of_django(run, feed):
+    assert run(*MS, "--runner", "instant", "--verbose", "0", "-v", "3") == (0, "", "")
     assert len(rows()) == 3
 
 
-def test_level_3_ends_with_every_metric(run, feed, models):
-    done = run(*MS, "--algo", "lstm", "--runner", "rehearsal", "--verbose", "3")
-    assert done.out.startswith(said(warning=True))
-    reports, header, _, validation, test = done.out.removeprefix(said(warning=True)).splitlines()
+def test_level_3_prints_every_metric_at_the_end(run, feed, models):
+    done = run(*MS, "--algo", "lstm", "--runner", "instant", "--verbose", "3")
+    assert done.out.startswith(output(warning=True))
+    reports, header, _, validation, test = done.out.removeprefix(output(warning=True)).splitlines()
     assert header.split() == ["team", "subject", "algorithm", "version", "result", "part", *NAMES, "seconds", "peak", "MiB"]
     assert validation.split() == ["neurology", "ms", "lstm", DAY, "success", "validation", *["0.500"] * 6, "0", "0"]
     assert test.split() == ["test", *["0.500"] * 6]
@@ -486,8 +488,8 @@ def test_level_3_ends_with_every_metric(run, feed, models):
 
 @pytest.fixture
 def stopped(run: Run, feed: None, models: Path) -> RunSpec:
-    """A rehearsal of two trainings that was killed, and closed, before either had ended."""
-    assert run(*MS, "--algo", "lstm,lgbm_tfidf", "--prob-threshold", "0.5", "--runner", "rehearsal").code == 0
+    """A run of two trainings that was killed during the first."""
+    assert run(*MS, "--algo", "lstm,lgbm_tfidf", "--prob-threshold", "0.5", "--runner", "instant").code == 0
     training = TrainingRun.objects.get()
     PredictionRunLog.objects.update(success=None, run_finished=None)
     TrainingRun.objects.update(state="running")
@@ -496,7 +498,7 @@ def stopped(run: Run, feed: None, models: Path) -> RunSpec:
     return spec
 
 
-def test_resume_starts_the_run_again_under_its_id(run, stopped):
+def test_resume_starts_the_next_attempt_with_the_same_id(run, stopped):
     store.end_run(stopped, RunState.FAILED, Diagnosis(summary="signal 9", reason=Reason.KILLED))
 
     done = run("--resume", stopped.run_id)
@@ -516,8 +518,8 @@ def test_resume_starts_the_run_again_under_its_id(run, stopped):
     assert training.spec["config"]["prob_threshold"] == 0.5
 
 
-def test_resume_ends_the_rows_that_are_still_open(run, stopped):
-    done = run("--resume", stopped.run_id, "--runner", "rehearsal", "--verbose", "3")
+def test_resume_trains_the_open_rows(run, stopped):
+    done = run("--resume", stopped.run_id, "--runner", "instant", "--verbose", "3")
 
     assert (done.code, done.err) == (0, "")
     assert "a warning" in done.out
@@ -525,7 +527,7 @@ def test_resume_ends_the_rows_that_are_still_open(run, stopped):
     assert rows() == [("ms", "lstm", DAY, True), ("ms", "lgbm_tfidf", DAY, True)]
 
 
-def test_resume_trains_nothing_where_every_model_is_complete(run, stopped, models):
+def test_resume_trains_nothing_if_every_model_is_complete(run, stopped, models):
     for position in (0, 1):
         publish(models, stopped, position=position)
 
@@ -538,7 +540,7 @@ def test_resume_trains_nothing_where_every_model_is_complete(run, stopped, model
 
 
 @pytest.mark.parametrize("flags", [("--team", "neurology"), ("--prob-threshold", "0.8"), ("--lookback-days", "90"), ("--dry-run",)])
-def test_resume_stands_alone(run, stopped, flags: tuple[str, ...]):
+def test_resume_excludes_flags_of_the_specification(run, stopped, flags: tuple[str, ...]):
     done = run("--resume", stopped.run_id, *flags)
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith(USAGE)
@@ -548,29 +550,29 @@ def test_resume_stands_alone(run, stopped, flags: tuple[str, ...]):
     assert TrainingRun.objects.get().attempt == 1
 
 
-def test_resume_keeps_to_the_runs_own_runner(run, stopped):
+def test_resume_refuses_another_runner(run, stopped):
     done = run("--resume", stopped.run_id, "--runner", "local")
     assert (done.code, done.out) == (2, "")
-    assert done.err.endswith(f"\nCommandError: --runner local: run {stopped.run_id} belongs to the runner rehearsal; omit --runner\n")
+    assert done.err.endswith(f"\nCommandError: --runner local: run {stopped.run_id} belongs to the runner instant; omit --runner\n")
     assert TrainingRun.objects.get().attempt == 1
 
 
-def test_resume_of_an_unknown_run_names_those_there_are(run, stopped):
+def test_resume_of_an_unknown_run_is_refused_with_the_resumable_ones(run, stopped):
     done = run("--resume", "nosuchrun")
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith(USAGE)
     assert done.err.endswith(f"\nCommandError: --resume nosuchrun: there is no such run; can be resumed: {stopped.run_id} (neurology/ms)\n")
 
 
-def test_resume_of_a_run_that_succeeded_is_refused_with_1(run, feed):
-    assert run(*MS, "--algo", "lstm", "--runner", "rehearsal").code == 0
+def test_resume_of_a_successful_run_is_refused_with_1(run, feed):
+    assert run(*MS, "--algo", "lstm", "--runner", "instant").code == 0
     run_id = TrainingRun.objects.get().run_id
 
     assert run("--resume", run_id) == (1, "", f"CommandError: run {run_id} of neurology/ms succeeded: nothing to resume\n")
     assert run("--resume", run_id, "--verbose", "0") == (1, "", "")
 
 
-def test_resume_needs_base_models_like_any_training(run, stopped, models, settings):
+def test_resume_needs_base_models(run, stopped, models, settings):
     settings.BASE_MODELS_DIR = models / "none"
     done = run("--resume", stopped.run_id)
     assert (done.code, done.out) == (1, "")

@@ -1,4 +1,4 @@
-"""train_models on a machine that keeps what it is handed: submitted and left, or waited for. And what training_runs says of such runs."""
+"""train_models with a back end that keeps its runs, without and with --wait. And training_runs for such runs."""
 
 import json
 import threading
@@ -96,8 +96,8 @@ def succeed() -> None:
     assert store.finish_run(spec, RunState.SUCCEEDED, SUCCEEDED)
 
 
-class TestLeft:
-    def test_every_subject_is_submitted_and_told_in_a_line(self, shell, cluster):
+class TestWithoutWait:
+    def test_every_subject_is_submitted_with_a_line(self, shell, cluster):
         done = shell("train_models", "--all-teams", *ON_CLUSTER)
 
         runs = list(TrainingRun.objects.order_by("queued_at"))
@@ -114,7 +114,7 @@ class TestLeft:
         assert {run.state for run in runs} == {"submitted"}
         assert len(cluster.submitted) == 3
 
-    def test_what_the_cluster_refuses_fails_with_its_reason_and_the_others_go(self, shell, cluster):
+    def test_a_refused_run_fails_with_its_reason_and_the_others_continue(self, shell, cluster):
         def refuse_the_next() -> None:
             cluster.refuses = SubmitError("exceeded quota: pods", reason=Reason.REFUSED)
 
@@ -126,7 +126,7 @@ class TestLeft:
         assert done.err == "CommandError: 1 of 2 trainings failed\n"
         assert sorted(TrainingRun.objects.values_list("state", "reason")) == [("failed", "refused"), ("submitted", "")]
 
-    def test_what_cannot_be_submitted_now_stays_queued_for_the_reconciler(self, shell, cluster):
+    def test_a_run_that_cannot_be_submitted_now_stays_queued(self, shell, cluster):
         cluster.refuses = PreconditionFailed("the API server does not answer")
 
         done = shell("train_models", *MS)
@@ -135,7 +135,7 @@ class TestLeft:
         assert done.out.splitlines()[0] == f"neurology/ms: run {run.run_id}: not submitted yet: the API server does not answer"
         assert (done.code, run.state) == (0, "pending")
 
-    def test_what_makes_every_run_fail_is_said_before_any_row(self, shell, cluster, monkeypatch):
+    def test_a_failed_precondition_is_refused_before_any_row(self, shell, cluster, monkeypatch):
         def check(self: PretendCluster) -> None:
             raise PreconditionFailed("no kubeconfig")
 
@@ -144,8 +144,8 @@ class TestLeft:
         assert shell("train_models", *MS) == Result(1, "", "CommandError: no kubeconfig\n")
         assert PredictionRunLog.objects.count() == 0
 
-    def test_several_are_under_way_at_once(self, shell, cluster):
-        # Each goes on only when the others are under way, too.
+    def test_several_requests_run_at_a_time(self, shell, cluster):
+        # Each request continues only if the others have begun, too.
         together = threading.Barrier(3, timeout=10)
         cluster.on_submit = lambda spec, handle: together.wait() and None
 
@@ -153,9 +153,9 @@ class TestLeft:
 
         assert list(TrainingRun.objects.values_list("state", flat=True)) == ["submitted"] * 3
 
-    def test_an_interrupted_submission_closes_what_was_not_begun(self, shell, cluster, monkeypatch):
+    def test_an_interrupted_submission_cancels_the_runs_without_a_request(self, shell, cluster, monkeypatch):
         no_answer = threading.Event()
-        # The second is under way, and the signal comes while its answer is awaited.
+        # The signal comes while the command waits for the answer about the second run.
         monkeypatch.setattr(concurrent, "MAX_REQUESTS", 1)
         cluster.on_submit = lambda spec, handle: setattr(cluster, "on_submit", lambda spec, handle: no_answer.wait(20))
         monkeypatch.setattr(concurrent, "Answer", lambda: Answer(raise_in=2))
@@ -165,10 +165,10 @@ class TestLeft:
         assert done.code == 130
         assert done.err.startswith("CommandError: interrupted by signal 2 (SIGINT); the submitted runs continue; follow one with: ")
         no_answer.set()
-        # Whether the cluster has the second is the reconciler's to find out.
+        # The reconciler finds out whether the cluster has the second run.
         assert [run.state for run in TrainingRun.objects.order_by("queued_at")] == ["submitted", "pending", "cancelled"]
 
-    def test_the_dry_run_shows_what_the_cluster_would_be_asked_for(self, shell, cluster):
+    def test_the_dry_run_shows_the_requests_to_the_cluster(self, shell, cluster):
         done = shell("train_models", *MS, "--dry-run", "--output", "json")
 
         shown = json.loads(done.out)
@@ -178,7 +178,7 @@ class TestLeft:
 
 
 class Answer(Future):
-    """The one of this number, counted from 1, is asked for at the moment of a signal."""
+    """The answer with this number, counted from 1, raises Terminated."""
 
     made = 0
 
@@ -193,8 +193,8 @@ class Answer(Future):
         return super().result(timeout)
 
 
-class TestWaitedFor:
-    def test_transitions_are_told_with_their_reasons_and_the_table_is_the_end(self, shell, cluster):
+class TestWait:
+    def test_changes_are_printed_with_their_reasons_and_the_table_at_the_end(self, shell, cluster):
         cluster.steps = [
             lambda: cluster.jobs.update({job(spec_now()): QUEUED}),
             lambda: None,
@@ -218,7 +218,7 @@ class TestWaitedFor:
         ]
         assert lines[7].startswith("team ")
 
-    def test_its_exit_code_is_the_rows_verdict(self, shell, cluster):
+    def test_the_exit_code_follows_the_rows(self, shell, cluster):
         cluster.steps = [
             begin,
             lambda: cluster.terminate(spec_now(), reason=Reason.KILLED, summary="exit code 137: SIGKILL", exit_code=137),
@@ -232,7 +232,7 @@ class TestWaitedFor:
         hint = f"resume it with: python manage.py train_models --resume {run_id}"
         assert done.err == f"CommandError: 1 of 1 trainings failed; {hint}\n"
 
-    def test_it_tries_again_what_the_cluster_took_away(self, shell, cluster):
+    def test_a_run_that_the_cluster_evicted_is_retried(self, shell, cluster):
         cluster.steps = [
             begin,
             lambda: cluster.terminate(spec_now(), reason=Reason.EVICTED, summary="evicted: node-1 is drained"),
@@ -246,19 +246,19 @@ class TestWaitedFor:
         assert "neurology/ms: attempt 2: running on node-1" in done.out.splitlines()
         assert "neurology/ms: attempt 2: succeeded" in done.out.splitlines()
 
-    def test_a_success_that_only_the_machine_knows_of_is_one(self, shell, cluster):
-        def die_with_a_report() -> None:
+    def test_a_success_that_only_the_outcome_report_has_counts(self, shell, cluster):
+        def terminate_with_a_report() -> None:
             spec = spec_now()
             ends = tuple(AlgorithmOutcome(**algorithm.model_dump(), success=True, metrics=METRICS) for algorithm in spec.algorithms)
             told = RunOutcome(run_id=spec.run_id, attempt=1, algorithms=ends, interrupted="the database could not be reached")
             cluster.terminate(spec, reason=Reason.ERROR, exit_code=1, report=told.model_dump_json())
 
-        cluster.steps = [begin, die_with_a_report]
+        cluster.steps = [begin, terminate_with_a_report]
 
         assert shell("train_models", *MS, "--wait").code == 0
         assert PredictionRunLog.objects.get().success is True
 
-    def test_ctrl_c_leaves_the_runs_at_work_and_says_next_commands(self, shell, cluster):
+    def test_ctrl_c_leaves_the_runs_running_and_prints_the_next_commands(self, shell, cluster):
         def interrupt() -> None:
             raise Terminated(2)
 
@@ -274,11 +274,11 @@ class TestWaitedFor:
             f"cancel it with: python manage.py training_runs cancel {run.run_id}; see all with: python manage.py training_runs list\n"
         )
 
-    def test_a_database_that_is_away_for_a_while_is_waited_for(self, shell, cluster, monkeypatch):
+    def test_the_command_waits_for_an_unreachable_database(self, shell, cluster, monkeypatch):
         def away() -> None:
             raise OperationalError("connection refused")
 
-        # Of the test's own connection, which holds its transaction.
+        # The connection holds the transaction of the test.
         monkeypatch.setattr(concurrent.connection, "close", lambda: None)
         cluster.steps = [begin, away, away, succeed]
 
@@ -287,19 +287,19 @@ class TestWaitedFor:
         assert done.code == 0
         assert done.out.count("WARNING the database cannot be used: connection refused") == 1
 
-    def test_what_keeps_a_run_from_being_submitted_is_told_once(self, shell, cluster, monkeypatch):
+    def test_the_cause_of_a_delayed_submission_is_printed_once(self, shell, cluster, monkeypatch):
         cluster.refuses = PreconditionFailed("429: try again later")
-        looks, look = count(1), Reconciler.reconcile_once
+        passes, reconcile = count(1), Reconciler.reconcile_once
 
         def counted(*args: Any, **kwargs: Any) -> Any:
-            number = next(looks)
+            number = next(passes)
             if number == 3:
                 cluster.refuses = None
                 TrainingRun.objects.update(heartbeat_at="2020-01-01T00:00:00Z")
             if number == 5:
                 begin()
                 succeed()
-            return look(*args, **kwargs)
+            return reconcile(*args, **kwargs)
 
         monkeypatch.setattr(Reconciler, "reconcile_once", counted)
 
@@ -310,7 +310,7 @@ class TestWaitedFor:
 
 
 class TestTrainingRuns:
-    def test_show_names_the_commands_of_the_cluster(self, shell, cluster):
+    def test_show_prints_the_commands_of_the_cluster(self, shell, cluster):
         shell("train_models", *MS)
         cluster.jobs[job(spec_now())] = QUEUED
         shell("reconcile_runs", "--once")
@@ -322,7 +322,7 @@ class TestTrainingRuns:
         assert f"  waiting for: {QUEUED.detail}" in done.out.splitlines()
         assert done.out.splitlines()[-2:] == ["commands for its back end:", f"  kubectl describe job run-{run_id}-a1"]
 
-    def test_since_when_nobody_knows_is_told(self, shell):
+    def test_the_beginning_of_an_unknown_status_is_printed(self, shell):
         shell("train_models", *MS)
         TrainingRun.objects.update(unknown_since="2026-01-02T03:04:05Z")
 
@@ -330,7 +330,7 @@ class TestTrainingRuns:
         assert '"unknown_since": "2026-01-02T03:04:05Z"' in shell("training_runs", "list", "--output", "json").out
         assert "  unknown since: 2026-01-02T03:04:05Z" in shell("training_runs", "show", TrainingRun.objects.get().run_id).out.splitlines()
 
-    def test_a_log_that_is_followed_goes_through_all_attempts_and_ends_with_the_verdict(self, shell, cluster):
+    def test_a_followed_log_has_all_attempts_and_the_end_state(self, shell, cluster):
         shell("train_models", *MS)
         run_id = TrainingRun.objects.get().run_id
         cluster.steps = [begin, lambda: cluster.terminate(spec_now(), reason=Reason.EVICTED), begin, succeed]
@@ -339,7 +339,7 @@ class TestTrainingRuns:
 
         assert done == Result(0, f"line of attempt 1\nline of attempt 2\nrun {run_id} attempt 2: succeeded\n", "")
 
-    def test_a_log_that_is_followed_to_a_bad_end_is_a_failure(self, shell, cluster):
+    def test_a_followed_log_of_a_failed_run_has_exit_code_1(self, shell, cluster):
         shell("train_models", *MS)
         run_id = TrainingRun.objects.get().run_id
         cluster.steps = [begin, lambda: cluster.terminate(spec_now(), reason=Reason.KILLED, summary="SIGKILL")]
@@ -363,7 +363,7 @@ class TestTrainingRuns:
         assert retried.code == 0, retried.err
         assert (TrainingRun.objects.get().attempt, cluster.submitted[-1]) == (2, f"run-{run_id}-a2")
 
-    def test_cancel_all_cancels_every_run_and_keeps_what_the_cluster_holds(self, shell, cluster, settings):
+    def test_cancel_all_cancels_every_run_and_removes_no_job(self, shell, cluster, settings):
         settings.RUNNER = "pretend"
         shell("train_models", "--all-teams", *ON_CLUSTER)
         ended = TrainingRun.objects.order_by("queued_at")[0]
@@ -383,7 +383,7 @@ class TestTrainingRuns:
             (("clear",), "WARNING training_runs clear is deprecated; use: training_runs cancel --all --purge\n"),
         ],
     )
-    def test_purge_also_removes_what_the_cluster_kept(self, shell, cluster, settings, command, warning):
+    def test_purge_also_removes_the_jobs_of_ended_runs(self, shell, cluster, settings, command, warning):
         settings.RUNNER = "pretend"
         shell("train_models", "--all-teams", *ON_CLUSTER)
         ended = TrainingRun.objects.order_by("queued_at")[0]
@@ -397,7 +397,7 @@ class TestTrainingRuns:
         assert cluster.jobs == {}
         assert done.out.splitlines()[-1] == f"removed run-{ended.run_id}-a1"
 
-    def test_cancel_all_names_the_runs_whose_end_is_not_observed(self, shell, cluster, settings):
+    def test_cancel_all_prints_the_runs_without_an_observed_end(self, shell, cluster, settings):
         settings.RUNNER = "pretend"
         shell("train_models", *MS)
         run_id = TrainingRun.objects.get().run_id
@@ -424,7 +424,7 @@ class TestTrainingRuns:
             (("20250131t000000-abcdef", "--purge"), "--purge needs --all: it removes what the back end kept of every ended run"),
         ],
     )
-    def test_cancel_refuses_flags_that_contradict_each_other(self, shell, flags, error):
+    def test_cancel_refuses_contradicting_arguments(self, shell, flags, error):
         done = shell("training_runs", "cancel", *flags)
 
         assert done.code == 2

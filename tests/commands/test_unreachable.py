@@ -1,4 +1,4 @@
-"""For how long runs have not been seen, as a reconciler tells it."""
+"""The messages of a reconciler about runs that it cannot observe."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -12,19 +12,19 @@ AWAY = ReconcileResult(run=TrainingRun(run_id="away"), action=ResultKind.LEFT, d
 BROKEN = ReconcileResult(run=TrainingRun(run_id="broken"), action=ResultKind.UNSEEN, detail="no kubeconfig")
 
 
-def told(*passes: list[ReconcileResult]) -> list[str]:
-    sight = UnreachableTracker()
-    return [sight.after(changes, now=NOON + timedelta(minutes=number)) for number, changes in enumerate(passes)]
+def messages(*passes: list[ReconcileResult]) -> list[str]:
+    tracker = UnreachableTracker()
+    return [tracker.after(changes, now=NOON + timedelta(minutes=number)) for number, changes in enumerate(passes)]
 
 
-def test_what_is_seen_is_not_worth_a_word():
-    assert told([SEEN], [], [SEEN]) == ["", "", ""]
+def test_observed_runs_give_no_message():
+    assert messages([SEEN], [], [SEEN]) == ["", "", ""]
 
 
-def test_it_is_told_since_when_and_ever_more_seldom():
+def test_the_message_has_the_beginning_and_comes_less_and_less_often():
     since = "unknown since 2026-01-02 12:00:00 UTC, for"
 
-    assert told(*[[SEEN, AWAY]] * 8) == [
+    assert messages(*[[SEEN, AWAY]] * 8) == [
         f"{since} 1 pass: 1 of 2 runs: the API server does not answer",
         f"{since} 2 passes: 1 of 2 runs: the API server does not answer",
         "",
@@ -36,9 +36,9 @@ def test_it_is_told_since_when_and_ever_more_seldom():
     ]
 
 
-def test_a_runner_that_cannot_even_be_asked_counts():
-    assert told([BROKEN]) == ["unknown since 2026-01-02 12:00:00 UTC, for 1 pass: run broken: no kubeconfig"]
+def test_a_runner_without_connection_counts():
+    assert messages([BROKEN]) == ["unknown since 2026-01-02 12:00:00 UTC, for 1 pass: run broken: no kubeconfig"]
 
 
-def test_their_return_is_told_once():
-    assert told([AWAY], [AWAY], [SEEN], [SEEN])[2:] == ["every run is observed again, after 2 passes since 2026-01-02 12:00:00 UTC", ""]
+def test_the_return_of_all_runs_is_one_message():
+    assert messages([AWAY], [AWAY], [SEEN], [SEEN])[2:] == ["every run is observed again, after 2 passes since 2026-01-02 12:00:00 UTC", ""]

@@ -31,7 +31,7 @@ def test_complete_folders_are_counted(trained: Any, capsys: pytest.CaptureFixtur
     assert capsys.readouterr().out == "1 version folders, all complete and unchanged\n"
 
 
-def test_a_changed_file_is_named(trained: tuple[RunSpec, Path], capsys: pytest.CaptureFixture[str]):
+def test_a_changed_file_is_printed(trained: tuple[RunSpec, Path], capsys: pytest.CaptureFixture[str]):
     (trained[1] / "metrics.json").write_text("{}")
 
     with pytest.raises(CommandError, match=r"^1 problems in 1 version folders$") as error:
@@ -41,7 +41,7 @@ def test_a_changed_file_is_named(trained: tuple[RunSpec, Path], capsys: pytest.C
     assert capsys.readouterr().out == f"{trained[1]}/metrics.json: changed since training (sha256 differs)\n"
 
 
-def test_a_success_whose_folder_is_gone_is_named(trained: tuple[RunSpec, Path], capsys: pytest.CaptureFixture[str]):
+def test_a_successful_row_without_a_folder_is_printed(trained: tuple[RunSpec, Path], capsys: pytest.CaptureFixture[str]):
     spec, folder = trained
     folder.rename(folder.with_name("elsewhere"))
 

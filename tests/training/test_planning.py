@@ -1,4 +1,4 @@
-"""TrainingRequest -> [RunSpec] against a database and a models folder: scope, order, versions, and what it costs."""
+"""TrainingRequest -> [RunSpec] with a database and a models folder: scope, order, versions, number of queries."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -59,7 +59,7 @@ def ms() -> Subject:
     return make_subject(make_team("neurology"), "ms")
 
 
-def test_a_spec_says_everything_a_run_needs(ms, tmp_path):
+def test_a_specification_has_all_input_of_a_run(ms, tmp_path):
     (spec,) = planned(tmp_path, subject="ms", algorithms=("lstm", "lgbm_tfidf"), verbosity=3)
 
     assert (spec.team, spec.subject) == (Scope(id=ms.team.pk, slug="neurology"), Scope(id=ms.pk, slug="ms"))
@@ -75,21 +75,21 @@ def test_planning_writes_nothing(ms, tmp_path):
     assert (PredictionRunLog.objects.count(), TrainingRun.objects.count(), list(tmp_path.iterdir())) == (0, 0, [])
 
 
-def test_every_run_has_an_id_and_a_token_of_its_own(ms, tmp_path):
+def test_every_run_has_its_own_id_and_token(ms, tmp_path):
     make_subject(ms.team, "migraine")
     first, second = planned(tmp_path)
     assert first.run_id != second.run_id
     assert first.attempt_token != second.attempt_token
 
 
-def test_all_subjects_of_a_team_come_in_order_of_their_slugs(tmp_path):
+def test_the_subjects_of_a_team_are_ordered_by_slug(tmp_path):
     neurology, oncology = make_team("neurology"), make_team("oncology")
     for team, slug in ((neurology, "stroke"), (oncology, "lung"), (neurology, "als"), (neurology, "ms")):
         make_subject(team, slug)
     assert [spec.label for spec in planned(tmp_path)] == ["neurology/als", "neurology/ms", "neurology/stroke"]
 
 
-def test_all_teams_come_in_order_of_team_and_subject(tmp_path):
+def test_all_teams_are_ordered_by_team_and_subject(tmp_path):
     zoology, anatomy = make_team("zoology"), make_team("anatomy")
     for team, slug in ((zoology, "ants"), (anatomy, "ribs"), (zoology, "aardvarks"), (anatomy, "arms")):
         make_subject(team, slug)
@@ -97,7 +97,7 @@ def test_all_teams_come_in_order_of_team_and_subject(tmp_path):
     assert labels == ["anatomy/arms", "anatomy/ribs", "zoology/aardvarks", "zoology/ants"]
 
 
-def test_a_subject_slug_of_two_teams_means_the_one_of_the_team_asked(ms, tmp_path):
+def test_a_subject_slug_of_two_teams_means_that_of_the_given_team(ms, tmp_path):
     make_subject(make_team("oncology"), "ms")
     (spec,) = planned(tmp_path, subject="ms")
     assert (spec.label, spec.subject.id) == ("neurology/ms", ms.pk)
@@ -108,58 +108,58 @@ def test_a_subject_without_a_team_is_left_out(ms, tmp_path):
     assert [spec.label for spec in planned(tmp_path, team=None)] == ["neurology/ms"]
 
 
-def test_only_orphans_are_as_good_as_nothing(tmp_path):
+def test_subjects_without_a_team_alone_are_refused(tmp_path):
     make_subject(None, "orphan")
     assert refusal(tmp_path, team=None) == "--all-teams: no team has a subject; create one in GregoryAI, or run load_demo"
 
 
-def test_an_empty_database_has_nothing_to_train(tmp_path):
+def test_an_empty_database_is_refused(tmp_path):
     assert refusal(tmp_path, team=None) == "--all-teams: no team has a subject; create one in GregoryAI, or run load_demo"
 
 
-def test_an_unknown_team_is_answered_with_the_teams_there_are(tmp_path):
+def test_an_unknown_team_is_refused_with_the_known_teams(tmp_path):
     assert refusal(tmp_path, team="x") == "unknown team 'x'; teams: none"
     for slug in ("b", "a"):
         make_team(slug)
     assert refusal(tmp_path, team="x") == "unknown team 'x'; teams: a, b"
 
 
-def test_a_long_list_of_teams_is_cut(tmp_path):
+def test_the_list_of_known_teams_is_limited(tmp_path):
     for number in range(12):
         make_team(f"t{number:02}")
     assert refusal(tmp_path, team="x") == "unknown team 'x'; teams: t00, t01, t02, t03, t04, t05, t06, t07, t08, t09 and 2 more"
 
 
-def test_an_unknown_subject_is_answered_with_those_of_the_team(ms, tmp_path):
+def test_an_unknown_subject_is_refused_with_those_of_the_team(ms, tmp_path):
     make_subject(make_team("oncology"), "lung")
     assert refusal(tmp_path, subject="lung") == "team 'neurology' has no subject 'lung'; its subjects: ms"
 
 
-def test_a_team_without_a_subject_has_nothing_to_train(tmp_path):
+def test_a_team_without_a_subject_is_refused(tmp_path):
     make_team("neurology")
     assert refusal(tmp_path) == "team 'neurology' has no subject"
     assert refusal(tmp_path, subject="ms") == "team 'neurology' has no subject 'ms'; its subjects: none"
 
 
 @pytest.mark.parametrize("slug", ["..", ".hidden", "a/b", "a\\b", ""])
-def test_a_slug_that_cannot_be_a_folder_is_refused(ms, tmp_path, slug: str):
+def test_a_subject_slug_that_cannot_be_a_folder_is_refused(ms, tmp_path, slug: str):
     Subject.objects.filter(pk=ms.pk).update(subject_slug=slug)
     assert refusal(tmp_path) == f"the slug {slug!r} cannot be a folder of the models volume; correct it in GregoryAI's admin"
 
 
-def test_so_is_the_slug_of_a_team(ms, tmp_path):
+def test_a_team_slug_that_cannot_be_a_folder_is_refused(ms, tmp_path):
     Team.objects.update(slug="../etc")
     assert refusal(tmp_path, team=None) == "the slug '../etc' cannot be a folder of the models volume; correct it in GregoryAI's admin"
 
 
-def test_the_longest_slug_the_tables_hold_is_planned_whatever_its_letters(tmp_path):
+def test_the_longest_possible_slug_is_planned(tmp_path):
     slug = "ẞ" * 50
     make_subject(make_team(slug), slug)
     (spec,) = planned(tmp_path, team=slug, subject=slug)
     assert spec.label == f"{slug}/{slug}"
 
 
-def test_the_next_version_looks_at_rows_and_folders_together(ms, tmp_path):
+def test_the_next_version_is_free_in_rows_and_folders(ms, tmp_path):
     make_row(ms, "lgbm_tfidf", DAY)
     assert versions(planned(tmp_path)) == {"lgbm_tfidf": f"{DAY}_2"}
     (tmp_path / "neurology" / "ms" / "lgbm_tfidf" / f"{DAY}_2").mkdir(parents=True)
@@ -169,19 +169,19 @@ def test_the_next_version_looks_at_rows_and_folders_together(ms, tmp_path):
     assert versions(planned(tmp_path)) == {"lgbm_tfidf": f"{DAY}_5"}
 
 
-def test_a_folder_alone_takes_its_version(ms, tmp_path):
+def test_a_folder_without_a_row_takes_its_version(ms, tmp_path):
     (tmp_path / "neurology" / "ms" / "lgbm_tfidf" / DAY).mkdir(parents=True)
     assert versions(planned(tmp_path)) == {"lgbm_tfidf": f"{DAY}_2"}
 
 
-def test_each_algorithm_counts_for_itself(ms, tmp_path):
+def test_each_algorithm_has_its_own_versions(ms, tmp_path):
     make_row(ms, "lstm", DAY)
     (tmp_path / "neurology" / "ms" / "pubmed_bert" / DAY).mkdir(parents=True)
     specs = planned(tmp_path, algorithms=("pubmed_bert", "lgbm_tfidf", "lstm"))
     assert versions(specs) == {"pubmed_bert": f"{DAY}_2", "lgbm_tfidf": DAY, "lstm": f"{DAY}_2"}
 
 
-def test_each_subject_counts_for_itself(ms, tmp_path):
+def test_each_subject_has_its_own_versions(ms, tmp_path):
     other = make_subject(make_team("oncology"), "ms")
     make_row(other, "lgbm_tfidf", DAY)
     (tmp_path / "oncology" / "ms" / "lgbm_tfidf" / f"{DAY}_2").mkdir(parents=True)
@@ -195,7 +195,7 @@ def test_predictions_and_other_days_take_no_version(ms, tmp_path):
     assert versions(planned(tmp_path)) == {"lgbm_tfidf": DAY}
 
 
-def test_a_manual_version_is_taken_as_it_is(ms, tmp_path):
+def test_a_given_version_is_used_unchanged(ms, tmp_path):
     specs = planned(tmp_path, version="v1.0", algorithms=("lgbm_tfidf", "lstm"))
     assert versions(specs) == {"lgbm_tfidf": "v1.0", "lstm": "v1.0"}
 
@@ -205,17 +205,17 @@ def taken(version: str) -> str:
 
 
 @pytest.mark.parametrize("success", [True, False, None])
-def test_a_manual_version_of_a_row_is_refused(ms, tmp_path, success: bool | None):
+def test_a_given_version_of_a_row_is_refused(ms, tmp_path, success: bool | None):
     make_row(ms, "lstm", "v1", success=success)
     assert refusal(tmp_path, version="v1", algorithms=("lgbm_tfidf", "lstm")) == taken("v1")
 
 
-def test_a_manual_version_of_a_folder_is_refused(ms, tmp_path):
+def test_a_given_version_of_a_folder_is_refused(ms, tmp_path):
     (tmp_path / "neurology" / "ms" / "lstm" / "v1").mkdir(parents=True)
     assert refusal(tmp_path, version="v1", algorithms=("lgbm_tfidf", "lstm")) == taken("v1")
 
 
-def test_a_subject_whose_team_is_gone_is_nobodys(ms, tmp_path):
+def test_a_subject_of_a_deleted_team_is_left_out(ms, tmp_path):
     # Where a foreign key was lost, a delete leaves such rows.
     make_subject(make_team("oncology"), "melanoma")
     with connection.constraint_checks_disabled():
@@ -224,7 +224,7 @@ def test_a_subject_whose_team_is_gone_is_nobodys(ms, tmp_path):
         Subject.objects.filter(subject_slug="melanoma").delete()
 
 
-def test_twenty_subjects_cost_as_many_queries_as_one(tmp_path):
+def test_twenty_subjects_need_as_many_queries_as_one(tmp_path):
     neurology, oncology = make_team("neurology"), make_team("oncology")
     make_row(make_subject(neurology, "ms"), "lgbm_tfidf", DAY)
     for number in range(20):

@@ -1,4 +1,4 @@
-"""May this run be resumed, and as what: the rules, against a database and a models folder, with a runner that says what it is told."""
+"""The rules of a resume, with a database, a models folder and a runner with a fixed observation."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,8 +28,8 @@ GONE = Observation(status=Status.TERMINATED, diagnosis=Diagnosis(summary="proces
 ELSEWHERE = Observation(status=Status.UNKNOWN, detail="process 7 belongs to host there")
 
 
-class Seen:
-    """A runner that sees every run alike."""
+class FixedRunner:
+    """A runner with the same observation for every run."""
 
     durable = False
     max_parallel = 1
@@ -47,12 +47,12 @@ class Seen:
         return [self.observation] * len(handles)
 
 
-def seen(observation: Observation, models: Path, *, stale_after: int = 900) -> Reconciler:
-    return Reconciler(runner_for=lambda name: Seen(observation), models_dir=models, stale_after=stale_after)
+def reconciler(observation: Observation, models: Path, *, stale_after: int = 900) -> Reconciler:
+    return Reconciler(runner_for=lambda name: FixedRunner(observation), models_dir=models, stale_after=stale_after)
 
 
-def died(subject, models: Path, *, closed: bool = True, **kwargs) -> RunSpec:
-    """A run that was killed at work, of which the reconciler has heard or not."""
+def killed_run(subject, models: Path, *, closed: bool = True, **kwargs) -> RunSpec:
+    """A run that was killed at work. closed: a reconciler has finalized it."""
     spec = opened(subject, **kwargs)
     store.claim(spec, HERE, image_digest="")
     (models / ".runs" / spec.run_id / "stages").mkdir(parents=True)
@@ -63,7 +63,7 @@ def died(subject, models: Path, *, closed: bool = True, **kwargs) -> RunSpec:
 
 def attempt(spec: RunSpec, models: Path, observation: Observation = GONE, *, stale_after: int = 900) -> RunSpec:
     run = TrainingRun.objects.get(pk=spec.run_id)
-    return resume.next_attempt(run, seen(observation, models, stale_after=stale_after), now=NOW, verbosity=3, triggered_by="another")
+    return resume.next_attempt(run, reconciler(observation, models, stale_after=stale_after), now=NOW, verbosity=3, triggered_by="another")
 
 
 def refusal(spec: RunSpec, models: Path, observation: Observation = GONE) -> str:
@@ -75,7 +75,7 @@ def refusal(spec: RunSpec, models: Path, observation: Observation = GONE) -> str
 
 
 def test_a_closed_run_gets_new_rows_under_the_next_free_versions(subject, tmp_path):
-    spec = died(subject, tmp_path)
+    spec = killed_run(subject, tmp_path)
     (tmp_path / "team" / "subject" / "lstm" / "20260102").mkdir(parents=True)
     PredictionRunLog.objects.create(
         team=subject.team, subject=subject, algorithm="lgbm_tfidf", model_version="20260102", run_type="train", success=True
@@ -89,14 +89,14 @@ def test_a_closed_run_gets_new_rows_under_the_next_free_versions(subject, tmp_pa
     assert TrainingRun.objects.get().external_name == "8"
 
 
-def test_a_dead_run_that_nobody_closed_keeps_its_rows(subject, tmp_path):
-    spec = died(subject, tmp_path, closed=False)
+def test_a_terminated_run_with_open_rows_keeps_its_rows(subject, tmp_path):
+    spec = killed_run(subject, tmp_path, closed=False)
 
     assert attempt(spec, tmp_path).algorithms == spec.algorithms
 
 
-def test_what_a_dead_run_had_published_is_a_success_and_not_trained_again(subject, tmp_path):
-    spec = died(subject, tmp_path, closed=False)
+def test_a_published_model_of_a_terminated_run_is_a_success(subject, tmp_path):
+    spec = killed_run(subject, tmp_path, closed=False)
     publish(tmp_path, spec, position=0)
 
     following = attempt(spec, tmp_path)
@@ -105,8 +105,8 @@ def test_what_a_dead_run_had_published_is_a_success_and_not_trained_again(subjec
     assert list(PredictionRunLog.objects.order_by("pk").values_list("success", flat=True)) == [True, None]
 
 
-def test_a_dead_run_whose_models_are_all_complete_ends_well_without_another_attempt(subject, tmp_path):
-    spec = died(subject, tmp_path, closed=False)
+def test_a_terminated_run_with_all_models_published_succeeds_without_another_attempt(subject, tmp_path):
+    spec = killed_run(subject, tmp_path, closed=False)
     publish(tmp_path, spec, position=0)
     publish(tmp_path, spec, position=1)
 
@@ -118,14 +118,14 @@ def test_a_dead_run_whose_models_are_all_complete_ends_well_without_another_atte
 
 
 @pytest.mark.parametrize("closed", [True, False])
-def test_a_run_that_is_seen_alive_is_left_alone_whatever_the_ledger_says(subject, tmp_path, closed):
-    spec = died(subject, tmp_path, closed=closed)
+def test_a_run_whose_process_is_alive_is_refused(subject, tmp_path, closed):
+    spec = killed_run(subject, tmp_path, closed=closed)
 
     assert refusal(spec, tmp_path, ALIVE) == f"run {spec.run_id} of team/subject may be at work, nothing is resumed: process 7 runs"
 
 
-def test_a_run_that_may_be_alive_elsewhere_is_left_alone_until_it_has_been_silent(subject, tmp_path):
-    spec = died(subject, tmp_path, closed=False)
+def test_a_run_on_another_host_is_refused_until_its_heartbeat_is_stale(subject, tmp_path):
+    spec = killed_run(subject, tmp_path, closed=False)
 
     assert refusal(spec, tmp_path, ELSEWHERE) == (
         f"run {spec.run_id} of team/subject may be at work, nothing is resumed: process 7 belongs to host there; its status is unknown"
@@ -135,12 +135,12 @@ def test_a_run_that_may_be_alive_elsewhere_is_left_alone_until_it_has_been_silen
     assert attempt(spec, tmp_path, ELSEWHERE).attempt == 2
 
 
-def test_a_run_that_ended_elsewhere_may_go_on_here(subject, tmp_path):
-    assert attempt(died(subject, tmp_path), tmp_path, ELSEWHERE).attempt == 2
+def test_a_run_that_ended_on_another_host_can_be_resumed_here(subject, tmp_path):
+    assert attempt(killed_run(subject, tmp_path), tmp_path, ELSEWHERE).attempt == 2
 
 
-def test_a_run_that_succeeded_has_nothing_to_resume(subject, tmp_path):
-    spec = died(subject, tmp_path, closed=False)
+def test_a_successful_run_is_refused(subject, tmp_path):
+    spec = killed_run(subject, tmp_path, closed=False)
     for position in (0, 1):
         store.close_algorithm(spec, outcome(spec, position))
     store.finish_run(spec, RunState.SUCCEEDED, SUCCEEDED)
@@ -149,22 +149,22 @@ def test_a_run_that_succeeded_has_nothing_to_resume(subject, tmp_path):
 
 
 @pytest.mark.parametrize(("closed", "remedy"), [(True, "train again"), (False, "run reconcile_runs --once and train again")])
-def test_a_run_of_which_nothing_is_left_is_trained_again_instead(subject, tmp_path, closed, remedy):
-    spec = died(subject, tmp_path, closed=closed)
+def test_a_run_without_a_working_folder_is_refused_with_a_remedy(subject, tmp_path, closed, remedy):
+    spec = killed_run(subject, tmp_path, closed=closed)
     (tmp_path / ".runs" / spec.run_id / "stages").rmdir()
 
     assert refusal(spec, tmp_path) == f"run {spec.run_id} of team/subject has no working folder, so it cannot be resumed; {remedy}"
 
 
-def test_a_subject_that_is_being_trained_is_waited_for(subject, tmp_path):
-    spec = died(subject, tmp_path)
+def test_a_subject_with_an_unfinished_run_is_refused(subject, tmp_path):
+    spec = killed_run(subject, tmp_path)
     other = opened(subject, version="20260101_2")
 
     assert refusal(spec, tmp_path).startswith(f"team/subject has an unfinished run {other.run_id} (pending since ")
 
 
-def test_a_subject_that_was_deleted_by_a_statement_is_no_longer_trained(subject, tmp_path):
-    spec = died(subject, tmp_path)
+def test_a_deleted_subject_is_refused(subject, tmp_path):
+    spec = killed_run(subject, tmp_path)
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM gregory_predictionrunlog")
         cursor.execute("DELETE FROM subjects")
@@ -172,8 +172,8 @@ def test_a_subject_that_was_deleted_by_a_statement_is_no_longer_trained(subject,
     assert refusal(spec, tmp_path) == f"run {spec.run_id} of team/subject: its subject was deleted"
 
 
-def test_a_specification_that_this_version_does_not_understand_is_refused(subject, tmp_path):
-    spec = died(subject, tmp_path)
+def test_a_specification_of_another_version_is_refused(subject, tmp_path):
+    spec = killed_run(subject, tmp_path)
     TrainingRun.objects.update(spec={**TrainingRun.objects.get().spec, "schema_number": 2})
 
     assert refusal(spec, tmp_path) == f"run {spec.run_id} was specified by another version of this program; train again"
@@ -181,12 +181,12 @@ def test_a_specification_that_this_version_does_not_understand_is_refused(subjec
 
 def unknown(models: Path, observation: Observation = GONE) -> str:
     with pytest.raises(UsageError) as caught:
-        resume.find("nosuchrun", seen(observation, models))
+        resume.find("nosuchrun", reconciler(observation, models))
     return str(caught.value)
 
 
-def test_an_unknown_id_is_answered_with_the_newest_that_could_be_meant(subject, tmp_path):
-    ids = [died(subject, tmp_path, version=f"2026010{day}").run_id for day in range(1, 8)]
+def test_an_unknown_id_is_refused_with_the_newest_resumable_runs(subject, tmp_path):
+    ids = [killed_run(subject, tmp_path, version=f"2026010{day}").run_id for day in range(1, 8)]
     for age, run_id in enumerate(reversed(ids)):
         TrainingRun.objects.filter(pk=run_id).update(queued_at=datetime(2026, 1, 20 - age, tzinfo=UTC))
     (tmp_path / ".runs" / ids[-1] / "stages").rmdir()
@@ -197,28 +197,28 @@ def test_an_unknown_id_is_answered_with_the_newest_that_could_be_meant(subject, 
     assert unknown(tmp_path, ALIVE) == "--resume nosuchrun: there is no such run; can be resumed: none"
 
 
-def test_a_known_id_is_found_whatever_became_of_it(subject, tmp_path):
-    spec = died(subject, tmp_path)
+def test_a_known_run_is_found_in_any_state(subject, tmp_path):
+    spec = killed_run(subject, tmp_path)
 
-    assert resume.find(spec.run_id, seen(GONE, tmp_path)).run_id == spec.run_id
+    assert resume.find(spec.run_id, reconciler(GONE, tmp_path)).run_id == spec.run_id
 
 
-def test_the_hint_is_the_command(subject, tmp_path):
-    spec = died(subject, tmp_path)
+def test_the_hint_has_the_command(subject, tmp_path):
+    spec = killed_run(subject, tmp_path)
 
     assert (
-        resume.hint(store.find_run(spec.run_id), seen(GONE, tmp_path))
+        resume.hint(store.find_run(spec.run_id), reconciler(GONE, tmp_path))
         == f"resume it with: python manage.py train_models --resume {spec.run_id}"
     )
 
 
-def test_there_is_no_hint_where_there_is_nothing_to_resume(subject, tmp_path):
-    spec = died(subject, tmp_path)
-    assert resume.hint(None, seen(GONE, tmp_path)) == ""
+def test_a_run_that_cannot_be_resumed_has_no_hint(subject, tmp_path):
+    spec = killed_run(subject, tmp_path)
+    assert resume.hint(None, reconciler(GONE, tmp_path)) == ""
 
     TrainingRun.objects.update(reason=Reason.BAD_DATA)
-    assert resume.hint(store.find_run(spec.run_id), seen(GONE, tmp_path)) == ""
+    assert resume.hint(store.find_run(spec.run_id), reconciler(GONE, tmp_path)) == ""
 
     TrainingRun.objects.update(reason=Reason.KILLED)
     (tmp_path / ".runs" / spec.run_id / "stages").rmdir()
-    assert resume.hint(store.find_run(spec.run_id), seen(GONE, tmp_path)) == ""
+    assert resume.hint(store.find_run(spec.run_id), reconciler(GONE, tmp_path)) == ""
