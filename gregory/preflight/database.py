@@ -61,7 +61,7 @@ def check_database() -> Iterator[Finding]:
             yield from _check()
     except (DatabaseError, InterfaceError) as error:
         yield _DATABASE.error(
-            f"the database is not usable: {' '.join(str(error).split())}", "check POSTGRES_DB, POSTGRES_USER, DB_HOST and the server"
+            f"the database cannot be used: {' '.join(str(error).split())}", "check POSTGRES_DB, POSTGRES_USER, DB_HOST and the server"
         )
 
 

@@ -99,7 +99,7 @@ def test_an_empty_database_and_one_that_is_away(postgresql_server: Server, tmp_p
 
     assert words(empty, "error")[0].startswith("the database has no table gregory_team, subjects, articles, ")
     (trouble,) = away
-    assert trouble["words"].startswith("the database is not usable: ")
+    assert trouble["words"].startswith("the database cannot be used: ")
     assert trouble["remedy"] == "check POSTGRES_DB, POSTGRES_USER, DB_HOST and the server"
 
 

@@ -1,7 +1,7 @@
-"""ClusterConfig: how runs become Jobs of one cluster, read from one YAML file. What a Job looks like is in `manifest`.
+"""Read the cluster file, which describes how a run becomes a Job. `manifest` renders the Job.
 
-Keys are written as in Kubernetes (`claimName`); an unknown one is refused. Each has a description, which is also the
-remedy in an error. An empty text means "not set". Secrets are named here and never written: what looks like one is refused.
+Keys have the spelling of Kubernetes (`claimName`), and unknown keys are errors. The description of a key is also the remedy in an
+error. An empty text means "not set". The file contains names of Secrets and no secret: a value that seems to be one is an error.
 """
 
 from pathlib import Path
@@ -17,7 +17,6 @@ from yaml.scanner import ScannerError
 from gregory.launch.errors import BadClusterConfig
 from gregory.launch.kubernetes import plaintext_secrets, pod_patch
 from gregory.launch.kubernetes.cluster_sections import (
-    DAY_SECONDS,
     Affinity,
     Database,
     Deadlines,
@@ -26,21 +25,17 @@ from gregory.launch.kubernetes.cluster_sections import (
     Gpu,
     Image,
     Kueue,
-    LabelValue,
-    Name,
-    OptionalName,
     Resources,
-    Seconds,
-    Section,
     Security,
     SharedMemory,
     Submission,
     Toleration,
     Volumes,
 )
+from gregory.launch.kubernetes.cluster_values import DAY_SECONDS, LabelValue, Name, OptionalName, Seconds, Section
 from gregory.launch.kubernetes.labels import is_ours
 
-# What is wrong there may be a secret in the wrong place.
+# A wrong value in these keys may be a secret, so errors do not show it.
 _NOT_SHOWN = ("database", "env", "envFrom", "podTemplatePatch")
 
 
@@ -89,7 +84,7 @@ class ClusterConfig(Section):
     def _holds_no_secret(cls, values: Any) -> Any:
         for where in plaintext_secrets.find_plaintext_secrets(values):
             raise ValueError(
-                f"{where} looks like a secret; put it into a Secret of the namespace and name that in "
+                f"{where} seems to be a secret; put it into a Secret of the namespace and name that in "
                 "database.existingSecret, env or envFrom"
             )
         return values
@@ -111,7 +106,7 @@ class ClusterConfig(Section):
 
 
 def load_cluster_config(path: Path) -> ClusterConfig:
-    """The file, checked. Raises BadClusterConfig naming file, key, value and remedy."""
+    """Read and check the cluster file. Raises BadClusterConfig, which names file, key, value and remedy."""
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -119,7 +114,7 @@ def load_cluster_config(path: Path) -> ClusterConfig:
     except UnicodeDecodeError as error:
         raise BadClusterConfig(f"cluster file {path} is not UTF-8 text: {error.reason} at byte {error.start}") from error
     except yaml.YAMLError as error:
-        # Without the error itself, which shows the line.
+        # The error itself shows the line, which may contain a secret.
         raise BadClusterConfig(f"cluster file {path} is not YAML: {_problem(error)}") from None
     if not isinstance(values, dict):
         required = [field.alias or name for name, field in ClusterConfig.model_fields.items() if field.is_required()]
@@ -127,18 +122,18 @@ def load_cluster_config(path: Path) -> ClusterConfig:
     try:
         return ClusterConfig.model_validate(values, by_alias=True, by_name=False)
     except ValidationError as error:
-        # A misspelt key first: one that is missing may be that one.
+        # A misspelt key comes first, because it may be the reason of a missing key.
         first = min(error.errors(), key=lambda details: details["type"] != "extra_forbidden")
         raise BadClusterConfig(f"cluster file {path}: {_in_words(first)}") from error
 
 
 def _problem(error: yaml.YAMLError) -> str:
     if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
-        return "it holds a character that YAML does not allow"
+        return "it contains a character that YAML does not allow"
     line = error.problem_mark.line + 1
     if isinstance(error, ScannerError | ParserError):
         return f"{error.problem} in line {line}"
-    # The others repeat the word, which may be a password that begins with * or !.
+    # Other errors repeat the value, which may be a password that begins with * or !.
     return f"an alias or a tag in line {line}; quote a value that begins with * or !"
 
 
@@ -146,21 +141,21 @@ def _in_words(error: ErrorDetails) -> str:
     location, kind = error["loc"], error["type"]
     where = ".".join(str(part) for part in location)
     if kind == "value_error":
-        told = error["msg"].removeprefix("Value error, ")
-        return f"{where}: {told}" if where else told
+        message = error["msg"].removeprefix("Value error, ")
+        return f"{where}: {message}" if where else message
     if kind == "extra_forbidden":
         section, _ = _place(location[:-1])
         return f"{where}: unknown key; the keys here are {', '.join(sorted(_by_alias(section)))}"
     _, description = _place(location)
     if kind == "missing":
         return f"{where}: missing; it is: {description}"
-    told = "cannot be used" if kind == "string_pattern_mismatch" else error["msg"]
+    message = "cannot be used" if kind == "string_pattern_mismatch" else error["msg"]
     shown = "" if location[0] in _NOT_SHOWN else f" (got {error['input']!r})"
-    return f"{where}: {told}{shown}; it is: {description}"
+    return f"{where}: {message}{shown}; it is: {description}"
 
 
 def _place(location: tuple[int | str, ...]) -> tuple[type[Section], str]:
-    """The innermost section on the way to a key, and the description of the last key that has one."""
+    """The innermost section of a location, and the description of the last key that has one."""
     innermost: type[Section] = ClusterConfig
     section: type[Section] | None = innermost
     description = ""

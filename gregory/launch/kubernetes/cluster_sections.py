@@ -1,53 +1,24 @@
-"""The sections of the cluster file, one small model each, and the rules inside them. The whole file is `cluster_config`."""
+"""The sections of the cluster file with their rules. `cluster_config` contains the whole file."""
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, field_validator, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import Field, field_validator, model_validator
 
 from gregory.env import DATABASE_VARIABLES
+from gregory.launch.kubernetes.cluster_values import (
+    DAY_SECONDS,
+    Name,
+    OptionalName,
+    OptionalQuantity,
+    PullPolicy,
+    Quantity,
+    Seconds,
+    SecretKey,
+    Section,
+    SubPath,
+    Variable,
+)
 from gregory.launch.kubernetes.pod_patch import OUR_VARIABLES
-
-DAY_SECONDS = 86_400
-_NAME = r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?"
-_AMOUNT = r"[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?"
-_SEGMENT = r"[A-Za-z0-9_-][A-Za-z0-9._-]*"
-
-
-def _as_text(value: object) -> object:
-    # YAML takes `cpu: 4` for a number, and Kubernetes takes both.
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
-
-
-Name = Annotated[str, Field(pattern=f"^{_NAME}$")]
-OptionalName = Annotated[str, Field(pattern=f"^({_NAME})?$")]
-Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
-SecretKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]*$")]
-SubPath = Annotated[str, Field(pattern=f"^({_SEGMENT}(/{_SEGMENT})*)?$")]
-LabelValue = Annotated[str, Field(pattern=r"^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$")]
-Quantity = Annotated[
-    str,
-    BeforeValidator(_as_text),
-    Field(pattern=f"^{_AMOUNT}$"),
-    WithJsonSchema({"type": ["string", "number"], "pattern": f"^{_AMOUNT}$"}),
-]
-OptionalQuantity = Annotated[
-    str,
-    BeforeValidator(_as_text),
-    Field(pattern=f"^({_AMOUNT})?$"),
-    WithJsonSchema({"type": ["string", "number"], "pattern": f"^({_AMOUNT})?$"}),
-]
-Seconds = Annotated[int, Field(ge=1)]
-PullPolicy = Literal["IfNotPresent", "Always", "Never"]
-
-
-class Section(BaseModel):
-    """Frozen, with the keys of Kubernetes' spelling and no others."""
-
-    # Errors are shown and logged; what somebody wrote by mistake may be a password.
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", alias_generator=to_camel, validate_by_name=True, validate_by_alias=True, hide_input_in_errors=True
-    )
 
 
 class Image(Section):
@@ -63,12 +34,12 @@ class Image(Section):
 
     @property
     def reference(self) -> str:
-        """As a container names it."""
+        """The image as a container names it."""
         return self.by_digest or f"{self.repository}:{self.tag}"
 
     @property
     def by_digest(self) -> str:
-        """The one image that this is; empty where only a tag is known, which may move."""
+        """The image with its digest. Empty if only a tag is given, because a tag may move."""
         return f"{self.repository}@{self.digest}" if self.digest else ""
 
     @model_validator(mode="after")
@@ -79,7 +50,7 @@ class Image(Section):
 
 
 class Gpu(Section):
-    """What a run is promised."""
+    """The GPU of a run."""
 
     resource: str = Field(
         "nvidia.com/gpu",
@@ -91,17 +62,17 @@ class Gpu(Section):
 
     @property
     def is_demanded(self) -> bool:
-        """What RunSpec.require_gpu is to be."""
+        """The value of RunSpec.require_gpu."""
         return self.required and self.count > 0
 
     @property
     def taints(self) -> tuple[str, ...]:
-        """Keys by which GPU nodes usually keep other pods away: the vendor's, also where the resource is a slice of a GPU."""
+        """Keys of the usual taints of GPU nodes: that of the vendor, also for a slice of a GPU, and the resource."""
         return tuple(dict.fromkeys((f"{self.resource.partition('/')[0]}/gpu", self.resource))) if self.count else ()
 
 
 class Toleration(Section):
-    """As in a pod."""
+    """A toleration as in a pod."""
 
     key: str = Field("", description="key of the taint (empty: every taint)")
     operator: Literal["Exists", "Equal"] = Field("Exists", description="Exists, or Equal to `value`")
@@ -111,7 +82,7 @@ class Toleration(Section):
 
 
 class Affinity(Section):
-    """As in a pod; the API server checks what is inside."""
+    """The affinity as in a pod. Only the API server checks its content."""
 
     node_affinity: dict[str, Any] = Field({}, description="affinity to nodes, in addition to nodeSelector")
     pod_affinity: dict[str, Any] = Field({}, description="affinity to other pods")
@@ -119,7 +90,7 @@ class Affinity(Section):
 
 
 class Kueue(Section):
-    """Admission by Kueue, where the cluster has it."""
+    """Admission by Kueue, if it is installed in the cluster."""
 
     queue_name: OptionalName = Field("", description="LocalQueue of the namespace (empty: no Kueue)")
     priority_class: OptionalName = Field("", description="WorkloadPriorityClass, needs queueName")
@@ -127,12 +98,12 @@ class Kueue(Section):
     @model_validator(mode="after")
     def _has_a_queue(self) -> Self:
         if self.priority_class and not self.queue_name:
-            raise ValueError(f"priorityClass {self.priority_class!r} means nothing without queueName; give it, or remove both")
+            raise ValueError(f"priorityClass {self.priority_class!r} has no effect without queueName; give queueName, or remove both")
         return self
 
 
 class Requests(Section):
-    """What the scheduler sets aside."""
+    """Resources that the scheduler reserves."""
 
     cpu: OptionalQuantity = Field("2", description="CPUs reserved for a run, such as 2 or 500m")
     memory: OptionalQuantity = Field("12Gi", description="memory reserved for a run, such as 12Gi")
@@ -142,7 +113,7 @@ class Requests(Section):
 
 
 class Limits(Section):
-    """Where a run ends."""
+    """Upper limits of a run."""
 
     cpu: OptionalQuantity = Field("", description="CPUs a run may use, such as 8 (empty: all free CPUs of the node)")
     memory: OptionalQuantity = Field("12Gi", description="memory above which a run is killed, such as 12Gi, with /dev/shm included")
@@ -152,34 +123,34 @@ class Limits(Section):
 
 
 class Resources(Section):
-    """Requests and limits of a run, less its GPU."""
+    """Requests and limits of a run without its GPU."""
 
     requests: Requests = Field(Requests(), description="resources that the scheduler reserves for a run")
     limits: Limits = Field(Limits(), description="upper limits of a run")
 
 
 class SharedMemory(Section):
-    """Memory that processes share, as a file system."""
+    """The file system /dev/shm, through which processes share memory."""
 
     size: Quantity = Field("1Gi", description="size of /dev/shm, such as 1Gi, part of the memory limit")
 
 
 class ModelsVolume(Section):
-    """Where version folders and working folders of runs are."""
+    """The volume with version folders and working folders."""
 
     claim_name: Name = Field(description="PersistentVolumeClaim of the models, ReadWriteMany if runs use several nodes")
     sub_path: SubPath = Field("", description="folder of the volume that is the models folder, such as gregory/models (empty: the root)")
 
 
 class ImageVolume(Section):
-    """Files that are pulled as an image."""
+    """Files that a node pulls as an image."""
 
     reference: Annotated[str, Field(min_length=1)] = Field(description="image that holds the bundle, with tag or digest")
     pull_policy: PullPolicy = Field("IfNotPresent", description="when a node pulls the image: IfNotPresent, Always or Never")
 
 
 class BaseModelsVolume(Section):
-    """Where the bundle of base models is."""
+    """The source of the bundle of base models."""
 
     claim_name: OptionalName = Field("", description="PersistentVolumeClaim that holds the bundle, mounted read-only")
     image: ImageVolume | None = Field(
@@ -189,7 +160,7 @@ class BaseModelsVolume(Section):
 
     @property
     def in_image(self) -> bool:
-        """Whether the bundle is part of the runs' image, so that nothing is mounted."""
+        """Whether the bundle is part of the runs' image, so that it needs no volume."""
         return not self.claim_name and self.image is None
 
     @model_validator(mode="after")
@@ -197,19 +168,19 @@ class BaseModelsVolume(Section):
         if self.claim_name and self.image:
             raise ValueError("claimName and image exclude each other; remove one, or both if the bundle is in the runs' image")
         if self.sub_path and self.in_image:
-            raise ValueError(f"subPath {self.sub_path!r} is a folder of nothing; give claimName or image, or remove it")
+            raise ValueError(f"subPath {self.sub_path!r} needs a volume; give claimName or image, or remove it")
         return self
 
 
 class Volumes(Section):
-    """What is mounted."""
+    """The mounted volumes."""
 
     models: ModelsVolume = Field(description="place of the models")
     base_models: BaseModelsVolume = Field(BaseModelsVolume(), description="place of the base models (empty: inside the image)")
 
 
 class Database(Section):
-    """GregoryAI's PostgreSQL. The password comes from a Secret; the rest from there, too, or from here."""
+    """The connection to GregoryAI's PostgreSQL. The password comes from a Secret, all other values from the Secret or this file."""
 
     existing_secret: Name = Field(description="Secret of the namespace that holds the password")
     password_key: Annotated[SecretKey, Field(min_length=1)] = Field(
@@ -229,7 +200,7 @@ class Database(Section):
         for name in ("host", "name", "user"):
             given = [key for key in (name, f"{name}_key") if getattr(self, key)]
             if len(given) != 1:
-                raise ValueError(f"give either {name} or {name}Key; {'both are' if given else 'neither is'} there")
+                raise ValueError(f"give either {name} or {name}Key; {'both are' if given else 'neither is'} given")
         return self
 
 
@@ -242,7 +213,7 @@ class KeyReference(Section):
 
 
 class ValueSource(Section):
-    """Where a variable's value is."""
+    """The source of a variable's value."""
 
     secret_key_ref: KeyReference | None = Field(None, description="a value of a Secret")
     config_map_key_ref: KeyReference | None = Field(None, description="a value of a ConfigMap")
@@ -255,7 +226,7 @@ class ValueSource(Section):
 
 
 class EnvironmentVariable(Section):
-    """One more variable of the container, by reference."""
+    """A further variable of the container, by reference."""
 
     name: Variable = Field(description="name of the variable")
     value_from: ValueSource = Field(description="source of its value, never the value itself")
@@ -264,7 +235,7 @@ class EnvironmentVariable(Section):
     @classmethod
     def _is_a_reference(cls, values: Any) -> Any:
         if isinstance(values, dict) and "value" in values:
-            raise ValueError("a value stands here; put it into a ConfigMap or a Secret and name that in valueFrom")
+            raise ValueError("a plain value is not allowed; put it into a ConfigMap or a Secret and name that in valueFrom")
         return values
 
     @field_validator("name")
@@ -276,14 +247,14 @@ class EnvironmentVariable(Section):
 
 
 class ObjectReference(Section):
-    """A Secret or ConfigMap, whole."""
+    """A whole Secret or ConfigMap."""
 
     name: Name = Field(description="name of the object")
     optional: bool = Field(False, description="true: a pod starts without it")
 
 
 class EnvironmentSource(Section):
-    """All keys of a Secret or ConfigMap as variables; what is set for each run comes before them."""
+    """All keys of a Secret or ConfigMap as variables. Variables of the run take precedence."""
 
     prefix: str = Field("", pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$", description="put before every key")
     secret_ref: ObjectReference | None = Field(None, description="a Secret")
@@ -297,7 +268,7 @@ class EnvironmentSource(Section):
 
 
 class Security(Section):
-    """Whom a run is, in numbers. The rest is Kubernetes' restricted profile and not for choice."""
+    """User and groups of a run. All other settings are those of Kubernetes' restricted profile."""
 
     run_as_user: int = Field(10_001, ge=1, description="user of the container, never 0")
     run_as_group: int = Field(10_001, ge=0, description="its group")
@@ -305,7 +276,7 @@ class Security(Section):
 
 
 class Deadlines(Section):
-    """One clock for each way of not getting on."""
+    """One limit for each cause of waiting."""
 
     queue_seconds: Seconds | None = Field(None, description="seconds that a run may wait in a queue (not set: no limit)")
     pending_seconds: Seconds = Field(
@@ -319,7 +290,7 @@ class Deadlines(Section):
 
 
 class Submission(Section):
-    """How fast Jobs are created."""
+    """The rate of Job creation."""
 
     per_second: float = Field(
         100.0,

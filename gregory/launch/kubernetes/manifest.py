@@ -12,7 +12,8 @@ from gregory.launch.errors import SubmitError
 from gregory.launch.image import BASE_MODELS_IN_IMAGE, PROJECT_IN_IMAGE
 from gregory.launch.kubernetes import pod_patch
 from gregory.launch.kubernetes.cluster_config import ClusterConfig
-from gregory.launch.kubernetes.cluster_sections import Database, Section, Toleration
+from gregory.launch.kubernetes.cluster_sections import Database, Toleration
+from gregory.launch.kubernetes.cluster_values import Section
 from gregory.launch.kubernetes.labels import APP, CONTROLLER_UID, KUEUE_PRIORITY, KUEUE_QUEUE, annotations_of, labels_of
 from gregory.launch.kubernetes.pod_patch import CONTAINER
 from gregory.runs import exit_codes

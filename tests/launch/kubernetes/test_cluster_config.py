@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from gregory.launch.errors import BadClusterConfig, PreconditionFailed
 from gregory.launch.kubernetes.cluster_config import ClusterConfig, load_cluster_config
-from gregory.launch.kubernetes.cluster_sections import Section
+from gregory.launch.kubernetes.cluster_values import Section
 from tests.docs.markdown import blocks, table
 from tools.golden_jobs import HERE
 
@@ -196,7 +196,7 @@ def test_an_unknown_key_is_named_with_those_there_are(tmp_path: Path, path: str,
             "gpu.count: Input should be greater than or equal to 0 (got -1); "
             "it is: number of this resource per run (0: none, runs train on the CPU)",
         ),
-        ("kueue.priorityClass", "high", "kueue: priorityClass 'high' means nothing without queueName; give it, or remove both"),
+        ("kueue.priorityClass", "high", "kueue: priorityClass 'high' has no effect without queueName; give queueName, or remove both"),
         (
             "resources.requests.memory",
             "12 GB",
@@ -226,15 +226,15 @@ def test_an_unknown_key_is_named_with_those_there_are(tmp_path: Path, path: str,
         (
             "volumes.baseModels",
             {"subPath": "a"},
-            "volumes.baseModels: subPath 'a' is a folder of nothing; give claimName or image, or remove it",
+            "volumes.baseModels: subPath 'a' needs a volume; give claimName or image, or remove it",
         ),
         ("database.existingSecret", NOT_SET, "database.existingSecret: missing; it is: Secret of the namespace that holds the password"),
-        ("database.host", NOT_SET, "database: give either host or hostKey; neither is there"),
-        ("database.userKey", "user", "database: give either user or userKey; both are there"),
+        ("database.host", NOT_SET, "database: give either host or hostKey; neither is given"),
+        ("database.userKey", "user", "database: give either user or userKey; both are given"),
         (
             "env",
             [{"name": "LEVEL", "value": "3"}],
-            "env.0: a value stands here; put it into a ConfigMap or a Secret and name that in valueFrom",
+            "env.0: a plain value is not allowed; put it into a ConfigMap or a Secret and name that in valueFrom",
         ),
         ("env", [{"name": "A", "valueFrom": {}}], "env.0.valueFrom: give either secretKeyRef or configMapKeyRef"),
         (
@@ -313,7 +313,7 @@ def test_a_secret_is_refused_and_never_repeated(tmp_path: Path, where: str):
     message = told(tmp_path, changed(path, value))
 
     assert message == (
-        f"{where} looks like a secret; put it into a Secret of the namespace and name that in database.existingSecret, env or envFrom"
+        f"{where} seems to be a secret; put it into a Secret of the namespace and name that in database.existingSecret, env or envFrom"
     )
 
 
@@ -352,7 +352,7 @@ def test_the_name_of_a_secret_is_none(path: str, value: object):
         ("image: {\n  tag: x\npassword: hunter2", "is not YAML: expected ',' or '}', but got ':' in line 3"),
         ("password: *hunter2", "is not YAML: an alias or a tag in line 1; quote a value that begins with * or !"),
         ("a: 1\npassword: !hunter2 x", "is not YAML: an alias or a tag in line 2; quote a value that begins with * or !"),
-        ("image: \x07", "is not YAML: it holds a character that YAML does not allow"),
+        ("image: \x07", "is not YAML: it contains a character that YAML does not allow"),
     ],
 )
 def test_a_file_that_is_no_mapping(tmp_path: Path, text: str, message: str):
