@@ -1,4 +1,4 @@
-"""What tests of the chart share: the program itself, built before the first of them."""
+"""Builds helm before the first test of the chart."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A release of the chart on the tests' cluster, in a namespace that enforces `restricted`, with a database and a volume of its own."""
+"""A release of the chart on the cluster, in a namespace that enforces `restricted`, with its own database and volume."""
 
 import json
 import os
@@ -31,7 +31,7 @@ def image(name: str) -> dict[str, str]:
 
 
 def schedules(*, ticking: bool) -> list[dict[str, Any]]:
-    """One for hands alone, and one that ticks every minute unless it rests."""
+    """One schedule for manual starts, and one for every minute, which can be suspended."""
     return [
         {"name": "weekly", "schedule": "0 3 * * 0", "args": ["--team", "plain", *TRAINED]},
         {"name": "ticking", "schedule": "* * * * *", "args": ["--team", "held", *TRAINED], "suspend": not ticking},
@@ -39,11 +39,11 @@ def schedules(*, ticking: bool) -> list[dict[str, Any]]:
 
 
 def values(namespace: str) -> dict[str, Any]:
-    """What an operator would give; the rest is the chart's default."""
+    """Values of an operator. All others are the defaults of the chart."""
     return {
         "job": {
             "image": image(run_image.NAME),
-            # There is nothing behind the GPUs that the node offers.
+            # The GPUs of the node are imaginary.
             "gpu": {"required": False},
             "resources": SMALL,
             "sharedMemory": {"size": "16Mi"},
@@ -61,10 +61,10 @@ def values(namespace: str) -> dict[str, Any]:
 
 @dataclass(kw_only=True)
 class Release:
-    """`production` is what the runs leave, `said` what Helm said when it installed."""
+    """`production` has the rows and the cluster. `output` is the output of `helm install`."""
 
     production: Production
-    said: str = ""
+    output: str = ""
 
     @property
     def cluster(self) -> Cluster:
@@ -75,7 +75,7 @@ class Release:
         return self.production.cluster_namespace.namespace
 
     def prepare(self) -> None:
-        """All that the chart leaves to others: namespace, volume, database, and a Secret that says how to reach it."""
+        """Create everything that the chart needs: namespace, volume, database, and a Secret with its address."""
         cluster_namespace, server = self.production.cluster_namespace, self.production.server
         self.cluster.apply(plain.namespace() | {"metadata": plain.namespace()["metadata"] | {"name": self.namespace}})
         self.production.models.mkdir()
@@ -94,7 +94,7 @@ class Release:
         cluster_namespace.kubectl("create", "secret", "generic", "gregory-database", f"--from-env-file={file}")
 
     def install(self) -> None:
-        self.said = self.must("install", RELEASE, str(CHART), "--wait", "--values", str(self.file()))
+        self.output = self.must("install", RELEASE, str(CHART), "--wait", "--values", str(self.file()))
 
     def upgrade(self, changes: Mapping[str, Any]) -> None:
         self.must("upgrade", RELEASE, str(CHART), "--wait", "--values", str(self.file(changes)))
@@ -108,33 +108,33 @@ class Release:
         return helm.helm(*arguments, "--namespace", self.namespace, "--timeout", "180s", KUBECONFIG=str(self.cluster.kubeconfig))
 
     def must(self, *arguments: str) -> str:
-        """Both of what it printed: warnings of the API server are on standard error."""
+        """Standard output and standard error. Warnings of the API server are on standard error."""
         done = self.helm(*arguments)
         assert done.returncode == 0, self.why(done)
         return done.stdout + done.stderr
 
     def why(self, done: subprocess.CompletedProcess[str]) -> str:
-        """What it said, and what the namespace looks like."""
+        """The output, and the pods, events and logs of the namespace."""
         where = ("--namespace", self.namespace)
-        told = [self.cluster.kubectl("get", kind, *where).stdout for kind in ("pods", "events")]
+        objects = [self.cluster.kubectl("get", kind, *where).stdout for kind in ("pods", "events")]
         logs = self.cluster.kubectl("logs", "--selector", "app.kubernetes.io/name=gregory-train", "--tail=20", "--prefix", *where).stdout
-        return "\n".join([done.stdout, done.stderr, *told, logs])
+        return "\n".join([done.stdout, done.stderr, *objects, logs])
 
     def kubectl(self, *arguments: str) -> str:
         return self.production.cluster_namespace.kubectl(*arguments)
 
     def trigger(self, name: str, *, schedule: str) -> None:
-        """As NOTES.txt says it."""
+        """Start a schedule now, as NOTES.txt describes it."""
         self.kubectl("create", "job", name, f"--from=cronjob/{RELEASE}-{schedule}")
 
     def only_the_reconciler_is_left(self) -> None:
-        """Of hooks nothing stays."""
+        """Wait until the pods of all hooks are gone."""
         pods = self.production.cluster_namespace.pods
         self.cluster.until(lambda: [pod["metadata"]["labels"]["app.kubernetes.io/component"] for pod in pods()] == ["reconciler"],
                            what="pods of hooks to be gone")  # fmt: skip
 
     def ended(self, name: str) -> dict[str, Any]:
-        """The first Job whose name begins so that has ended; a minute may pass before a schedule starts it."""
+        """The first finished Job with this prefix. A schedule can take a minute to start it."""
         return self.cluster.until(lambda: self._ended(name), what=f"a Job {name} to end", seconds=150)
 
     def _ended(self, name: str) -> dict[str, Any] | None:
@@ -144,7 +144,7 @@ class Release:
 
 @contextmanager
 def releasing(cluster_namespace: ClusterNamespace, server: postgresql.Server) -> Iterator[Release]:
-    """Installed for the time of the block; the cluster is whole afterwards."""
+    """An installed release for the block. Afterwards every daemon of the cluster runs again."""
     database = f"chart_{uuid4().hex[:12]}"
     installation = Installation(cluster_namespace.folder / "installation", environment=environment(cluster_namespace, server, database))
     with (

@@ -1,7 +1,7 @@
-"""The documents' commands on a cluster, run as they stand there: docs/kubernetes.md from top to bottom, with Helm and without.
+"""Runs the commands of docs/kubernetes.md on a cluster from top to bottom, with Helm and without.
 
-What differs from a reader's cluster is put in by a `helm` and a `kubectl` of our own on the PATH, and by what is written into values.yaml:
-images that are there, runs that are small, a volume of this machine.
+Scripts `helm` and `kubectl` on the PATH and an adapted values.yaml add the differences from a reader's cluster: images of
+the node, small runs, and a volume of this machine.
 """
 
 import json
@@ -31,7 +31,7 @@ GOLDEN = Path(__file__).parent / "golden"
 
 
 class ClusterReader(Reader):
-    """A reader who has a cluster, and whose values name images that are on its node."""
+    """A reader with a cluster. Its values name images of the node."""
 
     def _content(self, block: Block) -> str:
         if block.name == "values.yaml":
@@ -55,7 +55,7 @@ def programs(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Path
 def reader(
     cluster: Cluster, cluster_postgresql: postgresql.Server, run_images: None, programs: Path, tmp_path: Path
 ) -> Iterator[ClusterReader]:
-    """With a database that has articles, as the pods reach it."""
+    """A reader with a database that has articles and that pods can reach."""
     cluster_namespace = ClusterNamespace(cluster=cluster, namespace=helm.NAMESPACE, folder=tmp_path)
     cluster_postgresql.create(tmp_path.name)
     installation = Installation(tmp_path / "installation", environment=environment(cluster_namespace, cluster_postgresql, tmp_path.name))
@@ -80,30 +80,29 @@ def reader(
     cluster.must("delete", "role,rolebinding", "--namespace", "kube-system", "--selector", ours)
 
 
-def told(document: str, section: str) -> list[Block]:
+def blocks_of(document: str, section: str) -> list[Block]:
     return [block for block in blocks(document) if block.section == section]
 
 
-def test_what_the_readme_shows_stands_in_the_document_too():
-    """So it is followed there."""
-    shown = [line for block in told("README.md", KUBERNETES) for line in block.text.splitlines()]
+def test_document_contains_the_commands_of_the_readme():
+    shown = [line for block in blocks_of("README.md", KUBERNETES) for line in block.text.splitlines()]
 
     assert shown
     assert [line for line in shown if line not in {line for block in blocks(DOCUMENT) for line in block.text.splitlines()}] == []
 
 
-def test_the_document_works_from_top_to_bottom(reader: ClusterReader):
+def test_document_works_from_top_to_bottom(reader: ClusterReader):
     printed = "".join(reader.follow([block for block in blocks(DOCUMENT) if block.section != PLAIN]).values())
 
     assert "Phase:          Succeeded" in printed
     assert re.search(r"^neurology/migraine-prevention: run [0-9a-f]+ submitted", printed, re.MULTILINE)
 
 
-def test_the_plain_manifests_are_taken_and_say_who_may_do_what(cluster: Cluster, reader: ClusterReader):
-    """Without pods: there is no registry to have their images from."""
+def test_plain_manifests_are_accepted_and_give_the_expected_rights(cluster: Cluster, reader: ClusterReader):
+    """Without pods, because no registry has their images."""
     nobody = {"metadata": {"name": "none", "namespace": helm.NAMESPACE}, "spec": {"hard": {"pods": "0"}}}
     cluster.apply(plain.namespace(), {"apiVersion": "v1", "kind": "ResourceQuota", **nobody})
-    (block,) = told(DOCUMENT, PLAIN)
+    (block,) = blocks_of(DOCUMENT, PLAIN)
 
     printed = reader.follow([block])[block.line]
 

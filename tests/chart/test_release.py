@@ -1,4 +1,4 @@
-"""The life of a release on a real cluster, step by step: installed, tested, triggered, upgraded under a run, rolled back, uninstalled."""
+"""One release on a real cluster: install, test, start a schedule, upgrade during a run, roll back, uninstall."""
 
 import json
 import re
@@ -25,7 +25,7 @@ OURS = "app.kubernetes.io/name=gregory-train"
 def release(
     cluster: Cluster, cluster_postgresql: postgresql.Server, run_images: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Release]:
-    """One for all tests of this module, in their order: each finds what the one before it has left."""
+    """One release for all tests of this module. Each test continues after the one before it."""
     cluster_namespace = ClusterNamespace(cluster=cluster, namespace=f"chart-{new_run_id()}", folder=tmp_path_factory.mktemp("release"))
     with releasing(cluster_namespace, cluster_postgresql) as release:
         release.production.subjects("plain", "a", "b")
@@ -33,19 +33,19 @@ def release(
         yield release
 
 
-def test_it_is_installed_and_says_how_to_use_it(release: Release):
-    assert "would violate PodSecurity" not in release.said
-    assert "WARNING" not in release.said
-    assert f"kubectl create job train-now --from=cronjob/{RELEASE}-weekly --namespace {release.namespace}" in release.said
+def test_install_prints_the_next_commands(release: Release):
+    assert "would violate PodSecurity" not in release.output
+    assert "WARNING" not in release.output
+    assert f"kubectl create job train-now --from=cronjob/{RELEASE}-weekly --namespace {release.namespace}" in release.output
     release.only_the_reconciler_is_left()
 
 
-def test_helm_test_is_green_and_leaves_nothing(release: Release):
+def test_helm_test_passes_and_leaves_no_object(release: Release):
     said = release.must("test", RELEASE)
 
     found = re.findall(r"^(OK|WARNING|ERROR) +(\S+) +(.+)$", said, re.MULTILINE)
     assert {area for _, area, _ in found} >= {"models", "base-models", "cluster"}
-    assert [line for verdict, *line in found if verdict != "OK"] == []
+    assert [line for result, *line in found if result != "OK"] == []
     words = [words for _, _, words in found]
     assert "this account may create, read and delete Jobs" in words
     assert "the server accepts the Job of a run" in words
@@ -54,7 +54,7 @@ def test_helm_test_is_green_and_leaves_nothing(release: Release):
     assert release.cluster.get("clusterroles,clusterrolebindings", "--selector", OURS)["items"] == []
 
 
-def test_a_schedule_that_is_triggered_by_hand_trains(release: Release):
+def test_manually_started_schedule_trains(release: Release):
     release.trigger("train-now", schedule="weekly")
 
     assert release.ended("train-now")["status"].get("succeeded") == 1, release.kubectl("logs", "job/train-now")
@@ -70,7 +70,7 @@ def test_a_schedule_that_is_triggered_by_hand_trains(release: Release):
     assert said == "2 version folders, all complete and unchanged\n"
 
 
-def test_no_object_of_the_namespace_holds_the_password(release: Release):
+def test_no_object_contains_the_password(release: Release):
     kinds = "cronjobs,jobs,pods,deployments,replicasets,configmaps,serviceaccounts,roles,events"
     everything = json.dumps(release.cluster.get(kinds, "--namespace", release.namespace))
 
@@ -78,14 +78,14 @@ def test_no_object_of_the_namespace_holds_the_password(release: Release):
     assert postgresql.PASSWORD not in everything
 
 
-def test_a_run_survives_an_upgrade_and_a_tick_and_a_rollback(release: Release):
+def test_run_continues_through_upgrade_schedule_and_rollback(release: Release):
     production = release.production
     submitted = production.installation.manage("train_models", "--team", "held", *TRAINED)
     assert submitted.returncode == 0, submitted.stdout + submitted.stderr
     row = production.at_work("held", "c")
     (job,) = production.jobs_of(row["run_id"])
 
-    # The schedule that has rested so far has missed a start by now, which is made up for.
+    # The suspended schedule has missed a start, which Kubernetes now repeats.
     release.upgrade({"job": {"maxAttempts": 2}, "cronJobs": schedules(ticking=True)})
     tick = release.ended(f"{RELEASE}-ticking-")
 
@@ -107,14 +107,14 @@ def test_a_run_survives_an_upgrade_and_a_tick_and_a_rollback(release: Release):
     (still,) = production.jobs_of(row["run_id"])
     assert (still["metadata"]["uid"], still["status"].get("active")) == (job["metadata"]["uid"], 1)
 
-    # Whoever has ticked before the schedule rested again is refused as well, or would be the next run.
+    # Jobs of the schedule that started meanwhile must end first, else they would start the next run.
     release.cluster.until(lambda: not any(job["status"].get("active") for job in ticks(release)), what="submitters to end")
     production.held.let_go(row["run_id"])
     ended = production.until("held", "c", lambda row: RunState(row["state"]).is_final)
     assert (ended["success"], ended["attempt"], len(production.rows("held"))) == (True, 1, 1)
 
 
-def test_uninstalling_ends_runs_leaves_no_pod_and_keeps_the_models(release: Release):
+def test_uninstall_cancels_runs_and_keeps_the_models(release: Release):
     production = release.production
     assert production.installation.manage("train_models", "--team", "held", *TRAINED).returncode == 0
     row = production.at_work("held", "c")

@@ -1,4 +1,4 @@
-"""A cluster by its command line; and that nothing stays behind, neither of that one nor of one whose owner was killed."""
+"""The command line of the cluster. Nothing stays on the machine, also after a kill of the process that started it."""
 
 import re
 import signal
@@ -17,10 +17,10 @@ from tools.installation import REPOSITORY
 
 pytestmark = pytest.mark.slow
 
-# The CNI's pairs have eight digits. A Docker engine's have seven, and are without a bridge for the moment of a container's start.
+# Interfaces of the CNI have eight digits, those of a Docker engine seven.
 OURS = re.compile(rf"veth[0-9a-f]{{8}}|{re.escape(network.BRIDGE)}")
 
-# A test session that never comes to its end.
+# A test session without an end.
 SESSION = """
 import time
 from tools.cluster.cluster import running
@@ -35,19 +35,19 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def kubectl(kubeconfig: str, *arguments: str) -> str:
-    # Its cache goes with the cluster, too.
+    # The cache must end with the cluster.
     place = ["--kubeconfig", kubeconfig, "--cache-dir", f"{kubeconfig}.cache"]
     return subprocess.run([binaries.folder() / "kubectl", *place, *arguments], check=True, capture_output=True, text=True).stdout
 
 
 def run_a_pod(kubeconfig: str) -> None:
-    """One that stays."""
+    """A pod that does not end."""
     kubectl(kubeconfig, "run", "stays", "--image=gregory.test/pause:1", "--image-pull-policy=Never")
     kubectl(kubeconfig, "wait", "pod/stays", "--for=condition=Ready", "--timeout=60s")
 
 
 def traces() -> dict[str, object]:
-    """Whatever a cluster changes on a machine, told from what a Docker engine changes beside it."""
+    """All changes by a cluster on this machine, without those by a Docker engine."""
     rules = [subprocess.run([binaries.IPTABLES, "-t", table, "-S"], capture_output=True, text=True).stdout for table in ("filter", "nat")]
     interfaces = [path for path in Path("/sys/class/net").iterdir() if OURS.fullmatch(path.name)]
     ours = ("gregory-cluster-", str(binaries.folder()), "-m tools.cluster.")
@@ -71,7 +71,7 @@ def traces() -> dict[str, object]:
 
 @pytest.fixture
 def machine_without_cluster() -> Iterator[dict[str, object]]:
-    """As it was, and as it has to be again."""
+    """The state of the machine before the test. The state afterwards must be equal."""
     need(binaries.usable(), what="what a Kubernetes cluster that root may start is made of", remedy=binaries.REMEDY)
     with the_only_one(wait=True):
         binaries.build()
@@ -110,7 +110,7 @@ def test_up_and_down(machine_without_cluster: dict[str, object]):
     assert [socket.exists() for socket in sockets] == [False]
 
 
-def test_what_a_killed_session_left_is_removed(machine_without_cluster: dict[str, object]):
+def test_remains_of_a_killed_session_are_removed(machine_without_cluster: dict[str, object]):
     with subprocess.Popen([sys.executable, "-c", SESSION], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as session:
         assert session.stdout is not None
         kubeconfig = session.stdout.readline().strip()

@@ -1,4 +1,4 @@
-"""The cluster itself: what later tests take for granted, seen on real pods once."""
+"""The cluster itself, with real pods. Other tests rely on these properties."""
 
 import subprocess
 import time
@@ -14,7 +14,7 @@ from tools.cluster.cluster import GPU, NODE, Cluster
 
 pytestmark = pytest.mark.slow
 
-# A server that speaks PostgreSQL answers a start-up message with R when its rules let this client log in, with E when they do not.
+# PostgreSQL answers a start-up message with R if its rules permit this client, else with E.
 STARTUP = """
 import socket, struct
 said = struct.pack("!i", 196608) + b"user\\0gregory\\0database\\0postgres\\0\\0"
@@ -22,7 +22,7 @@ with socket.create_connection(("{host}", {port}), 5) as connection:
     connection.sendall(struct.pack("!i", len(said) + 4) + said)
     print(connection.recv(1).decode())
 """
-# With less patience than it takes to send a second time.
+# The time-out is shorter than the time until TCP sends again.
 CALLS = """
 import socket, time
 while True:
@@ -42,7 +42,7 @@ print(urllib.request.urlopen(request, timeout=5, context=context).status)
 
 
 class Pods:
-    """Pods of one namespace that run a line of Python."""
+    """Pods of one namespace that run Python code."""
 
     def __init__(self, cluster: Cluster, namespace: str, image: str) -> None:
         self.cluster, self.namespace, self.image = cluster, namespace, image
@@ -67,7 +67,7 @@ class Pods:
         return self.cluster.must("logs", name, "--namespace", self.namespace)
 
     def output(self, name: str, code: str, **options: Any) -> str:
-        """What it printed, once it has ended."""
+        """The output after its end."""
         self.start(name, code, **options)
         self.wait(name, "Succeeded", "Failed")
         return self.logs(name)
@@ -103,8 +103,8 @@ def test_a_pod_reaches_a_database_of_this_machine(pods: Pods, cluster_postgresql
     assert pods.output("client", STARTUP.format(host=pods.cluster.host, port=cluster_postgresql.port)) == "R\n"
 
 
-def test_it_does_so_whatever_joins_the_bridge_and_leaves_it(pods: Pods, cluster_postgresql: postgresql.Server):
-    """A bridge without an address of its own takes the lowest of its ports', and pods go on sending to the one that they know."""
+def test_connection_survives_changes_of_the_bridge(pods: Pods, cluster_postgresql: postgresql.Server):
+    """A bridge without its own address takes the lowest of its ports. Pods would continue to send to the old one."""
     address = (pods.cluster.host, cluster_postgresql.port)
     pods.start("caller", CALLS.format(address=address))
     pods.wait("caller", "Running")
@@ -126,20 +126,20 @@ def test_a_pod_reaches_the_api_server_with_its_token(pods: Pods):
 
 
 def test_a_pod_reaches_nothing_beyond_this_machine(pods: Pods):
-    # An address that is nobody's: what matters is that not even a refusal comes back.
+    # An unused address. Not even a refusal may come back.
     code = "import socket\ntry: socket.create_connection(('192.0.2.1', 80), 1)\nexcept OSError as error: print(type(error).__name__)"
 
     assert pods.output("lost", code) == "TimeoutError\n"
 
 
-def test_more_memory_than_the_limit_is_an_out_of_memory_kill(pods: Pods):
+def test_exceeded_memory_limit_is_an_oom_kill(pods: Pods):
     pods.start("greedy", "bytearray(200_000_000)", limits={"memory": "64Mi"})
 
     ended = container(pods.wait("greedy", "Failed"))["state"]["terminated"]
     assert (ended["reason"], ended["exitCode"]) == ("OOMKilled", 137)
 
 
-def test_gpus_are_handed_out_and_run_out(pods: Pods):
+def test_gpus_are_assigned_until_none_is_left(pods: Pods):
     assert pods.cluster.allocatable(GPU) == 2
 
     names = "import os; print(os.environ['NVIDIA_VISIBLE_DEVICES'])"
@@ -150,7 +150,7 @@ def test_gpus_are_handed_out_and_run_out(pods: Pods):
     assert condition["message"].startswith("0/1 nodes are available: 1 Insufficient nvidia.com/gpu.")
 
 
-def test_a_paused_api_server_answers_nobody_and_no_pod_minds(pods: Pods):
+def test_paused_api_server_does_not_disturb_pods(pods: Pods):
     cluster = pods.cluster
     pods.start("clock", CLOCK)
     before = pods.wait("clock", "Running")
@@ -167,7 +167,7 @@ def test_a_paused_api_server_answers_nobody_and_no_pod_minds(pods: Pods):
 
 
 @pytest.mark.parametrize("names", [("etcd", "kube-apiserver"), ("containerd", "kubelet")], ids="-".join)
-def test_killed_daemons_come_back_to_the_same_pods(pods: Pods, names: tuple[str, str]):
+def test_killed_daemons_return_to_the_same_pods(pods: Pods, names: tuple[str, str]):
     cluster = pods.cluster
     pods.start("clock", CLOCK)
     before = container(pods.wait("clock", "Running"))["containerID"]

@@ -1,4 +1,4 @@
-"""Images built for real, and installations whose runs are their containers."""
+"""Built images, and installations whose runs are containers."""
 
 import os
 import tempfile
@@ -16,13 +16,13 @@ from tools.installation import Installation
 
 @pytest.fixture(scope="session")
 def cpu_image(docker_engine: Engine, demo_bundle: Path) -> str:
-    """With the demo bundle inside."""
+    """The training image with the demo bundle inside."""
     return image_archive.build(docker_engine)
 
 
 @pytest.fixture(scope="session")
 def gpu_image(docker_engine: Engine) -> str:
-    """Without its CUDA libraries, which are 3 GB: everything else is as it is shipped."""
+    """The GPU image without its CUDA libraries, which are 3 GB."""
     return docker_engine.build("train", "gregory-tested:gpu", REVISION="tested")
 
 
@@ -34,7 +34,7 @@ def postgres_image(docker_engine: Engine) -> str:
 
 
 @pytest.fixture
-def docker_site(
+def docker_installation(
     tmp_path: Path, small_bundle: Path, postgresql_server: postgresql.Server, docker_engine: Engine, cpu_image: str
 ) -> Iterator[Installation]:
     """A migrated installation on PostgreSQL whose runs are containers that train from the tiny bundle."""
@@ -49,7 +49,7 @@ def docker_site(
         **postgresql_server.environment(database),
     }
     installation = Installation(tmp_path / "installation", environment=environment)
-    # Containers reach the folders as another user; pytest's own temporary folders let nobody else pass.
+    # Containers read the folders as another user, and pytest's temporary folders are private.
     for folder in (*installation.models.parents, *small_bundle.parents):
         if folder.is_relative_to(tempfile.gettempdir()) and folder.stat().st_mode & 0o077 == 0:
             folder.chmod(0o755)

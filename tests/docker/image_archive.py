@@ -1,8 +1,8 @@
-"""The training image as an archive, for the tests' cluster, which has no engine: saved beside the caches by whoever has the engine first.
+"""The training image as an archive in the cache, for the cluster, which has no Docker engine.
 
-Engine and cluster are two things of which a machine has one each, and each stays with a worker of pytest until that ends. Who has the
-cluster may wait for the engine; who has the engine never waits for the cluster, but leaves the archive as soon as its image is built. So
-nobody waits for long, and no two for each other.
+A machine has one engine and one cluster, and each belongs to one worker of pytest until that worker ends. The worker with
+the engine writes the archive as soon as its image is built. It never waits for the cluster. The worker with the cluster
+waits for the archive. So two workers never wait for each other.
 """
 
 import fcntl
@@ -18,13 +18,13 @@ from tools.docker_engine import BASE, CACHE, Engine
 from tools.installation import REPOSITORY
 
 TARGET, NAME = "train-cpu", "gregory-tested:cpu"
-# What of the checkout Dockerfile.train copies; of the base models the file that has all their digests.
+# Files that Dockerfile.train copies. The file of the base models contains all their digests.
 COPIED = ("Dockerfile.train", ".dockerignore", "manage.py", "gregory", "job", "locks", "images", "base_models/bundle.json")
 POLL_SECONDS = 1.0
 
 
 def build(running: Engine) -> str:
-    """The training image with the demo bundle inside, and its archive; its name."""
+    """Build the training image with the demo bundle, and its archive. Returns the name of the image."""
     kept = archive()
     running.build(TARGET, NAME, BASE_MODELS="folder", REVISION="tested")
     if not kept.exists():
@@ -39,7 +39,7 @@ def build(running: Engine) -> str:
 
 
 def archive() -> Path:
-    """Where that of this very checkout is kept."""
+    """The path of the archive for this checkout."""
     digest = hashlib.sha256(BASE.encode())
     for file in _files():
         digest.update(file.relative_to(REPOSITORY).as_posix().encode())
@@ -48,7 +48,7 @@ def archive() -> Path:
 
 
 def received() -> Path:
-    """The archive, once it is there; built here if nobody else has the engine."""
+    """The archive, as soon as it exists. It is built here if no other process has the engine."""
     kept = archive()
     while not kept.exists():
         if _is_free():

@@ -1,4 +1,4 @@
-"""The one-host installation of compose.yaml, with a real database container, from nothing to a model and its row."""
+"""The installation of compose.yaml on one host, with a real database container, up to a model and its row."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ Compose = Callable[..., str]
 
 @pytest.fixture
 def compose(docker_engine: Engine, cpu_image: str, postgres_image: str, small_bundle: Path, tmp_path: Path) -> Iterator[Compose]:
-    """docker-compose on compose.yaml; everything it made is removed in the end."""
+    """docker-compose with compose.yaml. Afterwards all its containers and volumes are removed."""
     need(Path(COMPOSE).exists(), what="docker-compose", remedy="apt-get install docker-compose")
     environment = {
         **os.environ,
@@ -44,7 +44,7 @@ def run(compose: Compose, *arguments: str, code: int = 0) -> str:
     return compose("run", "--rm", "-T", *arguments, code=code)
 
 
-def test_from_nothing_to_a_model(compose: Compose):
+def test_from_an_empty_database_to_a_model(compose: Compose):
     run(compose, "migrate", "-v0")
     run(compose, "manage", "load_demo")
 
@@ -57,5 +57,5 @@ def test_from_nothing_to_a_model(compose: Compose):
     assert run(compose, "reconcile") == "0 unfinished runs, 0 closed\n"
 
 
-def test_a_usage_error_is_the_command_s_own(compose: Compose):
+def test_usage_error_keeps_its_exit_code(compose: Compose):
     assert run(compose, "train", "--subject", "x", code=2) == ""

@@ -1,7 +1,7 @@
-"""The documents' Docker commands, run as they stand there: builds, runs as containers, and the installation with Compose.
+"""Runs the Docker commands of the documents: builds, runs as containers, and the installation with Compose.
 
-What differs from a reader's machine is put in by a `docker` of our own on the PATH: the base image and certificates of a build, and
-Debian's separate program for `docker compose`.
+A `docker` script on the PATH adds the differences from a reader's machine: the base image and certificates of a build,
+and Debian's separate program for `docker compose`.
 """
 
 import os
@@ -30,7 +30,7 @@ set -eu
 command=$1; shift
 case $command in
 build)
-    # A build's context cannot be a checkout of links.
+    # The context of a build cannot be a checkout of links.
     cd {REPOSITORY}
     DOCKER_BUILDKIT=1 exec {CLIENT} build --network=host --build-arg BASE_IMAGE={docker_engine.base()} {certificates} "$@" ;;
 compose)
@@ -45,19 +45,19 @@ esac
     return folder
 
 
-def told(document: str, *, composed: bool) -> list[Block]:
+def blocks_of(document: str, *, composed: bool) -> list[Block]:
     ours = [block for block in blocks(document) if document != "README.md" or block.section == DOCKER]
     return [block for block in ours if (block.section == COMPOSED) is composed]
 
 
-def test_images_are_built_and_runs_are_containers(docker_site: Installation, programs: Path, tmp_path: Path):
-    docker_site.must("load_demo")
-    reader = Reader(docker_site, tmp_path / "reader", programs=programs)
+def test_images_are_built_and_runs_are_containers(docker_installation: Installation, programs: Path, tmp_path: Path):
+    docker_installation.must("load_demo")
+    reader = Reader(docker_installation, tmp_path / "reader", programs=programs)
 
-    reader.follow(told("README.md", composed=False))
-    reader.follow(told("docs/docker.md", composed=False))
+    reader.follow(blocks_of("README.md", composed=False))
+    reader.follow(blocks_of("docs/docker.md", composed=False))
 
-    rows = docker_site.rows()
+    rows = docker_installation.rows()
     assert {(row["success"], row["runner"]) for row in rows} == {(True, "docker")}
     assert len(rows) == 2
 
@@ -68,11 +68,11 @@ def composed(
     cpu_image: str,
     postgres_image: str,
     small_bundle: Path,
-    docker_site: Installation,
+    docker_installation: Installation,
     programs: Path,
     tmp_path: Path,
 ) -> Iterator[Reader]:
-    reader = Reader(docker_site, tmp_path / "reader", programs=programs)
+    reader = Reader(docker_installation, tmp_path / "reader", programs=programs)
     (reader.checkout / "base_models").symlink_to(small_bundle)
     kept = {name: value for name, value in reader.environment.items() if not name.startswith(("POSTGRES_", "DB_", "GREGORY_"))}
     reader.environment = {**kept, "COMPOSE_PROJECT_NAME": "documents", "GREGORY_IMAGE": cpu_image, "POSTGRES_IMAGE": postgres_image}
@@ -85,6 +85,6 @@ def composed(
 
 
 def test_one_host_with_compose(composed: Reader):
-    printed = composed.follow(told("docs/docker.md", composed=True))
+    printed = composed.follow(blocks_of("docs/docker.md", composed=True))
 
     assert "all complete and unchanged" in "".join(printed.values())

@@ -1,4 +1,4 @@
-"""What only the Docker runner does: what it asks the daemon for, what it checks before any row, whom it adopts, whom it refuses."""
+"""The Docker runner: its request to the daemon, its checks before any row, adopted and refused containers."""
 
 import os
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ def docker_runner(models: Path, bundle: Path | None = None, **variables: str) ->
 
 @pytest.fixture
 def models(tmp_path: Path) -> Path:
-    """Owned by somebody who is not root."""
+    """A models folder that belongs to another user."""
     folder = tmp_path / "models"
     folder.mkdir()
     os.chown(folder, 12345, 23456)
@@ -37,19 +37,19 @@ def models(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def engine_variables(docker_engine: Engine, submit_image: str) -> Iterator[dict[str, str]]:
-    """The variables that lead to the tests' engine and an image on it."""
+    """Variables with the address of the engine and an image on it."""
     yield {"DOCKER_HOST": docker_engine.host, "GREGORY_DOCKER_IMAGE": submit_image}
     docker_engine.remove_containers()
 
 
 def code(runner: DockerRunner, spec: RunSpec, text: str) -> Rendered:
     request = runner.render(spec).request
-    # Without a database nothing is to be reached.
+    # The code needs no network.
     return Rendered(spec=spec, request={**request, "network_mode": "none", "entrypoint": ["dumb-init", "--", "python", "-c", text]})
 
 
 class TestRequest:
-    def test_a_container_may_do_no_more_than_it_needs(self, spec, models: Path):
+    def test_container_has_no_unneeded_rights(self, spec, models: Path):
         request = docker_runner(models).render(spec).request
 
         assert {key: request[key] for key in ("read_only", "cap_drop", "security_opt")} == {
@@ -62,7 +62,7 @@ class TestRequest:
             (str(models / "no bundle"), BASE_MODELS_IN_IMAGE, "bind", True),
         ]
 
-    def test_the_image_puts_things_where_they_are_mounted(self):
+    def test_image_and_mounts_use_the_same_folders(self):
         dockerfile = (REPOSITORY / "Dockerfile.train").read_text(encoding="utf-8")
 
         assert f"WORKDIR {PROJECT_IN_IMAGE}\n" in dockerfile
@@ -81,14 +81,14 @@ class TestRequest:
         assert (request["mem_limit"], request["memswap_limit"], request["shm_size"]) == ("8g", "8g", "2g")
 
     @pytest.mark.parametrize(("gpus", "count"), [("all", -1), ("2", 2)])
-    def test_gpus_are_asked_for_and_must_then_be_found(self, spec, models: Path, gpus: str, count: int):
+    def test_requested_gpus_are_required(self, spec, models: Path, gpus: str, count: int):
         runner = docker_runner(models, GREGORY_DOCKER_GPUS=gpus)
 
         (device,) = runner.render(spec).request["device_requests"]
 
         assert (device["Count"], device["Capabilities"], runner.gives_gpu) == (count, [["gpu"]], True)
 
-    def test_labels_tell_whose_it_is(self, spec, models: Path):
+    def test_labels_identify_the_run(self, spec, models: Path):
         assert docker_runner(models).render(spec).request["labels"] == {
             "gregory-train.run-id": "0123456789ab",
             "gregory-train.attempt": "1",
@@ -101,7 +101,7 @@ class TestRequest:
 
 
 class TestCheck:
-    def test_all_is_well(self, engine_variables, models: Path, small_bundle: Path):
+    def test_complete_settings_pass(self, engine_variables, models: Path, small_bundle: Path):
         docker_runner(models, small_bundle, **engine_variables, **READY).check()
 
     def test_no_daemon(self, models: Path, tmp_path: Path):
@@ -114,19 +114,19 @@ class TestCheck:
         with pytest.raises(PreconditionFailed, match=r"^the image gregory-train:none is not on this Docker host; build it"):
             docker_runner(models, **{**engine_variables, **READY, "GREGORY_DOCKER_IMAGE": "gregory-train:none"}).check()
 
-    def test_sqlite_is_out_of_a_containers_reach(self, engine_variables, models: Path):
+    def test_sqlite_is_refused(self, engine_variables, models: Path):
         with pytest.raises(PreconditionFailed, match=r"^the docker runner needs PostgreSQL, .*; set POSTGRES_DB, or use --runner local$"):
             docker_runner(models, **engine_variables).check()
 
     @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
-    def test_localhost_is_another_one_inside(self, engine_variables, models: Path, host: str):
+    def test_localhost_is_refused_for_a_bridge(self, engine_variables, models: Path, host: str):
         with pytest.raises(PreconditionFailed, match=rf"^inside a container {host} is the container itself, .* in the network bridge, or"):
             docker_runner(models, POSTGRES_DB="gregory", DB_HOST=host, **engine_variables).check()
 
-    def test_the_database_may_have_another_name_inside(self, engine_variables, models: Path, small_bundle: Path):
+    def test_database_can_have_another_name_inside(self, engine_variables, models: Path, small_bundle: Path):
         docker_runner(models, small_bundle, POSTGRES_DB="gregory", GREGORY_DOCKER_DB_HOST="db", **engine_variables).check()
 
-    def test_a_folder_of_roots_that_the_images_user_cannot_write(self, engine_variables, models: Path):
+    def test_models_folder_of_root_is_refused(self, engine_variables, models: Path):
         os.chown(models, 0, 0)
 
         with pytest.raises(
@@ -134,11 +134,11 @@ class TestCheck:
         ):
             docker_runner(models, **engine_variables, **READY).check()
 
-    def test_a_bundle_that_is_not_there(self, engine_variables, models: Path):
+    def test_missing_bundle_is_refused(self, engine_variables, models: Path):
         with pytest.raises(PreconditionFailed, match=r"there is no base-model bundle"):
             docker_runner(models, models / "nowhere", **engine_variables, **READY).check()
 
-    def test_a_bundle_that_only_its_owner_can_read(self, engine_variables, models: Path, tmp_path: Path):
+    def test_private_bundle_is_refused(self, engine_variables, models: Path, tmp_path: Path):
         bundle = tiny_bundle(tmp_path / "base_models")
         weights = bundle / "encoder" / "model.safetensors"
         weights.chmod(0o600)
@@ -157,7 +157,7 @@ class TestSubmit:
         assert list(runner.logs(spec, handle, waiting=at_once)) == ["12345 23456"]
         assert ((models / "file").stat().st_uid, (models / "file").stat().st_gid) == (12345, 23456)
 
-    def test_the_container_is_told_who_it_is_and_where_the_database_is(self, engine_variables, spec, models: Path, docker_engine: Engine):
+    def test_container_gets_its_handle_and_the_database(self, engine_variables, spec, models: Path, docker_engine: Engine):
         (models / "no bundle").mkdir()
         credentials = {"POSTGRES_USER": "u", "POSTGRES_PASSWORD": "p", "DB_HOST": "outside", "GREGORY_DOCKER_DB_HOST": "inside"}
         runner = docker_runner(models, **engine_variables, **READY, **credentials)
@@ -170,7 +170,7 @@ class TestSubmit:
         assert environment["GREGORY_RUN_HANDLE"] == handle.model_dump_json()
         assert environment["GREGORY_IMAGE_DIGEST"] == container["Image"]
 
-    def test_a_second_submission_of_an_attempt_adopts_the_first(self, engine_variables, spec, models: Path, docker_engine: Engine):
+    def test_second_submission_adopts_the_first_container(self, engine_variables, spec, models: Path, docker_engine: Engine):
         (models / "no bundle").mkdir()
         runner = docker_runner(models, **engine_variables, **READY)
         rendered = code(runner, spec, "import time; print('once', flush=True); time.sleep(60)")
@@ -181,7 +181,7 @@ class TestSubmit:
         assert len(docker_engine.containers()) == 1
         runner.cancel(handle, grace_seconds=1)
 
-    def test_what_was_made_and_not_started_is_started(self, engine_variables, spec, models: Path, docker_engine: Engine):
+    def test_created_container_is_started(self, engine_variables, spec, models: Path, docker_engine: Engine):
         (models / "no bundle").mkdir()
         runner = docker_runner(models, **engine_variables, **READY)
         labels = [f"--label={key}={value}" for key, value in runner.render(spec).request["labels"].items()]
@@ -192,7 +192,7 @@ class TestSubmit:
 
         assert list(runner.logs(spec, handle, waiting=at_once)) == ["x"]
 
-    def test_a_namesake_is_not_touched(self, engine_variables, spec, models: Path, docker_engine: Engine):
+    def test_foreign_container_of_the_same_name_is_not_changed(self, engine_variables, spec, models: Path, docker_engine: Engine):
         (models / "no bundle").mkdir()
         docker_engine.must("create", "--name", container_name(spec), "--network", "none", engine_variables["GREGORY_DOCKER_IMAGE"])
         runner = docker_runner(models, **engine_variables, **READY)
@@ -200,10 +200,10 @@ class TestSubmit:
         with pytest.raises(SubmitError, match=r"^a container named gregory-train-0123456789ab-a1 exists and is not this run's; remove it"):
             runner.submit(code(runner, spec, "print()"))
 
-        (namesake,) = docker_engine.containers()
-        assert namesake["State"]["Status"] == "created"
+        (foreign,) = docker_engine.containers()
+        assert foreign["State"]["Status"] == "created"
 
-    def test_a_gpu_that_the_host_does_not_have(self, engine_variables, spec, models: Path, docker_engine: Engine):
+    def test_host_without_gpu_is_refused(self, engine_variables, spec, models: Path, docker_engine: Engine):
         (models / "no bundle").mkdir()
         runner = docker_runner(models, GREGORY_DOCKER_GPUS="all", **engine_variables, **READY)
 
@@ -212,7 +212,7 @@ class TestSubmit:
 
         assert docker_engine.containers() == []
 
-    def test_a_folder_that_the_docker_host_does_not_have(self, engine_variables, spec, models: Path, docker_engine: Engine):
+    def test_missing_folder_on_the_docker_host_is_refused(self, engine_variables, spec, models: Path, docker_engine: Engine):
         runner = docker_runner(models, **engine_variables, **READY)
 
         with pytest.raises(SubmitError, match=r"bind source path does not exist: .*/no bundle"):
@@ -249,7 +249,7 @@ class TestEnds:
             observation.text == "container gregory-train-0123456789ab-a1 does not exist any more: it was removed and left no outcome report"
         )
 
-    def test_without_the_daemon_nothing_is_known(self, engine_variables, spec, models: Path, tmp_path: Path):
+    def test_without_the_daemon_every_run_is_unknown(self, engine_variables, spec, models: Path, tmp_path: Path):
         (models / "no bundle").mkdir()
         runner = docker_runner(models, **engine_variables, **READY)
         handle = runner.submit(code(runner, spec, "import time; time.sleep(60)"))
@@ -259,6 +259,6 @@ class TestEnds:
 
         assert (container.status, process.status) == (Status.UNKNOWN, Status.ALIVE)
         assert container.text.startswith("the Docker daemon does not answer (")
-        # Nobody waits for it once the ledger says that the run has ended.
+        # The log ends as soon as the run store has the end of the run.
         assert list(nowhere.logs(spec, handle, waiting=lambda: False)) == []
         runner.cancel(handle, grace_seconds=1)

@@ -1,4 +1,4 @@
-"""The three images, built for real: what they hold, what they lack, who they run as, and that the same commit gives the same files."""
+"""The three built images: their content, their user, and that one commit always gives the same files."""
 
 import functools
 import json
@@ -24,7 +24,7 @@ def image(request: pytest.FixtureRequest) -> str:
 
 
 def run(engine: Engine, image: str, *command: str, entrypoint: str = "python", options: tuple[str, ...] = ()) -> str:
-    """What a command prints in a container as it is run in earnest: no network, nothing writable but /tmp."""
+    """Output of a command in a container without network, in which only /tmp is writable."""
     return engine.must(
         "run", "--rm", "--network=none", "--read-only", "--tmpfs=/tmp:mode=1777", "--cap-drop=ALL", "--security-opt=no-new-privileges",
         *options, "--entrypoint", entrypoint, image, *command,
@@ -37,7 +37,7 @@ def size(engine: Engine, image: str) -> int:
 
 @functools.cache
 def files(engine: Engine, image: str, *folders: str) -> dict[str, tuple[str, int, int, int]]:
-    """Digest (of a link: its target), mode and owner of every file below the folders."""
+    """Digest, mode and owner of every file below the folders. The digest of a link is that of its target."""
     listing = """
 import hashlib, json, os, sys
 found = {}
@@ -67,8 +67,8 @@ def added_layers(engine: Engine, image: str, folder: Path) -> Iterator[tarfile.T
     archive.unlink()
 
 
-class TestWhatTheyAre:
-    def test_labels_user_and_place(self, docker_engine: Engine, image: str):
+class TestContent:
+    def test_labels_user_and_working_folder(self, docker_engine: Engine, image: str):
         (facts,) = json.loads(docker_engine.must("image", "inspect", image))
         config = facts["Config"]
 
@@ -78,7 +78,7 @@ class TestWhatTheyAre:
         assert (config["WorkingDir"], config["Entrypoint"][:2]) == (PROJECT, ["dumb-init", "--"])
         assert {"HF_HUB_OFFLINE=1", "TRANSFORMERS_OFFLINE=1"} <= set(config["Env"])
 
-    def test_a_run_is_what_a_training_image_starts(self, docker_engine: Engine, cpu_image: str, gpu_image: str):
+    def test_training_image_starts_a_run(self, docker_engine: Engine, cpu_image: str, gpu_image: str):
         for image in (cpu_image, gpu_image):
             entrypoint = json.loads(docker_engine.must("image", "inspect", "--format={{json .Config.Entrypoint}}", image))
             assert entrypoint == ["dumb-init", "--", "python", "-m", "job"]
@@ -88,18 +88,18 @@ class TestWhatTheyAre:
                 "GREGORY_RUN_SPEC is not a run specification: it: Invalid JSON: EOF while parsing a value at line 1 column 0\n",
             )
 
-    def test_the_operators_image_is_small_and_knows_no_tensorflow(self, docker_engine: Engine, submit_image: str):
+    def test_submit_image_is_small_and_has_no_tensorflow(self, docker_engine: Engine, submit_image: str):
         assert size(docker_engine, submit_image) - size(docker_engine, BASE) < 250 * MEGABYTE
         assert run(docker_engine, submit_image, "-c", "import importlib.util as u; print(u.find_spec('tensorflow'))") == "None\n"
         done = docker_engine.docker("run", "--rm", "--network=none", "--entrypoint=python", submit_image, "-c", "import tensorflow")
         assert (done.returncode, done.stderr.splitlines()[-1]) == (1, "ModuleNotFoundError: No module named 'tensorflow'")
 
-    def test_the_operators_image_has_every_command_it_needs(self, docker_engine: Engine, submit_image: str):
+    def test_submit_image_has_every_command(self, docker_engine: Engine, submit_image: str):
         for command in ("train_models", "reconcile_runs", "verify_models"):
-            told = run(docker_engine, submit_image, "--", "python", "manage.py", command, "--help", entrypoint="dumb-init")
-            assert f"manage.py {command}" in told
+            output = run(docker_engine, submit_image, "--", "python", "manage.py", command, "--help", entrypoint="dumb-init")
+            assert f"manage.py {command}" in output
 
-    def test_the_training_image_computes(self, docker_engine: Engine, cpu_image: str):
+    def test_training_image_computes(self, docker_engine: Engine, cpu_image: str):
         code = (
             "from gregory.ml import _keras; import ctranslate2, lightgbm, matplotlib.font_manager; "
             "print(_keras.tf.reduce_sum(_keras.tf.ones((3, 4))).numpy(), _keras.device().name)"
@@ -107,7 +107,7 @@ class TestWhatTheyAre:
 
         assert run(docker_engine, cpu_image, "-c", code) == "12.0 CPU\n"
 
-    def test_the_bundle_is_a_layer_of_its_own(self, docker_engine: Engine, cpu_image: str, gpu_image: str):
+    def test_bundle_is_a_separate_layer(self, docker_engine: Engine, cpu_image: str, gpu_image: str):
         for image, bundle in ((cpu_image, True), (gpu_image, False)):
             layers = docker_engine.must("history", "--no-trunc", "--human=false", "--format={{.CreatedBy}}|{{.Size}}", image).splitlines()
             ((line, size),) = [layer.split("|") for layer in layers if "/opt/base-models" in layer and layer.startswith("COPY")]
@@ -117,7 +117,7 @@ class TestWhatTheyAre:
 
 
 class TestSafety:
-    def test_nobody_but_root_may_change_a_file(self, docker_engine: Engine, image: str):
+    def test_only_root_can_change_files(self, docker_engine: Engine, image: str):
         found = dict(files(docker_engine, image, "/opt", PROJECT))
         models = found.pop(f"{PROJECT}/models")
 
@@ -125,12 +125,12 @@ class TestSafety:
         assert {(uid, gid) for _, _, uid, gid in found.values()} == {(0, 0)}
         assert models[2:] == (10001, 10001)
 
-    def test_everything_of_ours_can_be_read_by_any_user(self, docker_engine: Engine, image: str):
+    def test_every_user_can_read_the_project(self, docker_engine: Engine, image: str):
         found = files(docker_engine, image, "/opt", PROJECT)
 
         assert [path for path, (_, mode, *_) in found.items() if mode & 0o444 != 0o444] == []
 
-    def test_no_program_changes_its_user_and_nothing_is_writable_by_all(self, docker_engine: Engine, image: str):
+    def test_no_setuid_program_and_no_world_writable_file(self, docker_engine: Engine, image: str):
         def find(*tests: str) -> str:
             return run(docker_engine, image, "/", "-xdev", *tests, entrypoint="find", options=("--user=0:0",))
 
@@ -139,8 +139,8 @@ class TestSafety:
 
         assert (setuid, writable) == ("", "")
 
-    def test_no_secret_is_in_any_layer(self, docker_engine: Engine, submit_image: str, tmp_path: Path):
-        """Also of what a later layer removed; the layers of the other images are made by the same lines."""
+    def test_no_layer_contains_a_secret(self, docker_engine: Engine, submit_image: str, tmp_path: Path):
+        """This includes files that a later layer removes. The same lines of Dockerfile.train make the other images."""
         suspects = re.compile(rb"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----|AKIA[0-9A-Z]{16}|ghp_[A-Za-z0-9]{36}|hf_[A-Za-z]{34}")
         names, hits = [], []
         for layer in added_layers(docker_engine, submit_image, tmp_path):
@@ -154,19 +154,19 @@ class TestSafety:
             name for name in names if re.search(r"(^|/)(\.env|\.git|\.netrc|\.pypirc|id_rsa|db\.sqlite3|run/secrets/.+)(/|$)", name)
         ] == []
 
-    def test_no_secret_is_in_its_settings_or_history(self, docker_engine: Engine, image: str):
-        told = docker_engine.must("image", "inspect", image) + docker_engine.must("history", "--no-trunc", image)
+    def test_no_secret_is_in_settings_or_history(self, docker_engine: Engine, image: str):
+        output = docker_engine.must("image", "inspect", image) + docker_engine.must("history", "--no-trunc", image)
 
-        assert re.findall(r"(?i)\b\w*(?:password|secret_key|token)\w*=\S+", told) == []
+        assert re.findall(r"(?i)\b\w*(?:password|secret_key|token)\w*=\S+", output) == []
 
-    def test_pip_finds_the_packages_consistent(self, docker_engine: Engine, image: str):
-        """With the pip of the base's Python, since no image of ours has one."""
+    def test_packages_are_consistent(self, docker_engine: Engine, image: str):
+        """Checked by the pip of the base image, because the images have none."""
         check = "python3 -m venv /tmp/pip && /tmp/pip/bin/python -m pip --disable-pip-version-check --python /opt/venv/bin/python check"
 
         assert run(docker_engine, image, "-c", check, entrypoint="sh") == "No broken requirements found.\n"
 
-    def test_only_what_is_copied_reaches_a_build(self, docker_engine: Engine, tmp_path: Path):
-        """A build of everything that the ignore file lets through."""
+    def test_build_context_has_only_needed_files(self, docker_engine: Engine, tmp_path: Path):
+        """Build an image of everything that the ignore file permits."""
         dockerfile = f"FROM {docker_engine.base()}\nCOPY . /context\n"
         docker_engine.must(
             "build", "--network=none", "--tag", "gregory-context", "--file", "-", str(REPOSITORY), input=dockerfile
@@ -180,8 +180,8 @@ class TestSafety:
 
 
 class TestReproducible:
-    def test_two_builds_of_the_operators_image_have_the_same_files(self, docker_engine: Engine, submit_image: str, tmp_path: Path):
-        """The project and the dependencies; nothing of the first build is used again but downloaded wheels."""
+    def test_two_builds_of_the_submit_image_have_the_same_files(self, docker_engine: Engine, submit_image: str, tmp_path: Path):
+        """Compares project and dependencies. The second build uses only downloaded wheels again."""
         again = docker_engine.build("submit", "gregory-tested:submit-again", "--no-cache", REVISION="tested")
 
         first, second = (files(docker_engine, image, "/opt", PROJECT) for image in (submit_image, again))
@@ -190,8 +190,8 @@ class TestReproducible:
         assert sum(path.endswith(".pyc") for path in first) > 1000
         docker_engine.must("image", "rm", again)
 
-    def test_no_bytecode_depends_on_a_time_stamp(self, docker_engine: Engine, image: str):
-        """Which would make every build of the larger images differ; flags in the header say what a file is checked by (PEP 552)."""
+    def test_bytecode_does_not_depend_on_time_stamps(self, docker_engine: Engine, image: str):
+        """Flags in the header define how Python checks a file (PEP 552). Time stamps would differ in every build."""
         code = """
 import pathlib, sys
 stamped = [path for top in sys.argv[1:] for path in pathlib.Path(top).rglob("*.pyc") if path.read_bytes()[4:8] == bytes(4)]
@@ -200,8 +200,8 @@ print(*stamped)
 
         assert run(docker_engine, image, "-c", code, "/opt", PROJECT) == "\n"
 
-    def test_the_project_does_not_depend_on_who_checked_it_out(self, docker_engine: Engine, submit_image: str, tmp_path: Path):
-        """Another umask, other times, left-over bytecode of another Python."""
+    def test_project_does_not_depend_on_the_checkout(self, docker_engine: Engine, submit_image: str, tmp_path: Path):
+        """Another umask, other times, and bytecode of another Python."""
         checkout = tmp_path / "checkout"
         for name in ("Dockerfile.train", ".dockerignore", "manage.py"):
             copy(REPOSITORY / name, checkout / name)
@@ -210,7 +210,7 @@ print(*stamped)
                 if path.is_file() and "__pycache__" not in path.parts:
                     copy(path, checkout / path.relative_to(REPOSITORY))
         (checkout / "job" / "__pycache__").mkdir(mode=0o700)
-        (checkout / "job" / "__pycache__" / "voice.cpython-312.pyc").write_bytes(b"of another Python")
+        (checkout / "job" / "__pycache__" / "events.cpython-312.pyc").write_bytes(b"of another Python")
 
         again = docker_engine.build("submit", "gregory-tested:submit-elsewhere", context=checkout, REVISION="tested")
 
@@ -220,7 +220,7 @@ print(*stamped)
 
 
 def copy(source: Path, target: Path) -> None:
-    """As a checkout with umask 077 has it."""
+    """Copy a file as a checkout with umask 077 has it."""
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     target.write_bytes(source.read_bytes())
     target.chmod(0o700 if source.stat().st_mode & 0o100 else 0o600)
