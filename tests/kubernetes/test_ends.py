@@ -47,7 +47,7 @@ def all_started(
     request: pytest.FixtureRequest, cluster: Cluster, base_image: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[AllStarted]:
     """One Job for each cause."""
-    with prepared_namespace(cluster, base_image, tmp_path_factory.mktemp("gallery")) as cluster_namespace:
+    with prepared_namespace(cluster, base_image, tmp_path_factory.mktemp("causes")) as cluster_namespace:
         cluster_namespace.config["deadlines"] = {"pendingSeconds": 2, "imagePullSeconds": 2}
         unbound = {"accessModes": ["ReadWriteOnce"], "storageClassName": "none", "resources": {"requests": {"storage": "1Gi"}}}
         metadata = {"name": "unbound", "namespace": cluster_namespace.namespace}

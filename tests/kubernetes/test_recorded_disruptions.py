@@ -31,7 +31,7 @@ def alive(seen: Observation) -> bool:
     return seen.status is Status.ALIVE
 
 
-def dead(seen: Observation) -> bool:
+def terminated(seen: Observation) -> bool:
     return seen.status is Status.TERMINATED
 
 
@@ -62,7 +62,7 @@ def names_of_pods(cluster_namespace: ClusterNamespace, handle: RunHandle) -> lis
 
 def end_of(cluster_namespace: ClusterNamespace, handle: RunHandle, record: Record, cause: str) -> Observation:
     """The observation from the pod. The later observation from Job and events must have the same reason."""
-    first = cluster_namespace.until(handle, dead, seconds=120)
+    first = cluster_namespace.until(handle, terminated, seconds=120)
     record(cause)
     (pod,) = names_of_pods(cluster_namespace, handle)
     cluster_namespace.cluster.until(lambda: is_finished(cluster_namespace.get("job", handle.name)), what="the Job to have failed")
@@ -81,7 +81,7 @@ def test_killed_by_hand(cluster_namespace: ClusterNamespace, record: Record):
 
     process.send_signal(signal.SIGKILL)
 
-    seen = cluster_namespace.until(handle, dead)
+    seen = cluster_namespace.until(handle, terminated)
     record("killed")
     assert (seen.reason, seen.diagnosis.exit_code, seen.node) == (Reason.KILLED, 137, NODE)
     assert seen.text == (
@@ -176,7 +176,7 @@ def test_a_job_that_is_deleted_by_hand_is_missing(cluster_namespace: ClusterName
     cluster_namespace.kubectl("delete", "job", handle.name, "--wait=false")
 
     assert cluster_namespace.see(handle).status is Status.ALIVE
-    seen = cluster_namespace.until(handle, dead)
+    seen = cluster_namespace.until(handle, terminated)
     assert seen.reason is Reason.DELETED
     cluster_namespace.cluster.until(lambda: not cluster_namespace.pods(), what="the pod to be gone")
     gone = cluster_namespace.see(handle)
