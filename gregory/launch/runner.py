@@ -87,7 +87,7 @@ class Runner(Protocol):
     None: no limit, and the caller submits all runs.
     shares_models_dir: the submitting process reads the models folder that its runs write.
     gives_gpu: the back end assigns a GPU to its runs, so a run without a GPU fails.
-    max_attempts: the attempts of a run that the back end takes away, the first included. 1: no retry.
+    max_attempts: the attempts of a run that the back end removes, the first included. 1: no retry.
     stall_seconds: the seconds without progress after which a run is terminated. 0: no limit.
     """
 

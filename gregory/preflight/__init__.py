@@ -1,1 +1,1 @@
-"""What an installation needs before anything is trained, looked at piece by piece: findings, each with a remedy. Nothing is changed."""
+"""Check an installation before a training. Each finding has a remedy. Nothing is changed."""

@@ -1,4 +1,4 @@
-"""Lines of a log, however they arrive: whole, once, in order."""
+"""Lines of a log from chunks and broken streams: complete, once and in order."""
 
 import threading
 import time
@@ -17,11 +17,11 @@ def taken(cursor: Cursor, *lines: str) -> list[str]:
     return [text for line in lines if (text := cursor.take(line)) is not None]
 
 
-def test_lines_are_whole_whatever_the_chunks_and_the_unfinished_one_is_left_out():
+def test_chunks_become_complete_lines_and_an_unfinished_line_is_dropped():
     assert list(split(iter([b"o", b"ne\ntw", b"o\n\xff\n", b"", b"unfinished"]))) == ["one", "two", "\ufffd"]
 
 
-def test_a_log_is_asked_for_from_the_second_that_was_read_last():
+def test_a_new_stream_begins_with_the_last_second():
     cursor = Cursor()
     assert cursor.begin() == ""
 
@@ -30,7 +30,7 @@ def test_a_log_is_asked_for_from_the_second_that_was_read_last():
     assert cursor.begin() == f"{SECOND}Z"
 
 
-def test_what_was_read_before_is_left_out():
+def test_lines_of_an_earlier_stream_are_dropped():
     cursor = Cursor()
     lines = [f"{SECOND}.1Z a", f"{SECOND}.2Z b", f"{SECOND}.2Z c"]
     taken(cursor, *lines)
@@ -40,7 +40,7 @@ def test_what_was_read_before_is_left_out():
     assert taken(cursor, *lines, f"{SECOND}.3Z d") == ["d"]
 
 
-def test_lines_of_one_moment_are_told_apart():
+def test_lines_with_equal_time_stamps_are_counted():
     cursor = Cursor()
     assert taken(cursor, f"{SECOND}Z same", f"{SECOND}Z same") == ["same", "same"]
 
@@ -49,17 +49,17 @@ def test_lines_of_one_moment_are_told_apart():
     assert taken(cursor, f"{SECOND}Z same", f"{SECOND}Z same", f"{SECOND}Z same", f"{SECOND}.5Z next") == ["same", "next"]
 
 
-def test_times_of_another_zone_are_compared_as_moments():
+def test_time_stamps_of_other_zones_are_compared():
     cursor = Cursor()
 
     assert taken(cursor, "2026-01-02T04:04:05.5+01:00 one", f"{SECOND}.4Z earlier", f"{SECOND}.6Z two") == ["one", "two"]
 
 
-def test_a_remark_of_the_server_is_no_line():
+def test_a_server_message_without_time_stamp_is_dropped():
     assert taken(Cursor(), "unable to retrieve container logs", f"{SECOND}Z ") == [""]
 
 
-def test_waiting_is_called_while_there_is_nothing():
+def test_waiting_is_called_while_no_line_arrives():
     go, waited = threading.Event(), []
 
     def stream() -> Iterator[bytes]:
@@ -72,7 +72,7 @@ def test_waiting_is_called_while_there_is_nothing():
     assert waited
 
 
-def test_a_stream_that_breaks_is_an_end():
+def test_a_broken_stream_ends_without_an_error():
     def stream() -> Iterator[bytes]:
         yield f"{SECOND}Z one\n".encode()
         raise Unreachable("gone")
@@ -80,7 +80,7 @@ def test_a_stream_that_breaks_is_an_end():
     assert list(follow(stream(), Cursor(), waiting=lambda: None)) == ["one"]
 
 
-def test_a_reader_whose_lines_nobody_takes_ends():
+def test_the_reader_thread_ends_with_its_iterator():
     def stream() -> Iterator[bytes]:
         while True:
             yield f"{SECOND}Z again\n".encode()

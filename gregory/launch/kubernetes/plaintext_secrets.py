@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-# The last word of a key, in camelCase, snake_case or UPPER_CASE.
+# The end of a key, in camelCase, snake_case or UPPER_CASE.
 _KEY = re.compile(r"(^|[_-]|(?<=[a-z0-9]))(?i:password|passwd|pwd|secret|token|credentials?|api_?key|access_?key|private_?key)$")
 _VALUE = re.compile(r"://[^/\s:@]*:[^/\s@]+@|-----BEGIN [A-Z ]*PRIVATE KEY-----")
 # The value of these keys is the name of a Secret.

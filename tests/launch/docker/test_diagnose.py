@@ -47,13 +47,13 @@ CONTAINER: dict[str, Any] = {
         ({"Status": "created"}, 0, Reason.NOT_STARTED, "container gregory-train-7-a1 was created and never started"),
     ],
 )
-def test_a_container(state: dict[str, Any], memory: int, reason: Reason | None, text: str):
+def test_diagnosis_of_an_ended_container(state: dict[str, Any], memory: int, reason: Reason | None, text: str):
     diagnosis = diagnose.ended_container({**CONTAINER, "HostConfig": {"Memory": memory}, "State": {**CONTAINER["State"], **state}}, "")
 
     assert (diagnosis.reason, diagnosis.text) == (reason, text)
 
 
-def test_the_end_of_a_containers_log_follows_its_reason():
+def test_the_log_tail_follows_the_summary():
     diagnosis = diagnose.ended_container(CONTAINER, "Traceback\nValueError")
 
     assert diagnosis.text.endswith("left no report; last lines of its log:\nTraceback\nValueError")

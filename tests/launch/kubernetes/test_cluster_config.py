@@ -1,4 +1,4 @@
-"""One file says how runs reach the cluster: what it may say, what it is told when it says something else, and that it holds no secret."""
+"""The cluster file: its keys, the messages of its rules, and the search for secrets."""
 
 import re
 from copy import deepcopy
@@ -22,7 +22,7 @@ NOT_SET = object()
 
 
 def changed(path: str, value: Any) -> dict[str, Any]:
-    """The minimal file with one key of it set or, with NOT_SET, removed."""
+    """The minimal file with one key set, or removed with NOT_SET."""
     values = deepcopy(MINIMAL)
     *sections, key = path.split(".")
     inner = values
@@ -35,7 +35,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
 
 
 def told(tmp_path: Path, values: object) -> str:
-    """What the error says, after the file's name."""
+    """The message of the error after the name of the file."""
     path = tmp_path / "cluster.yaml"
     path.write_text(values if isinstance(values, str) else yaml.safe_dump(values), encoding="utf-8")
     with pytest.raises(BadClusterConfig) as caught:
@@ -52,7 +52,7 @@ def sections_in(annotation: Any) -> list[type[Section]]:
 
 
 def keys(section: type[Section], prefix: str = "") -> dict[str, tuple[Any, str]]:
-    """Every key of the file below this section, with its default (NOT_SET: required) and its description."""
+    """Every key below this section with its default (NOT_SET: required) and its description."""
     found: dict[str, tuple[Any, str]] = {}
     for name, field in section.model_fields.items():
         key = f"{prefix}{field.alias or name}"
@@ -76,8 +76,8 @@ def test_the_minimal_file_gets_the_defaults(tmp_path: Path):
     assert config.deadlines.queue_seconds is None
 
 
-def test_the_full_file_sets_every_key_there_is():
-    """So that no key is without a place in the golden Job's tests."""
+def test_the_full_file_sets_every_key():
+    """So the tests of the golden Job cover every key."""
 
     def set_in(values: Any, prefix: str = "") -> set[str]:
         if isinstance(values, dict) and values:
@@ -101,7 +101,7 @@ def test_values_are_frozen():
 
 
 @pytest.mark.parametrize(("count", "required", "demanded"), [(1, True, True), (1, False, False), (0, True, False)])
-def test_a_gpu_is_demanded_where_it_is_promised(count: int, required: bool, demanded: bool):
+def test_a_gpu_is_required_if_one_is_assigned(count: int, required: bool, demanded: bool):
     config = ClusterConfig.model_validate({**MINIMAL, "gpu": {"count": count, "required": required}})
 
     assert config.gpu.is_demanded is demanded
@@ -119,13 +119,13 @@ def test_quantities_may_be_numbers(written: object, read: str):
     assert ClusterConfig.model_validate(changed("resources.limits.cpu", written)).resources.limits.cpu == read
 
 
-def test_a_misspelt_key_is_told_before_the_one_it_was_meant_to_be(tmp_path: Path):
+def test_a_misspelt_key_is_reported_before_a_missing_one(tmp_path: Path):
     values = {("databse" if key == "database" else key): value for key, value in MINIMAL.items()}
 
     assert told(tmp_path, values).startswith("databse: unknown key; the keys here are affinity, annotations, database, ")
 
 
-def test_python_may_use_python_s_names_and_the_file_may_not(tmp_path: Path):
+def test_snake_case_keys_are_valid_in_python_only(tmp_path: Path):
     assert ClusterConfig.model_validate({**MINIMAL, "max_attempts": 2}).max_attempts == 2
     assert told(tmp_path, {**MINIMAL, "max_attempts": 2}).startswith("max_attempts: unknown key; the keys here are affinity, annotations, ")
 
@@ -157,7 +157,7 @@ def test_python_may_use_python_s_names_and_the_file_may_not(tmp_path: Path):
         ),
     ],
 )
-def test_an_unknown_key_is_named_with_those_there_are(tmp_path: Path, path: str, value: object, message: str):
+def test_an_unknown_key_is_reported_with_all_keys(tmp_path: Path, path: str, value: object, message: str):
     assert told(tmp_path, changed(path, value)) == message
 
 
@@ -286,7 +286,7 @@ def test_an_unknown_key_is_named_with_those_there_are(tmp_path: Path, path: str,
         ),
     ],
 )
-def test_every_rule_names_key_value_and_remedy(tmp_path: Path, path: str, value: object, message: str):
+def test_every_rule_reports_key_value_and_remedy(tmp_path: Path, path: str, value: object, message: str):
     assert told(tmp_path, changed(path, value)) == message
 
 
@@ -307,7 +307,7 @@ SECRETS = {
 
 
 @pytest.mark.parametrize("where", SECRETS)
-def test_a_secret_is_refused_and_never_repeated(tmp_path: Path, where: str):
+def test_a_secret_is_an_error_and_not_shown(tmp_path: Path, where: str):
     path, value = SECRETS[where]
 
     message = told(tmp_path, changed(path, value))
@@ -326,7 +326,7 @@ def test_a_secret_is_refused_and_never_repeated(tmp_path: Path, where: str):
         ("podTemplatePatch", "hunter2"),
     ],
 )
-def test_what_stands_where_a_secret_is_named_is_not_repeated(tmp_path: Path, path: str, value: object):
+def test_a_wrong_value_in_place_of_a_secret_name_is_not_shown(tmp_path: Path, path: str, value: object):
     assert "hunter2" not in told(tmp_path, changed(path, value))
 
 
@@ -340,7 +340,7 @@ def test_what_stands_where_a_secret_is_named_is_not_repeated(tmp_path: Path, pat
         ("env", [{"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": "hub", "key": "token"}}}]),
     ],
 )
-def test_the_name_of_a_secret_is_none(path: str, value: object):
+def test_the_name_of_a_secret_is_no_secret(path: str, value: object):
     ClusterConfig.model_validate(changed(path, value))
 
 
@@ -355,18 +355,18 @@ def test_the_name_of_a_secret_is_none(path: str, value: object):
         ("image: \x07", "is not YAML: it contains a character that YAML does not allow"),
     ],
 )
-def test_a_file_that_is_no_mapping(tmp_path: Path, text: str, message: str):
+def test_a_file_without_a_mapping_is_an_error(tmp_path: Path, text: str, message: str):
     assert told(tmp_path, text).strip() == message
 
 
-def test_a_file_that_is_not_there(tmp_path: Path):
+def test_a_missing_file_is_an_error(tmp_path: Path):
     with pytest.raises(
         PreconditionFailed, match=r"^cluster file .*/none\.yaml cannot be read: No such file or directory; GREGORY_CLUSTER_CONFIG names it$"
     ):
         load_cluster_config(tmp_path / "none.yaml")
 
 
-def test_a_file_that_is_not_text(tmp_path: Path):
+def test_a_binary_file_is_an_error(tmp_path: Path):
     path = tmp_path / "cluster.yaml"
     path.write_bytes(b"image: \xff")
 
@@ -383,7 +383,7 @@ def test_the_schema_is_closed_and_described_at_every_level():
     assert schema["$defs"]["Limits"]["properties"]["cpu"]["type"] == ["string", "number"]
 
 
-def test_the_table_of_keys_is_the_file():
+def test_the_document_lists_every_key():
     def shown(default: object) -> str:
         match default:
             case _ if default is NOT_SET:
@@ -399,7 +399,7 @@ def test_the_table_of_keys_is_the_file():
     assert rows == [(key, shown(default), description) for key, (default, description) in keys(ClusterConfig).items()]
 
 
-def test_the_file_in_the_document_is_the_minimal_one():
+def test_the_document_shows_the_minimal_file():
     (block,) = [block for block in blocks(DOCUMENT) if block.name == "cluster.yaml"]
 
     assert yaml.safe_load(block.text) == MINIMAL

@@ -202,7 +202,7 @@ NOT_PREPARED = {"type": "PodScheduled", "status": "True", "lastTransitionTime": 
             Reason.INTERRUPTED,
             rf"pod of {JOB} was deleted, and the end of its run was not .*",
         ),
-        ("no_report", ended_job("Unheard", "of"), Status.TERMINATED, None, rf"{JOB} failed: Unheard: of"),
+        ("no_report", ended_job("NewReason", "text"), Status.TERMINATED, None, rf"{JOB} failed: NewReason: text"),
         (
             "no_report",
             status(reason="Evicted", message="The node was low on resource: memory."),

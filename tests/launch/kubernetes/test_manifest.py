@@ -1,4 +1,4 @@
-"""The Job that a run becomes: as golden files have it, as Kubernetes' restricted profile asks, and for specifications at their worst."""
+"""The Job of a run: golden files, the rules of Kubernetes' restricted profile, and extreme specifications."""
 
 import json
 import re
@@ -47,7 +47,7 @@ def environment(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def expanded(value: str, variables: dict[str, str]) -> str:
-    """As the kubelet does it: $$ is a dollar sign, $(NAME) the variable, if it is known."""
+    """Expand a value like the kubelet: $$ is a dollar sign, and $(NAME) is the variable if it is known."""
     return re.sub(r"\$(\$|\(([^)]*)\))", lambda found: "$" if found[1] == "$" else variables.get(found[2], found[0]), value)
 
 
@@ -57,15 +57,15 @@ def golden(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", sorted(SOURCES))
-def test_a_job_is_what_the_golden_file_says(name: str):
+def test_a_job_equals_the_golden_file(name: str):
     assert as_yaml(rendered(name)) == (HERE / name).read_text(encoding="utf-8")
 
 
-def test_the_client_s_models_know_every_field(golden: dict[str, Any]):
+def test_every_field_is_known_to_the_kubernetes_client(golden: dict[str, Any]):
     assert ApiClient().sanitize_for_serialization(V1Job.from_dict(golden)) == golden
 
 
-def test_a_field_that_is_misspelt_would_be_found(golden: dict[str, Any]):
+def test_a_misspelt_field_is_found(golden: dict[str, Any]):
     wrong = deepcopy(golden)
     container(wrong)["volumeMount"] = []
 
@@ -91,13 +91,13 @@ def test_rendering_is_pure():
 # --- identity ----------------------------------------------------------------------------------------------------------------------
 
 
-def test_a_name_is_one_attempt_s():
+def test_each_attempt_has_its_own_name():
     assert job_name(SPEC) == "gregory-train-0123456789ab-a2"
     assert job_name(SPEC.model_copy(update={"attempt": 3})) != job_name(SPEC)
 
 
 @pytest.mark.parametrize("spec", [SPEC, WORST])
-def test_names_and_labels_are_such_that_kubernetes_takes_them(spec: RunSpec):
+def test_names_and_labels_are_valid_in_kubernetes(spec: RunSpec):
     made = job(spec)
 
     assert re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", job_name(spec))
@@ -112,14 +112,14 @@ def test_names_and_labels_are_such_that_kubernetes_takes_them(spec: RunSpec):
 
 
 @pytest.mark.parametrize("run_id", ["ÄÖ", "a_b", "0123456789AB", "0" * 60, "-\n"])
-def test_a_run_id_that_no_job_can_have_is_refused(run_id: str):
+def test_a_run_id_that_is_invalid_in_a_job_name_is_an_error(run_id: str):
     with pytest.raises(
         SubmitError, match=r"is no name of a Job: it may have at most 63 characters of a-z, 0-9 and -; train again for a valid run id$"
     ):
         job_name(SPEC.model_copy(update={"run_id": run_id, "attempt": 10**12}))
 
 
-def test_job_and_pod_carry_what_a_run_is_found_by(golden: dict[str, Any]):
+def test_job_and_pod_have_the_labels_of_the_run(golden: dict[str, Any]):
     ids = {
         "app.kubernetes.io/name": "gregory-train",
         "app.kubernetes.io/component": "run",
@@ -135,7 +135,7 @@ def test_job_and_pod_carry_what_a_run_is_found_by(golden: dict[str, Any]):
     assert ids.items() <= golden["spec"]["template"]["metadata"]["labels"].items()
 
 
-def test_the_queue_is_the_job_s_and_not_the_pod_s():
+def test_only_the_job_has_the_queue_label():
     made = job(kueue={"queueName": "gpus", "priorityClass": "nightly"})
 
     queue = {"kueue.x-k8s.io/queue-name": "gpus", "kueue.x-k8s.io/priority-class": "nightly"}
@@ -143,24 +143,24 @@ def test_the_queue_is_the_job_s_and_not_the_pod_s():
     assert not queue.keys() & made["spec"]["template"]["metadata"]["labels"].keys()
 
 
-# --- what the run is told ------------------------------------------------------------------------------------------------------------
+# --- environment ---------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("spec", [SPEC, WORST])
-def test_the_run_reads_the_specification_that_was_rendered(spec: RunSpec):
+def test_the_run_reads_the_rendered_specification(spec: RunSpec):
     value = expanded(environment(job(spec))["GREGORY_RUN_SPEC"], {"GREGORY_JOB_UID": "the uid"})
 
     assert RunSpec.model_validate_json(value) == spec
 
 
-def test_the_run_knows_its_job_by_the_uid_that_the_job_gets():
+def test_the_handle_in_the_pod_has_the_uid_of_the_job():
     made = job()
     names = [variable["name"] for variable in container(made)["env"]]
     assert environment(made)["GREGORY_JOB_UID"] == {"fieldRef": {"fieldPath": "metadata.labels['batch.kubernetes.io/controller-uid']"}}
 
     value = expanded(environment(made)["GREGORY_RUN_HANDLE"], {"GREGORY_JOB_UID": "the uid"})
 
-    # Kubernetes expands what stands above.
+    # Kubernetes expands only variables that are defined above.
     assert names.index("GREGORY_JOB_UID") < names.index("GREGORY_RUN_HANDLE")
     assert RunHandle.model_validate_json(value) == RunHandle(
         host=f"kubernetes@{CLUSTER_ID}/gregory-train", name="gregory-train-0123456789ab-a2", uid="the uid"
@@ -168,7 +168,7 @@ def test_the_run_knows_its_job_by_the_uid_that_the_job_gets():
     assert handle_host(ClusterConfig.model_validate(MINIMAL), cluster_id=CLUSTER_ID) == f"kubernetes@{CLUSTER_ID}/gregory-train"
 
 
-def test_an_image_is_told_to_the_run_where_it_is_certain():
+def test_the_run_gets_the_image_digest_if_one_is_given():
     digest = f"sha256:{'0' * 64}"
     certain = job(image={"repository": "r/train", "tag": "1", "digest": digest})
 
@@ -177,7 +177,7 @@ def test_an_image_is_told_to_the_run_where_it_is_certain():
     assert "GREGORY_IMAGE_DIGEST" not in environment(job())
 
 
-def test_where_it_runs_is_told_by_the_pod(golden: dict[str, Any]):
+def test_the_run_gets_the_name_of_its_node(golden: dict[str, Any]):
     assert environment(golden)["GREGORY_NODE_NAME"] == {"fieldRef": {"fieldPath": "spec.nodeName"}}
     assert environment(golden)["GREGORY_RETRIED"] == "true"
     assert environment(golden)["GREGORY_TERMINATION_LOG"] == "/dev/termination-log"
@@ -189,13 +189,13 @@ def test_no_variable_is_set_twice(golden: dict[str, Any]):
     assert len(names) == len(set(names))
 
 
-def test_the_variables_of_the_database_are_those_that_are_read(golden: dict[str, Any]):
+def test_the_database_variables_are_fields_of_the_environment(golden: dict[str, Any]):
     database = {name for name in environment(golden) if name.startswith(("POSTGRES_", "DB_"))}
 
     assert database == {name for name in Environment.model_fields if name.startswith(("POSTGRES_", "DB_"))}
 
 
-def test_the_password_is_named_and_never_there(golden: dict[str, Any], monkeypatch: pytest.MonkeyPatch):
+def test_the_password_is_a_reference(golden: dict[str, Any], monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("POSTGRES_PASSWORD", "hunter2")
 
     assert set(environment(golden)["POSTGRES_PASSWORD"]) == {"secretKeyRef"}
@@ -208,7 +208,7 @@ def test_a_dollar_sign_in_a_value_is_not_expanded():
     assert environment(made)["POSTGRES_USER"] == "$$(DB_HOST)"
 
 
-# --- how it ends -----------------------------------------------------------------------------------------------------------------------
+# --- end -------------------------------------------------------------------------------------------------------------------------------
 
 
 def test_one_pod_is_started_once(golden: dict[str, Any]):
@@ -218,7 +218,7 @@ def test_one_pod_is_started_once(golden: dict[str, Any]):
     assert "suspend" not in spec
 
 
-def test_the_failure_policy_is_one_that_the_api_takes(golden: dict[str, Any]):
+def test_the_failure_policy_is_valid(golden: dict[str, Any]):
     """The rules of validatePodFailurePolicy in Kubernetes."""
     spec = golden["spec"]
     rules = spec["podFailurePolicy"]["rules"]
@@ -249,7 +249,7 @@ def test_every_rule_has_a_name_by_its_index():
         "exited": [1, 2, 137, 143],
     }
     assert [rule["onExitCodes"]["operator"] for rule in rules[1:]] == ["In", "In", "In", "In", "NotIn"]
-    # A Job that is suspended must not fail with the pod that it gives up.
+    # A suspended Job must not fail with the pod that it deletes.
     assert [name for name, rule in by_name.items() if rule["action"] == "Count"] == ["killed", "terminated"]
 
 
@@ -266,7 +266,7 @@ def test_every_rule_has_a_name_by_its_index():
         ("Job has reached the specified backoff limit", None),
     ],
 )
-def test_a_condition_s_message_names_its_rule(message: str, rule: str | None):
+def test_the_message_of_a_condition_identifies_its_rule(message: str, rule: str | None):
     assert matched_rule(message) == rule
 
 
@@ -277,13 +277,13 @@ def test_the_pod_s_deadline_comes_before_the_job_s():
     assert pod(made)["terminationGracePeriodSeconds"] == 4
 
 
-def test_evidence_outlives_the_end(golden: dict[str, Any]):
+def test_log_and_job_remain_after_the_end(golden: dict[str, Any]):
     assert golden["spec"]["ttlSecondsAfterFinished"] >= 86_400
     assert container(golden)["terminationMessagePolicy"] == "FallbackToLogsOnError"
     assert golden["spec"]["template"]["metadata"]["annotations"]["cluster-autoscaler.kubernetes.io/safe-to-evict"] == "false"
 
 
-# --- what it may -----------------------------------------------------------------------------------------------------------------------
+# --- security --------------------------------------------------------------------------------------------------------------------------
 
 
 def containers(job: dict[str, Any]) -> list[dict[str, Any]]:
@@ -326,17 +326,17 @@ def test_restricted_seccomp_and_no_sysctls(golden: dict[str, Any]):
     assert not context.keys() & {"sysctls", "seLinuxOptions", "windowsOptions", "appArmorProfile"}
 
 
-def test_beyond_restricted(golden: dict[str, Any]):
+def test_stricter_than_restricted(golden: dict[str, Any]):
     assert container(golden)["securityContext"]["readOnlyRootFilesystem"] is True
     assert (pod(golden)["automountServiceAccountToken"], pod(golden)["enableServiceLinks"]) == (False, False)
     assert pod(golden)["securityContext"]["fsGroupChangePolicy"] == "OnRootMismatch"
 
 
-# --- what it gets ----------------------------------------------------------------------------------------------------------------------
+# --- resources -------------------------------------------------------------------------------------------------------------------------
 
 
 def mounts(job: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """By place, the volume with what the mount says of it."""
+    """The volumes with the settings of their mounts, by path."""
     volumes = {volume["name"]: volume for volume in pod(job)["volumes"]}
     return {mount["mountPath"]: {**volumes[mount["name"]], **mount} for mount in container(job)["volumeMounts"]}
 
@@ -371,7 +371,7 @@ def test_base_models_are_mounted_read_only(base_models: dict[str, Any], volume: 
     assert mounts(made)["/opt/base-models"] == expected
 
 
-def test_base_models_of_the_image_are_not_mounted_over():
+def test_base_models_in_the_image_need_no_mount():
     assert "/opt/base-models" not in mounts(job())
 
 
@@ -385,21 +385,21 @@ def test_base_models_of_the_image_are_not_mounted_over():
         ({"count": 0}, {}, []),
     ],
 )
-def test_a_gpu_is_asked_for_in_limits_and_its_nodes_are_tolerated(gpu: dict[str, Any], limit: dict[str, str], tainted: list[str]):
+def test_a_gpu_is_in_limits_and_its_taints_are_tolerated(gpu: dict[str, Any], limit: dict[str, str], tainted: list[str]):
     made = job(gpu=gpu)
 
     assert container(made)["resources"] == {"requests": {"cpu": "2", "memory": "12Gi"}, "limits": {"memory": "12Gi", **limit}}
     assert pod(made).get("tolerations", []) == [{"key": key, "operator": "Exists", "effect": "NoSchedule"} for key in tainted]
 
 
-def test_tolerations_that_are_given_are_all_there_are():
+def test_given_tolerations_replace_the_default():
     assert "tolerations" not in pod(job(tolerations=[]))
     assert pod(job(tolerations=[{"key": "sku", "operator": "Equal", "value": "gpu"}]))["tolerations"] == [
         {"key": "sku", "operator": "Equal", "value": "gpu"}
     ]
 
 
-def test_what_is_not_set_is_not_there():
+def test_empty_settings_are_left_out():
     assert not pod(job()).keys() & {
         "nodeSelector",
         "affinity",
@@ -411,13 +411,13 @@ def test_what_is_not_set_is_not_there():
     assert "envFrom" not in container(job())
 
 
-def test_an_operator_s_annotation_comes_before_our_default():
+def test_an_annotation_of_the_cluster_file_replaces_the_default():
     made = job(annotations={"karpenter.sh/do-not-disrupt": "false"})
 
     assert made["spec"]["template"]["metadata"]["annotations"]["karpenter.sh/do-not-disrupt"] == "false"
 
 
-def test_the_patch_is_laid_over_the_pod():
+def test_the_patch_changes_the_pod():
     made = job(
         podTemplatePatch={
             "spec": {

@@ -1,4 +1,4 @@
-"""The merge, and what a patch may not touch."""
+"""The merge of podTemplatePatch, and the parts that it must not change."""
 
 from copy import deepcopy
 from typing import Any
@@ -69,7 +69,7 @@ def test_merging(patch: dict[str, Any], path: tuple[str | int, ...], expected: A
     assert (BASE, patch) == before
 
 
-def test_what_is_merged_twice_is_merged():
+def test_a_second_merge_changes_nothing():
     patch = {"metadata": {"labels": {"b": "2"}}, "spec": {"containers": [{"name": "run", "env": [{"name": "C", "value": "4"}]}]}}
 
     assert merged(merged(BASE, patch), patch) == merged(BASE, patch)
@@ -130,7 +130,7 @@ def of_run(**values: Any) -> dict[str, Any]:
         ),
     ],
 )
-def test_what_makes_the_pod_this_run_s_cannot_be_patched(patch: dict[str, Any], reason: str):
+def test_required_parts_cannot_be_patched(patch: dict[str, Any], reason: str):
     assert refusal(patch) == reason
 
 
@@ -143,5 +143,5 @@ def test_what_makes_the_pod_this_run_s_cannot_be_patched(patch: dict[str, Any], 
         of_run(env=[{"name": "HTTPS_PROXY", "value": "proxy:3128"}]),
     ],
 )
-def test_what_a_patch_is_for(patch: dict[str, Any]):
+def test_other_parts_can_be_patched(patch: dict[str, Any]):
     assert refusal(patch) is None

@@ -1,4 +1,4 @@
-"""What is seen of a pod on its way out: a node may show its end for no longer than a moment."""
+"""The deletion of a Job: the watch must not miss the short time in which a node shows the end of a pod."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -22,18 +22,18 @@ def a_pod(version: int, *, uid: str = "pod-uid", code: int | None = None) -> dic
 
 
 class Namespace:
-    """With a Job until it is deleted, these pods in its first list and none in later ones, and these changes in between."""
+    """A namespace with a Job until its deletion. The first list contains the pods, later lists none. A watch yields the changes."""
 
     def __init__(self, *pods: dict[str, Any], changes: list[Change], watched: bool = True) -> None:
         self.listed, self.changes, self.watched = list(pods), changes, watched
-        self.there, self.asked = True, list[tuple[str, object]]()
+        self.job_exists, self.deleted = True, list[tuple[str, object]]()
 
     def job(self, name: str) -> dict[str, Any] | None:
-        return {"metadata": {"uid": HANDLE.uid}} if self.there else None
+        return {"metadata": {"uid": HANDLE.uid}} if self.job_exists else None
 
     def delete(self, resource: str, name: str, *, uid: str, grace_seconds: int | None = None) -> bool:
-        self.asked.append((uid, grace_seconds))
-        self.there = self.there and resource != "jobs"
+        self.deleted.append((uid, grace_seconds))
+        self.job_exists = self.job_exists and resource != "jobs"
         return True
 
     def pods(self, selector: str) -> Listed:
@@ -47,34 +47,34 @@ class Namespace:
         yield from later
 
 
-def test_an_end_that_is_shown_for_a_moment_is_seen():
+def test_a_short_visible_end_is_observed():
     namespace = Namespace(a_pod(1), changes=[("MODIFIED", a_pod(2, code=143)), ("DELETED", a_pod(3, code=143))])
 
     assert terminate_job(namespace, HANDLE, grace_seconds=2.5) == a_pod(3, code=143)
-    assert namespace.asked == [("job-uid", None), ("pod-uid", 3)]
+    assert namespace.deleted == [("job-uid", None), ("pod-uid", 3)]
 
 
-def test_an_end_that_only_the_deletion_shows():
+def test_the_last_content_of_a_deleted_pod_is_its_end():
     namespace = Namespace(a_pod(1), changes=[("DELETED", a_pod(2, code=137))])
 
     assert terminate_job(namespace, HANDLE, grace_seconds=1) == a_pod(2, code=137)
 
 
-def test_a_pod_that_comes_late_is_told_to_end_too():
+def test_a_later_pod_is_deleted_too():
     late = [("ADDED", a_pod(2, uid="late")), ("DELETED", a_pod(3)), ("DELETED", a_pod(4, uid="late"))]
     namespace = Namespace(a_pod(1), changes=late)
 
     assert terminate_job(namespace, HANDLE, grace_seconds=1) is None
-    assert namespace.asked == [("job-uid", None), ("pod-uid", 1), ("late", 1)]
+    assert namespace.deleted == [("job-uid", None), ("pod-uid", 1), ("late", 1)]
 
 
-def test_who_may_only_list_sees_them_gone():
+def test_an_account_without_watch_observes_the_deletion():
     namespace = Namespace(a_pod(1), changes=[], watched=False)
 
     assert terminate_job(namespace, HANDLE, grace_seconds=1) is None
 
 
-def test_nothing_is_gone_because_nothing_is_told(monkeypatch: pytest.MonkeyPatch):
+def test_a_missing_confirmation_is_an_error(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("gregory.launch.kubernetes.terminate_job.CONFIRMATION_SECONDS", -1.5)
 
     with pytest.raises(TerminationTimeout, match=r"^Job job was deleted, but its node does not confirm that its pod has ended$"):

@@ -14,7 +14,7 @@ from gregory.runs.reasons import Reason
         (3, "bad", None, "the run's process exited with code 3 without a report; last lines of its log:\nbad"),
     ],
 )
-def test_a_process(code: int, log_tail: str, reason: Reason | None, text: str):
+def test_diagnosis_of_an_ended_process(code: int, log_tail: str, reason: Reason | None, text: str):
     diagnosis = diagnose.ended_process(code, log_tail)
 
     assert (diagnosis.reason, diagnosis.exit_code, diagnosis.text) == (reason, code, text)

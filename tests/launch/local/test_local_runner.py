@@ -1,4 +1,4 @@
-"""What only the local runner does: files of the run's folder."""
+"""The local runner: files in the working folder, and the command."""
 
 import sys
 from pathlib import Path
@@ -9,12 +9,12 @@ from tests.launch.example_run import at_once
 from tools.launch_installation import installation
 
 
-def test_the_log_files_of_every_attempt_stay_until_the_run_is_forgotten(spec, tmp_path: Path):
+def test_log_files_of_every_attempt_remain_until_cleanup(spec, tmp_path: Path):
     runner = LocalRunner(installation(tmp_path))
-    speaks = "import sys; print('attempt', sys.argv[1], flush=True); sys.exit('end of ' + sys.argv[1])"
+    code = "import sys; print('attempt', sys.argv[1], flush=True); sys.exit('end of ' + sys.argv[1])"
     for attempt in (1, 2):
         again = spec.model_copy(update={"attempt": attempt})
-        handle = runner.submit(Rendered(spec=again, request={"command": [sys.executable, "-c", speaks, str(attempt)], "environment": {}}))
+        handle = runner.submit(Rendered(spec=again, request={"command": [sys.executable, "-c", code, str(attempt)], "environment": {}}))
         list(runner.logs(again, handle, waiting=at_once))
         assert runner.observe([handle])[0].text.endswith(f"its log:\nend of {attempt}")
 
@@ -31,7 +31,7 @@ def test_the_log_files_of_every_attempt_stay_until_the_run_is_forgotten(spec, tm
     assert list((tmp_path / ".runs").iterdir()) == []
 
 
-def test_a_run_is_python_m_job_on_a_lifeline(spec, tmp_path: Path):
+def test_the_command_ends_with_the_process_that_started_it(spec, tmp_path: Path):
     request = LocalRunner(installation(tmp_path)).render(spec).request
 
     assert request["command"] == [sys.executable, "-m", "job"]
