@@ -1,4 +1,4 @@
-"""What the chart makes of values, without a cluster: presets, names, choices, and no secret anywhere."""
+"""The objects that the chart makes from values, without a cluster: presets, names, options, and no secret in any object."""
 
 import re
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ def only(objects: list[dict[str, Any]], kind: str, suffix: str = "") -> dict[str
 
 
 def cluster_file(objects: list[dict[str, Any]], folder: Path) -> ClusterConfig:
-    """As the submitter reads it."""
+    """The cluster file, read as the submitter does."""
     file = folder / "cluster.yaml"
     file.write_text(only(objects, "ConfigMap")["data"]["cluster.yaml"], encoding="utf-8")
     return load_cluster_config(file)
@@ -54,7 +54,7 @@ def refusal(values: Mapping[str, Any], folder: Path) -> str:
 
 
 @pytest.mark.parametrize("preset", ALL)
-def test_a_preset_is_a_chart_without_fault(preset: str):
+def test_lint_accepts_each_preset(preset: str):
     assert "0 chart(s) failed" in must("lint", "--strict", str(CHART), *with_preset(preset))
 
 
@@ -70,7 +70,7 @@ def test_a_preset_is_a_chart_without_fault(preset: str):
         ("mig", {"resource": "nvidia.com/mig-3g.20gb", "tolerations": ["nvidia.com/gpu", "nvidia.com/mig-3g.20gb"]}),
     ],
 )
-def test_a_job_under_a_preset(preset: str, expected: dict[str, Any], tmp_path: Path):
+def test_a_job_has_the_settings_of_the_preset(preset: str, expected: dict[str, Any], tmp_path: Path):
     job = render_job(golden.SPEC, cluster_file(template(*with_preset(preset)), tmp_path), cluster_id=golden.CLUSTER_ID)
 
     pod = job["spec"]["template"]["spec"]
@@ -90,14 +90,14 @@ def test_a_job_under_a_preset(preset: str, expected: dict[str, Any], tmp_path: P
     assert set(ALL) == {"aks", "cpu-only", "eks", "gke", "gpu-operator", "kueue", "mig"}
 
 
-def test_defaults_of_job_are_the_cluster_file_s(tmp_path: Path):
+def test_defaults_of_job_equal_those_of_the_cluster_file(tmp_path: Path):
     config = cluster_file(template(), tmp_path)
 
     minimal = {
         "image": config.image,
         "volumes": config.volumes,
         "database": config.database,
-        # What the chart names itself.
+        # The names that the chart chooses.
         "namespace": "gregory-train",
         "serviceAccountName": "gregory-train-trainer",
         "labels": {"app.kubernetes.io/instance": "gregory-train"},
@@ -109,34 +109,34 @@ def test_defaults_of_job_are_the_cluster_file_s(tmp_path: Path):
 
 
 def misspelt(values: Any) -> Any:
-    """Every key of every mapping once more, with one letter too many."""
+    """The values, and in each mapping each key again with the letter x appended."""
     if not isinstance(values, dict):
         return values
     return {key: misspelt(value) for key, value in values.items()} | {f"{key}x": 1 for key in values}
 
 
 def keys_of(values: Any, where: str = "") -> dict[str, list[str]]:
-    """The keys of every mapping, by where it is."""
+    """The keys of each mapping, by its path."""
     if not isinstance(values, dict) or not values:
         return {}
     below = [keys_of(value, f"{where}/{key}") for key, value in values.items()]
     return {where: sorted(values)} | {place: keys for one in below for place, keys in one.items()}
 
 
-def test_a_typo_in_any_value_is_refused_with_its_name(tmp_path: Path):
+def test_a_misspelt_key_is_refused_by_name(tmp_path: Path):
     values = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
 
-    said = refusal(misspelt(values) | {"cronJobs": [misspelt(one) for one in values["cronJobs"]]}, tmp_path)
+    message = refusal(misspelt(values) | {"cronJobs": [misspelt(one) for one in values["cronJobs"]]}, tmp_path)
 
-    told = re.findall(r"at '([^']*)': additional properties (.+) not allowed", said)
+    refused = re.findall(r"at '([^']*)': additional properties (.+) not allowed", message)
     expected = keys_of(values) | {"/cronJobs/0": ["args", "name", "schedule"]}
-    assert {where: sorted(re.findall(r"'([^']+)'", names)) for where, names in told} == {
+    assert {where: sorted(re.findall(r"'([^']+)'", names)) for where, names in refused} == {
         where: sorted(f"{key}x" for key in keys) for where, keys in expected.items()
     }
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "expected"),
     [
         (
             {"cronJob": {"concurrencyPolicy": "forbid"}},
@@ -172,15 +172,15 @@ def test_a_typo_in_any_value_is_refused_with_its_name(tmp_path: Path):
         ({"models": {"accessModes": ["ReadWriteOnce"]}}, "reconciler.mountModels: a claim without ReadWriteMany in models.accessModes"),
     ],
 )
-def test_a_wrong_value_is_refused_with_its_place(values: dict[str, Any], said: str, tmp_path: Path):
-    told = refusal(values, tmp_path)
+def test_a_wrong_value_is_refused_with_its_path(values: dict[str, Any], expected: str, tmp_path: Path):
+    message = refusal(values, tmp_path)
 
-    assert said in told
-    assert "hunter2" not in told
+    assert expected in message
+    assert "hunter2" not in message
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "expected"),
     [
         ({"operator": {"image": {"repository": "r"}}}, "operator is now controller"),
         ({"networkPolicy": {"operatorEgress": []}}, "networkPolicy.operatorEgress is now networkPolicy.controllerEgress"),
@@ -188,15 +188,15 @@ def test_a_wrong_value_is_refused_with_its_place(values: dict[str, Any], said: s
         ({"uninstall": {"endRuns": False}, "operator": {}}, "operator is now controller, uninstall.endRuns is now uninstall.cancelRuns"),
     ],
 )
-def test_a_renamed_value_is_refused_with_its_new_name(values: dict[str, Any], said: str, tmp_path: Path):
-    assert f": rename these values: {said}\n" in refusal(values, tmp_path)
+def test_a_renamed_value_is_refused_with_its_new_name(values: dict[str, Any], expected: str, tmp_path: Path):
+    assert f": rename these values: {expected}\n" in refusal(values, tmp_path)
 
 
 # --- names -----------------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("release", [LONGEST, "a", "gregory-train"])
-def test_every_name_is_valid_and_there_once(release: str):
+def test_every_name_is_valid_and_unique(release: str):
     objects = template(
         release=release, values={"migration": {"enabled": True}, "prometheusRule": {"enabled": True}, "reconciler": {"replicas": 2}}
     )
@@ -210,7 +210,7 @@ def test_every_name_is_valid_and_there_once(release: str):
     assert [value for value in labels if not LABEL.fullmatch(value)] == []
 
 
-def test_long_names_that_differ_at_their_ends_stay_different_and_say_whose_they_are():
+def test_long_release_names_that_differ_at_the_end_give_different_names():
     one, other = ({name_of(made) for made in template(release=release)} for release in (LONGEST, LONGEST[:-1] + "z"))
 
     assert one & other == set()
@@ -222,7 +222,7 @@ def name_of(made: dict[str, Any]) -> str:
     return str(made["metadata"]["name"])
 
 
-def test_a_subject_of_sixty_letters_that_are_not_ascii(tmp_path: Path):
+def test_a_subject_of_60_non_ascii_letters_gives_a_valid_job(tmp_path: Path):
     config = cluster_file(template(release=LONGEST), tmp_path)
     subjects = [Scope(id=id_, slug="многоликий-рассеянный-склероз-и-восстановление-миелина-" + "äöüß"[:4] + str(id_)) for id_ in (1, 2)]
     assert {len(subject.slug) for subject in subjects} == {60}
@@ -240,7 +240,7 @@ def test_a_subject_of_sixty_letters_that_are_not_ascii(tmp_path: Path):
         assert [value for value in job["metadata"]["labels"].values() if not LABEL.fullmatch(value)] == []
 
 
-# --- choices ---------------------------------------------------------------------------------------------------------------------------
+# --- options ---------------------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("preset", [None, *ALL])
@@ -253,7 +253,7 @@ def test_no_object_holds_a_secret(preset: str | None):
     assert [place for one in configs for place in plaintext_secrets.find_plaintext_secrets(one)] == []
 
 
-def test_a_value_of_the_database_comes_before_its_key(tmp_path: Path):
+def test_a_value_of_the_database_takes_precedence_over_its_key(tmp_path: Path):
     objects = template(values={"job": {"database": {"host": "db.example.org", "user": "a$(b)"}}})
 
     database = cluster_file(objects, tmp_path).database
@@ -263,7 +263,7 @@ def test_a_value_of_the_database_comes_before_its_key(tmp_path: Path):
     assert (plain["DB_HOST"], plain["POSTGRES_USER"]) == ("db.example.org", "a$$(b)")
 
 
-def test_a_claim_and_an_account_that_are_there_are_not_made():
+def test_an_existing_claim_and_account_are_not_created():
     objects = template(values={"job": {"volumes": {"models": {"claimName": "theirs"}}, "serviceAccountName": "trainer"}})
 
     assert of_kind(objects, "PersistentVolumeClaim") == []
@@ -274,7 +274,7 @@ def test_a_claim_and_an_account_that_are_there_are_not_made():
     assert named == ["theirs"]
 
 
-def test_the_submitter_may_do_what_the_runner_does_and_see_what_it_names():
+def test_the_submitter_has_the_rights_of_the_runner_and_reads_only_named_objects():
     rules = only(template(), "Role", "-submitter")["rules"]
 
     found = {(verb, resource) for rule in rules for resource in rule["resources"] for verb in rule["verbs"]}
@@ -283,7 +283,7 @@ def test_the_submitter_may_do_what_the_runner_does_and_see_what_it_names():
     assert all("resourceNames" in rule for rule in rules if named & {("get", resource) for resource in rule["resources"]})
 
 
-def test_the_submitter_may_read_who_the_cluster_is_and_nothing_else_beside_its_namespace():
+def test_outside_its_namespace_the_submitter_reads_only_the_id_of_the_cluster():
     beside = [one for one in template() if one["metadata"].get("namespace") not in (None, "gregory-train")]
 
     assert [(one["kind"], one["metadata"]["namespace"]) for one in beside] == [("Role", "kube-system"), ("RoleBinding", "kube-system")]
@@ -291,16 +291,16 @@ def test_the_submitter_may_read_who_the_cluster_is_and_nothing_else_beside_its_n
     assert len(of_kind(template(values={"rbac": {"readClusterId": False}}), "Role")) == 1
 
 
-def test_the_claim_outlives_the_release():
+def test_the_claim_is_kept_when_the_release_is_uninstalled():
     assert only(template(), "PersistentVolumeClaim")["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
 
 
-def test_reconcilers_are_drained_one_by_one_where_there_are_several():
+def test_two_reconcilers_are_drained_one_after_the_other():
     assert of_kind(template(), "PodDisruptionBudget") == []
     assert only(template(values={"reconciler": {"replicas": 2}}), "PodDisruptionBudget")["spec"]["maxUnavailable"] == 1
 
 
-def test_the_reconciler_begins_anew_when_the_cluster_file_changes():
+def test_the_reconciler_restarts_when_the_cluster_file_changes():
     def checksum(**job: Any) -> str:
         pod = only(template(values={"job": job}), "Deployment")["spec"]["template"]
         return str(pod["metadata"]["annotations"]["checksum/cluster"])
@@ -309,7 +309,7 @@ def test_the_reconciler_begins_anew_when_the_cluster_file_changes():
     assert checksum() != checksum(maxAttempts=2)
 
 
-def test_the_reconciler_sees_the_models_as_runs_do_unless_their_volume_is_one_node_s(tmp_path: Path):
+def test_the_reconciler_mounts_the_models_as_runs_do_unless_switched_off(tmp_path: Path):
     def seen(values: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:
         objects = template(values=values)
         mine = only(objects, "Deployment")["spec"]["template"]["spec"]
@@ -325,7 +325,7 @@ def test_the_reconciler_sees_the_models_as_runs_do_unless_their_volume_is_one_no
     assert mount == volume == []
 
 
-def test_a_schedule_has_its_own_way_or_that_of_all():
+def test_a_schedule_overrides_the_common_settings():
     own = {"name": "daily", "schedule": "@daily", "args": ["--team", "neurology"], "suspend": False, "timeZone": "Europe/Lisbon"}
     other = {"name": "weekly", "schedule": "0 3 * * SUN", "args": ["--all-teams"]}
 
@@ -337,7 +337,7 @@ def test_a_schedule_has_its_own_way_or_that_of_all():
     assert pod["containers"][0]["args"] == ["train_models", "--team", "neurology"]
 
 
-def test_the_migration_is_the_owner_s():
+def test_the_migration_uses_the_owner_of_the_tables():
     owner = {"existingSecret": "owner", "user": "gregory"}
 
     hook = only(template(values={"migration": {"enabled": True, "database": owner}}), "Job", "-migration")
@@ -350,7 +350,7 @@ def test_the_migration_is_the_owner_s():
     assert pod["automountServiceAccountToken"] is False
 
 
-def test_alerts_name_what_is_there():
+def test_alerts_name_the_objects_of_the_release():
     rule = only(template(values={"prometheusRule": {"enabled": True, "labels": {"release": "prometheus"}}}), "PrometheusRule")
 
     assert rule["metadata"]["labels"]["release"] == "prometheus"
@@ -362,7 +362,7 @@ def test_alerts_name_what_is_there():
     assert 'deployment="gregory-train-reconciler"' in alerts["GregoryReconcilerMissing"]
 
 
-def test_without_schedules_the_rest_is_there_all_the_same():
+def test_without_schedules_there_is_no_cronjob_and_no_alert_for_it():
     objects = template(values={"cronJobs": [], "prometheusRule": {"enabled": True}})
 
     assert of_kind(objects, "CronJob") == []
@@ -380,7 +380,7 @@ def test_extra_objects_are_mappings_or_templates():
     assert only(objects, "ConfigMap", "-extra")["metadata"]["name"] == "gregory-train-extra"
 
 
-def test_what_is_switched_off_is_not_there():
+def test_objects_that_are_switched_off_are_not_made():
     off = {
         "reconciler": {"enabled": False}, "rbac": {"create": False}, "networkPolicy": {"enabled": False},
         "preflight": {"readNodes": False}, "uninstall": {"cancelRuns": False}, "serviceAccount": {"submitter": {"create": False}},

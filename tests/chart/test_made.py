@@ -1,4 +1,4 @@
-"""What is made from something else is up to date: the schema's part `job`, the chart's README, k8s/, and the golden default."""
+"""Generated files are current: the part `job` of the schema, the chart's README, k8s/, and the expected objects of the default values."""
 
 import yaml
 
@@ -6,32 +6,32 @@ from tools.chart import plain, readme, schema
 from tools.chart.helm import CHART, DEFAULT, template
 
 
-def test_the_schema_of_job_is_the_cluster_file_s():
+def test_the_schema_of_job_is_that_of_the_cluster_file():
     assert schema.FILE.read_text(encoding="utf-8") == schema.generated(), "make chart"
 
 
-def test_the_readme_says_what_the_comments_say():
+def test_the_readme_has_the_comments_of_the_values():
     assert readme.FILE.read_text(encoding="utf-8") == readme.generated(), "make chart"
 
 
-def test_every_value_says_what_it_is_for():
-    told = {key for key, _, _ in readme.values()}
+def test_every_value_has_a_comment():
+    commented = {key for key, _, _ in readme.values()}
 
-    def untold(value: object, where: str) -> list[str]:
-        if where in told:
+    def without_comment(value: object, where: str) -> list[str]:
+        if where in commented:
             return []
         if isinstance(value, dict) and value:
-            return [one for key, inner in value.items() for one in untold(inner, f"{where}.{key}".lstrip("."))]
+            return [one for key, inner in value.items() for one in without_comment(inner, f"{where}.{key}".lstrip("."))]
         return [where]
 
-    assert untold(yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8")), "") == []
+    assert without_comment(yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8")), "") == []
 
 
-def test_the_plain_manifests_are_the_chart_s():
+def test_the_plain_manifests_are_those_of_the_chart():
     found = {path.name: path.read_text(encoding="utf-8") for path in plain.FOLDER.iterdir() if path.name != "README.md"}
 
     assert found == plain.generated(), "make chart"
 
 
-def test_the_default_is_as_it_was_reviewed():
-    assert template() == list(yaml.safe_load_all(DEFAULT.read_text(encoding="utf-8"))), "make chart, and look at the difference"
+def test_the_default_objects_are_the_reviewed_ones():
+    assert template() == list(yaml.safe_load_all(DEFAULT.read_text(encoding="utf-8"))), "make chart, and review the difference"

@@ -1,4 +1,4 @@
-"""Markdown as the document tests read it: fenced blocks, links, headings, tables and inline code of the project's documents."""
+"""Reads the project's Markdown: fenced blocks, links, headings, tables and code spans."""
 
 import re
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ _CODE = re.compile(r"`([^`\n]+)`")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """A fenced block. `section` is the heading above it; `name` the file that it is, where its fence says so."""
+    """A fenced block. section: the heading above it. name: the file name in its fence, or empty."""
 
     document: str
     section: str
@@ -56,7 +56,7 @@ def links(document: str) -> list[str]:
 
 
 def anchors(document: str) -> set[str]:
-    """The fragments by which headings can be reached, as GitHub names them."""
+    """The fragments of links to its headings, as on GitHub."""
     headings = _HEADING.findall(_prose(read(document)))
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
@@ -66,12 +66,12 @@ def code_spans(document: str) -> list[str]:
 
 
 def table(document: str, first_header: str) -> list[list[str]]:
-    """The cells of every table whose first header is this, without the headers."""
+    """The cells of every table with this first header, without the headers."""
     tables = re.findall(rf"^\| {first_header} \|.*\n\|[-|]+\|\n((?:\|.*\n)+)", _prose(read(document)) + "\n", re.MULTILINE)
     assert tables, f"{document} has no table that begins with {first_header!r}"
     return [[cell.strip() for cell in line.strip("|").split("|")] for rows in tables for line in rows.splitlines()]
 
 
 def _prose(text: str) -> str:
-    """The text with fenced blocks emptied, so that nothing inside them counts as Markdown."""
+    """The text with empty lines in place of fenced blocks, so that their content does not count as Markdown."""
     return _FENCE.sub(lambda fence: "\n" * fence.group(0).count("\n"), text)

@@ -1,8 +1,7 @@
-"""Follows documents: does what their blocks say, block by block, as a reader with a checkout of his own.
+"""Executes the blocks of a document in their order, as a reader with a checkout would.
 
-The checkout consists of links into this repository; its models and its database are a throw-away installation's. What CI runs itself
-(`LEFT_TO_CI`) is not run again. Blocks of other languages are carried out too: a file is written, Python executed, SQL asked, a crontab's
-commands run.
+The checkout consists of links into this repository. Its models and its database are those of a throw-away installation. Commands that CI
+runs itself (`LEFT_TO_CI`) are not run again. The reader runs shell commands, Python, SQL and the commands of a crontab, and writes files.
 """
 
 import re
@@ -20,7 +19,7 @@ SHOWN = {"text", "mermaid"}
 FILES = {"csv", "yaml", "ini"}
 
 LEFT_TO_CI = ("make setup", "make lint", "make test")
-# What failed for a reason of its own fails again, repeated by hand or resumed.
+# A training that failed because of its settings fails again, also when it is repeated by hand or resumed.
 FAILS = {
     "python -m gregory.ml.stages train --in models/.runs/$run/stages/train-lgbm_tfidf/in --out again": 1,
     "python manage.py train_models --resume $run": 1,
@@ -29,10 +28,10 @@ ACTIVATE = "source .venv/bin/activate"
 
 
 class Reader:
-    """Does what blocks say, in order, and stops at the first that does not work."""
+    """Executes blocks in their order and stops at the first failure."""
 
     def __init__(self, installation: Installation, folder: Path, *, programs: Path | None = None) -> None:
-        """programs: a folder that is looked in first."""
+        """programs: a folder that comes first in PATH."""
         self.installation = installation
         self.checkout = folder / "checkout"
         self.checkout.mkdir(parents=True)
@@ -45,10 +44,10 @@ class Reader:
         self.environment = {**installation.environment, "PATH": ":".join(str(folder) for folder in path if folder)}
 
     def follow(self, some: list[Block]) -> dict[int, str]:
-        """What each block printed, by the line of the document."""
-        return {block.line: self._carry_out(block) for block in some}
+        """The output of each block, by its line in the document."""
+        return {block.line: self._execute(block) for block in some}
 
-    def _carry_out(self, block: Block) -> str:
+    def _execute(self, block: Block) -> str:
         if block.language in SHELL:
             return self._run(block, ["bash", "-euo", "pipefail", "-c", "\n".join(map(self._line, commands(block)))])
         if block.language == "python":
@@ -69,7 +68,7 @@ class Reader:
         if command in LEFT_TO_CI:
             return ":"
         if command == "make demo":
-            # The recipe itself with the quickest of the three algorithms: the trainings of all are tested elsewhere.
+            # The recipe, with the fastest of the three algorithms only. Other tests train all three.
             return "\n".join(f"{line} --algo lgbm_tfidf" if "train_models" in line else line for line in recipe("demo"))
         if command in FAILS:
             return f"status=0; {command} || status=$?; test $status = {FAILS[command]}"
@@ -94,7 +93,7 @@ def commands(block: Block) -> list[str]:
 
 
 def recipe(target: str) -> list[str]:
-    """The lines that a target of the Makefile runs, as a shell would get them."""
+    """The lines of a target of the Makefile, as the shell gets them."""
     text = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
     rule = re.search(rf"^{target}:[^\n]*\n((?:\t[^\n]*\n)+)", text, re.MULTILINE)
     assert rule, f"the Makefile has no target {target}"

@@ -1,4 +1,4 @@
-"""What the documents say of the code is what the code says: links, tables of variables, flags, states and reasons, commands, versions."""
+"""The documents agree with the code: links, tables of variables, flags and states, commands, versions."""
 
 import re
 import tomllib
@@ -28,11 +28,11 @@ def parser_of(command: str) -> ArgumentParser:
 
 
 def flags_of(command: str) -> set[str]:
-    """The long flags that are this command's own, those of its verbs included."""
+    """The long flags of this command and of its subcommands, without those of Django."""
     inherited = BaseCommand().create_parser("manage.py", "any")._option_string_actions.keys()
     verbs = [parser for action in parser_of(command)._actions if isinstance(action.choices, dict) for parser in action.choices.values()]
     own = {flag for parser in (parser_of(command), *verbs) for flag in parser._option_string_actions if flag.startswith("--")} - inherited
-    # Django's flag of that name gives way to the specification's.
+    # This flag of the specification replaces Django's flag of the same name.
     return own | ({"--version"} if command == "train_models" else set())
 
 
@@ -42,7 +42,7 @@ def in_code(cell: str) -> str:
 
 
 def default_of(variable: str) -> str:
-    """As the table writes it."""
+    """The default, in the form of the table."""
     value = Environment.model_fields[variable].default
     match value:
         case SecretStr() | None | "":
@@ -55,7 +55,7 @@ def default_of(variable: str) -> str:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_every_link_leads_somewhere(document: str):
+def test_every_link_has_a_target(document: str):
     broken = []
     for link in links(document):
         if link.startswith("https://"):
@@ -68,18 +68,18 @@ def test_every_link_leads_somewhere(document: str):
     assert broken == []
 
 
-def test_the_table_of_variables_is_the_environment():
+def test_the_table_of_variables_lists_the_environment():
     rows = table(OPERATIONS, "variable")
 
     assert [in_code(name) for name, *_ in rows] == list(Environment.model_fields)
     assert {in_code(name): default for name, default, _ in rows} == {name: default_of(name) for name in Environment.model_fields}
 
 
-def test_the_table_of_flags_is_the_command_line():
+def test_the_table_of_flags_lists_the_flags_of_the_command():
     assert {in_code(flag) for flag, *_ in table("README.md", "flag")} == flags_of("train_models")
 
 
-def test_defaults_in_the_table_of_flags_are_the_command_line_s():
+def test_the_table_of_flags_has_the_defaults_of_the_command():
     told = {in_code(flag): default.strip("`") for flag, default, _ in table("README.md", "flag")}
     parser = parser_of("train_models")
 
@@ -89,7 +89,7 @@ def test_defaults_in_the_table_of_flags_are_the_command_line_s():
         assert f"(default {told[flag]})" in parser._option_string_actions[flag].help, flag
 
 
-def test_every_flag_stands_in_a_command_that_is_shown():
+def test_the_readme_shows_every_flag_in_a_command():
     shown = {word for block in blocks("README.md") for word in block.text.split()}
 
     assert flags_of("train_models") - shown == set()
@@ -102,11 +102,11 @@ def test_every_command_is_in_the_table_of_commands():
 
 
 @pytest.mark.parametrize("document", [document for document in DOCUMENTS if "/decisions/" not in document])
-def test_no_flag_in_the_documents_is_invented(document: str):
+def test_every_flag_in_the_documents_exists(document: str):
     known = set().union(
         *(flags_of(command) for command in COMMANDS), BaseCommand().create_parser("manage.py", "any")._option_string_actions
     )
-    # Of Django's own migrate, of a stage's command line, of Docker, and of kubectl and Helm.
+    # Flags of Django's migrate, of a stage, of Docker, kubectl and Helm.
     known |= {"--plan", "--in", "--out", "--filter", "--follow", "--time", "--secret", "--no-deps"}
     known |= {"--from", "--kustomize", "--logs", "--no-hooks", "--reuse-values", "--values"}
 
@@ -114,15 +114,15 @@ def test_no_flag_in_the_documents_is_invented(document: str):
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_no_command_in_the_documents_is_invented(document: str):
+def test_every_command_in_the_documents_exists(document: str):
     assert set(re.findall(r"manage\.py ([a-z_]+)", read(document))) <= {*COMMANDS, "migrate", "dbshell"}
 
 
-def test_the_states_are_the_ledger_s():
+def test_the_table_of_states_lists_the_states():
     assert [in_code(state) for state, *_ in table(LIFECYCLE, "state")] == [state.value for state in RunState]
 
 
-def test_the_files_of_a_version_folder_are_those_that_training_writes():
+def test_the_table_of_version_folders_lists_the_files_of_a_training():
     told = {algorithm.strip("`"): set[str]() for _, algorithm, _ in table("docs/architecture.md", "file")}
     for files, algorithm, _ in table("docs/architecture.md", "file"):
         told[algorithm.strip("`")] |= {in_code(file).rstrip("/") for file in files.split(", ")}
@@ -131,14 +131,14 @@ def test_the_files_of_a_version_folder_are_those_that_training_writes():
     assert told == FILES
 
 
-def test_the_summary_in_the_readme_has_the_columns_of_the_summary():
+def test_the_readme_shows_the_columns_of_the_summary_table():
     (shown,) = [line for block in blocks("README.md") for line in block.text.splitlines() if line.startswith("team ")]
     headers = summary.summary_table([]).splitlines()[0]
 
     assert re.split(r"\s{2,}", shown.strip()) == re.split(r"\s{2,}", headers.strip())
 
 
-def test_the_sections_of_the_hyper_parameter_file_are_named():
+def test_operations_names_the_sections_of_the_hyper_parameter_file():
     assert set(Hyperparameters.model_fields) <= set(code_spans(OPERATIONS))
 
 
@@ -149,20 +149,20 @@ def test_every_decision_is_in_the_index():
 
 
 @pytest.mark.parametrize("name", DECISIONS)
-def test_a_decision_says_in_its_title_what_the_index_says(name: str):
+def test_the_index_has_the_title_of_each_decision(name: str):
     number, _, title = read(f"docs/decisions/{name}").splitlines()[0].removeprefix("# ").partition(": ")
 
     assert name.startswith(f"{number}-")
     assert title in [decision for _, decision in table(INDEX, "page")]
 
 
-def test_the_changelog_knows_this_version():
+def test_the_changelog_has_this_version():
     project = tomllib.loads(read("pyproject.toml"))["project"]
 
     assert re.search(rf"^## \[{re.escape(project['version'])}\]", read("CHANGELOG.md"), re.MULTILINE)
 
 
-def test_every_direct_dependency_says_what_it_is_for():
+def test_decision_0002_lists_every_direct_dependency():
     assert {name for names, _ in table("docs/decisions/0002-dependencies.md", "package") for name in names.split(", ")} == {
         re.split(r"[=\[]", line)[0]
         for file in ("requirements.txt", "requirements-submit.txt", "requirements-prepare.txt", "requirements-dev.txt")

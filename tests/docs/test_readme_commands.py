@@ -1,4 +1,4 @@
-"""Every command that a document shows is run as it stands there, block by block; those on Docker and on a cluster are followed there."""
+"""Runs every command of the documents, block by block. tests/docker and tests/chart run those on Docker and on a cluster."""
 
 import re
 from pathlib import Path
@@ -13,11 +13,11 @@ pytestmark = pytest.mark.slow
 
 LIVE = "Run it on a live GregoryAI database"
 ROLE = "A database role of its own"
-# Where a reader follows a document: on SQLite, or on PostgreSQL as GregoryAI has it.
+# The database of each document: SQLite, or PostgreSQL with GregoryAI's tables.
 ON_SQLITE = {"README.md", "CONTRIBUTING.md", "docs/operations.md"}
 ON_POSTGRESQL = {("README.md", LIVE), ("docs/operations.md", ROLE)}
 ON_DOCKER = {"docs/docker.md"}
-# Followed in tests/chart; the file of the second is read by tests/launch/kubernetes/test_cluster_config.py.
+# tests/chart runs these. tests/launch/kubernetes/test_cluster_config.py reads the file of the second.
 ON_CLUSTER = {"docs/kubernetes.md", "docs/cluster-config.md"}
 
 
@@ -37,36 +37,36 @@ def reader(installation: Installation, tmp_path: Path) -> Reader:
 
 @pytest.fixture
 def live_reader(postgresql_installation: Installation, tmp_path: Path) -> Reader:
-    """With a database as GregoryAI leaves it: its tables are there and full, ours are not."""
+    """The database has GregoryAI's tables with articles, but not our own tables."""
     postgresql_installation.must("load_demo")
     postgresql_installation.must("migrate", "gregory_runs", "zero")
     return Reader(postgresql_installation, tmp_path)
 
 
-def test_no_block_is_of_a_language_that_nobody_carries_out():
+def test_every_block_has_a_known_language():
     known = SHELL | SHOWN | FILES | {"python", "sql", "crontab"}
 
     assert [f"{block} ({block.language or 'none'})" for block in all_blocks() if block.language not in known] == []
 
 
-def test_every_block_that_does_something_is_followed_somewhere():
+def test_a_test_runs_every_block_of_commands():
     doing = {(block.document, block.section) for block in all_blocks() if block.language not in SHOWN}
 
     assert {place for place in doing if place not in ON_POSTGRESQL and place[0] not in ON_SQLITE | ON_DOCKER | ON_CLUSTER} == set()
 
 
-def test_every_block_that_is_a_file_says_which():
+def test_every_file_block_has_a_name():
     assert [str(block) for block in all_blocks() if (block.language in FILES) != bool(block.name)] == []
 
 
-def test_fences_are_found_as_github_finds_them():
+def test_fences_are_found_as_on_github():
     for document in DOCUMENTS:
         fences = [line for line in (REPOSITORY / document).read_text(encoding="utf-8").splitlines() if line.lstrip().startswith("```")]
         assert len(fences) == 2 * len(blocks(document)), document
 
 
 @pytest.mark.parametrize("command", LEFT_TO_CI)
-def test_what_is_left_to_ci_is_run_by_ci(command: str):
+def test_ci_runs_the_commands_that_are_not_run_here(command: str):
     in_ci = (REPOSITORY / ".ci" / "run").read_text(encoding="utf-8").splitlines()
 
     assert [line for line in in_ci if line.removeprefix("STRICT=1 ") == command]
@@ -111,12 +111,12 @@ def test_contributing_works(reader: Reader):
 def test_operations_work_after_a_failure(reader: Reader, tmp_path: Path):
     installation = reader.installation
     installation.must("load_demo")
-    # LightGBM itself refuses so many leaves, late enough to leave a stage to look into.
+    # LightGBM refuses so many leaves during the training. So the failed stage leaves its folder.
     broken = tmp_path / "broken.yaml"
     broken.write_text("lgbm: {num_leaves: 200000}\n")
     subject = ("--team", "neurology", "--subject", "migraine-prevention")
     assert installation.manage("train_models", *subject, "--algo", "lgbm_tfidf", GREGORY_HYPERPARAMETERS=str(broken)).returncode == 1
-    # On SQLite there is nothing to say in it.
+    # SQLite needs no variables.
     (reader.checkout.parent / "gregory.env").touch()
 
     printed = reader.follow(on_sqlite("docs/operations.md"))
@@ -127,7 +127,7 @@ def test_operations_work_after_a_failure(reader: Reader, tmp_path: Path):
     assert "migraine-prevention" in asked
 
 
-def test_the_same_question_and_a_role_of_its_own_on_postgresql(postgresql_installation: Installation, tmp_path: Path):
+def test_the_query_and_the_database_role_work_on_postgresql(postgresql_installation: Installation, tmp_path: Path):
     installation = postgresql_installation
     installation.must("load_demo")
     (question,) = [block for block in on_sqlite("docs/operations.md") if block.language == "sql"]
