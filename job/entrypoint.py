@@ -33,7 +33,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def execute(spec: RunSpec, handle: RunHandle | None, environment: Environment) -> int:
-    """Claim the run, execute it and finish it; the exit code. handle: the container or Job of this process, if there is one."""
+    """Claim the run, execute it and finish it. Return the exit code. handle: the container or Job of this process, if there is one."""
     shutdown = ShutdownRequest()
     shutdown.listen(SIGNALS)
     if environment.GREGORY_LIFELINE:

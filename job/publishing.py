@@ -51,7 +51,7 @@ def publish_model(
 
 
 def failed_training(algorithm: AlgorithmSpec, failure: StageFailed, resources: dict[str, Any]) -> Result:
-    """The outcome of a training whose stage failed."""
+    """The outcome of a training with a failed stage."""
     outcome = AlgorithmOutcome(
         algorithm=algorithm.algorithm,
         run_log_id=algorithm.run_log_id,
@@ -66,7 +66,7 @@ def failed_training(algorithm: AlgorithmSpec, failure: StageFailed, resources: d
 
 
 def publish_pseudo_labels(spec: RunSpec, out: Path, models_dir: Path) -> PseudoLabelFacts:
-    """Link the file of pseudo-labels into the folder of the subject, once; the facts for the manifests."""
+    """Link the file of pseudo-labels into the folder of the subject, once. Return the facts for the manifests."""
     result = read_result(out, contract.PseudoLabelResult)
     csv_file = artifacts.keep_pseudo_labels(out / contract.PSEUDO_LABELS_CSV, models_dir, team=spec.team.slug, subject=spec.subject.slug)
     return PseudoLabelFacts(pool=result.pool, rounds=result.rounds, file=csv_file.relative_to(models_dir).as_posix())

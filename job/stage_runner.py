@@ -119,5 +119,5 @@ def link(file: Path, folder: Path) -> None:
 
 
 def seconds_left(fraction: float | None, elapsed: float) -> float | None:
-    """The remaining time if the stage keeps its average speed; None before the first fraction."""
+    """The remaining time if the stage keeps its average speed. None before the first fraction."""
     return None if not fraction else round(elapsed * (1 - fraction) / fraction, 1)

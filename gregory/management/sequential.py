@@ -55,7 +55,7 @@ def _run_one(spec: RunSpec, queued: list[RunSpec], runner: Runner, console: Cons
 
 
 def _close(spec: RunSpec, handle: RunHandle, runner: Runner, console: Console) -> None:
-    """Finalize a run whose process left it unfinished. Remove the working files of a success."""
+    """Finalize a run that its process left unfinished. Remove the working files of a success."""
     timed, ours = store.run_with_timers(spec.run_id), reconciler(lambda name: runner)
     if timed is not None and store.is_unfinished(spec):
         (observation,) = runner.observe([handle])

@@ -7,7 +7,7 @@ HEARTBEAT_SECONDS = 15.0
 
 
 def every(seconds: float, call: Callable[[], bool]) -> Callable[[], bool]:
-    """A function that makes the call at most once in `seconds` and returns its latest result; True before the first call."""
+    """A function that makes the call at most once in `seconds` and returns its latest result. It returns True before the first call."""
     last, result = time.monotonic(), True
 
     def latest() -> bool:

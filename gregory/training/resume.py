@@ -76,7 +76,10 @@ def check(run: TrainingRun, reconciler: Reconciler) -> tuple[RunSpec, Diagnosis]
 
 
 def next_attempt(run: TrainingRun, reconciler: Reconciler, *, now: datetime, verbosity: int, triggered_by: str) -> RunSpec:
-    """Open the next attempt; its specification. If all models of the last attempt are complete, the specification of that. Raises RunRefused."""
+    """Open the next attempt and return its specification. Raises RunRefused.
+
+    If all models of the last attempt are complete, there is no next attempt. The result is then the last specification.
+    """
     spec, end = check(run, reconciler)
     if not RunState(run.state).is_final and recovery.recover(spec, end, models_dir=reconciler.models_dir):
         return spec
@@ -97,7 +100,7 @@ def next_attempt(run: TrainingRun, reconciler: Reconciler, *, now: datetime, ver
 
 
 def hint(run: TrainingRun | None, reconciler: Reconciler) -> str:
-    """The command that resumes the run; empty if the run cannot be resumed."""
+    """The command that resumes the run. Empty if the run cannot be resumed."""
     if run is None or run.state == RunState.SUCCEEDED or run.reason not in RESUMABLE or run.runner not in RUNNERS:
         return ""
     if reconciler.runner_for(run.runner).shares_models_dir and not stages_folder(reconciler.models_dir, run.run_id).is_dir():

@@ -1,99 +1,28 @@
-"""train_models with a back end that keeps its runs, without and with --wait. And training_runs for such runs."""
+"""`train_models` with a back end that keeps its runs, without and with --wait."""
 
 import json
 import threading
-from collections.abc import Callable
 from concurrent.futures import Future
 from itertools import count
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
-from django.core.management import ManagementUtility
-from django.db import OperationalError, connections
+from django.db import OperationalError
 
-from gregory.launch.errors import PreconditionFailed, SubmitError, TerminationTimeout
-from gregory.launch.registry import RUNNERS
+from gregory.launch.errors import PreconditionFailed, SubmitError
 from gregory.launch.runner import Observation, Status
-from gregory.management import concurrent, polling
+from gregory.management import concurrent
 from gregory.management.termination import Terminated
-from gregory.ml.metrics import NAMES
 from gregory.models import PredictionRunLog
 from gregory.reconcile.loop import Reconciler
-from gregory.runs import store
-from gregory.runs.diagnosis import SUCCEEDED
 from gregory.runs.models import TrainingRun
 from gregory.runs.reasons import Reason
-from gregory.runs.spec import AlgorithmOutcome, RunOutcome, RunSpec
-from gregory.runs.states import RunState
-from tests.reconcile import pretend_cluster
-from tests.reconcile.pretend_cluster import PretendCluster, handle_of, job
+from gregory.runs.spec import AlgorithmOutcome, RunOutcome
+from tests.commands.cluster_runs import MS, ON_CLUSTER, QUEUED, begin, spec_now, succeed
+from tests.commands.command_line import METRICS, Result
+from tests.reconcile.pretend_cluster import PretendCluster, job
 
-pytestmark = [pytest.mark.django_db, pytest.mark.database]
-
-METRICS = {**{f"{part}_{name}": 0.5 for part in ("val", "test") for name in NAMES}, "prob_threshold": 0.8}
-ON_CLUSTER = ("--runner", "pretend", "--algo", "lgbm_tfidf")
-MS = ("--team", "neurology", "--subject", "ms", *ON_CLUSTER)
-QUEUED = Observation(status=Status.PENDING, detail="0/1 nodes are available: 1 Insufficient nvidia.com/gpu")
-
-
-class Result(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Shell = Callable[..., Result]
-
-
-@pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> PretendCluster:
-    cluster = PretendCluster()
-    monkeypatch.setattr(pretend_cluster, "CLUSTER", cluster, raising=False)
-    monkeypatch.setitem(RUNNERS, "pretend", f"{pretend_cluster.__name__}:CLUSTER")
-    return cluster
-
-
-@pytest.fixture
-def shell(
-    cluster: PretendCluster,
-    tmp_path: Path,
-    settings: Any,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    feed: None,
-) -> Shell:
-    settings.MODELS_DIR = tmp_path / "models"
-    monkeypatch.setattr(polling, "POLL_SECONDS", 0.001)
-    monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setattr("django.setup", lambda: None)
-    monkeypatch.setattr(connections, "close_all", lambda: None)
-
-    def shell(*argv: str) -> Result:
-        code: Any = 0
-        try:
-            ManagementUtility(["manage.py", *argv]).execute()
-        except SystemExit as end:
-            code = end.code
-        return Result(code, *capsys.readouterr())
-
-    return shell
-
-
-def spec_now() -> RunSpec:
-    return RunSpec.model_validate(TrainingRun.objects.get().spec)
-
-
-def begin() -> None:
-    spec = spec_now()
-    assert store.claim(spec, handle_of(spec), image_digest="", node="node-1")
-
-
-def succeed() -> None:
-    spec = spec_now()
-    for algorithm in spec.algorithms:
-        assert store.close_algorithm(spec, AlgorithmOutcome(**algorithm.model_dump(), success=True, metrics=METRICS))
-    assert store.finish_run(spec, RunState.SUCCEEDED, SUCCEEDED)
+pytestmark = [pytest.mark.django_db, pytest.mark.database, pytest.mark.usefixtures("cluster")]
 
 
 class TestWithoutWait:
@@ -250,8 +179,8 @@ class TestWait:
         def terminate_with_a_report() -> None:
             spec = spec_now()
             ends = tuple(AlgorithmOutcome(**algorithm.model_dump(), success=True, metrics=METRICS) for algorithm in spec.algorithms)
-            told = RunOutcome(run_id=spec.run_id, attempt=1, algorithms=ends, interrupted="the database could not be reached")
-            cluster.terminate(spec, reason=Reason.ERROR, exit_code=1, report=told.model_dump_json())
+            report = RunOutcome(run_id=spec.run_id, attempt=1, algorithms=ends, interrupted="the database could not be reached")
+            cluster.terminate(spec, reason=Reason.ERROR, exit_code=1, report=report.model_dump_json())
 
         cluster.steps = [begin, terminate_with_a_report]
 
@@ -288,7 +217,7 @@ class TestWait:
         assert done.out.count("WARNING the database cannot be used: connection refused") == 1
 
     def test_the_cause_of_a_delayed_submission_is_printed_once(self, shell, cluster, monkeypatch):
-        cluster.refuses = PreconditionFailed("429: try again later")
+        cluster.refuses = PreconditionFailed("429: too many requests")
         passes, reconcile = count(1), Reconciler.reconcile_once
 
         def counted(*args: Any, **kwargs: Any) -> Any:
@@ -307,125 +236,3 @@ class TestWait:
 
         assert done.code == 0
         assert sum("not submitted yet" in line for line in done.out.splitlines()) == 1
-
-
-class TestTrainingRuns:
-    def test_show_prints_the_commands_of_the_cluster(self, shell, cluster):
-        shell("train_models", *MS)
-        cluster.jobs[job(spec_now())] = QUEUED
-        shell("reconcile_runs", "--once")
-        run_id = TrainingRun.objects.get().run_id
-
-        done = shell("training_runs", "show", run_id)
-
-        assert done.out.splitlines()[0] == f"run {run_id} of neurology/ms: submitted"
-        assert f"  waiting for: {QUEUED.detail}" in done.out.splitlines()
-        assert done.out.splitlines()[-2:] == ["commands for its back end:", f"  kubectl describe job run-{run_id}-a1"]
-
-    def test_the_beginning_of_an_unknown_status_is_printed(self, shell):
-        shell("train_models", *MS)
-        TrainingRun.objects.update(unknown_since="2026-01-02T03:04:05Z")
-
-        assert "unknown since 2026-01-02 03:04:05Z" in shell("training_runs", "list").out
-        assert '"unknown_since": "2026-01-02T03:04:05Z"' in shell("training_runs", "list", "--output", "json").out
-        assert "  unknown since: 2026-01-02T03:04:05Z" in shell("training_runs", "show", TrainingRun.objects.get().run_id).out.splitlines()
-
-    def test_a_followed_log_has_all_attempts_and_the_end_state(self, shell, cluster):
-        shell("train_models", *MS)
-        run_id = TrainingRun.objects.get().run_id
-        cluster.steps = [begin, lambda: cluster.terminate(spec_now(), reason=Reason.EVICTED), begin, succeed]
-
-        done = shell("training_runs", "logs", "--follow", run_id)
-
-        assert done == Result(0, f"line of attempt 1\nline of attempt 2\nrun {run_id} attempt 2: succeeded\n", "")
-
-    def test_a_followed_log_of_a_failed_run_has_exit_code_1(self, shell, cluster):
-        shell("train_models", *MS)
-        run_id = TrainingRun.objects.get().run_id
-        cluster.steps = [begin, lambda: cluster.terminate(spec_now(), reason=Reason.KILLED, summary="SIGKILL")]
-
-        done = shell("training_runs", "logs", "-f", run_id)
-
-        assert done == Result(1, "line of attempt 1\n", f"CommandError: run {run_id} failed (killed): SIGKILL\n")
-
-    def test_cancel_and_retry(self, shell, cluster):
-        shell("train_models", *MS)
-        begin()
-        run_id = TrainingRun.objects.get().run_id
-
-        cancelled = shell("training_runs", "cancel", run_id)
-        again = shell("training_runs", "cancel", run_id)
-        retried = shell("training_runs", "retry", run_id)
-
-        assert (cancelled.code, cancelled.out.partition("cancelled by ")[0]) == (0, f"run {run_id} cancelled (cancelled): ")
-        assert again.code == 1
-        assert again.err.startswith(f"CommandError: run {run_id} has already ended: cancelled (cancelled): cancelled by ")
-        assert retried.code == 0, retried.err
-        assert (TrainingRun.objects.get().attempt, cluster.submitted[-1]) == (2, f"run-{run_id}-a2")
-
-    def test_cancel_all_cancels_every_run_and_removes_no_job(self, shell, cluster, settings):
-        settings.RUNNER = "pretend"
-        shell("train_models", "--all-teams", *ON_CLUSTER)
-        ended = TrainingRun.objects.order_by("queued_at")[0]
-        shell("training_runs", "cancel", ended.run_id)
-        cluster.jobs[f"run-{ended.run_id}-a1"] = QUEUED
-
-        done = shell("training_runs", "cancel", "--all")
-
-        assert done.code == 0, done.err
-        assert {run.state for run in TrainingRun.objects.all()} == {"cancelled"}
-        assert list(cluster.jobs) == [f"run-{ended.run_id}-a1"]
-
-    @pytest.mark.parametrize(
-        ("command", "warning"),
-        [
-            (("cancel", "--all", "--purge"), ""),
-            (("clear",), "WARNING training_runs clear is deprecated; use: training_runs cancel --all --purge\n"),
-        ],
-    )
-    def test_purge_also_removes_the_jobs_of_ended_runs(self, shell, cluster, settings, command, warning):
-        settings.RUNNER = "pretend"
-        shell("train_models", "--all-teams", *ON_CLUSTER)
-        ended = TrainingRun.objects.order_by("queued_at")[0]
-        shell("training_runs", "cancel", ended.run_id)
-        cluster.jobs[f"run-{ended.run_id}-a1"] = QUEUED
-
-        done = shell("training_runs", *command)
-
-        assert (done.code, done.err) == (0, warning)
-        assert {run.state for run in TrainingRun.objects.all()} == {"cancelled"}
-        assert cluster.jobs == {}
-        assert done.out.splitlines()[-1] == f"removed run-{ended.run_id}-a1"
-
-    def test_cancel_all_prints_the_runs_without_an_observed_end(self, shell, cluster, settings):
-        settings.RUNNER = "pretend"
-        shell("train_models", *MS)
-        run_id = TrainingRun.objects.get().run_id
-        begin()
-
-        def stays(handle: object) -> None:
-            raise TerminationTimeout("its node does not say so")
-
-        cluster.on_cancel = stays
-
-        done = shell("training_runs", "cancel", "--all", "--purge")
-
-        assert done == Result(
-            1,
-            f"run {run_id} is being ended (cancelled): {TrainingRun.objects.get().detail}\n",
-            f"CommandError: these runs were cancelled, but their end is not observed yet: {run_id}; repeat the command in a minute\n",
-        )
-
-    @pytest.mark.parametrize(
-        ("flags", "error"),
-        [
-            ((), "one of the arguments RUN_ID --all is required"),
-            (("20250131t000000-abcdef", "--all"), "argument --all: not allowed with argument RUN_ID"),
-            (("20250131t000000-abcdef", "--purge"), "--purge needs --all: it removes what the back end kept of every ended run"),
-        ],
-    )
-    def test_cancel_refuses_contradicting_arguments(self, shell, flags, error):
-        done = shell("training_runs", "cancel", *flags)
-
-        assert done.code == 2
-        assert done.err.rstrip().endswith(error)

@@ -113,7 +113,7 @@ class Command(BaseCommand):
 
     def _cancel(self, flags: dict[str, Any]) -> None:
         if flags["purge"] and not flags["all_runs"]:
-            raise CommandError("--purge needs --all: it removes what the back end kept of every ended run", returncode=USAGE)
+            raise CommandError("--purge needs --all: it removes the remains of every ended run from the back end", returncode=USAGE)
         if flags["all_runs"]:
             self._cancel_all(purge=flags["purge"])
         else:
