@@ -185,7 +185,7 @@ CASES: dict[tuple[str, str], Case] = {
     ("image", "tag"): Case(
         changes={"image": {"tag": "none"}},
         reason="image_pull",
-        error=r'(ErrImagePull|ImagePullBackOff): .*"gregory\.test/scripted:none".*; for \d+ s, and deadlines\.imagePullSeconds is 25; see .*',
+        error=r'(ErrImagePull|ImagePullBackOff): .*"gregory\.test/scripted:none".*; for \d+ s, and deadlines\.imagePullSeconds is 25; check that .*',
     ),
     ("quota", "pods"): Case(
         changes={"priorityClassName": "counted"},
@@ -210,7 +210,7 @@ CASES: dict[tuple[str, str], Case] = {
     ("secret", "key"): Case(
         changes={"env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "database", "key": "NO_KEY"}}}]},
         reason="missing_object",
-        error=r"CreateContainerConfigError: couldn't find key NO_KEY in Secret .*/database; for \d+ s, .*; create what it names: .*",
+        error=r"CreateContainerConfigError: couldn't find key NO_KEY in Secret .*/database; for \d+ s, .*; create the object that it names, .*",
     ),
     ("gpus", "three"): Case(
         changes={"gpu": {"count": 3, "required": False}},
@@ -342,7 +342,7 @@ def at_rest(job: dict[str, Any], pods: list[Row]) -> str:
     ("key", "reason", "words"),
     [
         (("plain", "evicted"), "evicted", "evicted through the Eviction API, as kubectl drain and autoscalers do"),
-        (("plain", "pod-deleted"), "interrupted", "was deleted; its run stopped in order"),
+        (("plain", "pod-deleted"), "interrupted", "was deleted"),
         (("untolerant", "tainted"), "evicted", "evicted: its node got a taint, NoExecute, that it does not tolerate"),
         (("gpu", "preempted"), "preempted", "preempted: a pod of higher priority got its place"),
         (("disk", "limit"), "evicted", "evicted: it used more disk than its limit (Pod ephemeral local storage usage exceeds "),
