@@ -16,7 +16,7 @@ MISSING_GRACE = 60.0
 # A reconciler without the models volume waits longer: one with it may find a complete model that was not reported.
 MODELS_NOT_VISIBLE_GRACE = 2 * MISSING_GRACE
 # A submitter submits a queued run within seconds, or writes heartbeats until then.
-HANDOVER_GRACE = 60.0
+SUBMISSION_GRACE = 60.0
 
 
 class Action(StrEnum):
@@ -100,7 +100,7 @@ def _decide_pending(observation: Observation, run: RunSnapshot) -> Decision:
         return Decision(action=Action.FINALIZE, diagnosis=run.announced)
     if run.durable:
         # A second submission is harmless, and the process that queued the run may be out of sight.
-        if observation.status is Status.TERMINATED or run.silent > HANDOVER_GRACE:
+        if observation.status is Status.TERMINATED or run.silent > SUBMISSION_GRACE:
             return Decision(action=Action.SUBMIT, diagnosis=Diagnosis(summary=f"queued and not submitted: {observation.text}"))
         return _none(observation.detail)
     if observation.status is Status.UNKNOWN:

@@ -15,7 +15,7 @@ from gregory.runs.spec import AlgorithmOutcome, RunSpec
 from gregory.runs.states import RunState
 
 
-def finalize_dead_run(run: TrainingRun, spec: RunSpec, end: Diagnosis, runner: Runner, *, report: str, models_dir: Path) -> ReconcileResult:
+def finalize_run(run: TrainingRun, spec: RunSpec, end: Diagnosis, runner: Runner, *, report: str, models_dir: Path) -> ReconcileResult:
     """Write the end of the run. report: the outcome report that its back end kept."""
     if not store.is_unfinished(spec):
         return _too_late(run)
@@ -55,7 +55,7 @@ def finalize_dead_run(run: TrainingRun, spec: RunSpec, end: Diagnosis, runner: R
     submission = submit_run(attempt, runner)
     algorithms = ", ".join(algorithm.algorithm for algorithm in attempt.algorithms)
     detail = f"{end.headline}; attempt {attempt.attempt} with {algorithms}: {submission.detail}"
-    return ReconcileResult(run=run, action=ResultKind.TRIED_AGAIN, reason=reason, detail=detail)
+    return ReconcileResult(run=run, action=ResultKind.RETRIED, reason=reason, detail=detail)
 
 
 def _finish(run: TrainingRun, spec: RunSpec, end: Diagnosis, runner: Runner) -> ReconcileResult:
@@ -79,4 +79,4 @@ def _close(run: TrainingRun, spec: RunSpec, end: Diagnosis, runner: Runner) -> R
 
 
 def _too_late(run: TrainingRun) -> ReconcileResult:
-    return ReconcileResult(run=run, action=ResultKind.LEFT, detail="another process ended or retried the run a moment ago")
+    return ReconcileResult(run=run, action=ResultKind.LEFT, detail="another process just ended or retried the run")

@@ -17,7 +17,7 @@ from gregory.launch.registry import RUNNERS
 from gregory.launch.runner import Observation, Runner, Status
 from gregory.ml.artifacts import stages_folder
 from gregory.reconcile.decide import Action, Decision, RunSnapshot, decide
-from gregory.reconcile.finalize import finalize_dead_run
+from gregory.reconcile.finalize import finalize_run
 from gregory.reconcile.results import ReconcileResult, ResultKind
 from gregory.reconcile.submit import submit_run
 from gregory.reconcile.terminate import PendingTermination, close_queued, terminate_runs
@@ -94,7 +94,7 @@ class Reconciler:
 
     def finalize(self, run: TrainingRun, spec: RunSpec, end: Diagnosis, runner: Runner, *, report: str) -> ReconcileResult:
         """Write the end of a terminated run. report: the outcome report that its back end kept."""
-        return finalize_dead_run(run, spec, end, runner, report=report, models_dir=self.models_dir)
+        return finalize_run(run, spec, end, runner, report=report, models_dir=self.models_dir)
 
     def cancel(self, run: TrainingRun, *, by: str) -> ReconcileResult:
         """End one run for an operator. A run that finishes first keeps its own end. Raises RunRefused if the run has ended."""

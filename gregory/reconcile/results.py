@@ -1,4 +1,4 @@
-"""What one look at a run came to, as a value: for the commands that tell people of it."""
+"""The result of the reconciliation of one run, for the commands that print it."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -8,23 +8,20 @@ from gregory.runs.reasons import Reason
 
 
 class ResultKind(StrEnum):
-    """LEFT alone, UNSEEN since its runner could not be asked, and NOTED something new write no end; the others say what was done."""
+    """The action on one run. LEFT, UNSEEN (its runner failed) and NOTED (a new observation was written) are no end and no start."""
 
     LEFT = "left alone"
-    UNSEEN = "not looked at"
+    UNSEEN = "not observed"
     NOTED = "noted"
     SUBMITTED = "submitted"
-    TRIED_AGAIN = "tried again"
+    RETRIED = "retried"
     CLOSED = "closed"
     SUCCEEDED = "succeeded"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReconcileResult:
-    """run: as it was before the look. reason: of the end that was found, where there is one.
-
-    unknown: whether it was looked for and nobody could say whether it lives.
-    """
+    """run: as it was read before. reason: of the end, if there is one. unknown: the runner answered that the status is unknown."""
 
     run: TrainingRun
     action: ResultKind
@@ -34,12 +31,12 @@ class ReconcileResult:
 
     @property
     def is_unseen(self) -> bool:
-        """Whether nothing is known of it, for whatever cause."""
+        """Whether the run could not be observed, for any cause."""
         return self.unknown or self.action is ResultKind.UNSEEN
 
     @property
     def is_new(self) -> bool:
-        """Whether anything was written."""
+        """Whether the reconciler wrote something."""
         return self.action not in (ResultKind.LEFT, ResultKind.UNSEEN)
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""A queued run is given to its machine, by whoever comes first; what that machine will not take is closed with the reason."""
+"""The submission of a queued run. A run that its back end refuses is closed with the reason."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +15,7 @@ CANCEL_GRACE_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """handle: of the run on its machine, None where that has not taken it. closed: and will not. detail: in words."""
+    """handle: of the submitted run, None if the back end does not have it. closed: the run has ended. detail: for people."""
 
     detail: str
     handle: RunHandle | None = None
@@ -23,12 +23,12 @@ class Submission:
 
 
 def submit_run(spec: RunSpec, runner: Runner) -> Submission:
-    """Submit a run whose rows are committed. What is not known to have failed stays queued, for the next look at it."""
+    """Submit a run whose rows are committed. Without an answer of the back end the run stays queued for the next pass."""
     return record_submission(spec, runner, request(spec, runner))
 
 
 def request(spec: RunSpec, runner: Runner) -> RunHandle | LaunchError:
-    """The first half: what its machine answers. No database is touched, so several may ask at once."""
+    """First half of a submission: the answer of the back end. It uses no database, so several threads may call it at the same time."""
     try:
         return runner.submit(runner.render(spec))
     except LaunchError as error:
@@ -36,7 +36,7 @@ def request(spec: RunSpec, runner: Runner) -> RunHandle | LaunchError:
 
 
 def record_submission(spec: RunSpec, runner: Runner, answer: RunHandle | LaunchError) -> Submission:
-    """The second: the ledger is told of the answer. A run that was ended meanwhile is taken back."""
+    """Second half: record the answer in the run store. A run that was ended in the meantime is terminated."""
     if isinstance(answer, SubmitError):
         retry_on_disconnect(partial(store.end_run, spec, RunState.FAILED, answer.diagnosis))
         return Submission(detail=str(answer), closed=True)
@@ -48,10 +48,10 @@ def record_submission(spec: RunSpec, runner: Runner, answer: RunHandle | LaunchE
 
 
 def _revoke(runner: Runner, handle: RunHandle) -> Submission:
-    """Somebody has ended the run, or begun its next attempt, while this one was being handed over."""
+    """Terminate the submitted run, because another process ended it, or opened its next attempt, during the submission."""
     try:
         runner.cancel(handle, grace_seconds=CANCEL_GRACE_SECONDS)
     except LaunchError as error:
-        # It can write no row, and whoever sweeps finds it without one.
-        return Submission(detail=f"ended by somebody else while it was submitted; {handle.name} may still be there: {error}", closed=True)
-    return Submission(detail=f"ended by somebody else while it was submitted; {handle.name} was taken back", closed=True)
+        # Without the current token it can write no row. A later pass of `collect_garbage` removes it.
+        return Submission(detail=f"another process ended it during the submission; {handle.name} may still exist: {error}", closed=True)
+    return Submission(detail=f"another process ended it during the submission; {handle.name} was terminated", closed=True)

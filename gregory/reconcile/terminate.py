@@ -8,7 +8,7 @@ from pathlib import Path
 from gregory.launch.errors import LaunchError
 from gregory.launch.runner import Observation, Runner, Status
 from gregory.reconcile.decide import MISSING_GRACE
-from gregory.reconcile.finalize import finalize_dead_run
+from gregory.reconcile.finalize import finalize_run
 from gregory.reconcile.results import ReconcileResult, ResultKind
 from gregory.reconcile.submit import CANCEL_GRACE_SECONDS
 from gregory.runs import store
@@ -91,5 +91,5 @@ def _finalize(
         progress = f"it is gone; the reconciler waits {MISSING_GRACE:.0f} s for an observation of its end"
     else:
         end = replace(end, exit_code=observation.diagnosis.exit_code if observation.diagnosis else None)
-        return finalize_dead_run(run, spec, end, runner, report=observation.report, models_dir=models_dir)
+        return finalize_run(run, spec, end, runner, report=observation.report, models_dir=models_dir)
     return ReconcileResult(run=run, action=ResultKind.NOTED, reason=end.reason, detail=f"{end.headline}; {progress}")

@@ -1,6 +1,6 @@
-"""Database calls of processes that last for hours: a connection that went away is opened again, a server that is away is waited for.
+"""Database calls of processes that last for hours. They open a lost connection again and wait for a server that does not answer.
 
-No transaction stays open: what writes is short, and what reads says so and has a limit.
+No transaction stays open. Transactions that write are short. Those that read are read-only and have a time limit.
 """
 
 import time
@@ -13,20 +13,20 @@ from django.db import InterfaceError, InternalError, OperationalError, connectio
 T = TypeVar("T")
 IDLE_IN_TRANSACTION = "25P03"
 
-# Five minutes in all: a server that is restarted, upgraded or moved to another machine is back by then.
+# Five minutes in total. A server that is restarted, upgraded or moved to another host answers again by then.
 PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 60.0, 60.0, 60.0)
-# After a restart of the server every run is heard of within this many seconds: it tries every 15, and waits 20 for an answer.
+# Every run writes a heartbeat within this many seconds after a restart of the server: it tries every 15 s and waits 20 s for an answer.
 RESTART_GRACE = 60.0
-# Longest time of one read, and of a pause between two. A transaction that lasts keeps the server from clearing away what others delete.
+# Limits of one read and of a pause between two. During a long transaction the server cannot remove deleted rows of other tables.
 STATEMENT_SECONDS, PAUSE_SECONDS = 120, 60
 
 
 def retry_on_disconnect(
     call: Callable[[], T], *, sleep: Callable[[float], None] = time.sleep, patient: Callable[[], bool] = lambda: True
 ) -> T:
-    """Call, and call again after each pause while the database cannot be reached; the last error passes through.
+    """Call, and call again after each pause while the database cannot be reached. Raises the last error.
 
-    patient: asked after a failure; once it is not, there is one more call and no pause.
+    patient: called after a failure. If it returns False, there is one more call and no pause.
     """
     for pause in PAUSES:
         try:
@@ -40,7 +40,7 @@ def retry_on_disconnect(
 
 
 def best_effort(call: Callable[[], T], *, otherwise: T) -> T:
-    """Call once; what only informs (heartbeat, progress) must not end a training when the database is away."""
+    """Call once. `otherwise` if the database cannot be reached: a lost heartbeat or progress must not end a training."""
     try:
         return call()
     except (OperationalError, InterfaceError):
@@ -49,19 +49,19 @@ def best_effort(call: Callable[[], T], *, otherwise: T) -> T:
 
 
 def close_connection() -> None:
-    """Hold no connection while there is nothing to ask: somebody's timeout would cut it, or a restart. A transaction keeps its own."""
+    """Close the connection until the next call: a timeout or a restart would break an idle one. Within a transaction, do nothing."""
     if not connection.in_atomic_block:
         connection.close()
 
 
 @contextmanager
 def read_only_transaction() -> Iterator[None]:
-    """A read-only transaction whose reads all see one moment and may be streamed; inside another transaction, a part of that.
+    """A read-only transaction. All its reads see the same state and may be streamed. Within another transaction, a part of that one.
 
-    The server ends a read that takes too long, and a transaction whose reader has stopped.
+    The server ends a read above STATEMENT_SECONDS, and a transaction that is idle above PAUSE_SECONDS.
     """
     if connection.vendor != "postgresql" or connection.in_atomic_block:
-        # SQLite's transactions take the lock of writers.
+        # A transaction of SQLite takes the lock of writers.
         yield
         return
     try:
@@ -71,12 +71,12 @@ def read_only_transaction() -> Iterator[None]:
                     "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; "
                     f"SET LOCAL statement_timeout = '{STATEMENT_SECONDS}s'; "
                     f"SET LOCAL idle_in_transaction_session_timeout = '{PAUSE_SECONDS}s'; "
-                    # Every reader reads to the end. PostgreSQL thinks of the first tenth, and walks through all subjects' rows for it.
+                    # Every reader reads to the end. PostgreSQL optimises for the first tenth, and then scans the rows of all subjects.
                     "SET LOCAL cursor_tuple_fraction = 1"
                 )
             yield
     except InternalError as error:
-        # A reader that was cut off may begin again; psycopg counts that among a program's own mistakes.
+        # The reader may begin again. psycopg raises the class for errors of the program.
         if getattr(error.__cause__, "sqlstate", "") == IDLE_IN_TRANSACTION:
             raise OperationalError(str(error)) from error
         raise

@@ -1,4 +1,4 @@
-"""What a run says while it works: one event per line, as text for people or as JSON for the command that follows it."""
+"""The event lines of a run: one event per line, as text for people or as JSON for the command that follows the run."""
 
 import json
 import re
@@ -16,7 +16,7 @@ QUIET_SECONDS = 5.0
 
 
 class Level(IntEnum):
-    """The verbosity from which an event is shown (spec section 8)."""
+    """The verbosity from which an event is shown (section 8 of the specification)."""
 
     PROGRESS = 1
     WARNING = 2
@@ -24,10 +24,10 @@ class Level(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """subject: team/subject; algorithm and stage are empty where the event is about the whole run.
+    """One event. subject: team/subject. algorithm, stage: empty if the event concerns the whole run.
 
-    tone: "good" or "bad" where the event is an end.
-    fraction: how much of the stage is done; set only on the events in the middle of a stage, which a terminal shows as a bar.
+    tone: "good" or "bad" at an end, else empty.
+    fraction: the part of the stage that is done, from 0 to 1. Only events within a stage have it. A terminal shows them as a bar.
     """
 
     level: Level
@@ -52,7 +52,7 @@ def to_json(event: Event) -> str:
 
 
 def from_json(line: str) -> Event:
-    """The inverse of `to_json`. Raises ValueError on a line that is not an event."""
+    """The event of a line from `to_json`. Raises ValueError if the line is not an event."""
     try:
         value = json.loads(line)
         return Event(**{**value, "level": Level(value["level"])})
@@ -61,7 +61,7 @@ def from_json(line: str) -> Event:
 
 
 def to_text(event: Event) -> str:
-    """One line for a log: time, level, run, what it is about, message. No carriage return, whatever a library said."""
+    """One line for a log: time, level, run, subject and algorithm, message. Carriage returns of libraries become blanks."""
     about = "/".join(part for part in (event.subject, event.algorithm) if part)
     level = "WARNING" if event.level >= Level.WARNING else "ERROR" if event.tone == "bad" else "INFO"
     share = "" if event.fraction is None else f" [{event.fraction:4.0%}]"
@@ -70,7 +70,7 @@ def to_text(event: Event) -> str:
 
 
 def from_text(line: str) -> Event:
-    """The event of a log line, less its stage and the tone of a good end. Raises ValueError on a line that is not an event."""
+    """The event of a log line, without its stage and the tone of a good end. Raises ValueError if the line is not an event."""
     match = _TEXT.fullmatch(line)
     if match is None:
         raise ValueError(f"not an event: {line[:200]!r}")
@@ -89,5 +89,5 @@ def from_text(line: str) -> Event:
 
 
 def parse(line: str) -> Event:
-    """The event of a line in either form. Raises ValueError on a line that is not an event."""
+    """The event of a line in either form. Raises ValueError if the line is not an event."""
     return from_json(line) if line.startswith("{") else from_text(line)

@@ -1,6 +1,6 @@
-"""What a dead run had finished and could not say is said in its stead: from its report, its outcome file, or its version folders.
+"""The results of a terminated run that are not in its rows yet: from its outcome report, its outcome file or its version folders.
 
-By whoever finds it dead, or by its own next attempt, which may be the only one to see the folders.
+A reconciler writes them, or the next attempt of the run, which may be the only process that can read the folders.
 """
 
 import json
@@ -19,20 +19,20 @@ from gregory.runs.states import RunState
 
 
 def replay(spec: RunSpec, report: str, *, models_dir: Path) -> str:
-    """Close what the attempt itself says has ended; why it gave up before its end, if it says that.
+    """Close the rows that the attempt reported as ended. Returns the cause for which it stopped early, else an empty text.
 
-    report: what it left on its machine, if its machine has that; its outcome file, where this one sees it, has errors whole.
+    report: the outcome report that the back end kept. The outcome file, if this process can read it, has the complete errors.
     """
-    told = [outcome for outcome in (_parse(report, spec), _parse(_outcome_file(spec, models_dir), spec)) if outcome is not None]
-    ends = {algorithm.run_log_id: algorithm for outcome in told for algorithm in outcome.algorithms}
+    reports = [outcome for outcome in (_parse(report, spec), _parse(_outcome_file(spec, models_dir), spec)) if outcome is not None]
+    ends = {algorithm.run_log_id: algorithm for outcome in reports for algorithm in outcome.algorithms}
     still_open = store.open_algorithms(spec)
     known = [ends[run_log_id] for run_log_id in sorted(still_open & ends.keys())]
-    store.close_algorithms(spec, [(outcome, _evidence(outcome, models_dir)) for outcome in known])
-    return next((outcome.interrupted for outcome in told if outcome.interrupted), "")
+    store.close_algorithms(spec, [(outcome, _details(outcome, models_dir)) for outcome in known])
+    return next((outcome.interrupted for outcome in reports if outcome.interrupted), "")
 
 
 def recover(spec: RunSpec, end: Diagnosis, *, models_dir: Path) -> bool:
-    """Close as successes what a dead run had published and not reported; whether that completes the run, which then ends well."""
+    """Close the rows of published models as successes. True if every algorithm has then succeeded. The run then ends as succeeded."""
     if close_published(spec, models_dir=models_dir) or store.unsuccessful(spec):
         return False
     store.finish_run(spec, RunState.SUCCEEDED, replace(end, reason=None).after("every model was complete"))
@@ -40,16 +40,16 @@ def recover(spec: RunSpec, end: Diagnosis, *, models_dir: Path) -> bool:
 
 
 def close_published(spec: RunSpec, *, models_dir: Path) -> set[int]:
-    """An open row whose complete model stands in its place is a success: only the report was not finished. Those that stay open."""
+    """Close the open rows of published models as successes: only their report was not finished. Returns the ids of the rows still open."""
     still_open = store.open_algorithms(spec)
     found = (published(spec, algorithm, models_dir) for algorithm in spec.algorithms if algorithm.run_log_id in still_open)
-    proofs = [proof for proof in found if proof is not None]
-    store.close_algorithms(spec, proofs)
-    return still_open - {outcome.run_log_id for outcome, _ in proofs}
+    recovered = [recovery for recovery in found if recovery is not None]
+    store.close_algorithms(spec, recovered)
+    return still_open - {outcome.run_log_id for outcome, _ in recovered}
 
 
 def _parse(text: str, spec: RunSpec) -> RunOutcome | None:
-    """The outcome of exactly this attempt; a machine may show the end of a log in its place, and a file may be another attempt's."""
+    """The outcome of exactly this attempt, else None. The text may be the end of a log, and the file that of another attempt."""
     try:
         outcome = RunOutcome.model_validate_json(text)
     except ValidationError:
@@ -65,7 +65,7 @@ def _outcome_file(spec: RunSpec, models_dir: Path) -> str:
 
 
 def published(spec: RunSpec, algorithm: AlgorithmSpec, models_dir: Path) -> tuple[AlgorithmOutcome, store.OutcomeDetails] | None:
-    """The outcome that a complete version folder of exactly this row proves, if there is one."""
+    """The outcome that the complete version folder of exactly this row proves. None if there is no such folder."""
     folder = artifacts.version_folder(
         models_dir, team=spec.team.slug, subject=spec.subject.slug, algorithm=algorithm.algorithm, version=algorithm.version
     )
@@ -84,11 +84,11 @@ def published(spec: RunSpec, algorithm: AlgorithmSpec, models_dir: Path) -> tupl
         artifact=folder.relative_to(models_dir).as_posix(),
         digest=artifacts.digest(folder),
     )
-    return outcome, _evidence(outcome, models_dir)
+    return outcome, _details(outcome, models_dir)
 
 
-def _evidence(outcome: AlgorithmOutcome, models_dir: Path) -> store.OutcomeDetails:
-    """What the model's folder says beside, where this machine sees the folder that the outcome names."""
+def _details(outcome: AlgorithmOutcome, models_dir: Path) -> store.OutcomeDetails:
+    """The details in the version folder of the outcome. Empty if this process cannot read that folder."""
     folder = models_dir / outcome.artifact
     manifest = _manifest(folder) if outcome.artifact else None
     if manifest is None or artifacts.digest(folder) != outcome.digest:

@@ -1,4 +1,4 @@
-"""RunSpec, RunHandle and AlgorithmOutcome: what crosses the border between the operator's door and the run's door. No Django, no secret."""
+"""RunSpec, RunHandle and the outcomes: the values that the commands and the process of a run exchange. No Django, no secret."""
 
 from enum import StrEnum
 from typing import Annotated, Literal
@@ -30,14 +30,14 @@ class AlgorithmSpec(_Value):
 
 
 class Window(_Value):
-    """Which articles count: those discovered at or after `cutoff` (UTC), or all where it is None."""
+    """The articles that a run may use: those discovered at or after `cutoff` (UTC), or all if it is None."""
 
     cutoff: AwareDatetime | None
     description: str
 
 
 class RunSpec(_Value):
-    """One subject x one submission. The order of `algorithms` is the order asked and the order trained."""
+    """All input of one attempt: one subject, one submission. The algorithms are in the order of the request and of training."""
 
     schema_number: Literal[1] = 1
     run_id: str
@@ -53,7 +53,7 @@ class RunSpec(_Value):
 
     @property
     def label(self) -> str:
-        """team/subject, as people name it."""
+        """team/subject, by slugs."""
         return f"{self.team.slug}/{self.subject.slug}"
 
 
@@ -87,7 +87,7 @@ class RunHandle(_Value):
 
 
 class AlgorithmOutcome(_Value):
-    """How one algorithm ended. `error` is the whole traceback or the reason in words; metrics only on success."""
+    """The result of one training. error: the whole traceback, or the text of a diagnosis. metrics: empty without success."""
 
     algorithm: Algorithm
     run_log_id: int
@@ -104,9 +104,9 @@ class AlgorithmOutcome(_Value):
 
 
 class RunOutcome(_Value):
-    """What became of an attempt, as the run itself says it: for whoever closes its rows if the database was out of its reach.
+    """The outcome report of an attempt. A reconciler closes the rows from it if the run could not reach the database.
 
-    interrupted: why the run gave up before its end, so that what is open may go on in another attempt; empty where it did not.
+    interrupted: the cause for which the run stopped early, so that another attempt may continue its open rows. Empty if it did not.
     """
 
     run_id: str
@@ -116,10 +116,10 @@ class RunOutcome(_Value):
 
 
 def new_run_id() -> str:
-    """Twelve hexadecimal digits: unique, and short enough for every name that is derived from it."""
+    """Twelve hexadecimal digits: unique, and short enough for every name that contains it."""
     return uuid4().hex[:12]
 
 
 def new_token() -> str:
-    """A secret-free fencing token: whoever holds the current one may write the run's end."""
+    """A fencing token. It is not a secret. Only the attempt with the current one may write the end of the run."""
     return uuid4().hex

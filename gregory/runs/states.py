@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class RunState(StrEnum):
-    """PENDING -> SUBMITTED -> RUNNING -> SUCCEEDED | FAILED | CANCELLED. Not knowing is never a state."""
+    """PENDING -> SUBMITTED -> RUNNING -> SUCCEEDED | FAILED | CANCELLED. Unknown is never a state."""
 
     PENDING = "pending"
     SUBMITTED = "submitted"
@@ -15,7 +15,7 @@ class RunState(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """Whether nothing more will happen to a run in this state."""
+        """Whether a run in this state never changes again, unless an operator resumes it."""
         return self in FINAL_STATES
 
 

@@ -287,7 +287,7 @@ def test_a_second_command_leaves_a_subject_that_is_being_trained_alone_and_train
 
     refusal = (
         f"t/busy has an unfinished run {run_id} (running since {queued_at[:16]} UTC); "
-        "wait for it, or run reconcile_runs --once if it is dead"
+        "wait for its end; if it has terminated, run reconcile_runs --once"
     )
     assert (second.returncode, second.stderr) == (1, f"CommandError: {refusal}\n")
     assert second.stdout.startswith(f"WARNING refused: {refusal}\n")

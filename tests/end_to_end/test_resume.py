@@ -120,5 +120,5 @@ def test_of_two_who_resume_at_once_one_does_and_the_other_is_told(where: str, re
     assert sorted((one.returncode, other.returncode)) == [0, 1]
     (refused,) = [output for output, command in zip(told, (one, other), strict=True) if command.returncode == 1]
     assert refused.startswith(f"CommandError: run {run_id} of neurology/migraine-prevention ")
-    assert "was resumed or ended by somebody else a moment ago" in refused or "may be at work, nothing is resumed" in refused
+    assert "was just resumed or ended by another process" in refused or "may be at work, nothing is resumed" in refused
     assert [(row["success"], row["attempt"]) for row in installation.rows()] == [(True, 2)] * 2

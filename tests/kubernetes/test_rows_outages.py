@@ -218,7 +218,7 @@ class TestKilledReconciler:
         with ThreadPoolExecutor(3) as pool:
             output = list(pool.map(lambda number: production.reconcile(), range(3)))
 
-        assert sum("tried again (" in words for words in output) == 1, output
+        assert sum("retried (" in words for words in output) == 1, output
         self._is_retried_once(production, "several")
 
     def test_killed_while_it_terminates_a_run(self, production: Production, at_work: AtWork, proxy: Proxy):

@@ -17,7 +17,7 @@ ROUNDS = 50
 UNFINISHED = (
     r"neurology/\w+ has an unfinished run [0-9a-f]{12} \((pending|submitted) since [^)]+\); wait for it, or run reconcile_runs --once .+"
 )
-TAKEN = r"neurology/\w+: version \w+ of (lgbm_tfidf|lstm) was taken a moment ago; run the command again"
+TAKEN = r"neurology/\w+: version \w+ of (lgbm_tfidf|lstm) was just taken; run the command again"
 
 
 def test_one_run_per_subject_whoever_comes_first(postgresql_server: Server, installation: Installation):

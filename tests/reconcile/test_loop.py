@@ -108,7 +108,7 @@ class TestWhatIsNoted:
         look()
 
         assert (run().state, run().waiting_for) == ("submitted", "suspended by Kueue: preempted")
-        assert RunEvent.objects.get().message == "attempt 1 was taken off its machine and waits again: suspended by Kueue: preempted"
+        assert RunEvent.objects.get().message == "attempt 1 was suspended by its back end and waits again: suspended by Kueue: preempted"
         begin_and_claim(at_work)
 
     def test_a_start_since_the_look_began_is_not_undone(self, at_work, cluster, look):
@@ -248,7 +248,7 @@ class TestTriedAgain:
 
         (change,) = look()
 
-        assert (change.action, change.reason) == (ResultKind.TRIED_AGAIN, Reason.EVICTED)
+        assert (change.action, change.reason) == (ResultKind.RETRIED, Reason.EVICTED)
         following = spec_now()
         assert (following.attempt, following.algorithms) == (2, at_work.algorithms[1:])
         assert following.attempt_token != at_work.attempt_token
@@ -294,7 +294,7 @@ class TestTriedAgain:
 
         (change,) = look()
 
-        assert (change.action, change.reason) == (ResultKind.TRIED_AGAIN, Reason.INTERRUPTED)
+        assert (change.action, change.reason) == (ResultKind.RETRIED, Reason.INTERRUPTED)
         assert change.detail.startswith("interrupted by signal 15 (SIGTERM); exit code 1; attempt 2 with lstm, lgbm_tfidf: submitted as ")
 
     def test_a_run_that_outlived_a_worker_without_memory_did_not_die_of_that(self, at_work, cluster, look):
@@ -305,7 +305,7 @@ class TestTriedAgain:
 
         (change,) = look()
 
-        assert (change.action, change.reason) == (ResultKind.TRIED_AGAIN, Reason.INTERRUPTED)
+        assert (change.action, change.reason) == (ResultKind.RETRIED, Reason.INTERRUPTED)
         assert results() == [False, None]
 
     def test_what_took_it_away_counts_more_than_its_own_word(self, at_work, cluster, look):
@@ -543,7 +543,7 @@ class TestHandedOver:
 
         (change,) = look()
 
-        assert change.detail == f"ended by somebody else while it was submitted; {cluster.submitted[0]} was taken back"
+        assert change.detail == f"another process ended it during the submission; {cluster.submitted[0]} was terminated"
         assert (cluster.jobs, run().state) == ({}, "cancelled")
 
     def test_a_job_that_no_row_knows_is_removed_and_one_opened_meanwhile_is_not(self, subject, cluster, monkeypatch, reconciler):

@@ -39,7 +39,7 @@ def test_a_second_unfinished_run_of_a_subject_is_refused_and_writes_nothing(subj
         opened(subject, version="other")
 
     assert str(refused.value).startswith(f"team/subject has an unfinished run {first.run_id} (pending since ")
-    assert str(refused.value).endswith("wait for it, or run reconcile_runs --once if it is dead")
+    assert str(refused.value).endswith("wait for its end; if it has terminated, run reconcile_runs --once")
     assert (TrainingRun.objects.count(), PredictionRunLog.objects.count()) == (1, 2)
 
 
@@ -54,7 +54,7 @@ def test_a_subject_may_run_again_once_its_run_has_ended(subject):
 def test_a_version_taken_since_planning_is_refused_and_writes_nothing(subject):
     store.end_run(opened(subject), RunState.FAILED, Diagnosis(summary="gone", reason=Reason.LOST))
 
-    with pytest.raises(store.RunRefused, match=r"team/subject: version 20260101 of lstm was taken a moment ago; run the command again"):
+    with pytest.raises(store.RunRefused, match=r"team/subject: version 20260101 of lstm was just taken; run the command again"):
         opened(subject)
 
     assert TrainingRun.objects.count() == 1
@@ -337,7 +337,7 @@ def test_of_two_who_resume_one_is_told(subject):
     with pytest.raises(store.RunRefused) as refused:
         resumed(first)
 
-    assert str(refused.value) == f"run {first.run_id} of team/subject was resumed or ended by somebody else a moment ago"
+    assert str(refused.value) == f"run {first.run_id} of team/subject was just resumed or ended by another process"
     assert RunSpec.model_validate(TrainingRun.objects.get().spec) == second
     assert RunEvent.objects.count() == 1
 
@@ -346,7 +346,7 @@ def test_a_run_that_succeeded_is_not_opened_again(subject):
     spec = opened(subject)
     store.finish_run(spec, RunState.SUCCEEDED, SUCCEEDED)
 
-    with pytest.raises(store.RunRefused, match="was resumed or ended by somebody else"):
+    with pytest.raises(store.RunRefused, match="was just resumed or ended by another process"):
         resumed(spec)
 
     assert TrainingRun.objects.get().state == "succeeded"
@@ -357,7 +357,7 @@ def test_a_run_of_which_every_row_succeeded_has_nothing_left(subject):
     for position in (0, 1):
         store.close_algorithm(spec, outcome(spec, position))
 
-    with pytest.raises(store.RunRefused, match=f"^run {spec.run_id} of team/subject has nothing left to train$"):
+    with pytest.raises(store.RunRefused, match=f"^run {spec.run_id} of team/subject has no algorithm left to train$"):
         resumed(spec)
 
     assert (TrainingRun.objects.get().attempt, RunEvent.objects.count()) == (1, 0)
@@ -406,7 +406,7 @@ def test_what_is_left_out_is_closed_with_the_opening_or_not_at_all(subject):
     first = opened(subject)
     ends = tuple(outcome(first, position, success=False, error="OOMKilled") for position in (0, 1))
 
-    with pytest.raises(store.RunRefused, match="has nothing left to train"):
+    with pytest.raises(store.RunRefused, match="has no algorithm left to train"):
         retried(first, without=ends)
     assert set(PredictionRunLog.objects.values_list("success", flat=True)) == {None}
 
@@ -425,7 +425,7 @@ def test_a_run_that_ended_or_is_being_ended_is_not_tried_again(subject, end: str
     else:
         retried(first)
 
-    with pytest.raises(store.RunRefused, match="was tried again or ended by somebody else a moment ago"):
+    with pytest.raises(store.RunRefused, match="was just retried or ended by another process"):
         retried(first)
 
 

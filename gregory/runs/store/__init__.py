@@ -1,11 +1,11 @@
 """The only writer of the run tables and of PredictionRunLog.
 
-Every write that ends something is fenced and guarded: the run's row is locked by an update that demands the caller's
-attempt token, then the end is written only where none is. So the first writer wins, a superseded attempt writes
-nothing, and what came too late is kept as an event. Times are the database's clock.
+Every write of an end is fenced: an update that needs the caller's attempt token locks the run's row. Then the end is written only
+if there is none. So the first writer wins, a superseded attempt writes nothing, and a late report becomes an event. Times are from
+the clock of the database.
 
-`opening` begins runs and attempts, `living` notes what becomes of them on the way, `ending` ends rows and runs, `reading`
-answers; others know this name only.
+`create` opens runs and attempts, `update` records their progress, `finish` ends rows and runs, `queries` reads. Other packages import
+this package only.
 """
 
 from gregory.runs.store.create import RunRefused, open_run, resume, retry
@@ -38,7 +38,6 @@ from gregory.runs.store.queries import (
     refusal,
     run_with_timers,
     runners_used,
-    successes,
     unfinished_runs,
     unsuccessful,
 )
@@ -93,7 +92,6 @@ __all__ = [
     "run_with_timers",
     "runners_used",
     "sanitize_text",
-    "successes",
     "unfinished_runs",
     "unsuccessful",
 ]

@@ -1,4 +1,4 @@
-"""Rows before anything starts: a run is opened, or its next attempt, in one transaction that demands the token of the last."""
+"""Rows before any start. One transaction opens a run, or its next attempt if it has the token of the last one."""
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import reduce
@@ -22,36 +22,36 @@ NextVersion = Callable[[Algorithm], str]
 
 
 class RunRefused(Exception):
-    """The run cannot be opened; nothing was written."""
+    """The run cannot be opened. Nothing was written."""
 
 
 def open_run(spec: RunSpec, *, runner: str, handle: RunHandle, triggered_by: str) -> RunSpec:
-    """Write the rows of one run in one transaction; the spec with its run log ids.
+    """Write the rows of one run in one transaction. Returns the specification with the ids of its run log rows.
 
-    Raises RunRefused where the subject has an unfinished run, or where a version was taken since it was planned.
+    Raises RunRefused if the subject has an unfinished run, or if a version was taken after the planning.
     """
     return _alone(spec, lambda: _insert(spec, runner=runner, handle=handle, triggered_by=triggered_by))
 
 
 def resume(spec: RunSpec, *, handle: RunHandle, triggered_by: str, why: str, next_version: NextVersion) -> RunSpec:
-    """Open the next attempt of a run whose attempt `spec` has ended, because somebody asks for it; the new attempt's spec.
+    """Open the next attempt of a run for an operator. Returns its specification. spec: the last attempt, which has ended.
 
-    A row that is still open goes on in the new attempt. A row that failed stays failed: its algorithm gets a new row under
-    the version that `next_version` names. What succeeded is left out. `why` says how the attempt is known to have ended where
-    its row does not. Raises RunRefused where another attempt began in the meantime or the subject has another unfinished run.
+    An open row continues in the new attempt. A failed row stays failed, and its algorithm gets a new row with the version from
+    `next_version`. An algorithm that succeeded is omitted. why: the end of the last attempt, if its row does not have it.
+    Raises RunRefused if another attempt began in the meantime, or if the subject has another unfinished run.
     """
 
     def write() -> RunSpec:
         run = _locked(spec)
         if run is None or run.state == RunState.SUCCEEDED:
-            raise RunRefused(f"run {spec.run_id} of {spec.label} was resumed or ended by somebody else a moment ago")
+            raise RunRefused(f"run {spec.run_id} of {spec.label} was just resumed or ended by another process")
         record_event(spec.run_id, "resumed", _how_it_ended(run, run.detail or why, run.log_tail))
-        # Whoever asks for it has looked at the reasons: its machine may take it away as often as a new run.
+        # The operator has read the reason. So the back end may remove the run as often as a new one.
         following = _supersede(spec, handle, retries=0)
         algorithms = []
         for position, (row, algorithm) in sorted(_newest(spec).items()):
             if row is not None and row.run_log.success is None:
-                algorithms.append(_go_on(row, algorithm))
+                algorithms.append(_continue(row, algorithm))
             elif row is None or not row.run_log.success:
                 renewed = algorithm.model_copy(update={"version": next_version(algorithm.algorithm)})
                 algorithms += _insert_rows(following, {position: renewed}, triggered_by)
@@ -63,17 +63,16 @@ def resume(spec: RunSpec, *, handle: RunHandle, triggered_by: str, why: str, nex
 def retry(
     spec: RunSpec, end: Diagnosis, *, handle: RunHandle, counts: bool, without: Iterable[AlgorithmOutcome] = (), log_tail: str = ""
 ) -> RunSpec:
-    """Open the next attempt of a run that nobody has ended, for its open rows alone; the new attempt's spec.
+    """Open the next attempt of an unfinished run, for its open rows only. Returns its specification.
 
-    counts: whether this is one of the attempts that are bounded. without: what is closed first, in the same transaction, so that
-    nobody sees the one without the other. Raises RunRefused where another attempt began in the meantime, or the run was ended, or
-    somebody asked for its end.
+    end: of the last attempt. counts: whether this attempt counts towards the limit. without: the outcomes of rows that the same
+    transaction closes first. Raises RunRefused if another attempt began in the meantime, or if the run has an end or an announced end.
     """
 
     def write() -> RunSpec:
         run = _locked(spec)
         if run is None or RunState(run.state).is_final or run.reason:
-            raise RunRefused(f"run {spec.run_id} of {spec.label} was tried again or ended by somebody else a moment ago")
+            raise RunRefused(f"run {spec.run_id} of {spec.label} was just retried or ended by another process")
         close_algorithms(spec, [(outcome, OutcomeDetails()) for outcome in without])
         record_event(
             spec.run_id,
@@ -82,7 +81,7 @@ def retry(
         )
         following = _supersede(spec, handle, retries=run.retries + counts)
         rows = _newest(spec)
-        return _with(following, [_go_on(row, known) for _, (row, known) in sorted(rows.items()) if row and row.run_log.success is None])
+        return _with(following, [_continue(row, known) for _, (row, known) in sorted(rows.items()) if row and row.run_log.success is None])
 
     return _alone(spec, write)
 
@@ -92,10 +91,10 @@ def _locked(spec: RunSpec) -> TrainingRun | None:
 
 
 def _newest(spec: RunSpec) -> dict[int, tuple[AlgorithmRun | None, AlgorithmSpec]]:
-    """Per place in the run, the row that counts. One that GregoryAI has deleted is known from the specification alone."""
-    places = dict(AlgorithmRun.objects.filter(run_id=spec.run_id).values_list("run_log_id", "position"))
+    """The latest row of each position in the run. Of a row that GregoryAI has deleted there is only the specification."""
+    positions = dict(AlgorithmRun.objects.filter(run_id=spec.run_id).values_list("run_log_id", "position"))
     known: dict[int, tuple[AlgorithmRun | None, AlgorithmSpec]] = {
-        places.get(algorithm.run_log_id, number): (None, algorithm) for number, algorithm in enumerate(spec.algorithms)
+        positions.get(algorithm.run_log_id, number): (None, algorithm) for number, algorithm in enumerate(spec.algorithms)
     }
     for position, row in newest_rows(spec.run_id).items():
         log = row.run_log
@@ -105,7 +104,7 @@ def _newest(spec: RunSpec) -> dict[int, tuple[AlgorithmRun | None, AlgorithmSpec
 
 
 def _supersede(spec: RunSpec, handle: RunHandle, *, retries: int) -> RunSpec:
-    """Put a new attempt in the place of the last one: from here on that one writes nothing."""
+    """Replace the last attempt by a new one. From then on the last one writes nothing."""
     following = spec.model_copy(update={"attempt": spec.attempt + 1, "attempt_token": new_token()})
     TrainingRun.objects.filter(pk=spec.run_id).update(
         attempt=following.attempt,
@@ -135,20 +134,20 @@ def _supersede(spec: RunSpec, handle: RunHandle, *, retries: int) -> RunSpec:
     return following
 
 
-def _go_on(row: AlgorithmRun, algorithm: AlgorithmSpec) -> AlgorithmSpec:
-    """The same row in the next attempt, in which it has not begun yet."""
+def _continue(row: AlgorithmRun, algorithm: AlgorithmSpec) -> AlgorithmSpec:
+    """Keep the row for the next attempt, in which its training has not begun."""
     AlgorithmRun.objects.filter(pk=row.pk).update(stage="", progress={})
     return algorithm
 
 
 def _with(spec: RunSpec, algorithms: list[AlgorithmSpec]) -> RunSpec:
     if not algorithms:
-        raise RunRefused(f"run {spec.run_id} of {spec.label} has nothing left to train")
+        raise RunRefused(f"run {spec.run_id} of {spec.label} has no algorithm left to train")
     return _store(spec.model_copy(update={"algorithms": tuple(algorithms)}))
 
 
 def _how_it_ended(run: TrainingRun, why: str, log_tail: str) -> str:
-    """One attempt's end in words, before the next attempt takes its place in the row."""
+    """The text of an attempt's end, for the event. The next attempt repositions its values in the row."""
     times = (("queued", run.queued_at), ("started", run.started_at), ("finished", run.finished_at))
     when = ", ".join(f"{name} {at:%Y-%m-%d %H:%M:%S} UTC" for name, at in times if at is not None)
     code = "" if run.exit_code is None else f", exit code {run.exit_code}"
@@ -176,11 +175,11 @@ def _insert(spec: RunSpec, *, runner: str, handle: RunHandle, triggered_by: str)
 
 
 def _insert_rows(spec: RunSpec, algorithms: Mapping[int, AlgorithmSpec], triggered_by: str) -> list[AlgorithmSpec]:
-    """Each training's row in GregoryAI's table and in ours, by its place in the run; the algorithms with their ids."""
+    """Write the row of each training in GregoryAI's table and in ours. Returns the algorithms with their ids. algorithms: by position."""
     versions = [Q(algorithm=algorithm.algorithm, model_version=algorithm.version) for algorithm in algorithms.values()]
     trained = PredictionRunLog.objects.filter(subject_id=spec.subject.id, run_type="train")
     if taken := trained.filter(reduce(or_, versions)).first():
-        raise RunRefused(f"{spec.label}: version {taken.model_version} of {taken.algorithm} was taken a moment ago; run the command again")
+        raise RunRefused(f"{spec.label}: version {taken.model_version} of {taken.algorithm} was just taken; run the command again")
     rows = PredictionRunLog.objects.bulk_create(
         PredictionRunLog(
             team_id=spec.team.id,
@@ -193,8 +192,8 @@ def _insert_rows(spec: RunSpec, algorithms: Mapping[int, AlgorithmSpec], trigger
         )
         for algorithm in algorithms.values()
     )
-    places = zip(algorithms, rows, strict=True)
-    AlgorithmRun.objects.bulk_create(AlgorithmRun(run_id=spec.run_id, run_log=row, position=position) for position, row in places)
+    positions = zip(algorithms, rows, strict=True)
+    AlgorithmRun.objects.bulk_create(AlgorithmRun(run_id=spec.run_id, run_log=row, position=position) for position, row in positions)
     return [algorithm.model_copy(update={"run_log_id": row.pk}) for algorithm, row in zip(algorithms.values(), rows, strict=True)]
 
 
@@ -204,7 +203,7 @@ def _store(spec: RunSpec) -> RunSpec:
 
 
 def _alone(spec: RunSpec, write: Callable[[], RunSpec]) -> RunSpec:
-    """Write in one transaction; the constraint of one unfinished run per subject becomes a refusal in words."""
+    """Write in one transaction. A violation of the constraint of one unfinished run per subject becomes RunRefused."""
     try:
         with transaction.atomic():
             return write()

@@ -1,4 +1,4 @@
-"""The ends of rows and runs: each written once, by whoever holds the attempt, and only where there is none yet."""
+"""The ends of rows and runs. Each is written once, by the current attempt or a reconciler, and only if there is none."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -16,13 +16,13 @@ from gregory.runs.states import RunState
 from gregory.runs.store.fencing import current, record_event, sanitize_text
 from gregory.runs.store.queries import failure_reason, open_algorithms
 
-# A traceback of megabytes helps nobody; its tail holds the failing frames and the message.
+# The end of a traceback has the failing frames and the message.
 MAXIMUM_ERROR_CHARACTERS = 200_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutcomeDetails:
-    """What belongs to an algorithm's end but not to GregoryAI's row. Empty `data` and `compute` leave what is known already."""
+    """The details of an outcome that GregoryAI's row does not have. Empty `data` and `compute` keep the stored values."""
 
     evaluation: dict[str, Any] = field(default_factory=dict)
     resources: dict[str, Any] = field(default_factory=dict)
@@ -30,22 +30,22 @@ class OutcomeDetails:
     compute: dict[str, Any] = field(default_factory=dict)
 
 
-def close_algorithm(spec: RunSpec, outcome: AlgorithmOutcome, evidence: OutcomeDetails | None = None) -> bool:
-    """End one row. False, with an event, where it had ended before or the attempt is not the current one."""
-    return bool(close_algorithms(spec, [(outcome, evidence or OutcomeDetails())]))
+def close_algorithm(spec: RunSpec, outcome: AlgorithmOutcome, details: OutcomeDetails | None = None) -> bool:
+    """End one row. False, with an event, if it had ended before or if another attempt is the current one."""
+    return bool(close_algorithms(spec, [(outcome, details or OutcomeDetails())]))
 
 
 def close_algorithms(spec: RunSpec, ends: Sequence[tuple[AlgorithmOutcome, OutcomeDetails]]) -> list[AlgorithmOutcome]:
-    """End several rows in one transaction; those that were, as for `close_algorithm`."""
+    """End several rows in one transaction, each as in `close_algorithm`. Returns the outcomes that were written."""
     if not ends:
         return []
     with transaction.atomic():
-        # This update locks the run's row, so that token and end are decided by one writer at a time.
+        # This update locks the run's row, so one writer at a time compares token and end.
         is_current = bool(current(spec).update(heartbeat_at=Now()))
-        return [outcome for outcome, evidence in ends if _close(spec, outcome, evidence, is_current=is_current)]
+        return [outcome for outcome, details in ends if _close(spec, outcome, details, is_current=is_current)]
 
 
-def _close(spec: RunSpec, outcome: AlgorithmOutcome, evidence: OutcomeDetails, *, is_current: bool) -> bool:
+def _close(spec: RunSpec, outcome: AlgorithmOutcome, details: OutcomeDetails, *, is_current: bool) -> bool:
     written = is_current and bool(
         PredictionRunLog.objects.filter(pk=outcome.run_log_id, success__isnull=True).update(
             success=outcome.success,
@@ -57,17 +57,17 @@ def _close(spec: RunSpec, outcome: AlgorithmOutcome, evidence: OutcomeDetails, *
         result = "success" if outcome.success else f"failure: {outcome.error[-500:]}"
         record_event(spec.run_id, "late report", f"{outcome.algorithm} {outcome.version} of attempt {spec.attempt}: {result}")
         return False
-    told = {name: value for name, value in (("data", evidence.data), ("compute", evidence.compute)) if value}
+    changed = {name: value for name, value in (("data", details.data), ("compute", details.compute)) if value}
     AlgorithmRun.objects.filter(run_log_id=outcome.run_log_id).update(
         stage="ended",
         reason=outcome.reason or "",
         warnings=list(outcome.warnings),
         metrics=outcome.metrics,
-        evaluation=evidence.evaluation,
-        resources={**evidence.resources, "seconds": outcome.seconds, "peak_bytes": outcome.peak_bytes},
+        evaluation=details.evaluation,
+        resources={**details.resources, "seconds": outcome.seconds, "peak_bytes": outcome.peak_bytes},
         artifact_path=outcome.artifact,
         artifact_digest=outcome.digest,
-        **told,
+        **changed,
     )
     return True
 
@@ -104,8 +104,8 @@ def end_run(spec: RunSpec, state: RunState, end: Diagnosis, *, log_tail: str = "
 
 
 def fail_open_rows(spec: RunSpec, *, reason: Reason | None, error: str) -> list[AlgorithmSpec]:
-    """What stopped the whole run is the end of every algorithm that has none yet; which those were."""
-    # One transaction, so that a caller who tries again after a lost connection is told of all of them.
+    """Fail every open row with the end of the whole run. Returns the algorithms whose rows it closed."""
+    # One transaction: a caller that repeats it after a lost connection gets all of them.
     with transaction.atomic():
         still_open = open_algorithms(spec)
         ends = [

@@ -1,4 +1,4 @@
-"""What the ledger answers. Nothing is written here; what depends on time is asked of the database's clock."""
+"""The reads of the run store. Times are compared with the clock of the database."""
 
 import math
 from collections.abc import Collection
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class _Clock(TypedDict):
-    """The time of the database, read with a row, and since when it has been up, where it says so."""
+    """The time of the database, read with a row, and the start time of its server if it has one."""
 
     clock: datetime
     up_since: datetime | None
@@ -31,11 +31,11 @@ class _Clock(TypedDict):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunWithTimers:
-    """A run, and for how long things have been so, in seconds by the clock of the database.
+    """A run, with timers in seconds by the clock of the database.
 
-    silent: since its last sign of life. idle: since a stage last reported something new, None where none has begun.
-    missing: since its machine first did not have it, None where it has.
-    While nobody could write there was no sign to be had: just after a restart of the server, silent and idle count from that.
+    silent: since its last heartbeat. idle: since the last new message of a stage, None if no stage has begun.
+    missing: since its back end first did not have it, None if it has.
+    During a restart of the server no run can write. So for RESTART_GRACE seconds, silent and idle count from the restart.
     """
 
     run: TrainingRun
@@ -45,22 +45,22 @@ class RunWithTimers:
 
 
 def find_run(run_id: str) -> TrainingRun | None:
-    """The run of that id, if there is one."""
+    """The run of that id, else None."""
     return TrainingRun.objects.filter(pk=run_id).first()
 
 
 def find_runs(ids: Collection[str]) -> dict[str, TrainingRun]:
-    """Those of the runs with these ids that there are, in one query."""
+    """The existing runs among these ids, in one query."""
     return TrainingRun.objects.in_bulk(ids)
 
 
 def latest_runs_without_success(limit: int) -> list[TrainingRun]:
-    """The newest runs that did not succeed, ended or not, newest first."""
+    """The newest runs without success, finished or not, newest first."""
     return list(TrainingRun.objects.exclude(state=RunState.SUCCEEDED).order_by("-queued_at", "run_id")[:limit])
 
 
 def listed_runs(*, team: str | None, subject: str | None, state: RunState | None, limit: int) -> list[TrainingRun]:
-    """Runs for people: those that have not ended first, each part newest first."""
+    """Runs for a listing: unfinished runs first, then ended ones, each part newest first."""
     wanted = {"subject__team__slug": team, "subject__subject_slug": subject, "state": state}
     runs = TrainingRun.objects.filter(**{field: value for field, value in wanted.items() if value is not None})
     ended = models.Case(models.When(state__in=FINAL, then=models.Value(1)), default=models.Value(0))
@@ -68,7 +68,7 @@ def listed_runs(*, team: str | None, subject: str | None, state: RunState | None
 
 
 def active_run(subject_id: int) -> TrainingRun | None:
-    """The unfinished run of a subject, if there is one."""
+    """The unfinished run of a subject, else None."""
     return TrainingRun.objects.filter(subject_id=subject_id).exclude(state__in=FINAL).first()
 
 
@@ -78,32 +78,32 @@ def active_runs(subject_ids: Collection[int]) -> dict[int, TrainingRun]:
 
 
 def unfinished_runs(ids: Collection[str] | None = None) -> list[RunWithTimers]:
-    """Every run that has not ended, or those of them with these ids, oldest first, in one query."""
+    """All unfinished runs, or those with these ids, oldest first, in one query."""
     runs = TrainingRun.objects.exclude(state__in=FINAL)
     if ids is not None:
         runs = runs.filter(pk__in=ids)
-    return [_standing(run) for run in _with_clock(runs).order_by("queued_at", "run_id")]
+    return [_with_timers(run) for run in _with_clock(runs).order_by("queued_at", "run_id")]
 
 
 def run_with_timers(run_id: str) -> RunWithTimers | None:
-    """The same of one run, whether it has ended or not."""
-    return next(map(_standing, _with_clock(TrainingRun.objects.filter(pk=run_id))), None)
+    """One run with its timers, finished or not."""
+    return next(map(_with_timers, _with_clock(TrainingRun.objects.filter(pk=run_id))), None)
 
 
 def runners_used() -> list[str]:
-    """The runners of all runs there are."""
+    """The names of the runners of all runs."""
     return list(TrainingRun.objects.order_by("runner").values_list("runner", flat=True).distinct())
 
 
 def is_unfinished(spec: RunSpec) -> bool:
-    """Whether the run, in this attempt, has not ended."""
+    """Whether this attempt is the current one and has not ended."""
     return current(spec).exists()
 
 
 def is_silent(run_id: str, seconds: int) -> bool:
-    """Whether a run's last sign of life is older than this, by the clock of the database."""
-    standing = run_with_timers(run_id)
-    return standing is not None and standing.silent > seconds
+    """Whether the last heartbeat of a run is older than this, by the clock of the database."""
+    timed = run_with_timers(run_id)
+    return timed is not None and timed.silent > seconds
 
 
 def announced_end(spec: RunSpec) -> Diagnosis | None:
@@ -118,24 +118,18 @@ def open_algorithms(spec: RunSpec) -> set[int]:
     return set(PredictionRunLog.objects.filter(pk__in=ids, success__isnull=True).values_list("pk", flat=True))
 
 
-def successes(spec: RunSpec) -> set[int]:
-    """The run log ids of this attempt whose rows ended in success."""
-    ids = [algorithm.run_log_id for algorithm in spec.algorithms]
-    return set(PredictionRunLog.objects.filter(pk__in=ids, success=True).values_list("pk", flat=True))
-
-
 def newest_rows(run_id: str) -> dict[int, AlgorithmRun]:
-    """Per algorithm, by its place in the run, the row that counts: an algorithm that was tried again has another one."""
+    """The latest row of each algorithm, by its position in the run. A resumed algorithm has an earlier one too."""
     facts = ("run_id", "position", "reason", "run_log__algorithm", "run_log__model_version", "run_log__success")
-    # Without evaluations and the like, which are long, and read by nobody who asks here.
+    # Without evaluations and other long values, which no caller needs.
     rows = AlgorithmRun.objects.filter(run_id=run_id).select_related("run_log").only(*facts).order_by("position", "pk")
     return {row.position: row for row in rows}
 
 
 def unsuccessful(spec: RunSpec) -> list[str]:
-    """The algorithms of the run that have not succeeded, of this attempt or, where it was left out since, of an earlier one."""
+    """The algorithms of the run without success, of this attempt or of an earlier one."""
     rows = newest_rows(spec.run_id).values()
-    # A row that GregoryAI has deleted under the run cannot say success.
+    # A row that GregoryAI has deleted counts as no success.
     gone = {algorithm.run_log_id: algorithm.algorithm for algorithm in spec.algorithms}
     for row in rows:
         gone.pop(row.run_log_id, None)
@@ -143,18 +137,18 @@ def unsuccessful(spec: RunSpec) -> list[str]:
 
 
 def failure_reason(spec: RunSpec) -> Reason:
-    """The reason that all failed algorithms of the run share, or ERROR where they differ."""
+    """The reason that all failed algorithms of the run share. ERROR if they differ."""
     reasons = {row.reason for row in newest_rows(spec.run_id).values() if row.run_log.success is False}
     return Reason(reasons.pop()) if len(reasons) == 1 and "" not in reasons else Reason.ERROR
 
 
 def handle_of(run: TrainingRun) -> RunHandle:
-    """Where the run is, as far as the ledger was told."""
+    """The handle of the run, as stored."""
     return RunHandle(host=run.host, name=run.external_name, uid=run.external_uid)
 
 
 def in_training(spec: RunSpec) -> list[AlgorithmSpec]:
-    """The algorithms of this attempt that were being trained when it was last heard of: one at most, unless a row was lost."""
+    """The algorithms of this attempt whose training has begun and not ended: at most one, unless a row was lost."""
     ids = [algorithm.run_log_id for algorithm in spec.algorithms]
     begun = AlgorithmRun.objects.filter(run_log_id__in=ids, stage="train", run_log__success__isnull=True)
     training = set(begun.values_list("run_log_id", flat=True))
@@ -162,10 +156,10 @@ def in_training(spec: RunSpec) -> list[AlgorithmSpec]:
 
 
 def refusal(label: str, active: TrainingRun) -> str:
-    """Why a second run of a subject does not start, and what to do."""
+    """The cause why a second run of a subject does not start, with the remedy."""
     return (
         f"{label} has an unfinished run {active.run_id} ({active.state} since {active.queued_at:%Y-%m-%d %H:%M} UTC); "
-        "wait for it, or run reconcile_runs --once if it is dead"
+        "wait for its end; if it has terminated, run reconcile_runs --once"
     )
 
 
@@ -176,7 +170,7 @@ def _with_clock(runs: models.QuerySet[TrainingRun]) -> "models.QuerySet[WithAnno
     return runs.annotate(clock=Now(), up_since=up_since)
 
 
-def _standing(run: "WithAnnotations[TrainingRun, _Clock]") -> RunWithTimers:
+def _with_timers(run: "WithAnnotations[TrainingRun, _Clock]") -> RunWithTimers:
     up = _since(run.up_since, run.clock)
     most = up if up is not None and up < db_retry.RESTART_GRACE else math.inf
     idle = _since(run.progress_at, run.clock)

@@ -1,4 +1,4 @@
-"""What is noted of a run on its way: handed over, begun, alive, held up, out of sight. No end is written here."""
+"""The writes during a run: submission, claim, heartbeat, progress, observations, announced end. No end is written here."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -22,10 +22,10 @@ MILLISECOND = timedelta(milliseconds=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObservedStatus:
-    """What a look at its machine adds to what the ledger knows of an unfinished run.
+    """The part of an observation that the run store keeps of an unfinished run.
 
-    known: False where nobody could say anything, and then the rest means nothing. missing: the machine does not have it.
-    waiting_for: what holds it up; None where nothing does. node: empty where no machine of a cluster has it.
+    known: False if the runner could not observe the run. Then the other fields mean nothing. missing: the back end does not have it.
+    waiting_for: the cause for which it waits, None if it does not wait. node: empty if no node of a cluster has it.
     """
 
     known: bool
@@ -35,7 +35,7 @@ class ObservedStatus:
 
 
 def mark_submitted(spec: RunSpec, handle: RunHandle) -> bool:
-    """The run has been handed to its machine. False where it was before, or where this attempt is no longer the current one."""
+    """Record the submission. False if it was recorded before, or if another attempt is the current one."""
     return bool(
         current(spec)
         .filter(state=RunState.PENDING)
@@ -51,10 +51,10 @@ def mark_submitted(spec: RunSpec, handle: RunHandle) -> bool:
 
 
 def claim(spec: RunSpec, handle: RunHandle, *, image_digest: str, node: str = "", again: bool = False) -> bool:
-    """The run has begun in this process. False where the attempt was superseded, ended, is being ended or was claimed already.
+    """Record that the run has begun in this process. False if the attempt was superseded, ended, claimed, or its end was announced.
 
-    again: its machine may start one attempt more than once, each time after the last start has ended, as Kueue does with what it
-    had suspended; then the same handle may claim again.
+    again: the same handle may claim again. A back end may start one attempt several times, each time after the last process has ended.
+    Kueue does so with a Job that it suspended.
     """
     free = Q(state__in=[RunState.PENDING, RunState.SUBMITTED])
     if again:
@@ -80,22 +80,22 @@ def claim(spec: RunSpec, handle: RunHandle, *, image_digest: str, node: str = ""
 
 
 def heartbeat(specs: Iterable[RunSpec], *, progressed: bool = False) -> None:
-    """These runs are alive, by the clock of the database; progressed: and a stage has said something new."""
+    """Record the time at which these runs live, by the clock of the database. progressed: a stage also has a new message."""
     signs = {"heartbeat_at": Now(), **({"progress_at": Now()} if progressed else {})}
-    # A token belongs to one attempt of one run.
+    # A token identifies one attempt of one run.
     alive = TrainingRun.objects.filter(attempt_token__in=[spec.attempt_token for spec in specs])
     alive.exclude(state__in=FINAL).update(**signs)
 
 
 def begin_algorithm(spec: RunSpec, run_log_id: int) -> None:
-    """Training of this algorithm starts now: GregoryAI's row was written when the run was queued, perhaps hours ago."""
+    """Record the start of one training. The row of GregoryAI has had the time of the queueing, which may be hours earlier."""
     mine = AlgorithmRun.objects.filter(run_log_id=run_log_id, run_id=spec.run_id, run__attempt_token=spec.attempt_token)
     if mine.update(stage="train"):
         PredictionRunLog.objects.filter(pk=run_log_id, success__isnull=True).update(run_started=Now())
 
 
 def record_progress(spec: RunSpec, run_log_id: int, *, stage: str, progress: Progress, seconds_left: float | None = None) -> None:
-    """What an algorithm is doing; never an end."""
+    """Record the progress of one training."""
     figures = {
         "message": progress.message,
         "fraction": progress.fraction,
@@ -109,9 +109,9 @@ def record_progress(spec: RunSpec, run_log_id: int, *, stage: str, progress: Pro
 
 
 def announce_end(spec: RunSpec, end: Diagnosis, *, cancelled_by: str = "") -> bool:
-    """The run is about to be ended on its machine, for this reason: whoever finds it gone knows why. False where it has ended.
+    """Store the reason before the back end is asked to end the run, so every reconciler that misses the run has it. False if it ended.
 
-    From here on it cannot be claimed, and a reason that was announced before stays.
+    From then on the run cannot be claimed. An end that was announced before stays.
     """
     return bool(
         current(spec)
@@ -120,31 +120,33 @@ def announce_end(spec: RunSpec, end: Diagnosis, *, cancelled_by: str = "") -> bo
     )
 
 
-def record_observation(spec: RunSpec, run: TrainingRun, sighting: ObservedStatus) -> bool:
-    """Note what was seen of `run`, as it was read before the look. Nothing is written unless something is new; whether that was so."""
-    changes = _changes(run, sighting)
-    # A start since then knows more than a look before it. SQLite keeps milliseconds as text, and Python asks with other digits: "58.000"
-    # is neither "58" nor before it, but always before the next millisecond, in which nothing starts again.
+def record_observation(spec: RunSpec, run: TrainingRun, observed: ObservedStatus) -> bool:
+    """Write the changes of an observation. True if there was one. run: as it was read before the observation."""
+    changes = _changes(run, observed)
+    # An observation is older than a later start of the run, and must not overwrite it. The comparison allows one millisecond, because
+    # SQLite stores "58.000" for a time that Python sends as "58", and the two texts differ.
     no_later_start = Q(started_at__isnull=True) if run.started_at is None else Q(started_at__lt=run.started_at + MILLISECOND)
     written = bool(changes and current(spec).filter(no_later_start, state=run.state).update(**changes))
     if written and "state" in changes:
-        record_event(run.run_id, "suspended", f"attempt {spec.attempt} was taken off its machine and waits again: {sighting.waiting_for}")
+        record_event(
+            run.run_id, "suspended", f"attempt {spec.attempt} was suspended by its back end and waits again: {observed.waiting_for}"
+        )
     return written
 
 
-def _changes(run: TrainingRun, sighting: ObservedStatus) -> dict[str, Any]:
-    if not sighting.known:
+def _changes(run: TrainingRun, observed: ObservedStatus) -> dict[str, Any]:
+    if not observed.known:
         return {} if run.unknown_since else {"unknown_since": Now()}
     changes: dict[str, Any] = {}
     if run.unknown_since:
         changes["unknown_since"] = None
-    if sighting.missing != bool(run.missing_since):
-        changes["missing_since"] = Now() if sighting.missing else None
-    if sighting.node and sighting.node != run.node:
-        changes["node"] = sighting.node
-    waiting_for = sanitize_text(sighting.waiting_for or "", MAXIMUM_REASON_CHARACTERS)
+    if observed.missing != bool(run.missing_since):
+        changes["missing_since"] = Now() if observed.missing else None
+    if observed.node and observed.node != run.node:
+        changes["node"] = observed.node
+    waiting_for = sanitize_text(observed.waiting_for or "", MAXIMUM_REASON_CHARACTERS)
     if waiting_for != run.waiting_for:
         changes["waiting_for"] = waiting_for
-    if sighting.waiting_for is not None and run.state == RunState.RUNNING:
+    if observed.waiting_for is not None and run.state == RunState.RUNNING:
         changes["state"] = RunState.SUBMITTED
     return changes
