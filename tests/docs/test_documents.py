@@ -20,6 +20,7 @@ from tools.installation import REPOSITORY
 
 COMMANDS = sorted(path.stem for path in (REPOSITORY / "gregory/management/commands").glob("[!_]*.py"))
 DECISIONS = sorted(path.name for path in (REPOSITORY / "docs/decisions").glob("[0-9]*.md"))
+ARCHITECTURE = "docs/architecture.md"
 LIFECYCLE, OPERATIONS, INDEX = "docs/run-lifecycle.md", "docs/operations.md", "docs/decisions/README.md"
 
 
@@ -123,12 +124,22 @@ def test_the_table_of_states_lists_the_states():
 
 
 def test_the_table_of_version_folders_lists_the_files_of_a_training():
-    told = {algorithm.strip("`"): set[str]() for _, algorithm, _ in table("docs/architecture.md", "file")}
-    for files, algorithm, _ in table("docs/architecture.md", "file"):
+    told = {algorithm.strip("`"): set[str]() for _, algorithm, _ in table(ARCHITECTURE, "file")}
+    for files, algorithm, _ in table(ARCHITECTURE, "file"):
         told[algorithm.strip("`")] |= {in_code(file).rstrip("/") for file in files.split(", ")}
 
     assert told.pop("all") == {METRICS, EVALUATION, MODEL_CARD, MANIFEST}
     assert told == FILES
+
+
+def test_the_table_of_packages_lists_the_layers_of_the_imports():
+    contracts = tomllib.loads(read("pyproject.toml"))["tool"]["importlinter"]["contracts"]
+    (layers,) = [contract["layers"] for contract in contracts if contract["type"] == "layers"]
+
+    documented = [
+        {name.rstrip("/").removesuffix(".py") for name in re.findall(r"`(.+?)`", cell)} for cell, _ in table(ARCHITECTURE, "package")
+    ]
+    assert documented == [set(layer.replace(".", "/").split(" | ")) for layer in layers]
 
 
 def test_the_readme_shows_the_columns_of_the_summary_table():
