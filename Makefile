@@ -6,11 +6,14 @@ PREPARE := .venv-prepare
 UV := uv==0.13.9
 # Tests that train take up to 4 GB each.
 WORKERS ?= 2
+PARALLEL = --numprocesses $(WORKERS) --dist loadscope --no-loadscope-reorder
+# Markers of the tests that the fast tier leaves out. pyproject.toml describes them.
+REST := docker or cluster or torch or packages or root or slow
 # The number of runs of `make chaos`.
 RUNS ?= 100
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo base-models test chaos lint bench cluster-up cluster-down chart locks clean
+.PHONY: help setup demo base-models test test-rest test-all chaos lint bench cluster-up cluster-down chart locks clean
 
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -42,9 +45,14 @@ $(PREPARE)/.complete: locks/requirements-prepare.lock | setup
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(PREPARE)/bin/python --require-hashes -r $<
 	@touch $@
 
-test: setup ## every test: once on SQLite, the database tests again on PostgreSQL
-	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadscope --no-loadscope-reorder
-	$(BIN)/python -m tests.on_postgresql -m database
+test: setup ## the fast tier, in minutes: no engine, no root; on SQLite, the database tests again on PostgreSQL
+	$(BIN)/python -m pytest $(PARALLEL) -m "not ($(REST))"
+	$(BIN)/python -m tests.on_postgresql
+
+test-rest: setup ## the tests that test leaves out: Docker, Kubernetes, Helm, torch, packages, long ones; for root
+	$(BIN)/python -m pytest $(PARALLEL) -m "$(REST)"
+
+test-all: test test-rest ## every test
 
 chaos: setup ## run RUNS runs on a Kubernetes of one node, with the faults of SEED (needs root)
 	$(BIN)/python -m tools.chaos --runs $(RUNS) $(if $(SEED),--seed $(SEED))

@@ -1,22 +1,23 @@
-"""Fixtures that several rooms share: the demo bundle, a throw-away installation, PostgreSQL, a Docker engine, a Kubernetes cluster."""
+"""Fixtures of several folders: base models, a temporary installation, PostgreSQL, a Docker engine, a Kubernetes cluster."""
 
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
+from xdist.workermanage import WorkerController
 
 from gregory.models import Subject
 from gregory.runs.spec import RunSpec
+from tests import sharing, tiers
 from tests.database_rows import make_subject, make_team
 from tests.launch.example_run import example_spec
-from tests.sharing import Sharing
 from tests.strict import need
 from tests.tiny_bundle import tiny_bundle
 from tools import docker_engine as engine
@@ -37,7 +38,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure() -> None:
-    """A worker of pytest-xdist keeps to its share of the processors, and so do its trainings: threads that wait for others cost most."""
+    """Bind a worker of pytest-xdist and its trainings to its share of the processors. More threads than processors cost time."""
     if "PYTEST_XDIST_WORKER" in os.environ:
         number, workers = int(os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw")), int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
         processors = sorted(os.sched_getaffinity(0))
@@ -45,19 +46,40 @@ def pytest_configure() -> None:
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
-    """What shares something stays in one worker."""
-    return Sharing(config, log)
+    return sharing.Sharing(config, log)
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    tiers.mark(item)
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What is slow begins first."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    items.sort(key=lambda item: sharing.start_order(item.nodeid))
+
+
+def pytest_deselected(items: Sequence[pytest.Item]) -> None:
+    if items:
+        tiers.count(items[0].config, items)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    tiers.send(session.config)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: WorkerController) -> None:
+    tiers.receive(node)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for line in tiers.summary(terminalreporter.config):
+        terminalreporter.write_line(line)
 
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No variable of the developer's shell decides a test."""
+    """Remove the variables of the developer's shell that the product reads."""
     for name in list(os.environ):
         if name.startswith("GREGORY_"):
             monkeypatch.delenv(name)
@@ -65,14 +87,14 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def demo_bundle() -> Path:
-    """The embedded bundle at its own place, prepared once per checkout."""
+    """The small real bundle in the folder base_models of the checkout."""
     subprocess.run([sys.executable, "manage.py", "prepare_base_models", "--demo"], cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL)
     return REPOSITORY / "base_models"
 
 
 @pytest.fixture(scope="session")
 def postgresql_server() -> Iterator[postgresql.Server]:
-    """A real server for the session."""
+    """A real server, one per process of pytest."""
     programs = postgresql.binaries()
     need(programs, what="a PostgreSQL server", remedy="install one, for example: apt-get install postgresql")
     assert programs is not None
@@ -82,15 +104,15 @@ def postgresql_server() -> Iterator[postgresql.Server]:
 
 @pytest.fixture(scope="session")
 def docker_engine() -> Iterator[Engine]:
-    need(engine.usable(), what="a Docker engine that root may start", remedy=engine.REMEDY)
+    need(engine.usable(), what="a Docker engine that root starts", remedy=engine.REMEDY)
     with engine.running() as running:
         yield running
 
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
-    """A Kubernetes of one node with two GPUs that are not there."""
-    need(binaries.usable(), what="what a Kubernetes cluster that root may start is made of", remedy=binaries.REMEDY)
+    """A Kubernetes cluster of one node that advertises two GPUs."""
+    need(binaries.usable(), what="a program of the Kubernetes cluster that root starts", remedy=binaries.REMEDY)
     with kubernetes.running() as running:
         yield running
 
@@ -130,7 +152,7 @@ def cluster_namespace(cluster: Cluster, base_image: str, tmp_path: Path) -> Iter
 
 @pytest.fixture(scope="session")
 def cluster_postgresql(cluster: Cluster) -> Iterator[postgresql.Server]:
-    """A server that pods reach as `cluster.host`."""
+    """A server at the address `cluster.host`, which pods reach."""
     programs = postgresql.binaries()
     need(programs, what="a PostgreSQL server", remedy="install one, for example: apt-get install postgresql")
     assert programs is not None
@@ -157,13 +179,13 @@ def spec() -> RunSpec:
 
 @pytest.fixture(scope="session")
 def small_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle with a tiny BERT: the whole path in seconds."""
+    """A bundle with a tiny BERT, which trains in seconds."""
     return tiny_bundle(tmp_path_factory.mktemp("bundle") / "base_models")
 
 
 @pytest.fixture(scope="session")
 def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Every table and no row, on SQLite."""
+    """An SQLite file with every table and no row."""
     installation = Installation(tmp_path_factory.mktemp("migrated"))
     installation.must("migrate", "-v0")
     return Path(installation.environment["SQLITE_FILE"])
@@ -179,8 +201,8 @@ def installation(tmp_path: Path, small_bundle: Path, migrated_database: Path) ->
 
 @pytest.fixture
 def postgresql_installation(tmp_path: Path, small_bundle: Path, postgresql_server: postgresql.Server) -> Installation:
-    """The same on PostgreSQL, in a database of its own."""
-    database = f"site_{uuid4().hex[:12]}"
+    """A migrated installation with its own database on PostgreSQL, without articles."""
+    database = f"installation_{uuid4().hex[:12]}"
     postgresql_server.create(database)
     installation = Installation(
         tmp_path / "installation", environment={"GREGORY_BASE_MODELS": str(small_bundle), **postgresql_server.environment(database)}

@@ -1,4 +1,4 @@
-"""What a test needs of the machine: missing, it is skipped aloud with the remedy, and in strict mode it fails."""
+"""Needs of a test on the machine. Without one the test is skipped with the remedy. With STRICT=1 it fails."""
 
 import os
 
@@ -8,7 +8,7 @@ STRICT = os.environ.get("STRICT") == "1"
 
 
 def need(present: object, *, what: str, remedy: str) -> None:
-    """Go on where `present` is true; otherwise skip, or fail in strict mode, saying what to do about it."""
+    """Skip the test if `present` is false, or fail it in strict mode. The message has the remedy."""
     if present:
         return
     message = f"{what} is missing on this machine; {remedy}"

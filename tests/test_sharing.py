@@ -1,23 +1,55 @@
-"""Tests that need the same engine, or the same module's fixtures, are dealt to one worker."""
+"""Tests that need the same engine, or the fixtures of one module, run in one worker. Each has the marker of its engine."""
+
+import subprocess
+import sys
 
 import pytest
 
-from tests.sharing import together
+from tests.sharing import scope, start_order
+from tests.tiers import descriptions
+from tools.installation import REPOSITORY
 
 
 @pytest.mark.parametrize(
     ("test", "shared"),
     [
-        ("tests/docker/test_images.py::TestSafety::test_one[cpu_image]", "Docker engine"),
-        ("tests/launch/test_runner_contract.py::test_one[docker]", "Docker engine"),
-        ("tests/launch/test_runner_contract.py::test_one[docker-code0]", "Docker engine"),
+        ("tests/docker/test_images.py::TestSafety::test_one[cpu_image]", "docker"),
+        ("tests/launch/test_runner_contract.py::test_one[docker]", "docker"),
+        ("tests/launch/test_runner_contract.py::test_one[docker-code0]", "docker"),
         ("tests/launch/test_runner_contract.py::test_one[local]", "tests/launch/test_runner_contract.py"),
-        ("tests/cluster/test_cluster.py::test_one", "Kubernetes"),
-        ("tests/launch/test_runner_contract.py::test_one[kubernetes]", "Kubernetes"),
-        ("tests/chart/test_release.py::test_one", "Kubernetes"),
-        ("tests/chaos/test_chaos.py::test_one", "Kubernetes"),
+        ("tests/commands/test_preflight.py::test_one[docker]", "tests/commands/test_preflight.py"),
+        ("tests/cluster/test_cluster.py::test_one", "cluster"),
+        ("tests/launch/test_runner_contract.py::test_one[kubernetes]", "cluster"),
+        ("tests/chart/test_release.py::test_one", "cluster"),
+        ("tests/chaos/test_chaos.py::test_one", "cluster"),
+        ("tests/chaos/test_script.py::test_one", "tests/chaos/test_script.py"),
         ("tests/test_sharing.py::test_one", "tests/test_sharing.py"),
     ],
 )
-def test_what_stays_together(test: str, shared: str):
-    assert together(test) == shared
+def test_scope(test: str, shared: str):
+    assert scope(test) == shared
+
+
+def test_the_longest_modules_start_first():
+    tests = ["tests/runs/test_store.py::a", "tests/end_to_end/test_killed.py::a", "tests/docker/test_images.py::a"]
+
+    assert sorted(tests, key=start_order) == tests[::-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "adds"),
+    [
+        (["-m", "not docker", "tests/docker/test_compose.py"], "docker"),
+        (["-m", "not postgres", "tests/live/test_two_commands.py"], "postgres"),
+        (["-m", "not torch", "tests/preparation/test_summaries.py"], "torch"),
+    ],
+)
+def test_the_summary_counts_the_tests_that_a_marker_leaves_out(arguments: list[str], adds: str, pytestconfig: pytest.Config):
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "--collect-only", "--quiet", *arguments],
+        cwd=REPOSITORY, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith(f"  {adds} "))
+    assert int(line.split()[1]) > 0
+    assert line.endswith(descriptions(pytestconfig)[adds])

@@ -9,8 +9,6 @@ from tests.docs.markdown import DOCKER, DOCUMENTS, KUBERNETES, Block, blocks
 from tests.docs.reader import FILES, LEFT_TO_CI, SHELL, SHOWN, Reader
 from tools.installation import REPOSITORY, Installation
 
-pytestmark = pytest.mark.slow
-
 LIVE = "Run it on a live GregoryAI database"
 ROLE = "A database role of its own"
 # The database of each document: SQLite, or PostgreSQL with GregoryAI's tables.

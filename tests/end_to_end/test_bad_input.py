@@ -28,8 +28,6 @@ from tests.articles import Row, labelled, store
 from tests.strict import need
 from tools.installation import REPOSITORY, Installation
 
-pytestmark = pytest.mark.slow
-
 NO_LABEL = "no labelled article in the data window; label some, or widen the window with --lookback-days N or --all-articles"
 REMEDY = "run: python manage.py prepare_base_models (with --demo for the small bundle; or copy a prepared one there)"
 
@@ -155,6 +153,7 @@ def test_odd_articles_train_like_others(installation: Installation):
 @pytest.mark.parametrize(
     ("options", "prepare", "reason"), [("ro", lambda folder: None, "Read-only file system"), ("size=64k", fill, "No space left on device")]
 )
+@pytest.mark.root
 def test_a_models_folder_that_takes_no_files(ready: Installation, options: str, prepare: Callable[[Path], None], reason: str):
     with mounted(ready.models, options):
         prepare(ready.models)
@@ -208,6 +207,7 @@ def test_a_dead_database(ready: Installation):
     )
 
 
+@pytest.mark.root
 def test_a_disk_that_fills_up_during_training(ready: Installation):
     # What goes into the run's folder before the model fits; the model and its report do not.
     with mounted(ready.models, "size=96k"):
@@ -223,6 +223,7 @@ def test_a_disk_that_fills_up_during_training(ready: Installation):
     assert left == [".runs"]
 
 
+@pytest.mark.root
 def test_a_stage_that_cannot_even_write_its_explanation_gives_it_through_its_pipe(small_bundle: Path, tmp_path: Path):
     with mounted(tmp_path, "size=256k"):
         source = tmp_path / "summarise" / "in"

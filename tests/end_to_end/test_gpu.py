@@ -1,10 +1,6 @@
 """A run that was promised a GPU and finds none says so at once, and has trained nothing."""
 
-import pytest
-
 from tools.installation import Installation
-
-pytestmark = pytest.mark.slow
 
 
 def test_a_run_without_its_gpu_fails_before_it_reads_an_article(demo_site: Installation):

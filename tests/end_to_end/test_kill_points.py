@@ -19,8 +19,6 @@ from tests.ml.tiny_bart import tiny_bart
 from tests.tiny_bundle import describe, tiny_bundle
 from tools.installation import Installation
 
-pytestmark = pytest.mark.slow
-
 TRAIN = ("train_models", "--team", "neurology", "--subject", "migraine-prevention", "--all-articles", "--algo", "lgbm_tfidf,pubmed_bert")
 ASK = (*TRAIN[:-1], "lgbm_tfidf", "--pseudo-label")
 HYPERPARAMETERS = """

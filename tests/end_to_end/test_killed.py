@@ -12,8 +12,6 @@ from tests.end_to_end.trainings import SUBJECT, processes, training, wait_for
 from tests.strict import need
 from tools.installation import REPOSITORY, Installation
 
-pytestmark = pytest.mark.slow
-
 
 def test_a_killed_worker_closes_its_own_row_and_the_next_algorithms_still_train(long_bert: Installation):
     with long_bert.start("train_models", *SUBJECT, "--verbose", "3") as command:
@@ -124,6 +122,7 @@ def memory_group(limit: int) -> Path:
     raise AssertionError("need() does not return without a group")
 
 
+@pytest.mark.root
 def test_a_worker_that_the_kernel_kills_for_memory_says_out_of_memory_with_peak_and_limit(long_bert: Installation):
     limit = 420 * 2**20
     group = memory_group(limit)

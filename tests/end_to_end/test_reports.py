@@ -16,8 +16,6 @@ from gregory.runs.spec import RunOutcome
 from tests.end_to_end.trainings import SUBJECT, processes, training, wait_for
 from tools.installation import REPOSITORY, Installation
 
-pytestmark = pytest.mark.slow
-
 OPEN_RUN = """
 from django.conf import settings
 from django.utils import timezone

@@ -7,8 +7,6 @@ import pytest
 from tests.end_to_end.trainings import processes, training, wait_for
 from tools.installation import Installation
 
-pytestmark = pytest.mark.slow
-
 SUBJECT = ("--team", "neurology", "--subject", "migraine-prevention", "--algo", "lgbm_tfidf,lstm")
 
 

@@ -12,8 +12,6 @@ from gregory.ml.config import LgbmConfig
 from gregory.ml.dataset import Article, write_articles
 from tools.installation import REPOSITORY, Installation
 
-pytestmark = pytest.mark.slow
-
 # Minutes, for a tiny encoder on a shared two-core machine; a hang or a forgotten full-size network takes far longer.
 SMOKE_MINUTES = 5
 

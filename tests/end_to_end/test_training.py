@@ -2,15 +2,11 @@
 
 import json
 
-import pytest
-
 from gregory.ml import artifacts
 from gregory.ml.config import ALGORITHMS
 from gregory.ml.load import load_model
 from gregory.ml.metrics import NAMES
 from tools.installation import Installation
-
-pytestmark = pytest.mark.slow
 
 SPEC_FILES = {
     "pubmed_bert": {"bert_weights.h5", "metrics.json"},

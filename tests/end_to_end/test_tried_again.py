@@ -6,8 +6,6 @@ import pytest
 from tests.end_to_end.trainings import wait_for
 from tools.installation import Installation
 
-pytestmark = pytest.mark.slow
-
 TRAIN = (
     "train_models",
     "--team",

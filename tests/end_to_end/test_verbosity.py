@@ -19,8 +19,6 @@ from gregory.ml.metrics import NAMES
 from tests.articles import Row, labelled, store
 from tools.installation import REPOSITORY, Installation
 
-pytestmark = pytest.mark.slow
-
 GOOD = ("train_models", "--team", "t", "--subject", "good", "--algo", "lgbm_tfidf")
 BAD = ("train_models", "--team", "t", "--subject", "unreviewed", "--algo", "lgbm_tfidf")
 EVENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ (INFO|WARNING|ERROR) [0-9a-f]{12} t/(good|unreviewed)(/lgbm_tfidf)?: \S.*")

@@ -18,8 +18,6 @@ from tools import postgresql
 from tools.installation import Installation
 from tools.postgresql import Server
 
-pytestmark = pytest.mark.slow
-
 TRAIN = ("train_models", "--team", "neurology", "--subject", "ms", "--algo", "lgbm_tfidf")
 ACTIVITY = """
 SELECT pid, state, extract(epoch FROM clock_timestamp() - xact_start)::float8 FROM pg_stat_activity

@@ -11,8 +11,6 @@ from tests.live.database import LABELLED, SCHEMAS, LiveDatabase, live
 from tools.installation import Installation
 from tools.postgresql import Server
 
-pytestmark = pytest.mark.slow
-
 SUBJECT = ("--team", "neurology", "--subject", "ms")
 
 

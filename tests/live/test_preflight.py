@@ -11,8 +11,6 @@ from tests.live.database import ROLE, ROLE_PASSWORD, SCHEMAS, LiveDatabase, live
 from tools.installation import Installation
 from tools.postgresql import Server
 
-pytestmark = pytest.mark.slow
-
 GENERATIONS = {
     "as_specified": "tables of GregoryAI as train_models was specified for it, in May 2025",
     "newest": "tables of GregoryAI since its migration 0039, as in August 2026",

@@ -10,8 +10,6 @@ from benchmarks import live_database
 from tools.installation import Installation
 from tools.postgresql import Server
 
-pytestmark = pytest.mark.slow
-
 ARTICLES, SUBJECTS = 20_000, 60
 # Small tables are read whole whatever indexes they have.
 SMALL = {"gregory_team", "subjects"}

@@ -5,13 +5,9 @@ import re
 import subprocess
 import sys
 
-import pytest
-
 from tests.live.database import live
 from tools.installation import REPOSITORY, Installation
 from tools.postgresql import Server
-
-pytestmark = pytest.mark.slow
 
 ROUNDS = 50
 UNFINISHED = (

@@ -184,7 +184,6 @@ def test_the_folder_holds_neither_pooler_nor_optimiser(built: Callable[[BertConf
     assert not [path for path in saved.rglob("*.json") if str(tmp_path) in path.read_text()]
 
 
-@pytest.mark.slow
 def test_learns_words_that_tell(tmp_path: Path) -> None:
     model = train(tiny_encoder(tmp_path), BertConfig(epochs=15, learning_rate=0.01, patience=15))
     relevant, irrelevant = model.predict_proba([" ".join(RELEVANT), " ".join(IRRELEVANT)])

@@ -145,7 +145,6 @@ def test_the_whole_shape_is_kept(tmp_path: Path, built: Callable[[LstmConfig], F
     assert json.loads((tmp_path / "model.json").read_text()) == config.model_dump()
 
 
-@pytest.mark.slow
 def test_learns_words_that_tell() -> None:
     model = train(LstmConfig(epochs=10, embedding_dim=64, units=16, batch_size=2, dropout=0.0))
     relevant, irrelevant = model.predict_proba([" ".join(RELEVANT), " ".join(IRRELEVANT)])
@@ -153,7 +152,6 @@ def test_learns_words_that_tell() -> None:
     assert irrelevant < 0.2
 
 
-@pytest.mark.slow
 def test_another_process_fits_the_same_model() -> None:
     code = "import json; from tests.ml.test_lstm_trainer import *;print(json.dumps(train(TINY).predict_proba(ASKED).tolist()))"
     environment = {**os.environ, "PYTHONHASHSEED": "5", "PYTHONPATH": str(ROOT)}
