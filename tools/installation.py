@@ -15,7 +15,6 @@ import psycopg
 from psycopg.rows import dict_row
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-DATA = REPOSITORY.parent / "shared" / "data"
 
 ROWS = """
 SELECT log.id, team.slug AS team, subject.subject_slug AS subject, log.algorithm, log.model_version AS version, log.success,
@@ -107,10 +106,6 @@ class Installation:
     def run_code(self, code: str) -> str:
         """Run Python code in the Django of the installation."""
         return self.must("shell", "--no-imports", "-c", code)
-
-    def import_csv(self, name: str, *, team: str, subject: str) -> None:
-        """Load one of the real files in place."""
-        self.must("import_articles", str(DATA / name), "--team", team, "--subject", subject)
 
     @staticmethod
     def _argv(arguments: tuple[str, ...]) -> list[str]:
