@@ -189,7 +189,8 @@ class Reason(StrEnum):
         Entry(
             origin=Origin.BACK_END,
             meaning=(
-                "The node is gone, was shut down, or lost its pods after it stopped answering. Or it was silent beyond the pod's own deadline."
+                "The node is gone, was shut down, or lost its pods after it stopped answering. "
+                "Or it was silent beyond the pod's own deadline."
             ),
             row_text="The cluster's message about the node.",
             remedy="Check the nodes, then resume.",

@@ -1,4 +1,4 @@
-"""What needs several connections at once is collected where the database is a server."""
+"""Collects the tests with several connections only if the database is a server."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""A machine that keeps what it was handed, behind the protocol of runners: what it shows of each run is a test's to say."""
+"""A durable back end behind the protocol of runners. A test sets the observation of each run."""
 
 import os
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -16,7 +16,7 @@ GONE = Observation(status=Status.TERMINATED, diagnosis=Diagnosis(summary="the Jo
 
 @dataclass
 class PretendCluster:
-    """jobs: by name, what is seen of each; submitted: every call, so that doubles are found. A test may put an error in `refuses`."""
+    """jobs: the observation of each Job, by name. submitted: all calls, so a test finds doubles. refuses: the error of `submit`."""
 
     name: str = "pretend"
     durable: bool = True
@@ -28,23 +28,23 @@ class PretendCluster:
     jobs: dict[str, Observation] = field(default_factory=dict)
     submitted: list[str] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
-    # Whether it shows whoever cancels how the run ended; another may have seen it first.
+    # Whether `observe` shows the end of a cancelled run once. Another process may have observed it first.
     shows_ends: bool = True
     ended: dict[str, Observation] = field(default_factory=dict)
     looks: list[int] = field(default_factory=list)
     away: str = ""
-    # One is taken before each look: what happens to the runs meanwhile.
+    # Each observation first calls the next of these: the events before it.
     steps: list[Callable[[], None]] = field(default_factory=list)
     refuses: Exception | None = None
     on_submit: Callable[[RunSpec, RunHandle], None] = lambda spec, handle: None
     on_cancel: Callable[[RunHandle], None] = lambda handle: None
 
     def __call__(self, installation: Installation | str) -> "PretendCluster":
-        """The registry makes a runner of an installation, a pass one of a name: always this one."""
+        """The runner of every installation and every name is this one."""
         return self
 
     def check(self) -> None:
-        """Always ready."""
+        """Every precondition holds."""
 
     def owner_handle(self) -> RunHandle:
         return processes.handle_of(os.getpid())
@@ -85,7 +85,7 @@ class PretendCluster:
         return [f"kubectl describe job {handle.name}"]
 
     def cleanup(self, spec: RunSpec) -> None:
-        """A cluster forgets by itself."""
+        """A cluster removes its Jobs itself."""
 
     def collect_garbage(self, unfinished: Collection[str], *, keep_seconds: float) -> list[str]:
         orphans = [name for name in self.jobs if name.split("-")[1] not in unfinished]
@@ -95,7 +95,7 @@ class PretendCluster:
 
     def terminate(self, spec: RunSpec, *, report: str = "", **facts: Any) -> None:
         """From now on the attempt is observed as terminated. facts: of its diagnosis."""
-        end = Diagnosis(**{"summary": "it died", **facts})
+        end = Diagnosis(**{"summary": "it ended", **facts})
         self.jobs[job(spec)] = Observation(status=Status.TERMINATED, diagnosis=end, node="node-1", report=report)
 
     def _observe(self, handle: RunHandle) -> Observation:

@@ -1,4 +1,4 @@
-"""A machine that keeps what it was handed, made of processes of this one: nobody's end is theirs, and each leaves a report."""
+"""A durable back end of local processes. They outlive the process that starts them, and each leaves an outcome report."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,7 +19,7 @@ class ProcessCluster(LocalRunner):
     def render(self, spec: RunSpec) -> Rendered:
         rendered = super().render(spec)
         environment = {**rendered.request["environment"], "GREGORY_RETRIED": "true", "GREGORY_TERMINATION_LOG": str(self._report_of(spec))}
-        # It outlives whoever started it.
+        # It outlives the process that starts it.
         del environment["GREGORY_LIFELINE"]
         return Rendered(spec=spec, request={**rendered.request, "environment": environment})
 

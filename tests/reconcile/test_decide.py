@@ -1,4 +1,4 @@
-"""The rule as a table: every cause, every state, and what is concluded from not knowing."""
+"""The decisions as a table: every cause, every state, and the unknown status."""
 
 from dataclasses import replace
 
@@ -37,13 +37,13 @@ FACTS = RunSnapshot(
     stall_after=0,
 )
 DURABLE = {"durable": True}
-BLIND = {"models_not_visible": True}
+MODELS_NOT_VISIBLE = {"models_not_visible": True}
 QUEUED_HERE = {"state": RunState.PENDING}
 CANCELLED = {"announced": Diagnosis(summary="cancelled by me", reason=Reason.CANCELLED)}
 
 
 @pytest.mark.parametrize(
-    ("observation", "facts", "fate", "reason", "detail"),
+    ("observation", "facts", "action", "reason", "detail"),
     [
         (ALIVE, {"silent": 9999.0}, Action.NONE, None, "process 7 runs"),
         (GONE, {}, Action.FINALIZE, Reason.LOST, "lost: process 7 on here ended without a report"),
@@ -64,14 +64,14 @@ CANCELLED = {"announced": Diagnosis(summary="cancelled by me", reason=Reason.CAN
             Reason.LOST,
             "lost: process 7 belongs to host there and wrote no heartbeat for more than 900 s",
         ),
-        # A machine that keeps what it was handed: silence says nothing, and what was not handed over is.
+        # On a durable back end a missing heartbeat proves nothing, and a run that was not submitted is.
         (ELSEWHERE, {"silent": 99999.0, **DURABLE}, Action.NONE, None, "process 7 belongs to host there; its status is unknown"),
         (QUEUED, {"state": RunState.SUBMITTED, "silent": 99999.0, **DURABLE}, Action.NONE, None, QUEUED.detail),
         (GONE, {**QUEUED_HERE, **DURABLE}, Action.SUBMIT, None, f"queued and not submitted: {GONE.text}"),
         (ELSEWHERE, {**QUEUED_HERE, **DURABLE}, Action.NONE, None, ELSEWHERE.detail),
         (ELSEWHERE, {**QUEUED_HERE, **DURABLE, "silent": 61.0}, Action.SUBMIT, None, f"queued and not submitted: {ELSEWHERE.detail}"),
         (ALIVE, {**QUEUED_HERE, **DURABLE, "silent": 61.0}, Action.SUBMIT, None, f"queued and not submitted: {ALIVE.detail}"),
-        # What is not there counts only if it is not there some time later.
+        # A missing run counts as terminated only if it is still missing later.
         (MISSING, DURABLE, Action.NONE, None, "the Job is not there; it counts as terminated if it is still missing in 60 s"),
         (
             MISSING,
@@ -82,23 +82,29 @@ CANCELLED = {"announced": Diagnosis(summary="cancelled by me", reason=Reason.CAN
         ),
         (MISSING, {**DURABLE, "missing": MISSING_GRACE}, Action.FINALIZE, Reason.DELETED, "the Job is not there"),
         (MISSING, {**DURABLE, **CANCELLED, "missing": MISSING_GRACE}, Action.FINALIZE, Reason.CANCELLED, "cancelled by me"),
-        # Who does not see what it left comes after those who do.
+        # A reconciler that cannot read the models waits longer.
         (
             MISSING,
-            {**DURABLE, **BLIND, "missing": MODELS_NOT_VISIBLE_GRACE - 1},
+            {**DURABLE, **MODELS_NOT_VISIBLE, "missing": MODELS_NOT_VISIBLE_GRACE - 1},
             Action.NONE,
             None,
             "the Job is not there; it counts as terminated if it is still missing in 120 s",
         ),
-        (MISSING, {**DURABLE, **BLIND, "missing": MODELS_NOT_VISIBLE_GRACE}, Action.FINALIZE, Reason.DELETED, "the Job is not there"),
-        (KILLED, {**DURABLE, **BLIND}, Action.FINALIZE, Reason.KILLED, KILLED.text),
-        # An end that was announced is carried out, and is the reason wherever the run is found gone.
+        (
+            MISSING,
+            {**DURABLE, **MODELS_NOT_VISIBLE, "missing": MODELS_NOT_VISIBLE_GRACE},
+            Action.FINALIZE,
+            Reason.DELETED,
+            "the Job is not there",
+        ),
+        (KILLED, {**DURABLE, **MODELS_NOT_VISIBLE}, Action.FINALIZE, Reason.KILLED, KILLED.text),
+        # An announced end is executed. Its reason is the reason of a run that is gone.
         (ALIVE, CANCELLED, Action.TERMINATE, Reason.CANCELLED, "cancelled by me"),
         (QUEUED, {**CANCELLED, "state": RunState.SUBMITTED}, Action.TERMINATE, Reason.CANCELLED, "cancelled by me"),
         (KILLED, CANCELLED, Action.FINALIZE, Reason.CANCELLED, "cancelled by me"),
         (ALIVE, {**CANCELLED, **QUEUED_HERE, **DURABLE}, Action.FINALIZE, Reason.CANCELLED, "cancelled by me"),
         (ELSEWHERE, CANCELLED, Action.NONE, None, "process 7 belongs to host there; its status is unknown"),
-        # No progress: ended where that is asked for, and only a run that has begun.
+        # A run without progress is terminated if there is a limit and the run has begun.
         (ALIVE, {"idle": 9999.0}, Action.NONE, None, "process 7 runs"),
         (ALIVE, {"idle": 1800.0, "stall_after": 1800}, Action.NONE, None, "process 7 runs"),
         (
@@ -110,34 +116,34 @@ CANCELLED = {"announced": Diagnosis(summary="cancelled by me", reason=Reason.CAN
         ),
         (ALIVE, {"idle": None, "stall_after": 1800}, Action.NONE, None, "process 7 runs"),
         (ALIVE, {"idle": 1801.0, "stall_after": 1800, "state": RunState.SUBMITTED}, Action.NONE, None, "process 7 runs"),
-        # A wait that is over is ended, too: what cannot begin now must not begin later.
+        # A run that waited longer than its limit is terminated, so it cannot begin later.
         (NO_IMAGE, {"state": RunState.SUBMITTED, **DURABLE}, Action.TERMINATE, Reason.IMAGE_PULL, NO_IMAGE.detail),
         (NO_IMAGE, {"state": RunState.SUBMITTED, **DURABLE, **CANCELLED}, Action.TERMINATE, Reason.CANCELLED, "cancelled by me"),
         (QUEUED, {"idle": 1801.0, "stall_after": 1800}, Action.NONE, None, QUEUED.detail),
     ],
 )
-def test_the_rule(observation: Observation, facts: dict, fate: Action, reason: Reason | None, detail: str):
-    verdict = decide(observation, replace(FACTS, **facts))
+def test_decision(observation: Observation, facts: dict, action: Action, reason: Reason | None, detail: str):
+    decision = decide(observation, replace(FACTS, **facts))
 
-    assert (verdict.action, verdict.diagnosis.reason, verdict.diagnosis.text) == (fate, reason, detail)
+    assert (decision.action, decision.diagnosis.reason, decision.diagnosis.text) == (action, reason, detail)
 
 
-def test_the_exit_code_goes_with_the_death():
+def test_the_decision_has_the_exit_code():
     assert decide(KILLED, FACTS).diagnosis.exit_code == -9
 
 
 @pytest.mark.parametrize("state", [RunState.SUBMITTED, RunState.RUNNING])
 @pytest.mark.parametrize("reason", list(Reason))
-def test_whatever_a_machine_says_of_a_death_is_its_reason(reason: Reason, state: RunState):
-    dead = Observation(status=Status.TERMINATED, diagnosis=Diagnosis(summary="how", reason=reason))
+def test_the_reason_of_a_diagnosis_is_the_reason_of_the_end(reason: Reason, state: RunState):
+    ended = Observation(status=Status.TERMINATED, diagnosis=Diagnosis(summary="how", reason=reason))
 
-    verdict = decide(dead, replace(FACTS, state=state, durable=True))
+    decision = decide(ended, replace(FACTS, state=state, durable=True))
 
-    assert (verdict.action, verdict.diagnosis.reason, verdict.diagnosis.text) == (Action.FINALIZE, reason, "how")
+    assert (decision.action, decision.diagnosis.reason, decision.diagnosis.text) == (Action.FINALIZE, reason, "how")
 
 
 @pytest.mark.parametrize("reason", list(Reason))
-def test_only_what_a_machine_took_away_is_tried_again_and_only_so_often(reason: Reason):
+def test_only_retryable_reasons_are_retried_up_to_the_limit(reason: Reason):
     def after(retries: int, max_attempts: int) -> RetryPolicy:
         return retry_policy(reason, durable=True, retries=retries, max_attempts=max_attempts, in_training=0, still_open=2)
 
@@ -151,14 +157,12 @@ def test_only_what_a_machine_took_away_is_tried_again_and_only_so_often(reason: 
     [
         (True, 1, 3, RetryPolicy.WITHOUT),
         (True, 1, 1, RetryPolicy.CLOSE),
-        # Summaries are every algorithm's: what cannot be summarised cannot be trained.
+        # Every algorithm needs the summaries.
         (True, 0, 3, RetryPolicy.CLOSE),
         (False, 1, 3, RetryPolicy.CLOSE),
     ],
 )
-def test_an_algorithm_that_ran_out_of_memory_is_left_out_by_those_behind_it(
-    durable: bool, in_training: int, still_open: int, follows: RetryPolicy
-):
+def test_retry_omits_the_algorithm_that_ran_out_of_memory(durable: bool, in_training: int, still_open: int, follows: RetryPolicy):
     after = retry_policy(Reason.OUT_OF_MEMORY, durable=durable, retries=9, max_attempts=1, in_training=in_training, still_open=still_open)
 
     assert after is follows

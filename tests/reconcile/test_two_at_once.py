@@ -1,6 +1,6 @@
-"""Several reconcilers at once, each with a connection of its own, let loose on the same runs at the same moment.
+"""Several reconcilers act on the same runs at the same time, each with its own connection.
 
-Collected on PostgreSQL only: the database of tests on SQLite is in memory, and its one connection would be locked by each in turn.
+Collected on PostgreSQL only: the test database on SQLite is in memory and has one connection.
 """
 
 import threading
@@ -27,7 +27,7 @@ RECONCILERS, ROUNDS = 4, 8
 
 
 def at_once(work: Callable[[int], None], count: int = RECONCILERS) -> None:
-    """Begun together, each in a thread; an error of any of them is the test's."""
+    """Start all at once, each in a thread. An error of any of them fails the test."""
     together, errors = threading.Barrier(count), []
 
     def begin(number: int) -> None:
@@ -48,7 +48,7 @@ def at_once(work: Callable[[int], None], count: int = RECONCILERS) -> None:
 
 
 class Gate:
-    """A cluster whose answer reaches all who look before any of them acts on it."""
+    """A cluster whose answer reaches all reconcilers before any of them acts on it."""
 
     def __init__(self, cluster: PretendCluster, count: int = RECONCILERS) -> None:
         self._cluster = cluster
@@ -89,7 +89,7 @@ def test_an_attempt_is_opened_and_submitted_once(subject, tmp_path: Path):
     assert set(PredictionRunLog.objects.values_list("success", flat=True)) == {None}
 
 
-def test_a_dead_run_ends_once(subject, tmp_path: Path):
+def test_a_terminated_run_ends_once(subject, tmp_path: Path):
     cluster = PretendCluster()
     cluster.terminate(at_work(subject, cluster), reason=Reason.KILLED)
     gate = Gate(cluster)
@@ -97,15 +97,15 @@ def test_a_dead_run_ends_once(subject, tmp_path: Path):
     at_once(lambda number: list(Reconciler(runner_for=lambda name: gate, models_dir=tmp_path, stale_after=900).reconcile_once()))
 
     assert TrainingRun.objects.values_list("state", "reason", "attempt").get() == ("failed", "killed", 1)
-    assert set(PredictionRunLog.objects.values_list("success", "error_message")) == {(False, "it died")}
+    assert set(PredictionRunLog.objects.values_list("success", "error_message")) == {(False, "it ended")}
 
 
-def test_whoever_sees_it_closed_or_tried_again_the_rows_have_one_fate(subject, tmp_path: Path):
-    """Two who see different causes, as two answers of a machine may differ: closed whole, or open in the next attempt whole."""
+def test_rows_are_all_closed_or_all_retried(subject, tmp_path: Path):
+    """Two reconcilers observe different causes. All rows are closed, or all continue in the next attempt."""
     cluster = PretendCluster(max_attempts=2)
     spec = at_work(subject, cluster)
     seen = [
-        Observation(status=Status.TERMINATED, diagnosis=Diagnosis(summary="it died", reason=reason))
+        Observation(status=Status.TERMINATED, diagnosis=Diagnosis(summary="it ended", reason=reason))
         for reason in (Reason.EVICTED, Reason.DELETED)
     ]
 
@@ -123,7 +123,7 @@ def test_whoever_sees_it_closed_or_tried_again_the_rows_have_one_fate(subject, t
     assert job(spec) == cluster.submitted[0]
 
 
-def test_a_run_that_reports_while_it_is_taken_for_dead_is_never_half_believed(subject, tmp_path: Path):
+def test_a_report_during_a_retry_is_written_or_becomes_an_event(subject, tmp_path: Path):
     cluster = PretendCluster()
     spec = at_work(subject, cluster)
     cluster.terminate(spec, reason=Reason.NODE_LOST)
@@ -140,6 +140,6 @@ def test_a_run_that_reports_while_it_is_taken_for_dead_is_never_half_believed(su
     succeeded = PredictionRunLog.objects.filter(success=True).values_list("pk", flat=True)
     left = [algorithm.run_log_id for algorithm in RunSpec.model_validate(run.spec).algorithms]
     assert run.attempt == 2
-    # Either the report came first, and only the other is trained again, or it came too late and is kept as an event.
+    # Either the report came first, and only the other algorithm is retried, or the report became an event.
     assert sorted([*left, *succeeded]) == [algorithm.run_log_id for algorithm in spec.algorithms]
     assert len(succeeded) + RunEvent.objects.filter(kind="late report").count() == 1

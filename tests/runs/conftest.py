@@ -1,4 +1,4 @@
-"""What is about a server is collected where the database is one."""
+"""Collects the tests of a database server only if there is one."""
 
 import os
 

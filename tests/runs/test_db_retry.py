@@ -1,4 +1,4 @@
-"""Calls while the database is away: tried again, for as long as there is time."""
+"""Calls while the database cannot be reached."""
 
 import pytest
 from django.db import InterfaceError, OperationalError
@@ -8,7 +8,7 @@ from gregory.runs.db_retry import best_effort, retry_on_disconnect
 
 
 class Away:
-    """Fails so often, then answers."""
+    """Fails a number of times, then answers."""
 
     def __init__(self, failures: int, error: type[Exception] = OperationalError) -> None:
         self.failures, self.calls, self._error = failures, 0, error
@@ -26,7 +26,7 @@ def no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("error", [OperationalError, InterfaceError])
-def test_it_is_called_until_it_answers_with_longer_and_longer_pauses(error: type[Exception]):
+def test_call_is_repeated_with_growing_pauses(error: type[Exception]):
     pauses: list[float] = []
 
     assert retry_on_disconnect(Away(3, error), sleep=pauses.append) == "answer"
@@ -34,7 +34,7 @@ def test_it_is_called_until_it_answers_with_longer_and_longer_pauses(error: type
     assert pauses == list(db_retry.PAUSES[:3])
 
 
-def test_after_minutes_the_error_passes_through():
+def test_the_last_error_is_raised_after_all_pauses():
     call = Away(99)
 
     with pytest.raises(OperationalError):
@@ -43,7 +43,7 @@ def test_after_minutes_the_error_passes_through():
     assert call.calls == len(db_retry.PAUSES) + 1
 
 
-def test_where_there_is_no_time_it_is_tried_once_more():
+def test_an_impatient_caller_gets_one_more_call():
     call = Away(99)
 
     with pytest.raises(OperationalError):
@@ -52,7 +52,7 @@ def test_where_there_is_no_time_it_is_tried_once_more():
     assert call.calls == 2
 
 
-def test_what_only_informs_is_tried_once():
+def test_best_effort_calls_once():
     call = Away(1)
 
     assert best_effort(call, otherwise="nothing") == "nothing"

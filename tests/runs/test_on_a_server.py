@@ -1,4 +1,4 @@
-"""What a PostgreSQL server does for us: it ends reads that take too long, refuses writes in them, and says since when it is up.
+"""The services of a PostgreSQL server: it ends long reads, refuses writes in them, and has its start time.
 
 Collected on PostgreSQL only.
 """
@@ -25,7 +25,7 @@ def ask(statement: str) -> str:
         return cursor.fetchone()[0]
 
 
-def test_a_read_sees_one_moment_and_writes_nothing(subject):
+def test_read_only_transaction_is_one_snapshot_and_refuses_writes(subject):
     with read_only_transaction():
         settings = [ask(f"SHOW {name}") for name in ("transaction_isolation", "transaction_read_only", "statement_timeout")]
     with pytest.raises(InternalError, match="cannot execute UPDATE in a read-only transaction"), read_only_transaction():
@@ -35,7 +35,7 @@ def test_a_read_sees_one_moment_and_writes_nothing(subject):
     assert (ask("SHOW transaction_read_only"), ask("SHOW statement_timeout")) == ("off", "0")
 
 
-def test_a_read_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch):
+def test_server_ends_a_read_above_the_limit(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(db_retry, "STATEMENT_SECONDS", 1)
     began = time.monotonic()
 
@@ -45,7 +45,7 @@ def test_a_read_that_takes_too_long_is_ended(monkeypatch: pytest.MonkeyPatch):
     assert time.monotonic() - began < 10
 
 
-def test_a_reader_that_stops_is_cut_off_and_reads_again(monkeypatch: pytest.MonkeyPatch):
+def test_server_ends_an_idle_reader_and_the_reader_can_repeat(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(db_retry, "PAUSE_SECONDS", 1)
     tries: list[str] = []
 
@@ -59,7 +59,7 @@ def test_a_reader_that_stops_is_cut_off_and_reads_again(monkeypatch: pytest.Monk
     assert len(tries) == 2
 
 
-def test_a_connection_is_given_back_unless_a_transaction_needs_it():
+def test_connection_is_closed_outside_of_transactions():
     ask("SELECT 'x'")
     release()
     assert connection.connection is None
@@ -69,13 +69,13 @@ def test_a_connection_is_given_back_unless_a_transaction_needs_it():
         assert ask("SELECT 'still there'") == "still there"
 
 
-def test_silence_while_the_server_was_away_is_no_evidence(subject, monkeypatch: pytest.MonkeyPatch):
+def test_timers_count_from_a_restart_of_the_server(subject, monkeypatch: pytest.MonkeyPatch):
     run_id = opened(subject).run_id
     long_ago = timezone.now() - timedelta(days=30)
     TrainingRun.objects.update(heartbeat_at=long_ago, progress_at=long_ago)
     assert store.is_silent(run_id, 86_400)
 
-    # This server has been up for minutes, which is within a grace of a month.
+    # The server has run for minutes, which is shorter than this grace period of a month.
     monkeypatch.setattr(db_retry, "RESTART_GRACE", 30 * 86_400.0)
 
     standing = store.run_with_timers(run_id)

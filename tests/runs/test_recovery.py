@@ -1,4 +1,4 @@
-"""What is closed on evidence, and recovered where a report, a file or a complete model proves how it ended."""
+"""Runs that a reconciler closes, with results from a report, an outcome file or a complete model."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ ELSEWHERE = Observation(status=Status.UNKNOWN, detail="process 7 belongs to host
 
 
 class OneAnswer:
-    """A runner that sees every run alike, and tries nothing again."""
+    """A runner that observes every run in the same way and allows no retry."""
 
     durable = False
     max_parallel = 1
@@ -49,40 +49,40 @@ class OneAnswer:
         return "last line"
 
 
-def look(runner: object, models: Path) -> list[ReconcileResult]:
+def reconcile(runner: object, models: Path) -> list[ReconcileResult]:
     return list(Reconciler(runner_for=lambda name: runner, models_dir=models, stale_after=900).reconcile_once())
 
 
 @pytest.mark.django_db
 @pytest.mark.database
-class TestApplied:
-    def test_a_dead_run_is_closed_with_the_reason(self, subject, tmp_path: Path):
+class TestClosedRows:
+    def test_a_terminated_run_is_closed_with_the_reason(self, subject, tmp_path: Path):
         spec = opened(subject)
         store.claim(spec, RunHandle(host="here", name="7", uid="7"), image_digest="")
         runner = OneAnswer(KILLED)
 
-        look(runner, tmp_path)
+        reconcile(runner, tmp_path)
 
         assert runner.asked == [1]
         assert set(PredictionRunLog.objects.values_list("success", "error_message")) == {(False, KILLED.text)}
         assert TrainingRun.objects.values_list("state", "reason", "log_tail").get() == ("failed", "killed", "last line")
 
     @pytest.mark.parametrize("observation", [ALIVE, ELSEWHERE])
-    def test_what_is_not_known_to_be_dead_is_not_touched(self, subject, tmp_path: Path, observation):
+    def test_a_run_that_may_live_is_not_changed(self, subject, tmp_path: Path, observation):
         store.claim(opened(subject), RunHandle(host="here", name="7", uid="7"), image_digest="")
         TrainingRun.objects.update(unknown_since=None if observation is ALIVE else Now())
         before = TrainingRun.objects.values().get()
 
-        look(OneAnswer(observation), tmp_path)
+        reconcile(OneAnswer(observation), tmp_path)
 
         assert TrainingRun.objects.values().get() == before
         assert set(PredictionRunLog.objects.values_list("success", flat=True)) == {None}
 
-    def test_a_complete_model_of_exactly_this_row_is_a_success_whatever_happened_after(self, subject, tmp_path: Path):
+    def test_a_complete_model_of_the_row_is_a_success(self, subject, tmp_path: Path):
         spec = opened(subject)
         publish(tmp_path, spec, position=1)
 
-        look(OneAnswer(GONE), tmp_path)
+        reconcile(OneAnswer(GONE), tmp_path)
 
         failed, recovered = PredictionRunLog.objects.order_by("pk")
         assert (failed.success, recovered.success) == (False, True)
@@ -92,17 +92,17 @@ class TestApplied:
         assert recovered.algorithm_run.compute == {"device": "cpu"}
         assert TrainingRun.objects.get().state == "failed"
 
-    def test_a_run_whose_models_are_all_complete_succeeded(self, subject, tmp_path: Path):
+    def test_a_run_with_all_models_complete_succeeds(self, subject, tmp_path: Path):
         spec = opened(subject)
         publish(tmp_path, spec, position=0)
         publish(tmp_path, spec, position=1)
 
-        look(OneAnswer(GONE), tmp_path)
+        reconcile(OneAnswer(GONE), tmp_path)
 
         assert set(PredictionRunLog.objects.values_list("success", flat=True)) == {True}
         assert TrainingRun.objects.get().state == "succeeded"
 
-    def test_what_can_be_recovered_is_and_the_rest_stays_open(self, subject, tmp_path: Path):
+    def test_recover_closes_published_models_and_keeps_other_rows_open(self, subject, tmp_path: Path):
         spec = opened(subject)
         publish(tmp_path, spec, position=0)
 
@@ -111,23 +111,23 @@ class TestApplied:
         assert list(PredictionRunLog.objects.order_by("pk").values_list("success", flat=True)) == [True, None]
         assert TrainingRun.objects.get().state == "pending"
 
-    def test_a_folder_of_another_row_proves_nothing(self, subject, tmp_path: Path):
+    def test_a_folder_of_another_row_is_no_result(self, subject, tmp_path: Path):
         spec = opened(subject)
         publish(tmp_path, spec, position=0, run_log_id=spec.algorithms[0].run_log_id + 1000)
 
-        look(OneAnswer(GONE), tmp_path)
+        reconcile(OneAnswer(GONE), tmp_path)
 
         assert set(PredictionRunLog.objects.values_list("success", flat=True)) == {False}
 
-    def test_a_damaged_folder_proves_nothing(self, subject, tmp_path: Path):
+    def test_a_damaged_folder_is_no_result(self, subject, tmp_path: Path):
         spec = opened(subject)
         (publish(tmp_path, spec, position=0) / "metrics.json").write_text("{}")
 
-        look(OneAnswer(GONE), tmp_path)
+        reconcile(OneAnswer(GONE), tmp_path)
 
         assert set(PredictionRunLog.objects.values_list("success", flat=True)) == {False}
 
-    def test_working_folders_go_when_their_run_ended_long_ago(self, subject, tmp_path: Path):
+    def test_working_folders_of_old_runs_are_removed(self, subject, tmp_path: Path):
         spec = opened(subject)
         for name in (spec.run_id, "ended"):
             (tmp_path / ".runs" / name).mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""The ledger: rows open together, end once, and only by whoever holds the attempt."""
+"""The run store: rows are opened together, end once, and only the current attempt or a reconciler ends them."""
 
 from datetime import timedelta
 
@@ -19,7 +19,7 @@ from tests.database_rows import HERE, opened, outcome
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 
-def test_opening_a_run_writes_a_row_per_algorithm_in_the_order_asked(subject):
+def test_open_run_writes_one_row_per_algorithm_in_order(subject):
     spec = opened(subject)
 
     rows = PredictionRunLog.objects.order_by("pk")
@@ -32,7 +32,7 @@ def test_opening_a_run_writes_a_row_per_algorithm_in_the_order_asked(subject):
     assert (run.state, run.runner, RunSpec.model_validate(run.spec)) == ("pending", "local", spec)
 
 
-def test_a_second_unfinished_run_of_a_subject_is_refused_and_writes_nothing(subject):
+def test_a_second_unfinished_run_of_a_subject_is_refused(subject):
     first = opened(subject)
 
     with pytest.raises(store.RunRefused) as refused:
@@ -43,7 +43,7 @@ def test_a_second_unfinished_run_of_a_subject_is_refused_and_writes_nothing(subj
     assert (TrainingRun.objects.count(), PredictionRunLog.objects.count()) == (1, 2)
 
 
-def test_a_subject_may_run_again_once_its_run_has_ended(subject):
+def test_an_ended_run_allows_another_of_its_subject(subject):
     store.end_run(opened(subject), RunState.FAILED, Diagnosis(summary="gone", reason=Reason.LOST))
 
     opened(subject, version="20260101_2")
@@ -51,7 +51,7 @@ def test_a_subject_may_run_again_once_its_run_has_ended(subject):
     assert TrainingRun.objects.count() == 2
 
 
-def test_a_version_taken_since_planning_is_refused_and_writes_nothing(subject):
+def test_a_version_taken_after_planning_is_refused(subject):
     store.end_run(opened(subject), RunState.FAILED, Diagnosis(summary="gone", reason=Reason.LOST))
 
     with pytest.raises(store.RunRefused, match=r"team/subject: version 20260101 of lstm was just taken; run the command again"):
@@ -60,7 +60,7 @@ def test_a_version_taken_since_planning_is_refused_and_writes_nothing(subject):
     assert TrainingRun.objects.count() == 1
 
 
-def test_success_is_written_with_metrics_and_the_databases_clock(subject):
+def test_success_has_metrics_and_the_time_of_the_database(subject):
     spec = opened(subject)
 
     assert store.close_algorithm(spec, outcome(spec), store.OutcomeDetails(evaluation={"a": 1}, resources={"stages": {}}))
@@ -71,7 +71,7 @@ def test_success_is_written_with_metrics_and_the_databases_clock(subject):
     assert (row.algorithm_run.metrics, row.algorithm_run.evaluation) == ({"test_f1": 0.5}, {"a": 1})
 
 
-def test_which_data_and_what_it_was_computed_on_are_kept_unless_the_end_knows_better(subject):
+def test_empty_data_and_compute_keep_the_stored_values(subject):
     spec = opened(subject)
     AlgorithmRun.objects.update(data={"labelled": 9}, compute={"device": "cpu"})
 
@@ -83,7 +83,7 @@ def test_which_data_and_what_it_was_computed_on_are_kept_unless_the_end_knows_be
     assert (kept.data, kept.compute) == ({"labelled": 9}, {"device": "cpu"})
 
 
-def test_the_first_writer_wins_and_the_late_one_is_kept_as_an_event(subject):
+def test_the_first_writer_wins_and_a_late_report_becomes_an_event(subject):
     spec = opened(subject)
     store.close_algorithm(spec, outcome(spec, success=False, error="first"))
 
@@ -117,7 +117,7 @@ def test_a_run_is_claimed_once(subject):
     assert (run.state, run.image_digest) == ("running", "sha256:1")
 
 
-def test_the_command_cannot_take_a_running_run_back_to_submitted(subject):
+def test_a_running_run_cannot_become_submitted(subject):
     spec = opened(subject)
     store.claim(spec, HERE, image_digest="")
 
@@ -126,7 +126,7 @@ def test_the_command_cannot_take_a_running_run_back_to_submitted(subject):
     assert TrainingRun.objects.get().state == "running"
 
 
-def test_ending_a_run_leaves_finished_rows_alone(subject):
+def test_end_run_keeps_closed_rows(subject):
     spec = opened(subject)
     store.close_algorithm(spec, outcome(spec))
 
@@ -139,7 +139,7 @@ def test_ending_a_run_leaves_finished_rows_alone(subject):
     assert store.unfinished_runs() == []
 
 
-def test_what_stops_the_whole_run_ends_only_what_is_open_and_says_which(subject):
+def test_fail_open_rows_closes_open_rows_only_and_returns_them(subject):
     spec = opened(subject)
     store.close_algorithm(spec, outcome(spec))
 
@@ -151,7 +151,7 @@ def test_what_stops_the_whole_run_ends_only_what_is_open_and_says_which(subject)
     assert TrainingRun.objects.get().state == "pending"
 
 
-def test_a_superseded_attempt_stops_nothing(subject):
+def test_a_superseded_attempt_fails_no_rows(subject):
     spec = opened(subject)
 
     assert store.fail_open_rows(spec.model_copy(update={"attempt_token": "old"}), reason=Reason.ERROR, error="x") == []
@@ -159,7 +159,7 @@ def test_a_superseded_attempt_stops_nothing(subject):
     assert set(PredictionRunLog.objects.values_list("success", flat=True)) == {None}
 
 
-def test_nul_and_lone_surrogates_in_a_traceback_are_stored(subject):
+def test_nul_and_lone_surrogates_are_escaped(subject):
     spec = opened(subject)
 
     store.close_algorithm(spec, outcome(spec, success=False, error="a\0b\udcffc"))
@@ -167,14 +167,14 @@ def test_nul_and_lone_surrogates_in_a_traceback_are_stored(subject):
     assert PredictionRunLog.objects.get(pk=spec.algorithms[0].run_log_id).error_message == "a\\0b\\udcffc"
 
 
-def test_a_huge_traceback_loses_its_head_and_keeps_its_end():
+def test_the_head_of_a_long_traceback_is_cut():
     text = store.sanitize_text("x" * 300_000 + "ValueError: the end", 1_000)
 
     assert text.startswith("[299019 characters cut]\nxxx")
     assert text.endswith("ValueError: the end")
 
 
-def test_silence_is_measured_by_the_databases_clock(subject):
+def test_silence_is_measured_by_the_clock_of_the_database(subject):
     opened(subject)
     run = TrainingRun.objects.get()
     assert not store.is_silent(run.run_id, 60)
@@ -184,7 +184,7 @@ def test_silence_is_measured_by_the_databases_clock(subject):
     assert store.is_silent(run.run_id, 60)
 
 
-def test_a_heartbeat_is_a_sign_of_life_of_the_current_attempt_only(subject):
+def test_a_heartbeat_counts_for_the_current_attempt_only(subject):
     spec = opened(subject)
     past = timezone.now() - timedelta(hours=1)
     TrainingRun.objects.update(heartbeat_at=past)
@@ -196,7 +196,7 @@ def test_a_heartbeat_is_a_sign_of_life_of_the_current_attempt_only(subject):
     assert TrainingRun.objects.get().heartbeat_at > past
 
 
-def test_an_algorithm_starts_when_its_training_does_and_not_when_it_was_queued(subject):
+def test_the_start_of_a_row_is_the_start_of_its_training(subject):
     spec = opened(subject)
     past = timezone.now() - timedelta(hours=3)
     PredictionRunLog.objects.update(run_started=past)
@@ -209,7 +209,7 @@ def test_an_algorithm_starts_when_its_training_does_and_not_when_it_was_queued(s
     assert (first.run_started > past, second.run_started) == (True, past)
 
 
-def test_progress_is_kept_without_ending_anything(subject):
+def test_progress_ends_no_row(subject):
     spec = opened(subject)
 
     progress = Progress(message="epoch 1/10", fraction=0.1, epoch=1, figures={"loss": 0.5})
@@ -220,7 +220,7 @@ def test_progress_is_kept_without_ending_anything(subject):
     assert first.progress == {"message": "epoch 1/10", "fraction": 0.1, "epoch": 1, "seconds_left": 90.0, "loss": 0.5}
 
 
-def test_gregoryai_may_delete_its_rows_with_statements_that_do_not_know_our_tables(subject):
+def test_gregoryai_can_delete_its_rows(subject):
     opened(subject)
 
     with connection.cursor() as cursor:
@@ -231,7 +231,7 @@ def test_gregoryai_may_delete_its_rows_with_statements_that_do_not_know_our_tabl
     assert AlgorithmRun.objects.count() == 2
 
 
-def test_deleting_a_subject_through_django_takes_its_runs_along(subject):
+def test_django_deletes_the_runs_of_a_subject(subject):
     opened(subject)
 
     subject.delete()
@@ -239,7 +239,7 @@ def test_deleting_a_subject_through_django_takes_its_runs_along(subject):
     assert (TrainingRun.objects.count(), AlgorithmRun.objects.count(), PredictionRunLog.objects.count()) == (0, 0, 0)
 
 
-def test_the_report_of_a_run_whose_subject_was_deleted_is_refused_without_an_error(subject):
+def test_a_report_after_the_subject_was_deleted_writes_nothing(subject):
     spec = opened(subject)
     subject.delete()
 
@@ -256,7 +256,7 @@ def resumed(spec: RunSpec, *, why: str = "the process is gone") -> RunSpec:
     )
 
 
-def test_open_rows_go_on_in_the_next_attempt(subject):
+def test_open_rows_continue_in_the_next_attempt(subject):
     first = opened(subject)
     store.claim(first, HERE, image_digest="sha256:1")
 
@@ -273,7 +273,7 @@ def test_open_rows_go_on_in_the_next_attempt(subject):
     assert store.claim(second, HERE, image_digest="")
 
 
-def test_the_attempt_before_writes_nothing_any_more(subject):
+def test_the_earlier_attempt_writes_nothing(subject):
     first = opened(subject)
     second = resumed(first)
 
@@ -284,7 +284,7 @@ def test_the_attempt_before_writes_nothing_any_more(subject):
     assert store.close_algorithm(second, outcome(second))
 
 
-def test_a_row_that_failed_stays_failed_and_its_algorithm_gets_a_new_one(subject):
+def test_a_failed_row_stays_and_its_algorithm_gets_a_new_row(subject):
     first = opened(subject)
     store.close_algorithm(first, outcome(first))
     store.end_run(first, RunState.FAILED, Diagnosis(summary="gone", reason=Reason.LOST))
@@ -306,7 +306,7 @@ def test_a_row_that_failed_stays_failed_and_its_algorithm_gets_a_new_one(subject
     assert [run.run_log_id for run in AlgorithmRun.objects.filter(run_id=first.run_id)] == [row.pk for row in rows]
 
 
-def test_the_end_of_an_attempt_is_cleared_from_the_run_and_kept_as_an_event(subject):
+def test_the_end_of_an_attempt_becomes_an_event(subject):
     first = opened(subject)
     store.claim(first, HERE, image_digest="")
     store.finish_run(first, RunState.FAILED, Diagnosis(summary="signal 9", reason=Reason.KILLED, exit_code=-9), log_tail="last line")
@@ -321,7 +321,7 @@ def test_the_end_of_an_attempt_is_cleared_from_the_run_and_kept_as_an_event(subj
     assert event.message.endswith(" UTC, exit code -9)\nlast line")
 
 
-def test_of_an_attempt_that_died_mute_the_event_says_what_was_seen(subject):
+def test_the_event_of_an_unfinished_attempt_has_its_observed_end(subject):
     first = opened(subject)
     store.claim(first, HERE, image_digest="")
 
@@ -330,7 +330,7 @@ def test_of_an_attempt_that_died_mute_the_event_says_what_was_seen(subject):
     assert RunEvent.objects.get().message.startswith("attempt 1 ended: running: lost: the process is gone (queued 20")
 
 
-def test_of_two_who_resume_one_is_told(subject):
+def test_the_second_of_two_resumes_is_refused(subject):
     first = opened(subject)
     second = resumed(first)
 
@@ -342,7 +342,7 @@ def test_of_two_who_resume_one_is_told(subject):
     assert RunEvent.objects.count() == 1
 
 
-def test_a_run_that_succeeded_is_not_opened_again(subject):
+def test_a_succeeded_run_is_not_resumed(subject):
     spec = opened(subject)
     store.finish_run(spec, RunState.SUCCEEDED, SUCCEEDED)
 
@@ -352,7 +352,7 @@ def test_a_run_that_succeeded_is_not_opened_again(subject):
     assert TrainingRun.objects.get().state == "succeeded"
 
 
-def test_a_run_of_which_every_row_succeeded_has_nothing_left(subject):
+def test_a_run_without_open_or_failed_rows_is_not_resumed(subject):
     spec = opened(subject)
     for position in (0, 1):
         store.close_algorithm(spec, outcome(spec, position))
@@ -363,7 +363,7 @@ def test_a_run_of_which_every_row_succeeded_has_nothing_left(subject):
     assert (TrainingRun.objects.get().attempt, RunEvent.objects.count()) == (1, 0)
 
 
-def test_a_run_is_not_resumed_beside_another_of_its_subject(subject):
+def test_a_run_is_not_resumed_during_another_run_of_its_subject(subject):
     first = opened(subject)
     store.end_run(first, RunState.FAILED, Diagnosis(summary="gone", reason=Reason.LOST))
     other = opened(subject, version="20260101_3")
@@ -375,7 +375,7 @@ def test_a_run_is_not_resumed_beside_another_of_its_subject(subject):
     assert (run.state, run.attempt, PredictionRunLog.objects.count(), RunEvent.objects.count()) == ("failed", 1, 4, 0)
 
 
-def test_the_reason_of_an_attempt_is_that_of_its_own_rows(subject):
+def test_the_failure_reason_is_that_of_the_latest_rows(subject):
     first = opened(subject)
     store.end_run(first, RunState.FAILED, Diagnosis(summary="gone", reason=Reason.LOST))
     second = resumed(first)
@@ -389,7 +389,7 @@ def retried(spec: RunSpec, *, without: tuple[AlgorithmOutcome, ...] = (), counts
     return store.retry(spec, Diagnosis(summary="drained", reason=Reason.EVICTED), handle=HERE, counts=counts, without=without)
 
 
-def test_a_run_is_tried_again_with_what_is_open_and_nothing_else(subject):
+def test_retry_continues_open_rows_only(subject):
     first = opened(subject)
     store.claim(first, HERE, image_digest="")
     store.close_algorithm(first, outcome(first, 0, success=False, error="why"))
@@ -402,7 +402,7 @@ def test_a_run_is_tried_again_with_what_is_open_and_nothing_else(subject):
     assert PredictionRunLog.objects.count() == 2
 
 
-def test_what_is_left_out_is_closed_with_the_opening_or_not_at_all(subject):
+def test_rows_without_retry_are_closed_in_the_same_transaction(subject):
     first = opened(subject)
     ends = tuple(outcome(first, position, success=False, error="OOMKilled") for position in (0, 1))
 
@@ -416,7 +416,7 @@ def test_what_is_left_out_is_closed_with_the_opening_or_not_at_all(subject):
 
 
 @pytest.mark.parametrize("end", ["ended", "announced", "superseded"])
-def test_a_run_that_ended_or_is_being_ended_is_not_tried_again(subject, end: str):
+def test_a_run_with_an_end_or_an_announced_end_is_not_retried(subject, end: str):
     first = opened(subject)
     if end == "ended":
         store.finish_run(first, RunState.FAILED, Diagnosis(summary="", reason=Reason.KILLED))
@@ -429,7 +429,7 @@ def test_a_run_that_ended_or_is_being_ended_is_not_tried_again(subject, end: str
         retried(first)
 
 
-def test_whoever_resumes_a_run_gets_every_algorithm_that_failed_in_any_attempt_and_the_count_begins_anew(subject):
+def test_resume_includes_failures_of_all_attempts_and_resets_the_retries(subject):
     first = opened(subject)
     second = retried(first, without=(outcome(first, 0, success=False, error="OOMKilled"),))
     store.close_algorithm(second, outcome(second, 0))
@@ -443,7 +443,7 @@ def test_whoever_resumes_a_run_gets_every_algorithm_that_failed_in_any_attempt_a
     assert (third.attempt, TrainingRun.objects.get().retries) == (3, 0)
 
 
-def test_the_same_start_claims_once_and_its_machine_s_next_start_of_the_attempt_again(subject):
+def test_the_same_handle_can_claim_again_only_if_allowed(subject):
     spec = opened(subject)
     assert store.claim(spec, HERE, image_digest="", node="node-1")
 
@@ -465,7 +465,7 @@ def test_an_end_is_announced_once_and_for_one_attempt(subject):
     assert store.announced_end(first) is None
 
 
-def test_a_sign_of_life_is_no_progress(subject):
+def test_a_heartbeat_is_no_progress(subject):
     spec = opened(subject)
     long_ago = timezone.now() - timedelta(hours=1)
     TrainingRun.objects.update(heartbeat_at=long_ago, progress_at=long_ago)
@@ -478,7 +478,7 @@ def test_a_sign_of_life_is_no_progress(subject):
     assert store.run_with_timers(spec.run_id).idle < 60
 
 
-def test_runs_that_have_not_ended_are_listed_first(subject):
+def test_unfinished_runs_are_listed_first(subject):
     ended = opened(subject)
     store.end_run(ended, RunState.FAILED, Diagnosis(summary="gone", reason=Reason.LOST))
     active = opened(subject, version="20260101_2")
