@@ -59,7 +59,7 @@ def finalize_run(run: TrainingRun, spec: RunSpec, end: Diagnosis, runner: Runner
 
 
 def _finish(run: TrainingRun, spec: RunSpec, end: Diagnosis, runner: Runner) -> ReconcileResult:
-    """End a run whose rows have all ended. Its state follows from them."""
+    """End a run after all its rows. Its state follows from them."""
     failed = store.unsuccessful(spec)
     end = end if failed else end.after("every model was complete")
     # The log of a success is not needed, and each log costs two requests.

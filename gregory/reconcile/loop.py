@@ -167,7 +167,7 @@ class Reconciler:
 class _Unfinished(Collection[str]):
     """The ids of unfinished runs, read at the first use.
 
-    By then the runner has listed what is there. So a run that is opened and submitted between the two is in both.
+    By then the runner has made its list. So a run that is opened and submitted between the two is in both.
     """
 
     @cached_property

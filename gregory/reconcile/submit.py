@@ -23,7 +23,7 @@ class Submission:
 
 
 def submit_run(spec: RunSpec, runner: Runner) -> Submission:
-    """Submit a run whose rows are committed. Without an answer of the back end the run stays queued for the next pass."""
+    """Submit a run. Its rows are committed. Without an answer of the back end the run stays queued for the next pass."""
     return record_submission(spec, runner, request(spec, runner))
 
 

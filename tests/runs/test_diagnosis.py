@@ -35,5 +35,5 @@ def test_bytes_that_are_no_text_are_replaced():
 
 
 def test_a_terminated_run_is_not_observed_without_a_diagnosis():
-    with pytest.raises(ValueError, match="^the observation of a terminated run has no diagnosis$"):
+    with pytest.raises(ValueError, match=r"^the observation of a terminated run has no diagnosis$"):
         Observation(status=Status.TERMINATED, detail="gone")

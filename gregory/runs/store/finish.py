@@ -90,7 +90,7 @@ def finish_run(spec: RunSpec, state: RunState, end: Diagnosis, *, log_tail: str 
 
 
 def finish_from_rows(spec: RunSpec, failed: Sequence[str], end: Diagnosis, *, log_tail: str = "") -> bool:
-    """End a run whose rows have all ended, in the state that follows from them. failed: from `unsuccessful`. False as for `finish_run`."""
+    """End a run after all its rows, in the state that follows from them. failed: from `unsuccessful`. False as for `finish_run`."""
     if not failed:
         return finish_run(spec, RunState.SUCCEEDED, replace(end, reason=None))
     end = replace(end, reason=failure_reason(spec)).after(f"failed: {', '.join(failed)}")
@@ -104,7 +104,7 @@ def end_run(spec: RunSpec, state: RunState, end: Diagnosis, *, log_tail: str = "
 
 
 def fail_open_rows(spec: RunSpec, *, reason: Reason | None, error: str) -> list[AlgorithmSpec]:
-    """Fail every open row with the end of the whole run. Returns the algorithms whose rows it closed."""
+    """Fail every open row with the end of the whole run. Returns the algorithms of the rows that it closed."""
     # One transaction: a caller that repeats it after a lost connection gets all of them.
     with transaction.atomic():
         still_open = open_algorithms(spec)

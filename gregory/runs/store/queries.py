@@ -113,7 +113,7 @@ def announced_end(spec: RunSpec) -> Diagnosis | None:
 
 
 def open_algorithms(spec: RunSpec) -> set[int]:
-    """The run log ids of this attempt whose rows have not ended."""
+    """The run log ids of the open rows of this attempt."""
     ids = [algorithm.run_log_id for algorithm in spec.algorithms]
     return set(PredictionRunLog.objects.filter(pk__in=ids, success__isnull=True).values_list("pk", flat=True))
 
@@ -148,7 +148,7 @@ def handle_of(run: TrainingRun) -> RunHandle:
 
 
 def in_training(spec: RunSpec) -> list[AlgorithmSpec]:
-    """The algorithms of this attempt whose training has begun and not ended: at most one, unless a row was lost."""
+    """The algorithms of this attempt in training: at most one, unless a row was lost."""
     ids = [algorithm.run_log_id for algorithm in spec.algorithms]
     begun = AlgorithmRun.objects.filter(run_log_id__in=ids, stage="train", run_log__success__isnull=True)
     training = set(begun.values_list("run_log_id", flat=True))
