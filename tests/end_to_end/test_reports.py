@@ -102,6 +102,8 @@ def test_a_run_that_hangs_is_ended_and_says_so(long_bert: Installation, stopped:
         worker = training(long_bert, command, "pubmed_bert")
         (job,) = processes(command, "-m job")
         hung = worker if stopped == "worker" else job
+        # A process that is stopped during a write keeps the lock of SQLite's file. Between two heartbeats the file is closed.
+        wait_for(lambda: not any(Path(file.path).name == "db.sqlite3" for file in job.open_files()))
         hung.send_signal(signal.SIGSTOP)
         assert "left alone" in long_bert.must("reconcile_runs", "--once")
 
