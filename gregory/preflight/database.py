@@ -74,7 +74,8 @@ def _check() -> Iterator[Finding]:
         yield _DATABASE.ok(f"the SQLite file {settings.DATABASES['default']['NAME']}; use PostgreSQL in production")
     if theirs := [table for table in found if not found[table] and table not in OURS]:
         yield _DATABASE.error(
-            f"the database has no table {', '.join(theirs)}: neither GregoryAI nor this project was migrated here, or this role has no permission for them",
+            f"the database has no table {', '.join(theirs)}: neither GregoryAI nor this project was migrated here, "
+            "or this role has no permission for them",
             "check POSTGRES_DB, or run: python manage.py migrate",
         )
         return

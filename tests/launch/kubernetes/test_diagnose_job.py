@@ -80,7 +80,8 @@ RESUMABLE: dict[str, Expected] = {
         Status.TERMINATED,
         Reason.INTERRUPTED,
         None,
-        rf"pod of {JOB} was deleted, and the end of its run was not observed; find the cause of the deletion; cancel the run if it must not continue",
+        rf"pod of {JOB} was deleted, and the end of its run was not observed; find the cause of the deletion; "
+        "cancel the run if it must not continue",
     ),
     "job_deleted": (Status.TERMINATED, Reason.DELETED, None, rf"{JOB} no longer exists and left no report: .*; resume it"),
     "suspended": (Status.PENDING, None, None, rf"queued: {JOB} is suspended"),
@@ -193,7 +194,8 @@ NOT_PREPARED = {"type": "PodScheduled", "status": "True", "lastTransitionTime": 
             ended_job("PodFailurePolicy", POLICY.format(139, 5)),
             Status.TERMINATED,
             Reason.KILLED,
-            rf"pod of {JOB} was ended by signal 11 \(SIGSEGV\) and no longer exists; find the sender of the signal or the cause of the deletion",
+            rf"pod of {JOB} was ended by signal 11 \(SIGSEGV\) and no longer exists; "
+            "find the sender of the signal or the cause of the deletion",
         ),
         (
             "no_report",
