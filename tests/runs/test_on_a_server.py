@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from gregory.models import Team
 from gregory.runs import db_retry, store
-from gregory.runs.db_retry import read_only_transaction, release, retry_on_disconnect
+from gregory.runs.db_retry import close_connection, read_only_transaction, retry_on_disconnect
 from gregory.runs.models import TrainingRun
 from tests.database_rows import opened
 
@@ -61,11 +61,11 @@ def test_server_ends_an_idle_reader_and_the_reader_can_repeat(monkeypatch: pytes
 
 def test_connection_is_closed_outside_of_transactions():
     ask("SELECT 'x'")
-    release()
+    close_connection()
     assert connection.connection is None
 
     with read_only_transaction():
-        release()
+        close_connection()
         assert ask("SELECT 'still there'") == "still there"
 
 
@@ -78,8 +78,8 @@ def test_timers_count_from_a_restart_of_the_server(subject, monkeypatch: pytest.
     # The server has run for minutes, which is shorter than this grace period of a month.
     monkeypatch.setattr(db_retry, "RESTART_GRACE", 30 * 86_400.0)
 
-    standing = store.run_with_timers(run_id)
-    assert standing is not None
-    assert standing.silent == standing.idle < 86_400
+    timed = store.run_with_timers(run_id)
+    assert timed is not None
+    assert timed.silent == timed.idle < 86_400
     assert not store.is_silent(run_id, 86_400)
     assert [other.silent < 86_400 for other in store.unfinished_runs()] == [True]
