@@ -23,7 +23,7 @@ from tabulate import tabulate
 
 from tools import postgresql
 from tools.cluster import cluster, hollow, network
-from tools.cluster.namespace import ClusterNamespace, furnished
+from tools.cluster.namespace import ClusterNamespace, prepared_namespace
 
 if TYPE_CHECKING:
     from gregory.launch.kubernetes.runner import KubernetesRunner
@@ -55,7 +55,7 @@ def main() -> None:
 
 def _workplace(stack: ExitStack, kubernetes: cluster.Cluster, folder: Path) -> ClusterNamespace:
     folder.mkdir()
-    cluster_namespace = stack.enter_context(furnished(kubernetes, IMAGE, folder))
+    cluster_namespace = stack.enter_context(prepared_namespace(kubernetes, IMAGE, folder))
     cluster_namespace.config |= hollow.PLACEMENT
     # The default is what is measured.
     del cluster_namespace.config["submission"]
@@ -193,9 +193,10 @@ def _follow(runner: "KubernetesRunner", steps: _Steps) -> None:
 
 def _reconciled(runner: "KubernetesRunner") -> Counter[str]:
     """One look at every unfinished run, as reconcile_runs does every 15 seconds; how many of them came to what."""
-    from gregory.reconcile import loop
+    from gregory.reconcile.loop import Reconciler
 
-    return Counter(change.action for change in loop.reconcile_once(lambda name: runner, models_dir=Path("/nonexistent"), stale_after=900))
+    reconciler = Reconciler(runner_for=lambda name: runner, models_dir=Path("/nonexistent"), stale_after=900)
+    return Counter(result.action for result in reconciler.reconcile_once())
 
 
 def _told(calls: Counter[str]) -> str:
