@@ -12,7 +12,7 @@ from gregory.ml.config import ALGORITHMS, DEFAULT_LOOKBACK_DAYS, DEFAULT_THRESHO
 def flag(option: str, *, default: Any, with_resume: bool = False, **argument: Any) -> Any:
     """Declare a field that is a flag. argument: keywords of `ArgumentParser.add_argument`.
 
-    with_resume: the flag may be used together with --resume. All others are refused there, because the stored specification has their values.
+    with_resume: the flag may be used together with --resume. All others are refused there.
     """
     return field(default=default, metadata={"option": option, "with_resume": with_resume, "argument": argument})
 

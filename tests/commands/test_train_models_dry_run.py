@@ -63,7 +63,7 @@ def test_a_dry_run_shows_refusals(run, feed):
     )
     reasons = {row["subject"]: row["refused"] for row in plan(run, "--team", "neurology", "--algo", "lstm")}
     assert reasons == {
-        "als": "neurology/als has an unfinished run abc123 (pending since 2025-06-14 12:30 UTC); wait for it, or run reconcile_runs --once "
-        "if it is dead",
+        "als": "neurology/als has an unfinished run abc123 (pending since 2025-06-14 12:30 UTC); "
+        "wait for its end; if it has terminated, run reconcile_runs --once",
         "ms": None,
     }

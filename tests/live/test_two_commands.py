@@ -11,7 +11,8 @@ from tools.postgresql import Server
 
 ROUNDS = 50
 UNFINISHED = (
-    r"neurology/\w+ has an unfinished run [0-9a-f]{12} \((pending|submitted) since [^)]+\); wait for it, or run reconcile_runs --once .+"
+    r"neurology/\w+ has an unfinished run [0-9a-f]{12} \((pending|submitted) since [^)]+\); "
+    r"wait for its end; if it has terminated, run reconcile_runs --once"
 )
 TAKEN = r"neurology/\w+: version \w+ of (lgbm_tfidf|lstm) was just taken; run the command again"
 
