@@ -1,1 +1,1 @@
-"""The training library: texts and labels in, sealed model folders out. No Django, no Kubernetes, no database."""
+"""The training library: it makes complete model folders from texts and labels. No Django, no Kubernetes, no database."""

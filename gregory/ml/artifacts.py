@@ -1,7 +1,7 @@
-"""Version folders: sealed by a manifest, published by one rename, verified before use.
+"""Version folders: the manifest is written last, one rename publishes the folder, and `verify` checks it before use.
 
-A folder is filled elsewhere on the same file system, its manifest is written last, everything is flushed to disk, and
-only then the folder gets its name. So a version folder that exists is complete; `verify` finds out whether it still is.
+A folder is filled in another place of the same file system. Its manifest is written last, and all files are flushed to disk. Then
+the folder gets its name. So a version folder that exists is complete. `verify` finds later damage.
 """
 
 import errno
@@ -25,12 +25,12 @@ METRICS = "metrics.json"
 EVALUATION = "evaluation.json"
 MODEL_CARD = "report.html"
 
-# Runs in progress live beside the models, so that publishing stays a rename. No slug starts with a dot.
+# Working folders are beside the models, so that publishing is one rename. No slug starts with a dot.
 RUNS_FOLDER = ".runs"
 PSEUDO_LABELS_FOLDER = "pseudo_labels"
 
-# Another CPU or batch size moves a probability by 1e-7 to 1e-5; the silent weight damage that probes are there to
-# catch (facts: h5 files read by another TensorFlow) moved them by tenths.
+# Another CPU or batch size changes a probability by 1e-7 to 1e-5. Silent damage of weights (h5 files read by another TensorFlow)
+# changed it by tenths. Probes detect that damage.
 PROBE_TOLERANCE = 1e-3
 
 
@@ -39,14 +39,14 @@ class _Value(BaseModel):
 
 
 class FileFacts(_Value):
-    """What a file must be."""
+    """The content that a file must have."""
 
     sha256: str
     bytes: int
 
 
 class Probe(_Value):
-    """Texts and the probabilities the model gave them before it was sealed."""
+    """Texts and the probabilities that the model gave them before its publication."""
 
     texts: tuple[str, ...]
     probabilities: tuple[float, ...]
@@ -54,7 +54,7 @@ class Probe(_Value):
 
 
 class PseudoLabelRound(_Value):
-    """How many texts a round asked about, and how many of its answers were accepted, per class."""
+    """The numbers of texts in one round. asked: predicted texts; relevant, not_relevant: accepted labels."""
 
     asked: int
     relevant: int
@@ -62,7 +62,7 @@ class PseudoLabelRound(_Value):
 
 
 class PseudoLabelFacts(_Value):
-    """Where pseudo-labels come from. pool: unlabelled articles; file: the CSV file with each of them, relative to the models folder."""
+    """The origin of the pseudo-labels. pool: unlabelled articles; file: the CSV file of the labels, relative to the models folder."""
 
     pool: int
     rounds: tuple[PseudoLabelRound, ...]
@@ -70,9 +70,9 @@ class PseudoLabelFacts(_Value):
 
 
 class DataFacts(_Value):
-    """Which rows: the window, what was left out of it and why, and examples per part and class.
+    """The training data: window, dropped articles with their reasons, and examples per part and class.
 
-    parts: as labelled by people; pseudo_labelled: how many texts joined the training part beside them.
+    parts: examples with reviews; pseudo_labelled: texts that the training part has in addition.
     """
 
     cutoff: datetime | None
@@ -89,7 +89,7 @@ class DataFacts(_Value):
 
 
 class Provenance(_Value):
-    """What the run's door knows and the training library does not."""
+    """Facts of the run that its entry point gives to the training library."""
 
     team: str
     subject: str
@@ -103,7 +103,7 @@ class Provenance(_Value):
 
 
 class Manifest(_Value):
-    """manifest.json: which rows, which weights, which threshold, and the sha256 of every other file."""
+    """manifest.json: data, base models, configuration, libraries, probe, and the sha256 of every other file."""
 
     schema_number: Literal[1] = 1
     algorithm: Algorithm
@@ -121,43 +121,43 @@ class Manifest(_Value):
 
 
 def is_folder_name(slug: str) -> bool:
-    """Whether a slug from the database can be one folder of a model's path and nothing else."""
+    """True if a slug from the database is the name of exactly one folder."""
     return slug not in ("", ".", "..") and not slug.startswith(".") and not set(slug) & {"/", "\\", "\0"} and len(slug.encode()) <= 255
 
 
 def version_folder(models_dir: Path, *, team: str, subject: str, algorithm: Algorithm, version: str) -> Path:
-    """models/<team>/<subject>/<algorithm>/<version>, as the spec lays it out."""
+    """models/<team>/<subject>/<algorithm>/<version>, as the specification defines."""
     return models_dir / team / subject / algorithm / version
 
 
 def stages_folder(models_dir: Path, run_id: str) -> Path:
-    """Where a run's stages work, and what an attempt leaves to the next."""
+    """The folder of a run's stages. An attempt continues with the files of the previous one."""
     return models_dir / RUNS_FOLDER / run_id / "stages"
 
 
 def outcome_file(models_dir: Path, run_id: str) -> Path:
-    """What an attempt of the run leaves of its end, beside its stages, for whoever closes its rows if it cannot."""
+    """The outcome report of a run, beside its stages. A reconciler reads it if the run could not close its rows."""
     return models_dir / RUNS_FOLDER / run_id / "outcome.json"
 
 
 def version_folders(models_dir: Path) -> Iterator[Path]:
-    """Every folder that stands where a version stands, in order of path."""
+    """Every folder in the place of a version folder, in order of path."""
     for algorithm_folder in sorted(models_dir.glob("[!.]*/[!.]*/*")):
         if algorithm_folder.is_dir() and algorithm_folder.name in ALGORITHMS:
             yield from sorted(path for path in algorithm_folder.iterdir() if path.is_dir())
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> Manifest:
-    """Add the checksum of every file in `folder` to the manifest, write it last, and flush all of it to disk."""
+    """Add the checksum of every file in `folder` to the manifest, write it last, and flush all files to disk."""
     files = {name: _facts(folder / name) for name in _files(folder)}
-    sealed = manifest.model_copy(update={"files": files})
-    (folder / MANIFEST).write_text(sealed.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    complete = manifest.model_copy(update={"files": files})
+    (folder / MANIFEST).write_text(complete.model_dump_json(indent=2) + "\n", encoding="utf-8")
     flush_tree(folder)
-    return sealed
+    return complete
 
 
 def publish(folder: Path, destination: Path) -> None:
-    """Give a sealed folder its version name by one rename. Raises ArtifactError; never overwrites."""
+    """Give a complete folder its version name with one rename. It never overwrites a folder. Raises ArtifactError."""
     problems = verify(folder)
     if problems:
         raise ArtifactError(f"refusing to publish {folder.name}: {problems[0]}")
@@ -174,25 +174,25 @@ def publish(folder: Path, destination: Path) -> None:
 
 
 def keep_pseudo_labels(csv_file: Path, models_dir: Path, *, team: str, subject: str) -> Path:
-    """Give a pseudo-label file its place in the spec, <YYYYMMDD_HHMMSS>[_n].csv, once; returns where."""
+    """Put a pseudo-label file once at its place in the specification, <YYYYMMDD_HHMMSS>[_n].csv. Returns its path."""
     folder = models_dir / team / subject / PSEUDO_LABELS_FOLDER
     folder.mkdir(parents=True, exist_ok=True)
-    # A run that died between this and its next step is continued before it: its file is there already.
-    for kept in folder.iterdir():
-        if kept.samefile(csv_file):
-            return kept
+    # If the previous attempt ended after this step, the file is there.
+    for present in folder.iterdir():
+        if present.samefile(csv_file):
+            return present
     stamp = datetime.now(UTC).strftime("%Y%m%d_%H%M%S")
     names = chain([stamp], (f"{stamp}_{suffix}" for suffix in count(2)))
     while True:
         target = folder / f"{next(names)}.csv"
-        # The hard link appears complete or not at all, and refuses a name that is taken.
+        # A hard link appears as a whole, and fails if the name is taken.
         with suppress(FileExistsError):
             os.link(csv_file, target)
             return target
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a version folder. Raises ArtifactError where there is none or it is not one."""
+    """The manifest of a version folder. Raises ArtifactError if it is missing or damaged."""
     try:
         text = (folder / MANIFEST).read_text(encoding="utf-8")
     except OSError as error:
@@ -204,12 +204,12 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def digest(folder: Path) -> str:
-    """sha256 of the manifest, which pins every other file."""
+    """sha256 of the manifest, which contains the sha256 of every other file."""
     return sha256(folder / MANIFEST)
 
 
 def verify(folder: Path) -> list[str]:
-    """What is wrong with a version folder, a sentence each; empty when it is as it was sealed. Reads every byte."""
+    """The defects of a version folder, one sentence each. Empty if nothing changed since its manifest. Reads every byte."""
     try:
         manifest = read_manifest(folder)
     except ArtifactError as error:
@@ -224,15 +224,15 @@ def verify(folder: Path) -> list[str]:
 
 
 def misplaced(folder: Path) -> list[str]:
-    """Whether a version folder stands where its manifest says: a copy under another name is not that version."""
+    """A sentence if a version folder is not at the place in its manifest. A copy with another name is not that version."""
     try:
         manifest = read_manifest(folder)
     except ArtifactError:
         return []
-    told = (manifest.provenance.team, manifest.provenance.subject, manifest.algorithm, manifest.provenance.version)
-    if folder.parts[-4:] == told:
+    stated = (manifest.provenance.team, manifest.provenance.subject, manifest.algorithm, manifest.provenance.version)
+    if folder.parts[-4:] == stated:
         return []
-    return [f"{folder}: holds {'/'.join(told)}; it was moved or copied here"]
+    return [f"{folder}: holds {'/'.join(stated)}; it was moved or copied here"]
 
 
 def _files(folder: Path) -> list[str]:

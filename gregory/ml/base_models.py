@@ -1,7 +1,7 @@
-"""The bundle of base models a run starts from: what it is, how it is opened and checked, and how one is put in its place.
+"""The bundle of base models: its description, its checks and its installation.
 
-A bundle is a folder with `encoder/`, `summariser/` and `bundle.json`, which names every file's size and sha256. Runs are
-offline. Making the parts is the business of `gregory.ml.preparation`, loading them that of trainers and summarisers.
+A bundle is a folder with `encoder/`, `summariser/` and `bundle.json`. That file has the size and sha256 of every file. Runs work
+offline. `gregory.ml.preparation` makes the parts. Trainers and summarisers load them.
 """
 
 import fcntl
@@ -26,7 +26,7 @@ DESCRIPTION_FILE = "bundle.json"
 PARTS = ("encoder", "summariser")
 DEMO_NAME = "demo"
 
-# Plain names, at most one folder deep: a description must not make us read outside its bundle.
+# Plain names, at most one folder deep. So a description cannot name a file outside its bundle.
 _PLAIN = "[A-Za-z0-9_][A-Za-z0-9._-]*"
 FileName = Annotated[str, Field(pattern=rf"^{_PLAIN}(/{_PLAIN})?$")]
 Model = TypeVar("Model", bound=BaseModel)
@@ -44,7 +44,7 @@ class BundleFile(_Section):
 
 
 class BundlePart(_Section):
-    """Where one model comes from, under which licence, and its files."""
+    """The source, revision and licence of one model, and its files."""
 
     source: str
     revision: str
@@ -54,7 +54,7 @@ class BundlePart(_Section):
 
 
 class BundleDescription(_Section):
-    """The content of bundle.json; `name` tells the demo bundle from the real one."""
+    """The content of bundle.json. `name` distinguishes the demo bundle from the real one."""
 
     schema_number: Literal[1] = 1
     name: str
@@ -72,12 +72,12 @@ class Bundle:
     description: BundleDescription
 
     def digest(self) -> str:
-        """sha256 of bundle.json, which holds the checksum of every other file."""
+        """sha256 of bundle.json, which contains the checksum of every other file."""
         return sha256(self.root / DESCRIPTION_FILE)
 
 
 def read_settings(path: Path, model: type[Model]) -> Model:
-    """One JSON file of a bundle as a pydantic model. Raises BundleError naming the file, the key and the remedy."""
+    """Read a JSON file of a bundle as a pydantic model. Raises BundleError with the file, the key and the remedy."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -91,7 +91,7 @@ def read_settings(path: Path, model: type[Model]) -> Model:
 
 
 def open_bundle(root: Path) -> Bundle:
-    """The bundle at `root`, its files looked at for presence and size only. Raises BundleError with the remedy."""
+    """The bundle at `root`. Only presence and size of its files are checked. Raises BundleError with the remedy."""
     if not root.is_dir():
         raise BundleError(f"there is no base-model bundle: the folder {root} does not exist; {REMEDY}")
     description = read_settings(root / DESCRIPTION_FILE, BundleDescription)
@@ -106,7 +106,7 @@ def open_bundle(root: Path) -> Bundle:
 
 
 def verify_bundle(root: Path) -> Bundle:
-    """The bundle at `root`, every byte of it checked. Raises BundleError with the remedy."""
+    """The bundle at `root`. Every byte is checked. Raises BundleError with the remedy."""
     bundle = open_bundle(root)
     for path, expected in _files(bundle):
         found = sha256(path)
@@ -116,32 +116,32 @@ def verify_bundle(root: Path) -> Bundle:
 
 
 def describe_files(folder: Path) -> dict[str, BundleFile]:
-    """Size and sha256 of every file of one part, for its BundlePart."""
+    """Size and sha256 of every file of one part, for BundlePart."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): BundleFile(sha256=sha256(path), bytes=path.stat().st_size) for path in paths}
 
 
 def prepare(root: Path, *, name: str, fill: Callable[[Path], BundleDescription], report: Report, replace_demo: bool = False) -> Bundle:
-    """The bundle at `root`, made by `fill` where there is none.
+    """The bundle at `root`. If there is none, `fill` makes it.
 
-    `fill` writes the parts into the folder it is given and returns their description, whose name is `name`. An intact bundle
-    is left alone and a damaged one of that name replaced; a demo bundle makes way for another only with `replace_demo`. The
-    bundle is made beside its place and put there by one rename. Raises BundleError.
+    `fill` writes the parts into the given folder and returns their description with the name `name`. An intact bundle is not
+    changed, and a damaged bundle of that name is replaced. Another bundle replaces a demo bundle only with `replace_demo`. The
+    bundle is made beside its place, and one rename moves it there. Raises BundleError.
     """
     try:
-        standing = _standing(root, name, replace_demo)
-        if standing:
-            report(Progress(message=f"{root} holds an intact bundle, {standing.description.name}: left alone"))
-            return standing
+        present = _present(root, name, replace_demo)
+        if present:
+            report(Progress(message=f"{root} holds an intact bundle, {present.description.name}: nothing to do"))
+            return present
         root.parent.mkdir(parents=True, exist_ok=True)
         with _staging(root) as staging:
             staged = staging / "bundle"
             staged.mkdir()
             description = fill(staged)
             (staged / DESCRIPTION_FILE).write_text(description.model_dump_json(indent=2) + "\n", encoding="utf-8")
-            _as_the_umask_allows(staged)
-            # Somebody else may have finished meanwhile; theirs is as good, and may be in use.
-            if not _standing(root, name, replace_demo):
+            _apply_umask(staged)
+            # Another process may have finished first. Its bundle is equal and may be in use.
+            if not _present(root, name, replace_demo):
                 _publish(staged, root, staging / "replaced")
     except OSError as error:
         raise BundleError(f"the bundle {root} cannot be written: {error}") from error
@@ -149,15 +149,15 @@ def prepare(root: Path, *, name: str, fill: Callable[[Path], BundleDescription],
     return open_bundle(root)
 
 
-def _as_the_umask_allows(folder: Path) -> None:
-    """Containers read the bundle as another user, and safetensors writes files for their owner alone."""
+def _apply_umask(folder: Path) -> None:
+    """Give all files the permissions of the folder. Containers read the bundle as another user, and safetensors writes mode 0600."""
     allowed = folder.stat().st_mode
     for path in folder.rglob("*"):
         path.chmod(allowed & (0o777 if path.is_dir() else 0o666))
 
 
-def _standing(root: Path, name: str, replace_demo: bool) -> Bundle | None:
-    """The intact bundle at `root`, None where one called `name` may be put; BundleError where that would destroy something."""
+def _present(root: Path, name: str, replace_demo: bool) -> Bundle | None:
+    """The intact bundle at `root`, or None if a bundle `name` may take its place. Raises BundleError if that would destroy files."""
     if not root.exists():
         return None
     damage: BundleError | None = None
@@ -177,12 +177,12 @@ def _standing(root: Path, name: str, replace_demo: bool) -> Bundle | None:
     if claimed == DEMO_NAME:
         raise BundleError(f"{root} holds the demo bundle: give --replace-demo to put the {name} bundle in its place")
     raise BundleError(
-        f"{root} holds the bundle {claimed!r}, damaged: copy it there again, or remove the folder for the {name} bundle"
+        f"{root} holds the damaged bundle {claimed!r}: copy it there again, or remove the folder for the {name} bundle"
     ) from damage
 
 
 def _claimed_name(root: Path) -> object:
-    # Looser than BundleDescription on purpose: a bundle of a later schema must not be taken for a damaged one of ours.
+    # Less strict than BundleDescription, so that a bundle of a later schema does not count as a damaged bundle.
     try:
         value = json.loads((root / DESCRIPTION_FILE).read_bytes())
     except (OSError, ValueError):
@@ -192,7 +192,7 @@ def _claimed_name(root: Path) -> object:
 
 @contextmanager
 def _staging(root: Path) -> Iterator[Path]:
-    """A hidden folder beside `root`; what a killed preparation left there is removed first."""
+    """A hidden folder beside `root`. The folders of killed preparations are removed first."""
     prefix = f".{root.name}."
     with _locked(root.parent):
         for left in root.parent.glob(f"{prefix}*"):
@@ -222,7 +222,7 @@ def _remove_unless_locked(folder: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        return  # somebody is at work there
+        return  # another process uses it
     else:
         shutil.rmtree(folder, ignore_errors=True)
     finally:

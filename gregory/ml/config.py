@@ -1,7 +1,7 @@
-"""Every number the training depends on, in one place, with the spec's values as defaults.
+"""Every number of the training. The defaults are the values of the specification.
 
-A YAML file may override single values (`load_hyperparameters`); whatever was used ends up in the model's manifest.
-Sources: spec section 4 and GregoryAI's reference classes; where they disagree, docs/decisions says which won.
+A YAML file can override single values (`load_hyperparameters`). The manifest of a model contains the used values.
+Sources: section 4 of the specification and GregoryAI's reference classes. docs/decisions explains the choice between two values.
 """
 
 import re
@@ -29,17 +29,17 @@ _EXPONENT = re.compile(r"([-+]?\d+)[eE]([-+]?\d+)")
 
 
 class _Section(BaseModel):
-    # An unknown key is a typo whose author believes it was obeyed: refuse it.
-    # Infinity is valid YAML but no JSON: it would reach the worker as null.
+    # An unknown key is usually a typing error without effect, so it is refused.
+    # Infinity is valid YAML and not valid JSON: the stage would get null.
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class BertConfig(_Section):
     """[CLS] of a fine-tuned encoder -> Dense(relu, L2) -> Dropout -> Dense(2, softmax); Adam, cross-entropy.
 
-    encoder_dropout: None leaves it as the encoder was made with. padding: of a batch, under its Hugging Face names.
-    micro_batch: rows in memory at once, their gradients accumulated to those of the batch; None takes what fits.
-    precision: "auto" is mixed where the GPU multiplies bfloat16, float32 elsewhere.
+    encoder_dropout: None uses the value of the encoder. padding: padding of a batch, with the names of Hugging Face.
+    micro_batch: examples in memory at once; their gradients are accumulated to those of the batch; None: the number that fits.
+    precision: "auto" is mixed precision on a GPU that multiplies bfloat16, and float32 elsewhere.
     """
 
     learning_rate: Rate = 2e-5
@@ -52,14 +52,14 @@ class BertConfig(_Section):
     batch_size: Positive = 16
     epochs: Positive = 10
     patience: Positive = 3
-    # How it is computed, not what: the same update from less memory, the same probabilities from less padding.
+    # These change the computation and not the result: less memory for the same update, less padding for the same probabilities.
     padding: Literal["longest", "max_length"] = "longest"
     micro_batch: Positive | None = None
     precision: Literal["auto", "float32", "mixed_bfloat16"] = "auto"
 
 
 class LgbmConfig(_Section):
-    """Gradient boosting on a plain TF-IDF matrix. `subsample` acts only with a `subsample_freq`, which the reference class leaves at 0."""
+    """Gradient boosting on a plain TF-IDF matrix. `subsample` needs a `subsample_freq` above 0, and the reference class has 0."""
 
     rounds: Positive = 100
     colsample_bytree: Rate = 0.5527441519925319
@@ -95,7 +95,7 @@ class LstmConfig(_Section):
 
 
 class SummariserConfig(_Section):
-    """Beam count, length penalty and the like are the model's own and come with the bundle."""
+    """The limits of the summariser. Its beams and its length penalty are part of the bundle."""
 
     max_new_tokens: Positive = 300
     max_source_tokens: Positive = 1024
@@ -103,14 +103,14 @@ class SummariserConfig(_Section):
 
 
 class PseudoLabelConfig(_Section):
-    """BERT self-training: accept what the model is this sure of, at most this many rounds."""
+    """Self-training with BERT: the least probability of an accepted label, and the largest number of rounds."""
 
     confidence_threshold: Annotated[float, Field(ge=0.5, lt=1)] = 0.9
     max_iterations: Positive = 7
 
 
 class SplitConfig(_Section):
-    """Shares of validation and test; the rest is training. One seed for every algorithm of a run."""
+    """Shares of the validation part and the test part. The remainder is the training part. All algorithms of a run use one seed."""
 
     validation: Annotated[float, Field(gt=0, lt=0.5)] = 0.15
     test: Annotated[float, Field(gt=0, lt=0.5)] = 0.15
@@ -118,7 +118,7 @@ class SplitConfig(_Section):
 
 
 class Hyperparameters(_Section):
-    """All sections together: the shape of the override file."""
+    """All sections: the form of the hyper-parameter file."""
 
     bert: BertConfig = BertConfig()
     lgbm: LgbmConfig = LgbmConfig()
@@ -129,7 +129,7 @@ class Hyperparameters(_Section):
 
 
 class TrainConfig(_Section):
-    """What one run trains with: the operator's choices and the hyper-parameters."""
+    """The configuration of one run: the flags of the operator and the hyper-parameters."""
 
     prob_threshold: Annotated[float, Field(gt=0, lt=1)] = DEFAULT_THRESHOLD
     pseudo_label: bool = False
@@ -137,9 +137,9 @@ class TrainConfig(_Section):
 
 
 def load_hyperparameters(path: Path | None) -> Hyperparameters:
-    """The spec's values, overridden by the YAML mapping at `path` where it names them.
+    """The values of the specification, overridden by those of the YAML mapping at `path`.
 
-    Raises ConfigError naming the file, the key and the value.
+    Raises ConfigError with the file, the key and the value.
     """
     if path is None:
         return Hyperparameters()
@@ -164,7 +164,7 @@ def load_hyperparameters(path: Path | None) -> Hyperparameters:
 
 
 def _remedy(value: object) -> str:
-    # The spec itself writes 2e-5; YAML 1.1 wants a dot before the exponent.
+    # The specification writes 2e-5, but YAML 1.1 needs a dot before the exponent.
     if isinstance(value, str) and (number := _EXPONENT.fullmatch(value)):
-        return f"; YAML takes this for a word, write {number[1]}.0e{number[2]}"
+        return f"; YAML reads this as a word, write {number[1]}.0e{number[2]}"
     return ""

@@ -1,26 +1,26 @@
-"""What can go wrong in a stage, as one small tree; each library's own errors are translated where it is used.
+"""The errors of a stage, in one tree. The module that uses a library translates the errors of that library.
 
 TrainingError
-├── DataError              the labels or texts of this subject cannot be trained on
+├── DataError              the labels or texts of this subject are not sufficient for a training
 │   └── StratificationError    too few of one class to fill training, validation and test
 ├── ConfigError            a hyper-parameter or hyper-parameter file is wrong
 ├── BundleError            a base model is missing, damaged or of the wrong kind
-├── ArtifactError          a version folder is incomplete, changed, or already there
-├── MemoryExhausted        a library reported that it could not get memory
-└── NoGpu                  the run must have a GPU and there is none
+├── ArtifactError          a version folder is incomplete, changed, present, or of another text version
+├── MemoryExhausted        a library could not allocate memory
+└── NoGpu                  the run requires a GPU and finds none
 """
 
 
 class TrainingError(Exception):
-    """Root of every error that a stage raises on purpose."""
+    """The base of every error that a stage raises intentionally."""
 
 
 class DataError(TrainingError):
-    """The rows of this subject cannot be trained on; more or other labels are the remedy."""
+    """The articles of this subject are not sufficient for a training. The remedy is more or other labels."""
 
 
 class StratificationError(DataError):
-    """A stratified 70/15/15 split would leave a part without one of the two classes."""
+    """In a stratified 70/15/15 split a part would lack one of the two classes."""
 
 
 class ConfigError(TrainingError):
@@ -32,12 +32,12 @@ class BundleError(TrainingError):
 
 
 class ArtifactError(TrainingError):
-    """A model folder is incomplete, was changed after training, or is in the way."""
+    """A model folder is incomplete, changed, or present under that name, or a file has another text version."""
 
 
 class MemoryExhausted(TrainingError):
-    """A training library asked for memory that the machine would not give."""
+    """A training library could not allocate memory."""
 
 
 class NoGpu(TrainingError):
-    """A run that must have a GPU found none."""
+    """A run requires a GPU and finds none."""

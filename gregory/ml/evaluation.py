@@ -1,8 +1,7 @@
-"""evaluation.json: what a trained model did on the validation and test parts, as figures and curves that can be drawn
-again without the model, and in plain words where the figures warn. Pure: nothing is drawn, read or written here.
+"""evaluation.json: figures, curves and warnings of a model on the validation part and the test part. No input, output or drawing.
 
-The file stays below 64 KB whatever the size of the parts and the length of the training: curves are thinned to 200
-points and rounded to six significant digits. Single figures are exact, so metrics.json can be taken from here.
+The curves can be drawn again without the model. The file has less than 64 KB for all sizes of the parts and lengths of the training:
+curves have at most 200 points, with six significant digits. Single figures are exact, and metrics.json takes them from here.
 """
 
 import math
@@ -23,24 +22,24 @@ MOST_POINTS = 200
 MOST_SERIES = 8
 HALF = 0.5
 
-# Quotients, not linspace: 3 / 20 is the float that people write as 0.15, so a threshold falls on an edge.
+# Quotients, not linspace: 3 / 20 is exactly the float 0.15, so a threshold is equal to an edge.
 HISTOGRAM_EDGES = np.arange(21) / 20
 CALIBRATION_EDGES = np.arange(11) / 10
 
-# Below one percentage point no threshold tells articles apart. LightGBM on four screening subjects measured .20 to .41,
-# and still .013 where 46 of 1,855 articles are relevant and the ROC AUC is .71.
+# Below one percentage point no threshold separates the articles. LightGBM measured .20 to .41 on four screening subjects,
+# and .013 on one with 46 relevant of 1,855 articles and a ROC AUC of .71.
 LEAST_DEVIATION = 0.01
-# With nine relevant articles, one more or less found moves recall by eleven points.
+# With nine relevant articles, one article changes recall by eleven points.
 FEW_ARTICLES = 10
 
 
 class _Value(BaseModel):
-    # A NaN would be written as null and read back as an error: refuse it where it arises.
+    # A NaN is refused here, because it would be written as null, which cannot be read again.
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class RocCurve(_Value):
-    """False and true positive rates, both rising from 0 to 1."""
+    """False and true positive rates. Both rise from 0 to 1."""
 
     fpr: tuple[float, ...]
     tpr: tuple[float, ...]
@@ -54,7 +53,7 @@ class PrecisionRecallCurve(_Value):
 
 
 class Calibration(_Value):
-    """Ten bins of equal width without the empty ones: mean probability, share of relevant articles, articles."""
+    """Ten bins of equal width, without empty bins: mean probability, share of relevant articles, number of articles."""
 
     predicted: tuple[float, ...]
     observed: tuple[float, ...]
@@ -62,7 +61,7 @@ class Calibration(_Value):
 
 
 class Confusion(_Value):
-    """Articles by prediction at the threshold and by label."""
+    """Numbers of articles by label and by prediction at the threshold."""
 
     tp: int
     fp: int
@@ -71,14 +70,14 @@ class Confusion(_Value):
 
 
 class Histogram(_Value):
-    """Articles per class in each of the twenty bins between HISTOGRAM_EDGES; the last bin includes 1."""
+    """Articles per class in each of the twenty bins between HISTOGRAM_EDGES. The last bin includes 1."""
 
     relevant: tuple[int, ...]
     not_relevant: tuple[int, ...]
 
 
 class PartEvaluation(_Value):
-    """One part. `metrics` are the six at the threshold, `at_half` f1, precision and recall at 0.5."""
+    """One part. metrics: the six metrics at the threshold; at_half: f1, precision and recall at 0.5."""
 
     n: int
     relevant: int
@@ -95,7 +94,7 @@ class PartEvaluation(_Value):
 
 
 class History(_Value):
-    """Training figures by name at `steps` (epochs or boosting rounds, counted from 1); None where there was no number."""
+    """Training figures by name at `steps` (epochs or boosting rounds, counted from 1). None: the figure was not a number."""
 
     steps: tuple[int, ...]
     series: dict[str, tuple[float | None, ...]]
@@ -117,9 +116,9 @@ class Evaluation(_Value):
 
 
 def evaluate(*, validation: Scored, test: Scored, threshold: float, history: Sequence[dict[str, float]]) -> Evaluation:
-    """Measure both parts and judge the test part.
+    """Measure both parts and add the warnings of the test part.
 
-    Raises ValueError as `gregory.ml.metrics.measure` does: one class only, or a probability that is no number in [0, 1].
+    Raises ValueError like `gregory.ml.metrics.measure`: a part has one class only, or a probability is not a number in [0, 1].
     """
     parts = {"validation": _part(*validation, threshold), "test": _part(*test, threshold)}
     return Evaluation(
@@ -132,15 +131,15 @@ def evaluate(*, validation: Scored, test: Scored, threshold: float, history: Seq
 
 
 def quality_warnings(test: PartEvaluation, threshold: float) -> tuple[str, ...]:
-    """What an operator must know before using the model, worst first; empty where nothing stands out.
+    """Warnings for an operator before the use of the model, the most important first.
 
-    Only the test part is judged: its figures are the ones that get quoted.
+    They depend only on the test part, because its figures are the quoted ones.
     """
     found = [_at_threshold(test, threshold)]
     if test.deviation < LEAST_DEVIATION:
         found.append(
             f"the probabilities of the test articles hardly vary (standard deviation {test.deviation:.2g}): "
-            "the model answers nearly the same whatever it reads"
+            "the model gives nearly the same probability to every text"
         )
     if test.metrics["roc_auc"] < HALF:
         found.append(f"on the test part the ROC AUC is {test.metrics['roc_auc']:.2f}, worse than chance (0.5)")
@@ -154,7 +153,7 @@ def quality_warnings(test: PartEvaluation, threshold: float) -> tuple[str, ...]:
 def _at_threshold(test: PartEvaluation, threshold: float) -> str:
     confusion = test.confusion
     reached = confusion.tp + confusion.fp
-    # Rounded down: a highest probability of 0.7996 must not read as 0.80 below a threshold of 0.8.
+    # Rounded down, because 0.7996 must not appear as 0.80 below a threshold of 0.8.
     highest = Decimal(str(test.highest)).quantize(Decimal("0.01"), ROUND_DOWN)
     auc = f"ROC AUC is {test.metrics['roc_auc']:.2f}"
     if reached == 0:
@@ -166,7 +165,7 @@ def _at_threshold(test: PartEvaluation, threshold: float) -> str:
         articles = "article reaches" if reached == 1 else "articles reach"
         return f"{reached} test {articles} the threshold {threshold:g} and none is relevant, so precision, recall and f1 are 0; {auc}"
     if reached == test.n:
-        return f"all {reached} test articles reach the threshold {threshold:g}: at it the model sorts nothing out; {auc}"
+        return f"all {reached} test articles reach the threshold {threshold:g}: it excludes no article; {auc}"
     if confusion.tp < confusion.fn:
         return (
             f"at the threshold {threshold:g} the model finds only {confusion.tp} of {test.relevant} relevant test articles "
@@ -208,16 +207,16 @@ def _roc(labels: NDArray[np.int8], probabilities: NDArray[np.float64]) -> RocCur
     from sklearn.metrics import roc_curve
 
     fpr, tpr, _ = roc_curve(labels, probabilities)
-    kept = _kept(len(fpr))
-    return RocCurve(fpr=_rounded(fpr[kept]), tpr=_rounded(tpr[kept]))
+    selected = _selected(len(fpr))
+    return RocCurve(fpr=_rounded(fpr[selected]), tpr=_rounded(tpr[selected]))
 
 
 def _precision_recall(labels: NDArray[np.int8], probabilities: NDArray[np.float64]) -> PrecisionRecallCurve:
     from sklearn.metrics import precision_recall_curve
 
     precision, recall, _ = precision_recall_curve(labels, probabilities, drop_intermediate=True)
-    kept = _kept(len(recall))
-    return PrecisionRecallCurve(recall=_rounded(recall[kept]), precision=_rounded(precision[kept]))
+    selected = _selected(len(recall))
+    return PrecisionRecallCurve(recall=_rounded(recall[selected]), precision=_rounded(precision[selected]))
 
 
 def _calibration(relevant: NDArray[np.bool_], probabilities: NDArray[np.float64]) -> Calibration:
@@ -232,15 +231,15 @@ def _calibration(relevant: NDArray[np.bool_], probabilities: NDArray[np.float64]
 
 def _history(history: Sequence[dict[str, float]]) -> History:
     names = list(dict.fromkeys(name for step in history for name in step))[:MOST_SERIES]
-    kept = _kept(len(history)).tolist()
+    selected = _selected(len(history)).tolist()
     return History(
-        steps=tuple(index + 1 for index in kept),
-        series={name: tuple(_number(history[index].get(name)) for index in kept) for name in names},
+        steps=tuple(index + 1 for index in selected),
+        series={name: tuple(_number(history[index].get(name)) for index in selected) for name in names},
     )
 
 
-def _kept(points: int) -> NDArray[np.intp]:
-    """Indices of at most MOST_POINTS points, evenly spaced, the first and the last among them."""
+def _selected(points: int) -> NDArray[np.intp]:
+    """Indices of at most MOST_POINTS points, evenly spaced, with the first and the last."""
     if points <= MOST_POINTS:
         return np.arange(points)
     return np.linspace(0, points - 1, MOST_POINTS).round().astype(np.intp)

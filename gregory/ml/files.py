@@ -1,4 +1,4 @@
-"""Two things that whoever publishes a folder needs of a file system: a file's checksum, and that it has reached the disk."""
+"""The checksum of a file, and flushing files to the disk."""
 
 import hashlib
 import os
@@ -12,7 +12,7 @@ def sha256(path: Path) -> str:
 
 
 def flush(path: Path) -> None:
-    """Return once a file, or the names in a folder, would survive a power cut."""
+    """Flush a file, or the names in a folder, to the disk, so that they survive a power cut."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -21,6 +21,6 @@ def flush(path: Path) -> None:
 
 
 def flush_tree(folder: Path) -> None:
-    """The same for a folder and everything in it."""
+    """Flush a folder and all its files to the disk."""
     for path in [*folder.rglob("*"), folder]:
         flush(path)

@@ -1,8 +1,8 @@
-"""The twelve numbers of metrics.json, computed in one way for every algorithm."""
+"""The twelve numbers of metrics.json, computed in the same way for every algorithm."""
 
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # the operator's side prints metrics without the libraries that compute them
+if TYPE_CHECKING:  # the commands print metrics without the libraries that compute them
     import numpy as np
     from numpy.typing import NDArray
 
@@ -12,9 +12,9 @@ NAMES = ("accuracy", "precision", "recall", "f1", "roc_auc", "pr_auc")
 def measure(labels: "NDArray[np.int8]", probabilities: "NDArray[np.float64]", threshold: float) -> dict[str, float]:
     """The six metrics of one part.
 
-    labels, probabilities: arrays (n,); an article counts as relevant when its probability is at least `threshold`.
-    Precision, recall and f1 are of the relevant class and 0 where undefined; roc_auc and pr_auc (average precision)
-    ignore the threshold. Raises ValueError where `labels` lacks a class or a probability is not a number in [0, 1].
+    labels, probabilities: arrays (n,). An article counts as relevant from the probability `threshold` on.
+    Precision, recall and f1 belong to the relevant class and are 0 if undefined. roc_auc and pr_auc (average precision) do not
+    depend on the threshold. Raises ValueError if `labels` lacks a class or a probability is not a number in [0, 1].
     """
     import numpy as np
     from sklearn import metrics as sk
@@ -35,7 +35,7 @@ def measure(labels: "NDArray[np.int8]", probabilities: "NDArray[np.float64]", th
 
 
 def flat(validation: dict[str, float], test: dict[str, float], threshold: float) -> dict[str, float]:
-    """metrics.json: val_* and test_* for each name, and the threshold they were taken at."""
+    """The content of metrics.json: val_* and test_* for each name, and the threshold."""
     return {
         **{f"val_{name}": validation[name] for name in NAMES},
         **{f"test_{name}": test[name] for name in NAMES},

@@ -1,4 +1,4 @@
-"""What a stage says while it works: one JSON object per line, so that any supervisor can read it."""
+"""The progress messages of a stage: one JSON object per line, for any supervisor."""
 
 import json
 import math
@@ -9,9 +9,9 @@ from typing import IO
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """One thing worth telling.
+    """One progress message.
 
-    fraction: how much of the stage is done, 0 to 1; None where nobody knows.
+    fraction: the completed part of the stage, 0 to 1; None if unknown.
     epoch: counted from 1; figures: the numbers of this step (loss, val_loss ...).
     """
 
@@ -26,20 +26,20 @@ Report = Callable[[Progress], None]
 
 
 def silent(progress: Progress) -> None:
-    """A report that nobody reads, for use as a library."""
+    """Discard the message, for use as a library."""
 
 
 def encode(progress: Progress) -> str:
-    """One line of JSON without its newline; fields that say nothing are left out, and figures that are no numbers."""
+    """One line of JSON without its newline. Fields without information and figures that are not numbers are left out."""
     fields = asdict(progress)
-    # JSON knows no NaN, and PostgreSQL refuses the whole value for one.
+    # JSON has no NaN, and PostgreSQL refuses a whole value with NaN.
     fields["figures"] = {name: figure for name, figure in progress.figures.items() if math.isfinite(figure)}
-    # Identity, not equality: a fraction of 0 equals False.
+    # Compare by identity, because a fraction of 0 equals False.
     return json.dumps({key: value for key, value in fields.items() if value is not None and value is not False and value != {}})
 
 
 def decode(line: str) -> Progress:
-    """The inverse of `encode`. Raises ValueError on a line that is not a progress object."""
+    """The inverse of `encode`. Raises ValueError if the line is not a progress message."""
     value = json.loads(line)
     if not isinstance(value, dict) or not isinstance(value.get("message"), str):
         raise ValueError(f"not a progress line: {line[:200]!r}")
@@ -47,7 +47,7 @@ def decode(line: str) -> Progress:
 
 
 def writer(stream: IO[str]) -> Report:
-    """A report that writes JSON lines to `stream`, flushed one by one so that a killed worker loses none."""
+    """A report that writes JSON lines to `stream`. Each line is flushed, so that a killed stage loses none."""
 
     def report(progress: Progress) -> None:
         stream.write(encode(progress) + "\n")

@@ -1,7 +1,7 @@
-"""Finished pieces of a stage's work, appended one by one, so that a stage that is started again does not do them again.
+"""The progress log: completed parts of a stage, appended one by one. A later attempt reads them and continues after them.
 
-One JSON value per line. The first line says what work the others belong to; a journal of other work is begun anew, and
-a line that was cut short by the end of a process is dropped with all behind it.
+It has one JSON value per line. The first line has the digest of the work. A log of other work is replaced. If the end of a process
+cut a line, this line and all later lines are dropped.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ from typing import Any
 
 
 class ProgressLog:
-    """An open journal. entries: what was found in it, oldest first. Without a path it keeps nothing."""
+    """An open progress log. entries: its parts, oldest first. Without a path nothing is stored."""
 
     def __init__(self, path: Path | None, *, work: str) -> None:
         self.entries: list[Any] = []
@@ -28,7 +28,7 @@ class ProgressLog:
         repaired.replace(path)
 
     def append(self, entry: Any) -> None:
-        """Keep one more piece. It outlives the process, not a power cut, which costs no more than the piece."""
+        """Store one more part. It survives the end of the process. A power cut can lose the part and nothing else."""
         self.entries.append(entry)
         if self._path is None:
             return
@@ -37,7 +37,7 @@ class ProgressLog:
 
 
 def work_digest(*parts: str, texts: Iterable[str] = ()) -> str:
-    """sha256 over everything that decides what the work is."""
+    """sha256 of all values that define the work."""
     digest = hashlib.sha256(json.dumps(parts).encode())
     for text in texts:
         digest.update(json.dumps(text).encode())

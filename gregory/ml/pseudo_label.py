@@ -1,8 +1,8 @@
-"""Self-training: BERT labels the texts nobody reviewed, and keeps only what it is sure of.
+"""Self-training: BERT labels texts without a review, and only labels with a high probability are accepted.
 
-Each round fits a fresh model on the labelled and the accepted texts, asks it about what is left of the pool, and moves
-the confident answers over. A pool text that also stands in the labelled data is never asked, so that no validation or
-test text can come back as training data.
+Each round fits a new model on the labelled and the accepted texts and predicts the remaining texts of the pool. The accepted texts
+leave the pool. A text of the pool that is also in the labelled data is left out. So no validation text and no test text can become
+training data.
 """
 
 import csv
@@ -25,7 +25,7 @@ from gregory.ml.trainers.base import Trainer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PseudoLabel:
-    """An accepted text; confidence: probability of the class it was given; round: counted from 1."""
+    """An accepted text. confidence: probability of its class; round: counted from 1."""
 
     example: Example
     confidence: float
@@ -34,7 +34,7 @@ class PseudoLabel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:
-    """One fit and its answers. asked: how many texts were left to ask."""
+    """One fit and its accepted labels. asked: number of predicted texts."""
 
     asked: int
     accepted: tuple[PseudoLabel, ...]
@@ -49,12 +49,16 @@ def self_train(
     report: Report,
     resume_dir: Path | None = None,
 ) -> list[Round]:
-    """The rounds in order; ends when one accepts nothing, the pool is empty, or rounds run out.
+    """Run the rounds in order. It ends after a round without accepted texts, with an empty pool, or after the last round.
 
-    kept: folder of finished rounds and of the fit under way, by which work that was broken off is continued.
+    resume_dir: folder of the completed rounds and of the current fit; an interrupted self-training continues from it.
     """
-    remaining = _askable(split, pool)
-    report(Progress(message=f"pool of {len(pool)} unlabelled articles, {len(remaining)} with a text of their own"))
+    remaining = _usable(split, pool)
+    report(
+        Progress(
+            message=f"pool of {len(pool)} unlabelled articles, {len(remaining)} usable: with a text that is unique and not in the labelled data"
+        )
+    )
     progress_log = ProgressLog(resume_dir / "rounds.jsonl" if resume_dir else None, work=_work_digest(split, remaining, config))
     rounds: list[Round] = []
     for number in range(1, config.max_iterations + 1):
@@ -63,7 +67,7 @@ def self_train(
         if number > len(progress_log.entries):
             accepted = [label.example for done in rounds for label in done.accepted]
             checkpoint = resume_dir / f"round-{number}.npz" if resume_dir else None
-            answers = _ask(
+            answers = _predict(
                 trainer, split.with_more_training(accepted), remaining, checkpoint, _within(report, number, config.max_iterations)
             )
             progress_log.append(_confident(answers, config.confidence_threshold))
@@ -87,7 +91,7 @@ def self_train(
 
 
 def write_csv(path: Path, labels: Sequence[PseudoLabel]) -> None:
-    """The file people look at: article_id, text, label, confidence, round."""
+    """Write the file for people: article_id, text, label, confidence, round."""
     with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(["article_id", "text", "label", "confidence", "round"])
@@ -95,13 +99,15 @@ def write_csv(path: Path, labels: Sequence[PseudoLabel]) -> None:
             writer.writerow([label.example.article_id, label.example.text, label.example.label, f"{label.confidence:.6f}", label.round])
 
 
-def _ask(trainer: Trainer, split: Split, texts: Sequence[UnlabelledText], checkpoint: Path | None, report: Report) -> NDArray[np.float64]:
-    """Probabilities of a fresh model, which is gone afterwards: two networks and their moments need not fit into memory."""
+def _predict(
+    trainer: Trainer, split: Split, texts: Sequence[UnlabelledText], checkpoint: Path | None, report: Report
+) -> NDArray[np.float64]:
+    """Probabilities of a new model. It is freed on return, because two networks with their moments may not fit into memory."""
     return trainer.fit(split, report=report, checkpoint=checkpoint).predict_proba([item.text for item in texts])
 
 
 def _confident(probabilities: NDArray[np.float64], threshold: float) -> list[tuple[int, float]]:
-    """Position and probability of the answers that are sure enough, of either class."""
+    """Positions and probabilities of the texts with a confident prediction of one of the classes."""
     sure = np.maximum(probabilities, 1 - probabilities) >= threshold
     return [(int(position), float(probabilities[position])) for position in np.flatnonzero(sure)]
 
@@ -118,7 +124,7 @@ def _work_digest(split: Split, remaining: Sequence[UnlabelledText], config: Pseu
     return work_digest(config.model_dump_json(), labels, texts=texts)
 
 
-def _askable(split: Split, pool: Sequence[UnlabelledText]) -> list[UnlabelledText]:
+def _usable(split: Split, pool: Sequence[UnlabelledText]) -> list[UnlabelledText]:
     seen = {*split.train.texts, *split.validation.texts, *split.test.texts}
     unique: dict[str, UnlabelledText] = {}
     for item in pool:
@@ -128,7 +134,7 @@ def _askable(split: Split, pool: Sequence[UnlabelledText]) -> list[UnlabelledTex
 
 
 def _within(report: Report, number: int, rounds: int) -> Report:
-    """Progress of one round as a share of all rounds."""
+    """Report the progress of one round as a part of all rounds."""
 
     def scaled(progress: Progress) -> None:
         fraction = None if progress.fraction is None else (number - 1 + progress.fraction) / rounds

@@ -1,4 +1,4 @@
-"""Algorithm names -> where their trainers live, as strings, so that a name costs no import of a training library."""
+"""The trainers by algorithm. The table has strings, so that reading it imports no training library."""
 
 import gc
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ TRAINERS: dict[Algorithm, str] = {
 
 
 def trainer_class(algorithm: Algorithm) -> type[Trainer]:
-    """Import the trainer of an algorithm; this is the moment its libraries load."""
+    """Import the trainer of an algorithm. Its libraries are loaded now."""
     module, _, name = TRAINERS[algorithm].partition(":")
     with _without_collector():
         return cast(type[Trainer], getattr(import_module(module), name))
@@ -25,7 +25,7 @@ def trainer_class(algorithm: Algorithm) -> type[Trainer]:
 
 @contextmanager
 def _without_collector() -> Iterator[None]:
-    """Libraries make thousands of modules and no garbage: to look for it among them again and again is a quarter of their import."""
+    """Import without the garbage collector. Libraries create thousands of modules without garbage, and it takes a quarter of the import."""
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""How much machine this process really has: CPU quota and memory limit of its control group, never the host's totals."""
+"""The processors and the memory of this process: CPU quota and memory limit of its control group, not the totals of the host."""
 
 import math
 import os
@@ -10,32 +10,35 @@ _UNLIMITED = 1 << 60  # cgroup v1 reports "no limit" as a number near 2**63
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryEvents:
-    """oom_kills: processes the kernel killed for memory so far, where it counts them; limit: bytes, None where unlimited."""
+    """oom_kills: processes that the kernel killed for memory so far, 0 if it does not count them; limit: bytes, None if unlimited."""
 
     oom_kills: int
     limit: int | None
 
 
 def cpu_count() -> int:
-    """Threads worth starting: the smaller of the affinity mask and the cgroup's CPU quota, at least 1."""
+    """The useful number of threads: the smaller of the affinity mask and the CPU quota of the control group, at least 1.
+
+    joblib.cpu_count reads only the mount of the control groups: docs/decisions/0002-dependencies.md.
+    """
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
     quota = _cpu_quota()
     return max(1, min(available, math.ceil(quota)) if quota else available)
 
 
 def memory_events() -> MemoryEvents:
-    """What the kernel says about memory in this control group (v2 or v1), or host-wide where there is none."""
+    """The memory figures of the kernel for this control group (v2 or v1). Without a control group: those of the host."""
     return MemoryEvents(oom_kills=_oom_kills(), limit=_memory_limit())
 
 
 def available_memory() -> int:
-    """Bytes a process may still take: what the control group leaves below its limit, or the machine has to give, whichever is less."""
+    """Bytes that a process can still allocate: the smaller of the rest below the limit and the free memory of the machine."""
     free = _field(_read(Path("/proc/meminfo")), "MemAvailable:") * 1024
     limit = _memory_limit()
     if limit is None:
         return free
     used = int(_first(_cgroup_files("memory", "memory.current", "memory.usage_in_bytes")) or 0)
-    # File pages that nobody touched lately are given back before anybody is killed; so Kubernetes counts, too.
+    # The kernel frees inactive file pages before it kills a process. Kubernetes counts in the same way.
     statistics = _first(_cgroup_files("memory", "memory.stat", "memory.stat"))
     reclaimable = _field(statistics, "total_inactive_file") or _field(statistics, "inactive_file")
     left = limit - max(0, used - reclaimable)
@@ -43,13 +46,13 @@ def available_memory() -> int:
 
 
 def _field(table: str, name: str) -> int:
-    """The number behind a name in one of the kernel's tables; 0 where it is not there."""
+    """The number after a name in a table of the kernel. 0 if the name is missing."""
     lines = (line.split() for line in table.splitlines())
     return next((int(line[1]) for line in lines if line and line[0] == name), 0)
 
 
 def _cgroup_files(v1_controller: str, v2_name: str, v1_name: str) -> list[Path]:
-    """Where the kernel keeps a figure: the process's own group first, then the mount as a container sees it."""
+    """The possible files of a figure: first the process's own group, then the mount in a container."""
     candidates = []
     for line in _read(Path("/proc/self/cgroup")).splitlines():
         hierarchy, controllers, group = line.split(":", 2)
@@ -66,7 +69,7 @@ def _first(paths: list[Path]) -> str:
 
 def _read(path: Path) -> str:
     try:
-        # Replaced, not refused: a control group may be called anything.
+        # Other characters are replaced, because the name of a control group can contain any character.
         return path.read_text(encoding="ascii", errors="replace").strip()
     except OSError:
         return ""
@@ -89,5 +92,5 @@ def _memory_limit() -> int | None:
 
 
 def _oom_kills() -> int:
-    # v2: memory.events; v1: memory.oom_control; both hold a line "oom_kill N".
+    # v2: memory.events. v1: memory.oom_control. Both have a line "oom_kill N".
     return _field(_first(_cgroup_files("memory", "memory.events", "memory.oom_control")) or _read(Path("/proc/vmstat")), "oom_kill")

@@ -1,4 +1,4 @@
-"""Training, validation and test parts: stratified, seeded, the same for every algorithm of a run."""
+"""Training, validation and test parts: stratified, with a seed, and equal for all algorithms of a run."""
 
 import math
 from collections.abc import Sequence
@@ -11,14 +11,14 @@ from gregory.ml.config import SplitConfig
 from gregory.ml.dataset import Dataset, Example
 from gregory.ml.errors import StratificationError
 
-# Fewer rows of a class cannot put one into each of the three parts.
+# With fewer examples of a class, one of the three parts has none.
 MINIMUM_PER_CLASS = 3
 _WIDEN = "or widen the window with --lookback-days N or --all-articles"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """texts: n strings; labels: int8 array (n,) of 0 and 1; article_ids: n ids, in the same order."""
+    """texts: n strings; labels: int8 array (n,) of 0 and 1; article_ids: n ids. All are in the same order."""
 
     article_ids: tuple[int, ...]
     texts: tuple[str, ...]
@@ -26,7 +26,7 @@ class Part:
 
     @classmethod
     def of(cls, examples: Sequence[Example]) -> "Part":
-        """The part that holds exactly these examples."""
+        """The part with these examples."""
         return cls(
             article_ids=tuple(example.article_id for example in examples),
             texts=tuple(example.text for example in examples),
@@ -41,14 +41,14 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Split:
-    """Three parts without a text in common."""
+    """Three parts without a common text."""
 
     train: Part
     validation: Part
     test: Part
 
     def with_more_training(self, examples: Sequence[Example]) -> "Split":
-        """The same validation and test parts; `examples` join the training part only."""
+        """The same validation and test parts, with `examples` added to the training part."""
         train = Part(
             article_ids=self.train.article_ids + tuple(example.article_id for example in examples),
             texts=self.train.texts + tuple(example.text for example in examples),
@@ -62,15 +62,15 @@ class Split:
 
 
 def require_both_classes(*, relevant: int, not_relevant: int) -> None:
-    """Raise StratificationError where a class is too small for three parts; cheap enough to ask before any work."""
+    """Raise StratificationError if a class is too small for three parts. This check is fast and comes before all work."""
     _require_enough(relevant, not_relevant, left_out="")
 
 
 def stratified(dataset: Dataset, config: SplitConfig) -> Split:
     """Split by label with the configured shares and seed.
 
-    Raises StratificationError where a part would lack a class (spec section 3.5: such a run is skipped, never split
-    without stratification).
+    Raises StratificationError if a part would lack a class. Section 3.5 of the specification: such a run is skipped and never split
+    without stratification.
     """
     from sklearn.model_selection import train_test_split
 
@@ -117,12 +117,12 @@ def _too_few(counts: dict[str, int], left_out: str) -> str:
 
 
 def _left_out(dataset: Dataset) -> str:
-    # Counts that differ from those of the database need the reason beside them.
+    # These counts differ from those of the database, so the message has the reason.
     if not dataset.duplicates + dataset.conflicts:
         return ""
     return f" after {dataset.duplicates} repeated and {dataset.conflicts} contradictory texts were left out"
 
 
 def _articles(share: float) -> int:
-    # Rounded first: shares of 0.1 and 0.2 add up to a little more than 0.3, which would cost training an article.
+    # Rounded first, because 0.1 + 0.2 is a little more than 0.3, and training would lose an article.
     return math.ceil(round(share, 6))

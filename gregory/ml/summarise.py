@@ -1,6 +1,6 @@
-"""Abstracts to summaries: the contract of a summariser, the choice of one by the bundle, and the loop over a corpus.
+"""Abstracts -> summaries: the contract of a summariser, its selection by the bundle, and the loop over a corpus.
 
-The summarisers themselves are in `summarisers/`. Nothing is cached and nothing is joined to a title here.
+The summarisers are in `summarisers/`. This module has no cache and does not join titles.
 """
 
 import time
@@ -23,7 +23,7 @@ class Summariser(Protocol):
     """A model that shortens texts."""
 
     def summarise(self, texts: Sequence[str]) -> list[str]:
-        """One summary per text, in the same order. `texts` is one batch, none of them empty."""
+        """One summary per text, in the same order. `texts` is one batch without empty texts."""
 
 
 class _LeadingSentences(BaseModel):
@@ -46,7 +46,7 @@ class _Settings(RootModel[_LeadingSentences | _Bart]):
 def load_summariser(folder: Path, config: SummariserConfig, *, threads: int) -> Summariser:
     """The summariser that the bundle's `summariser.json` names.
 
-    Raises BundleError where that file or the model is missing or wrong, ConfigError where `config` asks more of it than it can do.
+    Raises BundleError if that file or the model is missing or wrong, and ConfigError if `config` exceeds its limits.
     """
     settings = read_settings(folder / SETTINGS_FILE, _Settings).root
     if isinstance(settings, _LeadingSentences):
@@ -67,12 +67,12 @@ def summarise_all(
     clock: Callable[[], float] = time.monotonic,
     resume_file: Path | None = None,
 ) -> list[str]:
-    """One summary per abstract, in the same order; a blank abstract gives "" and never reaches the summariser.
+    """One summary per abstract, in the same order. A blank abstract gives "" without the summariser.
 
-    kept: file of finished batches, by which work that was broken off is continued; it belongs to one run, not to the texts.
-    clock: seconds from any origin; progress is told at most every SECONDS_BETWEEN_REPORTS, and once at the end.
+    resume_file: file of the completed batches; an interrupted stage continues from it; it belongs to one run, not to the texts.
+    clock: seconds from any origin; progress is reported at most every SECONDS_BETWEEN_REPORTS, and once at the end.
     """
-    # Alike lengths share a batch, so that little of it is padding; longest first, so that memory runs short at once or never.
+    # Texts of similar length share a batch, which needs little padding. The longest come first, so memory runs out at once or never.
     waiting = sorted((index for index, abstract in enumerate(abstracts) if abstract.strip()), key=lambda index: -len(abstracts[index]))
     summaries = [""] * len(abstracts)
     progress_log = ProgressLog(resume_file, work=work_digest(str(batch_size), texts=abstracts))

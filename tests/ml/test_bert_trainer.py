@@ -322,5 +322,5 @@ def test_a_promised_gpu_that_is_not_there_ends_the_fit(tmp_path: Path) -> None:
     context = TrainerContext(encoder_dir=tiny_encoder(tmp_path), threads=1, seed=69, require_gpu=True)
     with pytest.raises(NoGpu) as caught:
         bert.BertTrainer(Hyperparameters(), context).fit(Split(train=part(4, 1), validation=part(4, 2), test=part(0, 3)), report=silent)
-    assert str(caught.value).startswith("this run must have a GPU and TensorFlow, built with")
+    assert str(caught.value).startswith("this run requires a GPU, but TensorFlow, built with")
     assert str(caught.value).endswith("driver, device plugin and image, or run without GREGORY_REQUIRE_GPU")

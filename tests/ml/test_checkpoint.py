@@ -107,7 +107,7 @@ def test_a_checkpoint_of_other_data_is_not_continued(tmp_path: Path) -> None:
     train("lstm", tmp_path, file=tmp_path / "fit")
     said: list[Progress] = []
     train("lstm", tmp_path, file=tmp_path / "fit", rows=34, report=said.append)
-    assert said[0] == Progress(message="the checkpoint found belongs to another training: starting from the first epoch", warning=True)
+    assert said[0] == Progress(message="the checkpoint belongs to another training: starting from the first epoch", warning=True)
     assert epochs_told(said) == list(range(1, EPOCHS + 1))
 
 
@@ -121,7 +121,7 @@ def test_a_damaged_checkpoint_is_not_continued(tmp_path: Path) -> None:
     (tmp_path / "fit").write_bytes(content[:half] + bytes([content[half] ^ 1]) + content[half + 1 :])
     said: list[Progress] = []
     train("lstm", tmp_path, file=tmp_path / "fit", report=said.append)
-    assert said[0].message.startswith("the checkpoint found is damaged (Bad CRC-32 for file 'state")
+    assert said[0].message.startswith("the checkpoint is damaged (Bad CRC-32 for file 'state")
     assert said[0].warning
     assert epochs_told(said) == list(range(1, EPOCHS + 1))
 
@@ -135,7 +135,7 @@ def test_a_full_disk_costs_the_checkpoint_not_the_fit(tmp_path: Path, monkeypatc
     model = train("lstm", tmp_path, file=tmp_path / "fit", report=said.append)
     assert len(model.history) == EPOCHS
     assert [progress.message for progress in said if progress.warning] == [
-        f"no checkpoint after epoch {epoch}: [Errno 28] No space left on device" for epoch in range(1, EPOCHS + 1)
+        f"cannot write the checkpoint after epoch {epoch}: [Errno 28] No space left on device" for epoch in range(1, EPOCHS + 1)
     ]
     assert not list(tmp_path.glob("fit*"))
 

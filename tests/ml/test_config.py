@@ -68,7 +68,7 @@ def test_whole_number_is_a_fine_fraction(tmp_path: Path) -> None:
         ("lgbm:\n  reg_alpha: .inf\n", "lgbm.reg_alpha: Input should be a finite number (got inf)"),
         (
             "bert:\n  learning_rate: 2e-5\n",
-            "bert.learning_rate: Input should be a valid number (got '2e-5'); YAML takes this for a word, write 2.0e-5",
+            "bert.learning_rate: Input should be a valid number (got '2e-5'); YAML reads this as a word, write 2.0e-5",
         ),
         ("bert:\n  max_length: 513\n", "bert.max_length: Input should be less than or equal to 512 (got 513)"),
         ("split:\n  test: 0.5\n", "split.test: Input should be less than 0.5 (got 0.5)"),

@@ -188,9 +188,7 @@ def test_one_false_alarm_at_the_threshold() -> None:
 
 
 def test_everything_reaching_the_threshold() -> None:
-    assert warnings([0.95] * 10, [0.85] * 10) == (
-        "all 20 test articles reach the threshold 0.8: at it the model sorts nothing out; ROC AUC is 1.00",
-    )
+    assert warnings([0.95] * 10, [0.85] * 10) == ("all 20 test articles reach the threshold 0.8: it excludes no article; ROC AUC is 1.00",)
 
 
 def test_missing_more_than_it_finds() -> None:
@@ -206,7 +204,7 @@ def test_finding_half_is_no_warning() -> None:
 def test_probabilities_that_hardly_vary() -> None:
     assert warnings([0.812, 0.811] * 5, [0.81] * 10)[1] == (
         "the probabilities of the test articles hardly vary (standard deviation 0.00083): "
-        "the model answers nearly the same whatever it reads"
+        "the model gives nearly the same probability to every text"
     )
 
 

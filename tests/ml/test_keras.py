@@ -115,7 +115,7 @@ def test_fit_stops_early_and_restores_the_best_epoch() -> None:
     # The validation part contradicts the training part: it can only get worse.
     history = fit(model, epochs=10, patience=2, swapped=True, report=said.append)
     assert len(history) == 3
-    assert said[-1] == Progress(message="kept the weights of epoch 1 of 3", fraction=1.0)
+    assert said[-1] == Progress(message="restored the weights of epoch 1 of 3", fraction=1.0)
     held = encoded(7, swapped=True)
     outputs = _keras.Predictor(model).predict(held.token_ids, batch_size=4)
     assert -np.log((outputs * held.targets).sum(axis=1)).mean() == pytest.approx(history[0]["val_loss"], rel=1e-5)
@@ -188,7 +188,10 @@ def test_exhausted_memory_is_translated_in_fit(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(model, "fit", exhausted)
     with pytest.raises(MemoryExhausted) as caught:
         fit(model)
-    assert str(caught.value) == "TensorFlow ran out of memory (OOM when allocating a tensor); give the run more, or lower the batch size"
+    assert (
+        str(caught.value)
+        == "TensorFlow ran out of memory (OOM when allocating a tensor); give the run more memory, or lower the batch size"
+    )
 
 
 def test_exhausted_memory_is_translated_in_predict(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -124,10 +124,10 @@ def test_texts_without_a_word_are_a_data_error() -> None:
 @pytest.mark.parametrize(
     ("raised", "message"),
     [
-        (MemoryError(), "LightGBM ran out of memory; give the run more, or shorten the data window"),
+        (MemoryError(), "LightGBM ran out of memory; give the run more memory, or shorten the data window"),
         (
             lightgbm.basic.LightGBMError("std::bad_alloc"),
-            "LightGBM ran out of memory (std::bad_alloc); give the run more, or shorten the data window",
+            "LightGBM ran out of memory (std::bad_alloc); give the run more memory, or shorten the data window",
         ),
     ],
 )

@@ -38,7 +38,7 @@ def card_of(history: list[dict[str, float]], *, n: int = 120, step: str = "epoch
         evaluation=evaluation(history, n=n),
         train_counts={"relevant": 140, "not_relevant": 1420},
         sections=[
-            FactSection(heading="Which rows", facts=[("labelled articles", "1,800"), ("window", "all articles")]),
+            FactSection(heading="Data", facts=[("labelled articles", "1,800"), ("window", "all articles")]),
             FactSection(heading="Which weights", facts=[("encoder", "microsoft/BiomedBERT, revision e1354b7")]),
         ],
         step=step,
@@ -187,15 +187,15 @@ def test_class_counts_of_each_part(page: Page) -> None:
 
 
 def test_facts_of_the_caller_in_their_order(page: Page) -> None:
-    at = page.texts.index("Which rows")
+    at = page.texts.index("Data")
     assert page.texts[at : at + 8] == [
-        *("Which rows", "labelled articles", "1,800", "window", "all articles"),
+        *("Data", "labelled articles", "1,800", "window", "all articles"),
         *("Which weights", "encoder", "microsoft/BiomedBERT, revision e1354b7"),
     ]
 
 
 def test_no_facts_no_section() -> None:
-    assert "Where it comes from" not in Page(render(replace(card_of([]), sections=()))).texts
+    assert "Origin" not in Page(render(replace(card_of([]), sections=()))).texts
 
 
 def test_warnings_stand_at_the_top() -> None:

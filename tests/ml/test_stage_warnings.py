@@ -21,11 +21,11 @@ def facts(*rounds: tuple[int, int]) -> PseudoLabelFacts:
         (((0, 0),), []),
     ],
 )
-def test_pseudo_labels_of_one_class_are_worth_a_warning(rounds: tuple[tuple[int, int], ...], warnings: list[str]) -> None:
+def test_pseudo_labels_of_one_class_give_a_warning(rounds: tuple[tuple[int, int], ...], warnings: list[str]) -> None:
     assert list(_data_warnings(DATASET, facts(*rounds))) == warnings
 
 
-def test_contradicting_labels_are_worth_a_warning() -> None:
+def test_contradicting_labels_give_a_warning() -> None:
     assert list(_data_warnings(Dataset(examples=(), duplicates=0, conflicts=2), None)) == [
-        "2 articles were left out: their texts are identical and labelled both relevant and not relevant"
+        "2 articles were left out: identical texts have both labels, relevant and not relevant"
     ]

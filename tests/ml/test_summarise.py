@@ -419,9 +419,9 @@ def test_bart_is_read_in_the_precision_asked_for_or_in_the_best_there_is(
 @pytest.mark.parametrize(
     ("config", "fault"),
     [
-        ({"max_source_tokens": 65}, "summariser.max_source_tokens is 65, but this summariser has 64 positions: lower it"),
-        ({"max_new_tokens": 65}, "summariser.max_new_tokens is 65, but this summariser has 64 positions: lower it"),
-        ({"max_new_tokens": 7}, "summariser.max_new_tokens is 7, but this summariser writes at least 8: raise it"),
+        ({"max_source_tokens": 65}, "summariser.max_source_tokens is 65, but this summariser has 64 positions: lower the value"),
+        ({"max_new_tokens": 65}, "summariser.max_new_tokens is 65, but this summariser has 64 positions: lower the value"),
+        ({"max_new_tokens": 7}, "summariser.max_new_tokens is 7, but this summariser writes at least 8: raise the value"),
     ],
 )
 def test_limits_that_bart_cannot_keep_are_an_error_of_the_configuration(bart_folder: Path, config: dict[str, int], fault: str) -> None:

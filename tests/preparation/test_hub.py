@@ -130,7 +130,7 @@ def test_a_killed_download_is_continued_by_the_next_one(hub: Hub, tmp_path: Path
 
     assert refusal == ""
     assert hub.downloads() == [("model.safetensors", f"bytes={2 * CHUNK}-")]
-    assert f"downloading model.safetensors of {MODEL}, 26,214,400 bytes, from byte 20,971,520 on" in said
+    assert f"downloading model.safetensors of {MODEL}, 26,214,400 bytes, continuing at byte 20,971,520" in said
     assert (kept(tmp_path) / "model.safetensors").read_bytes() == WEIGHTS
 
 
@@ -138,7 +138,7 @@ def test_weights_of_another_checksum_are_refused_and_removed(hub: Hub, tmp_path:
     hub.claimed_sha256["model.safetensors"] = "0" * 64
 
     found = hashlib.sha256(WEIGHTS).hexdigest()
-    expected = f"model.safetensors of {MODEL} at {REVISION} has the checksum {found} instead of {'0' * 64}: removed, try again"
+    expected = f"model.safetensors of {MODEL} at {REVISION} has the checksum {found} instead of {'0' * 64}: the file was removed, run the command again"
     assert fetch(hub, tmp_path)[1] == expected
     assert not (kept(tmp_path) / "model.safetensors").exists()
 
@@ -146,7 +146,9 @@ def test_weights_of_another_checksum_are_refused_and_removed(hub: Hub, tmp_path:
 def test_a_pinned_checksum_outranks_the_hub_s(hub: Hub, tmp_path: Path):
     refusal = fetch(hub, tmp_path, sha256={"model.safetensors": "1" * 64})[1]
 
-    assert refusal.endswith(f"has the checksum {hashlib.sha256(WEIGHTS).hexdigest()} instead of {'1' * 64}: removed, try again")
+    assert refusal.endswith(
+        f"has the checksum {hashlib.sha256(WEIGHTS).hexdigest()} instead of {'1' * 64}: the file was removed, run the command again"
+    )
 
 
 def test_a_small_file_that_was_changed_is_refused(hub: Hub, tmp_path: Path):
@@ -171,7 +173,7 @@ def test_an_unknown_model_is_named(hub: Hub, tmp_path: Path):
 def test_a_hub_that_answers_with_another_revision_is_not_trusted(hub: Hub, tmp_path: Path):
     hub.claimed_revision = "e" * 40
 
-    assert fetch(hub, tmp_path)[1] == f"the hub answers {MODEL} at {REVISION} with the revision {'e' * 40}"
+    assert fetch(hub, tmp_path)[1] == f"the hub returned the revision {'e' * 40} for {MODEL} at {REVISION}"
     assert hub.downloads() == []
 
 
@@ -179,13 +181,13 @@ def test_without_a_network_the_way_around_is_named(tmp_path: Path):
     with serving({}) as closed:
         pass
 
-    cause = "[Errno 111] Connection refused; try again, it goes on where it stopped"
-    expected = f"{MODEL} at {REVISION} cannot be fetched from {closed.url}: {cause}; {REMEDY}"
+    cause = "[Errno 111] Connection refused; run the command again to continue the download"
+    expected = f"{MODEL} at {REVISION} cannot be downloaded from {closed.url}: {cause}; {REMEDY}"
     assert fetch(closed, tmp_path)[1] == expected
 
 
 def test_a_place_that_takes_no_files_is_named(hub: Hub, tmp_path: Path):
     (tmp_path / "home").write_text("", encoding="utf-8")
 
-    expected = f"{MODEL} at {REVISION} cannot be kept in {tmp_path / 'home'}: Not a directory; free space there or set HF_HOME"
+    expected = f"{MODEL} at {REVISION} cannot be stored in {tmp_path / 'home'}: Not a directory; free space there or set HF_HOME"
     assert fetch(hub, tmp_path / "home")[1] == expected

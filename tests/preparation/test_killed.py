@@ -81,7 +81,7 @@ def test_only_the_real_bundle_takes_a_demo_s_place_and_only_when_told(tmp_path: 
     assert str(caught.value) == f"{root} holds the demo bundle: give --replace-demo to put the gregory bundle in its place"
 
     assert prepare(root, name="gregory", fill=fill, report=silent, replace_demo=True).description.name == "gregory"
-    # The other way round an intact bundle is left alone.
+    # In the other order, an intact bundle is not changed.
     assert prepare(root, name="demo", fill=fill, report=silent).description.name == "gregory"
     assert list(tmp_path.iterdir()) == [root]
 
@@ -94,7 +94,7 @@ def test_a_damaged_real_bundle_is_replaced_by_a_real_one_only(tmp_path: Path, re
 
     with pytest.raises(BundleError) as caught:
         prepare(root, name="demo", fill=fill, report=silent, replace_demo=replace_demo)
-    expected = f"{root} holds the bundle 'gregory', damaged: copy it there again, or remove the folder for the demo bundle"
+    expected = f"{root} holds the damaged bundle 'gregory': copy it there again, or remove the folder for the demo bundle"
     assert str(caught.value) == expected
     assert prepare(root, name="gregory", fill=fill, report=silent).description.name == "gregory"
     assert (root / "encoder" / "int8" / "model.bin").read_bytes() == b"encoder"

@@ -134,7 +134,10 @@ def test_a_bundle_from_the_hub_is_the_same_bytes_under_its_pinned_origin(
         done = with_torch("manage.py", "prepare_base_models", GREGORY_BASE_MODELS=root, HF_ENDPOINT=hub.url, HF_HOME=tmp_path / "hub")
         # The tiny weights are not those that are pinned.
         found = hashlib.sha256(summariser["model.safetensors"]).hexdigest()
-        assert f"has the checksum {found} instead of {SUMMARISER.sha256['model.safetensors']}: removed, try again" in done.stderr
+        assert (
+            f"has the checksum {found} instead of {SUMMARISER.sha256['model.safetensors']}: the file was removed, run the command again"
+            in done.stderr
+        )
         assert not root.exists()
         summariser["pytorch_model.bin"] = _as_bin(with_torch, summariser_source, tmp_path)
         del summariser["model.safetensors"]
@@ -165,7 +168,7 @@ def _as_bin(with_torch: Run, source: Path, folder: Path) -> bytes:
 def test_an_intact_bundle_is_left_alone_and_needs_no_torch(prepared: tuple[Path, list[str]]):
     done = without_torch(root=prepared[0])
 
-    assert (done.returncode, done.stdout) == (0, f"{prepared[0]} holds an intact bundle, gregory: left alone\n")
+    assert (done.returncode, done.stdout) == (0, f"{prepared[0]} holds an intact bundle, gregory: nothing to do\n")
 
 
 def test_without_torch_the_remedy_comes_before_any_download(tmp_path: Path):
@@ -173,7 +176,7 @@ def test_without_torch_the_remedy_comes_before_any_download(tmp_path: Path):
 
     assert done.returncode == 1
     assert done.stderr == (
-        "CommandError: torch is not installed, and the models are converted with it: run make base-models, "
+        "CommandError: torch is not installed, and the conversion of the models needs it: run make base-models, "
         "or pip install --require-hashes -r locks/requirements-prepare.lock\n"
     )
     assert list(tmp_path.iterdir()) == []

@@ -55,13 +55,13 @@ def test_a_failure_is_named_with_its_exit_code_and_last_words(step_that):
 def test_a_silent_failure_is_named_too(step_that):
     step_that("exit 7")
 
-    assert refusal() == "the step encoder ended with exit code 7: it said nothing"
+    assert refusal() == "the step encoder ended with exit code 7: no message"
 
 
 def test_a_killed_step_points_to_memory(step_that):
     step_that("kill -9 $$")
 
-    assert refusal() == "the step encoder was killed, most likely for want of memory: give this machine more"
+    assert refusal() == "the step encoder was killed, probably because memory was full: give this machine more memory"
 
 
 def test_a_refusal_of_several_lines_becomes_one(capsys: pytest.CaptureFixture[str]):

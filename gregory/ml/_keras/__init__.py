@@ -1,7 +1,7 @@
-"""Keras and TensorFlow as the trainers use them. The only package that imports them.
+"""Keras and TensorFlow for the trainers. No other package imports them.
 
-`start` sets the libraries up, `feed` makes batches, `fitting` trains with `optimiser`, `checkpoint` keeps what a fit has reached, `predict`
-asks, `weights` reads and writes weight files. The networks themselves stand in the trainers.
+`runtime` configures the libraries and `batching` makes batches. `training_loop` fits a network with `optimiser`, and `checkpoint`
+saves its state. `predict` computes probabilities, `weights` reads and writes weight files. The trainers build the networks.
 """
 
 from gregory.ml._keras.batching import PADDING_ID, Encoded, TokenIds, batch_plan, pad

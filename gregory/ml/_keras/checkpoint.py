@@ -1,7 +1,7 @@
-"""What a fit has reached, in one file: written whole or not at all, and read back only where it belongs.
+"""The checkpoint of a fit: one file, replaced as a whole, and used only by a fit with the same fingerprint.
 
-A file (npz) holds every number that the next epoch depends on (weights, the optimiser's moments, the states of the random
-generators, the best weights so far) and, as JSON, what early stopping and the history know.
+The file (npz) holds every number that the next epoch depends on: weights, moments of the optimiser, states of the random generators
+and the best weights so far. It also holds the state of early stopping and the history as JSON.
 """
 
 import hashlib
@@ -19,18 +19,21 @@ import numpy as np
 from gregory.ml._keras.batching import Encoded
 
 _REACHED, _STATE, _BEST = "reached", "state", "best"
-# What NumPy and its zip archives raise for a file that is none, is cut short, or fails a checksum.
+# The errors of NumPy and its zip archives for a missing, cut or damaged file.
 _DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 class CorruptCheckpoint(Exception):
-    """The file cannot be read to its end."""
+    """The checkpoint file cannot be read completely."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointState:
-    """Where a fit stands after an epoch. epochs: losses of each epoch done; best, best_epoch, wait: early stopping's own; best is None
-    before the epoch from which it watches; ended: no epoch is to follow."""
+    """The state of a fit after an epoch.
+
+    epochs: losses of each completed epoch; best, best_epoch, wait: state of early stopping; best is None before its first epoch;
+    ended: no epoch follows.
+    """
 
     fingerprint: str
     micro_batch: int
@@ -42,7 +45,7 @@ class CheckpointState:
 
 
 def fingerprint(train: Encoded, validation: Encoded, **settings: object) -> str:
-    """sha256 over what is learned from and how: a checkpoint of another training must not be continued."""
+    """sha256 of the examples and the settings. A fit with another fingerprint must not use the checkpoint."""
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
     for part in (train, validation):
         for sequence in part.token_ids:
@@ -52,9 +55,9 @@ def fingerprint(train: Encoded, validation: Encoded, **settings: object) -> str:
 
 
 def read(path: Path) -> CheckpointState | None:
-    """What the file says was reached; None where there is no file or it is damaged."""
+    """The state in the file, or None if the file is missing or damaged."""
     try:
-        # Opened here, since NumPy leaves a file that is no archive open.
+        # The file is opened here, because NumPy does not close a file that is not an archive.
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             content = json.loads(str(stored[_REACHED]))
     except _DAMAGE:
@@ -63,17 +66,17 @@ def read(path: Path) -> CheckpointState | None:
 
 
 def micro_batch_of(path: Path) -> int | None:
-    """The rows a fit began with, which must be those it continues with: its random numbers are drawn per micro-batch."""
+    """The micro-batch of the interrupted fit. It must stay the same, because random numbers are drawn per micro-batch."""
     state = read(path)
     return state.micro_batch if state else None
 
 
 def write(path: Path, state: CheckpointState, model: Any, best_weights: list[np.ndarray[Any, Any]] | None) -> None:
-    """Keep the model's state after an epoch. Raises OSError, and then leaves the previous file as it was."""
+    """Write the state of the model after an epoch. Raises OSError, and then the previous file remains unchanged."""
     arrays: dict[str, Any] = {_REACHED: np.array(json.dumps(asdict(state)))}
-    # Variables, not arrays: NumPy copies them one by one while it writes, and a copy of all would not fit into memory.
+    # NumPy copies the variables one by one while it writes. A copy of all at once would not fit into memory.
     arrays |= {f"{_STATE}{index:05}": variable for index, variable in enumerate(_state(model))}
-    # After its best epoch a model's weights are the best weights: once is enough.
+    # After the best epoch the weights of the model are the best weights, so they are written once.
     if best_weights is not None and state.best_epoch + 1 != len(state.epochs):
         arrays |= {f"{_BEST}{index:05}": weights for index, weights in enumerate(best_weights)}
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -88,9 +91,9 @@ def write(path: Path, state: CheckpointState, model: Any, best_weights: list[np.
 
 
 def restore(path: Path, model: Any) -> list[np.ndarray[Any, Any]]:
-    """Put a compiled model into the state of the file; the best weights so far, in the order of its `get_weights`.
+    """Set a compiled model to the state of the file. Returns the best weights so far, in the order of its `get_weights`.
 
-    Raises Damaged, and then leaves the model as it was.
+    Raises CorruptCheckpoint, and then the model remains unchanged.
     """
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
@@ -104,8 +107,8 @@ def restore(path: Path, model: Any) -> list[np.ndarray[Any, Any]]:
 
 
 def _state(model: Any) -> list[Any]:
-    """Weights, states of random generators, and the optimiser's own, in an order that depends on the network alone."""
-    # Sums over micro-batches are zero between epochs.
+    """Weights, states of the random generators, and variables of the optimiser. Only the network determines their order."""
+    # Accumulated gradients are zero between epochs.
     moments = [variable for variable in model.optimizer.variables if "gradient_accumulator" not in variable.path]
     return [*model.variables, *moments]
 

@@ -1,4 +1,4 @@
-"""The libraries' start: their environment, their threads, their seeds, and the device they found."""
+"""The configuration of the libraries: environment, threads, seeds and device."""
 
 import gc
 import os
@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from gregory.ml import resources
 from gregory.ml.errors import MemoryExhausted, NoGpu
 
-# Read once, while the libraries are imported.
+# The libraries read these variables once, during their import.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-# The benchmarks time the same networks on other backends; everything else runs on TensorFlow.
+# Only the benchmarks use other backends.
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-# The system's allocator gives every large tensor back to the kernel and asks for it again: a quarter of BERT's time on a CPU.
+# The allocator of the system returns every large tensor to the kernel and requests it again: a quarter of BERT's time on a CPU.
 os.environ.setdefault("TF_CPU_ALLOCATOR_USE_BFC", "1")
 
 import keras as keras
@@ -30,7 +30,7 @@ _BFLOAT16_SINCE = (8, 0)  # compute capability of the first NVIDIA generation th
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
-    """What computes. has_bfloat16: whether mixed precision gains anything; free_bytes: memory that a training may take."""
+    """The computing device. has_bfloat16: mixed precision is faster; free_bytes: memory for a training."""
 
     name: str
     is_gpu: bool
@@ -39,13 +39,13 @@ class Device:
 
 
 def prepare(*, threads: int, seed: int | None = None, gpu_required: bool = False) -> None:
-    """Use this many threads and no more GPU memory than needed; with a seed, also make everything random repeatable.
+    """Limit the threads and the GPU memory. A seed also makes all random numbers repeatable.
 
-    Raises NoGpu where one is required and none is found.
+    Raises NoGpu if a GPU is required and missing.
     """
     _limit_threads(threads)
     _let_gpu_memory_grow()
-    # A network is held by cycles, and the collector counts objects, not gigabytes: free the last fit's before the next one's.
+    # A network is part of reference cycles, and the collector counts objects, not bytes. So the last fit's network is freed here.
     gc.collect()
     if gpu_required:
         require_gpu()
@@ -55,12 +55,12 @@ def prepare(*, threads: int, seed: int | None = None, gpu_required: bool = False
 
 
 def device() -> Device:
-    """The first GPU that TensorFlow sees, or the CPU with what its control group leaves."""
+    """The first GPU that TensorFlow finds, or the CPU with the free memory of its control group."""
     gpus = tf.config.list_physical_devices("GPU")
     if not gpus:
         return Device(name="CPU", is_gpu=False, has_bfloat16=False, free_bytes=resources.available_memory())
     details = tf.config.experimental.get_device_details(gpus[0])
-    # TensorFlow's public API does not tell how much memory a GPU has.
+    # The public API of TensorFlow does not contain the memory of a GPU.
     free = next(local.memory_limit for local in device_lib.list_local_devices() if local.device_type == "GPU")
     return Device(
         name=details.get("device_name", "GPU"),
@@ -71,12 +71,12 @@ def device() -> Device:
 
 
 def require_gpu() -> str:
-    """The name of the GPU. Raises NoGpu: a run that was given one must not train on the CPU for days unnoticed."""
+    """The name of the GPU. Raises NoGpu, because a run with a GPU must not train on the CPU for days."""
     found = device()
     if not found.is_gpu:
         built = "with" if tf.test.is_built_with_cuda() else "without"
         raise NoGpu(
-            f"this run must have a GPU and TensorFlow, built {built} CUDA, sees none; "
+            f"this run requires a GPU, but TensorFlow, built {built} CUDA, finds none; "
             "check CUDA_VISIBLE_DEVICES, driver, device plugin and image, or run without GREGORY_REQUIRE_GPU"
         )
     return found.name
@@ -84,12 +84,12 @@ def require_gpu() -> str:
 
 @contextmanager
 def translated_memory_errors() -> Iterator[None]:
-    """TensorFlow's "resource exhausted" as MemoryExhausted."""
+    """Translate TensorFlow's ResourceExhaustedError to MemoryExhausted."""
     try:
         yield
     except tf.errors.ResourceExhaustedError as error:
         first = error.message.strip().partition("\n")[0]
-        raise MemoryExhausted(f"TensorFlow ran out of memory ({first}); give the run more, or lower the batch size") from error
+        raise MemoryExhausted(f"TensorFlow ran out of memory ({first}); give the run more memory, or lower the batch size") from error
 
 
 def _limit_threads(threads: int) -> None:
@@ -98,7 +98,7 @@ def _limit_threads(threads: int) -> None:
         settings.set_intra_op_parallelism_threads(threads)
         settings.set_inter_op_parallelism_threads(threads)
     except RuntimeError:
-        # TensorFlow fixes its pools at first use: the first model of a process decides.
+        # TensorFlow fixes its thread pools at their first use, so the first model of a process decides.
         return
 
 
@@ -107,4 +107,4 @@ def _let_gpu_memory_grow() -> None:
         for gpu in tf.config.list_physical_devices("GPU"):
             tf.config.experimental.set_memory_growth(gpu, True)
     except RuntimeError:
-        return  # in use already, and so set up already
+        return  # the GPU is in use, so it is configured

@@ -1,4 +1,4 @@
-"""Fitting a compiled network: epochs, early stopping, progress, and the checkpoint after each epoch."""
+"""The training loop of a compiled network: epochs, early stopping, progress, and a checkpoint after each epoch."""
 
 import time
 from dataclasses import asdict, dataclass
@@ -16,10 +16,10 @@ _SECONDS_BETWEEN_STEPS = 5.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """How to fit. Early stopping watches the validation loss from epoch `start_from_epoch` (counted from 0) on.
+    """The settings of a fit. Early stopping uses the validation loss from epoch `start_from_epoch` on (counted from 0).
 
-    micro_batch: rows that are in memory at once, where that is less than a batch; the model's optimiser must then accumulate
-    `accumulation_steps`. length: pad every row to this, None for the longest of its batch.
+    micro_batch: examples in memory at once, if fewer than a batch; then the optimiser must accumulate over `accumulation_steps`.
+    length: the padded length of every sequence; None: the longest of its batch.
     """
 
     epochs: int
@@ -36,7 +36,7 @@ class Schedule:
 
     @property
     def accumulation_steps(self) -> int | None:
-        """What Keras' optimisers call so; None where a batch is taken at once."""
+        """The argument `gradient_accumulation_steps` of Keras' optimisers. None if a batch is one step."""
         pieces = batches_of(self.batch_size, self.examples_at_once)
         return pieces if pieces > 1 else None
 
@@ -53,8 +53,8 @@ def fit(
 ) -> list[dict[str, float]]:
     """Fit a compiled model, restore the weights of its best epoch, and return one dict of losses per epoch.
 
-    With a checkpoint file the fit continues where that file stands, with the result it would have had without the break.
-    Raises MemoryExhausted where TensorFlow could not allocate.
+    With a checkpoint file the fit continues after the last epoch of the file. The result is the same as without an interruption.
+    Raises MemoryExhausted if TensorFlow cannot allocate.
     """
     training = _Training(model, train, validation, schedule, seed, report, checkpoint_file)
     with translated_memory_errors():
@@ -62,7 +62,7 @@ def fit(
 
 
 class _Training:
-    """One fit with what its callbacks share."""
+    """One fit and the state that its callbacks share."""
 
     def __init__(
         self, model: Any, train: Encoded, validation: Encoded, schedule: Schedule, seed: int, report: Report, file: Path | None
@@ -88,7 +88,7 @@ class _Training:
         if ended:
             self._stopping.restore_into(self._model)
         else:
-            feed = training_batches(
+            batches = training_batches(
                 self._train,
                 batch_size=schedule.batch_size,
                 pieces=schedule.accumulation_steps or 1,
@@ -97,30 +97,30 @@ class _Training:
                 epoch=lambda: self._epoch,
             )
             self._model.fit(
-                feed,
+                batches,
                 validation_data=validation_batches(self._validation, batch_size=schedule.examples_at_once, length=schedule.length),
                 initial_epoch=len(self._history),
                 epochs=schedule.epochs,
-                callbacks=[self._callbacks(), self._stopping, keras.callbacks.LambdaCallback(on_epoch_end=self._keep)],
+                callbacks=[self._callbacks(), self._stopping, keras.callbacks.LambdaCallback(on_epoch_end=self._save)],
                 shuffle=False,
                 verbose=0,
             )
-        kept = self._stopping.best_epoch + 1 if self._stopping.best_weights is not None else len(self._history)
-        self._report(Progress(message=f"kept the weights of epoch {kept} of {len(self._history)}", fraction=1.0))
+        best = self._stopping.best_epoch + 1 if self._stopping.best_weights is not None else len(self._history)
+        self._report(Progress(message=f"restored the weights of epoch {best} of {len(self._history)}", fraction=1.0))
         return self._history
 
     def _resume(self) -> bool:
-        """Take over what the checkpoint file holds; whether that was the end."""
+        """Continue from the checkpoint file. Returns True if the fit had ended."""
         state = checkpoint.read(self._file) if self._file is not None else None
         if self._file is None or state is None:
             return False
         if state.fingerprint != self._fingerprint or state.micro_batch != self._schedule.examples_at_once:
-            self._report(Progress(message="the checkpoint found belongs to another training: starting from the first epoch", warning=True))
+            self._report(Progress(message="the checkpoint belongs to another training: starting from the first epoch", warning=True))
             return False
         try:
             best_weights = checkpoint.restore(self._file, self._model)
         except checkpoint.CorruptCheckpoint as damage:
-            self._report(Progress(message=f"the checkpoint found is damaged ({damage}): starting from the first epoch", warning=True))
+            self._report(Progress(message=f"the checkpoint is damaged ({damage}): starting from the first epoch", warning=True))
             return False
         self._history = list(state.epochs)
         self._epoch = len(self._history)
@@ -154,11 +154,11 @@ class _Training:
     def _report_epoch(self, index: int, logs: dict[str, float]) -> None:
         figures = {name: float(value) for name, value in logs.items()}
         self._history.append(figures)
-        told_figures = " ".join(f"{name} {value:.4f}" for name, value in figures.items())
-        message = f"epoch {index + 1}/{self._schedule.epochs} {told_figures}"
+        losses = " ".join(f"{name} {value:.4f}" for name, value in figures.items())
+        message = f"epoch {index + 1}/{self._schedule.epochs} {losses}"
         self._report(Progress(message=message, fraction=(index + 1) / self._schedule.epochs, epoch=index + 1, figures=figures))
 
-    def _keep(self, index: int, logs: object) -> None:
+    def _save(self, index: int, logs: object) -> None:
         if self._file is None:
             return
         stopping = self._stopping
@@ -174,27 +174,27 @@ class _Training:
         try:
             checkpoint.write(self._file, state, self._model, stopping.best_weights)
         except OSError as error:
-            # It would only have saved time: what fails for want of disk is the model, if that is so.
-            self._report(Progress(message=f"no checkpoint after epoch {index + 1}: {error}", warning=True))
+            # A checkpoint only saves time. If the disk is full, writing the model fails later.
+            self._report(Progress(message=f"cannot write the checkpoint after epoch {index + 1}: {error}", warning=True))
 
 
 class _EarlyStopping(keras.callbacks.EarlyStopping):  # type: ignore[misc]
-    """Keras' own, able to start from what it knew before a break."""
+    """Keras' early stopping, which can continue from the state of a checkpoint."""
 
     _known: tuple[CheckpointState, list[Any]] | None = None
 
     def continue_from(self, state: CheckpointState, best_weights: list[Any]) -> None:
-        """What to know when training begins."""
+        """Set the state for the beginning of the training."""
         self._known = (state, best_weights)
         self._recall()
 
     def on_train_begin(self, logs: object = None) -> None:
-        """Forget, then recall."""
+        """Reset the state, then set that of the checkpoint."""
         super().on_train_begin(logs)
         self._recall()
 
     def restore_into(self, model: Any) -> None:
-        """What the end of training does, without a training."""
+        """Restore the best weights, as the end of a training does."""
         if self.best_weights is not None:
             model.set_weights(self.best_weights)
 
@@ -206,5 +206,5 @@ class _EarlyStopping(keras.callbacks.EarlyStopping):  # type: ignore[misc]
 
 
 def _mathematics(schedule: Schedule) -> dict[str, object]:
-    """The part of a schedule that changes what is learned."""
+    """The settings of a schedule that change the result."""
     return {name: value for name, value in asdict(schedule).items() if name != "micro_batch"}

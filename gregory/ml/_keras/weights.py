@@ -1,4 +1,4 @@
-"""Weight files in Keras' own format, under whatever name they shall have."""
+"""Weight files in Keras' own format, with any file name."""
 
 import tempfile
 from pathlib import Path
@@ -7,19 +7,19 @@ from typing import Any
 from gregory.ml._keras.runtime import keras
 from gregory.ml.errors import ArtifactError
 
-_SUFFIX = ".weights.h5"  # Keras takes any other name for its legacy format
+_SUFFIX = ".weights.h5"  # Keras uses its legacy format for all other names
 
 
 def save_weights(model: Any, path: Path) -> None:
-    """Write the model's weights to `path`, whatever its name, without the optimiser's moments."""
+    """Write the model's weights to `path` without the moments of the optimiser."""
     temporary = path.with_name(path.stem + _SUFFIX)
-    # The name is written into the file; a generated one would count up with every save.
+    # Keras writes the name into the file. A generated name contains a number that rises with every save.
     keras.Model(model.input, model.output, name=model.name).save_weights(temporary)
     temporary.replace(path)
 
 
 def load_weights(model: Any, path: Path) -> None:
-    """Read weights written by `save_weights` into a model of the same shape. Raises ArtifactError where they do not fit."""
+    """Load weights that `save_weights` wrote into a model of the same shape. Raises ArtifactError if they do not fit."""
     with tempfile.TemporaryDirectory() as folder:
         link = Path(folder, path.stem + _SUFFIX)
         link.symlink_to(path.resolve())

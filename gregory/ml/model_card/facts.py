@@ -1,4 +1,4 @@
-"""Manifest -> what report.html says beside the figures: which rows, which weights, which threshold, made where."""
+"""Manifest -> facts of the model card: data, base models, settings, libraries and hardware."""
 
 from gregory.ml.artifacts import DataFacts, Manifest
 from gregory.ml.evaluation import Evaluation
@@ -6,7 +6,7 @@ from gregory.ml.model_card.page import FactSection, ModelCard
 
 
 def make_card(manifest: Manifest, evaluation: Evaluation) -> ModelCard:
-    """Everything the page needs, in the order a reader asks."""
+    """The content of the page, in reading order."""
     provenance = manifest.provenance
     return ModelCard(
         team=provenance.team,
@@ -16,24 +16,24 @@ def make_card(manifest: Manifest, evaluation: Evaluation) -> ModelCard:
         trained_at=manifest.created_at,
         run_id=provenance.run_id,
         run_log_id=provenance.run_log_id,
-        # The page warns of what the data lacks as well as of what the model does.
+        # The page has the warnings about the data and about the model.
         evaluation=evaluation.model_copy(update={"warnings": manifest.warnings}),
         train_counts=manifest.data.parts["train"],
-        sections=(_rows(manifest), _weights(manifest), _settings(manifest), _machine(manifest)),
+        sections=(_data(manifest), _base_models(manifest), _settings(manifest), _compute(manifest)),
         step="round" if manifest.algorithm == "lgbm_tfidf" else "epoch",
     )
 
 
-def _rows(manifest: Manifest) -> FactSection:
+def _data(manifest: Manifest) -> FactSection:
     data = manifest.data
     return FactSection(
-        heading="Which rows",
+        heading="Data",
         facts=(
             ("window", data.window),
             ("labelled articles", str(data.labelled)),
-            ("of them without an abstract (title only)", str(data.title_only)),
-            ("left out: same text again", str(data.duplicates)),
-            ("left out: same text labelled both ways", str(data.conflicts)),
+            ("labelled articles without an abstract (title only)", str(data.title_only)),
+            ("left out: repeated text", str(data.duplicates)),
+            ("left out: text with both labels", str(data.conflicts)),
             ("pseudo-labelled texts in training", str(data.pseudo_labelled)),
             *_pseudo_labels(data),
             ("sha256 of the data set", data.fingerprint),
@@ -45,15 +45,15 @@ def _pseudo_labels(data: DataFacts) -> tuple[tuple[str, str], ...]:
     if data.pseudo_labels is None:
         return ()
     rounds = ((f"accepted in round {number}", done) for number, done in enumerate(data.pseudo_labels.rounds, start=1))
-    told = ((name, f"{done.relevant} relevant, {done.not_relevant} not relevant of {done.asked}") for name, done in rounds)
-    return (("unlabelled articles in the pool", str(data.pseudo_labels.pool)), *told, ("pseudo-labels", data.pseudo_labels.file))
+    accepted = ((name, f"{done.relevant} relevant, {done.not_relevant} not relevant of {done.asked}") for name, done in rounds)
+    return (("unlabelled articles in the pool", str(data.pseudo_labels.pool)), *accepted, ("pseudo-labels", data.pseudo_labels.file))
 
 
-def _weights(manifest: Manifest) -> FactSection:
-    # Only BERT starts from weights; the summariser stands before every algorithm.
+def _base_models(manifest: Manifest) -> FactSection:
+    # Only BERT starts from the encoder. The summariser comes before every algorithm.
     used = ("encoder", "summariser") if manifest.algorithm == "pubmed_bert" else ("summariser",)
     return FactSection(
-        heading="Which base models",
+        heading="Base models",
         facts=tuple(
             (name, f"{base['source']}, revision {base['revision']}") for name, base in manifest.base_models.items() if name in used
         ),
@@ -64,10 +64,12 @@ def _settings(manifest: Manifest) -> FactSection:
     hyperparameters = manifest.config.hyperparameters
     section = {"pubmed_bert": hyperparameters.bert, "lgbm_tfidf": hyperparameters.lgbm, "lstm": hyperparameters.lstm}[manifest.algorithm]
     values = {**section.model_dump(), "split seed": hyperparameters.split.seed, "probability threshold": manifest.config.prob_threshold}
-    return FactSection(heading="Which settings", facts=tuple((name.replace("_", " "), str(value)) for name, value in values.items()))
+    return FactSection(heading="Settings", facts=tuple((name.replace("_", " "), str(value)) for name, value in values.items()))
 
 
-def _machine(manifest: Manifest) -> FactSection:
+def _compute(manifest: Manifest) -> FactSection:
     image = (("image", manifest.provenance.image_digest),) if manifest.provenance.image_digest else ()
     compute = ((name.replace("_", " "), str(value)) for name, value in manifest.compute.items())
-    return FactSection(heading="Made with", facts=(*manifest.libraries.items(), ("threads", str(manifest.threads)), *compute, *image))
+    return FactSection(
+        heading="Libraries and hardware", facts=(*manifest.libraries.items(), ("threads", str(manifest.threads)), *compute, *image)
+    )

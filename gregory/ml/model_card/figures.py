@@ -1,7 +1,7 @@
-"""The drawings of the report: an evaluation in, inline SVG out, the same text for the same evaluation.
+"""The drawings of the model card: evaluation -> inline SVG. The same evaluation gives the same text.
 
-matplotlib is imported when something is drawn. What makes its output fit a page is in `gregory.ml.model_card.inline_svg`, the page
-itself in `gregory.ml.model_card.page`.
+matplotlib is imported at the first drawing. `gregory.ml.model_card.inline_svg` adapts its output to the page, and
+`gregory.ml.model_card.page` makes the page.
 """
 
 from collections.abc import Iterator
@@ -47,7 +47,7 @@ _DASHED = (0, (5, 2.5))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drawing:
-    """heading and caption are plain text; svg is mark-up to be put on the page as it is."""
+    """heading and caption: plain text; svg: mark-up that the page contains unchanged."""
 
     heading: str
     caption: str
@@ -55,7 +55,7 @@ class Drawing:
 
 
 def draw(evaluation: Evaluation, *, step: str) -> tuple[Drawing, ...]:
-    """Every drawing of a report, in reading order. `step` names what the training counted: "epoch" or "round"."""
+    """All drawings of a model card, in reading order. step: the unit of the training, "epoch" or "round"."""
     from matplotlib import style
 
     with style.context(_STYLE, after_reset=True):
@@ -90,8 +90,8 @@ def _histogram(evaluation: Evaluation) -> Drawing:
     reached = evaluation.test.confusion
     return Drawing(
         heading="Predicted probabilities",
-        caption="Test articles by what the model says of them, one panel per label, each to its own scale. "
-        "From the line on, an article counts as relevant.",
+        caption="Test articles by predicted probability, one panel per label, each with its own scale. "
+        "At the dashed line and to its right, an article counts as relevant.",
         svg=inline_svg(
             figure,
             key="histogram",
@@ -111,7 +111,7 @@ def _confusion(evaluation: Evaluation) -> Drawing:
             share = count / sum(cells)
             axes.add_patch(_cell(column, row, share, right=row == column))
             axes.text(column + 0.5, row + 0.46, f"{count:,}", ha="center", va="center", fontsize=18)
-            axes.text(column + 0.5, row + 0.7, f"{share:.0%} of the row", ha="center", va="center", fontsize=8.5)
+            axes.text(column + 0.5, row + 0.7, f"{share:.0%} of the label", ha="center", va="center", fontsize=8.5)
     names = [name for name, *_ in rows]
     axes.set(xlim=(0, 2), ylim=(2, 0))
     axes.set_xticks([0.5, 1.5], names)
@@ -120,7 +120,7 @@ def _confusion(evaluation: Evaluation) -> Drawing:
     axes.spines[:].set_visible(False)
     return Drawing(
         heading=f"Confusion at {evaluation.threshold:g}",
-        caption="Test articles by label (rows) and by what the model makes of them at the threshold (columns). Blue is right.",
+        caption="Test articles by label (lines) and by prediction at the threshold (columns). Blue: correct prediction.",
         svg=inline_svg(
             figure,
             key="confusion",
@@ -139,7 +139,8 @@ def _roc(evaluation: Evaluation) -> Drawing:
     _finish(axes)
     return Drawing(
         heading="ROC",
-        caption="Relevant articles found against others let through, as shares, over all thresholds, with the area below. Dotted: chance.",
+        caption="Share of the relevant articles found, by share of the others found, over all thresholds. "
+        "The legend has the area under the curve. Dotted: chance.",
         svg=inline_svg(figure, key="roc", title="ROC curves", description=_areas(evaluation, "roc_auc")),
     )
 
@@ -154,8 +155,7 @@ def _precision_recall(evaluation: Evaluation) -> Drawing:
     _finish(axes)
     return Drawing(
         heading="Precision and recall",
-        caption="How pure the finds stay, the more of the relevant articles are to be found, with the average precision. "
-        f"Dotted: chance ({share:.2f}).",
+        caption=f"Precision by share of the relevant articles found. The legend has the average precision. Dotted: chance ({share:.2f}).",
         svg=inline_svg(figure, key="pr", title="Precision-recall curves", description=_areas(evaluation, "pr_auc")),
     )
 
@@ -174,7 +174,7 @@ def _calibration(evaluation: Evaluation) -> Drawing:
     points = ", ".join(f"{predicted:.2f}: {observed:.2f}" for predicted, observed in zip(bins.predicted, bins.observed, strict=True))
     return Drawing(
         heading="Calibration",
-        caption="How many of the articles given a probability are relevant; larger dots hold more articles. Dotted: as predicted.",
+        caption="Share of relevant articles by predicted probability. Larger dots contain more articles. Dotted: perfect calibration.",
         svg=inline_svg(
             figure,
             key="calibration",
@@ -185,8 +185,8 @@ def _calibration(evaluation: Evaluation) -> Drawing:
 
 
 def _training(history: History, step: str) -> Iterator[Drawing]:
-    """One drawing per figure that the training reported: "loss" and "val_loss" share one."""
-    # A figure that never was a number has nothing to show.
+    """One drawing per figure of the training. "loss" and "val_loss" share a drawing."""
+    # A figure without any number is not drawn.
     series = {name: values for name, values in history.series.items() if any(value is not None for value in values)}
     for number, name in enumerate(dict.fromkeys(name.removeprefix("val_") for name in series), start=1):
         figure, axes = _axes(step, "")
@@ -202,7 +202,7 @@ def _training(history: History, step: str) -> Iterator[Drawing]:
         _legend(axes)
         yield Drawing(
             heading=f"Training: {name.replace('_', ' ')}",
-            caption=f"Per {step}. Where validation rises while training falls, the model begins to learn its texts by heart.",
+            caption=f"Per {step}. If the validation loss rises while the training loss falls, the model overfits.",
             svg=inline_svg(
                 figure, key=f"training-{number}", title=f"Training curves of {name}", description=f"By {step}: {', '.join(ends)}."
             ),
@@ -215,7 +215,7 @@ def _parts(evaluation: Evaluation) -> Iterator[tuple[str, PartEvaluation, str, s
 
 
 def _figure() -> "Figure":
-    # Not pyplot: it keeps every figure alive and chooses a backend by the environment.
+    # Not pyplot, which never frees a figure and takes its backend from the environment.
     from matplotlib.figure import Figure
 
     figure = Figure()
@@ -245,7 +245,7 @@ def _cell(column: int, row: int, share: float, *, right: bool) -> "Rectangle":
 
 
 def _finish(axes: "Axes") -> None:
-    """Both axes run from 0 to 1, with room for a line along the border."""
+    """Set both axes to 0 to 1, with a margin for lines on the border."""
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.02))
     _legend(axes)
 

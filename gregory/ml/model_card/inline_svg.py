@@ -1,5 +1,8 @@
-"""A matplotlib figure as a piece of an HTML page: no namespaces, no style of its own, ids that no second drawing has,
-colours and font of the page around it, a title and a description for those who cannot see it."""
+"""A matplotlib figure as a part of an HTML page.
+
+It has no namespaces and no style of its own. Its ids are unique on the page, and it has the colours and the font of the page. Screen
+readers get a title and a description.
+"""
 
 import io
 import re
@@ -9,7 +12,7 @@ from xml.etree import ElementTree
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# matplotlib knows no CSS variables: draw in these colours, which nothing else uses, and they become the page's.
+# matplotlib has no CSS variables. Figures use these colours, which have no other use, and the variables replace them.
 INK, GRID, TRAIN, VALIDATION, TEST = (f"#0101{number:02x}" for number in range(1, 6))
 _VARIABLES = {INK: "--ink", GRID: "--grid", TRAIN: "--train", VALIDATION: "--validation", TEST: "--test"}
 
@@ -20,10 +23,10 @@ _REFERENCE = re.compile(r"url\(#(\w+)\)")
 
 
 def inline_svg(figure: "Figure", *, key: str, title: str, description: str) -> str:
-    """One <svg> element. `key` is unique on the page and starts every id; equal figures give equal text."""
+    """One <svg> element. key: unique on the page, the start of every id. Equal figures give equal text."""
     stream = io.StringIO()
     figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    root = ElementTree.fromstring(stream.getvalue())  # noqa: S314 - matplotlib's own output, not a stranger's
+    root = ElementTree.fromstring(stream.getvalue())  # noqa: S314 - matplotlib's own output
     for parent in root.iter():
         for child in [child for child in parent if _local(child.tag) in ("metadata", "style")]:
             parent.remove(child)

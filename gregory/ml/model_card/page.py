@@ -1,5 +1,7 @@
-"""report.html: one page about one model for the person who decides whether to use it. Self-contained: no script, no
-link, nothing loaded. What stands where is in the template; the drawings are in `gregory.ml.model_card.figures`."""
+"""report.html: one page about one model, for the decision to use it. It has no script and no link, and it loads no other file.
+
+The template has the layout, and `gregory.ml.model_card.figures` makes the drawings.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +20,7 @@ _OVER_ALL = ("roc_auc", "pr_auc")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FactSection:
-    """A heading and labelled facts below it, e.g. which rows, which weights; all of it shown as text, in this order."""
+    """A heading and facts with labels, e.g. data or settings. All are shown as text, in this order."""
 
     heading: str
     facts: Sequence[tuple[str, str]]
@@ -26,10 +28,10 @@ class FactSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCard:
-    """What the page tells.
+    """The content of the page.
 
-    train_counts: {"relevant": .., "not_relevant": ..} of the training part; the other parts' are in the evaluation.
-    run_log_id: None where nothing was logged; step: what the training counted, "epoch" or "round".
+    train_counts: {"relevant": .., "not_relevant": ..} of the training part; the evaluation has those of the other parts.
+    run_log_id: None without a row; step: the unit of the training, "epoch" or "round".
     """
 
     team: str
@@ -47,15 +49,15 @@ class ModelCard:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Group:
-    """Rows of the metrics table that were taken in the same way: (name, validation, test)."""
+    """Lines of the metrics table that were measured in the same way: (name, validation, test)."""
 
     heading: str
-    rows: tuple[tuple[str, float, float], ...]
+    lines: tuple[tuple[str, float, float], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Tile:
-    """One figure to be seen at a glance."""
+    """One of the main figures at the top of the page."""
 
     name: str
     test: float
@@ -63,7 +65,7 @@ class _Tile:
 
 
 def render(card: ModelCard) -> str:
-    """The whole page; equal reports give equal pages."""
+    """The whole page. Equal content gives equal pages."""
     environment = Environment(
         loader=PackageLoader("gregory.ml.model_card", package_path=""),
         autoescape=True,
@@ -98,13 +100,13 @@ def _tiles(evaluation: Evaluation) -> tuple[_Tile, ...]:
 def _groups(evaluation: Evaluation) -> tuple[_Group, ...]:
     validation, test = evaluation.validation, evaluation.test
     return (
-        _Group(heading=f"at the threshold {evaluation.threshold:g}", rows=_rows(_AT_THRESHOLD, validation.metrics, test.metrics)),
-        _Group(heading="over all thresholds", rows=_rows(_OVER_ALL, validation.metrics, test.metrics)),
-        _Group(heading="at 0.5, for comparison", rows=_rows(_AT_HALF, validation.at_half, test.at_half)),
+        _Group(heading=f"at the threshold {evaluation.threshold:g}", lines=_lines(_AT_THRESHOLD, validation.metrics, test.metrics)),
+        _Group(heading="over all thresholds", lines=_lines(_OVER_ALL, validation.metrics, test.metrics)),
+        _Group(heading="at 0.5, for comparison", lines=_lines(_AT_HALF, validation.at_half, test.at_half)),
     )
 
 
-def _rows(names: Sequence[str], validation: Mapping[str, float], test: Mapping[str, float]) -> tuple[tuple[str, float, float], ...]:
+def _lines(names: Sequence[str], validation: Mapping[str, float], test: Mapping[str, float]) -> tuple[tuple[str, float, float], ...]:
     return tuple((name, validation[name], test[name]) for name in names)
 
 

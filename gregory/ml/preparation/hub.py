@@ -1,7 +1,7 @@
-"""Files of a model on the Hugging Face hub, at one revision, each checked against what the hub says of it.
+"""Files of a model on the Hugging Face hub, at one revision. The checksum of each is compared with that of the hub.
 
-HF_ENDPOINT and HF_HOME count as everywhere. Partial downloads are kept and continued by the next attempt, which
-`hf_hub_download` does not do across processes; what its cache holds already is used. The only module that imports `huggingface_hub`.
+HF_ENDPOINT and HF_HOME work as usual. A partial download stays, and the next attempt continues it, which `hf_hub_download` cannot do
+across processes. Files in its cache are used. Only this module imports `huggingface_hub`.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ _LOCAL = "without a network give the model's folder with {option}"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pin:
-    """A model of the hub. sha256: of files known beforehand; option: the flag that takes a folder instead."""
+    """A model of the hub. sha256: known checksums of files; option: the flag for a folder in place of the download."""
 
     repository: str
     revision: str
@@ -39,8 +39,8 @@ class Pin:
 
 
 def fetch(pin: Pin, *, small: Sequence[str], weights: Sequence[str], report: Report) -> Path:
-    """A folder with those of the `small` files that the model has and with the first of `weights` it has. Raises BundleError."""
-    # Its warnings about retries and missing tokens come in several lines; what matters is told here.
+    """A folder with all `small` files of the model and with the first file of `weights` that it has. Raises BundleError."""
+    # Its warnings about retries and missing tokens have several lines. This module reports the important facts.
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     siblings = _siblings(pin)
     heaviest = next((name for name in weights if name in siblings), None)
@@ -61,7 +61,7 @@ def _siblings(pin: Pin) -> dict[str, RepoSibling]:
     except (HTTPError, OSError) as error:
         raise BundleError(_fault(pin, error)) from error
     if info.sha != pin.revision:
-        raise BundleError(f"the hub answers {_named(pin)} with the revision {info.sha}")
+        raise BundleError(f"the hub returned the revision {info.sha} for {_named(pin)}")
     return {sibling.rfilename: sibling for sibling in info.siblings or []}
 
 
@@ -72,7 +72,7 @@ def _fetch_file(pin: Pin, sibling: RepoSibling, target: Path, report: Report) ->
         target.parent.mkdir(parents=True, exist_ok=True)
         cached = try_to_load_from_cache(pin.repository, name, revision=pin.revision)
         if isinstance(cached, str):
-            # A copy of a link's target would cost gigabytes; a link to the cache costs nothing.
+            # A copy takes gigabytes, a link to the cache takes no space.
             target.symlink_to(Path(cached).resolve())
         else:
             _download(pin, name, size, target, report)
@@ -81,7 +81,9 @@ def _fetch_file(pin: Pin, sibling: RepoSibling, target: Path, report: Report) ->
     if found not in (expected, sibling.blob_id):
         target.resolve().unlink()
         target.unlink(missing_ok=True)
-        raise BundleError(f"{name} of {_named(pin)} has the checksum {found} instead of {expected or sibling.blob_id}: removed, try again")
+        raise BundleError(
+            f"{name} of {_named(pin)} has the checksum {found} instead of {expected or sibling.blob_id}: the file was removed, run the command again"
+        )
 
 
 def _download(pin: Pin, name: str, size: int, target: Path, report: Report) -> None:
@@ -90,7 +92,7 @@ def _download(pin: Pin, name: str, size: int, target: Path, report: Report) -> N
         begun = stream.tell()
         if begun > size:
             begun = stream.truncate(0)
-        continued = f", from byte {begun:,} on" if begun else ""
+        continued = f", continuing at byte {begun:,}" if begun else ""
         report(Progress(message=f"downloading {name} of {pin.repository}, {size:,} bytes{continued}"))
         http_get(
             hf_hub_url(pin.repository, name, revision=pin.revision),
@@ -105,7 +107,7 @@ def _download(pin: Pin, name: str, size: int, target: Path, report: Report) -> N
 
 
 def _meter(name: str, report: Report, clock: Callable[[], float] = time.monotonic) -> Any:
-    """What http_get takes for a progress bar: it reports at most every few seconds, in a pipe as on a terminal."""
+    """The progress bar for http_get. It reports at most every 5 s, on a terminal and in a pipe."""
 
     class Meter:
         def __init__(self, *, total: int | None = None, initial: int = 0, **_: object) -> None:
@@ -128,7 +130,7 @@ def _meter(name: str, report: Report, clock: Callable[[], float] = time.monotoni
 
 
 def _blob(path: Path) -> str:
-    # Small files are no LFS objects: what the hub tells of them is git's own sum.
+    # Small files are no LFS objects. For them the hub has the checksum of git.
     content = path.read_bytes()
     return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
@@ -139,12 +141,14 @@ def _named(pin: Pin) -> str:
 
 def _fault(pin: Pin, error: Exception) -> str:
     remedy = _LOCAL.format(option=pin.option)
-    # The first two are kinds of the hub's general HTTP error, itself both an HTTPError and an OSError.
+    # The first two are subclasses of the hub's general HTTP error, which is an HTTPError and an OSError.
     if isinstance(error, RevisionNotFoundError):
         return f"{pin.repository} has no revision {pin.revision} on {constants.ENDPOINT}: check HF_ENDPOINT; {remedy}"
     if isinstance(error, RepositoryNotFoundError | EntryNotFoundError):
         return f"{_named(pin)} is not on {constants.ENDPOINT}: check HF_ENDPOINT; {remedy}"
     if isinstance(error, OSError) and error.errno:
-        return f"{_named(pin)} cannot be kept in {constants.HF_HOME}: {error.strerror}; free space there or set HF_HOME"
+        return f"{_named(pin)} cannot be stored in {constants.HF_HOME}: {error.strerror}; free space there or set HF_HOME"
     cause = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return f"{_named(pin)} cannot be fetched from {constants.ENDPOINT}: {cause}; try again, it goes on where it stopped; {remedy}"
+    return (
+        f"{_named(pin)} cannot be downloaded from {constants.ENDPOINT}: {cause}; run the command again to continue the download; {remedy}"
+    )

@@ -1,6 +1,6 @@
-"""The real bundle: BiomedBERT as encoder, BART as summariser, from the hub or from folders carried here by hand.
+"""The real bundle: BiomedBERT as encoder and BART as summariser, from the hub or from local folders.
 
-The steps are processes (see `worker`): torch converts, TensorFlow and CTranslate2 check what came out of it.
+The steps are processes (see `worker`). torch converts the models, TensorFlow and CTranslate2 check the result.
 """
 
 from importlib.util import find_spec
@@ -49,9 +49,9 @@ def prepare_real(
     summariser_dir: Path | None = None,
     replace_demo: bool = False,
 ) -> Bundle:
-    """The real bundle at `root`; an intact bundle is left alone. Raises BundleError.
+    """The real bundle at `root`. An intact bundle is not changed. Raises BundleError.
 
-    With `encoder_dir` or `summariser_dir` that part is made from a Hugging Face folder, and nothing of it is fetched.
+    With `encoder_dir` or `summariser_dir` that part is made from a Hugging Face folder, without a download.
     """
 
     def fill(folder: Path) -> BundleDescription:
@@ -78,7 +78,7 @@ def prepare_real(
 def _require_torch() -> None:
     if find_spec("torch") is None:
         raise BundleError(
-            "torch is not installed, and the models are converted with it: run make base-models, "
+            "torch is not installed, and the conversion of the models needs it: run make base-models, "
             "or pip install --require-hashes -r locks/requirements-prepare.lock"
         )
 
@@ -94,7 +94,7 @@ def _source(pin: Pin, folder: Path | None, report: Report) -> Path:
 
 
 def _part(pin: Pin, folder: Path | None, written: Path, note: str) -> BundlePart:
-    """A folder's origin is not ours to know: only its files' checksums tell what it was."""
+    """The description of a part. The origin of a local folder is unknown, and only the checksums identify its files."""
     if folder is None:
         return BundlePart(source=pin.repository, revision=pin.revision, licence=pin.licence, note=note, files=describe_files(written))
     return BundlePart(source=f"the folder {folder.name}", revision="unknown", licence="unknown", note=note, files=describe_files(written))

@@ -1,4 +1,4 @@
-"""A model of a Hugging Face folder as its authors left it, read whole or refused. Needs torch."""
+"""Read a model from a Hugging Face folder, or refuse it if a part is missing. Needs torch."""
 
 import pickle
 from pathlib import Path
@@ -11,7 +11,7 @@ from gregory.ml.errors import BundleError
 
 
 def require_kind(source: Path, kind: str, *, role: str) -> None:
-    """Raise BundleError unless config.json says that it is a model of this type."""
+    """Raise BundleError if the model type in config.json is not `kind`."""
     try:
         found = AutoConfig.from_pretrained(source).model_type
     except (OSError, ValueError) as error:
@@ -21,7 +21,7 @@ def require_kind(source: Path, kind: str, *, role: str) -> None:
 
 
 def read_model(model_class: Any, source: Path, *, kind: str, dispensable: str | None = None, **how: Any) -> Any:
-    """The model, to be asked and not trained. dispensable: how the names of weights begin that may be missing, and are then zero.
+    """The model in evaluation mode. dispensable: prefix of the weights that may be missing; they become zero.
 
     Raises BundleError.
     """
@@ -34,14 +34,14 @@ def read_model(model_class: Any, source: Path, *, kind: str, dispensable: str | 
     if needed:
         raise BundleError(f"{source} holds no complete {kind.upper()}: {len(needed)} weights are missing, the first is {needed[0]}")
     for name in missing:
-        # transformers has filled it at random.
+        # transformers has filled it with random numbers.
         model.get_parameter(name).data.zero_()
     return model.eval()
 
 
 def read_tokenizer(source: Path, *vocabulary: str) -> Any:
-    """The fast tokenizer: of tokenizer.json, or of these files of a vocabulary. Raises BundleError."""
-    # With neither transformers would make up a tokenizer that knows no word.
+    """The fast tokenizer from tokenizer.json or from the files `vocabulary`. Raises BundleError."""
+    # Without both, transformers creates a tokenizer with an empty vocabulary.
     if not (source / "tokenizer.json").is_file() and not all((source / name).is_file() for name in vocabulary):
         raise BundleError(f"{source} holds neither tokenizer.json nor {' with '.join(vocabulary)}")
     try:

@@ -1,4 +1,4 @@
-"""The steps of a run that need no database, each a process.
+"""The stages of a run: steps without a database, each in a process of its own.
 
-`contract` says what goes in and what comes out, `work` does it, `__main__` is the process around it.
+`contract` defines input and output, `work` has the functions, and `__main__` is the process.
 """

@@ -1,10 +1,10 @@
-"""Stages as processes: a folder in, a folder out, progress as JSON lines on standard output.
+"""Stages as processes: an input folder, an output folder, and progress as JSON lines on standard output.
 
     python -m gregory.ml.stages train --in D --out D
 
-works by hand as it does under a supervisor. The result appears under its name only when it is complete; until then,
-and after a failure, it is `<out>.partial`, where error.json says what happened. What a stage has finished on the way is in
-`<out>.kept`, from which the same command continues. No Django, no credentials, no network.
+works by hand as it does under a supervisor. The output folder gets its name when it is complete. Before that, and after a failure, it
+is `<out>.partial`, and error.json contains the error. `<out>.kept` contains the completed parts, and the same command continues from
+it. No Django, no credentials, no network.
 """
 
 import argparse
@@ -50,24 +50,24 @@ REQUESTS: dict[str, type[BaseModel]] = {
 
 
 def perform(stage: str, source: Path, target: Path, report: Report) -> int:
-    """Run one stage; the exit code. `target` exists afterwards only when the stage succeeded."""
+    """Run one stage and return the exit code. After that, `target` exists only if the stage succeeded."""
     unfinished = target.with_name(f"{target.name}.partial")
     shutil.rmtree(unfinished, ignore_errors=True)
     try:
         unfinished.mkdir(parents=True)
         result = STAGES[stage](source, unfinished, report, _resume_dir(stage, source, target))
         (unfinished / RESULT).write_text(result.model_dump_json(indent=2), encoding="utf-8")
-        # The name is believed by the next attempt, after a power cut too.
+        # The next attempt uses a folder of this name, even after a power cut.
         flush_tree(unfinished)
         unfinished.rename(target)
-    except Exception as error:  # noqa: BLE001 - the one place around a stage where whatever happened becomes its outcome
+    except Exception as error:  # noqa: BLE001 - every error of a stage becomes its error.json here
         _explain(_describe(error), unfinished, report)
         return 1
     return 0
 
 
 def _resume_dir(stage: str, source: Path, target: Path) -> Path:
-    """The folder of finished pieces beside the target, emptied where they belong to other work."""
+    """The folder of completed parts beside the target. If they belong to other work, it is emptied."""
     folder = target.with_name(f"{target.name}.kept")
     request, kind = (source / REQUEST).read_text(encoding="utf-8"), REQUESTS[stage]
     if not _is_for(kind.model_validate_json(request), folder / REQUEST):
@@ -85,8 +85,8 @@ def _is_for(request: BaseModel, kept: Path) -> bool:
 
 
 def _explain(error: StageError, unfinished: Path, report: Report) -> None:
-    """Leave error.json behind; the disk may be what is full."""
-    # What a failed stage wrote helps nobody, and gone it makes room.
+    """Write error.json. The error can be a full disk."""
+    # The files of a failed stage are useless, and without them the disk has more space.
     shutil.rmtree(unfinished, ignore_errors=True)
     with suppress(OSError):
         sys.stderr.write(error.traceback)
@@ -96,7 +96,7 @@ def _explain(error: StageError, unfinished: Path, report: Report) -> None:
         described.write_text(error.model_dump_json(), encoding="utf-8")
     except OSError:
         with suppress(OSError):
-            described.unlink()  # half an explanation is none
+            described.unlink()  # an incomplete file cannot be read
         # A pipe needs no disk.
         report(progress.Progress(message=f"failed: {error.message}"))
 
@@ -106,18 +106,18 @@ def _describe(error: BaseException) -> StageError:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command line of a stage; the exit code."""
+    """Run the command line of a stage and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m gregory.ml.stages", description=__doc__.partition("\n")[0])
     parser.add_argument("stage", choices=sorted(STAGES))
     parser.add_argument("--in", dest="source", type=Path, required=True, help="folder with request.json and the stage's input")
     parser.add_argument("--out", dest="target", type=Path, required=True, help="folder to make; must not exist")
-    parser.add_argument("--lifeline", action="store_true", help="exit at once when standard input closes")
+    parser.add_argument("--lifeline", dest="watch_parent", action="store_true", help="exit at once when standard input closes")
     options = parser.parse_args(arguments)
     if options.target.exists():
         parser.error(f"--out {options.target} exists already")
-    if options.lifeline:
+    if options.watch_parent:
         parent_watch.watch(sys.stdin.fileno(), lambda: os._exit(1))
-    # Libraries print what they like; standard output belongs to the progress lines alone.
+    # Libraries print to standard output. It is reserved for progress lines, so their output goes to standard error.
     lines = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     return perform(options.stage, options.source, options.target, progress.writer(lines))

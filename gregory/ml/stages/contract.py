@@ -1,4 +1,4 @@
-"""What a stage is given and what it leaves: file names, requests, results, and how a failure is told. Nothing heavy is imported here."""
+"""Input and output of the stages: file names, requests, results and errors. This module imports no training library."""
 
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ class _Value(BaseModel):
 
 
 class StageRequest(_Value):
-    """bundle: folder of the base models; bundle_digest: which they are, wherever the folder is."""
+    """bundle: folder of the base models; bundle_digest: their identity, independent of the folder."""
 
     bundle: Path
     bundle_digest: str = ""
@@ -45,23 +45,23 @@ class StageRequest(_Value):
 
 
 class GpuRequest(_Value):
-    """In: nothing more. Out: nothing more."""
+    """Input and output are only the request and the result."""
 
 
 class GpuResult(_Value):
-    """The GPU that was found."""
+    """The GPU of the run."""
 
     name: str
 
 
 class SummariseRequest(StageRequest):
-    """In: articles.jsonl, labelled and not. Out: examples.jsonl, pool.jsonl."""
+    """Input: articles.jsonl, articles with and without a label. Output: examples.jsonl, pool.jsonl."""
 
     config: SummariserConfig
 
 
 class SummariseResult(_Value):
-    """labelled: labelled articles; title_only: those of them without an abstract; pool: unlabelled articles."""
+    """labelled: labelled articles; title_only: labelled articles without an abstract; pool: unlabelled articles."""
 
     labelled: int
     title_only: int
@@ -69,20 +69,20 @@ class SummariseResult(_Value):
 
 
 class PseudoLabelRequest(StageRequest):
-    """In: examples.jsonl, pool.jsonl. Out: pseudo_labels.jsonl, pseudo_labels.csv."""
+    """Input: examples.jsonl, pool.jsonl. Output: pseudo_labels.jsonl, pseudo_labels.csv."""
 
     config: TrainConfig
 
 
 class PseudoLabelResult(_Value):
-    """pool: unlabelled articles; rounds: what each accepted."""
+    """pool: unlabelled articles; rounds: accepted labels of each round."""
 
     pool: int
     rounds: tuple[PseudoLabelRound, ...]
 
 
 class TrainRequest(StageRequest):
-    """In: examples.jsonl, and pseudo_labels.jsonl where there are some. Out: the sealed model folder."""
+    """Input: examples.jsonl, and pseudo_labels.jsonl if the run has pseudo-labels. Output: the complete model folder."""
 
     algorithm: Algorithm
     config: TrainConfig
@@ -92,7 +92,7 @@ class TrainRequest(StageRequest):
 
 
 class TrainResult(_Value):
-    """What the ledger keeps of a training."""
+    """The facts of a training for the run store."""
 
     metrics: dict[str, float]
     warnings: tuple[str, ...]
@@ -108,22 +108,22 @@ class StageError(_Value):
     traceback: str
 
 
-# What may differ between two machines, or two attempts, that do the same work.
+# The fields that can differ between two machines, or two attempts, with the same work.
 _OF_THE_MACHINE: dict[str, Any] = {"bundle": True, "threads": True, "require_gpu": True}
 _OF_THE_ATTEMPT: dict[str, Any] = {**_OF_THE_MACHINE, "provenance": {"attempt", "image_digest"}}
 _OF_THE_RUN: dict[str, Any] = {**_OF_THE_MACHINE, "provenance": True}
 
 
 def same_result(one: BaseModel, other: BaseModel) -> bool:
-    """Whether what was made for one request is what the other asks for."""
+    """True if the result for one request is also the result for the other."""
     return one.model_dump(exclude=_OF_THE_ATTEMPT) == other.model_dump(exclude=_OF_THE_ATTEMPT)
 
 
 def same_work(one: BaseModel, other: BaseModel) -> bool:
-    """Whether pieces made for one request are of use to the other, whichever row of PredictionRunLog they are for."""
+    """True if the completed parts of one request are valid for the other, also for another row of PredictionRunLog."""
     return one.model_dump(exclude=_OF_THE_RUN) == other.model_dump(exclude=_OF_THE_RUN)
 
 
 def kind_of(error: BaseException) -> str:
-    """The word for an error that rows and supervisors use."""
+    """The word that rows and supervisors use for an error."""
     return next((kind for cls, kind in KINDS if isinstance(error, cls)), "error")

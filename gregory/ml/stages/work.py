@@ -1,4 +1,4 @@
-"""What the stages do: a folder in, a folder out. `kept` holds finished pieces, from which a stage that was broken off continues."""
+"""The functions of the stages: an input folder, an output folder. An interrupted stage continues from `resume_dir`."""
 
 import json
 import platform
@@ -57,14 +57,14 @@ LIBRARIES = ("tensorflow", "keras", "keras-hub", "transformers", "tokenizers", "
 
 
 def find_gpu(source: Path, target: Path, report: Report, resume_dir: Path) -> GpuResult:
-    """Nothing -> the name of the GPU. Raises NoGpu, seconds after the start instead of hours."""
+    """The name of the GPU. Raises NoGpu seconds after the start of the run, not after hours."""
     from gregory.ml._keras import require_gpu
 
     return GpuResult(name=require_gpu())
 
 
 def summarise(source: Path, target: Path, report: Report, resume_dir: Path) -> SummariseResult:
-    """Articles -> texts: title and generated summary, title alone where there is no abstract."""
+    """Articles -> texts: title and summary, or only the title if there is no abstract."""
     from gregory.ml.summarise import load_summariser, summarise_all
 
     request = SummariseRequest.model_validate_json((source / REQUEST).read_text(encoding="utf-8"))
@@ -85,7 +85,7 @@ def summarise(source: Path, target: Path, report: Report, resume_dir: Path) -> S
 
 
 def pseudo_label(source: Path, target: Path, report: Report, resume_dir: Path) -> PseudoLabelResult:
-    """Examples and pool -> texts that BERT labelled itself, for the training part of every algorithm of the run."""
+    """Examples and pool -> texts with pseudo-labels of BERT, for the training part of every algorithm of the run."""
     from gregory.ml.pseudo_label import self_train, write_csv
 
     request = PseudoLabelRequest.model_validate_json((source / REQUEST).read_text(encoding="utf-8"))
@@ -101,7 +101,7 @@ def pseudo_label(source: Path, target: Path, report: Report, resume_dir: Path) -
 
 
 def train(source: Path, target: Path, report: Report, resume_dir: Path) -> TrainResult:
-    """Examples -> one sealed model folder, loaded back and asked its probes before it counts as done."""
+    """Examples -> one complete model folder. At the end the model is loaded from it and compared with its probe."""
     from gregory.ml.evaluation import evaluate
     from gregory.ml.model_card.facts import make_card
     from gregory.ml.model_card.page import render
@@ -187,7 +187,7 @@ def _pool(articles: list[Article], texts: list[str]) -> Iterator[UnlabelledText]
 
 def _data_warnings(dataset: Dataset, pseudo_labels: PseudoLabelFacts | None) -> Iterator[str]:
     if dataset.conflicts:
-        yield f"{dataset.conflicts} articles were left out: their texts are identical and labelled both relevant and not relevant"
+        yield f"{dataset.conflicts} articles were left out: identical texts have both labels, relevant and not relevant"
     if pseudo_labels is not None:
         relevant, not_relevant = (
             sum(done.relevant for done in pseudo_labels.rounds),
@@ -199,7 +199,7 @@ def _data_warnings(dataset: Dataset, pseudo_labels: PseudoLabelFacts | None) -> 
 
 
 def _origins(bundle: Bundle) -> dict[str, dict[str, str]]:
-    """Where the base models come from, and which they are."""
+    """The sources and the identity of the base models."""
     parts = {"encoder": bundle.description.encoder, "summariser": bundle.description.summariser}
     return {
         name: {"source": part.source, "revision": part.revision, "licence": part.licence, "bundle_sha256": bundle.digest()}

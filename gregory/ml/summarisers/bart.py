@@ -1,8 +1,8 @@
-"""BART on CTranslate2: one folder with tokenizer.json, generation.json, and the converted model once per stored precision.
+"""BART on CTranslate2: a folder with tokenizer.json, generation.json, and the converted model once per stored precision.
 
-The folder holds what belongs to the model (beams, penalties, positions), the configuration holds the spec's limits.
-Beam search draws nothing at random: the same texts give the same summaries. In float32 they are those of transformers'
-`generate` with renormalised scores, and where they differ from its default: docs/decisions/0008-real-base-models.md.
+The folder has the settings of the model (beams, penalties, positions). The configuration has the limits of the specification.
+Beam search uses no random numbers: the same texts give the same summaries. In float32 they are the summaries of transformers'
+`generate` with renormalised scores. docs/decisions/0008-real-base-models.md has the differences from its default.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ _SHORTEST = 3  # the first token, a word, the last token
 
 
 class Generation(BaseModel):
-    """How the model was made to be asked, under the names of its Hugging Face generation config; positions: its longest input or output."""
+    """The generation settings of the model, with the names of Hugging Face. positions: its longest input or output, in tokens."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -38,42 +38,42 @@ class Generation(BaseModel):
 
 
 class BartOnCTranslate2:
-    """An abstractive summariser: float16 on a GPU where there is one, int8 on the CPU otherwise."""
+    """An abstractive summariser: float16 on a GPU if there is one, otherwise int8 on the CPU."""
 
     def __init__(self, folder: Path, config: SummariserConfig, *, threads: int, compute_type: str | None = None) -> None:
         self._generation = read_settings(folder / "generation.json", Generation)
         self._config = config
         _check_limits(config, self._generation)
         self._tokenizer = _load_tokenizer(folder / "tokenizer.json")
-        # Hubs' files carry limits of their own. Cutting here, not in the translator, keeps the final </s>.
+        # The files of hubs have limits of their own. Truncation here, and not in the translator, keeps the final </s>.
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(max_length=config.max_source_tokens)
-        # A byte-level token never stands for more characters than it is long, so what is beyond this many characters
-        # cannot be among the tokens the model reads. Without it 5 MB of text take the tokenizer 10 to 25 s.
+        # A byte-level token has at most as many characters as its name. So characters beyond this limit cannot be part of the
+        # tokens that the model reads. Without the limit the tokenizer takes 10 to 25 s for 5 MB of text.
         self._characters = config.max_source_tokens * max(map(len, self._tokenizer.get_vocab()))
         self._translator = _load_translator(folder, threads=threads, compute_type=compute_type)
 
     def summarise(self, texts: Sequence[str]) -> list[str]:
-        """One summary per text, in the same order. Raises MemoryExhausted where CTranslate2 says so."""
+        """One summary per text, in the same order. Raises MemoryExhausted if CTranslate2 cannot allocate."""
         sources = [self._tokenizer.encode(text[: self._characters]).tokens for text in texts]
         longest = self._config.max_new_tokens
         found = self._translate(sources, longest)
         last = self._generation.forced_eos_token
-        # transformers makes `last` the final token of whatever has reached the limit, without a cost; CTranslate2 chooses one
-        # more token freely. So those searches are made again, one token shorter, and end as transformers ends them.
+        # At the limit, transformers makes `last` the final token without a cost. CTranslate2 chooses one more token freely. So
+        # these searches run again, one token shorter, and then end like those of transformers.
         cut = [index for index, hypotheses in enumerate(found) if last and any(len(tokens) == longest for tokens, _ in hypotheses)]
         for index, hypotheses in zip(cut, self._translate([sources[index] for index in cut], longest - 1) if cut else [], strict=True):
             found[index] = [self._closed(tokens, score) for tokens, score in hypotheses]
         return [self._decode(max(hypotheses, key=lambda hypothesis: hypothesis[1])[0]) for hypotheses in found]
 
     def _closed(self, tokens: list[str], score: float) -> tuple[list[str], float]:
-        """A hypothesis with its forced end: the same probability, spread over one token more."""
+        """A hypothesis with its forced end: the same probability for one more token."""
         if tokens[-1] == self._generation.forced_eos_token:
             return tokens, score
         return tokens, score * (len(tokens) / (len(tokens) + 1)) ** self._generation.length_penalty
 
     def _translate(self, sources: list[list[str]], max_decoding_length: int) -> list[list[tuple[list[str], float]]]:
-        """Tokens and score of every hypothesis that each search ended with."""
+        """Tokens and score of every final hypothesis of each search."""
         generation = self._generation
         first = generation.forced_bos_token
         try:
@@ -84,18 +84,18 @@ class BartOnCTranslate2:
                 num_hypotheses=generation.num_beams,
                 length_penalty=generation.length_penalty,
                 no_repeat_ngram_size=generation.no_repeat_ngram_size,
-                # Hugging Face counts the decoder's start token, CTranslate2 does not.
+                # Hugging Face counts the start token of the decoder, CTranslate2 does not.
                 min_decoding_length=generation.min_length - 1,
                 max_decoding_length=max_decoding_length,
                 max_input_length=0,
-                # The end token counts in a hypothesis's length, by which its score is divided.
+                # A score is divided by the length of its hypothesis, and the end token counts.
                 return_end_token=True,
                 return_scores=True,
             )
         except MemoryError as error:
             raise _exhausted(sources) from error
         except RuntimeError as error:
-            # CTranslate2 has no exception of its own: the text is all there is to tell a full GPU from a defect.
+            # CTranslate2 has no exception of its own. Only the text distinguishes a full GPU from a defect.
             if "out of memory" not in str(error) and "ALLOC_FAILED" not in str(error):
                 raise
             raise _exhausted(sources) from error
@@ -109,10 +109,12 @@ class BartOnCTranslate2:
 def _check_limits(config: SummariserConfig, generation: Generation) -> None:
     for name, asked in (("max_source_tokens", config.max_source_tokens), ("max_new_tokens", config.max_new_tokens)):
         if asked > generation.positions:
-            raise ConfigError(f"summariser.{name} is {asked}, but this summariser has {generation.positions} positions: lower it")
+            raise ConfigError(f"summariser.{name} is {asked}, but this summariser has {generation.positions} positions: lower the value")
     shortest = max(generation.min_length, _SHORTEST)
     if config.max_new_tokens < shortest:
-        raise ConfigError(f"summariser.max_new_tokens is {config.max_new_tokens}, but this summariser writes at least {shortest}: raise it")
+        raise ConfigError(
+            f"summariser.max_new_tokens is {config.max_new_tokens}, but this summariser writes at least {shortest}: raise the value"
+        )
 
 
 def _load_tokenizer(path: Path) -> Tokenizer:
@@ -129,7 +131,7 @@ def _load_tokenizer(path: Path) -> Tokenizer:
 def _load_translator(folder: Path, *, threads: int, compute_type: str | None) -> ctranslate2.Translator:
     device, preferred = ("cuda", "float16") if ctranslate2.get_cuda_device_count() else ("cpu", "int8")
     if compute_type is None:
-        # Old GPUs have no fast float16 and old CPUs no int8; float32 works everywhere.
+        # Old GPUs have no fast float16, and old CPUs have no int8. float32 works on all.
         compute_type = preferred if preferred in ctranslate2.get_supported_compute_types(device) else "float32"
     stored = _stored(folder, compute_type)
     try:
@@ -140,12 +142,12 @@ def _load_translator(folder: Path, *, threads: int, compute_type: str | None) ->
         if "out of memory" in str(error):
             raise MemoryExhausted(f"not enough memory to load the summariser {stored}") from error
         if "cannot be loaded" in str(error):
-            raise  # a CUDA library is missing on this machine: no fault of the bundle
+            raise  # a CUDA library is missing on this machine, and the bundle is intact
         raise BundleError(f"summariser model {stored} cannot be loaded: {error}; {REMEDY}") from error
 
 
 def _stored(folder: Path, compute_type: str) -> Path:
-    """The converted model of that precision, or the most precise one there is: CTranslate2 converts on loading."""
+    """The converted model of that precision, or the most precise one. CTranslate2 converts it during loading."""
     for name in (compute_type, *_MOST_PRECISE_FIRST):
         if (folder / name).is_dir():
             return folder / name

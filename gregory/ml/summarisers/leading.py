@@ -1,24 +1,24 @@
-"""The demo bundle's summariser: whole leading sentences up to a budget of words. No model, no library.
+"""The summariser of the demo bundle: complete leading sentences up to a number of words. No model, no library.
 
-Sentences end at ". ", "! " or "? " before anything but a lower-case letter, unless the word before the full stop is an
-abbreviation. Where English is ambiguous ("vitamin D. We", "J. Smith") the sentences stay joined: that moves the cut by
-one sentence, while a wrong cut would leave half of one.
+A sentence ends at ". ", "! " or "? ", if no lower-case letter follows and the word before the full stop is not an abbreviation.
+In ambiguous cases ("vitamin D. We", "J. Smith") the sentences remain joined. This moves the end of the summary by one sentence,
+but a wrong end would leave half a sentence.
 """
 
 import re
 from collections.abc import Iterator, Sequence
 
-# Far above the longest words of prose: what is beyond words x this many characters cannot belong to the summary, and a
-# table or sequence of megabytes pasted as an abstract costs no more than a real one.
+# More characters than any word of prose has. Text beyond words x this number is not read, so a table of megabytes in the place of
+# an abstract takes no more time than a real abstract.
 CHARACTERS_PER_WORD = 64
 
 _END = re.compile(r"[.!?][\"'”’)\]]*\s+(?=[^a-z\s])")
-# Initials, dotted letters (e.g, i.v, U.S) and what journals shorten. "ms" is missing on purpose: MS ends many a sentence here.
+# Initials, dotted letters (e.g, i.v, U.S) and abbreviations of scientific texts. "ms" is not in the list, because MS ends many sentences.
 _ABBREVIATION = re.compile(r"[a-z](\.[a-z])*|al|approx|ca|cf|dr|eqs?|figs?|incl|nos?|pp|prof|refs?|resp|spp?|st|vol|vs", re.IGNORECASE)
 
 
 class LeadingSentences:
-    """Keeps the first sentences of a text, always at least one; a first sentence over the budget is cut at it."""
+    """Returns the first sentences of a text, at least one. A first sentence above the limit is cut at the limit."""
 
     def __init__(self, *, words: int) -> None:
         self._words = words

@@ -1,1 +1,1 @@
-"""One module per algorithm behind the contract in `base`; `gregory.ml.registry` maps names to them."""
+"""One module per algorithm. `base` has their contract, and `gregory.ml.registry` maps names to them."""

@@ -1,5 +1,7 @@
-"""The contract of a trainer. A trainer gets texts and owns its tokenizer or vectoriser; metrics, threshold, folder and
-version are never its business."""
+"""The contract of a trainer. A trainer gets texts and owns its tokenizer or vectoriser.
+
+Metrics, threshold, folder and version belong to the stage `train`.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,11 +20,11 @@ Compute = dict[str, str | int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainerContext:
-    """What a trainer may use of the machine.
+    """The resources and the seed of a trainer.
 
     encoder_dir: Hugging Face folder of the base encoder (config.json, model.safetensors, tokenizer.json); only BERT reads it.
-    threads: from the CPU quota; seed: for everything random that has no seed of its own in the hyper-parameters.
-    require_gpu: fail where there is none, instead of training on the CPU.
+    threads: from the CPU quota; seed: for all random numbers without a seed of their own in the hyper-parameters.
+    require_gpu: fail without a GPU and never train on the CPU.
     """
 
     encoder_dir: Path
@@ -32,7 +34,7 @@ class TrainerContext:
 
 
 class TrainedModel(Protocol):
-    """A model that can be asked and kept."""
+    """A model that gives probabilities and can be saved."""
 
     @property
     def history(self) -> list[dict[str, float]]:
@@ -40,17 +42,17 @@ class TrainedModel(Protocol):
 
     @property
     def compute(self) -> Compute:
-        """How it was computed, e.g. {"device": "CPU", "precision": "float32"}: what may differ between machines. Empty after `load`."""
+        """Facts of the fit that differ between machines, e.g. {"device": "CPU", "precision": "float32"}. Empty after `load`."""
 
     def predict_proba(self, texts: Sequence[str]) -> NDArray[np.float64]:
-        """Probability of "relevant" for each text: array (n,), in the order given; (0,) for no text."""
+        """Probability of "relevant" for each text: array (n,) in the order of `texts`, (0,) without texts."""
 
     def save(self, folder: Path) -> None:
-        """Write every file that `load` needs into an existing folder, under the spec's names."""
+        """Write every file that `load` needs into an existing folder, with the names of the specification."""
 
     @classmethod
     def load(cls, folder: Path, *, threads: int) -> Self:
-        """The model from its folder alone: no hub, no bundle. `history` is empty."""
+        """Load the model from its folder, without hub and bundle. `history` is empty."""
 
 
 class Trainer(Protocol):
@@ -61,8 +63,8 @@ class Trainer(Protocol):
     def __init__(self, hyperparameters: Hyperparameters, context: TrainerContext) -> None: ...
 
     def fit(self, split: Split, *, report: Report, checkpoint: Path | None = None) -> TrainedModel:
-        """Train on split.train, watch split.validation, never touch split.test.
+        """Train on split.train, evaluate on split.validation, and never read split.test.
 
-        A trainer that works in epochs keeps each in the file `checkpoint` and continues from it.
-        Raises NoGpu where there must be one, MemoryExhausted where the library says so; anything else is a defect and passes through.
+        A trainer with epochs writes each to the file `checkpoint` and continues from that file.
+        Raises NoGpu if a GPU is required and missing, and MemoryExhausted if the library reports it. Any other error is a defect.
         """

@@ -1,4 +1,4 @@
-"""LightGBM on TF-IDF: vectoriser and booster as two joblib files. No early stopping: the validation part is watched, not obeyed."""
+"""The classifier lgbm_tfidf: LightGBM on TF-IDF, two joblib files. It reports the validation loss and does not stop early."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ CLASSIFIER_FILE = "lgbm_classifier.joblib"
 VECTORISER_FILE = "tfidf_vectorizer.joblib"
 _REPORT_EVERY = 10
 _LOSS = "binary_logloss"
-_REMEDY = "give the run more, or shorten the data window"
+_REMEDY = "give the run more memory, or shorten the data window"
 
 
 class LgbmModel:
@@ -33,16 +33,16 @@ class LgbmModel:
 
     @property
     def history(self) -> list[dict[str, float]]:
-        """Log-loss of training and validation part per boosting round."""
+        """Log-loss of the training part and the validation part per boosting round."""
         return self._history
 
     @property
     def compute(self) -> Compute:
-        """Always the CPU: the boosting of a few thousand texts takes seconds there."""
+        """Always the CPU, where the boosting of a few thousand texts takes seconds."""
         return {"device": "CPU"}
 
     def predict_proba(self, texts: Sequence[str]) -> NDArray[np.float64]:
-        """Probability of "relevant" for each text."""
+        """Probability of "relevant" for each text: array (n,)."""
         if len(texts) == 0:
             return np.empty(0)
         relevant = list(self._classifier.classes_).index(1)
@@ -56,7 +56,7 @@ class LgbmModel:
 
     @classmethod
     def load(cls, folder: Path, *, threads: int) -> Self:
-        """Read the two joblib files; unpickling runs code, so read only folders of your own."""
+        """Read the two joblib files. Unpickling runs code, so load only folders that you trust."""
         vectoriser = joblib.load(folder / VECTORISER_FILE)
         classifier = joblib.load(folder / CLASSIFIER_FILE)
         classifier.set_params(n_jobs=threads)
@@ -64,7 +64,7 @@ class LgbmModel:
 
 
 class LgbmTrainer:
-    """Fits TF-IDF on the training part and boosts a fixed number of rounds."""
+    """Fits TF-IDF on the training part and runs a fixed number of boosting rounds."""
 
     model_class = LgbmModel
 
@@ -73,9 +73,9 @@ class LgbmTrainer:
         self._threads = context.threads
 
     def fit(self, split: Split, *, report: Report, checkpoint: Path | None = None) -> LgbmModel:
-        """Train on split.train, record the log-loss on split.validation; too quick for checkpoints.
+        """Train on split.train and record the log-loss on split.validation. It takes seconds, so it writes no checkpoint.
 
-        Raises DataError where the texts hold no word.
+        Raises DataError if the texts contain no word.
         """
         vectoriser = TfidfVectorizer()
         try:
@@ -119,7 +119,7 @@ def _classifier(config: LgbmConfig, threads: int) -> Any:
         random_state=config.random_state,
         n_jobs=threads,
         deterministic=True,
-        # Without it LightGBM times both layouts and takes the faster: another machine, another rounding.
+        # Without it LightGBM measures both layouts and takes the faster one. So another machine can give another rounding.
         force_col_wise=True,
         verbosity=-1,
     )
