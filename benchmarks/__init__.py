@@ -1,1 +1,1 @@
-"""Measurements against named baselines; each module prints a Markdown table and is no test."""
+"""Measurements against named baselines. Each module prints a Markdown table and is not a test."""

@@ -1,10 +1,10 @@
-"""The same network, fit by the same code, on TensorFlow and on another Keras backend: seconds per epoch.
+"""Seconds per epoch of the same network and code on TensorFlow and on another Keras backend.
 
-    pip install jax    # or another backend; none is in the requirements
+    pip install jax    # or another backend, which is not in the requirements
     python -m benchmarks.bert_backends --data DIR [--backends tensorflow jax] [--encoder base_models/encoder] [--threads 2]
 
-A backend is chosen when Keras is imported, so each has a process. Texts are padded to the full length (128 tokens), since compilers
-like JAX's build a program for every shape. The second epoch is timed, with its validation; the first compiles.
+The import of Keras selects the backend, so each backend has a process. Texts are padded to the full length (128 tokens), because
+compilers like JAX's build a program for every shape. The time is that of the second epoch with its validation. The first compiles.
 """
 
 import argparse
@@ -25,7 +25,7 @@ WORDS = 60
 
 
 def measure(data: Path, encoder: Path, threads: int) -> tuple[float, float]:
-    """Seconds of the second epoch and its validation loss, on the backend that this process has."""
+    """Seconds of the second epoch and its validation loss, on the backend of this process."""
     from gregory.ml.trainers.bert import BertTrainer
 
     config = BertConfig(

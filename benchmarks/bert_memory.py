@@ -1,10 +1,10 @@
-"""Peak memory of one training step of a BERT-base-sized encoder, 16 texts of 400 tokens, by rows in memory at once.
+"""Peak memory of one training step of an encoder with the size of BERT-base: 16 texts of 400 tokens, by examples in memory at once.
 
     python -m benchmarks.bert_memory [--size base] [--rows 16 4] [--threads 2]
 
-The encoder's weights are random, so nothing has to be fetched. Each step runs in a process of its own, twice: once with Adam, for the
-peak (VmHWM), and once with plain gradient descent at rate 1 and without dropout, where the step is the gradient: the difference to that
-of the whole batch says whether micro-batches learn the same.
+The weights of the encoder are random, so no download is needed. Each step runs twice, in processes of their own. The first run uses
+Adam, for the peak (VmHWM). The second uses plain gradient descent at rate 1 without dropout, so that the step is the gradient. Its
+difference from the gradient of the whole batch is the error of micro-batches.
 """
 
 import argparse
@@ -27,7 +27,7 @@ SIZES = {
 
 
 def step(size: EncoderSize, *, rows: int, threads: int, weights_to: Path | None) -> int:
-    """Train one step in this process; its peak in bytes. With a file, by gradient descent without dropout, and the weights go there."""
+    """Train one step in this process and return its peak in bytes. With `weights_to`: gradient descent without dropout, weights to the file."""
     from gregory.ml import _keras
     from gregory.ml.config import BertConfig
     from gregory.ml.progress import silent
@@ -65,7 +65,7 @@ def step(size: EncoderSize, *, rows: int, threads: int, weights_to: Path | None)
 
 
 def in_a_process(size: str, rows: int, threads: int, weights_to: Path | None = None) -> int:
-    """`step` in a process of its own."""
+    """Run `step` in a process of its own."""
     argv = [sys.executable, "-m", "benchmarks.bert_memory", "--size", size, "--threads", str(threads), "--worker", str(rows)]
     argv += ["--weights-to", str(weights_to)] if weights_to else []
     done = subprocess.run(argv, capture_output=True, text=True, check=True)
@@ -73,13 +73,13 @@ def in_a_process(size: str, rows: int, threads: int, weights_to: Path | None = N
 
 
 def largest_difference(one: Path, other: Path) -> float:
-    """Between two files of weights."""
+    """The largest difference between two files of weights."""
     with np.load(one) as mine, np.load(other) as theirs:
         return max(float(np.abs(mine[name] - theirs[name]).max()) for name in mine)
 
 
 def main() -> None:
-    """Print one line per number of rows."""
+    """Print one line per number of examples."""
     parser = argparse.ArgumentParser(description="memory of BERT's training step")
     parser.add_argument("--size", choices=SIZES, default="base")
     parser.add_argument("--rows", nargs="+", type=int, default=[BATCH, 4])
@@ -91,7 +91,7 @@ def main() -> None:
     if options.worker:
         print(step(size, rows=options.worker, threads=options.threads, weights_to=options.weights_to))
         return
-    print("| rows at once | peak, MiB | estimated, MiB | largest difference of a gradient to the whole batch's |")
+    print("| examples at once | peak, MiB | estimated, MiB | largest difference of a gradient to the whole batch's |")
     print("|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         whole = Path(folder, "whole.npz")

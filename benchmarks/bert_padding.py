@@ -1,10 +1,10 @@
-"""One epoch of BERT with batches padded to their longest member against padding to the full length, on the same batches.
+"""One epoch of BERT, padded to the longest text of a batch and padded to the full length, on the same batches.
 
     python -m benchmarks.bert_padding --data DIR [--encoder base_models/encoder] [--rounds 2] [--threads 2]
 
-DIR holds labelled CSV files. Both arms start from the same weights, without dropout, so that their validation losses can be compared.
-They take turns step by step, so that whatever else the machine does hits both alike. An epoch is the sum of its steps and of its
-validation's. Graphs are built before the first step.
+DIR contains labelled CSV files. Both arms start from the same weights, without dropout, so that their validation losses can be
+compared. Their steps alternate, so that other load of the machine affects both equally. The time of an epoch is the sum of its training
+steps and validation steps. Graphs are built before the first step.
 """
 
 import argparse
@@ -30,7 +30,7 @@ BASELINE, OURS = "max_length", "longest"
 
 
 class Arm:
-    """A network of its own, trained epoch by epoch on batches of one padding, in as many pieces a batch as the trainer takes."""
+    """A network and its padding. Each batch has as many pieces as in the trainer."""
 
     def __init__(self, encoder: Path, train: _keras.Encoded, validation: _keras.Encoded, *, padding: str, seed: int) -> None:
         _keras.keras.utils.set_random_seed(seed)
@@ -42,7 +42,7 @@ class Arm:
         self._network = bert_encoder.build_network(backbone, config)
         optimizer = _keras.Adam(config.learning_rate, gradient_accumulation_steps=self._schedule.accumulation_steps)
         self._network.compile(optimizer=optimizer, loss="categorical_crossentropy", jit_compile=False)
-        # Builds both graphs; what it learned is taken back.
+        # This builds both graphs. The weights are restored.
         weights = self._network.get_weights()
         self.train(np.arange(2))
         self._network.test_on_batch(*self._batch(train, np.arange(2)))
@@ -50,11 +50,11 @@ class Arm:
 
     @property
     def pieces(self) -> int:
-        """Of a batch, one after the other in memory."""
+        """The number of pieces of a batch, which are in memory one after the other."""
         return self._schedule.accumulation_steps or 1
 
     def train(self, batch: NDArray[np.intp]) -> float:
-        """Seconds of one update on these rows."""
+        """Seconds of one update with these examples."""
         pieces = [(*self._batch(self._train, rows), np.full(len(rows), weight)) for rows, weight in micro_batches(batch, self.pieces)]
         started = time.perf_counter()
         for ids, targets, weights in pieces:
@@ -62,7 +62,7 @@ class Arm:
         return time.perf_counter() - started
 
     def validate(self, batch: NDArray[np.intp]) -> tuple[float, float]:
-        """Seconds, and the sum of the losses of these rows."""
+        """Seconds, and the sum of the losses of these examples."""
         parts = [rows for rows in np.array_split(batch, self.pieces) if len(rows)]
         batches = [self._batch(self._validation, rows) for rows in parts]
         started, losses = time.perf_counter(), []
@@ -89,13 +89,13 @@ def epoch(arms: list[Arm], train: _keras.Encoded, validation: _keras.Encoded, ge
 
 
 def encoded(tokenizer: Any, part: Part) -> _keras.Encoded:
-    """A part of the split as the network reads it."""
+    """A part of the split as input of the network."""
     targets: NDArray[np.float32] = np.eye(2, dtype=np.float32)[part.labels.astype(np.intp)]
     return _keras.Encoded(token_ids=bert.encode(tokenizer, part.texts, CONFIG.max_length), targets=targets)
 
 
 def tokens_saved(train: _keras.Encoded, pieces: int, seed: int) -> tuple[float, float]:
-    """Full length over the mean padded length of an epoch, and over the mean length itself: what no padding can exceed."""
+    """Full length / mean padded length of an epoch, and full length / mean length, which is the upper limit of every padding."""
     lengths = [len(ids) for ids in train.token_ids]
     batches = batch_plan(lengths, CONFIG.batch_size, np.random.default_rng([seed, 0]))
     padded = sum(pad([train.token_ids[row] for row in rows]).size for batch in batches for rows, _ in micro_batches(batch, pieces))

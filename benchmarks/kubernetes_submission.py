@@ -1,11 +1,11 @@
-"""Many Jobs submitted and reconciled through the product, against a bare loop of create calls of the same Jobs.
+"""Submission and reconciliation of many Jobs, compared with a plain loop of create calls for the same Jobs.
 
     python -m benchmarks.kubernetes_submission [--runs 1000]
 
-On the tests' own cluster and on a PostgreSQL server of its own; as root. Both arms use the same client and identity and take turns: bare,
-product, bare. No node takes the pods meanwhile, as where every GPU is busy: all runs wait, and the first look at them notes what for. Then
-a node that is not there takes the product's and ends each at once, and looks go on until every row has its end. Printed are seconds, and
-calls by method and resource.
+It needs root, and uses the tests' own cluster and a separate PostgreSQL server. Both arms use the same client and identity, in this
+order: plain, product, plain. During this no node takes the pods, as if every GPU were busy. All runs wait, and the first reconciliation
+records the reason. Then a simulated node takes the product's pods and ends each at once. Reconciliations follow until every row has
+ended. The table has seconds, and calls by method and resource.
 """
 
 import argparse
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from gregory.runs.spec import RunSpec
 
 DATABASE = "benchmark"
-# Nothing ever pulls it.
+# No node pulls this image.
 IMAGE = "gregory.test/nothing:1"
-ROWS, SUBMISSION, FIRST_LOOK = "rows", "submission", "a look, which notes what each waits for"
+ROWS, SUBMISSION, FIRST_RECONCILIATION = "rows", "submission", "first reconciliation, which records the reason of each wait"
 
 
 def main() -> None:
@@ -45,19 +45,19 @@ def main() -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         kubernetes = stack.enter_context(cluster.running(gpus=0))
         server = stack.enter_context(postgresql.running(programs, pods=network.HOST))
-        # The bare Jobs are in a namespace of their own, where no list of the product's finds them, and no node ever takes them.
-        product, bare = (_workplace(stack, kubernetes, folder / name) for name in ("product", "bare"))
-        bare.config["nodeSelector"] = {hollow.LABEL: "never"}
+        # The plain Jobs are in a namespace of their own, which no list of the product reads, and no node takes their pods.
+        product, plain = (_cluster_namespace(stack, kubernetes, folder / name) for name in ("product", "plain"))
+        plain.config["nodeSelector"] = {hollow.LABEL: "never"}
         server.create(DATABASE)
-        _set_django_up({**server.environment(DATABASE), **_variables(product)})
-        _measure(runs, product, bare)
+        _set_up_django({**server.environment(DATABASE), **_variables(product)})
+        _measure(runs, product, plain)
 
 
-def _workplace(stack: ExitStack, kubernetes: cluster.Cluster, folder: Path) -> ClusterNamespace:
+def _cluster_namespace(stack: ExitStack, kubernetes: cluster.Cluster, folder: Path) -> ClusterNamespace:
     folder.mkdir()
     cluster_namespace = stack.enter_context(prepared_namespace(kubernetes, IMAGE, folder))
     cluster_namespace.config |= hollow.PLACEMENT
-    # The default is what is measured.
+    # The default is measured.
     del cluster_namespace.config["submission"]
     return cluster_namespace
 
@@ -69,7 +69,7 @@ def _variables(cluster_namespace: ClusterNamespace) -> dict[str, str]:
     }
 
 
-def _set_django_up(variables: dict[str, str]) -> None:
+def _set_up_django(variables: dict[str, str]) -> None:
     os.environ.update(variables, DJANGO_SETTINGS_MODULE="gregory.settings")
     import django
     from django.core.management import call_command
@@ -78,32 +78,32 @@ def _set_django_up(variables: dict[str, str]) -> None:
     call_command("migrate", verbosity=0)
 
 
-def _measure(runs: int, product: ClusterNamespace, bare: ClusterNamespace) -> None:
+def _measure(runs: int, product: ClusterNamespace, plain: ClusterNamespace) -> None:
     from django.db import connection
 
     specs, same = _planned(runs), _planned(runs)
-    runner, without = product.runner(), bare.runner()
-    before = _bare_loop(without, specs, bare)
+    runner, without = product.runner(), plain.runner()
+    before = _plain_loop(without, specs, plain)
     created = Counter(without.api.calls)
     steps = _Steps(runner)
     _submit(specs, runner, steps)
-    _look(runner, steps, FIRST_LOOK)
-    _look(runner, steps, "another look")
-    after = _bare_loop(without, same, bare)
-    steps.add("rows, submission and that look", sum(steps.seconds[name] for name in (ROWS, SUBMISSION, FIRST_LOOK)))
+    _reconcile(runner, steps, FIRST_RECONCILIATION)
+    _reconcile(runner, steps, "next reconciliation")
+    after = _plain_loop(without, same, plain)
+    steps.add("rows, submission and first reconciliation", sum(steps.seconds[name] for name in (ROWS, SUBMISSION, FIRST_RECONCILIATION)))
     with hollow.node(product.cluster):
-        _follow(runner, steps)
-    # Or its server waits for it.
+        _reconcile_all(runner, steps)
+    # The server waits until this connection is closed.
     connection.close()
-    steps.add("bare loop, before", before, created)
-    steps.add("bare loop, after", after, created)
-    bare_seconds = mean((before, after))
-    lines = [[name, f"{took:.1f}", f"{took / bare_seconds:.2f}", _told(steps.calls[name])] for name, took in steps.seconds.items()]
-    print(tabulate(lines, headers=["", "seconds", "x bare loop", "calls"], tablefmt="github", disable_numparse=True))
+    steps.add("plain loop, before", before, created)
+    steps.add("plain loop, after", after, created)
+    plain_seconds = mean((before, after))
+    lines = [[name, f"{took:.1f}", f"{took / plain_seconds:.2f}", _counts(steps.calls[name])] for name, took in steps.seconds.items()]
+    print(tabulate(lines, headers=["", "seconds", "x plain loop", "calls"], tablefmt="github", disable_numparse=True))
 
 
 class _Steps:
-    """Seconds and calls of what was done, by its name, in order."""
+    """Seconds and calls of each step, by name, in order."""
 
     def __init__(self, runner: "KubernetesRunner") -> None:
         self.seconds: dict[str, float] = {}
@@ -122,7 +122,7 @@ class _Steps:
 
 
 def _planned(runs: int) -> "list[RunSpec]":
-    """Runs of so many subjects; the subjects are there afterwards."""
+    """Plan `runs` runs, one per subject. Missing subjects are created."""
     from django.utils import timezone
     from organizations.models import Organization
 
@@ -139,8 +139,8 @@ def _planned(runs: int) -> "list[RunSpec]":
     return planning.plan(wanted, models_dir=Path("/nonexistent"), now=timezone.now(), require_gpu=False)
 
 
-def _bare_loop(runner: "KubernetesRunner", specs: "list[RunSpec]", cluster_namespace: ClusterNamespace) -> float:
-    """Seconds that creating takes."""
+def _plain_loop(runner: "KubernetesRunner", specs: "list[RunSpec]", cluster_namespace: ClusterNamespace) -> float:
+    """Seconds of the create calls."""
     from gregory.launch.kubernetes.namespace import Namespace
 
     jobs = [runner.render(spec).request for spec in specs]
@@ -153,7 +153,7 @@ def _bare_loop(runner: "KubernetesRunner", specs: "list[RunSpec]", cluster_names
 
 
 def _submit(specs: "list[RunSpec]", runner: "KubernetesRunner", steps: _Steps) -> None:
-    """What train_models does with them."""
+    """Submit the runs as train_models does."""
     from io import StringIO
 
     from django.core.management.base import OutputWrapper
@@ -172,34 +172,34 @@ def _submit(specs: "list[RunSpec]", runner: "KubernetesRunner", steps: _Steps) -
         concurrent.submit_all(opened, runner, console)
 
 
-def _look(runner: "KubernetesRunner", steps: _Steps, name: str) -> None:
+def _reconcile(runner: "KubernetesRunner", steps: _Steps, name: str) -> None:
     with steps.timed(name):
         actions = _reconciled(runner)
     print(f"{name}: {', '.join(f'{count} {action}' for action, count in actions.items())}")
 
 
-def _follow(runner: "KubernetesRunner", steps: _Steps) -> None:
-    """Look until every row has its end."""
+def _reconcile_all(runner: "KubernetesRunner", steps: _Steps) -> None:
+    """Reconcile until every row has ended."""
     from gregory.models import PredictionRunLog
 
-    looks, rows = 0, PredictionRunLog.objects
+    rounds, rows = 0, PredictionRunLog.objects
     with steps.timed("until every row has ended"):
         while rows.filter(success__isnull=True).exists():
             _reconciled(runner)
-            looks += 1
+            rounds += 1
             time.sleep(1)
-    print(f"{rows.filter(success=True).count()} rows succeeded, {rows.filter(success=False).count()} failed; {looks} looks")
+    print(f"{rows.filter(success=True).count()} rows succeeded, {rows.filter(success=False).count()} failed; {rounds} reconciliations")
 
 
 def _reconciled(runner: "KubernetesRunner") -> Counter[str]:
-    """One look at every unfinished run, as reconcile_runs does every 15 seconds; how many of them came to what."""
+    """Reconcile every unfinished run once, as reconcile_runs does every 15 s. Returns the number of runs by action."""
     from gregory.reconcile.loop import Reconciler
 
     reconciler = Reconciler(runner_for=lambda name: runner, models_dir=Path("/nonexistent"), stale_after=900)
     return Counter(result.action for result in reconciler.reconcile_once())
 
 
-def _told(calls: Counter[str]) -> str:
+def _counts(calls: Counter[str]) -> str:
     return ", ".join(f"{count} {call}" for call, count in sorted(calls.items()))
 
 

@@ -1,4 +1,4 @@
-"""Labelled CSV files as training would see them: columns title, abstract and a label, whatever the folder they lie in."""
+"""Labelled CSV files with the columns title, abstract and a label, as a training would read them."""
 
 import csv
 from pathlib import Path
@@ -11,7 +11,7 @@ LABEL_COLUMNS = ("relevant", "label")
 
 
 def read(path: Path, *, words: int | None) -> Dataset:
-    """Title and the leading sentences of the abstract up to `words` words; None keeps the whole abstract. Ids are line numbers."""
+    """Title and leading sentences of the abstract, up to `words` words. None: the whole abstract. Ids are line numbers."""
     with path.open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     label = next(column for column in LABEL_COLUMNS if column in rows[0])

@@ -1,9 +1,9 @@
-"""Does our LightGBM reach the figures that were measured with the same parameters elsewhere? Over split seeds, as a Markdown table.
+"""The ROC AUC of this project's LightGBM and a baseline with the same parameters, over split seeds, as a Markdown table.
 
     python -m benchmarks.lightgbm_reference --data DIR [--seeds 5] [--threads 1]
 
-The baseline was measured over five other splits of title and whole abstract. A single split of a few dozen test rows moves by
-several points, so what is judged is the difference of the two means in standard errors; beyond 2 it would mean something.
+The baseline was measured over five other splits of title and whole abstract. With some dozen test articles, the result of a single
+split varies by several points. So the table has the difference of the two means in standard errors. More than 2 is significant.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from gregory.ml.split import stratified
 from gregory.ml.trainers.base import TrainerContext
 from gregory.ml.trainers.lgbm import LgbmTrainer
 
-# Test ROC AUC, mean and deviation, where somebody measured it.
+# Test ROC AUC: mean and deviation, or None if it was not measured.
 BASELINES: dict[str, tuple[float, float] | None] = {
     "drug_reviews/ADHD": (0.960, 0.008),
     "drug_reviews/CalciumChannelBlockers": (0.837, 0.029),
@@ -54,12 +54,12 @@ def main() -> None:
         for texts, words in TEXTS.items():
             found = list(areas(read(options.data / f"{name}.csv", words=words), seeds=options.seeds, threads=options.threads))
             mean, deviation = statistics.mean(found), statistics.stdev(found)
-            told, apart = "-", "-"
+            expected, apart = "-", "-"
             if baseline is not None and words is None:
-                told = f"{baseline[0]:.3f} ± {baseline[1]:.3f}"
+                expected = f"{baseline[0]:.3f} ± {baseline[1]:.3f}"
                 error = math.sqrt(deviation**2 / len(found) + baseline[1] ** 2 / BASELINE_SEEDS)
                 apart = f"{(mean - baseline[0]) / error:+.1f}"
-            print(f"| {name} | {texts} | {mean:.3f} ± {deviation:.3f} | {told} | {apart} |")
+            print(f"| {name} | {texts} | {mean:.3f} ± {deviation:.3f} | {expected} | {apart} |")
             sys.stdout.flush()
 
 

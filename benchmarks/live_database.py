@@ -1,8 +1,8 @@
-"""`python -m benchmarks.live_database`: what planning and a corpus cost on a GregoryAI database of 1,000,000 articles.
+"""`python -m benchmarks.live_database`: time and memory of planning and of a corpus on a GregoryAI database of 1,000,000 articles.
 
-A PostgreSQL server of its own makes the rows itself (`generate`), some minutes and 8 GB of disk at full size. Each measurement is a process
-of its own, so that peaks are its own; peaks count from the end of its imports. Reading is compared with a bare COPY of the same rows, both
-with a warm cache, in turn.
+A separate PostgreSQL server generates the records (`generate`). At full size this takes some minutes and 8 GB of disk. Each measurement
+is a process of its own with its own peak. Peaks count from the end of the imports. Reading is compared with a COPY of the same records.
+Both alternate and have a warm cache.
 """
 
 import argparse
@@ -30,7 +30,7 @@ TURNS = 5
 # The subject of most labels: a tenth of all articles, a fifth of these reviewed.
 LARGE = 1
 
-# 1,000 sentences of 18 to 30 words; every summary is eight of them, 5 % with mark-up. Which ones follows from the article's number.
+# 1,000 sentences of 18 to 30 words. Every summary has eight of them, 5 % with mark-up. The number of the article selects them.
 SENTENCES = """
 CREATE TEMP TABLE sentences AS
 SELECT s, string_agg('w' || abs(hashint4(s * 31 + w)) % 9000 || substr('aeioubcdlmnrst', 1 + (s * w) % 9, 5), ' ' ORDER BY w) || '.' AS text
@@ -98,30 +98,32 @@ ROWS: tuple[tuple[str, str], ...] = (
     ),
 )
 
-# The bare minimum: the same rows in the same order, as text.
+# The minimum: the same records in the same order, as text.
 COPY = f"""
 COPY (SELECT r.article_id, a.title, a.summary, r.is_relevant FROM gregory_articlesubjectrelevance r JOIN articles a USING (article_id)
       WHERE r.subject_id = {LARGE} AND r.is_relevant IS NOT NULL ORDER BY r.article_id) TO STDOUT
 """
 
 
-def generate(connection: psycopg.Connection[Any], *, articles: int, subjects: int, say: Callable[[str], None] = lambda words: None) -> None:
-    """Fill the newest of GregoryAI's schemas, which is made first: a tenth of the articles in one subject, 3 subjects for each."""
+def generate(
+    connection: psycopg.Connection[Any], *, articles: int, subjects: int, info: Callable[[str], None] = lambda words: None
+) -> None:
+    """Make the newest of GregoryAI's schemas and fill it. Each article has 3 subjects, and one subject has a tenth of the articles."""
     for name in ("django", "newest"):
         connection.execute((SCHEMA_FOLDER / f"{name}.sql").read_text(encoding="utf-8"))
-    # The rows are right by construction: foreign keys are not asked one by one.
+    # The records are correct by construction, so foreign keys are not checked.
     connection.execute("SET session_replication_role = replica")
     connection.execute(SENTENCES)
     for what, statement in (("articles", ARTICLES_OF), *ROWS):
         began = time.monotonic()
         count = connection.cursor().execute(statement, {"articles": articles, "subjects": subjects}).rowcount
-        say(f"{count} {what} in {time.monotonic() - began:.0f} s")
+        info(f"{count} {what} in {time.monotonic() - began:.0f} s")
     connection.execute("RESET session_replication_role")
     connection.execute("VACUUM (ANALYZE)")
 
 
 def version_folders(models: Path, *, subjects: int) -> int:
-    """Ten versions of each model, which planning looks through; how many that are."""
+    """Make ten version folders of each model, which planning reads. Returns their number."""
     names = [
         f"t{1 + (n - 1) // 10}/s{n}/{algorithm}/2025010{v}" for n in range(1, subjects + 1) for algorithm in ALGORITHMS for v in range(10)
     ]
@@ -131,7 +133,7 @@ def version_folders(models: Path, *, subjects: int) -> int:
 
 
 def main() -> None:
-    """Generate, then measure, each in a process of its own."""
+    """Generate the database, then run each measurement in a process of its own."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--articles", type=int, default=ARTICLES)
     parser.add_argument("--subjects", type=int, default=SUBJECTS)
@@ -146,7 +148,7 @@ def main() -> None:
     with postgresql.running(programs) as server, tempfile.TemporaryDirectory() as models:
         server.create("live")
         with server.connect("live") as connection:
-            generate(connection, articles=chosen.articles, subjects=chosen.subjects, say=print)
+            generate(connection, articles=chosen.articles, subjects=chosen.subjects, info=print)
             (size,) = connection.execute("SELECT pg_size_pretty(pg_database_size('live'))").fetchone() or ("",)
             print(f"the database has {size}")
         environment = {**os.environ, **server.environment("live"), "DJANGO_SETTINGS_MODULE": "tests.settings", "TEST_MODELS_DIR": models}
@@ -160,7 +162,7 @@ def main() -> None:
 
 
 def planning() -> dict[str, Any]:
-    """Every subject of every team, three algorithms, without what the imports cost."""
+    """Planning of every subject of every team with three algorithms, without the time of the imports."""
     from django.conf import settings
     from django.utils import timezone
 
@@ -177,7 +179,7 @@ def planning() -> dict[str, Any]:
 
 
 def corpus_of_the_large_subject() -> dict[str, Any]:
-    """As a run writes it, against COPY to the same disk."""
+    """The corpus of a run, compared with COPY to the same disk."""
     from django.db import connection
 
     from gregory.data import corpus
@@ -208,7 +210,7 @@ def pool_of_the_large_subject() -> dict[str, Any]:
 
 
 def against_copy(ours: Callable[[Path], int], copy: Callable[[Path], None]) -> dict[str, Any]:
-    """In turn, so that whatever else the machine does meets both; medians, after one turn that warms the cache."""
+    """Alternate both, so that other load affects them equally. Returns medians, after one turn that warms the cache."""
     seconds: dict[str, list[float]] = {"ours": [], "copy": []}
     peaks: list[float] = []
     texts = 0
@@ -221,21 +223,21 @@ def against_copy(ours: Callable[[Path], int], copy: Callable[[Path], None]) -> d
             seconds["copy"].append(bare.seconds)
             seconds["ours"].append(measured.seconds)
             peaks.append(measured.peak_mib)
-    told = {name: median(times[1:]) for name, times in seconds.items()}
+    medians = {name: median(times[1:]) for name, times in seconds.items()}
     return {
         "texts": texts,
-        "seconds": f"{told['ours']:.2f}",
-        "seconds of COPY": f"{told['copy']:.2f}",
-        "ratio": f"{told['ours'] / told['copy']:.2f}",
+        "seconds": f"{medians['ours']:.2f}",
+        "seconds of COPY": f"{medians['copy']:.2f}",
+        "ratio": f"{medians['ours'] / medians['copy']:.2f}",
         "peak MiB": f"{max(peaks):.0f}",
     }
 
 
 class Measured:
-    """Seconds of a block, and by how much its peak of memory exceeds what the process had before."""
+    """Seconds of a block, and the difference between its peak of memory and the memory before it."""
 
     def __enter__(self) -> "Measured":
-        # The kernel forgets the high-water mark of the imports.
+        # This resets the kernel's peak memory of the process, which includes the imports.
         with suppress(PermissionError):
             Path("/proc/self/clear_refs").write_text("5")
         self._before, self._began = _status("VmRSS"), time.monotonic()
@@ -250,7 +252,7 @@ class Measured:
 
 
 def _status(name: str) -> int:
-    """A line of the process's status, in KiB."""
+    """A value of the process's status, in KiB."""
     lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
 
@@ -262,7 +264,7 @@ def _in_django(measure: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, 
         django.setup()
         from django.db import connection
 
-        # What every command has done before it plans.
+        # Every command has imported this before it plans.
         import gregory.management.commands.train_models  # noqa: F401
 
         connection.ensure_connection()

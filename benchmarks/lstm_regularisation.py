@@ -1,9 +1,9 @@
-"""Does the LSTM learn with the L2 penalties of GregoryAI's class? Three regularisations on the same splits, as a Markdown table.
+"""Three regularisations of the LSTM on the same splits, among them the L2 penalties of GregoryAI's class, as a Markdown table.
 
     python -m benchmarks.lstm_regularisation --data DIR [--subjects NAME ...] [--seeds 5] [--threads 2]
 
-DIR holds CSV files with title, abstract and a label column. Texts are the title and the leading sentences of the abstract up to
-60 words: as long as a summary, without the time of a summariser. The result is docs/decisions/0003-lstm-regularisation.md.
+DIR contains CSV files with title, abstract and a label column. Texts are the title and the leading sentences of the abstract, up to
+60 words. They are as long as a summary and need no summariser. docs/decisions/0003-lstm-regularisation.md has the result.
 """
 
 import argparse
@@ -47,7 +47,7 @@ def runs(dataset: Dataset, config: LstmConfig, *, seeds: int, threads: int) -> I
 
 
 def row(subject: str, arm: str, results: list[dict[str, float]]) -> str:
-    """A line of the table: means over the seeds, with the standard deviation for the AUC."""
+    """A line of the table: means over the seeds, with the standard deviation of the AUC."""
     columns = {name: [result[name] for result in results] for name in results[0]}
     deviation = statistics.stdev(columns["roc_auc"]) if len(results) > 1 else 0.0
     mean = {name: statistics.fmean(values) for name, values in columns.items()}
@@ -56,7 +56,7 @@ def row(subject: str, arm: str, results: list[dict[str, float]]) -> str:
 
 
 def main() -> None:
-    """Print the table line by line as results come."""
+    """Print each line of the table when its result is ready."""
     parser = argparse.ArgumentParser(description="LSTM regularisation, compared on the same splits")
     parser.add_argument("--data", type=Path, required=True, help="folder of the labelled CSV files")
     parser.add_argument("--subjects", nargs="+", default=SUBJECTS, help="files in it, without .csv")

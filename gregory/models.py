@@ -1,7 +1,7 @@
-"""GregoryAI's tables, in the columns that are the same in every generation of its schema.
+"""GregoryAI's tables, with the columns that every version of its schema has.
 
-These tables belong to a live system: nothing is added to them and only PredictionRunLog is ever written. Our own
-facts live in `gregory.runs`. Class and field names decide the names of columns that exist; do not tidy them.
+These tables belong to a live system. Nothing is added to them, and a training writes only PredictionRunLog. The tables of
+`gregory.runs` have the facts of this project. Class and field names define the names of existing columns, so do not change them.
 """
 
 from typing import ClassVar
@@ -11,7 +11,7 @@ from django.utils import timezone
 
 
 class Team(models.Model):
-    """A group of people who review articles together."""
+    """A group of people that reviews articles."""
 
     organization = models.ForeignKey("organizations.Organization", on_delete=models.CASCADE, related_name="teams")
     slug = models.SlugField(max_length=50, unique=True, allow_unicode=True)
@@ -21,7 +21,7 @@ class Team(models.Model):
 
 
 class Subject(models.Model):
-    """What a team reviews articles for; its slug is unique within the team only."""
+    """A topic of a team. Its slug is unique in the team only."""
 
     subject_name = models.CharField(max_length=50)
     subject_slug = models.SlugField(max_length=50, allow_unicode=True)
@@ -37,7 +37,7 @@ class Subject(models.Model):
 
 
 class Articles(models.Model):
-    """A research article. The plural name makes Django call the many-to-many column `articles_id`, as GregoryAI's is."""
+    """A research article. The plural name gives the many-to-many column the name `articles_id`, as in GregoryAI."""
 
     article_id = models.AutoField(primary_key=True)
     title = models.TextField()
@@ -64,7 +64,7 @@ class Articles(models.Model):
 
 
 class ArticleSubjectRelevance(models.Model):
-    """One review: relevant, not relevant, or None for not reviewed yet."""
+    """One review: relevant, not relevant, or None for not reviewed."""
 
     article = models.ForeignKey(Articles, on_delete=models.CASCADE, related_name="article_subject_relevances")
     subject = models.ForeignKey(Subject, on_delete=models.CASCADE, related_name="article_relevances")
@@ -75,7 +75,7 @@ class ArticleSubjectRelevance(models.Model):
 
 
 class PredictionRunLog(models.Model):
-    """One training (or prediction) of one subject by one algorithm; success None means it has not ended."""
+    """One training or prediction of one subject with one algorithm. success None: it has not ended."""
 
     ALGORITHMS: ClassVar = [("pubmed_bert", "PubMed BERT"), ("lgbm_tfidf", "LGBM + TF-IDF"), ("lstm", "LSTM")]
     RUN_TYPES: ClassVar = [("train", "Train"), ("predict", "Predict")]
@@ -102,7 +102,7 @@ class PredictionRunLog(models.Model):
 
 
 class MLPredictions(models.Model):
-    """A score of one article by one model; GregoryAI writes these, training only knows that they exist."""
+    """The probability of one article from one model. GregoryAI writes this table, and this project does not use it."""
 
     subject = models.ForeignKey(Subject, on_delete=models.CASCADE)
     article = models.ForeignKey(Articles, null=True, on_delete=models.CASCADE, related_name="ml_predictions_detail")

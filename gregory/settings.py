@@ -1,4 +1,4 @@
-"""Django settings, made from the table in `env`. What is not a deployment's choice is a constant here."""
+"""Django settings from the table in `env`. A value that no installation changes is a constant here."""
 
 from typing import Any
 
@@ -34,7 +34,7 @@ if env.POSTGRES_DB:
             "PASSWORD": env.POSTGRES_PASSWORD.get_secret_value(),
             "HOST": env.DB_HOST,
             "PORT": env.DB_PORT,
-            # Whatever goes silent on the way (a firewall, a host that lost its power) is an error within a minute and a half.
+            # A silent connection (firewall, host without power) is an error within 90 s.
             "OPTIONS": {
                 "application_name": "gregory-train",
                 "connect_timeout": 20,
@@ -50,12 +50,12 @@ else:
         "default": {
             "ENGINE": "django.db.backends.sqlite3",
             "NAME": env.SQLITE_FILE,
-            # The command, the run and a reconciler write side by side: wait for each other, readers never block.
+            # The command, the run and a reconciler write at the same time. Writers wait for each other, and readers never wait.
             "OPTIONS": {"timeout": 30, "transaction_mode": "IMMEDIATE", "init_command": "PRAGMA journal_mode=WAL"},
         }
     }
 
-# The spec fixes the place of the models: no flag and no variable. The image puts the project at the spec's path.
+# The specification fixes the models folder, so there is no flag and no variable. The image puts the project at that path.
 ENVIRONMENT = env
 MODELS_DIR = BASE_DIR / "models"
 BASE_MODELS_DIR = env.GREGORY_BASE_MODELS

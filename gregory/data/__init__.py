@@ -1,1 +1,1 @@
-"""Articles in and out: rows to texts and labels, CSV files, the differences between versions of GregoryAI's tables, a demo feed."""
+"""Input and output of articles: corpus, CSV files, differences between versions of GregoryAI's tables, demo articles."""

@@ -1,6 +1,6 @@
-"""Subject -> labelled and unlabelled articles: the only place where rows become texts and labels.
+"""Subject -> labelled and unlabelled articles. Only this module reads articles and labels for a training.
 
-Every query is read-only, restricted to the columns that each generation of GregoryAI's schema has, and streamed.
+Every query is read-only, streamed, and uses only columns that every version of GregoryAI's schema has.
 """
 
 from collections.abc import Iterator
@@ -13,12 +13,12 @@ from gregory.ml.text import clean
 from gregory.models import Articles, ArticleSubjectRelevance
 from gregory.runs.spec import Window
 
-# Rows per round trip; some megabytes in memory.
+# Records per round trip: some megabytes in memory.
 CHUNK = 2000
 
 
 def window(lookback_days: int | None, *, now: datetime) -> Window:
-    """The resolved data window: an exact cutoff in UTC, so that "the last 90 days" can be asked again later."""
+    """The data window with an exact cutoff in UTC, so that a later attempt reads the same articles."""
     if lookback_days is None:
         return Window(cutoff=None, description="all articles")
     cutoff = now - timedelta(days=lookback_days)
@@ -27,7 +27,7 @@ def window(lookback_days: int | None, *, now: datetime) -> Window:
 
 
 def labelled(subject_id: int, cutoff: datetime | None) -> Iterator[Article]:
-    """The reviewed articles of a subject, by article id. A label of None means not reviewed and does not count."""
+    """The reviewed articles of a subject, in order of article id. A label of None means: not reviewed. It does not count."""
     reviews = ArticleSubjectRelevance.objects.filter(subject_id=subject_id, is_relevant__isnull=False)
     if cutoff is not None:
         reviews = reviews.filter(article__discovery_date__gte=cutoff)
@@ -37,8 +37,8 @@ def labelled(subject_id: int, cutoff: datetime | None) -> Iterator[Article]:
 
 
 def unlabelled(subject_id: int, cutoff: datetime | None) -> Iterator[Article]:
-    """The subject's own articles that nobody has reviewed for it, by article id."""
-    # exclude() across the to-many relation would drop articles reviewed for another subject: ask about one row instead.
+    """The articles of the subject without a review for it, in order of article id."""
+    # exclude() across the to-many relation would drop articles with a review for another subject.
     reviewed = ArticleSubjectRelevance.objects.filter(article_id=OuterRef("pk"), subject_id=subject_id, is_relevant__isnull=False)
     articles = Articles.objects.filter(~Exists(reviewed), subjects=subject_id)
     if cutoff is not None:

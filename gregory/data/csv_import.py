@@ -1,4 +1,4 @@
-"""A CSV file -> rows that are all usable, or every reason why not. Reads one file; knows nothing of the database."""
+"""CSV file -> articles that are all valid, or the errors of the file. No database."""
 
 import csv
 import io
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from gregory.data.dataset_csv import title_and_abstract
 
-# Python's csv stops at 128 KiB a field, which real full-text "abstracts" exceed; an unclosed quote must still end somewhere.
+# Python's csv stops at 128 KiB per field, and real "abstracts" with a full text are longer. The limit ends an unclosed quote.
 FIELD_LIMIT = 64 * 1024 * 1024
 LARGEST_ID = 2**31 - 1
 REPORTED = 20
@@ -26,7 +26,7 @@ _NEEDED = (
 
 
 class ImportRefused(Exception):
-    """Nothing was written; `messages` says why, one line each."""
+    """Nothing was written. messages: the reasons, one line each."""
 
     def __init__(self, *messages: str) -> None:
         super().__init__("\n".join(messages))
@@ -34,12 +34,12 @@ class ImportRefused(Exception):
 
 
 class _BadRow(Exception):
-    """One record that cannot be imported; the message lacks its line."""
+    """A line that cannot be imported. The message has no line number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportRow:
-    """One article as it is to be stored. label None: not reviewed; discovery_date None: the moment of the import."""
+    """One article of the file. label None: not reviewed; discovery_date None: the time of the import."""
 
     article_id: int
     title: str
@@ -50,7 +50,7 @@ class ImportRow:
 
 
 class _Columns(NamedTuple):
-    """Positions in a record."""
+    """The positions of the columns."""
 
     article_id: int
     title: int | None
@@ -63,16 +63,16 @@ class _Columns(NamedTuple):
 
 
 def article_urn(article_id: int) -> str:
-    """The link of an article of which no address is known; the column must not be empty."""
+    """The link of an article without a known address. The column must not be empty."""
     return f"urn:article:{article_id}"
 
 
 def read_csv(path: Path) -> list[ImportRow]:
-    """The rows of a CSV file with a header, every one of them usable.
+    """The articles of a CSV file with a header.
 
-    Header names count in any case and order, other columns are ignored. A blank label is "not reviewed"; a date without a zone is UTC;
-    a column named pmid makes PubMed the article's address. Where there is no title, a column named text holds it in its first line, as
-    `export_training_data` writes it. Raises ImportRefused with the first bad lines.
+    The names of the header can have any case and order, and other columns are ignored. A blank label means: not reviewed. A date
+    without a zone is UTC. With a column pmid, the address of an article is that of PubMed. Without a column title, the first line of
+    the column text is the title, as `export_training_data` writes it. Raises ImportRefused with the first invalid lines.
     """
     with _wide_fields():
         return _rows(_text(path), path)
@@ -87,13 +87,13 @@ def refuse(problems: Sequence[str]) -> None:
 
 
 def shown(value: str) -> str:
-    """A value as an error message quotes it: visible blanks, never a whole abstract."""
+    """A value for an error message: with visible blanks, and at most 60 characters."""
     return repr(value if len(value) <= 60 else value[:57] + "...")
 
 
 @contextmanager
 def _wide_fields() -> Iterator[None]:
-    # The limit belongs to the whole process: put it back.
+    # The limit is global for the process, so it is restored.
     before = csv.field_size_limit(FIELD_LIMIT)
     try:
         yield
@@ -130,7 +130,7 @@ def _rows(text: str, path: Path) -> list[ImportRow]:
             problems.append(f"line {line}: {error}")
             continue
         if row.article_id in first_lines:
-            problems.append(f"line {line}: article_id {row.article_id} stands in line {first_lines[row.article_id]} already")
+            problems.append(f"line {line}: article_id {row.article_id} is also in line {first_lines[row.article_id]}")
             continue
         first_lines[row.article_id] = line
         rows.append(row)
@@ -141,14 +141,14 @@ def _rows(text: str, path: Path) -> list[ImportRow]:
 
 
 def _records(text: str, problems: list[str]) -> Iterator[tuple[int, list[str]]]:
-    """Records with the line they start on; blank lines are none. After a syntax error nobody knows where the next one starts: stop."""
+    """The entries of the file with their first line number, without blank lines. It ends at a syntax error, which hides the next start."""
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     while True:
         line = reader.line_num + 1
         try:
             record = next(reader, None)
         except csv.Error as error:
-            problems.append(f"line {line}: not CSV: {error}; look for a quote that is not closed or not doubled")
+            problems.append(f"line {line}: not CSV: {error}; check for a quote that is not closed or not doubled")
             return
         if record is None:
             return
@@ -199,7 +199,7 @@ def _row(record: list[str], columns: _Columns) -> ImportRow:
 
 def _title_and_summary(record: list[str], columns: _Columns) -> tuple[str, str]:
     if columns.title is None or columns.summary is None:
-        # Of a title there may be nothing: then the text begins with the line break after it.
+        # The title can be empty. Then the text begins with a line break.
         return title_and_abstract(record[columns.text or 0])
     title = record[columns.title].strip()
     if not title:
@@ -208,7 +208,7 @@ def _title_and_summary(record: list[str], columns: _Columns) -> tuple[str, str]:
 
 
 def _article_id(value: str) -> int:
-    # int() would take " 7", "1_000" and digits of other scripts.
+    # int() accepts " 7", "1_000" and digits of other scripts.
     if not re.fullmatch("[0-9]{1,10}", value) or not 1 <= int(value) <= LARGEST_ID:
         raise _BadRow(f"article_id {shown(value)} is not a whole number from 1 to {LARGEST_ID}")
     return int(value)

@@ -1,7 +1,7 @@
-"""GregoryAI's file of training data, `article_id,text,relevant`, in both directions: what goes out comes back as it was.
+"""GregoryAI's file of training data, `article_id,text,relevant`. A written file gives the same articles when it is imported.
 
-The first line of a text is the title, the rest the abstract, which training summarises. A text of one line is a title alone and is
-read as it stands, as all texts of GregoryAI's own exports are.
+The first line of a text is the title. The other lines are the abstract, which a training summarises. A text of one line is a title
+only and is not summarised. All texts of GregoryAI's own exports have one line.
 """
 
 import csv
@@ -13,12 +13,12 @@ from gregory.ml.dataset import Article
 from gregory.ml.text import clean
 
 COLUMNS = ("article_id", "text", "relevant")
-# A spreadsheet takes a cell that begins so for a formula, whatever the quotes around it. An apostrophe before it shows it as text.
+# A spreadsheet reads a cell with this beginning as a formula, even inside quotes. An apostrophe before it makes it a text.
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 
 
 def write(path: Path, articles: Iterable[Article]) -> tuple[int, int]:
-    """A file with these articles, streamed, in place at once or not at all; how many of them are relevant, and how many are not."""
+    """Write the articles, streamed. One rename puts the complete file in place. Returns the numbers of relevant and not relevant articles."""
     relevant = not_relevant = 0
     unfinished = path.with_name(f"{path.name}.partial")
     with unfinished.open("w", encoding="utf-8", newline="") as stream:
@@ -33,13 +33,13 @@ def write(path: Path, articles: Iterable[Article]) -> tuple[int, int]:
 
 
 def cell(article: Article) -> str:
-    """The text of an article as the file holds it."""
+    """The text of an article in the file."""
     text = f"{article.title}\n{article.abstract}" if article.abstract else article.title
     return f"'{text}" if _FORMULA.match(text) else text
 
 
 def title_and_abstract(text: str) -> tuple[str, str]:
-    """What `cell` was made from, as a database holds it: cleaned when it is read, it is the same again."""
+    """Title and abstract of a text from `cell`, for a database. `clean` of both gives the original title and abstract."""
     if text.startswith("'") and _FORMULA.match(text):
         text = text[1:]
     title, _, abstract = text.partition("\n")
@@ -47,5 +47,5 @@ def title_and_abstract(text: str) -> tuple[str, str]:
 
 
 def _raw(text: str) -> str:
-    # Clean text is decoded already; what still looks like an entity is meant as it stands.
+    # Clean text is decoded. An "entity" in it is literal text, so its ampersand is encoded.
     return text if clean(text) == text else text.replace("&", "&amp;")

@@ -1,4 +1,4 @@
-"""What comes and goes between the generations of GregoryAI's schema, asked of the catalog; what is always there is in `models`."""
+"""The differences between the versions of GregoryAI's schema, read from the catalog. `models` has the common columns."""
 
 from django.db import connection
 from django.db.models import QuerySet
@@ -8,7 +8,7 @@ from gregory.models import Team
 
 
 def columns(table: str) -> frozenset[str]:
-    """The names of a table's columns, by one query of the catalog; none where there is no such table."""
+    """The names of a table's columns, from one query of the catalog. Empty if the table does not exist."""
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute("SELECT attname FROM pg_attribute WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped", [table])
@@ -18,7 +18,7 @@ def columns(table: str) -> frozenset[str]:
 
 
 def active(teams: QuerySet[Team]) -> QuerySet[Team]:
-    """Those of the teams that nobody has deactivated, in a GregoryAI that knows of that; all of them in an older one."""
+    """The active teams. An older GregoryAI has no inactive teams, and then the result is all teams."""
     if "is_active" not in columns(Team._meta.db_table):
         return teams
     return teams.filter(pk__in=RawSQL("SELECT id FROM gregory_team WHERE is_active", ()))

@@ -1,4 +1,4 @@
-"""Rows -> GregoryAI's tables, in one transaction; only where this project's own migrations made them."""
+"""Imported articles -> GregoryAI's tables, in one transaction. Only for tables that this project's own migrations made."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,20 +15,20 @@ from organizations.models import Organization
 from gregory.data.csv_import import ImportRefused, ImportRow, refuse, shown
 from gregory.models import Articles, ArticleSubjectRelevance, Subject, Team
 
-# Rows per statement: few round trips, and a statement that stays small when abstracts are long.
+# Records per statement: few round trips, and small statements even with long abstracts.
 BATCH = 200
 
 
 class SlugRefused(ImportRefused):
-    """A team or subject slug that the tables, or a folder of models, could not carry."""
+    """A slug of a team or subject that is not valid for the tables or for a folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportResult:
-    """created + updated + unchanged articles are all rows, and so are labelled + unlabelled.
+    """created + updated + unchanged is the number of articles in the file, and so is labelled + unlabelled.
 
-    updated: articles that were there and gained this team, this subject or another label.
-    summaries_kept: articles that were there with another summary, which was left as it is.
+    updated: present articles that got this team, this subject or another label.
+    summaries_kept: present articles with another summary, which was not changed.
     """
 
     created: int
@@ -40,10 +40,11 @@ class ImportResult:
 
 
 def import_rows(rows: Sequence[ImportRow], *, team_slug: str, subject_slug: str) -> ImportResult:
-    """Store articles, their membership of one subject and its team, and their labels; missing team and subject are made.
+    """Store articles, their subject with its team, and their labels. A missing team or subject is created.
 
-    An article that is there under the same id and title is kept and gains what it lacks; a label overrides an older one, a missing label
-    never does. Raises SlugRefused, or ImportRefused where the database is GregoryAI's own or an id belongs to another article.
+    A present article with the same id and title is not replaced. It gets the missing team, subject and label. A label overrides an
+    older label, and a missing label does not. Raises SlugRefused, and ImportRefused if the database is GregoryAI's own or if an id
+    belongs to another article.
     """
     _check_slug("team", team_slug)
     _check_slug("subject", subject_slug)
@@ -52,11 +53,11 @@ def import_rows(rows: Sequence[ImportRow], *, team_slug: str, subject_slug: str)
         with transaction.atomic():
             return _store(rows, *_place(team_slug, subject_slug))
     except IntegrityError as error:
-        raise ImportRefused(f"somebody else wrote the same rows at the same time; run the import again ({error})") from error
+        raise ImportRefused(f"another process wrote the same articles at the same time; run the import again ({error})") from error
 
 
 def refuse_foreign_database() -> None:
-    """Raise ImportRefused where the tables are missing, or have columns that our models cannot fill because GregoryAI made them."""
+    """Raise ImportRefused if the tables are missing, or if they have columns of GregoryAI that this project cannot fill."""
     with connection.cursor() as cursor:
         present = connection.introspection.table_names(cursor)
         for model in (Articles, Subject, Team):
@@ -128,7 +129,7 @@ def _article(row: ImportRow, now: datetime) -> Articles:
 
 
 def _add_members(rows: Sequence[ImportRow], team: Team, subject: Subject) -> set[int]:
-    """Put the articles into the subject and its team; returns the ids that were not in both."""
+    """Add the articles to the subject and its team. Returns the ids that were not in both."""
     in_subject, in_team = Articles.subjects.through, Articles.teams.through
     ids = {row.article_id for row in rows}
     not_in_subject = ids - set(in_subject.objects.filter(subject=subject).values_list("articles_id", flat=True))
@@ -139,7 +140,7 @@ def _add_members(rows: Sequence[ImportRow], team: Team, subject: Subject) -> set
 
 
 def _add_labels(rows: Sequence[ImportRow], subject: Subject) -> set[int]:
-    """Store the labels there are; returns the ids whose label is new or another."""
+    """Store the labels. Returns the ids with a new or changed label."""
     reviews = ArticleSubjectRelevance.objects.filter(subject=subject)
     stored = dict(reviews.values_list("article_id", "is_relevant"))
     labels = {row.article_id: row.label for row in rows if row.label is not None}
@@ -161,7 +162,7 @@ def _batches(keys: Iterable[int]) -> Iterator[list[int]]:
 
 
 def _move_sequence() -> None:
-    # PostgreSQL's sequence does not notice ids given by hand: its next one would be taken.
+    # A sequence of PostgreSQL ignores explicit ids, so its next value could be taken.
     with connection.cursor() as cursor:
         for statement in connection.ops.sequence_reset_sql(no_style(), [Articles]):
             cursor.execute(statement)

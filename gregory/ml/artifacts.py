@@ -54,7 +54,7 @@ class Probe(_Value):
 
 
 class PseudoLabelRound(_Value):
-    """The numbers of texts in one round. asked: predicted texts; relevant, not_relevant: accepted labels."""
+    """The numbers of texts in one round. asked: predicted texts. relevant, not_relevant: accepted labels."""
 
     asked: int
     relevant: int
@@ -62,7 +62,7 @@ class PseudoLabelRound(_Value):
 
 
 class PseudoLabelFacts(_Value):
-    """The origin of the pseudo-labels. pool: unlabelled articles; file: the CSV file of the labels, relative to the models folder."""
+    """The origin of the pseudo-labels. pool: unlabelled articles. file: the CSV file of the labels, relative to the models folder."""
 
     pool: int
     rounds: tuple[PseudoLabelRound, ...]
@@ -72,7 +72,7 @@ class PseudoLabelFacts(_Value):
 class DataFacts(_Value):
     """The training data: window, dropped articles with their reasons, and examples per part and class.
 
-    parts: examples with reviews; pseudo_labelled: texts that the training part has in addition.
+    parts: examples with reviews. pseudo_labelled: texts that the training part has in addition.
     """
 
     cutoff: datetime | None

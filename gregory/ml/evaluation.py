@@ -77,7 +77,7 @@ class Histogram(_Value):
 
 
 class PartEvaluation(_Value):
-    """One part. metrics: the six metrics at the threshold; at_half: f1, precision and recall at 0.5."""
+    """One part. metrics: the six metrics at the threshold. at_half: f1, precision and recall at 0.5."""
 
     n: int
     relevant: int

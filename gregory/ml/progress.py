@@ -12,7 +12,7 @@ class Progress:
     """One progress message.
 
     fraction: the completed part of the stage, 0 to 1; None if unknown.
-    epoch: counted from 1; figures: the numbers of this step (loss, val_loss ...).
+    epoch: counted from 1. figures: the numbers of this step (loss, val_loss ...).
     """
 
     message: str

@@ -25,7 +25,7 @@ from gregory.ml.trainers.base import Trainer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PseudoLabel:
-    """An accepted text. confidence: probability of its class; round: counted from 1."""
+    """An accepted text. confidence: probability of its class. round: counted from 1."""
 
     example: Example
     confidence: float

@@ -10,7 +10,7 @@ _UNLIMITED = 1 << 60  # cgroup v1 reports "no limit" as a number near 2**63
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryEvents:
-    """oom_kills: processes that the kernel killed for memory so far, 0 if it does not count them; limit: bytes, None if unlimited."""
+    """oom_kills: processes that the kernel killed for memory so far, 0 if it does not count them. limit: bytes, None if unlimited."""
 
     oom_kills: int
     limit: int | None

@@ -18,7 +18,7 @@ _WIDEN = "or widen the window with --lookback-days N or --all-articles"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """texts: n strings; labels: int8 array (n,) of 0 and 1; article_ids: n ids. All are in the same order."""
+    """texts: n strings. labels: int8 array (n,) of 0 and 1. article_ids: n ids. All are in the same order."""
 
     article_ids: tuple[int, ...]
     texts: tuple[str, ...]

@@ -117,7 +117,7 @@ def test_an_abstract_of_five_megabytes_is_read_and_the_field_limit_put_back(writ
 def test_a_field_beyond_the_limit_is_refused_with_its_line(write, monkeypatch):
     monkeypatch.setattr(csv_import, "FIELD_LIMIT", 1000)
     assert refusal(write(HEADER + "11,Tea,Cups.,1,\n" + f"12,Tea,{'x' * 1001},1,\n")) == (
-        "line 3: not CSV: field larger than field limit (1000); look for a quote that is not closed or not doubled",
+        "line 3: not CSV: field larger than field limit (1000); check for a quote that is not closed or not doubled",
     )
 
 
@@ -137,7 +137,7 @@ def test_a_field_beyond_the_limit_is_refused_with_its_line(write, monkeypatch):
             "papers.csv is not UTF-8: byte 0xe9 at offset 55 (line 2); save it as UTF-8",
         ),
         (HEADER.encode("utf-16"), "papers.csv is not UTF-8: byte 0xff at offset 0 (line 1); save it as UTF-8"),
-        (HEADER + '12,"Tea,Cups.,1,\n', "line 2: not CSV: unexpected end of data; look for a quote that is not closed or not doubled"),
+        (HEADER + '12,"Tea,Cups.,1,\n', "line 2: not CSV: unexpected end of data; check for a quote that is not closed or not doubled"),
     ],
 )
 def test_files_that_are_refused(write, content, message):
@@ -181,7 +181,7 @@ def test_the_largest_id_is_taken(write):
 
 
 def test_a_repeated_id_is_refused_with_both_lines(write):
-    assert refusal(write(HEADER + "12,Tea,Cups.,1,\n13,Tea,,,\n12,Tea,Cups.,1,\n")) == ("line 4: article_id 12 stands in line 2 already",)
+    assert refusal(write(HEADER + "12,Tea,Cups.,1,\n13,Tea,,,\n12,Tea,Cups.,1,\n")) == ("line 4: article_id 12 is also in line 2",)
 
 
 def test_line_numbers_are_where_a_record_starts(write):
@@ -341,7 +341,7 @@ def test_somebody_who_writes_the_same_article_meanwhile_is_named_as_the_cause(db
     monkeypatch.setattr("gregory.data.store.timezone.now", now_while_another_writes)
     with pytest.raises(ImportRefused) as caught:
         store(row())
-    assert str(caught.value).startswith("somebody else wrote the same rows at the same time; run the import again (")
+    assert str(caught.value).startswith("another process wrote the same articles at the same time; run the import again (")
     assert counts() == [0, 0, 0, 0, 0]
 
 

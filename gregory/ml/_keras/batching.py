@@ -21,7 +21,7 @@ TokenIds = Sequence[Sequence[int]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoded:
-    """The input of a network. token_ids: n sequences of at least one id; targets: float32 array (n, outputs)."""
+    """The input of a network. token_ids: n sequences of at least one id. targets: float32 array (n, outputs)."""
 
     token_ids: TokenIds
     targets: NDArray[np.float32]

@@ -31,7 +31,7 @@ class CorruptCheckpoint(Exception):
 class CheckpointState:
     """The state of a fit after an epoch.
 
-    epochs: losses of each completed epoch; best, best_epoch, wait: state of early stopping; best is None before its first epoch;
+    epochs: losses of each completed epoch. best, best_epoch, wait: state of early stopping; best is None before its first epoch.
     ended: no epoch follows.
     """
 

@@ -30,7 +30,7 @@ _BFLOAT16_SINCE = (8, 0)  # compute capability of the first NVIDIA generation th
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
-    """The computing device. has_bfloat16: mixed precision is faster; free_bytes: memory for a training."""
+    """The computing device. has_bfloat16: mixed precision is faster. free_bytes: memory for a training."""
 
     name: str
     is_gpu: bool

@@ -47,7 +47,7 @@ _DASHED = (0, (5, 2.5))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drawing:
-    """heading and caption: plain text; svg: mark-up that the page contains unchanged."""
+    """heading and caption: plain text. svg: mark-up that the page contains unchanged."""
 
     heading: str
     caption: str

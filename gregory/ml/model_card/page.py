@@ -31,7 +31,7 @@ class ModelCard:
     """The content of the page.
 
     train_counts: {"relevant": .., "not_relevant": ..} of the training part; the evaluation has those of the other parts.
-    run_log_id: None without a row; step: the unit of the training, "epoch" or "round".
+    run_log_id: None without a row. step: the unit of the training, "epoch" or "round".
     """
 
     team: str

@@ -29,7 +29,7 @@ _LOCAL = "without a network give the model's folder with {option}"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pin:
-    """A model of the hub. sha256: known checksums of files; option: the flag for a folder in place of the download."""
+    """A model of the hub. sha256: known checksums of files. option: the flag for a folder in place of the download."""
 
     repository: str
     revision: str

@@ -36,7 +36,7 @@ class _Value(BaseModel):
 
 
 class StageRequest(_Value):
-    """bundle: folder of the base models; bundle_digest: their identity, independent of the folder."""
+    """bundle: folder of the base models. bundle_digest: their identity, independent of the folder."""
 
     bundle: Path
     bundle_digest: str = ""
@@ -61,7 +61,7 @@ class SummariseRequest(StageRequest):
 
 
 class SummariseResult(_Value):
-    """labelled: labelled articles; title_only: labelled articles without an abstract; pool: unlabelled articles."""
+    """labelled: labelled articles. title_only: labelled articles without an abstract. pool: unlabelled articles."""
 
     labelled: int
     title_only: int
@@ -75,7 +75,7 @@ class PseudoLabelRequest(StageRequest):
 
 
 class PseudoLabelResult(_Value):
-    """pool: unlabelled articles; rounds: accepted labels of each round."""
+    """pool: unlabelled articles. rounds: accepted labels of each round."""
 
     pool: int
     rounds: tuple[PseudoLabelRound, ...]

@@ -23,7 +23,7 @@ class TrainerContext:
     """The resources and the seed of a trainer.
 
     encoder_dir: Hugging Face folder of the base encoder (config.json, model.safetensors, tokenizer.json); only BERT reads it.
-    threads: from the CPU quota; seed: for all random numbers without a seed of their own in the hyper-parameters.
+    threads: from the CPU quota. seed: for all random numbers without a seed of their own in the hyper-parameters.
     require_gpu: fail without a GPU and never train on the CPU.
     """
 

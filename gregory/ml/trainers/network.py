@@ -14,7 +14,7 @@ from gregory.ml.trainers.base import Compute
 class NetworkModel(ABC):
     """A fitted Keras network. The last of its outputs is the probability of "relevant".
 
-    batch_size: texts of one prediction step; history: losses, penalties included, per epoch; compute: as in `TrainedModel`.
+    batch_size: texts of one prediction step. history: losses, penalties included, per epoch. compute: as in `TrainedModel`.
     """
 
     def __init__(self, network: Any, *, batch_size: int, history: list[dict[str, float]], compute: Compute | None = None) -> None:
