@@ -18,7 +18,7 @@ def manifest(
     run_log_id: int = 1,
     created_at: datetime = datetime(2026, 1, 1, tzinfo=UTC),
 ) -> Manifest:
-    """A manifest before it is sealed."""
+    """A manifest before it gets its files."""
     return Manifest(
         algorithm=algorithm,
         provenance=Provenance(
@@ -52,10 +52,10 @@ def publish(models: Path, spec: RunSpec, *, position: int, run_log_id: int | Non
     staged.mkdir(parents=True)
     (staged / "metrics.json").write_text(json.dumps({"test_f1": 0.25}))
     (staged / "evaluation.json").write_text('{"curve": [1]}')
-    sealed = manifest(
+    described = manifest(
         algorithm=algorithm.algorithm, run_id=spec.run_id, run_log_id=run_log_id or algorithm.run_log_id, created_at=datetime.now(UTC)
     )
-    artifacts.write_manifest(staged, sealed.model_copy(update={"compute": {"device": "cpu"}}))
+    artifacts.write_manifest(staged, described.model_copy(update={"compute": {"device": "cpu"}}))
     destination = artifacts.version_folder(
         models, team=spec.team.slug, subject=spec.subject.slug, algorithm=algorithm.algorithm, version=algorithm.version
     )

@@ -1,4 +1,4 @@
-"""Rows -> articles: which rows of a subject count, which label they carry, and what reading them costs."""
+"""The corpus: the articles of a subject, their labels, and the number of queries."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -62,7 +62,7 @@ def test_a_review_has_three_states_and_two_of_them_are_labels(ms):
     assert [(article.article_id, article.label) for article in unlabelled(ms.pk, None)] == [(3, None), (4, None)]
 
 
-def test_an_article_comes_with_its_title_and_abstract_as_text(ms):
+def test_title_and_abstract_are_cleaned(ms):
     review(add(1, ms, title="A <i>title</i>&amp;\n more", summary="<p>First.</p>\r\n<p>Second.</p>"), ms, True)
     add(2, ms, title="Another", summary="P&nbsp;&lt; 0.05")
     assert list(labelled(ms.pk, None)) == [Article(article_id=1, title="A title & more", abstract="First. Second.", label=1)]
@@ -76,7 +76,7 @@ def test_without_an_abstract_the_abstract_is_empty(ms, summary: str | None):
     assert [article.abstract for article in (*labelled(ms.pk, None), *unlabelled(ms.pk, None))] == ["", ""]
 
 
-def test_the_window_begins_at_the_cutoff_itself(ms):
+def test_the_cutoff_belongs_to_the_window(ms):
     cutoff = window(90, now=NOW).cutoff
     assert cutoff == NOW - timedelta(days=90)
     for number, discovered in ((1, cutoff - timedelta(microseconds=1)), (2, cutoff), (3, cutoff + timedelta(microseconds=1)), (4, NOW)):
@@ -98,12 +98,12 @@ def test_the_window_begins_at_the_cutoff_itself(ms):
         (None, None, "all articles"),
     ],
 )
-def test_the_window_in_words_and_as_a_time(days: int | None, cutoff: datetime | None, description: str):
+def test_the_window_has_a_description_and_a_cutoff(days: int | None, cutoff: datetime | None, description: str):
     described = window(days, now=NOW)
     assert (described.cutoff, described.description) == (cutoff, description)
 
 
-def test_an_article_of_several_subjects_has_the_label_of_the_one_asked(ms, als):
+def test_an_article_of_several_subjects_has_the_label_of_the_given_subject(ms, als):
     shared = add(1, als, ms)
     review(shared, als, True)
     review(shared, ms, False)
@@ -111,14 +111,14 @@ def test_an_article_of_several_subjects_has_the_label_of_the_one_asked(ms, als):
     assert [article.label for article in labelled(als.pk, None)] == [1]
 
 
-def test_a_label_counts_though_the_article_is_not_in_the_subject(ms, als):
+def test_a_label_counts_even_if_the_article_is_not_in_the_subject(ms, als):
     review(add(1, als), ms, True)
     review(add(2), ms, False)
     assert [(article.article_id, article.label) for article in labelled(ms.pk, None)] == [(1, 1), (2, 0)]
     assert ids(labelled(als.pk, None)) == []
 
 
-def test_the_pool_holds_the_articles_of_this_subject_only(ms, als):
+def test_the_pool_contains_only_articles_of_this_subject(ms, als):
     add(1, ms)
     add(2, als)
     add(3)
@@ -126,14 +126,14 @@ def test_the_pool_holds_the_articles_of_this_subject_only(ms, als):
     assert ids(unlabelled(ms.pk, None)) == [1, 4]
 
 
-def test_a_review_for_another_subject_leaves_an_article_in_the_pool(ms, als):
-    # GregoryAI's exclude() across the relation dropped such articles.
+def test_a_review_for_another_subject_does_not_remove_an_article_from_the_pool(ms, als):
+    # GregoryAI's exclude() across the relation drops such articles.
     review(add(1, ms, als), als, True)
     review(add(2, ms), als, False)
     assert ids(unlabelled(ms.pk, None)) == [1, 2]
 
 
-def test_an_empty_review_beside_one_of_another_subject_leaves_it_there_too(ms, als):
+def test_an_empty_review_does_not_remove_an_article_from_the_pool(ms, als):
     article = add(1, ms, als)
     review(article, als, True)
     review(article, ms, None)
@@ -141,7 +141,7 @@ def test_an_empty_review_beside_one_of_another_subject_leaves_it_there_too(ms, a
     assert ids(labelled(ms.pk, None)) == []
 
 
-def test_labelled_articles_and_the_pool_have_nothing_in_common(ms, als):
+def test_labelled_articles_and_the_pool_have_no_common_article(ms, als):
     for number, label in ((1, True), (2, False), (3, None)):
         review(add(number, ms, als), ms, label)
         review(add(number + 10, ms, als), als, label)
@@ -149,7 +149,7 @@ def test_labelled_articles_and_the_pool_have_nothing_in_common(ms, als):
     assert set(ids(unlabelled(ms.pk, None))) == {3, 11, 12, 13}
 
 
-def test_the_order_is_that_of_the_article_ids(ms):
+def test_articles_are_in_order_of_id(ms):
     for number in (30, 10, 20):
         add(number + 1, ms)
         review(add(number, ms, discovered=NOW - timedelta(days=number)), ms, True)
@@ -157,7 +157,7 @@ def test_the_order_is_that_of_the_article_ids(ms):
     assert ids(unlabelled(ms.pk, None)) == [11, 21, 31]
 
 
-def test_more_rows_than_a_chunk_are_one_query_and_nothing_is_read_before_it_is_asked_for(ms):
+def test_more_articles_than_a_chunk_take_one_query_and_are_read_lazily(ms):
     rows = 2 * CHUNK + 7
     articles = Articles.objects.bulk_create(
         Articles(article_id=number, title="T", link=f"urn:{number}") for number in range(1, 2 * rows + 1)

@@ -1,4 +1,4 @@
-"""The CSV file's rules, and what storing rows does to the database."""
+"""The rules of the CSV file, and the effect of an import on the database."""
 
 import csv
 import time
@@ -54,7 +54,7 @@ def counts() -> list[int]:
     return [model.objects.count() for model in (Organization, Team, Subject, Articles, ArticleSubjectRelevance)]
 
 
-def test_a_row_is_read_with_all_its_fields(write):
+def test_a_line_is_read_with_all_its_fields(write):
     assert read_csv(write(HEADER + "12,Tea,Cups.,1,2025-06-30T12:00:00+02:00\n")) == [
         ImportRow(
             article_id=12,
@@ -67,7 +67,7 @@ def test_a_row_is_read_with_all_its_fields(write):
     ]
 
 
-def test_header_names_count_in_any_case_and_order_with_a_bom_and_other_columns(write):
+def test_header_names_have_any_case_and_order_after_a_bom(write):
     assert read_csv(write('\ufeffLabel,journal, ABSTRACT ,Title,ID\n0,Tea J,"Two, cups",Tea,12\n')) == [
         row(summary="Two, cups", label=False, discovery_date=None)
     ]
@@ -99,7 +99,7 @@ def test_label_and_date_columns_may_be_missing(write):
     assert read == [row(summary="", label=None)]
 
 
-def test_a_column_named_pmid_makes_pubmed_the_address(write):
+def test_a_column_pmid_sets_the_address_to_pubmed(write):
     assert read_csv(write("pmid,title,abstract\n12,Tea,\n"))[0].link == "https://pubmed.ncbi.nlm.nih.gov/12/"
 
 
@@ -107,7 +107,7 @@ def test_article_id_is_preferred_to_pmid(write):
     assert read_csv(write("pmid,article_id,title,abstract\n99,12,Tea,Cups.\n")) == [row(label=None)]
 
 
-def test_an_abstract_of_five_megabytes_is_read_and_the_field_limit_put_back(write):
+def test_an_abstract_of_five_megabytes_is_read_and_the_field_limit_restored(write):
     before = csv.field_size_limit()
     abstract = "word " * 1_000_000
     assert read_csv(write(HEADER + f"12,Tea,{abstract},1,\n"))[0].summary == abstract
@@ -144,7 +144,7 @@ def test_files_that_are_refused(write, content, message):
     assert refusal(write(content)) == (message,)
 
 
-def test_a_file_that_is_not_there_is_refused(tmp_path):
+def test_a_missing_file_is_refused(tmp_path):
     path = tmp_path / "papers.csv"
     assert refusal(path) == ("papers.csv cannot be read: No such file or directory",)
 
@@ -172,11 +172,11 @@ def test_a_file_that_is_not_there_is_refused(tmp_path):
         ("12,Tea", "2 fields where the header has 5; a text with commas or line breaks needs quotes"),
     ],
 )
-def test_rows_that_are_refused(write, record, message):
+def test_lines_that_are_refused(write, record, message):
     assert refusal(write(HEADER + "11,Tea,Cups.,1,\n" + record + "\n")) == (f"line 3: {message}",)
 
 
-def test_the_largest_id_is_taken(write):
+def test_the_largest_id_is_accepted(write):
     assert read_csv(write(HEADER + "2147483647,Tea,Cups.,1,\n"))[0].article_id == 2147483647
 
 
@@ -184,7 +184,7 @@ def test_a_repeated_id_is_refused_with_both_lines(write):
     assert refusal(write(HEADER + "12,Tea,Cups.,1,\n13,Tea,,,\n12,Tea,Cups.,1,\n")) == ("line 4: article_id 12 is also in line 2",)
 
 
-def test_line_numbers_are_where_a_record_starts(write):
+def test_line_numbers_are_those_of_the_first_line_of_an_entry(write):
     content = HEADER + '11,Tea,"One\ntwo\r\nthree",1,\n\n12,"Te\na",Cups.,maybe,\n13,Tea,Cups.,perhaps,\n'
     assert refusal(write(content)) == (
         "line 6: label 'maybe' is none of 1, 0, true, false, yes, no, or blank for not reviewed",
@@ -192,11 +192,11 @@ def test_line_numbers_are_where_a_record_starts(write):
     )
 
 
-def test_line_ends_inside_an_abstract_stay_as_they_are(write):
+def test_line_ends_in_an_abstract_are_not_changed(write):
     assert read_csv(write(HEADER + '12,Tea,"One\r\ntwo\nthree",1,\r\n'))[0].summary == "One\r\ntwo\nthree"
 
 
-def test_the_first_twenty_bad_rows_are_named_and_the_others_counted(write):
+def test_the_first_twenty_invalid_lines_are_named_and_the_others_counted(write):
     messages = refusal(write(HEADER + "".join(f"{number},,Cups.,1,\n" for number in range(1, 24))))
     assert messages == (*(f"line {number}: the title is blank" for number in range(2, 22)), "... and 3 more")
 
@@ -239,20 +239,20 @@ def test_a_label_overrides_an_older_one(db, first, second):
     assert ArticleSubjectRelevance.objects.get().is_relevant is second
 
 
-def test_a_null_review_is_filled_in(db):
+def test_a_label_replaces_a_null_review(db):
     store(row(label=None))
     ArticleSubjectRelevance.objects.create(article_id=12, subject=Subject.objects.get(), is_relevant=None)
     assert store(row(label=True)).updated == 1
     assert ArticleSubjectRelevance.objects.get().is_relevant is True
 
 
-def test_a_missing_label_never_takes_one_away(db):
+def test_a_missing_label_does_not_remove_a_label(db):
     store(row(label=True))
     assert store(row(label=None)).unchanged == 1
     assert ArticleSubjectRelevance.objects.get().is_relevant is True
 
 
-def test_the_stored_summary_stays_and_is_counted(db):
+def test_the_stored_summary_is_not_changed_and_is_counted(db):
     store(row(summary="Cups."))
     assert store(row(summary="Mugs.")).summaries_kept == 1
     assert Articles.objects.get().summary == "Cups."
@@ -263,7 +263,7 @@ def test_a_stored_null_summary_equals_an_empty_one(db):
     assert store(row(summary="")).summaries_kept == 0
 
 
-def test_an_id_of_another_article_is_refused_and_nothing_half_imported(db):
+def test_an_id_of_another_article_is_refused_and_nothing_is_imported(db):
     Articles.objects.create(article_id=12, title="Coffee", link="urn:article:12")
     before = counts()
     with pytest.raises(ImportRefused) as caught:
@@ -277,20 +277,20 @@ def test_the_database_gives_free_ids_after_an_import(db):
     assert Articles.objects.create(title="Coffee", link="urn:coffee").article_id == 501
 
 
-def test_an_existing_team_keeps_its_organization(db):
+def test_the_organization_of_a_present_team_is_not_changed(db):
     team = Team.objects.create(slug="teas", organization=Organization.objects.create(name="Leaves"))
     store(row())
     assert Subject.objects.get().team == team
     assert Organization.objects.count() == 1
 
 
-def test_an_organization_of_that_name_is_used(db):
+def test_a_present_organization_of_that_name_is_used(db):
     organization = Organization.objects.create(name="teas")
     store(row())
     assert Team.objects.get().organization == organization
 
 
-def test_slugs_of_any_script_are_taken(db):
+def test_slugs_of_any_script_are_accepted(db):
     store(row(), team="茶", subject="緑-茶")
     assert str(Subject.objects.get().team) == "茶"
 
@@ -332,7 +332,7 @@ def test_a_database_without_tables_is_refused(db):
     assert caught.value.messages == ("this database has no table articles: run `manage.py migrate` first",)
 
 
-def test_somebody_who_writes_the_same_article_meanwhile_is_named_as_the_cause(db, monkeypatch):
+def test_a_concurrent_import_of_the_same_article_is_named_as_the_cause(db, monkeypatch):
     def now_while_another_writes() -> datetime:
         moment = datetime(2025, 6, 30, tzinfo=UTC)
         Articles.objects.create(article_id=12, title="Tea", link="urn:article:12", discovery_date=moment)
@@ -362,7 +362,7 @@ def test_four_thousand_articles_take_seconds(db, tmp_path: Path):
     result = store(*read_csv(feed_file(tmp_path / "pool.csv", 4000)))
     seconds = time.perf_counter() - started
     assert result == ImportResult(created=4000, updated=0, unchanged=0, labelled=0, unlabelled=4000, summaries_kept=0)
-    # About one second on an idle machine. The bound allows for a busy one, and one statement per row would exceed it.
+    # About one second on an idle machine. The bound allows for a busy one, and one statement per article would exceed it.
     assert seconds < 10
 
 

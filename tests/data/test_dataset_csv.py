@@ -1,4 +1,4 @@
-"""GregoryAI's file of training data: three columns, nothing that a spreadsheet would carry out, and back again as it was."""
+"""GregoryAI's file of training data: three columns, no formulas for spreadsheets, and the same articles after an import."""
 
 import csv
 import random
@@ -16,7 +16,7 @@ def article(title: str, abstract: str = "", *, number: int = 1, label: int = 1) 
     return Article(article_id=number, title=title, abstract=abstract, label=label)
 
 
-def test_the_file_has_gregoryais_columns_and_is_plain_utf_8(tmp_path: Path):
+def test_the_file_has_the_columns_of_gregoryai_in_utf_8(tmp_path: Path):
     counts = write(tmp_path / "a.csv", [article("Ätiologie", "Of this, and of that."), article("Alone", number=2, label=0)])
 
     assert counts == (1, 1)
@@ -27,7 +27,7 @@ def test_the_file_has_gregoryais_columns_and_is_plain_utf_8(tmp_path: Path):
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1 of 9", "@cmd", "\uff1dsum", "'=1+1", "''-x"])
-def test_what_a_spreadsheet_would_carry_out_is_text_there(text: str):
+def test_a_formula_becomes_text_in_a_spreadsheet(text: str):
     assert cell(article(text)) == f"'{text}"
     assert title_and_abstract(f"'{text}") == (text, "")
 
@@ -38,11 +38,11 @@ def test_an_abstract_without_a_title_begins_with_its_line_break():
 
 
 @pytest.mark.parametrize("text", ["'tis a title", "p < 0.05", "A-B=C"])
-def test_other_texts_stand_as_they_are(text: str):
+def test_other_texts_are_not_changed(text: str):
     assert cell(article(text)) == text
 
 
-def test_a_file_of_gregoryais_own_is_read_as_titles(tmp_path: Path):
+def test_an_export_of_gregoryai_is_read_as_titles(tmp_path: Path):
     (tmp_path / "theirs.csv").write_text("article_id,text,relevant\n7,title and abstract in one line,0\n")
 
     (row,) = read_csv(tmp_path / "theirs.csv")
@@ -50,7 +50,7 @@ def test_a_file_of_gregoryais_own_is_read_as_titles(tmp_path: Path):
     assert (row.article_id, row.title, row.summary, row.label) == (7, "title and abstract in one line", "", False)
 
 
-def test_whatever_was_clean_is_the_same_once_it_was_written_and_read(tmp_path: Path):
+def test_clean_articles_are_equal_after_writing_and_reading(tmp_path: Path):
     random.seed(69)
     pieces = [
         "=",

@@ -1,4 +1,4 @@
-"""The invented feed: reproducible, balanced, fit for the tables, neither trivial nor hopeless to learn."""
+"""The demo articles: reproducible, balanced, valid for the tables, neither too easy nor too hard for a classifier."""
 
 import statistics
 from collections import Counter
@@ -24,15 +24,15 @@ def labels(articles: list[DemoArticle], subject: str) -> list[tuple[DemoArticle,
     return [(article, review.label) for article in articles for review in article.reviews if review.subject == subject]
 
 
-def test_the_same_day_and_seed_give_the_same_feed(articles):
+def test_the_same_day_and_seed_give_the_same_articles(articles):
     assert generate(TODAY) == articles
 
 
-def test_another_seed_gives_another_feed(articles):
+def test_another_seed_gives_other_articles(articles):
     assert {article.title for article in generate(TODAY, seed=21)} != {article.title for article in articles}
 
 
-def test_another_day_moves_the_dates_only(articles):
+def test_another_day_changes_only_the_dates(articles):
     later = generate(TODAY + timedelta(days=10))
     assert [article.discovery_date - timedelta(days=10) for article in later] == [article.discovery_date for article in articles]
     assert [(article.article_id, article.title, article.abstract, article.reviews) for article in later] == [
@@ -62,24 +62,24 @@ def test_no_article_comes_from_the_future_and_some_are_older_than_the_window(art
     assert 30 <= sum(article.discovery_date < midnight - timedelta(days=90) for article in articles) <= 100
 
 
-def test_ids_follow_one_another_within_the_column(articles):
+def test_ids_are_consecutive_and_fit_the_column(articles):
     ids = [article.article_id for article in articles]
     assert ids == list(range(1_000_000_001, 1_000_000_001 + len(articles)))
     assert ids[-1] <= 2**31 - 1
 
 
-def test_titles_are_unique_and_abstracts_too_where_there_are_any(articles):
+def test_titles_are_unique_and_so_are_abstracts(articles):
     assert len({article.title for article in articles}) == len(articles)
     abstracts = [article.abstract for article in articles if article.abstract]
     assert len(set(abstracts)) == len(abstracts)
 
 
-def test_every_slot_is_filled_and_no_text_holds_a_nul(articles):
+def test_every_slot_is_filled_and_no_text_contains_a_nul(articles):
     for article in articles:
         assert not set(article.title + article.abstract) & set("{}\0")
 
 
-def test_some_abstracts_are_missing_and_some_carry_markup(articles):
+def test_some_abstracts_are_missing_and_some_contain_markup(articles):
     empty = sum(not article.abstract for article in articles) / len(articles)
     assert empty == pytest.approx(EMPTY_ABSTRACTS, abs=0.03)
     assert sum("<p>" in article.abstract for article in articles) > 10
@@ -93,7 +93,7 @@ def test_an_abstract_has_three_to_seven_sentences():
             assert 3 <= clean(article.abstract).count(". ") + 1 <= 7, article.abstract
 
 
-def test_a_few_articles_stand_in_two_subjects_with_different_labels(articles):
+def test_a_few_articles_have_different_labels_in_two_subjects(articles):
     shared = [article for article in articles if len(article.reviews) == 2]
     assert 8 <= len(shared) <= 12
     assert all({review.label for review in article.reviews} == {True, False} for article in shared)
@@ -101,7 +101,7 @@ def test_a_few_articles_stand_in_two_subjects_with_different_labels(articles):
 
 
 @pytest.mark.parametrize("subject", [subject for _, subject in SUBJECTS])
-def test_a_cheap_classifier_learns_it_but_not_perfectly(articles, subject):
+def test_a_simple_classifier_learns_the_labels_but_not_perfectly(articles, subject):
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold, cross_val_score

@@ -14,7 +14,7 @@ from tests.published import manifest
 
 
 @pytest.fixture
-def sealed(tmp_path: Path) -> Path:
+def complete(tmp_path: Path) -> Path:
     folder = tmp_path / ".runs" / "staged"
     (folder / "encoder").mkdir(parents=True)
     (folder / "weights.h5").write_bytes(b"weights")
@@ -24,15 +24,15 @@ def sealed(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def published(tmp_path: Path, sealed: Path) -> Path:
+def published(tmp_path: Path, complete: Path) -> Path:
     destination = tmp_path / "team" / "subject" / "lgbm_tfidf" / "20260101"
-    artifacts.publish(sealed, destination)
+    artifacts.publish(complete, destination)
     return destination
 
 
-def test_a_published_folder_is_complete_and_the_staged_one_is_gone(published: Path, sealed: Path):
+def test_publishing_moves_a_complete_folder(published: Path, complete: Path):
     assert artifacts.verify(published) == []
-    assert not sealed.exists()
+    assert not complete.exists()
     assert artifacts.read_manifest(published).files.keys() == {"weights.h5", "encoder/vocab.txt"}
 
 
@@ -95,7 +95,7 @@ def test_slugs_that_cannot_be_folders(slug: str, usable: bool):
 
 
 @pytest.mark.parametrize("slug", ["a/b", "a\\b", "a\0b", "ü" * 128])
-def test_slugs_that_would_leave_their_place_or_not_fit(slug: str):
+def test_slugs_with_separators_or_too_many_bytes_cannot_be_folders(slug: str):
     assert not artifacts.is_folder_name(slug)
 
 
@@ -115,7 +115,7 @@ def test_pseudo_label_files_of_one_second_get_suffixes(tmp_path: Path, monkeypat
     assert names == ["20260102_030405.csv", "20260102_030405_2.csv", "20260102_030405_3.csv"]
 
 
-def test_a_pseudo_label_file_is_kept_once(tmp_path: Path):
+def test_a_pseudo_label_file_is_stored_once(tmp_path: Path):
     (tmp_path / "labels.csv").write_text("x")
 
     kept = [artifacts.keep_pseudo_labels(tmp_path / "labels.csv", tmp_path, team="t", subject="s") for _ in range(2)]
@@ -125,7 +125,7 @@ def test_a_pseudo_label_file_is_kept_once(tmp_path: Path):
 
 
 class Answers:
-    """A model that gives the same probabilities whatever it is asked."""
+    """A model that gives the same probabilities for all texts."""
 
     probabilities = (0.25, 0.75)
 
@@ -146,13 +146,13 @@ def fake_trainer(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("fake_trainer")
-def test_a_model_that_answers_as_it_did_is_loaded(published: Path):
+def test_a_model_with_the_same_probabilities_is_loaded(published: Path):
     assert isinstance(load.load_model(published), Answers)
 
 
 @pytest.mark.usefixtures("fake_trainer")
 @pytest.mark.parametrize("moved", [(0.25, 0.76), (0.25, float("nan"))])
-def test_a_model_whose_probabilities_moved_is_refused(published: Path, monkeypatch: pytest.MonkeyPatch, moved):
+def test_a_model_with_other_probabilities_is_refused(published: Path, monkeypatch: pytest.MonkeyPatch, moved):
     monkeypatch.setattr(Answers, "probabilities", moved)
 
     with pytest.raises(ArtifactError, match="the model gives its probe texts other probabilities than after training"):
@@ -160,7 +160,7 @@ def test_a_model_whose_probabilities_moved_is_refused(published: Path, monkeypat
 
 
 @pytest.mark.usefixtures("fake_trainer")
-def test_a_changed_file_is_refused_before_anything_is_loaded(published: Path):
+def test_a_changed_file_is_refused_before_the_model_is_loaded(published: Path):
     (published / "weights.h5").write_bytes(b"other")
 
     with pytest.raises(ArtifactError, match="changed since training"):

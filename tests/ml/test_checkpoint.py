@@ -1,4 +1,4 @@
-"""A fit that is broken off and started again ends as if nothing had happened; and micro-batches learn what batches learn."""
+"""Checkpoints: an interrupted fit gives the same result as an uninterrupted one. Micro-batches give the update of the batch."""
 
 import errno
 from collections.abc import Callable
@@ -22,7 +22,7 @@ NO_DROPOUT = {"dropout": 0.0, "encoder_dropout": 0.0}
 
 
 class Broken(Exception):
-    """What stands for the end of the process."""
+    """It represents the end of the process."""
 
 
 def part(count: int, seed: int, *, contradicting: bool = False) -> Part:
@@ -60,7 +60,7 @@ def train(
 
 
 def break_after(epochs: int) -> Callable[[Progress], None]:
-    """Breaks the fit off in the middle of the epoch that follows."""
+    """Interrupts the fit in the middle of the next epoch."""
 
     def report(progress: Progress) -> None:
         if progress.message.startswith(f"epoch {epochs + 1}/"):
@@ -76,9 +76,9 @@ def same(one: TrainedModel, other: TrainedModel) -> None:
 
 
 @pytest.mark.parametrize(("algorithm", "contradicting", "done"), [("pubmed_bert", True, 2), ("lstm", False, 1), ("lstm", True, 3)])
-def test_a_fit_broken_off_ends_alike(algorithm: Algorithm, contradicting: bool, done: int, tmp_path: Path) -> None:
+def test_an_interrupted_fit_gives_the_same_result(algorithm: Algorithm, contradicting: bool, done: int, tmp_path: Path) -> None:
     whole = train(algorithm, tmp_path, file=None, contradicting=contradicting)
-    # Contradicted by the validation part, it ends with the weights of an epoch long past.
+    # The validation part contradicts it, so the fit ends with the weights of an early epoch.
     losses = [epoch["val_loss"] for epoch in whole.history]
     assert (losses[-1] > min(losses)) is contradicting
     with pytest.raises(Broken):
@@ -89,7 +89,7 @@ def test_a_fit_broken_off_ends_alike(algorithm: Algorithm, contradicting: bool, 
     assert epochs_told(said) == list(range(done + 1, len(whole.history) + 1))
 
 
-def test_a_fit_broken_off_twice_ends_alike(tmp_path: Path) -> None:
+def test_a_fit_with_two_interruptions_gives_the_same_result(tmp_path: Path) -> None:
     whole = train("lstm", tmp_path, file=None)
     for done in (1, 3):
         with pytest.raises(Broken):
@@ -97,7 +97,7 @@ def test_a_fit_broken_off_twice_ends_alike(tmp_path: Path) -> None:
     same(train("lstm", tmp_path, file=tmp_path / "fit"), whole)
 
 
-def test_an_ended_fit_is_not_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_completed_fit_is_not_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = train("lstm", tmp_path, file=tmp_path / "fit", contradicting=True)
     monkeypatch.setattr(keras.Model, "fit", None)
     same(train("lstm", tmp_path, file=tmp_path / "fit", contradicting=True), whole)
@@ -126,7 +126,7 @@ def test_a_damaged_checkpoint_is_not_continued(tmp_path: Path) -> None:
     assert epochs_told(said) == list(range(1, EPOCHS + 1))
 
 
-def test_a_full_disk_costs_the_checkpoint_not_the_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_prevents_the_checkpoint_and_not_the_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*arguments: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -140,8 +140,8 @@ def test_a_full_disk_costs_the_checkpoint_not_the_fit(tmp_path: Path, monkeypatc
     assert not list(tmp_path.glob("fit*"))
 
 
-def test_the_best_weights_are_kept_once(tmp_path: Path) -> None:
-    """After its best epoch a model's own weights are the best."""
+def test_the_best_weights_are_written_once(tmp_path: Path) -> None:
+    """After the best epoch, the weights of the model are the best weights."""
     counts = {}
     for name, contradicting in (("best is last", False), ("best is past", True)):
         train("lstm", tmp_path, file=tmp_path / name, contradicting=contradicting)
@@ -154,8 +154,8 @@ def test_the_best_weights_are_kept_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("micro_batch", [1, 6])
-def test_micro_batches_learn_what_the_batch_learns(micro_batch: int, tmp_path: Path) -> None:
-    # 35 rows leave a last batch of 3.
+def test_micro_batches_give_the_update_of_the_batch(micro_batch: int, tmp_path: Path) -> None:
+    # 35 examples give a last batch of 3.
     whole = train("pubmed_bert", tmp_path, file=None, **NO_DROPOUT, learning_rate=0.0001, epochs=1, micro_batch=16)
     parts = train("pubmed_bert", tmp_path, file=None, **NO_DROPOUT, learning_rate=0.0001, epochs=1, micro_batch=micro_batch)
     assert (whole.compute["micro_batch"], parts.compute["micro_batch"]) == (16, micro_batch)
@@ -165,14 +165,14 @@ def test_micro_batches_learn_what_the_batch_learns(micro_batch: int, tmp_path: P
     np.testing.assert_allclose(*losses, rtol=0, atol=1e-5)
 
 
-def test_a_fit_with_micro_batches_continues_too(tmp_path: Path) -> None:
+def test_an_interrupted_fit_with_micro_batches_continues(tmp_path: Path) -> None:
     whole = train("pubmed_bert", tmp_path, file=None, micro_batch=4)
     with pytest.raises(Broken):
         train("pubmed_bert", tmp_path, file=tmp_path / "fit", micro_batch=4, report=break_after(2))
     same(train("pubmed_bert", tmp_path, file=tmp_path / "fit", micro_batch=4), whole)
 
 
-def test_a_continued_fit_keeps_its_micro_batch_whatever_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_micro_batch_of_a_continued_fit_does_not_depend_on_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small = _keras.Device(name="CPU", is_gpu=False, has_bfloat16=False, free_bytes=0)
     with pytest.raises(Broken):
         train("pubmed_bert", tmp_path, file=tmp_path / "fit", report=break_after(2))
@@ -181,7 +181,7 @@ def test_a_continued_fit_keeps_its_micro_batch_whatever_the_memory(tmp_path: Pat
     assert train("pubmed_bert", tmp_path, file=None).compute["micro_batch"] == 1
 
 
-def test_padding_to_the_full_length_learns_the_same(tmp_path: Path) -> None:
+def test_padding_to_the_full_length_gives_the_same_result(tmp_path: Path) -> None:
     longest, full = (
         train("pubmed_bert", tmp_path, file=None, **NO_DROPOUT, learning_rate=0.001, max_length=400, padding=padding)
         for padding in ("longest", "max_length")

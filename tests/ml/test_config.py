@@ -1,4 +1,4 @@
-"""Hyper-parameters: the spec's values and the file that overrides them."""
+"""Hyper-parameters: the values of the specification and the file that overrides them."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def message(path: Path) -> str:
     return str(caught.value)
 
 
-def test_defaults_are_the_values_of_the_spec() -> None:
+def test_defaults_are_the_values_of_the_specification() -> None:
     values = Hyperparameters()
     bert = values.bert
     assert (bert.learning_rate, bert.dense_units, bert.freeze_weights, bert.max_length, bert.epochs) == (2e-5, 48, False, 400, 10)
@@ -32,31 +32,31 @@ def test_defaults_are_the_values_of_the_spec() -> None:
     assert (TrainConfig().prob_threshold, TrainConfig().pseudo_label) == (0.8, False)
 
 
-def test_algorithms_in_the_order_of_the_spec() -> None:
+def test_algorithms_have_the_order_of_the_specification() -> None:
     assert ALGORITHMS == ("pubmed_bert", "lgbm_tfidf", "lstm")
 
 
-def test_no_file_means_the_defaults() -> None:
+def test_without_a_file_the_defaults_are_used() -> None:
     assert load_hyperparameters(None) == Hyperparameters()
 
 
 @pytest.mark.parametrize("text", ["", "\n", "# nothing yet\n", "---\n", "{}"])
-def test_empty_file_means_the_defaults(tmp_path: Path, text: str) -> None:
+def test_an_empty_file_gives_the_defaults(tmp_path: Path, text: str) -> None:
     assert load_hyperparameters(written(tmp_path, text)) == Hyperparameters()
 
 
-def test_file_overrides_only_what_it_names(tmp_path: Path) -> None:
+def test_the_file_overrides_only_its_own_keys(tmp_path: Path) -> None:
     values = load_hyperparameters(written(tmp_path, "bert:\n  epochs: 3\nsplit:\n  seed: 1\n"))
     assert values.model_dump(exclude_unset=True) == {"bert": {"epochs": 3}, "split": {"seed": 1}}
     assert (values.bert.epochs, values.bert.learning_rate, values.split.seed, values.lgbm) == (3, 2e-5, 1, Hyperparameters().lgbm)
 
 
-def test_whole_number_is_a_fine_fraction(tmp_path: Path) -> None:
+def test_a_whole_number_is_a_valid_fraction(tmp_path: Path) -> None:
     assert load_hyperparameters(written(tmp_path, "lgbm:\n  reg_alpha: 1\n")).lgbm.reg_alpha == 1.0
 
 
 @pytest.mark.parametrize(
-    ("text", "complaint"),
+    ("text", "message"),
     [
         ("bert:\n  epoch: 3\n", "bert.epoch: Extra inputs are not permitted (got 3)"),
         ("bart:\n  epochs: 3\n", "bart: Extra inputs are not permitted (got {'epochs': 3})"),
@@ -75,31 +75,31 @@ def test_whole_number_is_a_fine_fraction(tmp_path: Path) -> None:
         ("lstm:\n", "lstm: Input should be a valid dictionary or instance of LstmConfig (got None)"),
     ],
 )
-def test_wrong_value_is_named_with_its_key(tmp_path: Path, text: str, complaint: str) -> None:
+def test_wrong_value_is_named_with_its_key(tmp_path: Path, text: str, message: str) -> None:
     path = written(tmp_path, text)
-    assert message(path) == f"hyper-parameter file {path}: {complaint}"
+    assert message(path) == f"hyper-parameter file {path}: {message}"
 
 
 @pytest.mark.parametrize("text", ["3", "- bert", "bert"])
-def test_file_that_is_no_mapping_is_told_the_sections(tmp_path: Path, text: str) -> None:
+def test_the_error_for_a_file_without_mapping_names_the_sections(tmp_path: Path, text: str) -> None:
     path = written(tmp_path, text)
     sections = "bert, lgbm, lstm, summariser, pseudo_label, split"
     assert message(path) == f"hyper-parameter file {path} must be a mapping of sections ({sections})"
 
 
-def test_file_that_is_not_yaml_is_named_with_the_place(tmp_path: Path) -> None:
+def test_a_file_that_is_not_yaml_is_named_with_the_position(tmp_path: Path) -> None:
     path = written(tmp_path, "bert: {epochs: 3\n")
     assert message(path).startswith(f"hyper-parameter file {path} is not YAML: while parsing a flow mapping")
     assert "line 1, column 7" in message(path)
 
 
-def test_file_that_is_not_text_is_not_yaml(tmp_path: Path) -> None:
+def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "hyper.yaml"
     path.write_bytes(b"\xff\xfe\x00")
     assert message(path).startswith(f"hyper-parameter file {path} is not YAML: ")
 
 
-def test_yaml_that_would_build_objects_is_refused(tmp_path: Path) -> None:
+def test_yaml_that_creates_objects_is_refused(tmp_path: Path) -> None:
     path = written(tmp_path, "bert: !!python/object/apply:os.getcwd []\n")
     assert message(path).startswith(f"hyper-parameter file {path} is not YAML: could not determine a constructor")
 
@@ -114,16 +114,16 @@ def test_folder_is_not_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("threshold", [0.0, 1.0, -0.1, 1.5, float("nan")])
-def test_threshold_lies_between_0_and_1(threshold: float) -> None:
+def test_the_threshold_is_between_0_and_1(threshold: float) -> None:
     with pytest.raises(ValidationError):
         TrainConfig(prob_threshold=threshold)
 
 
-def test_configuration_survives_json() -> None:
+def test_the_configuration_is_equal_after_json() -> None:
     config = TrainConfig(prob_threshold=0.7, pseudo_label=True, hyperparameters=Hyperparameters(split=SplitConfig(seed=1)))
     assert TrainConfig.model_validate_json(config.model_dump_json()) == config
 
 
-def test_configuration_cannot_be_edited() -> None:
+def test_the_configuration_is_immutable() -> None:
     with pytest.raises(ValidationError, match="Instance is frozen"):
         TrainConfig().prob_threshold = 0.5  # type: ignore[misc]

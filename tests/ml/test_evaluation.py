@@ -1,4 +1,4 @@
-"""evaluation.json: exact figures of hand-made parts, sizes whatever comes in, and the warnings word by word."""
+"""evaluation.json: exact figures of small parts, the size limit of the file, and the exact warnings."""
 
 import json
 import math
@@ -45,7 +45,7 @@ def test_counts_and_confusion_at_the_threshold() -> None:
     assert test.confusion == Confusion(tp=2, fp=1, fn=1, tn=2)
 
 
-def test_confusion_counts_what_equals_the_threshold() -> None:
+def test_a_probability_equal_to_the_threshold_counts_as_relevant() -> None:
     assert part(scored([0.8], [0.8]), threshold=0.8).confusion == Confusion(tp=1, fp=1, fn=0, tn=0)
 
 
@@ -60,7 +60,7 @@ def test_six_metrics_are_exact() -> None:
     }
 
 
-def test_figures_at_one_half_whatever_the_threshold() -> None:
+def test_figures_at_one_half_do_not_depend_on_the_threshold() -> None:
     assert part(threshold=0.95).at_half == {"f1": pytest.approx(2 / 3), "precision": 2 / 3, "recall": 2 / 3}
 
 
@@ -123,23 +123,23 @@ def test_long_curves_are_thinned_and_keep_their_ends() -> None:
     assert (test.pr.recall[0], test.pr.recall[-1], test.pr.precision[-1]) == (1.0, 0.0, 1.0)
 
 
-def test_area_under_the_thinned_curve_is_that_of_the_metric() -> None:
+def test_area_under_the_thinned_curve_is_equal_to_the_metric() -> None:
     test = part(random_part(20_000))
     assert np.trapezoid(test.roc.tpr, test.roc.fpr) == pytest.approx(test.metrics["roc_auc"], abs=1e-3)
 
 
-def test_file_stays_below_64_kilobytes_whatever_comes_in() -> None:
+def test_the_file_has_less_than_64_kilobytes() -> None:
     steps = [{f"figure_{name}": -math.pi * 1e-100 * number for name in range(50)} for number in range(5_000)]
     large = random_part(100_000)
     assert len(evaluate(validation=large, test=large, threshold=0.8, history=steps).encode().encode()) <= 64 * 1024
 
 
-def test_file_comes_back_as_it_was() -> None:
+def test_the_file_is_read_as_it_was_written() -> None:
     evaluation = evaluate(validation=SMALL, test=random_part(500), threshold=0.8, history=[*HISTORY, {"loss": math.nan}])
     assert Evaluation.model_validate_json(evaluation.encode()) == evaluation
 
 
-def test_file_holds_no_nan() -> None:
+def test_the_file_contains_no_nan() -> None:
     def refuse(constant: str) -> None:
         raise AssertionError(constant)
 
@@ -153,7 +153,7 @@ def test_evaluation_refuses_a_nan() -> None:
 
 
 @pytest.mark.parametrize("bad", [[math.nan, 0.5], [1.5, 0.5]])
-def test_probabilities_that_are_none_are_an_error(bad: list[float]) -> None:
+def test_invalid_probabilities_are_an_error(bad: list[float]) -> None:
     with pytest.raises(ValueError, match=r"^probabilities must lie in \[0, 1\]"):
         part((np.array([0, 1], dtype=np.int8), np.array(bad)))
 
@@ -167,7 +167,7 @@ def test_sound_model_gives_no_warning() -> None:
     assert warnings([0.9] * 8 + [0.6] * 4, [0.1] * 20) == ()
 
 
-def test_nothing_reaching_the_threshold_is_told_with_the_figures() -> None:
+def test_no_article_above_the_threshold_gives_a_warning_with_figures() -> None:
     assert warnings([0.439, 0.2] * 8, [0.3, 0.1] * 8) == (
         "no test article reaches the threshold 0.8: the highest probability is 0.43, so precision, recall and f1 are 0; ROC AUC is 0.75",
     )
@@ -187,21 +187,21 @@ def test_one_false_alarm_at_the_threshold() -> None:
     assert warnings([0.7] * 10, [0.9] + [0.1] * 19)[0].startswith("1 test article reaches the threshold 0.8 and none is relevant")
 
 
-def test_everything_reaching_the_threshold() -> None:
+def test_all_articles_above_the_threshold_give_a_warning() -> None:
     assert warnings([0.95] * 10, [0.85] * 10) == ("all 20 test articles reach the threshold 0.8: it excludes no article; ROC AUC is 1.00",)
 
 
-def test_missing_more_than_it_finds() -> None:
+def test_more_missed_than_found_articles_give_a_warning() -> None:
     assert warnings([0.9] * 2 + [0.6] * 4 + [0.3] * 6, [0.1] * 20) == (
         "at the threshold 0.8 the model finds only 2 of 12 relevant test articles (recall 0.17; at 0.5 it is 0.50); ROC AUC is 1.00",
     )
 
 
-def test_finding_half_is_no_warning() -> None:
+def test_half_of_the_articles_found_gives_no_warning() -> None:
     assert warnings([0.9] * 6 + [0.6] * 6, [0.1] * 20) == ()
 
 
-def test_probabilities_that_hardly_vary() -> None:
+def test_nearly_equal_probabilities_give_a_warning() -> None:
     assert warnings([0.812, 0.811] * 5, [0.81] * 10)[1] == (
         "the probabilities of the test articles hardly vary (standard deviation 0.00083): "
         "the model gives nearly the same probability to every text"
@@ -209,7 +209,7 @@ def test_probabilities_that_hardly_vary() -> None:
 
 
 @pytest.mark.parametrize(("spread", "warned"), [(0.0099, True), (0.0101, False)])
-def test_deviation_is_judged_at_one_percentage_point(spread: float, warned: bool) -> None:
+def test_a_deviation_of_one_percentage_point_gives_no_warning(spread: float, warned: bool) -> None:
     found = warnings([0.9 + spread] * 10, [0.9 - spread] * 10)
     assert any("hardly vary" in sentence for sentence in found) == warned
 
@@ -236,7 +236,7 @@ def test_ten_articles_of_each_class_are_not_few() -> None:
     assert warnings([0.9] * 10, [0.1] * 10) == ()
 
 
-def test_validation_part_is_not_judged() -> None:
+def test_the_validation_part_gives_no_warning() -> None:
     weak: NDArray[np.float64] = np.full(4, 0.1)
     evaluation = evaluate(
         validation=(np.array([0, 1, 0, 1], dtype=np.int8), weak), test=scored([0.9] * 10, [0.1] * 10), threshold=0.8, history=[]

@@ -16,7 +16,7 @@ def lengths(count: int) -> list[int]:
 
 
 def network(width: int = 3) -> keras.Model:
-    """Token ids -> two probabilities, small enough to fit in a blink."""
+    """Token ids -> two probabilities. The network is so small that a fit takes less than a second."""
     ids = keras.Input((None,), dtype="int32")
     hidden = keras.layers.GlobalAveragePooling1D()(keras.layers.Embedding(10, width, name="embedding")(ids))
     model = keras.Model(ids, keras.layers.Dense(2, activation="softmax", name="dense")(hidden), name="tiny")
@@ -39,14 +39,14 @@ def fit(model: keras.Model, *, epochs: int = 2, patience: int = 3, swapped: bool
 
 @pytest.mark.parametrize("shuffled", [False, True])
 @pytest.mark.parametrize("count", [1, 15, 16, 17, 300])
-def test_every_sequence_stands_in_one_batch(count: int, shuffled: bool) -> None:
+def test_every_sequence_is_in_one_batch(count: int, shuffled: bool) -> None:
     batches = _keras.batch_plan(lengths(count), 16, np.random.default_rng(0) if shuffled else None)
     assert len(batches) == -(-count // 16)
     assert max(len(batch) for batch in batches) <= 16
     assert sorted(np.concatenate(batches)) == list(range(count))
 
 
-def test_a_shuffled_plan_pads_little() -> None:
+def test_a_shuffled_plan_needs_little_padding() -> None:
     sizes = np.array(lengths(640))
     buckets = _keras.batch_plan(sizes.tolist(), 16, np.random.default_rng(0))
     chance = np.split(np.random.default_rng(0).permutation(640), 40)
@@ -54,7 +54,7 @@ def test_a_shuffled_plan_pads_little() -> None:
     assert padded < 1.15 * sizes.sum() < 1.6 * sizes.sum() < by_chance
 
 
-def test_each_pass_is_another_shuffle_and_repeatable() -> None:
+def test_each_pass_has_its_own_repeatable_order() -> None:
     plans = [_keras.batch_plan(lengths(64), 16, np.random.default_rng([69, index])) for index in (0, 1, 0)]
     first, second, again = (np.concatenate(plan).tolist() for plan in plans)
     assert first == again
@@ -91,7 +91,7 @@ def test_the_weighted_mean_over_micro_batches_is_the_mean_over_the_batch(rows: i
     assert np.mean([(losses[piece] * weight).mean() for piece, weight in pieces]) == pytest.approx(losses[batch].mean())
 
 
-def test_each_epoch_is_another_shuffle() -> None:
+def test_each_epoch_has_its_own_order() -> None:
     epoch = 0
     feed = training_batches(encoded(18), batch_size=4, pieces=2, length=16, seed=5, epoch=lambda: epoch)
     first, again = ([targets.numpy().tolist() for _, targets, _ in feed] for _ in range(2))
@@ -100,7 +100,7 @@ def test_each_epoch_is_another_shuffle() -> None:
     assert {ids.shape[1] for ids, _, _ in feed} == {16}
 
 
-def test_fit_learns_and_keeps_one_dict_per_epoch() -> None:
+def test_fit_learns_and_returns_one_dict_per_epoch() -> None:
     model = network()
     history = fit(model, epochs=12)
     assert len(history) == 12
@@ -112,7 +112,7 @@ def test_fit_learns_and_keeps_one_dict_per_epoch() -> None:
 def test_fit_stops_early_and_restores_the_best_epoch() -> None:
     model = network()
     said: list[Progress] = []
-    # The validation part contradicts the training part: it can only get worse.
+    # The validation part contradicts the training part, so the validation loss can only rise.
     history = fit(model, epochs=10, patience=2, swapped=True, report=said.append)
     assert len(history) == 3
     assert said[-1] == Progress(message="restored the weights of epoch 1 of 3", fraction=1.0)
@@ -121,7 +121,7 @@ def test_fit_stops_early_and_restores_the_best_epoch() -> None:
     assert -np.log((outputs * held.targets).sum(axis=1)).mean() == pytest.approx(history[0]["val_loss"], rel=1e-5)
 
 
-def test_fit_tells_epochs() -> None:
+def test_fit_reports_epochs() -> None:
     said: list[Progress] = []
     history = fit(network(), report=said.append)
     first = history[0]
@@ -131,7 +131,7 @@ def test_fit_tells_epochs() -> None:
     assert [progress.fraction for progress in said] == [0.5, 1.0, 1.0]
 
 
-def test_fit_tells_steps_of_a_long_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fit_reports_steps_of_a_long_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training_loop, "_SECONDS_BETWEEN_STEPS", 0.0)
     said: list[Progress] = []
     fit(network(), report=said.append)
@@ -140,9 +140,9 @@ def test_fit_tells_steps_of_a_long_epoch(monkeypatch: pytest.MonkeyPatch) -> Non
     assert steps[6].message == f"epoch 2/2 step 2/5 loss {steps[6].figures['loss']:.4f}"
 
 
-def test_predictor_keeps_the_order_given() -> None:
+def test_predictions_are_in_the_order_of_the_texts() -> None:
     model = network()
-    # This network averages padding in: batches of four that are equally long have none.
+    # The average of this network includes padding. Batches of four texts of equal length have no padding.
     sequences = [[1 + index % 9] * (1 + index % 6) for index in range(24)]
     together = _keras.Predictor(model).predict(sequences, batch_size=4)
     alone = np.concatenate([_keras.Predictor(model).predict([sequence], batch_size=1) for sequence in sequences])
@@ -157,7 +157,7 @@ def test_predictor_traces_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert predictor._call.experimental_get_tracing_count() == 1
 
 
-def test_weights_keep_the_name_given_and_no_optimiser(tmp_path: Path) -> None:
+def test_weight_files_have_the_given_name_and_no_optimiser(tmp_path: Path) -> None:
     model = network()
     fit(model)
     _keras.save_weights(model, tmp_path / "some_weights.h5")

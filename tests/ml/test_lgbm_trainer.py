@@ -67,12 +67,12 @@ def test_the_same_run_twice_writes_the_same_bytes(tmp_path: Path, threads: int) 
         assert (tmp_path / "first" / file).read_bytes() == (tmp_path / "second" / file).read_bytes()
 
 
-def test_the_number_of_threads_does_not_move_a_probability() -> None:
+def test_the_number_of_threads_does_not_change_a_probability() -> None:
     texts = part(30, 4).texts
     np.testing.assert_array_equal(fit(threads=1).predict_proba(texts), fit(threads=2).predict_proba(texts))
 
 
-def test_watching_the_validation_part_does_not_change_the_trees() -> None:
+def test_the_validation_part_does_not_change_the_trees() -> None:
     watched = classifier_of(fit())
     vectors = TfidfVectorizer().fit_transform(SPLIT.train.texts)
     alone = lightgbm.LGBMClassifier(**watched.get_params()).fit(vectors, SPLIT.train.labels)
@@ -102,7 +102,7 @@ def test_reports_every_tenth_round_and_the_last() -> None:
     assert said[-1].message == f"round 25/25 loss {last['loss']:.4f} val_loss {last['val_loss']:.4f}"
 
 
-def test_says_nothing_of_its_own(capfd: pytest.CaptureFixture[str]) -> None:
+def test_lightgbm_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     fit()
     assert capfd.readouterr() == ("", "")
 
@@ -112,10 +112,10 @@ def test_loading_sets_the_threads_of_this_machine(tmp_path: Path) -> None:
     assert classifier_of(LgbmModel.load(tmp_path, threads=3)).n_jobs == 3
 
 
-def test_texts_without_a_word_are_a_data_error() -> None:
-    wordless = Part(article_ids=(1, 2), texts=("! ?", ""), labels=np.array([0, 1], dtype=np.int8))
+def test_texts_without_words_are_a_data_error() -> None:
+    no_words = Part(article_ids=(1, 2), texts=("! ?", ""), labels=np.array([0, 1], dtype=np.int8))
     with pytest.raises(DataError) as caught:
-        fit(Split(train=wordless, validation=wordless, test=wordless))
+        fit(Split(train=no_words, validation=no_words, test=no_words))
     assert str(caught.value) == (
         "no word in the 2 training texts (empty vocabulary; perhaps the documents only contain stop words); check titles and abstracts"
     )

@@ -42,7 +42,7 @@ def train(config: LstmConfig) -> LstmModel:
 
 @pytest.fixture
 def built(monkeypatch: pytest.MonkeyPatch) -> Callable[[LstmConfig], Fit]:
-    """What the trainer hands over to be fitted."""
+    """Arguments of the call that fits the network."""
 
     def build(config: LstmConfig) -> Fit:
         seen: Fit = {}
@@ -110,7 +110,7 @@ def test_the_schedule_of_the_specification(built: Callable[[LstmConfig], Fit]) -
     assert len(seen["validation"].token_ids) == 12
 
 
-def test_layers_directions_and_penalties_are_honoured(built: Callable[[LstmConfig], Fit]) -> None:
+def test_layers_directions_and_penalties_have_an_effect(built: Callable[[LstmConfig], Fit]) -> None:
     config = LstmConfig(embedding_dim=4, units=3, layers=2, bidirectional=True, embedding_l2=0.02, kernel_l2=0.0)
     layers = built(config)["model"].layers
     assert [layer.name for layer in layers[1:]] == ["embedding", "bidirectional_0", "bidirectional_1", "dropout", "probability"]
@@ -119,7 +119,7 @@ def test_layers_directions_and_penalties_are_honoured(built: Callable[[LstmConfi
     assert layers[2].backward_layer.units == 3
 
 
-def test_two_bidirectional_layers_survive_the_folder(built: Callable[[LstmConfig], Fit], tmp_path: Path) -> None:
+def test_two_bidirectional_layers_are_equal_after_saving_and_loading(built: Callable[[LstmConfig], Fit], tmp_path: Path) -> None:
     model = built(LstmConfig(embedding_dim=4, units=2, layers=2, bidirectional=True))["trained"]
     model.save(tmp_path)
     np.testing.assert_array_equal(LstmModel.load(tmp_path, threads=1).predict_proba(ASKED), model.predict_proba(ASKED))
@@ -127,7 +127,7 @@ def test_two_bidirectional_layers_survive_the_folder(built: Callable[[LstmConfig
 
 def test_the_words_come_from_the_training_part_only(tmp_path: Path, built: Callable[[LstmConfig], Fit]) -> None:
     built(TINY)
-    unseen = Part(article_ids=(1,), texts=("unheard",), labels=np.array([1], dtype=np.int8))
+    unseen = Part(article_ids=(1,), texts=("unseen",), labels=np.array([1], dtype=np.int8))
     split = Split(train=part(40, 1), validation=unseen, test=part(0, 3))
     context = TrainerContext(encoder_dir=Path("nowhere"), threads=1, seed=69)
     LstmTrainer(Hyperparameters(lstm=TINY), context).fit(split, report=silent).save(tmp_path)
@@ -135,7 +135,7 @@ def test_the_words_come_from_the_training_part_only(tmp_path: Path, built: Calla
     assert set(vocabulary) == {"[PAD]", "[UNK]", *RELEVANT, *IRRELEVANT, *(word.strip("#") for word in NEUTRAL)}
 
 
-def test_the_whole_shape_is_kept(tmp_path: Path, built: Callable[[LstmConfig], Fit]) -> None:
+def test_the_whole_shape_is_saved(tmp_path: Path, built: Callable[[LstmConfig], Fit]) -> None:
     config = LstmConfig(embedding_dim=4, units=3, embedding_l2=0.02)
     split = Split(train=part(40, 1), validation=part(12, 2), test=part(0, 3))
     built(config)
@@ -145,7 +145,7 @@ def test_the_whole_shape_is_kept(tmp_path: Path, built: Callable[[LstmConfig], F
     assert json.loads((tmp_path / "model.json").read_text()) == config.model_dump()
 
 
-def test_learns_words_that_tell() -> None:
+def test_the_model_learns_typical_words() -> None:
     model = train(LstmConfig(epochs=10, embedding_dim=64, units=16, batch_size=2, dropout=0.0))
     relevant, irrelevant = model.predict_proba([" ".join(RELEVANT), " ".join(IRRELEVANT)])
     assert relevant > 0.8

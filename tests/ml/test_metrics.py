@@ -10,13 +10,13 @@ PROBABILITIES = np.array([0.9, 0.4, 0.8, 0.1, 0.8, 0.2])
 
 
 def test_figures_of_a_hand_made_part() -> None:
-    # At 0.8: found 2 of 3 relevant, 1 of 3 others let through. Pairs in the right order: 7, tied: 1, of 9.
+    # At 0.8: 2 of 3 relevant found, 1 of 3 others found. Pairs in the right order: 7 of 9, equal pairs: 1.
     assert measure(LABELS, PROBABILITIES, 0.8) == pytest.approx(
         {"accuracy": 4 / 6, "precision": 2 / 3, "recall": 2 / 3, "f1": 2 / 3, "roc_auc": 7.5 / 9, "pr_auc": (1 + 2 / 3 + 3 / 4) / 3}
     )
 
 
-def test_names_are_those_of_the_spec() -> None:
+def test_names_are_those_of_the_specification() -> None:
     assert tuple(measure(LABELS, PROBABILITIES, 0.5)) == NAMES == ("accuracy", "precision", "recall", "f1", "roc_auc", "pr_auc")
 
 
@@ -30,13 +30,13 @@ def test_probability_just_below_the_threshold_is_not_relevant() -> None:
     assert measure(labels, np.array([np.nextafter(0.8, 0), 0.2]), 0.8)["recall"] == 0.0
 
 
-def test_threshold_moves_neither_area() -> None:
+def test_the_threshold_does_not_change_the_areas() -> None:
     low, high = measure(LABELS, PROBABILITIES, 0.3), measure(LABELS, PROBABILITIES, 0.95)
     assert (low["roc_auc"], low["pr_auc"]) == (high["roc_auc"], high["pr_auc"])
 
 
 @pytest.mark.filterwarnings("error")
-def test_figures_of_the_relevant_class_are_zero_where_nothing_reaches_the_threshold() -> None:
+def test_figures_of_the_relevant_class_are_zero_without_predictions() -> None:
     figures = measure(LABELS, PROBABILITIES, 0.95)
     assert (figures["precision"], figures["recall"], figures["f1"], figures["accuracy"]) == (0.0, 0.0, 0.0, 0.5)
 
@@ -58,7 +58,7 @@ def test_probability_outside_its_range_is_an_error(probability: float) -> None:
         measure(np.array([0, 1], dtype=np.int8), np.array([probability, 0.5]), 0.8)
 
 
-def test_flat_holds_twelve_figures_and_the_threshold() -> None:
+def test_flat_has_twelve_figures_and_the_threshold() -> None:
     validation, test = measure(LABELS, PROBABILITIES, 0.8), measure(LABELS, 1 - PROBABILITIES, 0.8)
     metrics = flat(validation, test, 0.8)
     assert set(metrics) == {f"{part}_{name}" for part in ("val", "test") for name in NAMES} | {"prob_threshold"}

@@ -1,4 +1,4 @@
-"""report.html: one page that stands alone, the same every time, and shows strangers' text as text."""
+"""The model card: one page without other files, reproducible, with all texts escaped."""
 
 import re
 from collections import Counter
@@ -46,7 +46,7 @@ def card_of(history: list[dict[str, float]], *, n: int = 120, step: str = "epoch
 
 
 class Page(HTMLParser):
-    """What a page holds: elements with their attributes, texts, and whether every element is closed."""
+    """The content of a page: elements with their attributes, texts, and the check that every element is closed."""
 
     def __init__(self, html: str) -> None:
         super().__init__(convert_charrefs=True)
@@ -97,7 +97,7 @@ def test_ids_are_unique(page: Page) -> None:
     assert [name for name, count in Counter(page.attributes("id")).items() if count > 1] == []
 
 
-def test_references_lead_to_ids_of_the_page(bert: str, page: Page) -> None:
+def test_references_point_to_ids_of_the_page(bert: str, page: Page) -> None:
     references = [value for name in ("aria-labelledby", "aria-describedby") for value in page.attributes(name)]
     references += [value.removeprefix("#") for value in page.attributes("href")] + re.findall(r"url\(#([^)]+)\)", bert)
     assert len(references) > 20
@@ -114,13 +114,13 @@ def test_page_has_light_dark_narrow_and_printed_forms(bert: str) -> None:
     assert re.findall(r"@media ([^{]+?) \{", bert) == ["(prefers-color-scheme: dark)", "(max-width: 36rem)", "print"]
 
 
-def test_drawings_take_their_colours_from_the_page(page: Page) -> None:
+def test_drawings_have_the_colours_of_the_page(page: Page) -> None:
     styles = " ".join(page.attributes("style"))
     assert not re.search(r"#[0-9a-f]{6}", styles)
     assert set(re.findall(r"var\((--\w+)\)", styles)) == {"--ink", "--grid", "--train", "--validation", "--test"}
 
 
-def test_drawings_bring_no_font_and_no_style_sheet(bert: str, page: Page) -> None:
+def test_drawings_have_no_font_and_no_style_sheet(bert: str, page: Page) -> None:
     assert page.count("style") == 1
     assert "DejaVu" not in bert
 
@@ -152,24 +152,24 @@ def test_header_names_the_model(page: Page, text: str) -> None:
     assert text in page.texts
 
 
-def test_time_is_told_in_utc() -> None:
+def test_time_is_in_utc() -> None:
     lisbon = datetime(2025, 6, 14, 14, 5, tzinfo=timezone(timedelta(hours=1)))
     assert "2025-06-14 13:05 UTC" in Page(render(replace(card_of([]), trained_at=lisbon))).texts
 
 
-def test_run_without_a_log_row_says_so() -> None:
+def test_a_run_without_a_row_has_the_run_log_none() -> None:
     texts = Page(render(replace(card_of([]), run_log_id=None))).texts
     assert texts[texts.index("Run log") + 1] == "none"
 
 
-def test_twelve_metrics_stand_in_the_table(page: Page) -> None:
+def test_twelve_metrics_are_in_the_table(page: Page) -> None:
     figures = card_of(EPOCHS).evaluation
     for name in ("accuracy", "precision", "recall", "f1", "roc_auc", "pr_auc"):
         at = page.texts.index(name, page.texts.index("Metrics of the class “relevant”"))
         assert page.texts[at + 1 : at + 3] == [f"{part.metrics[name]:.3f}" for part in (figures.validation, figures.test)]
 
 
-def test_figures_at_one_half_stand_below(page: Page) -> None:
+def test_figures_at_one_half_are_below(page: Page) -> None:
     at = page.texts.index("at 0.5, for comparison")
     validation, test = (part.at_half for part in (card_of(EPOCHS).evaluation.validation, card_of(EPOCHS).evaluation.test))
     assert page.texts[at + 1 : at + 10] == [
@@ -186,7 +186,7 @@ def test_class_counts_of_each_part(page: Page) -> None:
     ]
 
 
-def test_facts_of_the_caller_in_their_order(page: Page) -> None:
+def test_facts_are_in_the_given_order(page: Page) -> None:
     at = page.texts.index("Data")
     assert page.texts[at : at + 8] == [
         *("Data", "labelled articles", "1,800", "window", "all articles"),
@@ -198,7 +198,7 @@ def test_no_facts_no_section() -> None:
     assert "Origin" not in Page(render(replace(card_of([]), sections=()))).texts
 
 
-def test_warnings_stand_at_the_top() -> None:
+def test_warnings_are_at_the_top() -> None:
     card = card_of([])
     warned = replace(card, evaluation=card.evaluation.model_copy(update={"warnings": ("first thing", "second thing")}))
     texts = Page(render(warned)).texts
@@ -212,7 +212,7 @@ def test_no_warnings_no_box(page: Page) -> None:
     assert "Before you use this model" not in page.texts
 
 
-def test_threshold_is_written_as_it_was_given() -> None:
+def test_the_threshold_has_the_given_digits() -> None:
     card = replace(card_of([]), evaluation=evaluation([], threshold=0.65))
     texts = Page(render(card)).texts
     assert {"Test f1 at 0.65", "Confusion at 0.65", "dashed: threshold 0.65", "at the threshold 0.65"} <= set(texts)
@@ -257,7 +257,7 @@ def test_no_history_no_training_curve() -> None:
     assert not any(text.startswith("Training:") for text in page.texts)
 
 
-def test_history_that_never_was_a_number_is_not_drawn() -> None:
+def test_a_history_without_a_number_is_not_drawn() -> None:
     nan = float("nan")
     page = Page(render(card_of([{"loss": nan, "val_loss": 0.5}, {"loss": nan, "val_loss": nan}, {"loss": nan, "val_loss": 0.4}])))
     assert "By epoch: validation from 0.5 to 0.4." in page.texts
@@ -273,7 +273,7 @@ def test_page_shows_no_nan(bert: str) -> None:
     assert not re.search(r"\b(nan|inf|None)\b", bert)
 
 
-def test_page_of_large_parts_stays_small() -> None:
+def test_the_page_of_large_parts_is_small() -> None:
     assert len(render(card_of(ROUNDS, n=20_000)).encode()) <= 300 * 1024
 
 

@@ -1,4 +1,4 @@
-"""Progress lines: what a worker writes, a supervisor reads."""
+"""Progress messages: a stage writes lines, a supervisor reads them."""
 
 import io
 import json
@@ -22,18 +22,18 @@ from gregory.ml.progress import Progress, decode, encode, silent, writer
     ],
     ids=lambda progress: repr(progress.message),
 )
-def test_line_comes_back_as_it_was(progress: Progress) -> None:
+def test_a_line_is_read_as_it_was_written(progress: Progress) -> None:
     line = encode(progress)
     assert "\n" not in line
     assert decode(line) == progress
 
 
-def test_fields_that_say_nothing_are_left_out() -> None:
+def test_fields_without_information_are_left_out() -> None:
     assert encode(Progress(message="reading")) == '{"message": "reading"}'
 
 
 @pytest.mark.parametrize("figure", [float("nan"), float("inf"), float("-inf")])
-def test_figure_that_is_no_number_is_left_out(figure: float) -> None:
+def test_a_figure_that_is_not_a_number_is_left_out(figure: float) -> None:
     assert (
         encode(Progress(message="epoch", figures={"loss": figure, "val_loss": 0.5})) == '{"message": "epoch", "figures": {"val_loss": 0.5}}'
     )
@@ -44,14 +44,14 @@ def test_fields_of_a_later_version_are_ignored() -> None:
 
 
 @pytest.mark.parametrize("line", ["[1]", "3", "null", "{}", '{"message": 3}', '{"fraction": 0.5}', '"message"'])
-def test_json_that_is_no_progress_is_shown(line: str) -> None:
+def test_json_that_is_not_a_progress_message_is_in_the_error(line: str) -> None:
     with pytest.raises(ValueError) as caught:  # noqa: PT011 - the whole message is compared below
         decode(line)
     assert str(caught.value) == f"not a progress line: {line!r}"
 
 
 @pytest.mark.parametrize("line", ["", "Epoch 1/10", '{"message": '])
-def test_line_that_is_no_json_is_an_error(line: str) -> None:
+def test_a_line_that_is_not_json_is_an_error(line: str) -> None:
     with pytest.raises(json.JSONDecodeError):
         decode(line)
 
@@ -77,6 +77,6 @@ def test_writer_flushes_each_line() -> None:
     assert stream.seen == ['{"message": "one"}\n', '{"message": "one"}\n{"message": "two"}\n']
 
 
-def test_silent_says_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+def test_silent_writes_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     silent(Progress(message="reading"))
     assert capfd.readouterr() == ("", "")

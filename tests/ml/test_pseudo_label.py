@@ -1,4 +1,4 @@
-"""Self-training with a trainer whose confidence we choose: what is taken, when it ends, and what can never leak."""
+"""Self-training with a scripted trainer: accepted texts, its end, and the separation of the parts."""
 
 import csv
 from pathlib import Path
@@ -20,7 +20,7 @@ SPLIT = Split(
 
 
 class Oracle:
-    """Answers with the number that ends a text, once the training part has grown to what the text asks for."""
+    """Predicts the number at the end of a text, if the training part is large enough for that text."""
 
     def __init__(self) -> None:
         self.trained_on: list[int] = []
@@ -38,7 +38,7 @@ def pool(*texts: str) -> list[UnlabelledText]:
     return [UnlabelledText(article_id=100 + position, text=text) for position, text in enumerate(texts)]
 
 
-def test_confident_answers_of_either_class_are_taken_and_the_rest_is_asked_again():
+def test_confident_predictions_are_accepted_and_the_others_repeated():
     oracle = Oracle()
 
     rounds = self_train(oracle, SPLIT, pool("a 0.95", "b 0.05", "c 0.5", "d 0.89"), PseudoLabelConfig(), report=silent)
@@ -50,13 +50,13 @@ def test_confident_answers_of_either_class_are_taken_and_the_rest_is_asked_again
     assert oracle.trained_on == [2, 4]
 
 
-def test_the_threshold_itself_is_enough():
+def test_a_probability_equal_to_the_threshold_is_accepted():
     (first, *_) = self_train(Oracle(), SPLIT, pool("a 0.9"), PseudoLabelConfig(), report=silent)
 
     assert [label.example.text for label in first.accepted] == ["a 0.9"]
 
 
-def test_it_ends_when_the_pool_is_empty_without_another_fit():
+def test_an_empty_pool_ends_it_without_another_fit():
     oracle = Oracle()
 
     self_train(oracle, SPLIT, pool("a 0.95"), PseudoLabelConfig(), report=silent)
@@ -75,17 +75,17 @@ def test_it_ends_after_the_last_round():
 
 
 @pytest.mark.parametrize("known", ["train yes", "validation", "test", ""])
-def test_a_text_that_is_labelled_already_is_never_asked(known: str):
+def test_a_labelled_text_is_never_predicted(known: str):
     assert self_train(Oracle(), SPLIT, pool(known), PseudoLabelConfig(), report=silent) == []
 
 
-def test_a_repeated_text_is_taken_once():
+def test_a_repeated_text_is_accepted_once():
     (only,) = self_train(Oracle(), SPLIT, pool("a 0.95", "a 0.95"), PseudoLabelConfig(), report=silent)
 
     assert len(only.accepted) == 1
 
 
-def test_validation_and_test_stay_as_they_were():
+def test_validation_and_test_are_not_changed():
     grown = SPLIT.with_more_training([Example(article_id=9, text="more", label=1)])
 
     assert (grown.validation, grown.test) == (SPLIT.validation, SPLIT.test)
@@ -101,7 +101,7 @@ def test_progress_counts_over_all_rounds():
     assert [progress.fraction for progress in seen if progress.fraction is not None] == [0.25, 0.25, 0.5, 0.5]
 
 
-def test_the_file_has_the_columns_people_read(tmp_path: Path):
+def test_the_file_has_the_columns_for_people(tmp_path: Path):
     rounds = self_train(Oracle(), SPLIT, pool('quoted, "text" 0.95'), PseudoLabelConfig(), report=silent)
 
     write_csv(tmp_path / "labels.csv", rounds[0].accepted)
@@ -114,7 +114,7 @@ def test_the_file_has_the_columns_people_read(tmp_path: Path):
 
 
 class Breaking(Oracle):
-    """Dies in its nth fit, after it has kept something of it."""
+    """Fails in its nth fit, after it has written a checkpoint."""
 
     def __init__(self, number: int) -> None:
         super().__init__()
@@ -128,7 +128,7 @@ class Breaking(Oracle):
 
 
 @pytest.mark.parametrize("broken", [1, 2])
-def test_it_continues_with_the_round_that_was_broken_off(broken: int, tmp_path: Path):
+def test_it_continues_with_the_interrupted_round(broken: int, tmp_path: Path):
     texts = pool("a 0.95", "b 0.05", "c 0.5", "d 0.89")
     whole = self_train(Oracle(), SPLIT, texts, PseudoLabelConfig(), report=silent)
     with pytest.raises(KeyboardInterrupt):
@@ -146,7 +146,7 @@ def test_it_continues_with_the_round_that_was_broken_off(broken: int, tmp_path: 
 @pytest.mark.parametrize(
     ("texts", "config"), [(("a 0.95", "e 0.5"), PseudoLabelConfig()), (("a 0.95", "c 0.5"), PseudoLabelConfig(confidence_threshold=0.8))]
 )
-def test_rounds_of_other_work_are_not_taken_over(texts: tuple[str, ...], config: PseudoLabelConfig, tmp_path: Path):
+def test_rounds_of_other_work_are_not_used(texts: tuple[str, ...], config: PseudoLabelConfig, tmp_path: Path):
     self_train(Oracle(), SPLIT, pool("a 0.95", "c 0.5"), PseudoLabelConfig(), report=silent, resume_dir=tmp_path)
     oracle = Oracle()
 

@@ -1,4 +1,4 @@
-"""How a trainer's libraries are loaded."""
+"""The import of the libraries of a trainer."""
 
 import gc
 import sys
@@ -12,7 +12,7 @@ from gregory.ml import registry
 
 @pytest.fixture
 def watching(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A trainer whose module notes, while it is imported, whether the collector is at work."""
+    """A trainer with a module that records during its import if the collector is on."""
     (tmp_path / "watching_trainer.py").write_text("import gc\n\n\nclass Trainer:\n    collected = gc.isenabled()\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setitem(registry.TRAINERS, "lstm", "watching_trainer:Trainer")
@@ -21,7 +21,7 @@ def watching(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("enabled", [True, False])
-def test_the_collector_rests_meanwhile_and_is_afterwards_as_it_was(watching: str, enabled: bool):
+def test_the_collector_is_off_during_an_import_and_restored_after_it(watching: str, enabled: bool):
     (gc.enable if enabled else gc.disable)()
     try:
         trainer = registry.trainer_class(watching)
@@ -30,7 +30,7 @@ def test_the_collector_rests_meanwhile_and_is_afterwards_as_it_was(watching: str
         gc.enable()
 
 
-def test_the_collector_is_at_work_again_where_a_library_is_missing(monkeypatch: pytest.MonkeyPatch):
+def test_the_collector_is_restored_after_a_failed_import(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(registry.TRAINERS, "lstm", "no_such_library:Trainer")
 
     with pytest.raises(ModuleNotFoundError):

@@ -1,4 +1,4 @@
-"""Threads and memory from control groups as Docker, Kubernetes and systemd lay them out."""
+"""Threads and memory from control groups in the layouts of Docker, Kubernetes and systemd."""
 
 import os
 from pathlib import Path
@@ -11,14 +11,14 @@ from gregory.ml.resources import MemoryEvents, available_memory, cpu_count, memo
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """The files of a kernel, by path; 8 CPUs; fill in what the test needs."""
+    """The files of a kernel, by path, and 8 CPUs. A test adds the files that it needs."""
     files: dict[str, str] = {}
     monkeypatch.setattr(resources, "_read", lambda path: files.get(str(path), ""))
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
     return files
 
 
-def test_no_control_group_leaves_the_affinity_mask(machine: dict[str, str]) -> None:
+def test_without_a_control_group_the_affinity_mask_counts(machine: dict[str, str]) -> None:
     assert cpu_count() == 8
 
 
@@ -112,11 +112,11 @@ def test_system_that_counts_nothing(machine: dict[str, str]) -> None:
     assert memory_events() == MemoryEvents(oom_kills=0, limit=None)
 
 
-def test_file_that_is_not_there_reads_as_nothing(tmp_path: Path) -> None:
+def test_a_missing_file_reads_as_an_empty_text(tmp_path: Path) -> None:
     assert resources._read(tmp_path / "cpu.max") == ""
 
 
-def test_control_group_may_be_called_anything(tmp_path: Path) -> None:
+def test_a_control_group_can_have_any_name(tmp_path: Path) -> None:
     (tmp_path / "cgroup").write_text("0::/formação", encoding="utf-8")
     assert resources._read(tmp_path / "cgroup").startswith("0::/forma")
 
@@ -129,24 +129,24 @@ def test_file_is_read_without_its_newline(tmp_path: Path) -> None:
 MEMINFO = "MemTotal:       25165824 kB\nMemFree:         1048576 kB\nMemAvailable:   16777216 kB"
 
 
-def test_without_a_limit_the_machines_memory_is_available(machine: dict[str, str]) -> None:
+def test_without_a_limit_the_memory_of_the_machine_is_available(machine: dict[str, str]) -> None:
     machine["/proc/meminfo"] = MEMINFO
     assert available_memory() == 16 * 2**30
 
 
-def test_a_containers_limit_less_what_it_uses_is_available(machine: dict[str, str]) -> None:
+def test_the_limit_of_a_container_minus_its_use_is_available(machine: dict[str, str]) -> None:
     machine |= {
         "/proc/meminfo": MEMINFO,
         "/proc/self/cgroup": "0::/",
         "/sys/fs/cgroup/memory.max": str(8 * 2**30),
         "/sys/fs/cgroup/memory.current": str(3 * 2**30),
-        # Pages of files, which the kernel gives back first.
+        # File pages, which the kernel frees first.
         "/sys/fs/cgroup/memory.stat": f"anon {2 * 2**30}\ninactive_file {2**30}",
     }
     assert available_memory() == 6 * 2**30
 
 
-def test_a_limit_of_version_1_counts_its_children(machine: dict[str, str]) -> None:
+def test_a_limit_of_version_1_includes_child_groups(machine: dict[str, str]) -> None:
     machine |= {
         "/proc/meminfo": MEMINFO,
         "/proc/self/cgroup": "4:memory:/docker/abc",
@@ -157,7 +157,7 @@ def test_a_limit_of_version_1_counts_its_children(machine: dict[str, str]) -> No
     assert available_memory() == 3 * 2**30
 
 
-def test_a_limit_above_what_the_machine_has_left_is_not_believed(machine: dict[str, str]) -> None:
+def test_a_limit_above_the_free_memory_has_no_effect(machine: dict[str, str]) -> None:
     machine |= {"/proc/meminfo": MEMINFO, "/proc/self/cgroup": "0::/", "/sys/fs/cgroup/memory.max": str(64 * 2**30)}
     assert available_memory() == 16 * 2**30
 

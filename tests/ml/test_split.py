@@ -1,4 +1,4 @@
-"""The stratified split: what it promises to every trainer, and what it says when it cannot."""
+"""The stratified split: its guarantees and its errors."""
 
 import pytest
 
@@ -17,7 +17,7 @@ def parts(split: Split) -> tuple[Part, Part, Part]:
     return split.train, split.validation, split.test
 
 
-def test_parts_share_no_text_and_lose_none() -> None:
+def test_parts_have_no_common_text_and_together_all_texts() -> None:
     texts = [text for part in parts(stratified(dataset(relevant=30, not_relevant=70), SplitConfig())) for text in part.texts]
     assert sorted(texts) == sorted(f"text {number}" for number in range(100))
 
@@ -47,17 +47,17 @@ def test_seed_is_69_by_default() -> None:
     assert stratified(data, SplitConfig()).test.texts == stratified(data, SplitConfig(seed=69)).test.texts
 
 
-def test_other_seed_splits_otherwise() -> None:
+def test_another_seed_gives_another_split() -> None:
     data = dataset(relevant=20, not_relevant=20)
     assert stratified(data, SplitConfig(seed=1)).test.texts != stratified(data, SplitConfig()).test.texts
 
 
-def test_order_of_the_rows_does_not_matter() -> None:
+def test_the_order_of_the_examples_does_not_matter() -> None:
     rows = dataset(relevant=20, not_relevant=20).examples
     assert stratified(deduplicate(reversed(rows)), SplitConfig()).test.texts == stratified(deduplicate(rows), SplitConfig()).test.texts
 
 
-def test_more_training_leaves_the_other_parts_alone() -> None:
+def test_more_training_examples_do_not_change_the_other_parts() -> None:
     split = stratified(dataset(relevant=20, not_relevant=20), SplitConfig())
     more = split.with_more_training([Example(article_id=99, text="pseudo", label=1)])
     assert (more.train.article_ids[-1], more.train.texts[-1], more.train.labels[-1], len(more.train.texts)) == (99, "pseudo", 1, 29)

@@ -1,4 +1,4 @@
-"""The process around a stage: what it takes over from a broken one, and what it must not."""
+"""The process of a stage: the parts that it uses from an interrupted stage, and those that it must not use."""
 
 from pathlib import Path
 
@@ -36,7 +36,7 @@ def train_request(**changes: object) -> TrainRequest:
 @pytest.mark.parametrize(
     "change", [{"bundle": "/opt/b"}, {"threads": 8}, {"require_gpu": True}, {"attempt": 2}, {"image_digest": "sha256:1"}]
 )
-def test_another_machine_or_attempt_takes_the_result_over(change: dict[str, object]) -> None:
+def test_another_machine_or_attempt_uses_the_result(change: dict[str, object]) -> None:
     assert same_result(train_request(), train_request(**change))
 
 
@@ -57,7 +57,7 @@ class Done(BaseModel):
 
 @pytest.fixture
 def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Performs a stage that keeps one piece and breaks off, or finds what was kept."""
+    """Runs a stage that completes one part and fails, or finds the completed part."""
     found: list[list[str]] = []
 
     def work(source: Path, target: Path, report: object, resume_dir: Path) -> Done:
@@ -78,13 +78,13 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     return perform
 
 
-def test_the_same_command_finds_what_was_kept(stage, tmp_path: Path) -> None:
+def test_the_same_command_finds_the_completed_parts(stage, tmp_path: Path) -> None:
     stage(summarise_request())
     assert (tmp_path / "out.partial" / "error.json").exists()
     assert stage(summarise_request(threads=1)) == [[], ["piece"]]
     assert (tmp_path / "out" / RESULT).exists()
 
 
-def test_pieces_of_other_work_are_thrown_away(stage) -> None:
+def test_parts_of_other_work_are_deleted(stage) -> None:
     stage(summarise_request())
     assert stage(summarise_request(config=SummariserConfig(batch_size=2))) == [[], []]

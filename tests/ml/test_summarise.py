@@ -33,7 +33,7 @@ SMALL = SummariserConfig(max_source_tokens=64, max_new_tokens=40)
 
 
 class Shouting:
-    """A summariser whose summaries tell which text they belong to; remembers its batches."""
+    """A summariser with summaries that identify their texts. It records its batches."""
 
     def __init__(self) -> None:
         self.batches: list[list[str]] = []
@@ -44,14 +44,14 @@ class Shouting:
 
 
 class Silent:
-    """A summariser that loses what it was given."""
+    """A summariser that loses texts."""
 
     def summarise(self, texts: Sequence[str]) -> list[str]:
         return []
 
 
 class Recorder:
-    """Stands for ctranslate2.Translator: remembers how it was made and called, says nothing."""
+    """A substitute of ctranslate2.Translator. It records its arguments and returns empty hypotheses."""
 
     def __init__(self, folder: str, **options: object) -> None:
         self.folder = folder
@@ -105,18 +105,18 @@ def _lengths(folder: Path, summaries: list[str]) -> list[int]:
 # The loop
 
 
-def test_summaries_come_back_in_the_order_of_the_abstracts() -> None:
+def test_summaries_are_in_the_order_of_the_abstracts() -> None:
     assert summarise_all(TEXTS, Shouting(), batch_size=2, report=silent) == [text.upper() for text in TEXTS]
 
 
-def test_batches_hold_at_most_batch_size_texts_longest_first() -> None:
+def test_batches_have_at_most_batch_size_texts_longest_first() -> None:
     summariser = Shouting()
     summarise_all(["a", "ccc", "bb", "eeeee", "dddd"], summariser, batch_size=2, report=silent)
     assert summariser.batches == [["eeeee", "dddd"], ["ccc", "bb"], ["a"]]
 
 
 @pytest.mark.parametrize("blank", ["", "  \n"])
-def test_a_blank_abstract_gives_an_empty_summary_and_never_reaches_the_summariser(blank: str) -> None:
+def test_a_blank_abstract_gives_an_empty_summary_without_the_summariser(blank: str) -> None:
     summariser = Shouting()
     assert summarise_all(["one", blank, "two"], summariser, batch_size=4, report=silent) == ["ONE", "", "TWO"]
     assert summariser.batches == [["one", "two"]]
@@ -127,7 +127,7 @@ def test_a_summariser_that_loses_a_text_is_an_error() -> None:
         summarise_all(["one", "two"], Silent(), batch_size=4, report=silent)
 
 
-def test_progress_is_told_every_five_seconds_and_at_the_end() -> None:
+def test_progress_is_reported_every_five_seconds_and_at_the_end() -> None:
     told: list[Progress] = []
     seconds = iter([0.0, 2.0, 4.9, 5.0, 9.0, 11.0])
     summarise_all(["a", "b", "", "c", "d", "e"], Shouting(), batch_size=1, report=told.append, clock=lambda: next(seconds))
@@ -163,19 +163,19 @@ def test_a_corpus_without_abstracts_is_summarised_at_once() -> None:
         ("", []),
     ],
 )
-def test_sentences_end_where_a_reader_ends_them(text: str, expected: list[str]) -> None:
+def test_sentences_end_at_the_correct_places(text: str, expected: list[str]) -> None:
     assert list(sentences(text)) == expected
 
 
-def test_whole_sentences_are_kept_up_to_the_budget() -> None:
+def test_complete_sentences_are_returned_up_to_the_limit() -> None:
     assert LeadingSentences(words=5).summarise(["One two. Three four five. Six."]) == ["One two. Three four five."]
 
 
-def test_a_sentence_that_would_pass_the_budget_is_left_out_whole() -> None:
+def test_a_sentence_beyond_the_limit_is_left_out() -> None:
     assert LeadingSentences(words=4).summarise(["One two. Three four five. Six."]) == ["One two."]
 
 
-def test_a_first_sentence_over_the_budget_is_cut_at_it() -> None:
+def test_a_first_sentence_above_the_limit_is_cut() -> None:
     assert LeadingSentences(words=3).summarise(["one two three four five. Six."]) == ["one two three"]
 
 
@@ -183,18 +183,18 @@ def test_blanks_before_a_text_do_not_count() -> None:
     assert LeadingSentences(words=2).summarise([" " * 1000 + "One. Two."]) == ["One. Two."]
 
 
-def test_each_text_keeps_its_own_sentences_in_order() -> None:
+def test_each_text_has_its_own_sentences_in_order() -> None:
     assert LeadingSentences(words=2).summarise(["One. Two. Three.", "Four."]) == ["One. Two.", "Four."]
 
 
 @pytest.mark.parametrize("text", ["x" * 5_000_000, "Yes. " * 1_000_000, "word " * 1_000_000, "A. " * 1_700_000])
-def test_megabytes_of_anything_become_a_short_summary(text: str) -> None:
+def test_megabytes_of_text_become_a_short_summary(text: str) -> None:
     summary = LeadingSentences(words=60).summarise([text])[0]
     assert text.startswith(summary)
     assert 100 < len(summary) <= 60 * 64
 
 
-# The choice of a summariser
+# The selection of a summariser
 
 
 def _settings(folder: Path, content: str) -> Path:
@@ -202,13 +202,13 @@ def _settings(folder: Path, content: str) -> Path:
     return folder
 
 
-def test_the_bundle_chooses_the_leading_sentences_and_their_budget(tmp_path: Path) -> None:
+def test_the_bundle_selects_the_leading_sentences_and_their_limit(tmp_path: Path) -> None:
     folder = _settings(tmp_path, '{"kind": "leading_sentences", "words": 2}')
     summariser = load_summariser(folder, SummariserConfig(), threads=1)
     assert summariser.summarise(["One. Two. Three."]) == ["One. Two."]
 
 
-def test_the_bundle_chooses_bart(bart_folder: Path) -> None:
+def test_the_bundle_selects_bart(bart_folder: Path) -> None:
     summariser = load_summariser(bart_folder, SMALL, threads=1)
     assert isinstance(summariser, BartOnCTranslate2)
     assert all(summarise_all(TEXTS, summariser, batch_size=4, report=silent))
@@ -238,26 +238,26 @@ def test_missing_settings_are_an_error_of_the_bundle(tmp_path: Path) -> None:
     assert str(caught.value) == f"{tmp_path / 'summariser.json'} cannot be read: No such file or directory; {REMEDY}"
 
 
-# BART on CTranslate2: what it says
+# BART on CTranslate2: summaries
 
 
-def test_bart_says_the_same_each_time_it_is_loaded(bart_folder: Path) -> None:
+def test_bart_writes_the_same_after_each_loading(bart_folder: Path) -> None:
     assert _bart(bart_folder).summarise(TEXTS) == _bart(bart_folder).summarise(TEXTS)
 
 
-def test_bart_says_something_else_about_each_text(bart_folder: Path) -> None:
+def test_bart_writes_another_summary_for_each_text(bart_folder: Path) -> None:
     summaries = _bart(bart_folder).summarise(TEXTS)
     assert all(summaries)
     assert len(set(summaries)) == len(TEXTS)
 
 
-def test_bart_says_the_same_in_any_order(bart_folder: Path) -> None:
+def test_bart_writes_the_same_in_any_order(bart_folder: Path) -> None:
     summariser = _bart(bart_folder)
     assert summariser.summarise(TEXTS[::-1]) == summariser.summarise(TEXTS)[::-1]
 
 
 @pytest.mark.parametrize("size", [1, 4, 7])
-def test_bart_says_the_same_in_batches_of_any_size(bart_folder: Path, size: int) -> None:
+def test_bart_writes_the_same_in_batches_of_any_size(bart_folder: Path, size: int) -> None:
     summariser = _bart(bart_folder)
     alone = [summariser.summarise([text])[0] for text in TEXTS]
     assert summarise_all(TEXTS, summariser, batch_size=size, report=silent) == alone
@@ -268,7 +268,7 @@ def test_bart_writes_no_special_token(bart_folder: Path) -> None:
     assert [token for token in ("<s>", "</s>", "<pad>", "<unk>", "Ġ") if token in summaries] == []
 
 
-def test_bart_stops_at_the_most_tokens_it_may_write(bart_folder: Path, tmp_path: Path) -> None:
+def test_bart_stops_at_its_limit_of_new_tokens(bart_folder: Path, tmp_path: Path) -> None:
     talkative = _changed(bart_folder, tmp_path / "talkative", min_length=30)
     free = _bart(talkative, SummariserConfig(max_source_tokens=64, max_new_tokens=60))
     bound = _bart(talkative, SummariserConfig(max_source_tokens=64, max_new_tokens=30))
@@ -277,19 +277,19 @@ def test_bart_stops_at_the_most_tokens_it_may_write(bart_folder: Path, tmp_path:
     assert max(_lengths(bart_folder, bound.summarise(TEXTS))) == 28
 
 
-def test_bart_reads_no_more_tokens_than_it_may(bart_folder: Path) -> None:
+def test_bart_reads_at_most_its_limit_of_tokens(bart_folder: Path) -> None:
     summariser = _bart(bart_folder, SummariserConfig(max_source_tokens=6, max_new_tokens=40))
     short, long = summariser.summarise(["patient dose risk trial", "patient dose risk trial lesion relapse"])
     assert short == long
 
 
 @pytest.mark.parametrize("word", ["dose risk ", "dose", "-"])
-def test_megabytes_cost_bart_no_more_than_the_tokens_it_may_read(bart_folder: Path, word: str) -> None:
+def test_megabytes_take_bart_no_more_time_than_its_limit_of_tokens(bart_folder: Path, word: str) -> None:
     summariser = _bart(bart_folder)
     long = summariser.summarise([word * 100_000])
     started = time.perf_counter()
     assert summariser.summarise([word * (5_000_000 // len(word))]) == long
-    # Read in full, these take 5 to 25 s.
+    # Without the limit these texts take 5 to 25 s.
     assert time.perf_counter() - started < 2
 
 
@@ -302,10 +302,10 @@ def test_bart_repeats_no_three_tokens(bart_folder: Path, tmp_path: Path) -> None
     assert not repeats(_changed(bart_folder, tmp_path / "bound", no_repeat_ngram_size=3, min_length=50))
 
 
-# BART on CTranslate2: how it is asked
+# BART on CTranslate2: calls of the translator
 
 
-def test_bart_is_asked_with_the_parameters_of_its_folder_and_the_limits_of_the_configuration(recorded: Callable) -> None:
+def test_bart_gets_the_parameters_of_its_folder_and_the_limits_of_the_configuration(recorded: Callable) -> None:
     summariser, translator = recorded(SMALL)
     assert summariser.summarise(["dose", "risk"]) == ["dose", "dose"]
     sources, options = translator.calls[0]
@@ -325,7 +325,7 @@ def test_bart_is_asked_with_the_parameters_of_its_folder_and_the_limits_of_the_c
     assert len(translator.calls) == 1
 
 
-def test_a_summariser_that_forces_no_first_token_is_given_none(recorded: Callable, bart_folder: Path, tmp_path: Path) -> None:
+def test_without_a_forced_first_token_there_is_no_target_prefix(recorded: Callable, bart_folder: Path, tmp_path: Path) -> None:
     summariser, translator = recorded(SMALL, _changed(bart_folder, tmp_path / "free", forced_bos_token=None))
     summariser.summarise(["dose"])
     assert translator.calls[0][1]["target_prefix"] is None
@@ -334,12 +334,12 @@ def test_a_summariser_that_forces_no_first_token_is_given_none(recorded: Callabl
 @pytest.mark.parametrize(
     ("scores", "expected"),
     [
-        # A forced end spreads the same probability over one token more: (39/40)**2 brings -1.0 to -.9506.
+        # A forced end gives the same probability to one more token: (39/40)**2 changes -1.0 to -.9506.
         ([-0.951, -1.0], "riskrisk"),
         ([-0.95, -1.0], "dosedose"),
     ],
 )
-def test_a_search_that_reached_the_limit_ends_as_transformers_ends_it(recorded: Callable, scores: list[float], expected: str) -> None:
+def test_a_search_at_the_limit_ends_as_in_transformers(recorded: Callable, scores: list[float], expected: str) -> None:
     summariser, translator = recorded(SMALL)
     translator.scores = scores
     translator.hypotheses = [["<s>", "dose", "dose", "</s>"], ["<s>", "risk", "risk", *["</s>"] * 36, "dose"]]
@@ -355,16 +355,14 @@ def test_a_search_that_reached_the_limit_ends_as_transformers_ends_it(recorded: 
     assert [options["max_decoding_length"] for _, options in translator.calls] == [40, 39]
 
 
-def test_a_search_that_reached_the_limit_without_a_forced_end_is_taken_as_it_is(
-    recorded: Callable, bart_folder: Path, tmp_path: Path
-) -> None:
+def test_a_search_at_the_limit_without_a_forced_end_is_not_changed(recorded: Callable, bart_folder: Path, tmp_path: Path) -> None:
     summariser, translator = recorded(SMALL, _changed(bart_folder, tmp_path / "free", forced_eos_token=None))
     translator.hypotheses = [["<s>", *["dose"] * 39]]
     assert summariser.summarise(["dose"]) == ["dose" * 39]
     assert len(translator.calls) == 1
 
 
-def test_a_cut_source_keeps_its_end_token(recorded: Callable) -> None:
+def test_a_truncated_source_has_its_end_token(recorded: Callable) -> None:
     summariser, translator = recorded(SummariserConfig(max_source_tokens=7, max_new_tokens=40))
     summariser.summarise(["dose" + " dose" * 100])
     assert translator.calls[0][0] == [["<s>", "dose", "Ġdose", "Ġdose", "Ġdose", "Ġdose", "</s>"]]
@@ -379,7 +377,7 @@ def test_a_cut_source_keeps_its_end_token(recorded: Callable) -> None:
         (2, {"float32", "int8"}, ("cuda", "float32")),
     ],
 )
-def test_bart_takes_the_device_there_is_and_the_threads_it_is_given(
+def test_bart_uses_the_present_device_and_the_given_threads(
     recorded: Callable, monkeypatch: pytest.MonkeyPatch, devices: int, offered: set[str], expected: tuple[str, str]
 ) -> None:
     monkeypatch.setattr(bart.ctranslate2, "get_cuda_device_count", lambda: devices)
@@ -399,7 +397,7 @@ def test_bart_takes_the_device_there_is_and_the_threads_it_is_given(
         (["int8", "float16", "float32"], "bfloat16", "float32"),
     ],
 )
-def test_bart_is_read_in_the_precision_asked_for_or_in_the_best_there_is(
+def test_bart_is_loaded_in_the_given_or_the_best_stored_precision(
     recorded: Callable, bart_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stored: list[str], asked: str, expected: str
 ) -> None:
     recorded(SMALL)
@@ -413,7 +411,7 @@ def test_bart_is_read_in_the_precision_asked_for_or_in_the_best_there_is(
     assert summariser._translator.folder == str(folder / expected)
 
 
-# BART on CTranslate2: what goes wrong
+# BART on CTranslate2: errors
 
 
 @pytest.mark.parametrize(
@@ -424,7 +422,7 @@ def test_bart_is_read_in_the_precision_asked_for_or_in_the_best_there_is(
         ({"max_new_tokens": 7}, "summariser.max_new_tokens is 7, but this summariser writes at least 8: raise the value"),
     ],
 )
-def test_limits_that_bart_cannot_keep_are_an_error_of_the_configuration(bart_folder: Path, config: dict[str, int], fault: str) -> None:
+def test_limits_beyond_those_of_bart_are_an_error_of_the_configuration(bart_folder: Path, config: dict[str, int], fault: str) -> None:
     with pytest.raises(ConfigError) as caught:
         _bart(bart_folder, SMALL.model_copy(update=config))
     assert str(caught.value) == fault
@@ -473,7 +471,7 @@ def test_a_folder_without_any_model_is_an_error_of_the_bundle(bart_folder: Path,
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA failed with error out of memory")])
-def test_memory_that_runs_short_is_reported_as_such(recorded: Callable, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+def test_exhausted_memory_is_reported(recorded: Callable, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     summariser, translator = recorded(SMALL)
     monkeypatch.setattr(translator, "translate_batch", _raiser(error))
     with pytest.raises(MemoryExhausted) as caught:
@@ -483,16 +481,14 @@ def test_memory_that_runs_short_is_reported_as_such(recorded: Callable, monkeypa
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("CUDA failed with error out of memory")])
-def test_memory_that_runs_short_while_loading_is_reported_as_such(
-    bart_folder: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
-) -> None:
+def test_exhausted_memory_during_loading_is_reported(bart_folder: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     monkeypatch.setattr(bart.ctranslate2, "Translator", _raiser(error))
     with pytest.raises(MemoryExhausted) as caught:
         _bart(bart_folder)
     assert str(caught.value) == f"not enough memory to load the summariser {bart_folder / 'float32'}"
 
 
-def test_a_missing_cuda_library_is_not_blamed_on_the_bundle(bart_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_cuda_library_is_not_an_error_of_the_bundle(bart_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fault = "Library libcublas.so.12 is not found or cannot be loaded"
     monkeypatch.setattr(bart.ctranslate2, "Translator", _raiser(RuntimeError(fault)))
     with pytest.raises(RuntimeError, match=f"^{fault}$"):

@@ -1,4 +1,4 @@
-"""What every trainer promises, asked of all three with models of a few weights."""
+"""The contract of a trainer, tested with all three trainers and models of a few weights."""
 
 import shutil
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ HYPERPARAMETERS = Hyperparameters(
 
 
 class Forbidden:
-    """A part that notes and refuses every look at it."""
+    """A part that records and refuses every access."""
 
     def __init__(self, looks: list[str]) -> None:
         object.__setattr__(self, "looks", looks)
@@ -45,7 +45,7 @@ class Fitted:
 
 
 def part(count: int, seed: int) -> Part:
-    """Distinct texts of uneven length whose words tell the label."""
+    """Distinct texts of different lengths. Their words determine the label."""
     generator = np.random.default_rng(seed)
     rows = []
     for index in range(count):
@@ -56,7 +56,7 @@ def part(count: int, seed: int) -> Part:
 
 
 def fit(algorithm: Algorithm, encoder_dir: Path, *, looks: list[str], said: list[Progress]) -> TrainedModel:
-    # 35 and 17 rows leave a short last batch of 16 and of 32.
+    # 35 and 17 examples give a short last batch for the batch sizes 16 and 32.
     split = Split(train=part(35, 1), validation=part(17, 2), test=cast(Part, Forbidden(looks)))
     trainer = trainer_class(algorithm)(HYPERPARAMETERS, TrainerContext(encoder_dir=encoder_dir, threads=1, seed=69))
     return trainer.fit(split, report=said.append)
@@ -78,7 +78,7 @@ def test_one_probability_per_text(fitted: Fitted) -> None:
     assert ((probabilities >= 0) & (probabilities <= 1)).all()
 
 
-def test_probabilities_follow_their_texts_in_any_order(fitted: Fitted) -> None:
+def test_probabilities_belong_to_their_texts_in_any_order(fitted: Fitted) -> None:
     texts = np.array(part(41, 3).texts)
     order = np.random.default_rng(0).permutation(len(texts))
     straight = fitted.model.predict_proba(list(texts))
@@ -95,7 +95,7 @@ def test_any_text_gets_a_probability(fitted: Fitted, text: str) -> None:
     assert 0 <= fitted.model.predict_proba([text])[0] <= 1
 
 
-def test_saves_under_the_names_of_the_specification(fitted: Fitted, tmp_path: Path) -> None:
+def test_saved_files_have_the_names_of_the_specification(fitted: Fitted, tmp_path: Path) -> None:
     fitted.model.save(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == FILES[fitted.algorithm]
 
@@ -111,7 +111,7 @@ def test_two_saves_are_the_same_bytes(fitted: Fitted, tmp_path: Path) -> None:
     assert contents[0] == contents[1]
 
 
-def test_loads_from_the_folder_alone_with_equal_probabilities(fitted: Fitted, tmp_path: Path) -> None:
+def test_a_model_loaded_from_its_folder_has_equal_probabilities(fitted: Fitted, tmp_path: Path) -> None:
     texts = [*part(41, 3).texts, "", "unseen words only"]
     saved = tmp_path / "saved"
     saved.mkdir()
@@ -126,29 +126,29 @@ def test_loads_from_the_folder_alone_with_equal_probabilities(fitted: Fitted, tm
     assert loaded.history == []
 
 
-def test_history_holds_finite_losses(fitted: Fitted) -> None:
+def test_the_history_has_finite_losses(fitted: Fitted) -> None:
     assert len(fitted.model.history) == {"pubmed_bert": 2, "lgbm_tfidf": 25, "lstm": 2}[fitted.algorithm]
     for figures in fitted.model.history:
         assert set(figures) == {"loss", "val_loss"}
         assert np.isfinite(list(figures.values())).all()
 
 
-def test_progress_grows_to_one(fitted: Fitted) -> None:
+def test_the_fraction_rises_to_one(fitted: Fitted) -> None:
     fractions = [progress.fraction for progress in fitted.said]
     assert len(fractions) >= 2
     assert fractions == sorted(fractions)
     assert fractions[-1] == 1.0
 
 
-def test_never_reads_the_test_part(fitted: Fitted) -> None:
+def test_the_test_part_is_never_read(fitted: Fitted) -> None:
     assert fitted.looks == []
 
 
-def test_the_same_fit_twice_predicts_alike(fitted: Fitted) -> None:
+def test_the_same_fit_twice_gives_equal_probabilities(fitted: Fitted) -> None:
     texts = part(41, 3).texts
     again = fit(fitted.algorithm, fitted.encoder_dir, looks=[], said=[])
     np.testing.assert_allclose(again.predict_proba(texts), fitted.model.predict_proba(texts), rtol=0, atol=1e-6)
 
 
-def test_a_trained_model_of_its_class_comes_back(fitted: Fitted) -> None:
+def test_fit_returns_a_model_of_the_class_of_the_trainer(fitted: Fitted) -> None:
     assert type(fitted.model) is trainer_class(fitted.algorithm).model_class

@@ -1,4 +1,4 @@
-"""Names of versions: the day's counter and what an operator may choose."""
+"""Names of versions: the counter of a day and the names that an operator can choose."""
 
 from datetime import date
 
@@ -22,11 +22,11 @@ DAY = date(2025, 6, 14)
         (["20250614-final", "mine"], "20250614"),
     ],
 )
-def test_first_name_that_is_free(taken: list[str], expected: str) -> None:
+def test_the_first_free_name(taken: list[str], expected: str) -> None:
     assert next_version(taken, DAY) == expected
 
 
-def test_counter_starts_again_with_the_year() -> None:
+def test_another_day_starts_the_counter_again() -> None:
     taken = ["20251231", "20251231_2"]
     assert (next_version(taken, date(2025, 12, 31)), next_version(taken, date(2026, 1, 1))) == ("20251231_3", "20260101")
 
@@ -40,5 +40,5 @@ def test_names_that_can_be_folders(version: str) -> None:
     "version",
     ["", " ", ".", "..", ".hidden", "../x", "a/b", "a\\b", "_2", "-rf", "x" * 101, "v 1", "v1\n", "v1\x00", "versão", "v１", "2025·06"],
 )
-def test_names_that_cannot(version: str) -> None:
+def test_names_that_cannot_be_folders(version: str) -> None:
     assert not is_valid(version)

@@ -1,7 +1,7 @@
-"""A real BART of one layer and sixteen dimensions for CTranslate2, made of seeded random numbers and of nothing else.
+"""A real BART of one layer and sixteen dimensions for CTranslate2, with random weights from a seed.
 
 It has BART's every particular (post-norm, a norm on the embeddings, learned positions, GELU, one matrix for both
-embeddings and the projection, `</s>` as first decoder token), so what it says is nonsense but how it is driven is real.
+embeddings and the projection, `</s>` as first decoder token). So its text has no meaning, but the calls are real.
 """
 
 import json
@@ -31,7 +31,7 @@ WORDS = (
 
 
 def tiny_bart(folder: Path) -> Path:
-    """Write the model, its tokenizer and its settings into `folder`, which must not exist yet, and return it."""
+    """Write the model, its tokenizer and its settings into the new folder `folder` and return it."""
     tokenizer = tiny_tokenizer()
     vocabulary = [token for token, _ in sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])]
     spec = transformer_spec.TransformerSpec.from_config(
@@ -53,14 +53,14 @@ def tiny_bart(folder: Path) -> Path:
 
 
 def tiny_tokenizer() -> Tokenizer:
-    """A byte-level tokenizer with BART's special tokens at BART's ids, and with limits of somebody else's."""
+    """A byte-level tokenizer with BART's special tokens at BART's ids, and with other limits."""
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     corpus = [*WORDS.split(), *(f" {word}" for word in WORDS.split())]
     tokenizer.train_from_iterator(corpus, trainers.BpeTrainer(vocab_size=240, special_tokens=SPECIALS, show_progress=False))
     tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=False)
-    # As the converters of hubs leave it behind: a limit of somebody else's, to be reset by whoever loads it.
+    # Converters of hubs write such limits. The summariser must reset them.
     tokenizer.enable_truncation(max_length=5)
     tokenizer.enable_padding(length=5, pad_id=1, pad_token="<pad>")
     return tokenizer
@@ -79,7 +79,7 @@ def _fill(spec: transformer_spec.TransformerSpec, words: int) -> None:
         target.gamma, target.beta = np.ones(WIDTH, np.float32), np.zeros(WIDTH, np.float32)
 
     def attention(target: attention_spec.MultiHeadAttentionSpec) -> None:
-        # Self-attention fuses query, key and value; attention to the source fuses key and value only.
+        # Self-attention combines query, key and value. Attention to the source combines only key and value.
         for part, outputs in zip(target.linear, (3 * WIDTH, WIDTH) if len(target.linear) == 2 else (WIDTH, 2 * WIDTH, WIDTH), strict=True):
             linear(part, outputs, WIDTH)
         norm(target.layer_norm)
@@ -98,5 +98,5 @@ def _fill(spec: transformer_spec.TransformerSpec, words: int) -> None:
             linear(layer.ffn.linear_1, WIDTH, 4 * WIDTH)
             norm(layer.ffn.layer_norm)
     spec.decoder.projection.weight = shared
-    # BART has no bias here. It makes the nonsense end at some point, and keeps it free of special tokens on the way.
+    # BART has no bias here. With it the text ends at some point, and it contains no special tokens before.
     spec.decoder.projection.bias = np.array([-20, -20, END_BIAS, -20] + [0] * (words - 4), np.float32)

@@ -19,7 +19,7 @@ LAYERS, WIDTH, HEADS, INNER, POSITIONS = 2, 8, 2, 16, 512
 
 
 def tiny_encoder(folder: Path) -> Path:
-    """Write config.json, model.safetensors, tokenizer.json, tokenizer_config.json and vocab.txt into `folder`; returns it."""
+    """Write config.json, model.safetensors, tokenizer.json, tokenizer_config.json and vocab.txt into `folder` and return it."""
     folder.mkdir(parents=True, exist_ok=True)
     words = (*SPECIAL, *RELEVANT, *IRRELEVANT, *NEUTRAL)
     _write_tokenizer(folder, words)
@@ -50,7 +50,7 @@ def _write_tokenizer(folder: Path, words: tuple[str, ...]) -> None:
     tokenizer.pre_tokenizer = BertPreTokenizer()
     tokenizer.post_processor = BertProcessing(("[SEP]", words.index("[SEP]")), ("[CLS]", words.index("[CLS]")))
     tokenizer.add_special_tokens(list(SPECIAL))
-    # As published small encoders have it, so that a trainer which forgets to say otherwise is caught.
+    # Published small encoders have these limits. They reveal a trainer that does not set its own.
     tokenizer.enable_truncation(128)
     tokenizer.enable_padding(length=128)
     tokenizer.save(str(folder / "tokenizer.json"))

@@ -1,4 +1,4 @@
-"""The environment with torch, made from its lock once per machine, and the tiny models that preparations are tested on."""
+"""The environment with torch, installed from its lock file once per machine, and tiny models for the preparations."""
 
 import fcntl
 import hashlib
@@ -33,7 +33,7 @@ def torch_python() -> Path:
 
 
 def _make(environment: Path) -> str:
-    """Install the lock; returns what went wrong. Renamed at the end, so that a folder of that name is complete."""
+    """Install the lock file and return the error, if any. One rename at the end puts the complete folder in place."""
     uv = Path(sys.executable).with_name("uv")
     with tempfile.TemporaryDirectory(dir=environment.parent, ignore_cleanup_errors=True) as folder:
         made = Path(folder, "environment")
@@ -72,7 +72,7 @@ def with_torch(torch_python: Path) -> Run:
 
 @pytest.fixture(scope="session")
 def encoder_source(with_torch: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny BERT in the layout of the real one's repository."""
+    """A tiny BERT in the layout of the real repository."""
     folder = tmp_path_factory.mktemp("source") / "tiny-bert"
     done = with_torch("-m", "tests.preparation.hugging_face", "encoder", folder)
     assert done.returncode == 0, done.stderr
@@ -81,7 +81,7 @@ def encoder_source(with_torch: Run, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="session")
 def summariser_source(with_torch: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny BART in the layout of the real one's repository."""
+    """A tiny BART in the layout of the real repository."""
     folder = tmp_path_factory.mktemp("source") / "tiny-bart"
     done = with_torch("-m", "tests.preparation.hugging_face", "summariser", folder, 1)
     assert done.returncode == 0, done.stderr

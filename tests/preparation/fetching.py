@@ -1,4 +1,4 @@
-"""`python -m tests.preparation.fetching PIN`: fetch one model as the preparation does; progress, then the folder, or the refusal."""
+"""`python -m tests.preparation.fetching PIN`: download a model like the preparation. It prints progress and the folder, or the error."""
 
 import json
 import subprocess
@@ -14,15 +14,15 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 SMALL, WEIGHTS = ("config.json", "vocab.txt"), ("model.safetensors", "pytorch_model.bin")
 
 
-def say(progress: Progress) -> None:
-    """One line each, at once."""
+def info(progress: Progress) -> None:
+    """Print one line immediately."""
     sys.stdout.write(f"{progress.message}\n")
     sys.stdout.flush()
 
 
 if __name__ == "__main__":
     try:
-        folder = fetch(Pin(**json.loads(sys.argv[1])), small=SMALL, weights=WEIGHTS, report=say)
+        folder = fetch(Pin(**json.loads(sys.argv[1])), small=SMALL, weights=WEIGHTS, report=info)
     except BundleError as error:
         sys.exit(str(error))
     sys.stdout.write(f"{folder}\n")

@@ -1,4 +1,4 @@
-"""A hub for tests: speaks the paths of Hugging Face's, serves the models it is given, remembers what it was asked, fails on demand."""
+"""A hub for tests: the paths of Hugging Face, with given models, a record of all requests, and errors on demand."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ _LARGE = (".bin", ".safetensors", ".h5", ".msgpack", ".onnx")
 
 @dataclass
 class Hub:
-    """What is served and how. models: repository -> revision -> file -> content; asked: method, path and Range of each request."""
+    """The content of the hub. models: repository -> revision -> file -> content. asked: method, path and Range of each request."""
 
     models: dict[str, dict[str, dict[str, bytes]]]
     url: str = ""
@@ -29,11 +29,11 @@ class Hub:
     closing: threading.Event = field(default_factory=threading.Event)
 
     def downloads(self) -> list[tuple[str, str]]:
-        """Name and Range of each file that was asked for, in order."""
+        """Name and Range of each requested file, in order."""
         return [(path.rsplit("/", 1)[1], wanted) for method, path, wanted in self.asked if method == "GET" and "/resolve/" in path]
 
     def sibling(self, name: str, content: bytes) -> dict[str, object]:
-        """What the model's information says of one file."""
+        """The entry of one file in the information of the model."""
         blob = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
         entry: dict[str, object] = {"rfilename": name, "size": len(content), "blobId": blob}
         if name.endswith(_LARGE):
@@ -44,7 +44,7 @@ class Hub:
 
 @contextmanager
 def serving(models: dict[str, dict[str, dict[str, bytes]]]) -> Iterator[Hub]:
-    """A hub on 127.0.0.1 for the time of the block."""
+    """A hub on 127.0.0.1 during the block."""
     hub = Hub(models)
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": hub}))
     hub.url = f"http://127.0.0.1:{server.server_port}"
@@ -70,7 +70,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer()
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Print nothing."""
 
     def _answer(self) -> None:
         self.hub.asked.append((self.command, self.path, self.headers.get("Range", "")))

@@ -1,4 +1,4 @@
-"""Tiny models as Hugging Face lays them out, and what transformers makes of them. Run with torch, in the preparation's environment.
+"""Tiny models in the layout of Hugging Face, and the output of transformers for them. It needs torch.
 
 `python -m tests.preparation.hugging_face encoder DIR`, `... summariser DIR SEED`, `... taught DIR`, `... summaries DIR REQUEST`.
 """
@@ -30,7 +30,7 @@ GENERATION = {
     "pad_token_id": 1,
 }
 
-# Words of the texts that the taught model has seen, and of their summaries.
+# The numbers of words of the texts for the taught model, and of their summaries.
 TAUGHT_LENGTH, TAUGHT_SUMMARY = 24, 12
 
 
@@ -48,7 +48,7 @@ def encoder(folder: Path) -> None:
 
 
 def summariser(folder: Path, seed: str) -> None:
-    """A BART of two layers and sixteen dimensions whose nonsense ends at some point and differs from text to text."""
+    """A BART of two layers and sixteen dimensions. Its meaningless output ends at some point and differs between texts."""
     torch.manual_seed(int(seed))
     model = _bart(layers=2, width=16, init_std=0.6)
     model.final_logits_bias[0, :4] = torch.tensor([-20, -20, END_BIAS, -20])
@@ -56,8 +56,8 @@ def summariser(folder: Path, seed: str) -> None:
 
 
 def taught(folder: Path, *, steps: int = 400, batch: int = 32) -> None:
-    """A BART that has learnt to summarise: a text's first words are its summary. So it is sure of what it says, as a real model is."""
-    # Small steps: a second thread would only wait for the first.
+    """A BART that has learned a summary: the first words of a text. So its predictions are confident, as those of a real model."""
+    # The steps are small, so a second thread would only wait.
     torch.set_num_threads(1)
     torch.manual_seed(1)
     chance, words = random.Random(1), WORDS.split()
@@ -112,9 +112,10 @@ def _save(model: BartForConditionalGeneration, folder: Path) -> None:
 
 
 def summaries(folder: Path, request: str) -> None:
-    """Print as JSON what transformers' generate says of request["texts"], in batches of four, in float32, for each of request["options"].
+    """Print as JSON the summaries of transformers' generate for request["texts"], in batches of four, in float32, for each of
+    request["options"].
 
-    Also writes the model for CTranslate2 in float32 to request["float32"], where that is given.
+    Also write the model for CTranslate2 in float32 to request["float32"], if given.
     """
     asked = json.loads(Path(request).read_text())
     torch.set_grad_enabled(False)

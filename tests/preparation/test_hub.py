@@ -1,4 +1,4 @@
-"""Downloads from a hub: which files, how they are checked, continued and refused. Against a server of the tests' own."""
+"""Downloads from a hub: selection, checks, continuation and errors. The server belongs to the tests."""
 
 import hashlib
 import os
@@ -15,7 +15,7 @@ from tests.preparation.hub_server import Hub, serving
 from tools.installation import REPOSITORY
 
 MODEL, REVISION = "somebody/tiny-bert", "0123456789abcdef0123456789abcdef01234567"
-# The client reads by ten megabytes: only from there on is there something to continue.
+# The client reads blocks of ten megabytes. Before the first block there is no partial download.
 CHUNK = 10 * 1024 * 1024
 WEIGHTS = bytes(range(256)) * (5 * CHUNK // 2 // 256)
 SMALL = {"config.json": b'{"model_type": "bert"}', "vocab.txt": b"[PAD]\n"}
@@ -24,7 +24,7 @@ REMEDY = "without a network give the model's folder with --encoder-dir"
 
 @pytest.fixture
 def hub() -> Iterator[Hub]:
-    """A hub with one model in every format there is."""
+    """A hub with one model in all formats."""
     others = {
         "tf_model.h5": b"tf",
         "flax_model.msgpack": b"flax",
@@ -47,7 +47,7 @@ def environment(hub: Hub | str, home: Path) -> dict[str, str]:
 
 
 def fetch(hub: Hub | str, home: Path, **changes: object) -> tuple[list[str], str]:
-    """What it printed, and what it refused with."""
+    """The printed lines and the error."""
     done = subprocess.run(command(**changes), cwd=REPOSITORY, env=environment(hub, home), capture_output=True, text=True, check=False)
     assert "Traceback" not in done.stderr, done.stderr
     return done.stdout.splitlines(), done.stderr.strip()
@@ -57,7 +57,7 @@ def kept(home: Path) -> Path:
     return home / "gregory" / "somebody--tiny-bert" / REVISION
 
 
-def test_only_what_is_needed_is_fetched_and_told(hub: Hub, tmp_path: Path):
+def test_only_the_needed_files_are_downloaded_and_reported(hub: Hub, tmp_path: Path):
     said, refusal = fetch(hub, tmp_path)
 
     assert refusal == ""
@@ -74,7 +74,7 @@ def test_only_what_is_needed_is_fetched_and_told(hub: Hub, tmp_path: Path):
     assert {path.name: path.read_bytes() for path in kept(tmp_path).iterdir()} == {**SMALL, "model.safetensors": WEIGHTS}
 
 
-def test_without_safetensors_torch_s_own_file_is_taken(hub: Hub, tmp_path: Path):
+def test_without_safetensors_the_file_of_torch_is_used(hub: Hub, tmp_path: Path):
     del hub.models[MODEL][REVISION]["model.safetensors"]
 
     fetch(hub, tmp_path)
@@ -97,7 +97,7 @@ def test_a_second_time_nothing_is_downloaded(hub: Hub, tmp_path: Path):
     assert hub.downloads() == []
 
 
-def test_what_the_library_s_cache_holds_is_not_downloaded(hub: Hub, tmp_path: Path):
+def test_files_in_the_cache_of_the_library_are_not_downloaded(hub: Hub, tmp_path: Path):
     snapshot = tmp_path / "hub" / "models--somebody--tiny-bert" / "snapshots" / REVISION
     snapshot.mkdir(parents=True)
     (snapshot / "model.safetensors").write_bytes(WEIGHTS)
@@ -107,7 +107,7 @@ def test_what_the_library_s_cache_holds_is_not_downloaded(hub: Hub, tmp_path: Pa
     assert (kept(tmp_path) / "model.safetensors").read_bytes() == WEIGHTS
 
 
-def test_a_dropped_connection_is_taken_up_where_it_broke(hub: Hub, tmp_path: Path):
+def test_a_dropped_connection_continues_at_the_same_byte(hub: Hub, tmp_path: Path):
     hub.drop_after["model.safetensors"] = CHUNK + 5
 
     assert fetch(hub, tmp_path)[1] == ""
@@ -143,7 +143,7 @@ def test_weights_of_another_checksum_are_refused_and_removed(hub: Hub, tmp_path:
     assert not (kept(tmp_path) / "model.safetensors").exists()
 
 
-def test_a_pinned_checksum_outranks_the_hub_s(hub: Hub, tmp_path: Path):
+def test_a_pinned_checksum_has_precedence_over_the_hub_s(hub: Hub, tmp_path: Path):
     refusal = fetch(hub, tmp_path, sha256={"model.safetensors": "1" * 64})[1]
 
     assert refusal.endswith(
@@ -170,14 +170,14 @@ def test_an_unknown_model_is_named(hub: Hub, tmp_path: Path):
     assert fetch(hub, tmp_path, repository="nobody/nothing")[1] == expected
 
 
-def test_a_hub_that_answers_with_another_revision_is_not_trusted(hub: Hub, tmp_path: Path):
+def test_another_revision_of_the_hub_is_refused(hub: Hub, tmp_path: Path):
     hub.claimed_revision = "e" * 40
 
     assert fetch(hub, tmp_path)[1] == f"the hub returned the revision {'e' * 40} for {MODEL} at {REVISION}"
     assert hub.downloads() == []
 
 
-def test_without_a_network_the_way_around_is_named(tmp_path: Path):
+def test_without_a_network_the_remedy_is_named(tmp_path: Path):
     with serving({}) as closed:
         pass
 
@@ -186,7 +186,7 @@ def test_without_a_network_the_way_around_is_named(tmp_path: Path):
     assert fetch(closed, tmp_path)[1] == expected
 
 
-def test_a_place_that_takes_no_files_is_named(hub: Hub, tmp_path: Path):
+def test_a_folder_that_cannot_be_written_is_named(hub: Hub, tmp_path: Path):
     (tmp_path / "home").write_text("", encoding="utf-8")
 
     expected = f"{MODEL} at {REVISION} cannot be stored in {tmp_path / 'home'}: Not a directory; free space there or set HF_HOME"

@@ -1,4 +1,4 @@
-"""A preparation that is killed while it fills the bundle: nothing that looks like one is left, and the next one clears up."""
+"""A killed preparation leaves no bundle, and the next preparation removes its files."""
 
 import signal
 import subprocess
@@ -39,14 +39,14 @@ def fill(folder: Path) -> BundleDescription:
 
 
 def filling(root: Path) -> subprocess.Popen[str]:
-    """A preparation that is in the middle of it."""
+    """A running preparation."""
     process = subprocess.Popen([sys.executable, "-c", FILLING, str(root)], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "filling\n"
     return process
 
 
-def test_a_kill_leaves_no_bundle_and_the_next_preparation_no_rubbish(tmp_path: Path):
+def test_after_a_kill_there_is_no_bundle_and_the_next_preparation_cleans_up(tmp_path: Path):
     root = tmp_path / "base_models"
     with filling(root) as process:
         process.send_signal(signal.SIGKILL)
@@ -61,7 +61,7 @@ def test_a_kill_leaves_no_bundle_and_the_next_preparation_no_rubbish(tmp_path: P
     assert list(tmp_path.iterdir()) == [root]
 
 
-def test_a_preparation_at_work_is_not_taken_for_a_dead_one(tmp_path: Path):
+def test_the_folder_of_a_running_preparation_is_not_removed(tmp_path: Path):
     root = tmp_path / "base_models"
     with filling(root) as process:
         (theirs,) = tmp_path.iterdir()
@@ -72,7 +72,7 @@ def test_a_preparation_at_work_is_not_taken_for_a_dead_one(tmp_path: Path):
         process.send_signal(signal.SIGKILL)
 
 
-def test_only_the_real_bundle_takes_a_demo_s_place_and_only_when_told(tmp_path: Path):
+def test_only_the_flag_lets_the_real_bundle_replace_a_demo_bundle(tmp_path: Path):
     root = tmp_path / "base_models"
     prepare(root, name="demo", fill=lambda folder: fill(folder).model_copy(update={"name": "demo"}), report=silent)
 
@@ -87,7 +87,7 @@ def test_only_the_real_bundle_takes_a_demo_s_place_and_only_when_told(tmp_path: 
 
 
 @pytest.mark.parametrize("replace_demo", [False, True])
-def test_a_damaged_real_bundle_is_replaced_by_a_real_one_only(tmp_path: Path, replace_demo: bool):
+def test_only_a_real_bundle_replaces_a_damaged_real_bundle(tmp_path: Path, replace_demo: bool):
     root = tmp_path / "base_models"
     prepare(root, name="gregory", fill=fill, report=silent)
     (root / "encoder" / "int8" / "model.bin").write_bytes(b"eNcoder")

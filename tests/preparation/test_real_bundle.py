@@ -1,4 +1,4 @@
-"""The real bundle end to end on tiny models: from folders, from a hub, what it holds, what it is used for, what is refused."""
+"""The real bundle with tiny models: from folders, from a hub, its content, its use, and refused sources."""
 
 import hashlib
 import json
@@ -35,26 +35,26 @@ FILES = {
 def prepared(
     with_torch: Run, encoder_source: Path, summariser_source: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, list[str]]:
-    """The bundle made from two folders, and what the command said."""
+    """The bundle from two folders, and the output of the command."""
     root = tmp_path_factory.mktemp("prepared") / "base_models"
     folders = ["--encoder-dir", encoder_source, "--summariser-dir", summariser_source]
-    # A hub that is not there: whoever asked it would fail.
+    # A hub that does not exist, so a request to it fails.
     done = with_torch("manage.py", "prepare_base_models", *folders, GREGORY_BASE_MODELS=root, HF_ENDPOINT="http://127.0.0.1:9")
     assert done.returncode == 0, done.stderr
     return root, done.stdout.splitlines()
 
 
 def without_torch(*arguments: object, root: Path) -> subprocess.CompletedProcess[str]:
-    """The command as the project's own environment runs it."""
+    """The command in the environment of the project."""
     command = [sys.executable, "manage.py", "prepare_base_models", *map(str, arguments)]
     environment = {**os.environ, "GREGORY_BASE_MODELS": str(root), "HF_ENDPOINT": "http://127.0.0.1:9"}
     return subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
 
 
-# What is made
+# The content
 
 
-def test_a_bundle_from_folders_holds_both_models_and_where_they_are_from(prepared: tuple[Path, list[str]]):
+def test_a_bundle_from_folders_has_both_models_and_their_origin(prepared: tuple[Path, list[str]]):
     root, _ = prepared
     description = verify_bundle(root).description
 
@@ -68,7 +68,7 @@ def test_a_bundle_from_folders_holds_both_models_and_where_they_are_from(prepare
     assert list(root.parent.iterdir()) == [root]
 
 
-def test_each_step_is_told_and_what_the_checks_found(prepared: tuple[Path, list[str]]):
+def test_each_step_and_the_result_of_the_checks_are_reported(prepared: tuple[Path, list[str]]):
     root, said = prepared
 
     assert [line for line in said if not line.startswith("checked")] == [
@@ -83,14 +83,14 @@ def test_each_step_is_told_and_what_the_checks_found(prepared: tuple[Path, list[
     assert re.fullmatch(r"checked: the summariser wrote \d+ words", said[4])
 
 
-def test_every_file_is_readable_as_the_umask_allows(prepared: tuple[Path, list[str]]):
+def test_every_file_has_the_permissions_of_the_umask(prepared: tuple[Path, list[str]]):
     umask = os.umask(0)
     os.umask(umask)
 
     assert {path.stat().st_mode & 0o777 for path in prepared[0].rglob("*") if path.is_file()} == {0o666 & ~umask}
 
 
-def test_the_summariser_is_asked_as_its_own_configuration_says(prepared: tuple[Path, list[str]]):
+def test_the_summariser_has_the_settings_of_its_own_configuration(prepared: tuple[Path, list[str]]):
     assert json.loads((prepared[0] / "summariser" / "generation.json").read_text()) == {
         "num_beams": 4,
         "length_penalty": 2.0,
@@ -111,7 +111,7 @@ def test_the_trainer_s_code_loads_the_encoder_without_torch(prepared: tuple[Path
     require_match(tokenizer, backbone, folder)
 
     assert backbone.num_layers == 2
-    # The limit of 128 in nobody's tokenizer.json, the two special tokens, and the words.
+    # No limit of 128 in tokenizer.json, the two special tokens, and the words.
     assert len(encode(tokenizer, ["lesion " * 200], 512)[0]) == 202
 
 
@@ -124,7 +124,7 @@ def test_the_stage_s_code_loads_the_summariser_without_torch(prepared: tuple[Pat
 # From the hub
 
 
-def test_a_bundle_from_the_hub_is_the_same_bytes_under_its_pinned_origin(
+def test_a_bundle_from_the_hub_has_the_same_bytes_and_the_pinned_origin(
     with_torch: Run, encoder_source: Path, summariser_source: Path, prepared: tuple[Path, list[str]], tmp_path: Path
 ):
     encoder = {path.name: path.read_bytes() for path in encoder_source.iterdir()}
@@ -132,7 +132,7 @@ def test_a_bundle_from_the_hub_is_the_same_bytes_under_its_pinned_origin(
     root = tmp_path / "base_models"
     with serving({ENCODER.repository: {ENCODER.revision: encoder}, SUMMARISER.repository: {SUMMARISER.revision: summariser}}) as hub:
         done = with_torch("manage.py", "prepare_base_models", GREGORY_BASE_MODELS=root, HF_ENDPOINT=hub.url, HF_HOME=tmp_path / "hub")
-        # The tiny weights are not those that are pinned.
+        # The checksum of the tiny weights is not the pinned one.
         found = hashlib.sha256(summariser["model.safetensors"]).hexdigest()
         assert (
             f"has the checksum {found} instead of {SUMMARISER.sha256['model.safetensors']}: the file was removed, run the command again"
@@ -144,7 +144,7 @@ def test_a_bundle_from_the_hub_is_the_same_bytes_under_its_pinned_origin(
         hub.asked.clear()
         done = with_torch("manage.py", "prepare_base_models", GREGORY_BASE_MODELS=root, HF_ENDPOINT=hub.url, HF_HOME=tmp_path / "hub")
         assert done.returncode == 0, done.stderr
-        # Everything else was kept by the first attempt.
+        # The first attempt has stored all other files.
         assert hub.downloads() == [("pytorch_model.bin", "")]
     assert "\r" not in done.stdout
     made, folders = verify_bundle(root).description, verify_bundle(prepared[0]).description
@@ -162,10 +162,10 @@ def _as_bin(with_torch: Run, source: Path, folder: Path) -> bytes:
     return target.read_bytes()
 
 
-# What stands there already
+# A present bundle
 
 
-def test_an_intact_bundle_is_left_alone_and_needs_no_torch(prepared: tuple[Path, list[str]]):
+def test_an_intact_bundle_is_not_changed_and_needs_no_torch(prepared: tuple[Path, list[str]]):
     done = without_torch(root=prepared[0])
 
     assert (done.returncode, done.stdout) == (0, f"{prepared[0]} holds an intact bundle, gregory: nothing to do\n")
@@ -182,7 +182,7 @@ def test_without_torch_the_remedy_comes_before_any_download(tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_demo_bundle_makes_way_only_when_told_so(tmp_path: Path):
+def test_a_demo_bundle_is_replaced_only_with_the_flag(tmp_path: Path):
     root = tiny_bundle(tmp_path / "base_models")
     (root / "bundle.json").write_text((root / "bundle.json").read_text().replace('"tiny"', '"demo"'))
 
@@ -190,15 +190,15 @@ def test_a_demo_bundle_makes_way_only_when_told_so(tmp_path: Path):
 
     assert done.returncode == 1
     assert done.stderr == f"CommandError: {root} holds the demo bundle: give --replace-demo to put the gregory bundle in its place\n"
-    # And then it is about to be made: the next thing that is missing is torch.
+    # Then the preparation starts, and the next missing part is torch.
     assert "torch is not installed" in without_torch("--replace-demo", root=root).stderr
     assert verify_bundle(root).description.name == "demo"
 
 
-# What is refused
+# Errors
 
 
-def test_sources_that_are_not_what_they_should_be_are_named(with_torch: Run, encoder_source: Path, summariser_source: Path, tmp_path: Path):
+def test_wrong_sources_are_named(with_torch: Run, encoder_source: Path, summariser_source: Path, tmp_path: Path):
     def changed(source: Path, name: str, file: str, change: dict[str, object]) -> Path:
         folder = shutil.copytree(source, tmp_path / name)
         settings = json.loads((folder / file).read_text())
@@ -210,9 +210,9 @@ def test_sources_that_are_not_what_they_should_be_are_named(with_torch: Run, enc
     larger = changed(encoder_source, "larger", "config.json", {"num_hidden_layers": 3})
     broken = shutil.copytree(encoder_source, tmp_path / "broken")
     (broken / "pytorch_model.bin").write_bytes(b"<html>not found</html>")
-    wordless = shutil.copytree(encoder_source, tmp_path / "wordless")
-    (wordless / "vocab.txt").unlink()
-    attempts = [["encoder", path] for path in (summariser_source, larger, broken, wordless)]
+    no_words = shutil.copytree(encoder_source, tmp_path / "no_words")
+    (no_words / "vocab.txt").unlink()
+    attempts = [["encoder", path] for path in (summariser_source, larger, broken, no_words)]
     attempts += [["bart", path] for path in (encoder_source, eager, diverse)]
     code = f"""
 import json, sys
@@ -239,14 +239,14 @@ print(json.dumps(said))
         said[1] == f"{larger} holds no complete BERT: 16 weights are missing, the first is encoder.layer.2.attention.output.LayerNorm.bias"
     )
     assert said[2].startswith(f"{broken} holds no BERT that torch can read: ")
-    assert said[3] == f"{wordless} holds neither tokenizer.json nor vocab.txt"
+    assert said[3] == f"{no_words} holds neither tokenizer.json nor vocab.txt"
     assert said[4] == f"{encoder_source} holds a model of the type bert: the summariser must be a BART"
     assert said[5] == f"{eager}: early_stopping is False, but CTranslate2's beams stop as with true"
     assert said[6] == f"{diverse}: the generation setting repetition_penalty = 1.5 has no counterpart in CTranslate2"
 
 
 @pytest.mark.parametrize("option", ["--encoder-dir", "--summariser-dir"])
-def test_a_folder_that_is_not_there_is_named(with_torch: Run, encoder_source: Path, tmp_path: Path, option: str):
+def test_a_missing_folder_is_named(with_torch: Run, encoder_source: Path, tmp_path: Path, option: str):
     other = {"--encoder-dir": "--summariser-dir", "--summariser-dir": "--encoder-dir"}[option]
     arguments = [option, tmp_path / "absent", other, encoder_source]
     done = with_torch("manage.py", "prepare_base_models", *arguments, GREGORY_BASE_MODELS=tmp_path / "base_models")

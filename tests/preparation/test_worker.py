@@ -1,4 +1,4 @@
-"""Steps of a preparation as processes: what they tell, what they refuse, how their deaths are named."""
+"""Steps of a preparation as processes: progress, refusals, and the messages of failed steps."""
 
 import subprocess
 import sys
@@ -31,7 +31,7 @@ def refusal(report: Report = silent) -> str:
     return str(caught.value)
 
 
-def test_a_step_s_progress_is_told_and_its_libraries_prints_are_not(step_that):
+def test_only_the_progress_of_a_step_is_reported_and_no_output_of_libraries(step_that):
     step_that(f"echo 'Loading weights'\necho '{encode(Progress(message='halfway', fraction=0.5))}'")
     told: list[Progress] = []
 
@@ -40,31 +40,31 @@ def test_a_step_s_progress_is_told_and_its_libraries_prints_are_not(step_that):
     assert told == [Progress(message="halfway", fraction=0.5)]
 
 
-def test_a_refusal_is_the_last_line_it_said(step_that):
+def test_a_refusal_is_the_last_line_of_the_step(step_that):
     step_that("echo 'some warning' >&2; echo 'source holds no BERT' >&2; exit 3")
 
     assert refusal() == "source holds no BERT"
 
 
-def test_a_failure_is_named_with_its_exit_code_and_last_words(step_that):
+def test_a_failure_is_named_with_its_exit_code_and_last_line(step_that):
     step_that("echo 'OSError: [Errno 28] No space left on device' >&2; exit 1")
 
     assert refusal() == "the step encoder ended with exit code 1: OSError: [Errno 28] No space left on device"
 
 
-def test_a_silent_failure_is_named_too(step_that):
+def test_a_failure_without_output_is_named(step_that):
     step_that("exit 7")
 
     assert refusal() == "the step encoder ended with exit code 7: no message"
 
 
-def test_a_killed_step_points_to_memory(step_that):
+def test_the_message_of_a_killed_step_names_memory(step_that):
     step_that("kill -9 $$")
 
     assert refusal() == "the step encoder was killed, probably because memory was full: give this machine more memory"
 
 
-def test_a_refusal_of_several_lines_becomes_one(capsys: pytest.CaptureFixture[str]):
+def test_a_refusal_of_several_lines_becomes_one_line(capsys: pytest.CaptureFixture[str]):
     def refuse(source: Path, *, report: Report) -> None:
         raise BundleError(f"{source} is wrong:\nvery wrong")
 
@@ -72,13 +72,13 @@ def test_a_refusal_of_several_lines_becomes_one(capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().err == "bert is wrong: / very wrong\n"
 
 
-def test_a_step_ends_with_whoever_started_it():
+def test_a_step_ends_with_its_parent():
     code = """
 import sys, time
 from gregory.ml.preparation import worker
 sys.exit(worker.step(lambda report: time.sleep(60), ["--lifeline"]))
 """
-    # Nothing holds the other end of its standard input.
+    # No process has the other end of its standard input.
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, stdin=subprocess.DEVNULL, timeout=30, check=False)
 
     assert done.returncode == 1

@@ -1,4 +1,4 @@
-"""Summaries that were made are not made again in the same run, and never taken from another."""
+"""Completed summaries are not made again in the same run, and other runs do not use them."""
 
 from pathlib import Path
 
@@ -11,21 +11,21 @@ ABSTRACTS = ["one", "", "three words here", "two words", "a", "five whole words 
 
 
 class Upper:
-    """Counts its batches, and dies before the one it is told."""
+    """Counts its batches, and fails before a given batch."""
 
-    def __init__(self, dies_before: int = 99) -> None:
+    def __init__(self, fails_before: int = 99) -> None:
         self.batches: list[list[str]] = []
-        self.dies_before = dies_before
+        self.fails_before = fails_before
 
     def summarise(self, texts):
-        if len(self.batches) + 1 == self.dies_before:
+        if len(self.batches) + 1 == self.fails_before:
             raise KeyboardInterrupt
         self.batches.append(list(texts))
         return [text.upper() for text in texts]
 
 
 @pytest.mark.parametrize("done", [1, 2])
-def test_only_what_is_missing_is_summarised(done: int, tmp_path: Path) -> None:
+def test_only_missing_summaries_are_made(done: int, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         summarise_all(ABSTRACTS, Upper(done + 1), batch_size=2, report=silent, resume_file=tmp_path / "kept")
     summariser, said = Upper(), list[Progress]()
@@ -39,7 +39,7 @@ def test_only_what_is_missing_is_summarised(done: int, tmp_path: Path) -> None:
     assert said[0].message == f"continuing after {2 * done} of 5 abstracts"
 
 
-def test_finished_work_is_not_repeated(tmp_path: Path) -> None:
+def test_completed_work_is_not_repeated(tmp_path: Path) -> None:
     first = summarise_all(ABSTRACTS, Upper(), batch_size=4, report=silent, resume_file=tmp_path / "kept")
     summariser = Upper()
     assert summarise_all(ABSTRACTS, summariser, batch_size=4, report=silent, resume_file=tmp_path / "kept") == first
@@ -47,7 +47,7 @@ def test_finished_work_is_not_repeated(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("abstracts", "batch_size"), [([*ABSTRACTS, "new"], 2), (ABSTRACTS, 3)])
-def test_other_work_is_done_from_the_start(abstracts: list[str], batch_size: int, tmp_path: Path) -> None:
+def test_other_work_starts_at_the_beginning(abstracts: list[str], batch_size: int, tmp_path: Path) -> None:
     summarise_all(ABSTRACTS, Upper(), batch_size=2, report=silent, resume_file=tmp_path / "kept")
     summariser = Upper()
     summarise_all(abstracts, summariser, batch_size=batch_size, report=silent, resume_file=tmp_path / "kept")
