@@ -56,7 +56,7 @@ def test_a_whole_number_is_a_valid_fraction(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("text", "expected"),
     [
         ("bert:\n  epoch: 3\n", "bert.epoch: Extra inputs are not permitted (got 3)"),
         ("bart:\n  epochs: 3\n", "bart: Extra inputs are not permitted (got {'epochs': 3})"),
@@ -75,9 +75,9 @@ def test_a_whole_number_is_a_valid_fraction(tmp_path: Path) -> None:
         ("lstm:\n", "lstm: Input should be a valid dictionary or instance of LstmConfig (got None)"),
     ],
 )
-def test_wrong_value_is_named_with_its_key(tmp_path: Path, text: str, message: str) -> None:
+def test_wrong_value_is_named_with_its_key(tmp_path: Path, text: str, expected: str) -> None:
     path = written(tmp_path, text)
-    assert message(path) == f"hyper-parameter file {path}: {message}"
+    assert message(path) == f"hyper-parameter file {path}: {expected}"
 
 
 @pytest.mark.parametrize("text", ["3", "- bert", "bert"])
