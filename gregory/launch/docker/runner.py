@@ -42,6 +42,7 @@ class DockerRunner:
     name = "docker"
     durable = False
     max_parallel: int | None = 1
+    # If the models are in a volume, the submitting process does not see them. It then resumes nothing.
     shares_models_dir = True
     max_attempts = 1
 

@@ -34,7 +34,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
     return values
 
 
-def told(tmp_path: Path, values: object) -> str:
+def error_text(tmp_path: Path, values: object) -> str:
     """The message of the error after the name of the file."""
     path = tmp_path / "cluster.yaml"
     path.write_text(values if isinstance(values, str) else yaml.safe_dump(values), encoding="utf-8")
@@ -122,12 +122,12 @@ def test_quantities_may_be_numbers(written: object, read: str):
 def test_a_misspelt_key_is_reported_before_a_missing_one(tmp_path: Path):
     values = {("databse" if key == "database" else key): value for key, value in MINIMAL.items()}
 
-    assert told(tmp_path, values).startswith("databse: unknown key; the keys here are affinity, annotations, database, ")
+    assert error_text(tmp_path, values).startswith("databse: unknown key; the keys here are affinity, annotations, database, ")
 
 
 def test_snake_case_keys_are_valid_in_python_only(tmp_path: Path):
     assert ClusterConfig.model_validate({**MINIMAL, "max_attempts": 2}).max_attempts == 2
-    assert told(tmp_path, {**MINIMAL, "max_attempts": 2}).startswith("max_attempts: unknown key; the keys here are affinity, annotations, ")
+    assert error_text(tmp_path, {**MINIMAL, "max_attempts": 2}).startswith("max_attempts: unknown key; the keys here are affinity, annotations, ")
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_snake_case_keys_are_valid_in_python_only(tmp_path: Path):
     ],
 )
 def test_an_unknown_key_is_reported_with_all_keys(tmp_path: Path, path: str, value: object, message: str):
-    assert told(tmp_path, changed(path, value)) == message
+    assert error_text(tmp_path, changed(path, value)) == message
 
 
 @pytest.mark.parametrize(
@@ -287,7 +287,7 @@ def test_an_unknown_key_is_reported_with_all_keys(tmp_path: Path, path: str, val
     ],
 )
 def test_every_rule_reports_key_value_and_remedy(tmp_path: Path, path: str, value: object, message: str):
-    assert told(tmp_path, changed(path, value)) == message
+    assert error_text(tmp_path, changed(path, value)) == message
 
 
 SECRETS = {
@@ -310,7 +310,7 @@ SECRETS = {
 def test_a_secret_is_an_error_and_not_shown(tmp_path: Path, where: str):
     path, value = SECRETS[where]
 
-    message = told(tmp_path, changed(path, value))
+    message = error_text(tmp_path, changed(path, value))
 
     assert message == (
         f"{where} seems to be a secret; put it into a Secret of the namespace and name that in database.existingSecret, env or envFrom"
@@ -327,7 +327,7 @@ def test_a_secret_is_an_error_and_not_shown(tmp_path: Path, where: str):
     ],
 )
 def test_a_wrong_value_in_place_of_a_secret_name_is_not_shown(tmp_path: Path, path: str, value: object):
-    assert "hunter2" not in told(tmp_path, changed(path, value))
+    assert "hunter2" not in error_text(tmp_path, changed(path, value))
 
 
 @pytest.mark.parametrize(
@@ -356,7 +356,7 @@ def test_the_name_of_a_secret_is_no_secret(path: str, value: object):
     ],
 )
 def test_a_file_without_a_mapping_is_an_error(tmp_path: Path, text: str, message: str):
-    assert told(tmp_path, text).strip() == message
+    assert error_text(tmp_path, text).strip() == message
 
 
 def test_a_missing_file_is_an_error(tmp_path: Path):
