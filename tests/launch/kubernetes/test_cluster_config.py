@@ -127,7 +127,9 @@ def test_a_misspelt_key_is_reported_before_a_missing_one(tmp_path: Path):
 
 def test_snake_case_keys_are_valid_in_python_only(tmp_path: Path):
     assert ClusterConfig.model_validate({**MINIMAL, "max_attempts": 2}).max_attempts == 2
-    assert error_text(tmp_path, {**MINIMAL, "max_attempts": 2}).startswith("max_attempts: unknown key; the keys here are affinity, annotations, ")
+    assert error_text(tmp_path, {**MINIMAL, "max_attempts": 2}).startswith(
+        "max_attempts: unknown key; the keys here are affinity, annotations, "
+    )
 
 
 @pytest.mark.parametrize(
