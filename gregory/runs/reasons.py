@@ -91,9 +91,9 @@ class Reason(StrEnum):
         "artifact",
         Entry(
             origin=Origin.TRAINING,
-            meaning="The model could not be published, or it answered differently after it was loaded back.",
+            meaning="The model could not be published, it answered differently after it was loaded back, or the texts have another version.",
             row_text="The traceback.",
-            remedy="Read the message: the version name is taken, or the loaded model answers differently.",
+            remedy="Read the message: the version name is taken, the loaded model answers differently, or the text version is another one.",
         ),
     )
     NO_GPU = (
