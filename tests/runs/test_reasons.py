@@ -18,7 +18,7 @@ import sys, types
 from pathlib import Path
 
 source = Path("gregory/runs/reasons.py").read_text()
-entry = '"one_more", Entry(origin=Origin.START, meaning="", row_text="", remedy="")'
+entry = 'Entry(word="one_more", origin=Origin.START, meaning="", row_text="", remedy="")'
 module = types.ModuleType("gregory.runs.reasons")
 sys.modules[module.__name__] = module
 exec(source.replace("    BAD_DATA = ", f"    ONE_MORE = {entry}\\n    BAD_DATA = "), module.__dict__)
