@@ -323,6 +323,26 @@ def test_old_writer_cannot_change_rows(production: Production, at_work: AtWork):
     assert production.verify()
 
 
+def test_finished_row_stays_when_the_run_is_killed(production: Production):
+    """C1: one of two algorithms had ended."""
+    production.subjects("two", "any")
+    production.train("two", algorithms="lgbm_tfidf,lstm")
+    run_id = production.at_work("two", "any", stage="train-lstm")["run_id"]
+    (before, _) = [row for row in production.rows("two") if row["run_id"] == run_id]
+    assert before["success"] is True
+
+    production.held.let_go(run_id, on=False)
+    pod_processes.send(run_id, signal.SIGKILL)
+    production.cluster_namespace.cluster.until(lambda: is_finished(production.jobs_of(run_id)[0]), what="the Job to have failed")
+    assert "closed (killed): pod " in production.reconcile()
+
+    lgbm, lstm = [row for row in production.rows("two") if row["run_id"] == run_id]
+    assert (lgbm["success"], lgbm["error"], lgbm["metrics"], lgbm["artifact"]) == (True, None, before["metrics"], before["artifact"])
+    assert (lstm["success"], lstm["reason"], lstm["exit_code"], lstm["state"]) == (False, "killed", 137, "failed")
+    assert "was ended by signal 9 (SIGKILL), exit code 137" in lstm["error"]
+    assert f"Finished version {lgbm['version']}" in lstm["log_tail"]
+
+
 class TestLogs:
     """C19: the command prints the log of the pod. Its exit code follows the row."""
 

@@ -2,14 +2,12 @@
 
 import json
 import re
-import signal
 from collections.abc import Iterator
 
 import pytest
 
 from gregory.launch.kubernetes.diagnose.pod_status import is_finished
 from gregory.runs.spec import new_run_id
-from tests.kubernetes import pod_processes
 from tests.kubernetes.production import Production, producing
 from tools import postgresql
 from tools.cluster.cluster import GPU, NODE, Cluster
@@ -35,19 +33,19 @@ def demo(
             "sharedMemory": {"size": "256Mi"},
         }
         # More epochs would not test more.
-        production.installation.set_hyperparameters("bert: {epochs: 1}\nlstm: {epochs: 3}\n")
+        production.installation.set_hyperparameters("bert: {epochs: 1}\n")
         production.installation.must("load_demo")
         yield production
 
 
 def test_demo_subject_is_trained(demo: Production):
-    done = demo.train(TEAM, *OURS, "--wait", "--verbose", "3", algorithms="pubmed_bert,lgbm_tfidf,lstm")
+    done = demo.train(TEAM, *OURS, "--wait", "--verbose", "3", algorithms="pubmed_bert,lgbm_tfidf")
 
     rows = demo.rows(TEAM)
     assert [(row["algorithm"], row["success"], row["state"], row["node"]) for row in rows] == [
-        (algorithm, True, "succeeded", NODE) for algorithm in ("pubmed_bert", "lgbm_tfidf", "lstm")
+        (algorithm, True, "succeeded", NODE) for algorithm in ("pubmed_bert", "lgbm_tfidf")
     ]
-    assert demo.verify().strip() == "3 version folders, all complete and unchanged"
+    assert demo.verify().strip() == "2 version folders, all complete and unchanged"
     assert list((demo.models / ".runs").iterdir()) == []
     run_id, label = rows[0]["run_id"], f"{TEAM}/{SUBJECT}"
 
@@ -67,7 +65,7 @@ def test_demo_subject_is_trained(demo: Production):
     log = demo.cluster_namespace.kubectl("logs", f"job/{row['job']}")
     lines = log.splitlines()
     assert "\r" not in log
-    assert re.match(rf"{STAMP} {run_id} {label}: Started run {run_id}: pubmed_bert, lgbm_tfidf, lstm; all articles", lines[0]), lines[0]
+    assert re.match(rf"{STAMP} {run_id} {label}: Started run {run_id}: pubmed_bert, lgbm_tfidf; all articles", lines[0]), lines[0]
     for row in rows:
         assert f"{label}/{row['algorithm']}: Finished version {row['version']} in " in log
     assert demo.installation.must("training_runs", "logs", run_id).splitlines() == lines
@@ -84,22 +82,3 @@ def test_required_gpu_is_missing(demo: Production):
     row = demo.row(TEAM, SUBJECT)
     assert (row["success"], row["reason"], row["run_reason"], row["node"]) == (False, "no_gpu", "no_gpu", NODE), row
     assert "1 of 1 trainings failed" in done.stderr
-
-
-def test_finished_row_stays_when_the_run_is_killed(demo: Production):
-    """C1: one of two algorithms had ended."""
-    demo.train(TEAM, *OURS, algorithms="lgbm_tfidf,lstm")
-    run_id = demo.at_work(TEAM, SUBJECT, stage="train-lstm")["run_id"]
-    (before, _) = [row for row in demo.rows(TEAM) if row["run_id"] == run_id]
-    assert before["success"] is True
-
-    demo.held.let_go(run_id, on=False)
-    pod_processes.send(run_id, signal.SIGKILL)
-    demo.cluster_namespace.cluster.until(lambda: is_finished(demo.jobs_of(run_id)[0]), what="the Job to have failed")
-    assert "closed (killed): pod " in demo.reconcile()
-
-    lgbm, lstm = [row for row in demo.rows(TEAM) if row["run_id"] == run_id]
-    assert (lgbm["success"], lgbm["error"], lgbm["metrics"], lgbm["artifact"]) == (True, None, before["metrics"], before["artifact"])
-    assert (lstm["success"], lstm["reason"], lstm["exit_code"], lstm["state"]) == (False, "killed", 137, "failed")
-    assert "was ended by signal 9 (SIGKILL), exit code 137" in lstm["error"]
-    assert f"Finished version {lgbm['version']}" in lstm["log_tail"]

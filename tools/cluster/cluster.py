@@ -41,6 +41,7 @@ class Cluster:
     folder: Path = field(init=False)
     daemons: dict[str, Daemon] = field(init=False, default_factory=dict)
     _offered: dict[str, int] = field(init=False, default_factory=dict)
+    _disturbed: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
         # The path of a socket has 107 characters at most.
@@ -93,16 +94,20 @@ class Cluster:
         self.daemons[name].wait()
 
     def pause(self, name: str) -> None:
+        self._disturbed = True
         self.daemons[name].pause()
 
     def resume(self, name: str) -> None:
         self.daemons[name].resume()
 
     def kill(self, name: str) -> None:
+        self._disturbed = True
         self.daemons[name].kill()
 
     def heal(self) -> None:
-        """Resume paused daemons, start killed ones, and wait for the node."""
+        """Resume paused daemons, start killed ones, and wait for the node. Nothing to do if no daemon was disturbed."""
+        if not self._disturbed and all(daemon.alive() for daemon in self.daemons.values()):
+            return
         for name, daemon in self.daemons.items():
             if daemon.alive():
                 daemon.resume()
@@ -111,6 +116,7 @@ class Cluster:
         for daemon in self.daemons.values():
             daemon.wait()
         self._wait_for_node()
+        self._disturbed = False
 
     def is_ready(self, name: str = NODE) -> bool:
         ready = "jsonpath={.status.conditions[?(@.type=='Ready')].status}"

@@ -46,6 +46,10 @@ def pod_of(job: Mapping[str, Any]) -> dict[str, Any]:
     return spec
 
 
+def _object(kind: str, metadata: Mapping[str, str], **content: Any) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": kind, "metadata": metadata, **content}
+
+
 @dataclass(kw_only=True)
 class ClusterNamespace:
     """`config` is the cluster file. A change of it counts from the next `runner` on."""
@@ -57,7 +61,6 @@ class ClusterNamespace:
 
     def prepare(self, image: str) -> None:
         """Create the namespace, service account, secret, bound volume, and the content of the cluster file."""
-        self.cluster.must("create", "namespace", self.namespace)
         repository, _, tag = image.rpartition(":")
         self.config = {
             "namespace": self.namespace,
@@ -71,42 +74,24 @@ class ClusterNamespace:
             "submission": {"perSecond": 100},
         }
         here = {"namespace": self.namespace}
-        size, modes = {"storage": "1Gi"}, ["ReadWriteMany"]
-        bound = {"accessModes": modes, "storageClassName": self.namespace}
+        size, volume = {"storage": "1Gi"}, {"accessModes": ["ReadWriteMany"], "storageClassName": self.namespace}
+        # The volume names its claim, so Kubernetes binds them in any order.
+        claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "name": "models", **here}
+        folder = {"path": f"{self.folder}/models", "type": "DirectoryOrCreate"}
         self.cluster.apply(
-            {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "gregory-trainer", **here}},
-            {
-                "apiVersion": "v1",
-                "kind": "Secret",
-                "metadata": {"name": "database", **here},
-                "stringData": {"POSTGRES_PASSWORD": "hunter2"},
-            },
-            {
-                "apiVersion": "v1",
-                "kind": "PersistentVolume",
-                "metadata": {"name": self.namespace},
-                "spec": {**bound, "capacity": size, "hostPath": {"path": f"{self.folder}/models", "type": "DirectoryOrCreate"}},
-            },
-        )
-        # If Kubernetes reads a claim before its volume exists, it reads the claim again after 15 s.
-        self.cluster.until(
-            lambda: self.cluster.get("pv", self.namespace)["status"].get("phase") == "Available", what="the volume to be available"
-        )
-        self.cluster.apply(
-            {
-                "apiVersion": "v1",
-                "kind": "PersistentVolumeClaim",
-                "metadata": {"name": "models", **here},
-                "spec": {**bound, "resources": {"requests": size}},
-            }
+            _object("Namespace", {"name": self.namespace}),
+            _object("ServiceAccount", {"name": "gregory-trainer", **here}),
+            _object("Secret", {"name": "database", **here}, stringData={"POSTGRES_PASSWORD": "hunter2"}),
+            _object("PersistentVolume", {"name": self.namespace}, spec={**volume, "capacity": size, "hostPath": folder, "claimRef": claim}),
+            _object("PersistentVolumeClaim", {"name": "models", **here}, spec={**volume, "resources": {"requests": size}}),
         )
         self.cluster.until(lambda: self.get("pvc", "models")["status"]["phase"] == "Bound", what="the claim to be bound")
 
     def clear(self) -> None:
         """Start every stopped daemon and delete the namespace."""
         self.cluster.heal()
-        self.cluster.must("delete", "namespace", self.namespace, "--wait=false", "--ignore-not-found")
-        self.cluster.must("delete", "pv", self.namespace, "--wait=false")
+        objects = (f"namespace/{self.namespace}", f"persistentvolume/{self.namespace}")
+        self.cluster.must("delete", *objects, "--wait=false", "--ignore-not-found")
 
     def installation(self, **variables: str) -> Installation:
         """An installation with these variables."""
