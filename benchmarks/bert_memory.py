@@ -27,7 +27,10 @@ SIZES = {
 
 
 def step(size: EncoderSize, *, rows: int, threads: int, weights_to: Path | None) -> int:
-    """Train one step in this process and return its peak in bytes. With `weights_to`: gradient descent without dropout, weights to the file."""
+    """Train one step in this process and return its peak in bytes.
+
+    With `weights_to` the step is gradient descent without dropout, and the weights are written to that file.
+    """
     from gregory.ml import _keras
     from gregory.ml.config import BertConfig
     from gregory.ml.progress import silent

@@ -18,7 +18,10 @@ _FORMULA = re.compile(r"'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 
 
 def write(path: Path, articles: Iterable[Article]) -> tuple[int, int]:
-    """Write the articles, streamed. One rename puts the complete file in place. Returns the numbers of relevant and not relevant articles."""
+    """Write the articles, streamed. Returns the numbers of relevant and not relevant articles.
+
+    One rename puts the complete file in place.
+    """
     relevant = not_relevant = 0
     unfinished = path.with_name(f"{path.name}.partial")
     with unfinished.open("w", encoding="utf-8", newline="") as stream:

@@ -54,11 +54,7 @@ def self_train(
     resume_dir: folder of the completed rounds and of the current fit; an interrupted self-training continues from it.
     """
     remaining = _usable(split, pool)
-    report(
-        Progress(
-            message=f"pool of {len(pool)} unlabelled articles, {len(remaining)} usable: with a text that is unique and not in the labelled data"
-        )
-    )
+    report(Progress(message=f"pool of {len(pool)} unlabelled articles, {len(remaining)} with a unique, unlabelled text"))
     progress_log = ProgressLog(resume_dir / "rounds.jsonl" if resume_dir else None, work=_work_digest(split, remaining, config))
     rounds: list[Round] = []
     for number in range(1, config.max_iterations + 1):

@@ -138,7 +138,10 @@ def test_weights_of_another_checksum_are_refused_and_removed(hub: Hub, tmp_path:
     hub.claimed_sha256["model.safetensors"] = "0" * 64
 
     found = hashlib.sha256(WEIGHTS).hexdigest()
-    expected = f"model.safetensors of {MODEL} at {REVISION} has the checksum {found} instead of {'0' * 64}: the file was removed, run the command again"
+    expected = (
+        f"model.safetensors of {MODEL} at {REVISION} has the checksum {found} instead of {'0' * 64}: "
+        "the file was removed, run the command again"
+    )
     assert fetch(hub, tmp_path)[1] == expected
     assert not (kept(tmp_path) / "model.safetensors").exists()
 

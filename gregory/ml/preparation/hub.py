@@ -82,7 +82,8 @@ def _fetch_file(pin: Pin, sibling: RepoSibling, target: Path, report: Report) ->
         target.resolve().unlink()
         target.unlink(missing_ok=True)
         raise BundleError(
-            f"{name} of {_named(pin)} has the checksum {found} instead of {expected or sibling.blob_id}: the file was removed, run the command again"
+            f"{name} of {_named(pin)} has the checksum {found} instead of {expected or sibling.blob_id}: "
+            "the file was removed, run the command again"
         )
 
 
