@@ -35,7 +35,7 @@ def so_far(run: TrainingRun, runner: Runner) -> Iterator[str]:
 
 
 def to_the_end(run_id: str, runner: Runner, runner_for: Callable[[str], Runner]) -> Iterator[str]:
-    """The lines of the current attempt and all later ones, until the run has ended. Reconciles the run itself, so it needs no reconciler."""
+    """The lines of the current attempt and all later ones, until the run has ended. No reconciler is needed."""
     printed = 0
     while (run := retry_on_disconnect(partial(store.find_run, run_id))) is not None:
         if _begun(run) and run.attempt > printed:

@@ -120,7 +120,8 @@ class TestCheck:
 
     @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
     def test_localhost_is_refused_for_a_bridge(self, engine_variables, models: Path, host: str):
-        with pytest.raises(PreconditionFailed, match=rf"^inside a container {host} is the container itself and .* in the network bridge, or"):
+        refusal = rf"^inside a container {host} is the container itself and .* in the network bridge, or"
+        with pytest.raises(PreconditionFailed, match=refusal):
             docker_runner(models, POSTGRES_DB="gregory", DB_HOST=host, **engine_variables).check()
 
     def test_database_can_have_another_name_inside(self, engine_variables, models: Path, small_bundle: Path):

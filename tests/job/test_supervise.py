@@ -16,7 +16,8 @@ ERROR = json.dumps({"kind": "bad_data", "message": "too few", "traceback": "T\nt
 EXHAUSTED = json.dumps({"kind": "out_of_memory", "message": "TensorFlow ran out of memory", "traceback": "T\n"})
 WORKERS = {
     # The pause lets the supervisor sample the memory of the worker.
-    "good": "print(json.dumps({'message': 'half', 'fraction': 0.5}), flush=True); print('noise of a library', flush=True); time.sleep(0.3); out.mkdir()",
+    "good": "print(json.dumps({'message': 'half', 'fraction': 0.5}), flush=True); print('noise of a library', flush=True);"
+    "time.sleep(0.3); out.mkdir()",
     "no result": "pass",
     "abort": "import signal; os.kill(os.getpid(), signal.SIGABRT)",
     "killed": "print(json.dumps({'message': 'epoch 3/10'}), flush=True); import signal; os.kill(os.getpid(), signal.SIGKILL)",

@@ -104,7 +104,8 @@ CAUSES = {
         change=pod_changed(activeDeadlineSeconds=8),
         reason=Reason.DEADLINE,
         exit_code=143,
-        detail=rf"{POD}: it worked longer than the deadline of its pod \(Pod was active on the node longer than the specified deadline\); .*",
+        detail=rf"{POD}: it worked longer than the deadline of its pod "
+        r"\(Pod was active on the node longer than the specified deadline\); .*",
     ),
     "deadline_of_the_job": Cause(
         # That waits for a node, so that its pod is gone at once.

@@ -96,7 +96,8 @@ def test_missing_rights_are_named(job_namespace: ClusterNamespace, check: Callab
 
     missing = ", ".join(f"{verb} {resource}" for verb, resource in RIGHTS)
     assert found[0] == (
-        f"ERROR   cluster     this account has no permission to {missing} in namespace {job_namespace.namespace}; give it the Role of k8s/role.yaml"
+        f"ERROR   cluster     this account has no permission to {missing} "
+        f"in namespace {job_namespace.namespace}; give it the Role of k8s/role.yaml"
     )
     assert found[1].startswith("WARNING cluster     no permission to read PersistentVolumeClaim models; ")
     assert found[-1].startswith("ERROR   cluster     namespaces ")

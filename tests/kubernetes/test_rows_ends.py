@@ -180,12 +180,14 @@ CASES: dict[tuple[str, str], Case] = {
     ("late", "deadline"): Case(
         changes={"deadlines": {"imagePullSeconds": 12, "runSeconds": 12}},
         reason="deadline",
-        error=rf"{POD}: it worked longer than the deadline of its pod \(Pod was active on the node longer than the specified deadline\); .*",
+        error=rf"{POD}: it worked longer than the deadline of its pod "
+        r"\(Pod was active on the node longer than the specified deadline\); .*",
     ),
     ("image", "tag"): Case(
         changes={"image": {"tag": "none"}},
         reason="image_pull",
-        error=r'(ErrImagePull|ImagePullBackOff): .*"gregory\.test/scripted:none".*; for \d+ s, and deadlines\.imagePullSeconds is 25; check that .*',
+        error=r'(ErrImagePull|ImagePullBackOff): .*"gregory\.test/scripted:none".*; '
+        r"for \d+ s, and deadlines\.imagePullSeconds is 25; check that .*",
     ),
     ("quota", "pods"): Case(
         changes={"priorityClassName": "counted"},
@@ -210,7 +212,8 @@ CASES: dict[tuple[str, str], Case] = {
     ("secret", "key"): Case(
         changes={"env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "database", "key": "NO_KEY"}}}]},
         reason="missing_object",
-        error=r"CreateContainerConfigError: couldn't find key NO_KEY in Secret .*/database; for \d+ s, .*; create the object that it names, .*",
+        error=r"CreateContainerConfigError: couldn't find key NO_KEY in Secret .*/database; "
+        r"for \d+ s, .*; create the object that it names, .*",
     ),
     ("gpus", "three"): Case(
         changes={"gpu": {"count": 3, "required": False}},

@@ -38,7 +38,8 @@ def _load(articles: list[DemoArticle]) -> list[str]:
         return [f"all {present} demo articles are already loaded; nothing was changed"]
     if present:
         raise ImportRefused(
-            f"{present} of the {len(articles)} demo articles are already loaded; delete the articles {first} to {last}, then run load_demo again"
+            f"{present} of the {len(articles)} demo articles are already loaded; "
+            f"delete the articles {first} to {last}, then run load_demo again"
         )
     lines = []
     rows = _by_subject(articles)

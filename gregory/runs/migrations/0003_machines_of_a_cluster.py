@@ -32,7 +32,9 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="trainingrun",
             name="retries",
-            field=models.PositiveSmallIntegerField(default=0, help_text="number of retries since an operator last started the run"),
+            field=models.PositiveSmallIntegerField(
+                default=0, help_text="how often it was tried again by itself since somebody asked for it"
+            ),
         ),
         migrations.AddField(
             model_name="trainingrun",
