@@ -1,4 +1,4 @@
-"""Small invented articles for end-to-end tests, as the CSV files that import_articles reads."""
+"""Invented articles in the CSV format of import_articles."""
 
 import csv
 from collections.abc import Iterable, Iterator
@@ -9,7 +9,7 @@ from tools.installation import Installation
 
 
 class Row(NamedTuple):
-    """One line of the file; an empty label means not reviewed."""
+    """One line of the file. An empty label means not reviewed."""
 
     article_id: int
     title: str
@@ -19,12 +19,12 @@ class Row(NamedTuple):
 
 
 def labelled(count: int, *, first: int) -> list[Row]:
-    """Both classes in turn, told apart by their words; no two texts alike."""
+    """Articles of both classes in turn, with different words for each class. Every text is unique."""
     return list(_rows(count, first))
 
 
 def store(installation: Installation, rows: Iterable[Row], *, team: str = "t", subject: str) -> None:
-    """Import the rows into a subject, which is made if it is not there."""
+    """Import the rows into a subject, which is created if it is missing."""
     path = installation.folder / "articles.csv"
     with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)

@@ -80,6 +80,7 @@ def test_the_readme_works_from_top_to_bottom(reader: Reader):
     assert again[1] == f"{again[0]}_2"
 
 
+@pytest.mark.slow
 def test_the_readme_works_on_a_live_database(live_reader: Reader):
     section = [block for block in blocks("README.md") if block.section == LIVE]
 
@@ -98,12 +99,14 @@ def test_the_readme_works_on_a_live_database(live_reader: Reader):
     assert [row["version"] for row in rows[1:]] == ["trial-1", "trial-1"]
 
 
+@pytest.mark.slow
 def test_contributing_works(reader: Reader):
     printed = reader.follow(on_sqlite("CONTRIBUTING.md"))
 
     assert "passed" in "".join(printed.values())
 
 
+@pytest.mark.slow
 def test_operations_work_after_a_failure(reader: Reader, tmp_path: Path):
     installation = reader.installation
     installation.must("load_demo")
@@ -123,6 +126,7 @@ def test_operations_work_after_a_failure(reader: Reader, tmp_path: Path):
     assert "migraine-prevention" in asked
 
 
+@pytest.mark.slow
 def test_the_query_and_the_database_role_work_on_postgresql(postgresql_installation: Installation, tmp_path: Path):
     installation = postgresql_installation
     installation.must("load_demo")

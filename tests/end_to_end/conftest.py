@@ -1,4 +1,4 @@
-"""What whole trainings begin with: an installation that has the demo's articles."""
+"""Installations with the articles of the demo feed."""
 
 import shutil
 from pathlib import Path
@@ -10,7 +10,7 @@ from tools.installation import Installation
 
 @pytest.fixture(scope="session")
 def demo_database(migrated_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo's articles and no run, on SQLite."""
+    """An SQLite file with the articles of the demo feed and no run."""
     installation = Installation(tmp_path_factory.mktemp("demo"))
     shutil.copy(migrated_database, installation.environment["SQLITE_FILE"])
     installation.must("load_demo")
@@ -18,14 +18,14 @@ def demo_database(migrated_database: Path, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture
-def demo_site(installation: Installation, demo_database: Path) -> Installation:
-    """`site`, and the demo in it."""
+def demo_installation(installation: Installation, demo_database: Path) -> Installation:
+    """A temporary installation with the articles of the demo feed, on SQLite."""
     shutil.copy(demo_database, installation.environment["SQLITE_FILE"])
     return installation
 
 
 @pytest.fixture
-def long_bert(demo_site: Installation) -> Installation:
-    """BERT trains for 400 epochs, long enough to be stopped in one. The other algorithms are quick."""
-    demo_site.set_hyperparameters("bert: {epochs: 400, patience: 400}\nlstm: {epochs: 1}\n")
-    return demo_site
+def long_lstm(demo_installation: Installation) -> Installation:
+    """The LSTM trains for 5000 epochs, long enough to be stopped in one."""
+    demo_installation.set_hyperparameters("lstm: {epochs: 5000, patience: 5000}\n")
+    return demo_installation

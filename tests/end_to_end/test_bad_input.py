@@ -1,4 +1,4 @@
-"""Bad rows, bad disks, bad neighbours: how a run ends when what it needs is missing, damaged, full or in use."""
+"""The end of a run if its data, disk, base models, database or subject is missing, damaged, full or in use."""
 
 import os
 import re
@@ -34,7 +34,7 @@ REMEDY = "run: python manage.py prepare_base_models (with --demo for the small b
 
 @pytest.fixture(scope="module")
 def ready(tmp_path_factory: pytest.TempPathFactory, small_bundle: Path) -> Installation:
-    """An installation with one good subject, for commands that must refuse before they write anything."""
+    """An installation with one good subject."""
     installation = Installation(tmp_path_factory.mktemp("ready") / "installation", environment={"GREGORY_BASE_MODELS": str(small_bundle)})
     installation.must("migrate", "-v0")
     store(installation, labelled(40, first=1), subject="good")
@@ -42,7 +42,7 @@ def ready(tmp_path_factory: pytest.TempPathFactory, small_bundle: Path) -> Insta
 
 
 def refused(installation: Installation, message: str, **environment: str) -> None:
-    """The command ends with 1 and one line, and leaves neither rows nor folders."""
+    """The command exits with 1, prints one line, and writes neither rows nor folders."""
     before = traces(installation)
     done = installation.manage("train_models", "--team", "t", "--subject", "good", "--algo", "lgbm_tfidf", **environment)
     assert (done.returncode, done.stdout, done.stderr) == (1, "", f"CommandError: {message}\n")
@@ -50,20 +50,20 @@ def refused(installation: Installation, message: str, **environment: str) -> Non
 
 
 def traces(installation: Installation) -> tuple[list[Any], list[Path]]:
-    """Everything that a run leaves: its rows and its folders."""
+    """The rows and the folders of all runs."""
     tables = ("gregory_predictionrunlog", "gregory_runs_trainingrun")
     return [row for table in tables for row in query(installation, f"SELECT * FROM {table}")], sorted(installation.models.rglob("*"))
 
 
 def query(installation: Installation, statement: str) -> list[Any]:
-    """Read the site's database without starting Django."""
+    """Read the SQLite file without Django."""
     with closing(sqlite3.connect(installation.folder / "db.sqlite3")) as database:
         return database.execute(statement).fetchall()
 
 
 @contextmanager
 def mounted(folder: Path, options: str) -> Iterator[None]:
-    """A file system of its own in `folder` for the time of the block."""
+    """Mount a file system in `folder` for the block."""
     done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True, text=True)
     need(
         done.returncode == 0,
@@ -77,13 +77,13 @@ def mounted(folder: Path, options: str) -> Iterator[None]:
 
 
 def fill(folder: Path) -> None:
-    """Leave not a byte."""
+    """Fill the file system of the folder."""
     space = os.statvfs(folder)
     (folder / "filler").write_bytes(b"\0" * space.f_bavail * space.f_frsize)
 
 
 def too_few(counts: str) -> str:
-    """The refusal of labels that cannot fill three parts."""
+    """The error message for too few labels."""
     return (
         f"a stratified 70/15/15 split needs at least 3 articles of each class, there are {counts}; label more, "
         "or widen the window with --lookback-days N or --all-articles"
@@ -154,7 +154,7 @@ def test_odd_articles_train_like_others(installation: Installation):
     ("options", "prepare", "reason"), [("ro", lambda folder: None, "Read-only file system"), ("size=64k", fill, "No space left on device")]
 )
 @pytest.mark.root
-def test_a_models_folder_that_takes_no_files(ready: Installation, options: str, prepare: Callable[[Path], None], reason: str):
+def test_a_models_folder_without_write_access(ready: Installation, options: str, prepare: Callable[[Path], None], reason: str):
     with mounted(ready.models, options):
         prepare(ready.models)
         refused(ready, f"the models folder {ready.models} is not writable: {reason}; free space or correct its permissions")
@@ -191,7 +191,7 @@ def test_an_unmigrated_database(tmp_path: Path, small_bundle: Path, command: tup
     assert (done.returncode, done.stdout, done.stderr) == (1, "", f"CommandError: {message}\n")
 
 
-def test_a_dead_database(ready: Installation):
+def test_a_database_that_refuses_connections(ready: Installation):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -209,7 +209,7 @@ def test_a_dead_database(ready: Installation):
 
 @pytest.mark.root
 def test_a_disk_that_fills_up_during_training(ready: Installation):
-    # What goes into the run's folder before the model fits; the model and its report do not.
+    # The files before the training fit into the file system. The model and its report do not.
     with mounted(ready.models, "size=96k"):
         done = ready.manage("train_models", "--team", "t", "--subject", "good", "--algo", "lgbm_tfidf")
         left = [path.relative_to(ready.models).parts[0] for path in ready.models.iterdir()]
@@ -224,7 +224,7 @@ def test_a_disk_that_fills_up_during_training(ready: Installation):
 
 
 @pytest.mark.root
-def test_a_stage_that_cannot_even_write_its_explanation_gives_it_through_its_pipe(small_bundle: Path, tmp_path: Path):
+def test_a_stage_without_disk_space_reports_its_error_through_its_pipe(small_bundle: Path, tmp_path: Path):
     with mounted(tmp_path, "size=256k"):
         source = tmp_path / "summarise" / "in"
         source.mkdir(parents=True)
@@ -257,7 +257,7 @@ print(store.open_run(spec, runner="local", handle=processes.handle_of(1), trigge
 """
 
 
-def test_a_run_whose_log_takes_not_a_line_ends_all_the_same(ready: Installation):
+def test_a_run_that_cannot_write_its_log_ends(ready: Installation):
     spec = ready.run_code(OPEN_A_RUN)
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
@@ -274,7 +274,7 @@ def test_a_run_whose_log_takes_not_a_line_ends_all_the_same(ready: Installation)
     assert ended == [(False, "bad_data", "failed", 1)] * 2
 
 
-def test_a_second_command_leaves_a_subject_that_is_being_trained_alone_and_trains_the_others(installation: Installation):
+def test_a_second_command_refuses_the_subject_in_training_and_trains_the_others(installation: Installation):
     store(installation, labelled(40, first=1), subject="busy")
     store(installation, labelled(40, first=101), subject="free")
     with installation.start("train_models", "--team", "t", "--subject", "busy", "--algo", "lgbm_tfidf") as first:
@@ -303,7 +303,7 @@ def test_a_second_command_leaves_a_subject_that_is_being_trained_alone_and_train
 
 
 def held(installation: Installation) -> tuple[str, str, psutil.Process]:
-    """Stop the first worker of the only run, which holds no lock of the database: the run, when it was queued, the worker."""
+    """Suspend the first worker of the only run. A worker holds no lock of the database. Returns the id of the run, its queue time, the worker."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         for run_id, queued_at, pid in query(

@@ -1,4 +1,4 @@
-"""Ends that a run cannot write, or does not own: without its database, interrupted where others try again, and hung. Real processes."""
+"""Ends that a run cannot write to the database: without a database, interrupted with retries, or hung. Real processes."""
 
 import json
 import os
@@ -30,7 +30,7 @@ wanted = request.from_flags(flags, hyperparameters=Hyperparameters())
 spec = store.open_run(spec, runner="local", handle=runner_named("local").owner_handle(), triggered_by="a test")
 print(spec.model_dump_json())
 """
-# The whole job, with less patience than minutes.
+# The job with short pauses between its attempts to reach the database.
 IMPATIENT_JOB = (
     "import sys; from gregory.runs import db_retry; db_retry.PAUSES = (0.2, 0.2); from job.__main__ import main; sys.exit(main())"
 )
@@ -41,7 +41,7 @@ def outcome_of(installation: Installation) -> RunOutcome:
     return RunOutcome.model_validate_json(file.read_text())
 
 
-def test_a_training_whose_database_went_away_is_replayed_and_not_repeated(installation: Installation, demo_database: Path, tmp_path: Path):
+def test_a_training_without_its_database_is_recovered_from_its_report(installation: Installation, demo_database: Path, tmp_path: Path):
     database = tmp_path / "database"
     database.mkdir()
     installation.environment["SQLITE_FILE"] = str(shutil.copy(demo_database, database / "db.sqlite3"))
@@ -51,7 +51,7 @@ def test_a_training_whose_database_went_away_is_replayed_and_not_repeated(instal
     try:
         for line in job.stdout:
             if "Started training" in line:
-                # A moment for the stage's first sign of life, which would otherwise be what fails.
+                # The first heartbeat of the stage must come before.
                 time.sleep(0.5)
                 database.rename(tmp_path / "away")
                 break
@@ -78,37 +78,39 @@ def test_a_training_whose_database_went_away_is_replayed_and_not_repeated(instal
     assert "closed (interrupted)" in report
 
 
-def test_an_interrupted_run_that_others_try_again_leaves_its_rows_to_them(long_bert: Installation):
-    with long_bert.start("train_models", *SUBJECT, GREGORY_RETRIED="true") as command:
-        training(long_bert, command, "pubmed_bert")
+@pytest.mark.slow
+def test_an_interrupted_run_with_retries_leaves_its_rows_open(long_lstm: Installation):
+    with long_lstm.start("train_models", *SUBJECT, "--algo", "lstm,lgbm_tfidf", GREGORY_RETRIED="true") as command:
+        training(long_lstm, command, "lstm")
         (job,) = processes(command, "-m job")
-        # Whoever follows must not act on it before it has been looked at.
+        # The command must not close the rows before the test has read them.
         command.send_signal(signal.SIGSTOP)
         job.terminate()
         wait_for(lambda: job.status() == psutil.STATUS_ZOMBIE)
-        assert [row["success"] for row in long_bert.rows()] == [None, None, None]
-        assert outcome_of(long_bert).interrupted.startswith("interrupted by signal 15 (SIGTERM) in stage train-pubmed_bert after ")
+        assert [row["success"] for row in long_lstm.rows()] == [None, None]
+        assert outcome_of(long_lstm).interrupted.startswith("interrupted by signal 15 (SIGTERM) in stage train-lstm after ")
         command.send_signal(signal.SIGCONT)
         command.communicate(timeout=60)
 
-    rows = long_bert.rows()
+    rows = long_lstm.rows()
     assert {(row["success"], row["reason"], row["state"], row["exit_code"]) for row in rows} == {(False, "interrupted", "failed", 143)}
-    assert rows[0]["error"].startswith("interrupted by signal 15 (SIGTERM) in stage train-pubmed_bert after ")
+    assert rows[0]["error"].startswith("interrupted by signal 15 (SIGTERM) in stage train-lstm after ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stopped", ["worker", "run"])
-def test_a_run_that_hangs_is_ended_and_says_so(long_bert: Installation, stopped: str):
-    with long_bert.start("train_models", *SUBJECT) as command:
-        worker = training(long_bert, command, "pubmed_bert")
+def test_a_run_that_hangs_is_terminated_as_stalled(long_lstm: Installation, stopped: str):
+    with long_lstm.start("train_models", *SUBJECT, "--algo", "lstm,lgbm_tfidf") as command:
+        worker = training(long_lstm, command, "lstm")
         (job,) = processes(command, "-m job")
         hung = worker if stopped == "worker" else job
         # A process that is stopped during a write keeps the lock of SQLite's file. Between two heartbeats the file is closed.
         wait_for(lambda: not any(Path(file.path).name == "db.sqlite3" for file in job.open_files()))
         hung.send_signal(signal.SIGSTOP)
-        assert "left alone" in long_bert.must("reconcile_runs", "--once")
+        assert "left alone" in long_lstm.must("reconcile_runs", "--once")
 
         def ended() -> bool:
-            done = long_bert.manage("reconcile_runs", "--once", GREGORY_STALL_AFTER="20")
+            done = long_lstm.manage("reconcile_runs", "--once", GREGORY_STALL_AFTER="20")
             assert done.returncode == 0, done.stderr
             return not job.is_running() or job.status() == psutil.STATUS_ZOMBIE
 
@@ -116,22 +118,23 @@ def test_a_run_that_hangs_is_ended_and_says_so(long_bert: Installation, stopped:
         command.communicate(timeout=60)
 
     assert command.returncode == 1
-    rows = long_bert.rows()
+    rows = long_lstm.rows()
     assert {(row["success"], row["reason"], row["run_reason"], row["state"]) for row in rows} == {(False, "stalled", "stalled", "failed")}
     assert rows[0]["error"].startswith("stalled: no progress for ")
     assert not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE
 
 
-def test_runs_are_listed_shown_read_and_cancelled(long_bert: Installation):
-    with long_bert.start("train_models", "--team", "neurology", "--algo", "pubmed_bert") as command:
-        training(long_bert, command, "pubmed_bert")
-        working, queued = (long_bert.rows()[number]["run_id"] for number in (0, 1))
+@pytest.mark.slow
+def test_runs_are_listed_shown_read_and_cancelled(long_lstm: Installation):
+    with long_lstm.start("train_models", "--team", "neurology", "--algo", "lstm") as command:
+        training(long_lstm, command, "lstm")
+        working, queued = (long_lstm.rows()[number]["run_id"] for number in (0, 1))
 
-        listed = json.loads(long_bert.must("training_runs", "list", "--output", "json"))
-        shown = json.loads(long_bert.must("training_runs", "show", working, "--output", "json"))
-        said = long_bert.must("training_runs", "logs", working)
-        waiting = long_bert.must("training_runs", "cancel", queued)
-        ended = long_bert.must("training_runs", "cancel", working)
+        listed = json.loads(long_lstm.must("training_runs", "list", "--output", "json"))
+        shown = json.loads(long_lstm.must("training_runs", "show", working, "--output", "json"))
+        said = long_lstm.must("training_runs", "logs", working)
+        waiting = long_lstm.must("training_runs", "cancel", queued)
+        ended = long_lstm.must("training_runs", "cancel", working)
         output, _ = command.communicate(timeout=60)
 
     assert {(run["run_id"], run["state"]) for run in listed} == {(working, "running"), (queued, "pending")}
@@ -147,18 +150,18 @@ def test_runs_are_listed_shown_read_and_cancelled(long_bert: Installation):
     assert ended.startswith(f"run {working} cancelled (cancelled): cancelled by ")
     assert command.returncode == 1
     assert f"run {queued} was ended while it was queued" in output
-    rows = long_bert.rows()
+    rows = long_lstm.rows()
     assert {(row["success"], row["reason"], row["state"]) for row in rows} == {(False, "cancelled", "cancelled")}
     assert f"@{os.uname().nodename}" in rows[0]["error"]
 
-    retried = long_bert.must("training_runs", "list", "--state", "cancelled")
+    retried = long_lstm.must("training_runs", "list", "--state", "cancelled")
     assert working in retried
-    gone = long_bert.manage("training_runs", "show", "nosuchrun")
+    gone = long_lstm.manage("training_runs", "show", "nosuchrun")
     assert (gone.returncode, gone.stderr.partition(";")[0]) == (2, "CommandError: there is no run nosuchrun")
-    assert long_bert.manage("training_runs").returncode == 2
+    assert long_lstm.manage("training_runs").returncode == 2
 
 
-def test_a_reconciler_that_stays_ends_between_two_looks(installation: Installation):
+def test_a_reconciler_with_an_interval_ends_on_sigterm(installation: Installation):
     with installation.start("reconcile_runs", "--interval", "1") as reconciler:
         time.sleep(4)
         assert reconciler.poll() is None

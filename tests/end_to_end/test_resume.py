@@ -1,4 +1,4 @@
-"""A run that died goes on under its own id: real processes, real signals, SQLite and PostgreSQL."""
+"""A killed run is resumed under its own id. Real processes, real signals, SQLite and PostgreSQL."""
 
 import signal
 
@@ -10,25 +10,25 @@ from tools.installation import Installation
 SUBJECT = ("--team", "neurology", "--subject", "migraine-prevention", "--algo", "lgbm_tfidf,lstm")
 
 
-# A training that is long enough to be caught at it, and not much longer.
+# Long enough to be killed in an epoch.
 HYPERPARAMETERS = "lstm: {epochs: 12, patience: 12}\n"
 
 
 @pytest.fixture
-def demo_site(demo_site: Installation) -> Installation:
-    demo_site.set_hyperparameters(HYPERPARAMETERS)
-    return demo_site
+def demo_installation(demo_installation: Installation) -> Installation:
+    demo_installation.set_hyperparameters(HYPERPARAMETERS)
+    return demo_installation
 
 
 @pytest.fixture
-def demo_site_on_postgresql(postgresql_installation: Installation) -> Installation:
+def demo_installation_on_postgresql(postgresql_installation: Installation) -> Installation:
     postgresql_installation.set_hyperparameters(HYPERPARAMETERS)
     postgresql_installation.must("load_demo")
     return postgresql_installation
 
 
 def power_cut(installation: Installation) -> str:
-    """A run of which the first training has succeeded and everything was killed in the second; its id."""
+    """Kill all processes in the second training, after the first has succeeded. Returns the id of the run."""
     with installation.start("train_models", *SUBJECT) as command:
         worker = training(installation, command, "lstm")
         (job,) = processes(command, "-m job")
@@ -41,74 +41,82 @@ def power_cut(installation: Installation) -> str:
     return lstm["run_id"]
 
 
-def test_a_run_that_died_mute_goes_on_in_its_own_rows(demo_site: Installation):
-    run_id = power_cut(demo_site)
-    before = demo_site.rows()
+def test_a_killed_run_is_resumed_in_its_open_rows(demo_installation: Installation):
+    run_id = power_cut(demo_installation)
+    before = demo_installation.rows()
 
-    output = demo_site.must("train_models", "--resume", run_id)
+    output = demo_installation.must("train_models", "--resume", run_id)
 
-    lgbm, lstm = demo_site.rows()
+    lgbm, lstm = demo_installation.rows()
     assert f"neurology/migraine-prevention: run {run_id} is resumed, attempt 2: lstm {lstm['version']}\n" in output
     assert (lgbm["metrics"], lgbm["artifact"]) == (before[0]["metrics"], before[0]["artifact"])
     assert [(row["id"], row["version"]) for row in (lgbm, lstm)] == [(row["id"], row["version"]) for row in before]
     assert [(row["success"], row["run_id"], row["attempt"], row["state"]) for row in (lgbm, lstm)] == [(True, run_id, 2, "succeeded")] * 2
-    assert (demo_site.models / lstm["artifact"] / "metrics.json").is_file()
-    assert not (demo_site.models / ".runs" / run_id).exists()
-    assert "2 version folders, all complete and unchanged" in demo_site.must("verify_models")
+    assert (demo_installation.models / lstm["artifact"] / "metrics.json").is_file()
+    assert not (demo_installation.models / ".runs" / run_id).exists()
+    assert "2 version folders, all complete and unchanged" in demo_installation.must("verify_models")
 
-    again = demo_site.manage("train_models", "--resume", run_id)
+    again = demo_installation.manage("train_models", "--resume", run_id)
     assert (again.returncode, again.stdout) == (1, "")
     assert again.stderr == f"CommandError: run {run_id} of neurology/migraine-prevention succeeded: nothing to resume\n"
 
 
-def test_a_row_that_was_closed_stays_closed_and_the_run_goes_on_in_a_new_one(demo_site: Installation):
-    run_id = power_cut(demo_site)
-    report = demo_site.must("reconcile_runs", "--once")
-    closed = demo_site.rows()
+@pytest.mark.slow
+def test_a_closed_row_stays_closed_and_the_run_is_resumed_in_a_new_one(demo_installation: Installation):
+    run_id = power_cut(demo_installation)
+    report = demo_installation.must("reconcile_runs", "--once")
+    closed = demo_installation.rows()
 
-    demo_site.must("train_models", "--resume", run_id)
+    demo_installation.must("train_models", "--resume", run_id)
 
     assert f"and left no report; resume it with: python manage.py train_models --resume {run_id}\n" in report
-    _, failed, new = demo_site.rows()
+    _, failed, new = demo_installation.rows()
     assert (failed["id"], failed["success"], failed["error"]) == (closed[1]["id"], False, closed[1]["error"])
     assert (new["run_id"], new["attempt"], new["success"]) == (run_id, 2, True)
     assert (new["algorithm"], new["version"]) == ("lstm", f"{failed['version']}_2")
-    folders = [path.name for path in demo_site.models.glob("neurology/migraine-prevention/lstm/*")]
+    folders = [path.name for path in demo_installation.models.glob("neurology/migraine-prevention/lstm/*")]
     assert folders == [new["version"]]
 
 
-def test_a_run_that_is_at_work_is_left_alone(demo_site: Installation):
-    with demo_site.start("train_models", *SUBJECT) as command:
-        training(demo_site, command, "lstm")
+@pytest.mark.slow
+def test_a_run_in_progress_is_not_resumed(demo_installation: Installation):
+    with demo_installation.start("train_models", *SUBJECT) as command:
+        training(demo_installation, command, "lstm")
         (job,) = processes(command, "-m job")
-        run_id = demo_site.rows()[0]["run_id"]
+        run_id = demo_installation.rows()[0]["run_id"]
 
-        refused = demo_site.manage("train_models", "--resume", run_id)
+        refused = demo_installation.manage("train_models", "--resume", run_id)
 
         assert command.wait(timeout=200) == 0
     assert (refused.returncode, refused.stdout) == (1, "")
     assert refused.stderr == (
         f"CommandError: run {run_id} of neurology/migraine-prevention may be at work, nothing is resumed: process {job.pid} runs\n"
     )
-    assert [(row["success"], row["attempt"]) for row in demo_site.rows()] == [(True, 1)] * 2
+    assert [(row["success"], row["attempt"]) for row in demo_installation.rows()] == [(True, 1)] * 2
 
 
-def test_an_interrupted_run_says_next_commands_and_does(demo_site: Installation):
-    with demo_site.start("train_models", *SUBJECT) as command:
-        training(demo_site, command, "lstm")
+@pytest.mark.slow
+def test_an_interrupted_run_says_next_commands_and_does(demo_installation: Installation):
+    with demo_installation.start("train_models", *SUBJECT) as command:
+        training(demo_installation, command, "lstm")
         command.send_signal(signal.SIGTERM)
         output, _ = command.communicate(timeout=60)
-    run_id = demo_site.rows()[0]["run_id"]
+    run_id = demo_installation.rows()[0]["run_id"]
     hint = f"resume it with: python manage.py train_models --resume {run_id}"
     assert output.splitlines()[-1] == f"CommandError: interrupted by signal 15 (SIGTERM); every open row was closed; {hint}"
 
-    demo_site.must("train_models", "--resume", run_id)
+    demo_installation.must("train_models", "--resume", run_id)
 
-    assert [(row["algorithm"], row["success"]) for row in demo_site.rows()] == [("lgbm_tfidf", True), ("lstm", False), ("lstm", True)]
+    assert [(row["algorithm"], row["success"]) for row in demo_installation.rows()] == [
+        ("lgbm_tfidf", True),
+        ("lstm", False),
+        ("lstm", True),
+    ]
 
 
-@pytest.mark.parametrize("where", ["demo_site", "demo_site_on_postgresql"])
-def test_of_two_who_resume_at_once_one_does_and_the_other_is_told(where: str, request: pytest.FixtureRequest):
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["demo_installation", "demo_installation_on_postgresql"])
+def test_two_commands_resume_one_run_once(where: str, request: pytest.FixtureRequest):
     installation = request.getfixturevalue(where)
     run_id = power_cut(installation)
 

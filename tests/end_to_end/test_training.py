@@ -1,6 +1,10 @@
-"""The whole path on a real feed: command line, processes, artifacts, rows. Trains from the tiny bundle."""
+"""Trainings of the demo feed from the command line to rows and version folders."""
 
 import json
+import shutil
+from pathlib import Path
+
+import pytest
 
 from gregory.ml import artifacts
 from gregory.ml.config import ALGORITHMS
@@ -22,17 +26,24 @@ def versions(installation: Installation) -> dict[str, list[str]]:
     }
 
 
-def test_one_subject_trains_three_models_and_the_next_run_of_the_day_takes_the_next_suffix(demo_site: Installation):
-    first = demo_site.manage("train_models", *SUBJECT, "--verbose", "3")
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, small_bundle: Path, demo_database: Path) -> Installation:
+    """An installation that has trained one subject with all algorithms, within 300 s."""
+    installation = Installation(tmp_path_factory.mktemp("trained") / "installation", environment={"GREGORY_BASE_MODELS": str(small_bundle)})
+    shutil.copy(demo_database, installation.environment["SQLITE_FILE"])
+    installation.set_hyperparameters("bert: {epochs: 2}\nlstm: {epochs: 2}\n")
+    installation.must("train_models", *SUBJECT, "--verbose", "3")
+    return installation
 
-    assert first.returncode == 0, first.stdout + first.stderr
-    rows = demo_site.rows()
+
+def test_one_subject_trains_three_models(trained: Installation):
+    rows = trained.rows()[:3]
     assert [row["algorithm"] for row in rows] == list(ALGORITHMS)
     assert all(row["success"] is True and row["finished"] and row["error"] is None for row in rows)
     assert {row["state"] for row in rows} == {"succeeded"}
     for row in rows:
-        folder = demo_site.models / row["artifact"]
-        assert folder == demo_site.models / "neurology" / "migraine-prevention" / row["algorithm"] / row["version"]
+        folder = trained.models / row["artifact"]
+        assert folder == trained.models / "neurology" / "migraine-prevention" / row["algorithm"] / row["version"]
         assert {path.name for path in folder.iterdir()} >= SPEC_FILES[row["algorithm"]] | {
             "manifest.json",
             "evaluation.json",
@@ -43,47 +54,67 @@ def test_one_subject_trains_three_models_and_the_next_run_of_the_day_takes_the_n
         assert metrics == row["metrics"]
         manifest = artifacts.read_manifest(folder)
         assert (manifest.provenance.run_log_id, manifest.provenance.run_id) == (row["id"], row["run_id"])
+        assert manifest.config.hyperparameters.lstm.epochs == 2
         assert row["resources"]["stages"]["train"]["peak_bytes"] > 0
         assert row["resources"]["stages"]["summarise"]["seconds"] > 0
-    assert not list((demo_site.models / ".runs").iterdir())
-
-    second = demo_site.manage("train_models", *SUBJECT, "--algo", "lgbm_tfidf")
-
-    assert second.returncode == 0, second.stderr
-    day = rows[0]["version"]
-    assert versions(demo_site)["lgbm_tfidf"] == [day, f"{day}_2"]
-    same = [
-        (demo_site.models / row["artifact"] / "lgbm_classifier.joblib").read_bytes()
-        for row in demo_site.rows()
-        if row["algorithm"] == "lgbm_tfidf"
-    ]
-    assert same[0] == same[1]
-    assert "4 version folders" in demo_site.must("verify_models")
+    assert not list((trained.models / ".runs").iterdir())
 
 
-def test_the_same_path_on_postgresql(postgresql_installation: Installation):
+def test_the_row_and_the_model_card_contain_the_device(trained: Installation):
+    bert, lgbm, lstm = trained.rows()[:3]
+    assert bert["compute"] == {"device": "CPU", "precision": "float32", "micro_batch": 16}
+    assert lgbm["compute"] == {"device": "CPU"}
+    assert bert["data"]["parts"]["train"]["relevant"] > 0
+    assert bert["data"] == lgbm["data"] == lstm["data"]
+    assert "micro batch" in (trained.models / bert["artifact"] / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_next_run_of_the_day_has_the_next_suffix_and_the_same_bytes(trained: Installation):
+    trained.must("train_models", *SUBJECT, "--algo", "lgbm_tfidf")
+
+    first, second = (row for row in trained.rows() if row["algorithm"] == "lgbm_tfidf")
+    assert second["version"] == f"{first['version']}_2"
+    assert versions(trained)["lgbm_tfidf"] == [first["version"], second["version"]]
+    one, other = ((trained.models / row["artifact"] / "lgbm_classifier.joblib").read_bytes() for row in (first, second))
+    assert one == other
+    assert "4 version folders" in trained.must("verify_models")
+
+
+def test_the_real_small_bert_trains(demo_installation: Installation, demo_bundle: Path):
+    demo_installation.environment["GREGORY_BASE_MODELS"] = str(demo_bundle)
+    demo_installation.set_hyperparameters("bert: {epochs: 1, max_length: 24, freeze_weights: true}\n")
+
+    demo_installation.must("train_models", "--team", "public-health", "--algo", "pubmed_bert")
+
+    (row,) = demo_installation.rows()
+    assert (row["success"], row["state"]) == (True, "succeeded")
+    encoder = json.loads((demo_bundle / "bundle.json").read_text(encoding="utf-8"))["encoder"]
+    folder = demo_installation.models / row["artifact"]
+    assert artifacts.read_manifest(folder).base_models["encoder"]["source"] == encoder["source"]
+    assert load_model(folder).predict_proba(["a vaccine", "a railway"]).shape == (2,)
+
+
+def test_training_on_postgresql(postgresql_installation: Installation):
     installation = postgresql_installation
     installation.must("load_demo")
 
-    done = installation.manage("train_models", *SUBJECT, "--algo", "lstm,lgbm_tfidf", "--verbose", "3")
+    installation.must("train_models", *SUBJECT, "--algo", "lgbm_tfidf", "--verbose", "3")
+
+    (row,) = installation.rows()
+    assert (row["algorithm"], row["success"]) == ("lgbm_tfidf", True)
+    assert load_model(installation.models / row["artifact"]).predict_proba(["migraine"]).shape == (1,)
+
+
+def test_pseudo_labels_join_the_training_part_and_leave_their_file(demo_installation: Installation):
+    # The probabilities of a tiny model are near 0.5. A low threshold accepts some.
+    demo_installation.set_hyperparameters("pseudo_label: {confidence_threshold: 0.5, max_iterations: 2}\nbert: {epochs: 1}\n")
+
+    done = demo_installation.manage("train_models", *SUBJECT, "--algo", "lgbm_tfidf", "--pseudo-label")
 
     assert done.returncode == 0, done.stdout + done.stderr
-    rows = installation.rows()
-    assert [(row["algorithm"], row["success"]) for row in rows] == [("lstm", True), ("lgbm_tfidf", True)]
-    model = load_model(installation.models / rows[0]["artifact"])
-    assert model.predict_proba(["migraine"]).shape == (1,)
-
-
-def test_pseudo_labels_join_the_training_part_and_leave_their_file(demo_site: Installation):
-    # A tiny model is sure of nothing: a low bar makes it accept something.
-    demo_site.set_hyperparameters("pseudo_label: {confidence_threshold: 0.5, max_iterations: 2}\nbert: {epochs: 1}\n")
-
-    done = demo_site.manage("train_models", *SUBJECT, "--algo", "lgbm_tfidf", "--pseudo-label")
-
-    assert done.returncode == 0, done.stdout + done.stderr
-    (row,) = demo_site.rows()
-    manifest = artifacts.read_manifest(demo_site.models / row["artifact"])
-    (csv_file,) = (demo_site.models / "neurology" / "migraine-prevention" / "pseudo_labels").glob("*.csv")
+    (row,) = demo_installation.rows()
+    manifest = artifacts.read_manifest(demo_installation.models / row["artifact"])
+    (csv_file,) = (demo_installation.models / "neurology" / "migraine-prevention" / "pseudo_labels").glob("*.csv")
     accepted = csv_file.read_text().splitlines()
     assert accepted[0] == "article_id,text,label,confidence,round"
     assert manifest.data.pseudo_labelled == len(accepted) - 1 > 0

@@ -1,4 +1,7 @@
-"""What an operator sees at each level of --verbose, in a pipe and on a terminal; every run trains for real."""
+"""The output of train_models at each level of --verbose, in a pipe and on a terminal.
+
+Three trainings are real. The lower levels print the recorded events of a run at level 3.
+"""
 
 import fcntl
 import os
@@ -9,11 +12,15 @@ import subprocess
 import sys
 import termios
 from collections.abc import Iterator
+from io import StringIO
 from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
+from django.core.management.base import OutputWrapper
+from django.core.management.color import no_style
 
+from gregory.management.console import Console
 from gregory.ml import artifacts
 from gregory.ml.metrics import NAMES
 from tests.articles import Row, labelled, store
@@ -28,8 +35,8 @@ COLUMNS = 80
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory, small_bundle: Path) -> Installation:
-    """A subject that trains with a warning, and one that cannot be trained."""
+def installation_with_both(tmp_path_factory: pytest.TempPathFactory, small_bundle: Path) -> Installation:
+    """An installation with a subject that trains with a warning, and a subject without labels."""
     installation = Installation(
         tmp_path_factory.mktemp("verbosity") / "installation", environment={"GREGORY_BASE_MODELS": str(small_bundle)}
     )
@@ -41,88 +48,78 @@ def place(tmp_path_factory: pytest.TempPathFactory, small_bundle: Path) -> Insta
 
 
 @pytest.fixture(scope="module")
-def good(place: Installation) -> dict[int, CompletedProcess[str]]:
-    """The same training at every level."""
-    return {level: place.manage(*GOOD, "--verbose", str(level)) for level in range(4)}
+def good(installation_with_both: Installation) -> CompletedProcess[str]:
+    """A training at level 3, in a pipe."""
+    return installation_with_both.manage(*GOOD, "--verbose", "3")
 
 
 @pytest.fixture(scope="module")
-def bad(place: Installation) -> dict[int, CompletedProcess[str]]:
-    """The same failure at every level."""
-    return {level: place.manage(*BAD, "--verbose", str(level)) for level in range(4)}
+def bad(installation_with_both: Installation) -> CompletedProcess[str]:
+    """A failure at level 3, in a pipe."""
+    return installation_with_both.manage(*BAD, "--verbose", "3")
 
 
-def messages(done: CompletedProcess[str], level: str) -> list[str]:
-    """What the event lines of one level say."""
-    lines = [line for line in done.stdout.splitlines() if EVENT.fullmatch(line)]
-    return [line.split(": ", 1)[1] for line in lines if line.split(" ")[1] == level]
+def at_level(done: CompletedProcess[str], level: int) -> list[str]:
+    """The lines that the console prints of the events of a run at a lower level."""
+    stream = StringIO()
+    console = Console(OutputWrapper(stream), no_style(), verbosity=level)
+    for line in done.stdout.splitlines():
+        if EVENT.fullmatch(line):
+            console.show_line(line)
+    return stream.getvalue().splitlines()
 
 
-def test_every_level_trains(place: Installation, good: dict[int, CompletedProcess[str]]):
-    assert [done.returncode for done in good.values()] == [0] * 4
-    assert [done.stderr for done in good.values()] == [""] * 4
-    assert [row["success"] for row in place.rows() if row["subject"] == "good"] == [True] * 4
+def messages(lines: list[str], level: str) -> list[str]:
+    """The messages of the event lines of one level."""
+    return [line.split(": ", 1)[1] for line in lines if EVENT.fullmatch(line) and line.split(" ")[1] == level]
 
 
-def test_level_0_prints_nothing(good: dict[int, CompletedProcess[str]]):
-    assert (good[0].stdout, good[0].stderr) == ("", "")
+def test_level_0_prints_no_event(good: CompletedProcess[str], bad: CompletedProcess[str]):
+    assert at_level(good, 0) == at_level(bad, 0) == []
 
 
-def test_level_1_prints_the_steps_and_nothing_else(good: dict[int, CompletedProcess[str]]):
-    lines = good[1].stdout.splitlines()
-    assert [line for line in lines if not EVENT.fullmatch(line)] == []
-    said = messages(good[1], "INFO")
-    assert len(said) == len(lines)
-    assert said[0].startswith("Started run ")
-    assert said[1] == "31 relevant and 31 not relevant articles"
-    assert [line.split(" version ")[0] for line in said if line.startswith(("Started t", "Finished"))] == ["Started training", "Finished"]
-    assert said[-1].startswith("Finished version ")
+def test_level_1_prints_the_steps_and_nothing_else(good: CompletedProcess[str]):
+    lines = at_level(good, 1)
+    steps = messages(lines, "INFO")
+    assert len(steps) == len(lines)
+    assert steps[0].startswith("Started run ")
+    assert steps[1] == "31 relevant and 31 not relevant articles"
+    assert [line.split(" version ")[0] for line in steps if line.startswith(("Started t", "Finished"))] == ["Started training", "Finished"]
+    assert steps[-1].startswith("Finished version ")
 
 
-def test_level_2_adds_the_warnings(good: dict[int, CompletedProcess[str]]):
-    assert messages(good[1], "WARNING") == []
-    assert CONFLICT in messages(good[2], "WARNING")
-    assert [line for line in good[2].stdout.splitlines() if not EVENT.fullmatch(line)] == []
-    assert messages(good[2], "INFO")[-1].startswith("Finished version ")
+def test_level_2_adds_the_warnings(good: CompletedProcess[str]):
+    assert CONFLICT in messages(at_level(good, 2), "WARNING")
+    assert messages(at_level(good, 2), "INFO") == messages(at_level(good, 1), "INFO")
 
 
-def test_what_is_warned_of_is_counted_in_the_manifest(place: Installation, good: dict[int, CompletedProcess[str]]):
-    row = next(row for row in place.rows() if row["subject"] == "good")
+def test_the_manifest_counts_the_articles_of_the_warning(installation_with_both: Installation, good: CompletedProcess[str]):
+    row = next(row for row in installation_with_both.rows() if row["subject"] == "good")
     assert CONFLICT in row["warnings"]
-    data = artifacts.read_manifest(place.models / row["artifact"]).data
+    data = artifacts.read_manifest(installation_with_both.models / row["artifact"]).data
     assert (data.labelled, data.duplicates, data.conflicts) == (62, 0, 2)
     assert sum(sum(part.values()) for part in data.parts.values()) == 60
 
 
-def test_level_3_ends_with_every_metric_of_both_parts(place: Installation, good: dict[int, CompletedProcess[str]]):
-    lines = good[3].stdout.splitlines()
-    *events, reports, header, _, validation, test = lines
+def test_level_3_ends_with_every_metric_of_both_parts(installation_with_both: Installation, good: CompletedProcess[str]):
+    assert (good.returncode, good.stderr) == (0, "")
+    *events, reports, header, _, validation, test = good.stdout.splitlines()
     assert [line for line in events if not EVENT.fullmatch(line)] == []
-    assert CONFLICT in messages(good[3], "WARNING")
-    row = [row for row in place.rows() if row["subject"] == "good"][3]
+    assert CONFLICT in messages(events, "WARNING")
+    row = next(row for row in installation_with_both.rows() if row["subject"] == "good")
     figures = {part: [f"{row['metrics'][f'{part}_{name}']:.3f}" for name in NAMES] for part in ("val", "test")}
     columns = [re.split(" {2,}", line.strip()) for line in (header, validation, test)]
     assert columns[0] == ["team", "subject", "algorithm", "version", "result", "part", *NAMES, "seconds", "peak MiB"]
     result = f"success, {len(row['warnings'])} warnings"
     assert columns[1][:-2] == ["t", "good", "lgbm_tfidf", row["version"], result, "validation", *figures["val"]]
     assert columns[2] == ["test", *figures["test"]]
-    assert reports == f"Model cards: {place.models}/<team>/<subject>/<algorithm>/<version>/report.html"
+    assert reports == f"Reports: {installation_with_both.models}/<team>/<subject>/<algorithm>/<version>/report.html"
 
 
-@pytest.mark.parametrize("level", [1, 2, 3])
-def test_a_pipe_gets_plain_lines(good: dict[int, CompletedProcess[str]], bad: dict[int, CompletedProcess[str]], level: int):
-    for done in (good[level], bad[level]):
+def test_a_pipe_gets_plain_lines(good: CompletedProcess[str], bad: CompletedProcess[str]):
+    for done in (good, bad):
         assert not re.search(r"[\r\x1b\x08]", done.stdout + done.stderr)
         assert "%|" not in done.stdout
-
-
-def test_a_failure_ends_with_1_at_every_level(place: Installation, bad: dict[int, CompletedProcess[str]]):
-    assert [done.returncode for done in bad.values()] == [1] * 4
-    assert [row["success"] for row in place.rows() if row["subject"] == "unreviewed"] == [False] * 4
-
-
-def test_level_0_does_not_even_say_that_it_failed(bad: dict[int, CompletedProcess[str]]):
-    assert (bad[0].stdout, bad[0].stderr) == ("", "")
 
 
 @pytest.mark.parametrize(
@@ -133,27 +130,24 @@ def test_level_0_does_not_even_say_that_it_failed(bad: dict[int, CompletedProces
         {"SQLITE_FILE": "/nowhere/db.sqlite3"},
     ],
 )
-def test_nor_why_it_could_not_begin(place: Installation, environment: dict[str, str]):
-    done = place.manage(*GOOD, "--verbose", "0", **environment)
+def test_level_0_prints_no_error_before_a_run(installation_with_both: Installation, environment: dict[str, str]):
+    done = installation_with_both.manage(*GOOD, "--verbose", "0", **environment)
     assert (done.returncode, done.stdout, done.stderr) == (1, "", "")
 
 
-@pytest.mark.parametrize("level", [1, 2, 3])
-def test_the_other_levels_say_what_failed_and_why(bad: dict[int, CompletedProcess[str]], level: int):
-    assert messages(bad[level], "INFO")[0].startswith("Started run ")
-    (failed,) = messages(bad[level], "ERROR")
-    assert re.fullmatch(rf"Failed version \d{{8}}(_\d+)?: {re.escape(NO_LABEL)}", failed)
-    assert bad[level].stderr == "CommandError: 1 of 1 trainings failed\n"
-    assert "Finished" not in bad[level].stdout
-
-
-def test_the_table_gives_the_reason_of_a_failure(bad: dict[int, CompletedProcess[str]]):
-    assert "failed: bad_data" in bad[3].stdout.splitlines()[-1]
-    assert "failed: bad_data" not in bad[1].stdout + bad[2].stdout
+def test_a_failure_ends_with_1_and_prints_its_reason(bad: CompletedProcess[str]):
+    assert (bad.returncode, bad.stderr) == (1, "CommandError: 1 of 1 trainings failed\n")
+    for level in (1, 2, 3):
+        lines = at_level(bad, level)
+        assert messages(lines, "INFO")[0].startswith("Started run ")
+        (failed,) = messages(lines, "ERROR")
+        assert re.fullmatch(rf"Failed version \d{{8}}(_\d+)?: {re.escape(NO_LABEL)}", failed)
+    assert "Finished" not in bad.stdout
+    assert "failed: bad_data" in bad.stdout.splitlines()[-1]
 
 
 def on_terminal(installation: Installation, *arguments: str) -> tuple[int, str]:
-    """Run a command on a terminal 80 columns wide: its exit code and every byte the terminal was sent."""
+    """Run a command on a terminal of 80 columns. Returns its exit code and its output."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, COLUMNS, 0, 0))
     argv = [sys.executable, str(REPOSITORY / "manage.py"), *arguments]
@@ -169,7 +163,7 @@ def _sent(terminal: int) -> Iterator[bytes]:
     while True:
         try:
             chunk = os.read(terminal, 65_536)
-        except OSError:  # how Linux says that nobody holds the other end any more
+        except OSError:  # the error of Linux after the other end was closed
             return
         if not chunk:
             return
@@ -181,15 +175,15 @@ def plain(text: str) -> str:
     return re.sub(r"\x1b\[[0-9;]*m", "", text)
 
 
-def test_a_terminal_gets_a_bar_that_leaves_only_lines_behind(place: Installation):
-    code, sent = on_terminal(place, *GOOD, "--verbose", "1")
+def test_a_terminal_gets_a_bar_that_leaves_only_lines_behind(installation_with_both: Installation):
+    code, sent = on_terminal(installation_with_both, *GOOD, "--verbose", "1")
 
     assert code == 0
     strokes = [stroke for stroke in re.split(r"[\r\n]+", plain(sent)) if "% " in stroke and "|" in stroke]
     assert len(strokes) >= 3
     assert all(stroke.startswith("t/good ") and len(stroke) < COLUMNS for stroke in strokes)
     assert any("█" in stroke for stroke in strokes)
-    # A line is left as the last stroke before its end drew it.
+    # The last drawing before a line break remains visible.
     left = [line.rsplit("\r", 1)[-1] for line in plain(sent).replace("\r\n", "\n").split("\n")]
     assert left.pop() == ""
     assert [line for line in left if not EVENT.fullmatch(line)] == []
@@ -199,5 +193,5 @@ def test_a_terminal_gets_a_bar_that_leaves_only_lines_behind(place: Installation
     )
 
 
-def test_level_0_prints_nothing_on_a_terminal_either(place: Installation):
-    assert on_terminal(place, *BAD, "--verbose", "0") == (1, "")
+def test_level_0_prints_nothing_on_a_terminal_either(installation_with_both: Installation):
+    assert on_terminal(installation_with_both, *BAD, "--verbose", "0") == (1, "")

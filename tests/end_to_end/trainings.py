@@ -40,7 +40,7 @@ def processes(command: subprocess.Popen[str], *words: str) -> list[psutil.Proces
 
 
 def training(installation: Installation, command: subprocess.Popen[str], algorithm: str) -> psutil.Process:
-    """The worker of an algorithm, once it is in the middle of an epoch."""
+    """The worker of an algorithm, when it is in its second epoch."""
 
     def find() -> psutil.Process | None:
         events = "".join(path.read_text() for path in installation.models.glob(".runs/*/events-*.jsonl"))

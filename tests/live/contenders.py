@@ -1,4 +1,4 @@
-"""`python -m tests.live.contenders ROUNDS`: two processes give the same command at the same instant, again and again.
+"""`python -m tests.live.contenders ROUNDS`: two processes run the same command at the same time, in rounds.
 
 A JSON object per round: what each of them said, and what stands in the database. Runs go to a pretended cluster and are ended between
 the rounds.
@@ -20,7 +20,7 @@ COMMAND = ("train_models", "--all-teams", "--all-articles", "--algo", "lgbm_tfid
 
 
 def contend(rounds: int, together: Barrier, results: Connection) -> None:
-    """One of the two."""
+    """One of the two processes."""
     from django.core.management import CommandError, call_command
 
     for _ in range(rounds):
@@ -34,7 +34,7 @@ def contend(rounds: int, together: Barrier, results: Connection) -> None:
 
 
 def state() -> dict[str, Any]:
-    """What the round left, and its end."""
+    """Read the rows of a round, then end its runs."""
     from gregory.runs import store
     from gregory.runs.diagnosis import Diagnosis
     from gregory.runs.models import AlgorithmRun
@@ -51,7 +51,7 @@ def state() -> dict[str, Any]:
 
 
 def main(rounds: int) -> None:
-    """Both are forked before anything is connected; all three wait for each other before each round."""
+    """Fork both processes before the first connection. All three wait for each other before each round."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
     django.setup()
     from gregory.launch.registry import RUNNERS
@@ -64,7 +64,7 @@ def main(rounds: int) -> None:
     for process in both:
         process.start()
     for _ in range(rounds):
-        # The last round is over for all three before the next begins.
+        # No process starts the next round before all three have ended this one.
         together.wait()
         said = [ours.recv() for ours, _ in pipes]
         sys.stdout.write(json.dumps({"said": said, **state()}) + "\n")

@@ -1,4 +1,4 @@
-"""Databases as GregoryAI made them: tables of one generation of its schema on a real server, filled, and looked at as a whole."""
+"""Databases with the tables of one generation of the GregoryAI schema, filled, on a real server."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ ROLE, ROLE_PASSWORD = "gregory_train", "of-the-role"
 LABELLED = 120
 SCHEMA_FOLDER = Path(__file__).parent / "schemas"
 
-# What GregoryAI's own code fills in where the database has no default; each only where its generation has the column.
+# Values that the code of GregoryAI writes, because the database has no default. A generation may lack the column.
 GREGORYAIS_DEFAULTS: dict[str, dict[str, Any]] = {
     "articles": {
         "kind": "science paper", "retracted": False, "relevant": False, "links": "[]",
@@ -29,7 +29,7 @@ GREGORYAIS_DEFAULTS: dict[str, dict[str, Any]] = {
     "gregory_predictionrunlog": {"algorithm": "unknown"},
 }  # fmt: skip
 
-# Every definition there is; names, too, since a live system's scripts may use them.
+# Every definition, with its name, because scripts of a live system may use the names.
 CATALOG = """
 WITH here AS (SELECT * FROM pg_class WHERE relnamespace = 'public'::regnamespace)
 SELECT 'column', relname, attname || ' ' || format_type(atttypid, atttypmod) || CASE WHEN attnotnull THEN ' not null' ELSE '' END
@@ -44,7 +44,7 @@ UNION ALL SELECT 'sequence', sequencename, coalesce(last_value::text, 'unused') 
 UNION ALL SELECT 'owner and grants', relname, pg_get_userbyid(relowner) || ' ' || coalesce(relacl::text, '') FROM here WHERE relkind <> 'i'
 """
 OURS = "gregory_runs_"
-# Django's own records, which gain ours beside theirs.
+# Tables of Django, which get rows of this project beside those of GregoryAI.
 RECORDS = ("django_migrations", "django_content_type", "auth_permission")
 
 
@@ -56,13 +56,13 @@ class LiveDatabase:
     name: str
 
     def execute(self, statement: str, parameters: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
-        """One statement, or several without parameters, in one transaction, as whoever owns the tables; the rows of the last one."""
+        """Run one statement, or several without parameters, in one transaction, as the owner of the tables. Returns the rows of the last one."""
         with self.server.connect(self.name) as connection, connection.transaction():
             cursor = connection.execute(statement, tuple(parameters) or None)
             return cursor.fetchall() if cursor.description else []
 
     def insert(self, table: str, *rows: dict[str, Any]) -> None:
-        """Rows with what GregoryAI's code would add to them in this generation."""
+        """Insert rows, with the values that the code of GregoryAI adds in this generation."""
         columns = {name for (name,) in self.execute("SELECT column_name FROM information_schema.columns WHERE table_name = %s", [table])}
         defaults = {name: value for name, value in GREGORYAIS_DEFAULTS.get(table, {}).items() if name in columns}
         filled = [{**defaults, **{name: value for name, value in row.items() if name in columns}} for row in rows]
@@ -74,40 +74,40 @@ class LiveDatabase:
             connection.cursor().executemany(statement, [[row[name] for name in names] for row in filled])
 
     def clone(self) -> "LiveDatabase":
-        """The same once more, for whoever breaks something."""
+        """A copy of this database."""
         copy = LiveDatabase(server=self.server, name=f"live_{uuid4().hex[:12]}")
         self.server.create(copy.name, template=self.name)
         return copy
 
     def environment(self, *, role: bool = False) -> dict[str, str]:
-        """The product's variables; as the role with the least privileges, or as the owner."""
+        """The environment variables for the owner. role: for the role with the least privileges."""
         environment = self.server.environment(self.name)
         return {**environment, "POSTGRES_USER": ROLE, "POSTGRES_PASSWORD": ROLE_PASSWORD} if role else environment
 
     def grant(self) -> None:
-        """The role, as docs/sql has it."""
+        """Create the role with the script in docs/sql."""
         self.execute((REPOSITORY / "docs/sql/least-privilege.sql").read_text(encoding="utf-8"))
         self.execute(f"ALTER ROLE {ROLE} PASSWORD '{ROLE_PASSWORD}'")
 
     def catalog(self) -> set[tuple[str, str, str]]:
-        """Every definition that is not ours, and where each sequence stands."""
+        """Every definition of GregoryAI, and the value of each sequence."""
         moving = {("sequence", f"{table}_id_seq") for table in RECORDS}
         return {entry for entry in self.execute(CATALOG) if OURS not in entry[1] and entry[:2] not in moving}
 
     def rows(self) -> dict[str, str]:
-        """A digest of the rows of every table that is not ours and in which Django keeps no records."""
+        """A digest of the rows of every table of GregoryAI."""
         tables = self.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1")
         names = [name for (name,) in tables if not name.startswith(OURS) and name not in RECORDS]
         digest = "SELECT coalesce(md5(string_agg(row::text, E'\\n' ORDER BY row::text)), 'empty') FROM {} AS row"
         return {name: self.execute(digest.format(name))[0][0] for name in names}
 
     def records(self) -> dict[str, set[str]]:
-        """Django's records, a text each."""
+        """The rows of the tables of Django, each as a text."""
         return {table: {text for (text,) in self.execute(f"SELECT row::text FROM {table} AS row")} for table in RECORDS}
 
 
 def live(server: Server, schema: str) -> LiveDatabase:
-    """A database of that generation with a team, a subject of enough labelled articles, and every oddity that was met in the wild."""
+    """A database of that generation with a team, a subject with enough labelled articles, and each odd row seen in a live database."""
     database = LiveDatabase(server=server, name=f"live_{uuid4().hex[:12]}")
     server.create(database.name)
     for name in ("django", schema):

@@ -1,4 +1,4 @@
-"""A run that lasts: it holds no connection while it works, no transaction for long, and survives a server that goes away."""
+"""The database connections of a run: none during a stage, no long transaction, and none lost for good when the server stops."""
 
 import subprocess
 import threading
@@ -27,7 +27,7 @@ WHERE datname = current_database() AND application_name = 'gregory-train'
 
 @pytest.fixture(scope="module")
 def own_server() -> Iterator[Server]:
-    """One that may be stopped."""
+    """A server that a test may stop."""
     programs = postgresql.binaries()
     need(programs, what="a PostgreSQL server", remedy="install one, for example: apt-get install postgresql")
     assert programs is not None
@@ -41,14 +41,14 @@ def database(own_server: Server) -> LiveDatabase:
 
 
 @pytest.fixture
-def live_site(database: LiveDatabase, small_bundle: Path, tmp_path: Path) -> Installation:
+def live_installation(database: LiveDatabase, small_bundle: Path, tmp_path: Path) -> Installation:
     installation = Installation(tmp_path / "installation", environment={"GREGORY_BASE_MODELS": str(small_bundle), **database.environment()})
     installation.must("migrate", "-v0")
     return installation
 
 
 def wait_for(path: str, installation: Installation, command: subprocess.Popen[str]) -> Path:
-    """The one file or folder of that pattern in the models folder, as soon as it is there."""
+    """Wait for the file or folder of that pattern in the models folder, at most 60 s."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and command.poll() is None:
         if found := list(installation.models.glob(path)):
@@ -59,10 +59,10 @@ def wait_for(path: str, installation: Installation, command: subprocess.Popen[st
 
 @dataclass
 class Watched:
-    """What was seen of our sessions, many times a second."""
+    """The sessions of the product, read every 0.01 s."""
 
     looks: int = 0
-    # Looks at which a session was open, and the longest transaction, in seconds.
+    # Reads with an open session, and the longest transaction, in seconds.
     occupied: int = 0
     longest: float = 0.0
     sessions: set[int] = field(default_factory=set)
@@ -90,30 +90,30 @@ def watched(database: LiveDatabase) -> Iterator[Watched]:
         thread.join()
 
 
-def test_between_its_reports_a_run_holds_no_connection_and_no_transaction_lasts(database: LiveDatabase, live_site: Installation):
-    with watched(database) as whole, live_site.start(*TRAIN) as command:
-        wait_for(".runs/*/stages/train-lgbm_tfidf/in/request.json", live_site, command)
-        # The first sign of life is given as the stage starts.
+def test_a_run_holds_no_connection_during_a_stage_and_no_transaction_is_long(database: LiveDatabase, live_installation: Installation):
+    with watched(database) as whole, live_installation.start(*TRAIN) as command:
+        wait_for(".runs/*/stages/train-lgbm_tfidf/in/request.json", live_installation, command)
+        # The first heartbeat is written when the stage starts.
         time.sleep(1)
         with watched(database) as working:
-            wait_for(".runs/*/stages/train-lgbm_tfidf/out", live_site, command)
+            wait_for(".runs/*/stages/train-lgbm_tfidf/out", live_installation, command)
         output, _ = command.communicate(timeout=60)
 
     assert command.returncode == 0, output
-    # The command and the run, each with a session per question.
+    # The command and the run open a session for each query.
     assert len(whole.sessions) > 4
     assert whole.longest < 1.0
     assert working.looks > 20
-    # A heartbeat may fall into it.
+    # A heartbeat may be among the reads.
     assert working.occupied <= working.looks / 5
 
 
-def test_a_server_that_stops_while_a_run_trains_and_starts_again_costs_nothing(database: LiveDatabase, live_site: Installation):
-    with live_site.start(*TRAIN) as command:
-        wait_for(".runs/*/stages/train-lgbm_tfidf/in/request.json", live_site, command)
+def test_a_run_succeeds_if_the_server_stops_and_starts_again(database: LiveDatabase, live_installation: Installation):
+    with live_installation.start(*TRAIN) as command:
+        wait_for(".runs/*/stages/train-lgbm_tfidf/in/request.json", live_installation, command)
         database.server.stop(crash=True)
-        # What a run leaves when it has an end to report and nobody to report it to.
-        wait_for(".runs/*/outcome.json", live_site, command)
+        # A run writes this file when it cannot write its end to the database.
+        wait_for(".runs/*/outcome.json", live_installation, command)
         time.sleep(3)
         database.server.start()
         output, _ = command.communicate(timeout=120)
@@ -121,22 +121,22 @@ def test_a_server_that_stops_while_a_run_trains_and_starts_again_costs_nothing(d
     assert command.returncode == 0, output
     assert ended(database) == [(True, None, "succeeded", 1)]
     assert database.execute("SELECT count(*) FROM gregory_runs_runevent") == [(0,)]
-    assert not list(live_site.models.glob(".runs/*/outcome.json"))
+    assert not list(live_installation.models.glob(".runs/*/outcome.json"))
 
 
-def test_a_server_that_stays_away_leaves_the_outcome_to_be_replayed(database: LiveDatabase, live_site: Installation):
-    with live_site.start(*TRAIN, TEST_PAUSES="0.2 0.2") as command:
-        wait_for(".runs/*/stages/train-lgbm_tfidf/in/request.json", live_site, command)
-        # A moment for the stage's first sign of life.
+def test_reconcile_reads_the_outcome_of_a_run_whose_server_stayed_stopped(database: LiveDatabase, live_installation: Installation):
+    with live_installation.start(*TRAIN, TEST_PAUSES="0.2 0.2") as command:
+        wait_for(".runs/*/stages/train-lgbm_tfidf/in/request.json", live_installation, command)
+        # The first heartbeat of the stage must come before.
         time.sleep(1)
         database.server.stop()
         output, _ = command.communicate(timeout=120)
-    told = RunOutcome.model_validate_json(outcome_of(live_site).read_text())
+    told = RunOutcome.model_validate_json(outcome_of(live_installation).read_text())
     with pytest.raises(psycopg.OperationalError):
         database.execute("SELECT 1")
 
     database.server.start()
-    reconciled = live_site.must("reconcile_runs", "--once")
+    reconciled = live_installation.must("reconcile_runs", "--once")
 
     assert command.returncode == 1
     assert "the database cannot be used: " in output.splitlines()[-1]
@@ -154,7 +154,7 @@ def outcome_of(installation: Installation) -> Path:
 
 
 def ended(database: LiveDatabase) -> list[tuple[object, ...]]:
-    """How the one run and its one row ended."""
+    """The end of the only run and of its only row."""
     return database.execute(
         "SELECT success, error_message, state, attempt FROM gregory_predictionrunlog l "
         "JOIN gregory_runs_algorithmrun a ON a.run_log_id = l.id JOIN gregory_runs_trainingrun USING (run_id)"

@@ -1,4 +1,4 @@
-"""A database that GregoryAI made: ours comes beside theirs and changes nothing of it, trains from it, and is in the way of no statement."""
+"""On a GregoryAI database: the tables of this project change none of its tables, and prevent none of its statements."""
 
 import json
 from dataclasses import dataclass
@@ -16,19 +16,19 @@ SUBJECT = ("--team", "neurology", "--subject", "ms")
 
 @dataclass(frozen=True, kw_only=True)
 class Living:
-    """One database at four moments, and the site that brought it from one to the next; it trained under the least of roles."""
+    """One database at four times. The installation between them trained with the role of least privileges."""
 
     schema: str
     plan: str
     untouched: LiveDatabase
     migrated: LiveDatabase
     trained: LiveDatabase
-    # Of a second run the rows are open, and its process is gone.
+    # The rows of a second run are open, and its process has ended.
     working: LiveDatabase
     installation: Installation
 
     def at(self, database: LiveDatabase) -> Installation:
-        """A site on that database, with the same models."""
+        """An installation on that database, with the same models."""
         return Installation(self.installation.folder, environment={**self.installation.environment, **database.environment(role=True)})
 
 
@@ -60,7 +60,7 @@ def living(
 
 def test_migrate_changes_nothing_of_theirs_and_ours_appears(living: Living):
     before, after = living.untouched, living.migrated
-    # The database that stopped at 0001 gets what GregoryAI's own 0002 would do.
+    # The database at migration 0001 gets the changes of GregoryAI's migration 0002.
     pending = living.schema == "long_lived"
 
     planned = [line for line in living.plan.splitlines() if line[:1].isalpha() and "." in line and not line.startswith("gregory_runs.")]
@@ -84,7 +84,7 @@ def test_it_trains_from_every_label_and_writes_nothing_but_a_run_log(living: Liv
     ((algorithm, version, *rest),) = living.trained.execute(last)
 
     assert {name for name in after if after[name] != before[name]} == {"gregory_predictionrunlog"}
-    # Rows of GregoryAI's own trainer keep their versions; those from before the column count for no algorithm.
+    # Rows of GregoryAI's own trainer keep their versions. Rows older than the column count for no algorithm.
     today = f"{datetime.now(UTC):%Y%m%d}"
     assert (algorithm, version) == ("lgbm_tfidf", today if living.schema == "long_lived" else f"{today}_3")
     assert rest == ["train", True, None]
@@ -95,7 +95,7 @@ def test_it_trains_from_every_label_and_writes_nothing_but_a_run_log(living: Liv
 
 @pytest.mark.parametrize("living", ["newest"], indirect=True)
 def test_a_file_trains_elsewhere_from_the_same_data_set(living: Living, installation: Installation, tmp_path: Path):
-    """Off the box: exported under the least of roles, imported into a file of SQLite, trained there."""
+    """Export with the role of least privileges, import into SQLite, and train there."""
     said = living.at(living.trained).must("export_training_data", *SUBJECT, "--all-articles", "--output-dir", str(tmp_path / "out"))
     (file,) = (tmp_path / "out").iterdir()
 
@@ -130,7 +130,7 @@ def test_all_teams_leaves_out_what_was_deactivated_or_lost(living: Living):
         assert archive.returncode == 0
 
 
-# What GregoryAI's own code sends when somebody clears logs or deletes in the admin: children first, and only those that it knows.
+# Statements of GregoryAI's admin when it clears logs or deletes: children first, and only tables that it knows.
 CLEAR_LOGS = "DELETE FROM gregory_predictionrunlog WHERE run_started < now() + interval '1 day'"
 OF_SUBJECTS = """
 DELETE FROM gregory_predictionrunlog WHERE subject_id IN ({0});
@@ -147,7 +147,7 @@ DELETE FROM gregory_predictionrunlog WHERE team_id = 1;
 DELETE FROM articles_teams WHERE team_id = 1;
 DELETE FROM gregory_team WHERE id = 1;
 """
-# By hand, as people do who know SQL: parents first, in one transaction, whatever the constraints then do.
+# SQL by hand: parents first, in one transaction. The constraints decide the rest.
 BY_HAND = f"""
 SET CONSTRAINTS ALL DEFERRED;
 DELETE FROM gregory_predictionrunlog;
@@ -159,7 +159,7 @@ DELETE FROM organizations_organization;
 """
 
 
-# Every command that reads runs, one after the other.
+# Every command that reads runs.
 COMMANDS = """
 import json, sys
 from io import StringIO
@@ -191,15 +191,15 @@ def test_their_deletes_work_and_what_is_left_of_ours_bothers_nobody(living: Livi
     database.execute(statements)
 
     told = json.loads(living.at(database).run_code(COMMANDS))
-    # The run of which nothing is left to write to ends all the same, and its subject is free for another.
+    # A run without rows ends too, and its subject can be trained again.
     assert told["reconciled"].endswith("1 unfinished runs, 1 closed")
     assert sorted(run["state"] for run in json.loads(told["listed"])) == ["failed", "succeeded"]
     assert [text.splitlines()[0].partition(":")[0][-12:] for text in told["shown"]] == ["neurology/ms"] * 2
-    # A model whose row is gone is still a model.
+    # A model without a row is still a model.
     assert told["verified"] == "1 version folders, all complete and unchanged"
     again = told["again"].splitlines()[-1]
     if statements == CLEAR_LOGS:
-        # The folder remembers its version where no row does.
+        # The folder has the version if no row has it.
         assert again.split()[:3] == ["neurology", "ms", "lgbm_tfidf"]
     else:
         assert again.startswith(("unknown team 'neurology'; ", "team 'neurology' has no subject 'ms'; "))
@@ -207,7 +207,7 @@ def test_their_deletes_work_and_what_is_left_of_ours_bothers_nobody(living: Livi
 
 
 def test_a_cascade_of_the_database_itself_passes_through(living: Living):
-    """In the newest schema a team takes its subjects along without anybody's asking."""
+    """In the newest schema, the database deletes the subjects of a deleted team."""
     database = living.working.clone()
     database.execute(OF_SUBJECTS.format("1, 2").replace("DELETE FROM subjects WHERE id IN (1, 2);", ""))
     database.execute("DELETE FROM articles_teams")

@@ -1,4 +1,4 @@
-"""The queries that a large database would punish, on a generated one of 20,000 articles: all of them find their rows by an index."""
+"""Queries on a generated database of 20,000 articles find their rows by an index."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from tools.installation import Installation
 from tools.postgresql import Server
 
 ARTICLES, SUBJECTS = 20_000, 60
-# Small tables are read whole whatever indexes they have.
+# PostgreSQL reads small tables whole, with any index.
 SMALL = {"gregory_team", "subjects"}
 
 EXPLAIN = """
@@ -51,7 +51,7 @@ print(json.dumps(told))
 
 
 def scanned(plan: dict) -> set[str]:
-    """The tables that this plan, or a part of it, reads from end to end."""
+    """The tables that this plan, or a part of it, reads whole."""
     found = {plan["Relation Name"]} if plan["Node Type"] == "Seq Scan" else set()
     return found.union(*(scanned(part) for part in plan.get("Plans", [])))
 
@@ -72,18 +72,18 @@ def test_planning_corpus_and_pool_are_backed_by_indexes(generated: Installation)
 
     assert {name: look["rows"] > 0 for name, look in told.items()} == dict.fromkeys(told, True)
     assert told["planning"]["rows"] == SUBJECTS
-    # Opening the read, the columns of a team, subjects, versions, its end; the others are one statement each.
+    # Begin, the columns of a team, subjects, versions, end. The others are one statement each.
     assert {name: look["queries"] for name, look in told.items()} == {
         "planning": 6, "labelled": 1, "labelled since": 1, "pool": 1, "pool since": 1,
     }  # fmt: skip
     whole = {name: set().union(*map(scanned, look["plans"])) - SMALL for name, look in told.items()}
-    # Every version of every subject is wanted, which is most of that table.
+    # Planning needs every version of every subject, most of that table.
     assert whole.pop("planning") <= {"gregory_predictionrunlog"}
     assert set().union(*whole.values()) == set()
 
 
 def test_a_corpus_is_streamed(generated: Installation, tmp_path: Path):
-    """Four times the rows take no more memory: what is held is one round trip of them."""
+    """Memory holds the rows of one round trip, so it does not depend on the number of rows."""
     measure = """
 from benchmarks.live_database import Measured
 from gregory.data import corpus
@@ -101,5 +101,5 @@ print(count, measured.peak_mib)
     count, peak = generated.run_code(measure).split()
 
     assert int(count) == ARTICLES / 10 * 8 / 10
-    # All of them would be 3 MB and more.
+    # All rows would take more than 3 MB.
     assert float(peak) < 2

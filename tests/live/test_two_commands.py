@@ -1,4 +1,4 @@
-"""Two commands for the same subjects at the same instant, fifty times: one run per subject, and whoever does not get it is told why."""
+"""Two commands for the same subjects at the same time, fifty times: one run per subject, and a reason for the refused command."""
 
 import json
 import re
@@ -17,7 +17,7 @@ UNFINISHED = (
 TAKEN = r"neurology/\w+: version \w+ of (lgbm_tfidf|lstm) was just taken; run the command again"
 
 
-def test_one_run_per_subject_whoever_comes_first(postgresql_server: Server, installation: Installation):
+def test_each_subject_has_one_run(postgresql_server: Server, installation: Installation):
     database = live(postgresql_server, "newest")
     database.insert("subjects", *({"subject_name": name, "subject_slug": name, "team_id": 1} for name in ("als", "stroke")))
     installation.environment |= database.environment()
@@ -45,6 +45,6 @@ def test_one_run_per_subject_whoever_comes_first(postgresql_server: Server, inst
             assert len(reasons) == 3 - len(handed[number])
             for reason in reasons:
                 assert re.fullmatch(f"{UNFINISHED}|{TAKEN}", reason), reason
-    # Otherwise they did not contend.
+    # Without refusals the commands did not compete.
     assert min(won) > 0
     assert database.execute("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()") == [(0,)]
