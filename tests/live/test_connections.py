@@ -61,7 +61,7 @@ def wait_for(path: str, installation: Installation, command: subprocess.Popen[st
 class Watched:
     """The sessions of the product, read every 0.01 s."""
 
-    looks: int = 0
+    reads: int = 0
     # Reads with an open session, and the longest transaction, in seconds.
     occupied: int = 0
     longest: float = 0.0
@@ -72,16 +72,16 @@ class Watched:
 def watched(database: LiveDatabase) -> Iterator[Watched]:
     seen, enough = Watched(), threading.Event()
 
-    def look() -> None:
+    def read() -> None:
         with database.server.connect(database.name) as connection:
             while not enough.wait(0.01):
                 rows = connection.execute(ACTIVITY).fetchall()
-                seen.looks += 1
+                seen.reads += 1
                 seen.occupied += bool(rows)
                 seen.sessions |= {pid for pid, _, _ in rows}
                 seen.longest = max([seen.longest, *(age for _, _, age in rows if age is not None)])
 
-    thread = threading.Thread(target=look)
+    thread = threading.Thread(target=read)
     thread.start()
     try:
         yield seen
@@ -103,9 +103,9 @@ def test_a_run_holds_no_connection_during_a_stage_and_no_transaction_is_long(dat
     # The command and the run open a session for each query.
     assert len(whole.sessions) > 4
     assert whole.longest < 1.0
-    assert working.looks > 20
+    assert working.reads > 20
     # A heartbeat may be among the reads.
-    assert working.occupied <= working.looks / 5
+    assert working.occupied <= working.reads / 5
 
 
 def test_a_run_succeeds_if_the_server_stops_and_starts_again(database: LiveDatabase, live_installation: Installation):
