@@ -113,7 +113,7 @@ def test_level_3_ends_with_every_metric_of_both_parts(installation_with_both: In
     result = f"success, {len(row['warnings'])} warnings"
     assert columns[1][:-2] == ["t", "good", "lgbm_tfidf", row["version"], result, "validation", *figures["val"]]
     assert columns[2] == ["test", *figures["test"]]
-    assert reports == f"Reports: {installation_with_both.models}/<team>/<subject>/<algorithm>/<version>/report.html"
+    assert reports == f"Model cards: {installation_with_both.models}/<team>/<subject>/<algorithm>/<version>/report.html"
 
 
 def test_a_pipe_gets_plain_lines(good: CompletedProcess[str], bad: CompletedProcess[str]):

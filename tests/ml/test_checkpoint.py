@@ -1,7 +1,9 @@
 """Checkpoints: an interrupted fit gives the same result as an uninterrupted one. Micro-batches give the update of the batch."""
 
 import errno
+import shutil
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,9 @@ from gregory.ml.trainers.base import TrainedModel, TrainerContext
 from tests.ml.tiny_models import IRRELEVANT, NEUTRAL, RELEVANT, tiny_encoder
 
 EPOCHS = 5
+# A device without free memory: the micro batch is 1.
+SMALL = _keras.Device(name="CPU", is_gpu=False, has_bfloat16=False, free_bytes=0)
+Finished = Callable[[bool], tuple[TrainedModel, Path]]
 NO_DROPOUT = {"dropout": 0.0, "encoder_dropout": 0.0}
 
 
@@ -75,45 +80,76 @@ def same(one: TrainedModel, other: TrainedModel) -> None:
     np.testing.assert_allclose(one.predict_proba(texts), other.predict_proba(texts), rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize(("algorithm", "contradicting", "done"), [("pubmed_bert", True, 2), ("lstm", False, 1), ("lstm", True, 3)])
-def test_an_interrupted_fit_gives_the_same_result(algorithm: Algorithm, contradicting: bool, done: int, tmp_path: Path) -> None:
-    whole = train(algorithm, tmp_path, file=None, contradicting=contradicting)
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """An uninterrupted fit of the LSTM and its checkpoint, for each validation part. Every fit costs 4 s, so tests share it."""
+
+    @cache
+    def fit(contradicting: bool) -> tuple[TrainedModel, Path]:
+        folder = tmp_path_factory.mktemp("finished")
+        return train("lstm", folder, file=folder / "fit", contradicting=contradicting), folder / "fit"
+
+    return fit
+
+
+def is_past(model: TrainedModel) -> bool:
+    """Whether the best epoch is not the last one."""
+    losses = [epoch["val_loss"] for epoch in model.history]
+    return losses[-1] > min(losses)
+
+
+def test_an_interrupted_fit_of_the_lstm_gives_the_same_result(finished: Finished, tmp_path: Path) -> None:
     # The validation part contradicts it, so the fit ends with the weights of an early epoch.
-    losses = [epoch["val_loss"] for epoch in whole.history]
-    assert (losses[-1] > min(losses)) is contradicting
+    whole, _ = finished(True)
+    assert is_past(whole)
     with pytest.raises(Broken):
-        train(algorithm, tmp_path, file=tmp_path / "fit", report=break_after(done), contradicting=contradicting)
+        train("lstm", tmp_path, file=tmp_path / "fit", report=break_after(3), contradicting=True)
     said: list[Progress] = []
-    same(train(algorithm, tmp_path, file=tmp_path / "fit", report=said.append, contradicting=contradicting), whole)
-    assert said[0] == Progress(message=f"continuing after epoch {done} of {EPOCHS}", fraction=done / EPOCHS)
-    assert epochs_told(said) == list(range(done + 1, len(whole.history) + 1))
+    same(train("lstm", tmp_path, file=tmp_path / "fit", report=said.append, contradicting=True), whole)
+    assert said[0] == Progress(message=f"continuing after epoch 3 of {EPOCHS}", fraction=3 / EPOCHS)
+    assert epochs_told(said) == list(range(4, len(whole.history) + 1))
 
 
-def test_a_fit_with_two_interruptions_gives_the_same_result(tmp_path: Path) -> None:
-    whole = train("lstm", tmp_path, file=None)
+def test_an_interrupted_fit_of_bert_gives_the_same_result_with_less_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = train("pubmed_bert", tmp_path, file=None, contradicting=True)
+    assert is_past(whole)
+    with pytest.raises(Broken):
+        train("pubmed_bert", tmp_path, file=tmp_path / "fit", report=break_after(2), contradicting=True)
+    monkeypatch.setattr(_keras, "device", lambda: SMALL)
+    said: list[Progress] = []
+    resumed = train("pubmed_bert", tmp_path, file=tmp_path / "fit", report=said.append, contradicting=True)
+    same(resumed, whole)
+    # The checkpoint decides, and not the memory.
+    assert resumed.compute["micro_batch"] == 16
+    assert said[0] == Progress(message=f"continuing after epoch 2 of {EPOCHS}", fraction=2 / EPOCHS)
+    assert epochs_told(said) == list(range(3, len(whole.history) + 1))
+
+
+def test_a_fit_with_two_interruptions_gives_the_same_result(finished: Finished, tmp_path: Path) -> None:
+    whole, _ = finished(False)
+    assert not is_past(whole)
     for done in (1, 3):
         with pytest.raises(Broken):
             train("lstm", tmp_path, file=tmp_path / "fit", report=break_after(done))
     same(train("lstm", tmp_path, file=tmp_path / "fit"), whole)
 
 
-def test_a_completed_fit_is_not_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = train("lstm", tmp_path, file=tmp_path / "fit", contradicting=True)
+def test_a_completed_fit_is_not_repeated(finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, file = finished(True)
     monkeypatch.setattr(keras.Model, "fit", None)
-    same(train("lstm", tmp_path, file=tmp_path / "fit", contradicting=True), whole)
+    same(train("lstm", tmp_path, file=Path(shutil.copy(file, tmp_path)), contradicting=True), whole)
 
 
-def test_a_checkpoint_of_other_data_is_not_continued(tmp_path: Path) -> None:
-    train("lstm", tmp_path, file=tmp_path / "fit")
+def test_a_checkpoint_of_other_data_is_not_continued(finished: Finished, tmp_path: Path) -> None:
+    shutil.copy(finished(False)[1], tmp_path)
     said: list[Progress] = []
     train("lstm", tmp_path, file=tmp_path / "fit", rows=34, report=said.append)
     assert said[0] == Progress(message="the checkpoint belongs to another training: starting from the first epoch", warning=True)
     assert epochs_told(said) == list(range(1, EPOCHS + 1))
 
 
-def test_a_damaged_checkpoint_is_not_continued(tmp_path: Path) -> None:
-    train("lstm", tmp_path, file=tmp_path / "fit")
-    content = (tmp_path / "fit").read_bytes()
+def test_a_damaged_checkpoint_is_not_continued(finished: Finished, tmp_path: Path) -> None:
+    content = finished(False)[1].read_bytes()
     for damage in (content[:-9], b"", b"no archive"):
         (tmp_path / "fit").write_bytes(damage)
         assert checkpoint.read(tmp_path / "fit") is None
@@ -140,45 +176,41 @@ def test_a_full_disk_prevents_the_checkpoint_and_not_the_fit(tmp_path: Path, mon
     assert not list(tmp_path.glob("fit*"))
 
 
-def test_the_best_weights_are_written_once(tmp_path: Path) -> None:
+def test_the_best_weights_are_written_once(finished: Finished) -> None:
     """After the best epoch, the weights of the model are the best weights."""
     counts = {}
     for name, contradicting in (("best is last", False), ("best is past", True)):
-        train("lstm", tmp_path, file=tmp_path / name, contradicting=contradicting)
-        reached = checkpoint.read(tmp_path / name)
+        _, file = finished(contradicting)
+        reached = checkpoint.read(file)
         assert reached is not None
         assert (reached.best_epoch + 1 == len(reached.epochs)) is not contradicting
-        with np.load(tmp_path / name) as stored:
+        with np.load(file) as stored:
             counts[name] = sum(key.startswith("best") for key in stored)
     assert counts == {"best is last": 0, "best is past": 6}
 
 
-@pytest.mark.parametrize("micro_batch", [1, 6])
-def test_micro_batches_give_the_update_of_the_batch(micro_batch: int, tmp_path: Path) -> None:
-    # 35 examples give a last batch of 3.
-    whole = train("pubmed_bert", tmp_path, file=None, **NO_DROPOUT, learning_rate=0.0001, epochs=1, micro_batch=16)
-    parts = train("pubmed_bert", tmp_path, file=None, **NO_DROPOUT, learning_rate=0.0001, epochs=1, micro_batch=micro_batch)
-    assert (whole.compute["micro_batch"], parts.compute["micro_batch"]) == (16, micro_batch)
-    for one, other in zip(parts._network.get_weights(), whole._network.get_weights(), strict=True):  # type: ignore[attr-defined]
-        np.testing.assert_allclose(one, other, rtol=0, atol=1e-5)
-    losses = [[epoch["val_loss"] for epoch in model.history] for model in (parts, whole)]
-    np.testing.assert_allclose(*losses, rtol=0, atol=1e-5)
+def test_micro_batches_give_the_update_of_the_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fit(micro_batch: int | None) -> TrainedModel:
+        # 35 examples give a last batch of 3.
+        return train("pubmed_bert", tmp_path, file=None, **NO_DROPOUT, learning_rate=0.0001, epochs=1, micro_batch=micro_batch)
+
+    whole, six = fit(16), fit(6)
+    monkeypatch.setattr(_keras, "device", lambda: SMALL)
+    one = fit(None)
+    assert [model.compute["micro_batch"] for model in (whole, six, one)] == [16, 6, 1]
+    for model in (six, one):
+        for part, expected in zip(model._network.get_weights(), whole._network.get_weights(), strict=True):  # type: ignore[attr-defined]
+            np.testing.assert_allclose(part, expected, rtol=0, atol=1e-5)
+        losses = [[epoch["val_loss"] for epoch in found.history] for found in (model, whole)]
+        np.testing.assert_allclose(*losses, rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_an_interrupted_fit_with_micro_batches_continues(tmp_path: Path) -> None:
     whole = train("pubmed_bert", tmp_path, file=None, micro_batch=4)
     with pytest.raises(Broken):
         train("pubmed_bert", tmp_path, file=tmp_path / "fit", micro_batch=4, report=break_after(2))
     same(train("pubmed_bert", tmp_path, file=tmp_path / "fit", micro_batch=4), whole)
-
-
-def test_the_micro_batch_of_a_continued_fit_does_not_depend_on_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    small = _keras.Device(name="CPU", is_gpu=False, has_bfloat16=False, free_bytes=0)
-    with pytest.raises(Broken):
-        train("pubmed_bert", tmp_path, file=tmp_path / "fit", report=break_after(2))
-    monkeypatch.setattr(_keras, "device", lambda: small)
-    assert train("pubmed_bert", tmp_path, file=tmp_path / "fit").compute["micro_batch"] == 16
-    assert train("pubmed_bert", tmp_path, file=None).compute["micro_batch"] == 1
 
 
 def test_padding_to_the_full_length_gives_the_same_result(tmp_path: Path) -> None:
