@@ -303,7 +303,7 @@ def test_a_second_command_refuses_the_subject_in_training_and_trains_the_others(
 
 
 def held(installation: Installation) -> tuple[str, str, psutil.Process]:
-    """Suspend the first worker of the only run. A worker holds no lock of the database. Returns the id of the run, its queue time, the worker."""
+    """Suspend the first worker of the only run, which holds no lock of the database. Returns run id, queue time, worker."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         for run_id, queued_at, pid in query(

@@ -136,7 +136,8 @@ POINTS = {
 
 
 def test_a_run_killed_at_four_points_has_the_result_of_an_undisturbed_run(demo_installation: Installation):
-    # The probabilities of the tiny BERT are close together and depend on the processor. The median as threshold leaves texts for a second round.
+    # The probabilities of the tiny BERT are close together and depend on the processor.
+    # The median as threshold leaves texts for a second round.
     demo_installation.must(*ASK)
     be_sure_from(demo_installation, statistics.median(confidences(demo_installation)))
     command = (*TRAIN, "--pseudo-label")

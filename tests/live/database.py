@@ -56,7 +56,7 @@ class LiveDatabase:
     name: str
 
     def execute(self, statement: str, parameters: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
-        """Run one statement, or several without parameters, in one transaction, as the owner of the tables. Returns the rows of the last one."""
+        """Run one statement, or several without parameters, in one transaction, as the owner. Returns the rows of the last."""
         with self.server.connect(self.name) as connection, connection.transaction():
             cursor = connection.execute(statement, tuple(parameters) or None)
             return cursor.fetchall() if cursor.description else []
