@@ -97,8 +97,13 @@ class Reconciler:
         return finalize_run(run, spec, end, runner, report=report, models_dir=self.models_dir)
 
     def cancel(self, run: TrainingRun, *, by: str) -> ReconcileResult:
-        """End one run for an operator. A run that finishes first keeps its own end. Raises RunRefused if the run has ended."""
+        """End one run for an operator. A run that finishes first keeps its own end. Raises RunRefused if the run has ended.
+
+        Raises LaunchError if its runner is not available. Then nothing was written.
+        """
         spec = RunSpec.model_validate(run.spec)
+        # First, because a runner that is not available raises LaunchError. Then no end was announced.
+        runner = self.runner_for(run.runner)
         if not _announce_cancel(spec, by) and not store.is_unfinished(spec):
             raise RunRefused(f"run {run.run_id} of {spec.label} has ended, or has another attempt; list it again")
         timed = store.run_with_timers(run.run_id)
@@ -108,7 +113,7 @@ class Reconciler:
             return close_queued(timed.run, spec)
         announced = Diagnosis(summary=timed.run.detail, reason=Reason(timed.run.reason))
         pending = PendingTermination(run=timed.run, spec=spec, diagnosis=announced)
-        (result,) = terminate_runs([pending], self.runner_for(run.runner), models_dir=self.models_dir)
+        (result,) = terminate_runs([pending], runner, models_dir=self.models_dir)
         return result
 
     def cancel_all(self, runner: Runner, *, by: str) -> Iterator[ReconcileResult]:

@@ -94,7 +94,7 @@ def next_attempt(run: TrainingRun, reconciler: Reconciler, *, now: datetime, ver
         spec.model_copy(update={"verbosity": verbosity}),
         handle=reconciler.runner_for(run.runner).owner_handle(),
         triggered_by=triggered_by,
-        why=end.headline,
+        why=end.text,
         next_version=next_version,
     )
 

@@ -9,8 +9,8 @@ from django.db import connection
 from django.db.models import F
 from django.db.models.functions import Now
 
-from gregory.launch.errors import PreconditionFailed, SubmitError, TerminationTimeout
-from gregory.launch.runner import Observation, Status
+from gregory.launch.errors import PreconditionFailed, SubmitError, TerminationTimeout, UnknownRunner
+from gregory.launch.runner import Observation, Runner, Status
 from gregory.ml.artifacts import stages_folder
 from gregory.models import PredictionRunLog, Subject
 from gregory.reconcile import loop
@@ -508,6 +508,17 @@ class TestTermination:
         reconcile()
 
         assert (run().state, run().reason, run().attempt) == ("cancelled", "cancelled", 1)
+
+    def test_cancel_without_a_runner_writes_nothing(self, at_work, tmp_path):
+        def unavailable(name: str) -> Runner:
+            raise UnknownRunner(name)
+
+        before = TrainingRun.objects.values().get()
+
+        with pytest.raises(UnknownRunner):
+            Reconciler(runner_for=unavailable, models_dir=tmp_path, stale_after=900).cancel(run(), by="me@here")
+
+        assert TrainingRun.objects.values().get() == before
 
     def test_cancel_refuses_an_ended_run(self, at_work, cluster, reconciler):
         before = run()

@@ -11,7 +11,7 @@ from gregory.models import PredictionRunLog
 from gregory.reconcile.loop import Reconciler
 from gregory.runs import store
 from gregory.runs.diagnosis import SUCCEEDED, Diagnosis
-from gregory.runs.models import TrainingRun
+from gregory.runs.models import RunEvent, TrainingRun
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunHandle, RunSpec
 from gregory.runs.states import RunState
@@ -93,6 +93,18 @@ def test_a_terminated_run_with_open_rows_keeps_its_rows(subject, tmp_path):
     spec = killed_run(subject, tmp_path, closed=False)
 
     assert attempt(spec, tmp_path).algorithms == spec.algorithms
+
+
+def test_the_event_of_a_terminated_run_keeps_its_log_tail(subject, tmp_path):
+    spec = killed_run(subject, tmp_path, closed=False)
+    end = Diagnosis(summary="the run's process was killed by signal 9", reason=Reason.KILLED, log_tail="Killed in epoch 3")
+
+    attempt(spec, tmp_path, Observation(status=Status.TERMINATED, diagnosis=end))
+
+    (message,) = RunEvent.objects.values_list("message", flat=True)
+    assert message.startswith(
+        "attempt 1 ended: running: the run's process was killed by signal 9; last lines of its log:\nKilled in epoch 3 (queued "
+    )
 
 
 def test_a_published_model_of_a_terminated_run_is_a_success(subject, tmp_path):
