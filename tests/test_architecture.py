@@ -79,8 +79,8 @@ def test_the_probe_itself_refuses():
 def test_the_environment_is_read_in_one_module_only():
     readers = [
         path.relative_to(REPOSITORY).as_posix()
-        for room in ("gregory", "job")
-        for path in sorted((REPOSITORY / room).rglob("*.py"))
+        for package in ("gregory", "job")
+        for path in sorted((REPOSITORY / package).rglob("*.py"))
         if "os.environ.get" in path.read_text() or "getenv" in path.read_text()
     ]
 
