@@ -88,7 +88,7 @@ class BartOnCTranslate2:
                 min_decoding_length=generation.min_length - 1,
                 max_decoding_length=max_decoding_length,
                 max_input_length=0,
-                # A score is divided by the length of its hypothesis, and the end token counts.
+                # `summarise` and `_closed` need the end token to recognise a cut hypothesis. The scores count it in any case.
                 return_end_token=True,
                 return_scores=True,
             )
