@@ -32,7 +32,7 @@ class BadClusterConfig(PreconditionFailed):
 
 
 class SubmitError(LaunchError):
-    """The back end will not start this run. The caller closes its rows with `reason`.
+    """The back end will not start this run. The caller closes its rows with its diagnosis.
 
     A runner raises another LaunchError if the effect of the request is unknown, or if a later request may succeed. The caller
     then submits the run again.

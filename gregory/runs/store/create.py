@@ -147,7 +147,7 @@ def _with(spec: RunSpec, algorithms: list[AlgorithmSpec]) -> RunSpec:
 
 
 def _how_it_ended(run: TrainingRun, why: str, log_tail: str) -> str:
-    """The text of an attempt's end, for the event. The next attempt repositions its values in the row."""
+    """The text of an attempt's end, for the event. The next attempt replaces its values in the row."""
     times = (("queued", run.queued_at), ("started", run.started_at), ("finished", run.finished_at))
     when = ", ".join(f"{name} {at:%Y-%m-%d %H:%M:%S} UTC" for name, at in times if at is not None)
     code = "" if run.exit_code is None else f", exit code {run.exit_code}"
