@@ -16,7 +16,7 @@ from gregory.models import Articles, Subject
 class Command(BaseCommand):
     """Loads the demo articles once. A repetition changes nothing."""
 
-    help = "Load two invented teams with three subjects and some 700 articles, most of them labelled. A repetition changes nothing."
+    help = "Load two invented teams with three subjects and almost 500 articles, most of them labelled. A repetition changes nothing."
 
     def handle(self, *, verbosity: int, **options: Any) -> None:
         """Load everything in one transaction and print the counts. Exit code FAILURE: refused."""
