@@ -103,7 +103,8 @@ class Striker:
             output = done.stdout + done.stderr
             if done.returncode == 0 or "end is not observed yet" in output:
                 return True
-            if "has already ended" in output:
+            # The run ended before the command, or during it.
+            if "has already ended" in output or "has ended, or has another attempt" in output:
                 return False
             time.sleep(0.5)
         raise AssertionError(f"{run.run_id} could not be cancelled: {output}")
