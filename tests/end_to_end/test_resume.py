@@ -69,7 +69,7 @@ def test_a_closed_row_stays_closed_and_the_run_is_resumed_in_a_new_one(demo_inst
 
     demo_installation.must("train_models", "--resume", run_id)
 
-    assert f"and left no report; resume it with: python manage.py train_models --resume {run_id}\n" in report
+    assert f"ended without a report; resume it with: python manage.py train_models --resume {run_id}\n" in report
     _, failed, new = demo_installation.rows()
     assert (failed["id"], failed["success"], failed["error"]) == (closed[1]["id"], False, closed[1]["error"])
     assert (new["run_id"], new["attempt"], new["success"]) == (run_id, 2, True)

@@ -382,13 +382,15 @@ class TestLogs:
         assert f"run {row['run_id']} failed (killed): pod " in output
 
 
+@pytest.fixture(scope="module")
+def checked(production: Production) -> Production:
+    """A team whose runs fail their preconditions."""
+    production.subjects("checked", "any")
+    return production
+
+
 class TestBeforeAnyRow:
     """C23."""
-
-    @pytest.fixture(scope="class")
-    def checked(self, production: Production) -> Production:
-        production.subjects("checked", "any")
-        return production
 
     @pytest.mark.parametrize(
         ("changes", "error"),
