@@ -152,6 +152,7 @@ def test_the_model_learns_typical_words() -> None:
     assert irrelevant < 0.2
 
 
+@pytest.mark.slow
 def test_another_process_fits_the_same_model() -> None:
     code = "import json; from tests.ml.test_lstm_trainer import *;print(json.dumps(train(TINY).predict_proba(ASKED).tolist()))"
     environment = {**os.environ, "PYTHONHASHSEED": "5", "PYTHONPATH": str(ROOT)}
