@@ -1,8 +1,11 @@
 """A run that requires a GPU ends before training if there is none."""
 
+import pytest
+
 from tools.installation import Installation
 
 
+@pytest.mark.slow
 def test_a_run_without_its_gpu_fails_before_it_reads_an_article(demo_installation: Installation):
     done = demo_installation.manage("train_models", "--team", "neurology", "--subject", "migraine-prevention", GREGORY_REQUIRE_GPU="true")
 

@@ -105,6 +105,7 @@ def test_training_on_postgresql(postgresql_installation: Installation):
     assert load_model(installation.models / row["artifact"]).predict_proba(["migraine"]).shape == (1,)
 
 
+@pytest.mark.slow
 def test_pseudo_labels_join_the_training_part_and_leave_their_file(demo_installation: Installation):
     # The probabilities of a tiny model are near 0.5. A low threshold accepts some.
     demo_installation.set_hyperparameters("pseudo_label: {confidence_threshold: 0.5, max_iterations: 2}\nbert: {epochs: 1}\n")
