@@ -24,7 +24,7 @@ python3 -m venv "$folder/venv"
 
 cd "$folder"
 mkdir -m 700 runtime
-HOME="$folder" XDG_RUNTIME_DIR="$folder/runtime" "$folder/venv/bin/python" -I - "$folder/server" <<'PY'
+HOME="$folder" TMPDIR="$folder/runtime" XDG_RUNTIME_DIR="$folder/runtime" "$folder/venv/bin/python" -I - "$folder/server" <<'PY'
 import sys
 
 import django
