@@ -58,8 +58,14 @@ def close_connection() -> None:
 def read_only_transaction() -> Iterator[None]:
     """A read-only transaction. All its reads see the same state and may be streamed. Within another transaction, a part of that one.
 
-    The server ends a read above STATEMENT_SECONDS, and a transaction that is idle above PAUSE_SECONDS.
+    The server ends a read above STATEMENT_SECONDS, and a transaction that is idle above PAUSE_SECONDS. Raises only errors of Django.
     """
+    # Django does not translate the error of a CLOSE: a streamed read closes its cursor in the server after the last row.
+    with connection.wrap_database_errors:
+        yield from _read_only_transaction()
+
+
+def _read_only_transaction() -> Iterator[None]:
     if connection.vendor != "postgresql" or connection.in_atomic_block:
         # A transaction of SQLite takes the lock of writers.
         yield

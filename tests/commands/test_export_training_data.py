@@ -1,15 +1,20 @@
 """export_training_data: its files, their lines and the refusals."""
 
 import csv
-from datetime import timedelta
+from collections.abc import Iterator
+from datetime import datetime, timedelta
 from io import StringIO
 from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.utils import timezone
 
+from gregory.data import corpus
+from gregory.ml.dataset import Article
 from gregory.models import Articles, ArticleSubjectRelevance, Subject
+from gregory.runs import db_retry
 from tests.database_rows import make_subject, make_team
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -53,6 +58,26 @@ def test_each_subject_with_labels_in_the_window_gets_a_file(ms: Subject, tmp_pat
     assert rows(tmp_path / "new" / "out") == [["1", "Title 1\nAbstract 1", "1"], ["2", "Title 2\nAbstract 2", "0"]]
     assert "neurology/als: no labelled article; articles of the last 90 days" in output
     assert "neurology/ms: 1 relevant and 1 not relevant articles to " in output
+
+
+def test_a_connection_that_is_lost_after_the_last_row_begins_the_file_again(ms: Subject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    add(ms, 1, label=True)
+    reads, labelled = [0], corpus.labelled
+
+    def cut_at_the_first_close(subject_id: int, cutoff: datetime | None) -> Iterator[Article]:
+        yield from labelled(subject_id, cutoff)
+        reads[0] += 1
+        if reads[0] == 1:
+            raise connection.Database.OperationalError("the connection is lost")
+
+    monkeypatch.setattr(corpus, "labelled", cut_at_the_first_close)
+    monkeypatch.setattr(db_retry, "PAUSES", (0.0,))
+    # The connection holds the transaction of the test.
+    monkeypatch.setattr(db_retry.connection, "close", lambda: None)
+
+    export(tmp_path, "--subject", "ms")
+
+    assert (rows(tmp_path), reads) == ([["1", "Title 1\nAbstract 1", "1"]], [2])
 
 
 @pytest.mark.parametrize(("flags", "ids"), [(("--all-articles",), ["1", "4"]), (("--lookback-days", "10"), ["1"])])

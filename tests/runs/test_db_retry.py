@@ -1,10 +1,10 @@
 """Calls while the database cannot be reached."""
 
 import pytest
-from django.db import InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError, connection
 
 from gregory.runs import db_retry
-from gregory.runs.db_retry import best_effort, retry_on_disconnect
+from gregory.runs.db_retry import best_effort, read_only_transaction, retry_on_disconnect
 
 
 class Away:
@@ -57,3 +57,11 @@ def test_best_effort_calls_once():
 
     assert best_effort(call, otherwise="nothing") == "nothing"
     assert call.calls == 1
+
+
+@pytest.mark.django_db
+@pytest.mark.database
+def test_a_connection_that_is_lost_at_the_close_of_a_streamed_read_is_an_error_of_django():
+    # Django calls the driver's close() of a cursor in the server without a translation of its errors.
+    with pytest.raises(OperationalError, match="connection is lost"), read_only_transaction():
+        raise connection.Database.OperationalError("the connection is lost")

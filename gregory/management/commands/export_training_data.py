@@ -12,7 +12,7 @@ from django.utils import timezone
 from gregory.data import corpus, dataset_csv
 from gregory.management.database import clear_database_errors
 from gregory.ml.config import Hyperparameters
-from gregory.runs.db_retry import read_only_transaction
+from gregory.runs.db_retry import read_only_transaction, retry_on_disconnect
 from gregory.runs.exit_codes import FAILURE, USAGE
 from gregory.runs.spec import RunSpec
 from gregory.training import planning, request
@@ -57,8 +57,13 @@ class Command(BaseCommand):
 
     def _export(self, spec: RunSpec, folder: Path) -> bool:
         path = folder / f"{spec.team.slug}_{spec.subject.slug}_{timezone.now().astimezone(UTC):%Y%m%d}.csv"
-        with read_only_transaction():
-            relevant, not_relevant = dataset_csv.write(path, corpus.labelled(spec.subject.id, spec.window.cutoff))
+
+        def write() -> tuple[int, int]:
+            with read_only_transaction():
+                return dataset_csv.write(path, corpus.labelled(spec.subject.id, spec.window.cutoff))
+
+        # A lost connection begins the file again. Its name appears only when it is complete.
+        relevant, not_relevant = retry_on_disconnect(write)
         if not relevant + not_relevant:
             path.unlink()
             self.stderr.write(self.style.WARNING(f"{spec.label}: no labelled article; {spec.window.description}"))
