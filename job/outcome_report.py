@@ -9,7 +9,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from gregory.ml import artifacts
-from gregory.ml.files import flush
+from gregory.ml.errors import DamagedFile
+from gregory.ml.files import flush, read_text
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import AlgorithmOutcome, RunOutcome, RunSpec
 
@@ -75,8 +76,8 @@ class OutcomeReport:
     def _later_attempt_wrote(self) -> bool:
         """An earlier attempt that continues after it was superseded must not overwrite the later report."""
         try:
-            return RunOutcome.model_validate_json(self._file.read_text(encoding="utf-8")).attempt > self._spec.attempt
-        except (OSError, ValidationError):
+            return RunOutcome.model_validate_json(read_text(self._file)).attempt > self._spec.attempt
+        except (OSError, DamagedFile, ValidationError):
             return False
 
 

@@ -1,6 +1,5 @@
 """The result of one training: publish its model, or describe its failure."""
 
-import json
 import traceback
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from gregory.ml import artifacts
 from gregory.ml.artifacts import PseudoLabelFacts
 from gregory.ml.errors import ArtifactError
+from gregory.ml.files import read_json
 from gregory.ml.stages import contract
 from gregory.runs import recovery, store
 from gregory.runs.reasons import Reason
@@ -45,7 +45,7 @@ def publish_model(
         seconds=usage.seconds,
         peak_bytes=usage.peak_bytes,
     )
-    evaluation = json.loads((destination / artifacts.EVALUATION).read_text(encoding="utf-8"))
+    evaluation = read_json(destination / artifacts.EVALUATION)
     data = result.data.model_dump(mode="json")
     return outcome, store.OutcomeDetails(evaluation=evaluation, resources=resources, data=data, compute=result.compute)
 

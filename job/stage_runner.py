@@ -7,8 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
+from gregory.ml.errors import DamagedFile
+from gregory.ml.files import read_text
 from gregory.ml.progress import Progress
 from gregory.ml.stages import contract
 from gregory.runs import store
@@ -47,7 +49,7 @@ class StageRunner:
         """
         request_file = folder / "in" / contract.REQUEST
         if (folder / "out").exists():
-            if contract.same_result(request, type(request).model_validate_json(request_file.read_text(encoding="utf-8"))):
+            if _is_result_of(request, request_file):
                 self._log.info(f"{folder.name}: done by an earlier attempt")
                 self.usage[stage] = read_usage(folder)
                 return folder / "out"
@@ -108,8 +110,16 @@ class StageRunner:
 
 
 def read_result(out: Path, result: type[Result]) -> Result:
-    """The result that a stage wrote into its output folder. Raises OSError or ValidationError."""
-    return result.model_validate_json((out / contract.RESULT).read_text(encoding="utf-8"))
+    """The result that a stage wrote into its output folder. Raises OSError, DamagedFile or ValidationError."""
+    return result.model_validate_json(read_text(out / contract.RESULT))
+
+
+def _is_result_of(request: BaseModel, request_file: Path) -> bool:
+    """Whether the finished stage had the same request. False if its request is damaged."""
+    try:
+        return contract.same_result(request, type(request).model_validate_json(read_text(request_file)))
+    except (DamagedFile, ValidationError):
+        return False
 
 
 def link(file: Path, folder: Path) -> None:

@@ -14,6 +14,8 @@ from signal import SIGKILL, Signals
 
 from gregory.line_reader import read_in_thread
 from gregory.ml import progress, resources
+from gregory.ml.errors import DamagedFile
+from gregory.ml.files import read_end, read_json, read_text
 from gregory.ml.progress import Progress
 from gregory.ml.stages import contract
 from gregory.runs.reasons import Reason
@@ -109,8 +111,8 @@ def run_stage(stage: str, folder: Path, *, shutdown: ShutdownRequest, report: pr
 def read_usage(folder: Path) -> Usage:
     """The resources of a finished stage. Zeros if its supervisor ended before it wrote them."""
     try:
-        return Usage(**json.loads((folder / USAGE_FILE).read_text(encoding="utf-8")))
-    except (OSError, ValueError):
+        return Usage(**read_json(folder / USAGE_FILE))
+    except (OSError, DamagedFile, TypeError):
         return Usage(seconds=0.0, peak_bytes=0)
 
 
@@ -158,12 +160,12 @@ def _failure(
         return StageFailed(Reason.INTERRUPTED, message, message, usage)
     described = folder / "out.partial" / contract.ERROR
     if code == 1 and described.exists():
-        error = contract.StageError.model_validate(json.loads(described.read_text(encoding="utf-8")))
+        error = contract.StageError.model_validate_json(read_text(described))
         if Reason(error.kind) is not Reason.OUT_OF_MEMORY:
             return StageFailed(Reason(error.kind), error.message, error.traceback, usage)
         message = f"{error.message}; {where}; {_limit(resources.memory_events())}"
         return StageFailed(Reason.OUT_OF_MEMORY, message, f"{error.traceback}{message}", usage)
-    tail = (folder / "stderr.log").read_bytes()[-STANDARD_ERROR_TAIL:].decode("utf-8", "replace").strip()
+    tail = read_end(folder / "stderr.log", size=STANDARD_ERROR_TAIL).decode("utf-8", "replace").strip()
     tail_text = f"\nlast lines of its standard error:\n{tail}" if tail else ""
     memory = resources.memory_events()
     if code == -SIGKILL and memory.oom_kills > memory_before.oom_kills:

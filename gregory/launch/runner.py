@@ -1,6 +1,6 @@
 """The protocol of a runner, which connects one kind of back end."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -139,8 +139,8 @@ class Runner(Protocol):
     def cleanup(self, spec: RunSpec) -> None:
         """Remove the objects that `submit` created for a successful run."""
 
-    def collect_garbage(self, unfinished: Collection[str], *, keep_seconds: float) -> list[str]:
+    def collect_garbage(self, unfinished: Collection[str], *, keep_seconds: float) -> Iterable[str]:
         """Remove objects of ended runs that are older than `keep_seconds`. `unfinished` holds the ids of runs to keep.
 
-        Returns a description of each removed object.
+        Returns a description of each removed object. Raises OSError for those that cannot be removed, after all others.
         """

@@ -15,7 +15,6 @@ from gregory.management.console import Console
 from gregory.management.database import describe
 from gregory.management.runners import reconciler
 from gregory.management.termination import Terminated
-from gregory.reconcile.results import ResultKind
 from gregory.reconcile.submit import Submission, record_submission, request
 from gregory.reporting import summary
 from gregory.runs import store
@@ -91,7 +90,7 @@ def wait(specs: Sequence[RunSpec], runner: Runner, console: Console) -> None:
     while True:
         try:
             for change in reconciler(lambda name: runner).reconcile_once(ids):
-                waits = change.action is ResultKind.UNSEEN or change.run.state == RunState.PENDING
+                waits = change.is_delayed or change.run.state == RunState.PENDING
                 _print_new(printed, f"reconcile {change.run.run_id}", str(change) if waits else "", console)
             unfinished = _print_changes(specs, printed, console)
             unreachable = False

@@ -6,18 +6,18 @@ the folder gets its name. So a version folder that exists is complete. `verify` 
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import chain, count
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NoReturn
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from gregory.ml.config import ALGORITHMS, Algorithm, TrainConfig
-from gregory.ml.errors import ArtifactError
-from gregory.ml.files import flush, flush_tree, sha256
+from gregory.ml.errors import ArtifactError, DamagedFile
+from gregory.ml.files import MAXIMUM_FILE_BYTES, MAXIMUM_TEXT_BYTES, checksum, flush, flush_tree, read_text
 from gregory.ml.text import UNSTAMPED_VERSION
 
 MANIFEST = "manifest.json"
@@ -140,11 +140,29 @@ def outcome_file(models_dir: Path, run_id: str) -> Path:
     return models_dir / RUNS_FOLDER / run_id / "outcome.json"
 
 
-def version_folders(models_dir: Path) -> Iterator[Path]:
-    """Every folder in the place of a version folder, in order of path."""
-    for algorithm_folder in sorted(models_dir.glob("[!.]*/[!.]*/*")):
-        if algorithm_folder.is_dir() and algorithm_folder.name in ALGORITHMS:
-            yield from sorted(path for path in algorithm_folder.iterdir() if path.is_dir())
+def _raise(error: OSError) -> NoReturn:
+    raise error
+
+
+def version_folders(models_dir: Path, on_error: Callable[[OSError], object] = _raise) -> Iterator[Path]:
+    """Every folder in the place of a version folder, in order of path. on_error gets the error of each folder that cannot be listed."""
+    for team in _folders(models_dir, on_error):
+        for subject in _folders(team, on_error) if not team.name.startswith(".") else ():
+            for algorithm in _folders(subject, on_error) if not subject.name.startswith(".") else ():
+                if algorithm.name in ALGORITHMS:
+                    yield from _folders(algorithm, on_error)
+
+
+def _folders(folder: Path, on_error: Callable[[OSError], object]) -> list[Path]:
+    """The folders in a folder, in order of name. A link to a folder is none. Empty if there is no such folder."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(folder / entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        on_error(error)
+        return []
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> Manifest:
@@ -192,10 +210,10 @@ def keep_pseudo_labels(csv_file: Path, models_dir: Path, *, team: str, subject: 
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a version folder. Raises ArtifactError if it is missing or damaged."""
+    """The manifest of a version folder. Raises ArtifactError if it is missing or damaged, and OSError if the volume does not answer."""
     try:
-        text = (folder / MANIFEST).read_text(encoding="utf-8")
-    except OSError as error:
+        text = read_text(folder / MANIFEST)
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise ArtifactError(f"{folder}: no {MANIFEST}: not a complete model") from error
     try:
         return Manifest.model_validate_json(text)
@@ -204,12 +222,15 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def digest(folder: Path) -> str:
-    """sha256 of the manifest, which contains the sha256 of every other file."""
-    return sha256(folder / MANIFEST)
+    """sha256 of the manifest, which contains the sha256 of every other file. Raises DamagedFile and OSError."""
+    return checksum(folder / MANIFEST, maximum=MAXIMUM_TEXT_BYTES)[0]
 
 
 def verify(folder: Path) -> list[str]:
-    """The defects of a version folder, one sentence each. Empty if nothing changed since its manifest. Reads every byte."""
+    """The defects of a version folder, one sentence each. Empty if nothing changed since its manifest. Reads every byte.
+
+    Raises OSError if a file cannot be read. Then its content is not known.
+    """
     try:
         manifest = read_manifest(folder)
     except ArtifactError as error:
@@ -218,7 +239,13 @@ def verify(folder: Path) -> list[str]:
     problems = [f"{folder / name}: missing" for name in sorted(manifest.files.keys() - present)]
     problems += [f"{folder / name}: not in the manifest" for name in sorted(present - manifest.files.keys())]
     for name in sorted(present & manifest.files.keys()):
-        if _facts(folder / name) != manifest.files[name]:
+        try:
+            # A larger file is not read.
+            changed = _facts(folder / name, maximum=manifest.files[name].bytes) != manifest.files[name]
+        except DamagedFile as error:
+            problems.append(str(error))
+            continue
+        if changed:
             problems.append(f"{folder / name}: changed since training (sha256 differs)")
     return problems
 
@@ -236,8 +263,20 @@ def misplaced(folder: Path) -> list[str]:
 
 
 def _files(folder: Path) -> list[str]:
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    """The paths below a folder that are no folders, relative to it. A link is not followed. Raises OSError."""
+    names, folders = [], [folder]
+    while folders:
+        # Not recursive: a process of a run can nest folders as deep as it wants.
+        with os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                path = Path(entry.path)
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(path)
+                else:
+                    names.append(path.relative_to(folder).as_posix())
+    return sorted(names)
 
 
-def _facts(path: Path) -> FileFacts:
-    return FileFacts(sha256=sha256(path), bytes=path.stat().st_size)
+def _facts(path: Path, *, maximum: int = MAXIMUM_FILE_BYTES) -> FileFacts:
+    digest, size = checksum(path, maximum=min(maximum, MAXIMUM_FILE_BYTES))
+    return FileFacts(sha256=digest, bytes=size)

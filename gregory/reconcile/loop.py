@@ -7,7 +7,7 @@ decisions is written. A second submission of an attempt starts nothing.
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -18,7 +18,7 @@ from gregory.launch.runner import Observation, Runner, Status
 from gregory.ml.artifacts import stages_folder
 from gregory.reconcile.decide import Action, Decision, RunSnapshot, decide
 from gregory.reconcile.finalize import finalize_run
-from gregory.reconcile.results import ReconcileResult, ResultKind
+from gregory.reconcile.results import ReconcileResult, ResultKind, isolated
 from gregory.reconcile.submit import submit_run
 from gregory.reconcile.terminate import PendingTermination, close_queued, terminate_runs
 from gregory.runs import store
@@ -130,20 +130,26 @@ class Reconciler:
             yield from self.reconcile_once(submitted)
 
     def collect_garbage(self, *, keep_seconds: float = KEEP_FAILED_SECONDS) -> Iterator[str]:
-        """Remove the remains of runs that ended longer ago than this, and those without a row. Yields the name of each."""
+        """Remove the remains of runs that ended longer ago than this, and those without a row. Yields the name of each.
+
+        Raises OSError for files that cannot be removed, after all others.
+        """
         # All runs work in the folders that the local runner removes. A runner of another version is not in this program.
+        failures = []
         for name in sorted({"local", *store.runners_used()} & RUNNERS.keys()):
-            # An unreachable back end is cleaned in a later pass.
-            with suppress(LaunchError):
-                yield from self.runner_for(name).collect_garbage(_Unfinished(), keep_seconds=keep_seconds)
+            try:
+                # An unreachable back end is cleaned in a later pass.
+                with suppress(LaunchError):
+                    yield from self.runner_for(name).collect_garbage(_Unfinished(), keep_seconds=keep_seconds)
+            except OSError as error:
+                failures.append(str(error))
+        if failures:
+            raise OSError("; ".join(failures))
 
     def _act(self, runs: list[RunWithTimers], observations: list[Observation], runner: Runner) -> Iterator[ReconcileResult]:
         pending: list[PendingTermination] = []
         for timed, observation in zip(runs, observations, strict=True):
-            try:
-                done = self.apply(timed, observation, runner)
-            except LaunchError as error:
-                done = ReconcileResult(run=timed.run, action=ResultKind.UNSEEN, detail=str(error))
+            done = isolated(timed.run, partial(self.apply, timed, observation, runner))
             if isinstance(done, PendingTermination):
                 pending.append(done)
             else:

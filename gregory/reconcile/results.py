@@ -1,14 +1,24 @@
 """The result of the reconciliation of one run, for the commands that print it."""
 
+import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any, TypeVar
 
+from django.db import DatabaseError, DataError, IntegrityError, InterfaceError
+
+from gregory.launch.errors import LaunchError
 from gregory.runs.models import TrainingRun
 from gregory.runs.reasons import Reason
+from gregory.runs.states import RunState
 
 
 class ResultKind(StrEnum):
-    """The action on one run. LEFT, UNSEEN (its runner failed) and NOTED (a new observation was written) are no end and no start."""
+    """The action on one run. LEFT, UNSEEN (its runner failed) and NOTED (a new observation was written) are no end and no start.
+
+    ERROR: an error that this program does not expect ended the reconciliation of this run.
+    """
 
     LEFT = "left alone"
     UNSEEN = "not observed"
@@ -17,17 +27,25 @@ class ResultKind(StrEnum):
     RETRIED = "retried"
     CLOSED = "closed"
     SUCCEEDED = "succeeded"
+    ERROR = "error"
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReconcileResult:
-    """run: as it was read before. reason: of the end, if there is one. unknown: the runner answered that the status is unknown."""
+    """run: as it was read before. reason: of the end, if there is one. unknown: the runner answered that the status is unknown.
+
+    traceback: of an error.
+    """
 
     run: TrainingRun
     action: ResultKind
     detail: str
     reason: Reason | None = None
     unknown: bool = False
+    traceback: str = ""
 
     @property
     def is_unseen(self) -> bool:
@@ -37,9 +55,46 @@ class ReconcileResult:
     @property
     def is_new(self) -> bool:
         """Whether the reconciler wrote something."""
-        return self.action not in (ResultKind.LEFT, ResultKind.UNSEEN)
+        return self.action not in (ResultKind.LEFT, ResultKind.UNSEEN, ResultKind.ERROR)
+
+    @property
+    def is_delayed(self) -> bool:
+        """Whether the run waits for a cause that an operator should know."""
+        return self.action in (ResultKind.UNSEEN, ResultKind.ERROR) or (
+            self.action is ResultKind.LEFT and self.run.state == RunState.PENDING
+        )
 
     def __str__(self) -> str:
-        label = f"{self.run.spec['team']['slug']}/{self.run.spec['subject']['slug']}"
         action = f"{self.action} ({self.reason})" if self.reason is not None else str(self.action)
-        return f"{self.run.run_id} {label}: {action}: {self.detail}"
+        return f"{self.run.run_id} {_label(self.run.spec)}: {action}: {self.detail}"
+
+
+def isolated(run: TrainingRun, call: Callable[[], T]) -> T | ReconcileResult:
+    """The value of a call for one run. An error of this run must not stop the others, so it becomes a result.
+
+    Raises DatabaseError and InterfaceError if the database cannot be used, because then no run can be reconciled.
+    """
+    try:
+        return call()
+    except LaunchError as error:
+        return ReconcileResult(run=run, action=ResultKind.UNSEEN, detail=str(error))
+    except (DataError, IntegrityError) as error:
+        # The database refuses a value of this run.
+        return _unexpected(run, error)
+    except (DatabaseError, InterfaceError):
+        raise
+    except Exception as error:  # noqa: BLE001 - the other runs continue, and the command prints the error
+        return _unexpected(run, error)
+
+
+def _unexpected(run: TrainingRun, error: Exception) -> ReconcileResult:
+    detail = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return ReconcileResult(run=run, action=ResultKind.ERROR, detail=detail, traceback=traceback.format_exc())
+
+
+def _label(spec: Any) -> str:
+    """team/subject, also of a specification that another version wrote."""
+    try:
+        return f"{spec['team']['slug']}/{spec['subject']['slug']}"
+    except (KeyError, TypeError):
+        return "?/?"

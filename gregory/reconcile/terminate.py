@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from gregory.launch.errors import LaunchError
 from gregory.launch.runner import Observation, Runner, Status
 from gregory.reconcile.decide import MISSING_GRACE
 from gregory.reconcile.finalize import finalize_run
-from gregory.reconcile.results import ReconcileResult, ResultKind
+from gregory.reconcile.results import ReconcileResult, ResultKind, isolated
 from gregory.reconcile.submit import CANCEL_GRACE_SECONDS
 from gregory.runs import store
 from gregory.runs.diagnosis import Diagnosis
@@ -41,7 +42,7 @@ def terminate_runs(pending: Sequence[PendingTermination], runner: Runner, *, mod
             yield ReconcileResult(run=termination.run, action=ResultKind.LEFT, detail="it ended by itself meanwhile")
     handles = [store.handle_of(termination.run) for termination in announced]
     for termination, observation in zip(announced, _terminate(handles, runner), strict=True):
-        yield _finalize(termination, observation, runner, models_dir=models_dir)
+        yield isolated(termination.run, partial(_finalize, termination, observation, runner, models_dir=models_dir))
 
 
 def close_queued(run: TrainingRun, spec: RunSpec) -> ReconcileResult:

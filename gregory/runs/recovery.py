@@ -3,7 +3,6 @@
 A reconciler writes them, or the next attempt of the run, which may be the only process that can read the folders.
 """
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from gregory.ml import artifacts
-from gregory.ml.errors import ArtifactError
+from gregory.ml.errors import ArtifactError, DamagedFile
+from gregory.ml.files import read_json, read_text
 from gregory.runs import store
 from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.spec import AlgorithmOutcome, AlgorithmSpec, RunOutcome, RunSpec
@@ -59,13 +59,13 @@ def _parse(text: str, spec: RunSpec) -> RunOutcome | None:
 
 def _outcome_file(spec: RunSpec, models_dir: Path) -> str:
     try:
-        return artifacts.outcome_file(models_dir, spec.run_id).read_text(encoding="utf-8")
-    except OSError:
+        return read_text(artifacts.outcome_file(models_dir, spec.run_id))
+    except (FileNotFoundError, NotADirectoryError, DamagedFile):
         return ""
 
 
 def published(spec: RunSpec, algorithm: AlgorithmSpec, models_dir: Path) -> tuple[AlgorithmOutcome, store.OutcomeDetails] | None:
-    """The outcome that the complete version folder of exactly this row proves. None if there is no such folder."""
+    """The outcome that the complete version folder of exactly this row proves. None if there is no such folder. Raises OSError."""
     folder = artifacts.version_folder(
         models_dir, team=spec.team.slug, subject=spec.subject.slug, algorithm=algorithm.algorithm, version=algorithm.version
     )
@@ -74,21 +74,25 @@ def published(spec: RunSpec, algorithm: AlgorithmSpec, models_dir: Path) -> tupl
         return None
     if artifacts.verify(folder):
         return None
-    outcome = AlgorithmOutcome(
-        algorithm=algorithm.algorithm,
-        run_log_id=algorithm.run_log_id,
-        version=algorithm.version,
-        success=True,
-        metrics=json.loads((folder / artifacts.METRICS).read_text(encoding="utf-8")),
-        warnings=manifest.warnings,
-        artifact=folder.relative_to(models_dir).as_posix(),
-        digest=artifacts.digest(folder),
-    )
-    return outcome, _details(outcome, models_dir)
+    try:
+        outcome = AlgorithmOutcome(
+            algorithm=algorithm.algorithm,
+            run_log_id=algorithm.run_log_id,
+            version=algorithm.version,
+            success=True,
+            metrics=read_json(folder / artifacts.METRICS),
+            warnings=manifest.warnings,
+            artifact=folder.relative_to(models_dir).as_posix(),
+            digest=artifacts.digest(folder),
+        )
+        return outcome, _details(outcome, models_dir)
+    except (DamagedFile, ValidationError):
+        # The manifest is that of the run, and so is the damage: a foreign program wrote these files.
+        return None
 
 
 def _details(outcome: AlgorithmOutcome, models_dir: Path) -> store.OutcomeDetails:
-    """The details in the version folder of the outcome. Empty if this process cannot read that folder."""
+    """The details in the version folder of the outcome. Empty if the folder is missing or damaged. Raises OSError."""
     folder = models_dir / outcome.artifact
     manifest = _manifest(folder) if outcome.artifact else None
     if manifest is None or artifacts.digest(folder) != outcome.digest:
@@ -97,8 +101,12 @@ def _details(outcome: AlgorithmOutcome, models_dir: Path) -> store.OutcomeDetail
 
 
 def _evaluation(folder: Path) -> dict[str, Any]:
-    evaluation: dict[str, Any] = json.loads((folder / artifacts.EVALUATION).read_text(encoding="utf-8"))
-    return evaluation
+    """The curves for people. Empty if they are damaged, because no decision depends on them."""
+    try:
+        evaluation = read_json(folder / artifacts.EVALUATION)
+    except (DamagedFile, FileNotFoundError):
+        return {}
+    return evaluation if isinstance(evaluation, dict) else {}
 
 
 def _manifest(folder: Path) -> artifacts.Manifest | None:

@@ -1,5 +1,6 @@
 """`verify_models` prints every problem with its folder. Its exit code is 1 if there are any."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from django.core.management import CommandError, call_command
 
 from gregory.runs import store
 from gregory.runs.spec import AlgorithmOutcome, RunSpec
+from tests import damage
 from tests.database_rows import opened
 from tests.published import publish
 
@@ -52,3 +54,47 @@ def test_a_successful_row_without_a_folder_is_printed(trained: tuple[RunSpec, Pa
         f"{folder.with_name('elsewhere')}: holds team/subject/lstm/20260101; it was moved or copied here",
         f"{folder}: missing, but row {spec.algorithms[0].run_log_id} is a success",
     ]
+
+
+@pytest.mark.parametrize("kind", damage.DAMAGES)
+def test_a_damaged_folder_is_printed_and_the_others_are_checked(
+    trained: tuple[RunSpec, Path], capsys: pytest.CaptureFixture[str], kind: str
+):
+    """The first folder in order of path has the damaged manifest, the second a changed file."""
+    _, folder = trained
+    damage.replace(folder.with_name("20250101") / "manifest.json", kind)
+    (folder / "metrics.json").write_text("{}")
+
+    with pytest.raises(CommandError, match=r"^2 problems in 2 version folders$"):
+        call_command("verify_models")
+
+    damaged, changed = capsys.readouterr().out.splitlines()
+    assert damaged.startswith(f"{folder.with_name('20250101')}")
+    assert changed == f"{folder}/metrics.json: changed since training (sha256 differs)"
+
+
+@pytest.mark.parametrize("kind", ["a sparse file of 4 GiB", "a pipe", "a link to a device"])
+def test_an_object_in_the_place_of_a_model_file_is_printed(trained: tuple[RunSpec, Path], capsys: pytest.CaptureFixture[str], kind: str):
+    damage.replace(trained[1] / "metrics.json", kind)
+
+    with pytest.raises(CommandError, match=r"^1 problems in 1 version folders$"):
+        call_command("verify_models")
+
+    assert capsys.readouterr().out.startswith(f"{trained[1]}/metrics.json: ")
+
+
+def test_a_folder_that_cannot_be_listed_is_printed(trained: Any, tmp_path: Path, monkeypatch: Any, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "another").mkdir()
+    scan = os.scandir
+
+    def refuse(folder: Path) -> Any:
+        if Path(folder).name == "another":
+            raise PermissionError(13, "Permission denied", str(folder))
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+
+    with pytest.raises(CommandError, match=r"^1 problems in 1 version folders$"):
+        call_command("verify_models")
+
+    assert capsys.readouterr().out == f"cannot be listed: [Errno 13] Permission denied: '{tmp_path}/another'\n"

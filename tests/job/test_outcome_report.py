@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from gregory.ml.artifacts import outcome_file
 from gregory.ml.config import TrainConfig
 from gregory.ml.metrics import NAMES
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import AlgorithmOutcome, AlgorithmSpec, RunOutcome, RunSpec, Scope, Window
 from job.outcome_report import MAXIMUM_BYTES, OutcomeReport, compact
+from tests import damage
 
 METRICS = {**{f"{part}_{name}": 0.123456789012345678 for part in ("val", "test") for name in NAMES}, "prob_threshold": 0.8}
 ALGORITHMS = ("pubmed_bert", "lgbm_tfidf", "lstm")
@@ -161,3 +163,13 @@ def test_a_report_can_be_removed_more_than_once(report, tmp_path):
     report.remove()
 
     assert not (tmp_path / ".runs/0123456789ab/outcome.json").exists()
+
+
+@pytest.mark.parametrize("kind", [kind for kind in damage.DAMAGES if kind != "a folder"])
+def test_a_damaged_report_of_another_attempt_is_replaced(report: OutcomeReport, tmp_path: Path, kind: str):
+    damage.replace(outcome_file(tmp_path, spec().run_id), kind)
+
+    report.add(success())
+    report.write()
+
+    assert RunOutcome.model_validate_json(outcome_file(tmp_path, spec().run_id).read_text()).algorithms == (success(),)

@@ -11,6 +11,7 @@ from gregory.runs.reasons import Reason
 from gregory.shutdown import ShutdownRequest
 from job import supervise
 from job.supervise import StageFailed, run_stage
+from tests import damage
 
 ERROR = json.dumps({"kind": "bad_data", "message": "too few", "traceback": "T\ntoo few"})
 EXHAUSTED = json.dumps({"kind": "out_of_memory", "message": "TensorFlow ran out of memory", "traceback": "T\n"})
@@ -170,3 +171,10 @@ def test_the_real_worker_command_is_the_stages_module(tmp_path: Path):
     assert supervise.worker_command("train", tmp_path)[1:] == [
         "-m", "gregory.ml.stages", "train", "--in", str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--lifeline",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", damage.DAMAGES)
+def test_a_damaged_usage_file_is_no_usage(tmp_path: Path, kind: str):
+    damage.replace(tmp_path / supervise.USAGE_FILE, kind)
+
+    assert supervise.read_usage(tmp_path) == supervise.Usage(seconds=0.0, peak_bytes=0)

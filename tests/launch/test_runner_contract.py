@@ -281,8 +281,8 @@ def test_waiting_is_called_while_no_line_arrives(back_end: BackEnd, runner: Runn
 def test_cleanup_and_garbage_collection_remove_a_run(back_end: BackEnd, runner: Runner, spec: RunSpec):
     handle = runner.submit(back_end.python(spec, "print('done')"))
     list(runner.logs(spec, handle, waiting=at_once))
-    assert runner.collect_garbage({spec.run_id}, keep_seconds=-1) == []
-    assert runner.collect_garbage(set(), keep_seconds=3600) == []
+    assert list(runner.collect_garbage({spec.run_id}, keep_seconds=-1)) == []
+    assert list(runner.collect_garbage(set(), keep_seconds=3600)) == []
     assert runner.log_tail(spec) == "done"
 
     runner.cleanup(spec)
@@ -307,7 +307,7 @@ def test_two_processes_may_collect_the_same_garbage(back_end: BackEnd, runner: R
 
     monkeypatch.setattr(shutil, "rmtree", come_second)
 
-    assert runner.collect_garbage(set(), keep_seconds=-1) == []
+    assert list(runner.collect_garbage(set(), keep_seconds=-1)) == []
     assert runner.log_tail(spec) == ""
 
 
@@ -318,5 +318,5 @@ def test_the_cluster_removes_a_finished_run_itself(back_end: BackEnd, runner: Ru
 
     runner.cleanup(spec)
 
-    assert runner.collect_garbage(set(), keep_seconds=-1) == []
+    assert list(runner.collect_garbage(set(), keep_seconds=-1)) == []
     assert runner.log_tail(spec) == "done"

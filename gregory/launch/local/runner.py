@@ -22,7 +22,8 @@ from gregory.launch.errors import SubmitError
 from gregory.launch.local import diagnose
 from gregory.launch.runner import Installation, Observation, Rendered, Status
 from gregory.ml.artifacts import RUNS_FOLDER
-from gregory.runs.diagnosis import log_tail_of
+from gregory.ml.files import read_end
+from gregory.runs.diagnosis import LOG_TAIL_CHARACTERS, log_tail_of
 from gregory.runs.spec import RunHandle, RunSpec
 
 POLL_SECONDS = 0.1
@@ -146,16 +147,24 @@ class LocalRunner:
         """Remove the working folder with the files of all attempts."""
         shutil.rmtree(self._folder(spec), ignore_errors=True)
 
-    def collect_garbage(self, unfinished: Collection[str], *, keep_seconds: float) -> list[str]:
-        """Remove old working folders, also those of other runners."""
-        removed = []
-        for folder in sorted((self._models_dir / RUNS_FOLDER).glob("*/")):
-            # Another process may remove folders of the same volume.
-            with suppress(FileNotFoundError):
-                if folder.name not in unfinished and folder.stat().st_mtime < time.time() - keep_seconds:
-                    shutil.rmtree(folder)
-                    removed.append(f"the working folder of {folder.name}")
-        return removed
+    def collect_garbage(self, unfinished: Collection[str], *, keep_seconds: float) -> Iterator[str]:
+        """Remove old working folders, also those of other runners. Links and files are none. Raises OSError after the last folder."""
+        failures = []
+        for folder, modified in _folders(self._models_dir / RUNS_FOLDER):
+            if folder.name in unfinished or modified >= time.time() - keep_seconds:
+                continue
+            try:
+                shutil.rmtree(folder)
+            except FileNotFoundError:
+                # Another process may remove folders of the same volume.
+                continue
+            except (OSError, RecursionError) as error:
+                # One folder must not keep the others.
+                failures.append(error)
+            else:
+                yield f"the working folder of {folder.name}"
+        if failures:
+            raise OSError("; ".join(map(str, failures)))
 
     def _observe(self, handle: RunHandle) -> Observation:
         child = self._children.get(handle.name)
@@ -185,6 +194,21 @@ class LocalRunner:
         return self._folder(spec) / f"events-{spec.attempt}.jsonl"
 
 
+def _folders(folder: Path) -> list[tuple[Path, float]]:
+    """The folders in a folder, in order of name, each with the time of its last change. Empty if there is no such folder."""
+    found = []
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                with suppress(FileNotFoundError):
+                    if entry.is_dir(follow_symlinks=False):
+                        found.append((folder / entry.name, entry.stat(follow_symlinks=False).st_mtime))
+    except FileNotFoundError:
+        return []
+    return sorted(found)
+
+
 def _end_of(path: Path) -> str:
     """The last bytes of a log as text. Empty if there is no log."""
-    return log_tail_of(path.read_bytes()) if path.exists() else ""
+    # A character has at most four bytes.
+    return log_tail_of(read_end(path, size=4 * LOG_TAIL_CHARACTERS))

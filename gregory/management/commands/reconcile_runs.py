@@ -6,16 +6,17 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, InterfaceError, connection
 
+from gregory.launch.errors import LaunchError
 from gregory.management.database import clear_database_errors, describe
 from gregory.management.runners import reconciler
 from gregory.management.unreachable import UnreachableTracker
 from gregory.reconcile.results import ReconcileResult, ResultKind
 from gregory.runs import store
 from gregory.runs.db_retry import close_connection
-from gregory.runs.states import RunState
+from gregory.runs.exit_codes import FAILURE
 from gregory.shutdown import ShutdownRequest
 from gregory.training import resume
 
@@ -33,6 +34,7 @@ class Command(BaseCommand):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._reconciler = reconciler()
+        self._garbage_error = ""
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """One pass for a schedule (cron, a timer), or a loop. Several of these commands may run at a time."""
@@ -46,7 +48,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **flags: Any) -> None:
-        """Exit code SUCCESS, also if runs were ended."""
+        """Exit code SUCCESS, also if runs were ended. A pass with `--once` fails if the program itself failed for a run."""
         if flags["once"]:
             self._once()
         else:
@@ -59,9 +61,12 @@ class Command(BaseCommand):
         for change in self._reconcile():
             changes.append(change)
             self.stdout.write(self._line(change))
+            self._write_traceback(change)
         closed = sum(change.action in (ResultKind.CLOSED, ResultKind.SUCCEEDED) for change in changes)
         self.stdout.write(f"{len(changes)} unfinished runs, {closed} closed")
         self._collect_garbage()
+        if failed := [change.run.run_id for change in changes if change.action is ResultKind.ERROR]:
+            raise CommandError(f"these runs could not be reconciled: {', '.join(failed)}", returncode=FAILURE)
 
     def _loop(self, interval: int) -> None:
         """Print a line for each change. Print and repeat a pass that fails. SIGTERM ends the loop between two passes."""
@@ -98,14 +103,22 @@ class Command(BaseCommand):
     def _print_if_new(self, change: ReconcileResult, printed: dict[str, str]) -> str:
         """The line of this run. Print it if the run changed, or if the cause of a delay differs from the last pass."""
         line = self._line(change)
-        delayed = change.action is ResultKind.UNSEEN or (change.action is ResultKind.LEFT and change.run.state == RunState.PENDING)
-        if change.is_new or (delayed and printed.get(change.run.run_id) != line):
+        if change.is_new or (change.is_delayed and printed.get(change.run.run_id) != line):
             self.stdout.write(line)
+            self._write_traceback(change)
         return line
+
+    def _write_traceback(self, change: ReconcileResult) -> None:
+        if change.traceback:
+            self.stderr.write(f"run {change.run.run_id}: {change.traceback}")
 
     def _line(self, change: ReconcileResult) -> str:
         ended = store.find_run(change.run.run_id) if change.action is ResultKind.CLOSED else None
-        hint = resume.hint(ended, self._reconciler)
+        try:
+            hint = resume.hint(ended, self._reconciler)
+        except (LaunchError, OSError):
+            # The end of the run is more important than the hint.
+            hint = ""
         return "; ".join(part for part in (str(change), hint) if part)
 
     def _collect_garbage(self) -> None:
@@ -114,7 +127,11 @@ class Command(BaseCommand):
                 self.stdout.write(f"removed {name}")
         except OSError as error:
             # Old files must not stop the reconciliation of runs.
-            self.stderr.write(f"cannot remove the files of old runs: {error}")
+            if str(error) != self._garbage_error:
+                self.stderr.write(f"cannot remove the files of old runs: {error}")
+            self._garbage_error = str(error)
+        else:
+            self._garbage_error = ""
 
 
 def _seconds(text: str) -> int:

@@ -150,8 +150,11 @@ class Command(BaseCommand):
                 returncode=FAILURE,
             )
         if purge:
-            for name in runner.collect_garbage([run.run_id for run in unfinished], keep_seconds=0):
-                self.stdout.write(f"removed {name}")
+            try:
+                for name in runner.collect_garbage([run.run_id for run in unfinished], keep_seconds=0):
+                    self.stdout.write(f"removed {name}")
+            except OSError as error:
+                raise CommandError(f"cannot remove the files of old runs: {error}", returncode=FAILURE) from error
 
     def _clear(self, flags: dict[str, Any]) -> None:
         self.stderr.write(self.style.WARNING(f"WARNING training_runs clear is deprecated; {CLEAR_DEPRECATED}"))

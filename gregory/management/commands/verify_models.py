@@ -1,5 +1,6 @@
 """manage.py verify_models: compare every version folder with its manifest."""
 
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -21,8 +22,10 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **flags: Any) -> None:
         """Print a line per problem, then the count."""
         models_dir = settings.MODELS_DIR
-        folders = list(artifacts.version_folders(models_dir))
-        problems = [problem for folder in folders for problem in [*artifacts.verify(folder), *artifacts.misplaced(folder)]]
+        problems: list[str] = []
+        folders = list(artifacts.version_folders(models_dir, lambda error: problems.append(f"cannot be listed: {error}")))
+        for folder in folders:
+            problems += _defects(folder)
         present = {folder.relative_to(models_dir).as_posix() for folder in folders}
         promised = AlgorithmRun.objects.filter(run_log__success=True).exclude(artifact_path="")
         for path, row in promised.order_by("run_log_id").values_list("artifact_path", "run_log_id"):
@@ -33,3 +36,11 @@ class Command(BaseCommand):
         if problems:
             raise CommandError(f"{len(problems)} problems in {len(folders)} version folders", returncode=FAILURE)
         self.stdout.write(self.style.SUCCESS(f"{len(folders)} version folders, all complete and unchanged"))
+
+
+def _defects(folder: Path) -> list[str]:
+    """The problems of one version folder. An error of one folder must not hide the problems of the others."""
+    try:
+        return [*artifacts.verify(folder), *artifacts.misplaced(folder)]
+    except OSError as error:
+        return [f"{folder}: cannot be read: {error}"]

@@ -19,7 +19,8 @@ from pathlib import Path
 from pydantic import BaseModel, ValidationError
 
 from gregory.ml import parent_watch, progress
-from gregory.ml.files import flush_tree
+from gregory.ml.errors import DamagedFile
+from gregory.ml.files import flush_tree, read_text
 from gregory.ml.progress import Report
 from gregory.ml.stages import work
 from gregory.ml.stages.contract import (
@@ -79,8 +80,8 @@ def _resume_dir(stage: str, source: Path, target: Path) -> Path:
 
 def _is_for(request: BaseModel, kept: Path) -> bool:
     try:
-        return same_work(request, type(request).model_validate_json(kept.read_text(encoding="utf-8")))
-    except (OSError, ValidationError):
+        return same_work(request, type(request).model_validate_json(read_text(kept)))
+    except (OSError, DamagedFile, ValidationError):
         return False
 
 
