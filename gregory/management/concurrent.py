@@ -10,19 +10,17 @@ from django.db import InterfaceError, OperationalError, connection
 
 from gregory.launch.errors import LaunchError
 from gregory.launch.runner import Runner
-from gregory.management import polling
+from gregory.management import polling, unstarted
 from gregory.management.console import Console
 from gregory.management.database import describe
 from gregory.management.runners import reconciler
-from gregory.management.termination import Terminated
+from gregory.management.termination import persist, raise_if_terminated, settle
 from gregory.reconcile.submit import Submission, record_submission, request
 from gregory.reporting import summary
 from gregory.runs import store
 from gregory.runs.db_retry import best_effort
-from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.heartbeat import HEARTBEAT_SECONDS, every
 from gregory.runs.models import TrainingRun
-from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunHandle, RunSpec
 from gregory.runs.states import RunState
 
@@ -33,7 +31,10 @@ FOLLOW, CANCEL, LIST = (f"python manage.py training_runs {action}" for action in
 
 
 def submit_all(opened: Sequence[RunSpec], runner: Runner, console: Console) -> None:
-    """Submit every run, MAX_REQUESTS at a time. Raises Terminated, after it has cancelled the runs that were not requested yet."""
+    """Submit every run, MAX_REQUESTS at a time. After a signal or an error it closes the runs that were not requested yet.
+
+    Then it raises the exception.
+    """
     waiting, requested = deque(opened), deque[tuple[RunSpec, Answer]]()
     keep_alive = every(HEARTBEAT_SECONDS, partial(best_effort, partial(_heartbeat, waiting), otherwise=True))
     try:
@@ -42,16 +43,18 @@ def submit_all(opened: Sequence[RunSpec], runner: Runner, console: Console) -> N
                 requested.append((waiting[0], _request(waiting[0], runner)))
                 waiting.popleft()
             spec, answer = requested[0]
-            _report_submission(spec, record_submission(spec, runner, answer.result()), console)
+            _report_submission(spec, record_submission(spec, runner, answer.result(), retry=persist), console)
             requested.popleft()
             keep_alive()
-    except Terminated as terminated:
+            raise_if_terminated()
+    except BaseException as cause:
         # Requests without an answer stay open. The reconciler finds out whether the back end has the run.
         for spec, answer in requested:
-            if answer.done():
-                record_submission(spec, runner, answer.result())
-        for spec in waiting:
-            store.end_run(spec, RunState.CANCELLED, Diagnosis(summary=f"{terminated} before it was submitted", reason=Reason.INTERRUPTED))
+            if answer.done() and answer.exception() is None:
+                record_submission(spec, runner, answer.result(), retry=partial(settle, cause=cause))
+        begun = {spec.run_id for spec, _ in requested}
+        attempts = unstarted.tokens([spec for spec in waiting if spec.run_id not in begun])
+        unstarted.close(attempts, cause, console, before="it was submitted")
         raise
 
 
@@ -99,6 +102,7 @@ def wait(specs: Sequence[RunSpec], runner: Runner, console: Console) -> None:
             if not unreachable:
                 console.warn(f"{describe(error)}; this command repeats its requests until the database answers")
             unfinished = unreachable = True
+        raise_if_terminated()
         if not unfinished:
             return
         polling.pause()

@@ -1,12 +1,28 @@
 """Database errors as one line instead of a traceback."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from django.core.management.base import CommandError
-from django.db import DatabaseError, InterfaceError
+from django.db import DatabaseError, InterfaceError, OperationalError
 
+from gregory.runs.db_retry import close_connection
 from gregory.runs.exit_codes import FAILURE
+
+T = TypeVar("T")
+
+
+def again_if_lost(call: Callable[[], T]) -> T:
+    """Call, and call once more if the connection was lost. For calls before any row is written.
+
+    A database that is away is an error at once: then the operator can correct its settings.
+    """
+    try:
+        return call()
+    except (OperationalError, InterfaceError):
+        close_connection()
+        return call()
 
 
 @contextmanager

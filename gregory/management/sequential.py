@@ -6,52 +6,63 @@ from django.conf import settings
 
 from gregory.launch.errors import LaunchError
 from gregory.launch.runner import Runner
+from gregory.management import unstarted
 from gregory.management.console import Console
+from gregory.management.database import describe
 from gregory.management.runners import reconciler
-from gregory.management.termination import Terminated
+from gregory.management.termination import persist, raise_if_terminated, settle, signal_behind
 from gregory.reconcile.decide import Action
 from gregory.reconcile.submit import CANCEL_GRACE_SECONDS, record_submission, request
 from gregory.runs import store
-from gregory.runs.db_retry import best_effort, close_connection, retry_on_disconnect
-from gregory.runs.diagnosis import Diagnosis
+from gregory.runs.db_retry import best_effort, close_connection
 from gregory.runs.heartbeat import HEARTBEAT_SECONDS, every
-from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunHandle, RunSpec
 from gregory.runs.states import RunState
 
 
 def execute(opened: list[RunSpec], runner: Runner, console: Console) -> None:
-    """Execute every run. Raises Terminated, after it has ended the current run and cancelled all others."""
+    """Execute every run. After a signal or an error it ends the current run, closes all others and raises the exception."""
     waiting = list(opened)
     try:
         while waiting:
             _run_one(waiting.pop(0), waiting, runner, console)
-    except Terminated as terminated:
-        for spec in waiting:
-            store.end_run(spec, RunState.CANCELLED, Diagnosis(summary=f"{terminated} before it was started", reason=Reason.INTERRUPTED))
+    except BaseException as cause:
+        # All of them: the signal may have come before the current run was started.
+        unstarted.close(unstarted.tokens(opened), cause, console)
         raise
 
 
 def _run_one(spec: RunSpec, queued: list[RunSpec], runner: Runner, console: Console) -> None:
-    if not retry_on_disconnect(partial(store.is_unfinished, spec)):
+    if not persist(partial(store.is_unfinished, spec)):
         console.error(f"{spec.label}: run {spec.run_id} was ended while it was queued")
         return
     handle = request(spec, runner)
     if isinstance(handle, LaunchError):
         console.error(f"{spec.label}: {record_submission(spec, runner, handle).detail}")
         return
+    close = partial(_close, spec, handle, runner, console)
     try:
-        record_submission(spec, runner, handle)
+        record_submission(spec, runner, handle, retry=persist)
         # The log is followed even if the run has already ended: it has the cause.
         close_connection()
-        waiting = every(HEARTBEAT_SECONDS, partial(best_effort, partial(_keep_alive, spec, queued), otherwise=True))
-        for line in runner.logs(spec, handle, waiting=waiting):
+        for line in runner.logs(spec, handle, waiting=every(HEARTBEAT_SECONDS, partial(_keep_alive, spec, queued))):
             console.show_line(line)
-    except Terminated:
-        runner.cancel(handle, grace_seconds=CANCEL_GRACE_SECONDS)
+        persist(close)
+    except BaseException as cause:
+        if signal_behind(cause):
+            _cancel(spec, handle, runner, console)
+        closed = settle(close, cause=cause)
+        if isinstance(closed, Exception):
+            remedy = "when it answers, run: python manage.py reconcile_runs --once"
+            console.error(f"{spec.label}: {describe(closed)}; run {spec.run_id} may still be open; {remedy}")
         raise
-    finally:
-        retry_on_disconnect(partial(_close, spec, handle, runner, console))
+
+
+def _cancel(spec: RunSpec, handle: RunHandle, runner: Runner, console: Console) -> None:
+    try:
+        runner.cancel(handle, grace_seconds=CANCEL_GRACE_SECONDS)
+    except LaunchError as error:
+        console.error(f"{spec.label}: {error}")
 
 
 def _close(spec: RunSpec, handle: RunHandle, runner: Runner, console: Console) -> None:
@@ -71,8 +82,12 @@ def _close(spec: RunSpec, handle: RunHandle, runner: Runner, console: Console) -
 
 def _keep_alive(spec: RunSpec, queued: list[RunSpec]) -> bool:
     """Write heartbeats of the queued runs. False if the current run has ended in the run store, or has no recent heartbeat."""
-    try:
+
+    def write() -> bool:
         store.heartbeat(queued)
         return store.is_unfinished(spec) and not store.is_silent(spec.run_id, settings.STALE_AFTER_SECONDS)
-    finally:
-        close_connection()
+
+    alive = best_effort(write, otherwise=True)
+    close_connection()
+    raise_if_terminated()
+    return alive

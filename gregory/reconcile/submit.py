@@ -1,7 +1,9 @@
 """The submission of a queued run. A run that its back end refuses is closed with the reason."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from gregory.launch.errors import LaunchError, SubmitError
 from gregory.launch.runner import Runner
@@ -35,14 +37,19 @@ def request(spec: RunSpec, runner: Runner) -> RunHandle | LaunchError:
         return error
 
 
-def record_submission(spec: RunSpec, runner: Runner, answer: RunHandle | LaunchError) -> Submission:
-    """Second half: record the answer in the run store. A run that was ended in the meantime is terminated."""
+def record_submission(
+    spec: RunSpec, runner: Runner, answer: RunHandle | LaunchError, *, retry: Callable[[Callable[[], Any]], Any] = retry_on_disconnect
+) -> Submission:
+    """Second half: record the answer in the run store. A run that was ended in the meantime is terminated.
+
+    retry: calls the database, again while it does not answer.
+    """
     if isinstance(answer, SubmitError):
-        retry_on_disconnect(partial(store.end_run, spec, RunState.FAILED, answer.diagnosis))
+        retry(partial(store.end_run, spec, RunState.FAILED, answer.diagnosis))
         return Submission(detail=str(answer), closed=True)
     if isinstance(answer, LaunchError):
         return Submission(detail=f"not submitted yet: {answer}")
-    if not retry_on_disconnect(partial(store.mark_submitted, spec, answer)) and not retry_on_disconnect(partial(store.is_unfinished, spec)):
+    if not retry(partial(store.mark_submitted, spec, answer)) and not retry(partial(store.is_unfinished, spec)):
         return _revoke(runner, answer)
     return Submission(detail=f"submitted as {answer.name}", handle=answer)
 

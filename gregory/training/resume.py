@@ -75,11 +75,14 @@ def check(run: TrainingRun, reconciler: Reconciler) -> tuple[RunSpec, Diagnosis]
     return spec, decision.diagnosis
 
 
-def next_attempt(run: TrainingRun, reconciler: Reconciler, *, now: datetime, verbosity: int, triggered_by: str) -> RunSpec:
-    """Open the next attempt and return its specification. Raises RunRefused.
+def next_attempt(run: TrainingRun, reconciler: Reconciler, *, token: str, now: datetime, verbosity: int, triggered_by: str) -> RunSpec:
+    """Open the next attempt, with this token, and return its specification. Raises RunRefused.
 
-    If all models of the last attempt are complete, there is no next attempt. The result is then the last specification.
+    If all models of the last attempt are complete, there is no next attempt. The result is then the last specification. A call whose
+    answer was lost may be repeated with the run as it was read before.
     """
+    if (begun := store.find_run(run.run_id)) is not None and begun.attempt_token == token:
+        return RunSpec.model_validate(begun.spec)
     spec, end = check(run, reconciler)
     if not RunState(run.state).is_final and recovery.recover(spec, end, models_dir=reconciler.models_dir):
         return spec
@@ -92,6 +95,7 @@ def next_attempt(run: TrainingRun, reconciler: Reconciler, *, now: datetime, ver
 
     return store.resume(
         spec.model_copy(update={"verbosity": verbosity}),
+        token=token,
         handle=reconciler.runner_for(run.runner).owner_handle(),
         triggered_by=triggered_by,
         why=end.text,

@@ -78,6 +78,9 @@ class InstantRunner:
             yield event(spec, Level.PROGRESS, f"Finished version {algorithm.version}", algorithm.algorithm)
         assert store.finish_run(spec, RunState.SUCCEEDED, SUCCEEDED)
 
+    def log_tail(self, spec: RunSpec) -> str:
+        return ""
+
     def cleanup(self, spec: RunSpec) -> None:
         """Remove nothing."""
 

@@ -14,7 +14,8 @@ from gregory.runs.models import AlgorithmRun, RunEvent, TrainingRun
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import AlgorithmOutcome, AlgorithmSpec, RunHandle, RunSpec, new_token
 from gregory.runs.states import RunState
-from tests.database_rows import HERE, opened, outcome
+from gregory.runs.store import finish
+from tests.database_rows import HERE, make_subject, opened, outcome, planned
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -246,9 +247,48 @@ def test_a_report_after_the_subject_was_deleted_writes_nothing(subject):
     assert not store.close_algorithm(spec, outcome(spec))
 
 
+def test_a_repeated_opening_finds_the_rows_of_the_first(subject):
+    spec = planned(subject)
+    first = store.open_run(spec, runner="local", handle=HERE, triggered_by="a test")
+
+    assert store.open_run(spec, runner="local", handle=HERE, triggered_by="a test") == first
+    assert PredictionRunLog.objects.count() == 2
+
+
+def test_queued_runs_end_together_and_others_stay(subject, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(finish, "QUEUED_RUNS", 2)
+    specs = [opened(make_subject(subject.team, f"subject-{number}")) for number in range(6)]
+    queued, submitted, claimed, superseded = specs[:3], *specs[3:]
+    store.mark_submitted(submitted, HERE)
+    store.claim(claimed, HERE, image_digest="")
+    never_opened = planned(subject)
+    attempts = {spec.run_id: spec.attempt_token for spec in [*specs, never_opened]} | {superseded.run_id: new_token()}
+    end = Diagnosis(summary="signal 15 before it was started", reason=Reason.INTERRUPTED)
+
+    assert store.end_queued(attempts, RunState.CANCELLED, end) == 3
+    assert store.end_queued(attempts, RunState.CANCELLED, end) == 0
+
+    states = dict(TrainingRun.objects.values_list("pk", "state"))
+    assert [states[spec.run_id] for spec in specs] == ["cancelled"] * 3 + ["submitted", "running", "pending"]
+    for spec in queued:
+        rows = list(AlgorithmRun.objects.filter(run_id=spec.run_id).values_list("stage", "reason", "run_log__success"))
+        assert rows == [("ended", "interrupted", False)] * 2
+    closed = PredictionRunLog.objects.filter(success=False, run_finished__isnull=False)
+    assert list(closed.values_list("error_message", flat=True)) == ["signal 15 before it was started"] * 6
+    assert PredictionRunLog.objects.filter(success=None).count() == 6
+
+
+def test_the_end_of_any_number_of_queued_runs_is_a_few_statements(subject, django_assert_max_num_queries):
+    attempts = {spec.run_id: spec.attempt_token for spec in (opened(make_subject(subject.team, f"s-{number}")) for number in range(30))}
+
+    with django_assert_max_num_queries(8):
+        assert store.end_queued(attempts, RunState.CANCELLED, Diagnosis(summary="x", reason=Reason.INTERRUPTED)) == 30
+
+
 def resumed(spec: RunSpec, *, why: str = "the process is gone") -> RunSpec:
     return store.resume(
         spec,
+        token=new_token(),
         handle=RunHandle(host="there", name="2", uid="2"),
         triggered_by="another",
         why=why,

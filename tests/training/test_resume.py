@@ -13,7 +13,7 @@ from gregory.runs import store
 from gregory.runs.diagnosis import SUCCEEDED, Diagnosis
 from gregory.runs.models import RunEvent, TrainingRun
 from gregory.runs.reasons import Reason
-from gregory.runs.spec import RunHandle, RunSpec
+from gregory.runs.spec import RunHandle, RunSpec, new_token
 from gregory.runs.states import RunState
 from gregory.training import resume
 from gregory.training.request import UsageError
@@ -63,7 +63,9 @@ def killed_run(subject, models: Path, *, closed: bool = True, **kwargs) -> RunSp
 
 def attempt(spec: RunSpec, models: Path, observation: Observation = GONE, *, stale_after: int = 900) -> RunSpec:
     run = TrainingRun.objects.get(pk=spec.run_id)
-    return resume.next_attempt(run, reconciler(observation, models, stale_after=stale_after), now=NOW, verbosity=3, triggered_by="another")
+    return resume.next_attempt(
+        run, reconciler(observation, models, stale_after=stale_after), token=new_token(), now=NOW, verbosity=3, triggered_by="another"
+    )
 
 
 def refusal(spec: RunSpec, models: Path, observation: Observation = GONE) -> str:

@@ -3,27 +3,30 @@
 import getpass
 import socket
 from argparse import ArgumentParser
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from io import StringIO
 from typing import Any, NoReturn
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser, OutputWrapper
-from django.db import DatabaseError
+from django.db import DatabaseError, InterfaceError, OperationalError
 from django.utils import timezone
 
 from gregory.launch.errors import LaunchError, UnknownRunner
 from gregory.launch.runner import Runner
-from gregory.management import concurrent, sequential
+from gregory.management import closing, concurrent, sequential, unstarted
 from gregory.management.console import Console
-from gregory.management.database import describe
+from gregory.management.database import again_if_lost, describe
 from gregory.management.runners import reconciler, runner_named
-from gregory.management.termination import Terminated, signals_raise
+from gregory.management.termination import Terminated, persist, settle, signal_behind, signals_raise
 from gregory.ml.config import load_hyperparameters
 from gregory.ml.errors import ConfigError
 from gregory.reporting import summary
 from gregory.runs import exit_codes, store
 from gregory.runs.exit_codes import FAILURE, USAGE
-from gregory.runs.spec import RunSpec
+from gregory.runs.spec import RunSpec, new_token
 from gregory.runs.store import RunRefused
 from gregory.training import flags, planning, request, resume
 from gregory.training.flags import TrainFlags
@@ -55,9 +58,12 @@ class Command(BaseCommand):
             raise CommandError(str(error), returncode=USAGE) from error
         except UnknownRunner as error:
             raise CommandError(f"--runner: {error}", returncode=USAGE) from error
+        except Terminated as terminated:
+            # It came between the last line of the command and its end.
+            self._fail(given, str(terminated), returncode=exit_codes.of_signal(terminated.number))
         except (ConfigError, LaunchError, RunRefused) as error:
             self._fail(given, str(error), cause=error)
-        except DatabaseError as error:
+        except (DatabaseError, InterfaceError) as error:
             self._fail(given, describe(error), cause=error)
 
     def _train(self, given: TrainFlags) -> None:
@@ -67,69 +73,103 @@ class Command(BaseCommand):
             return
         wanted = request.from_flags(given, hyperparameters=load_hyperparameters(settings.HYPERPARAMETERS_FILE))
         runner = runner_named(given.runner or settings.RUNNER)
-        specs = planning.plan(
-            wanted, models_dir=settings.MODELS_DIR, now=timezone.now(), require_gpu=settings.REQUIRE_GPU or runner.gives_gpu
-        )
+        plan = partial(planning.plan, wanted, models_dir=settings.MODELS_DIR, now=timezone.now())
+        specs = again_if_lost(partial(plan, require_gpu=settings.REQUIRE_GPU or runner.gives_gpu))
         if given.dry_run:
             self._print_plan(specs, runner, as_json=given.output == "json")
             return
         runner.check()
-        console = Console(self.stdout, self.style, verbosity=wanted.verbosity)
-        opened, refusals = self._open(specs, runner, console)
-        self._follow(given, opened, runner, console)
-        self._summarise(given, opened, refusals, continues=runner.max_parallel != 1 and not given.wait)
+        opened: list[RunSpec] = []
+        with self._until_signal(given, opened, runner) as console:
+            refusals = self._open(specs, opened, runner, console)
+            self._follow(given, opened, runner, console)
+            self._summarise(given, opened, refusals, continues=runner.max_parallel != 1 and not given.wait)
 
     def _resume(self, run_id: str, given: TrainFlags) -> None:
         """Open and execute the next attempt of a run that ended without success."""
         ours = reconciler()
-        run = resume.find(run_id, ours)
+        run = again_if_lost(partial(resume.find, run_id, ours))
         if given.runner not in (None, run.runner):
             raise request.UsageError(f"--runner {given.runner}: run {run_id} belongs to the runner {run.runner}; omit --runner")
         runner = ours.runner_for(run.runner)
         runner.check()
-        console = Console(self.stdout, self.style, verbosity=given.verbose)
-        spec = resume.next_attempt(
-            run,
-            ours,
-            now=timezone.now(),
-            verbosity=given.verbose,
-            triggered_by=_triggered_by(),
-        )
-        if store.is_unfinished(spec):
+        token = new_token()
+        opened: list[RunSpec] = []
+        with self._until_signal(given, opened, runner) as console:
+            with self._closing_unstarted({run_id: token}, console):
+                following = partial(resume.next_attempt, run, ours, token=token, now=timezone.now(), verbosity=given.verbose)
+                opened.append(persist(partial(following, triggered_by=_triggered_by())))
+            self._continue(given, opened[0], runner, console)
+            self._summarise(given, opened, [], continues=runner.max_parallel != 1 and not given.wait)
+
+    def _continue(self, given: TrainFlags, spec: RunSpec, runner: Runner, console: Console) -> None:
+        with self._closing_unstarted(unstarted.tokens([spec]), console):
+            unfinished = persist(partial(store.is_unfinished, spec))
+        if unfinished:
             remaining = ", ".join(f"{algorithm.algorithm} {algorithm.version}" for algorithm in spec.algorithms)
-            console.info(f"{spec.label}: run {run_id} is resumed, attempt {spec.attempt}: {remaining}")
+            console.info(f"{spec.label}: run {spec.run_id} is resumed, attempt {spec.attempt}: {remaining}")
             self._follow(given, [spec], runner, console)
         else:
-            console.info(f"{spec.label}: every model of run {run_id} is complete; the rows are closed as successes and nothing is trained")
+            complete = f"every model of run {spec.run_id} is complete"
+            console.info(f"{spec.label}: {complete}; the rows are closed as successes and nothing is trained")
             runner.cleanup(spec)
-        self._summarise(given, [spec], [], continues=runner.max_parallel != 1 and not given.wait)
 
-    def _open(self, specs: list[RunSpec], runner: Runner, console: Console) -> tuple[list[RunSpec], list[str]]:
-        """Create the rows of every subject. No run starts before its rows are committed."""
-        opened, refusals = [], []
-        for spec in specs:
+    def _open(self, specs: list[RunSpec], opened: list[RunSpec], runner: Runner, console: Console) -> list[str]:
+        """Create the rows of every subject, and add its run to `opened`. Returns the refusals.
+
+        No run starts before its rows are committed. After a signal or an error, every queued run is closed.
+        """
+        refusals = []
+        insert = partial(store.open_run, runner=runner.name, handle=runner.owner_handle(), triggered_by=_triggered_by())
+        with self._closing_unstarted(unstarted.tokens(specs), console):
+            for spec in specs:
+                try:
+                    opened.append(persist(partial(insert, spec)))
+                except RunRefused as refused:
+                    refusals.append(str(refused))
+                    console.warn(f"refused: {refused}")
+        return refusals
+
+    @contextmanager
+    def _closing_unstarted(self, attempts: Mapping[str, str], console: Console) -> Iterator[None]:
+        """If the block ends with an exception, close these attempts, unless they were started. attempts: the token by run id."""
+        try:
+            yield
+        except BaseException as cause:
+            unstarted.close(attempts, cause, console)
+            raise
+
+    @contextmanager
+    def _until_signal(self, given: TrainFlags, opened: list[RunSpec], runner: Runner) -> Iterator[Console]:
+        """The console for a block that a signal ends, with the message about its runs and the exit code of the signal."""
+        console = Console(self.stdout, self.style, verbosity=given.verbose)
+        with signals_raise():
             try:
-                opened.append(store.open_run(spec, runner=runner.name, handle=runner.owner_handle(), triggered_by=_triggered_by()))
-            except RunRefused as refused:
-                refusals.append(str(refused))
-                console.warn(f"refused: {refused}")
-        return opened, refusals
+                yield console
+            except BaseException as error:
+                terminated = signal_behind(error)
+                if terminated is None:
+                    raise
+                message = "; ".join([str(terminated), *self._after_signal(terminated, opened, runner)])
+                self._fail(given, message, returncode=exit_codes.of_signal(terminated.number), cause=error)
+            finally:
+                console.close()
+
+    def _after_signal(self, terminated: Terminated, opened: list[RunSpec], runner: Runner) -> list[str]:
+        """The state of the runs after the command has closed all that it could."""
+        found = settle(lambda: (summary.outcomes(opened), closing.hints(opened)), cause=terminated)
+        if isinstance(found, Exception):
+            return [closing.not_known(opened, found)] if opened else [describe(found)]
+        rows, hints = found
+        if runner.max_parallel == 1 or all(row.success is not None for row in rows):
+            return [closing.left_open(rows), *hints]
+        return ["the submitted runs continue", concurrent.next_commands(opened), *hints]
 
     def _follow(self, given: TrainFlags, opened: list[RunSpec], runner: Runner, console: Console) -> None:
-        try:
-            with signals_raise():
-                if runner.max_parallel == 1:
-                    sequential.execute(opened, runner, console)
-                else:
-                    self._submit_all(given, opened, runner, console)
-        except Terminated as terminated:
-            left = ["every open row was closed"]
-            if runner.max_parallel != 1:
-                left = ["the submitted runs continue", concurrent.next_commands(opened)]
-            message = "; ".join([str(terminated), *left, *_hints(opened)])
-            self._fail(given, message, returncode=exit_codes.of_signal(terminated.number))
-        finally:
-            console.close()
+        if runner.max_parallel == 1:
+            sequential.execute(opened, runner, console)
+        else:
+            self._submit_all(given, opened, runner, console)
 
     def _submit_all(self, given: TrainFlags, opened: list[RunSpec], runner: Runner, console: Console) -> None:
         concurrent.submit_all(opened, runner, console)
@@ -139,14 +179,15 @@ class Command(BaseCommand):
             console.info(concurrent.next_commands(opened))
 
     def _summarise(self, given: TrainFlags, opened: list[RunSpec], refusals: list[str], *, continues: bool) -> None:
-        rows = summary.outcomes(opened)
+        try:
+            rows, hints = persist(lambda: (summary.outcomes(opened), closing.hints(opened)))
+        except (OperationalError, InterfaceError) as error:
+            self._fail(given, "; ".join([closing.not_known(opened, error), *refusals]), cause=error)
         if given.verbose >= 3 and rows and not continues:
             self.stdout.write(f"Model cards: {settings.MODELS_DIR}/<team>/<subject>/<algorithm>/<version>/report.html")
             self.stdout.write(summary.summary_table(rows))
         # A run that continues without this command may still succeed. All others have ended.
-        failed = sum(row.success is False or (row.success is None and not continues) for row in rows)
-        problems = [f"{failed} of {len(rows)} trainings failed"] if failed else []
-        problems += [*refusals, *_hints(opened)]
+        problems = [*closing.failures(rows, continues=continues), *refusals, *hints]
         if problems:
             self._fail(given, "; ".join(problems))
 
@@ -160,7 +201,7 @@ class Command(BaseCommand):
         else:
             self.stdout.write(summary.plan_json(rows) if as_json else summary.plan_table(rows))
 
-    def _fail(self, given: TrainFlags, message: str, *, returncode: int = FAILURE, cause: Exception | None = None) -> NoReturn:
+    def _fail(self, given: TrainFlags, message: str, *, returncode: int = FAILURE, cause: BaseException | None = None) -> NoReturn:
         """Raise a CommandError. Django prints it to stderr, but --verbose 0 prints nothing."""
         if given.verbose == 0:
             self.stderr = OutputWrapper(StringIO())
@@ -173,10 +214,3 @@ class Command(BaseCommand):
 
 def _triggered_by() -> str:
     return f"train_models {getpass.getuser()}@{socket.gethostname()}"
-
-
-def _hints(specs: list[RunSpec]) -> list[str]:
-    """The resume commands of runs that can be resumed."""
-    runs, ours = store.find_runs([spec.run_id for spec in specs]), reconciler()
-    hints = (resume.hint(runs[spec.run_id], ours) for spec in specs if spec.run_id in runs)
-    return [hint for hint in hints if hint]

@@ -28,17 +28,24 @@ class RunRefused(Exception):
 def open_run(spec: RunSpec, *, runner: str, handle: RunHandle, triggered_by: str) -> RunSpec:
     """Write the rows of one run in one transaction. Returns the specification with the ids of its run log rows.
 
-    Raises RunRefused if the subject has an unfinished run, or if a version was taken after the planning.
+    A repeated call finds the rows of an earlier call whose answer was lost. Raises RunRefused if the subject has an unfinished run,
+    or if a version was taken after the planning.
     """
-    return _alone(spec, lambda: _insert(spec, runner=runner, handle=handle, triggered_by=triggered_by))
+    try:
+        return _alone(spec, lambda: _insert(spec, runner=runner, handle=handle, triggered_by=triggered_by))
+    except IntegrityError:
+        run = TrainingRun.objects.filter(pk=spec.run_id, attempt_token=spec.attempt_token).first()
+        if run is None:
+            raise
+        return RunSpec.model_validate(run.spec)
 
 
-def resume(spec: RunSpec, *, handle: RunHandle, triggered_by: str, why: str, next_version: NextVersion) -> RunSpec:
+def resume(spec: RunSpec, *, token: str, handle: RunHandle, triggered_by: str, why: str, next_version: NextVersion) -> RunSpec:
     """Open the next attempt of a run for an operator. Returns its specification. spec: the last attempt, which has ended.
 
     An open row continues in the new attempt. A failed row stays failed, and its algorithm gets a new row with the version from
-    `next_version`. An algorithm that succeeded is omitted. why: the end of the last attempt, if its row does not have it.
-    Raises RunRefused if another attempt began in the meantime, or if the subject has another unfinished run.
+    `next_version`. An algorithm that succeeded is omitted. token: of the new attempt. why: the end of the last attempt, if its row does
+    not have it. Raises RunRefused if another attempt began in the meantime, or if the subject has another unfinished run.
     """
 
     def write() -> RunSpec:
@@ -47,7 +54,7 @@ def resume(spec: RunSpec, *, handle: RunHandle, triggered_by: str, why: str, nex
             raise RunRefused(f"run {spec.run_id} of {spec.label} was just resumed or ended by another process")
         record_event(spec.run_id, "resumed", _how_it_ended(run, run.detail or why, run.log_tail))
         # The operator has read the reason. So the back end may remove the run as often as a new one.
-        following = _supersede(spec, handle, retries=0)
+        following = _supersede(spec, handle, token=token, retries=0)
         algorithms = []
         for position, (row, algorithm) in sorted(_newest(spec).items()):
             if row is not None and row.run_log.success is None:
@@ -79,7 +86,7 @@ def retry(
             "retried",
             _how_it_ended(run, f"{end.reason}: {end.headline}" if end.reason else end.headline, log_tail or end.log_tail),
         )
-        following = _supersede(spec, handle, retries=run.retries + counts)
+        following = _supersede(spec, handle, token=new_token(), retries=run.retries + counts)
         rows = _newest(spec)
         return _with(following, [_continue(row, known) for _, (row, known) in sorted(rows.items()) if row and row.run_log.success is None])
 
@@ -103,9 +110,9 @@ def _newest(spec: RunSpec) -> dict[int, tuple[AlgorithmRun | None, AlgorithmSpec
     return known
 
 
-def _supersede(spec: RunSpec, handle: RunHandle, *, retries: int) -> RunSpec:
+def _supersede(spec: RunSpec, handle: RunHandle, *, token: str, retries: int) -> RunSpec:
     """Replace the last attempt by a new one. From then on the last one writes nothing."""
-    following = spec.model_copy(update={"attempt": spec.attempt + 1, "attempt_token": new_token()})
+    following = spec.model_copy(update={"attempt": spec.attempt + 1, "attempt_token": token})
     TrainingRun.objects.filter(pk=spec.run_id).update(
         attempt=following.attempt,
         attempt_token=following.attempt_token,

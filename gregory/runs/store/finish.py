@@ -1,6 +1,6 @@
 """The ends of rows and runs. Each is written once, by the current attempt or a reconciler, and only if there is none."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -9,13 +9,15 @@ from django.db.models.functions import Now
 
 from gregory.models import PredictionRunLog
 from gregory.runs.diagnosis import Diagnosis
-from gregory.runs.models import AlgorithmRun
+from gregory.runs.models import AlgorithmRun, TrainingRun
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import AlgorithmOutcome, AlgorithmSpec, RunSpec
 from gregory.runs.states import RunState
 from gregory.runs.store.fencing import current, record_event, sanitize_text
 from gregory.runs.store.queries import failure_reason, open_algorithms
 
+# Runs that `end_queued` ends in one transaction.
+QUEUED_RUNS = 500
 # The end of a traceback has the failing frames and the message.
 MAXIMUM_ERROR_CHARACTERS = 200_000
 
@@ -101,6 +103,30 @@ def end_run(spec: RunSpec, state: RunState, end: Diagnosis, *, log_tail: str = "
     """End a run that no process executes: every open row fails with the text of `end`, then the run ends. False as for `finish_run`."""
     fail_open_rows(spec, reason=end.reason, error=end.text)
     return finish_run(spec, state, end, log_tail=log_tail)
+
+
+def end_queued(attempts: Mapping[str, str], state: RunState, end: Diagnosis) -> int:
+    """End runs that were not submitted, with their open rows, in few statements. Returns the number of runs.
+
+    attempts: the attempt token by run id. A run without a row, and an attempt that another process submitted, claimed, superseded or
+    ended, stays as it is. A repeated call does no harm.
+    """
+    ids, ended = list(attempts), 0
+    text = sanitize_text(end.text, MAXIMUM_ERROR_CHARACTERS)
+    for begin in range(0, len(ids), QUEUED_RUNS):
+        part = ids[begin : begin + QUEUED_RUNS]
+        queued = TrainingRun.objects.filter(pk__in=part, attempt_token__in=[attempts[run_id] for run_id in part], state=RunState.PENDING)
+        with transaction.atomic():
+            # The lock makes a process that claims one of them wait. It then finds the end.
+            mine = list(queued.select_for_update().order_by("pk").values_list("pk", flat=True))
+            rows = AlgorithmRun.objects.filter(run_id__in=mine, run_log__success__isnull=True)
+            open_rows = list(rows.values_list("run_log_id", flat=True))
+            PredictionRunLog.objects.filter(pk__in=open_rows).update(success=False, run_finished=Now(), error_message=text)
+            AlgorithmRun.objects.filter(run_log_id__in=open_rows).update(stage="ended", reason=end.reason or "")
+            ended += TrainingRun.objects.filter(pk__in=mine).update(
+                state=state, reason=end.reason or "", detail=text, finished_at=Now(), waiting_for="", unknown_since=None
+            )
+    return ended
 
 
 def fail_open_rows(spec: RunSpec, *, reason: Reason | None, error: str) -> list[AlgorithmSpec]:

@@ -1,0 +1,52 @@
+"""The closing messages of train_models: failed trainings, open rows, resume commands, and rows whose result it could not read."""
+
+from collections.abc import Sequence
+from itertools import groupby
+
+from django.db import InterfaceError, OperationalError
+
+from gregory.management.database import describe
+from gregory.management.runners import reconciler
+from gregory.models import PredictionRunLog
+from gregory.runs import store
+from gregory.runs.spec import RunSpec
+from gregory.training import resume
+
+# Resume commands in one message.
+HINTS = 5
+
+
+def hints(specs: Sequence[RunSpec]) -> list[str]:
+    """The resume commands of runs that can be resumed."""
+    runs, ours = store.find_runs([spec.run_id for spec in specs]), reconciler()
+    found = [hint for spec in specs if spec.run_id in runs and (hint := resume.hint(runs[spec.run_id], ours))]
+    more = [f"{len(found) - HINTS} more in: python manage.py training_runs list"] if len(found) > HINTS else []
+    return [*found[:HINTS], *more]
+
+
+def failures(rows: Sequence[PredictionRunLog], *, continues: bool) -> list[str]:
+    """The number of failed trainings, if there are any. continues: a run without an end may still succeed."""
+    failed = sum(row.success is False or (row.success is None and not continues) for row in rows)
+    return [f"{failed} of {len(rows)} trainings failed"] if failed else []
+
+
+def left_open(rows: Sequence[PredictionRunLog]) -> str:
+    """Whether every row was closed. Else the open rows, with the remedy."""
+    ids = [row.pk for row in rows if row.success is None]
+    return f"{_named(ids)} still open; run: python manage.py reconcile_runs --once" if ids else "every open row was closed"
+
+
+def not_known(specs: Sequence[RunSpec], error: OperationalError | InterfaceError) -> str:
+    """The rows whose results the database did not return, with the remedy."""
+    ids = [algorithm.run_log_id for spec in specs for algorithm in spec.algorithms]
+    remedy = "when it answers, run: python manage.py reconcile_runs --once, then training_runs list"
+    return f"the results of {_named(ids)} not known: {describe(error)}; {remedy}"
+
+
+def _named(ids: Sequence[int]) -> str:
+    """The ids of rows as ranges, with the verb."""
+    ranges = []
+    for _, part in groupby(enumerate(sorted(ids)), key=lambda numbered: numbered[1] - numbered[0]):
+        run = [pk for _, pk in part]
+        ranges.append(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}")
+    return f"row {ranges[0]} is" if len(ids) == 1 else f"the {len(ids)} rows {', '.join(ranges)} are"
