@@ -17,7 +17,7 @@ from gregory.launch import processes
 from gregory.ml import parent_watch
 from gregory.ml.errors import TrainingError
 from gregory.ml.stages.contract import kind_of
-from gregory.runs import exit_codes, recovery, store
+from gregory.runs import exit_codes, recovery, report_key, store
 from gregory.runs.diagnosis import SUCCEEDED, Diagnosis
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunHandle, RunSpec
@@ -39,8 +39,9 @@ def execute(spec: RunSpec, handle: RunHandle | None, environment: Environment) -
     if environment.GREGORY_LIFELINE:
         parent_watch.watch(sys.stdin.fileno(), lambda: shutdown.request("interrupted: the command that started the run is gone"))
     log = EventLogger(spec, sys.stdout, event_format=environment.GREGORY_EVENT_FORMAT)
-    report = OutcomeReport(spec, models_dir=settings.MODELS_DIR, termination_log=environment.GREGORY_TERMINATION_LOG)
-    attempt = _Attempt(spec, log, shutdown, report, retried=environment.GREGORY_RETRIED)
+    key = report_key.new_key(spec.attempt)
+    report = OutcomeReport(spec, key=key, models_dir=settings.MODELS_DIR, termination_log=environment.GREGORY_TERMINATION_LOG)
+    attempt = _Attempt(spec, log, shutdown, report, key=key, retried=environment.GREGORY_RETRIED)
     try:
         code = attempt.execute(handle or processes.handle_of(os.getpid()), node=environment.GREGORY_NODE_NAME)
     except (OperationalError, InterfaceError) as error:
@@ -52,19 +53,25 @@ def execute(spec: RunSpec, handle: RunHandle | None, environment: Environment) -
 class _Attempt:
     """Executes one attempt and records its end, in the rows and in the outcome report."""
 
-    def __init__(self, spec: RunSpec, log: EventLogger, shutdown: ShutdownRequest, report: OutcomeReport, *, retried: bool) -> None:
-        """retried: after an interruption, a reconciler opens the next attempt or closes the open rows."""
+    def __init__(
+        self, spec: RunSpec, log: EventLogger, shutdown: ShutdownRequest, report: OutcomeReport, *, key: str, retried: bool
+    ) -> None:
+        """key: the secret of this process, from `report_key`.
+
+        retried: after an interruption, a reconciler opens the next attempt or closes the open rows.
+        """
         self._spec = spec
         self._log = log
         self._shutdown = shutdown
         self._report = report
+        self._key = key
         self._retried = retried
         self._retry = DatabaseRetry(shutdown, report)
 
     def execute(self, handle: RunHandle, *, node: str) -> int:
         """The exit code. Raises OperationalError or InterfaceError if the database stays out of reach."""
         spec, log = self._spec, self._log
-        claim = partial(store.claim, spec, handle, image_digest=settings.IMAGE_DIGEST, node=node, again=self._retried)
+        claim = partial(store.claim, spec, handle, image_digest=settings.IMAGE_DIGEST, key=self._key, node=node, again=self._retried)
         if not self._retry(claim):
             log.warn(f"attempt {spec.attempt} was superseded, has ended or runs in another process; nothing is done")
             return exit_codes.FAILURE

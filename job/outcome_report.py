@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from gregory.ml import artifacts
 from gregory.ml.errors import DamagedFile
 from gregory.ml.files import flush, read_text
+from gregory.runs import report_key
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import AlgorithmOutcome, RunOutcome, RunSpec
 
@@ -23,8 +24,10 @@ _LENGTHS = (2_000, 1_000, 500, 250, 100, 30, 0)
 class OutcomeReport:
     """Collects the outcomes of the algorithms. `write` writes all that are known so far."""
 
-    def __init__(self, spec: RunSpec, *, models_dir: Path, termination_log: Path | None) -> None:
+    def __init__(self, spec: RunSpec, *, key: str, models_dir: Path, termination_log: Path | None) -> None:
+        """key: the secret of this process, from `report_key`."""
         self._spec = spec
+        self._key = key
         self._outcomes: dict[int, AlgorithmOutcome] = {}
         self._interrupted = ""
         self._file = artifacts.outcome_file(models_dir, spec.run_id)
@@ -58,7 +61,7 @@ class OutcomeReport:
         if self._termination_log is not None and (self._outcomes or self._interrupted):
             with suppress(OSError):
                 # Not replaced by a rename: the back end has mounted this file and reads it after the end of the run.
-                self._termination_log.write_bytes(compact(outcome))
+                self._termination_log.write_bytes(compact(outcome, self._key))
 
     def remove(self) -> None:
         """Remove the copy in the run's folder. Every row has its result, so no reconciler needs it."""
@@ -69,7 +72,7 @@ class OutcomeReport:
             return
         self._file.parent.mkdir(parents=True, exist_ok=True)
         unfinished = self._file.with_suffix(".partial")
-        unfinished.write_text(outcome.model_dump_json(), encoding="utf-8")
+        unfinished.write_text(report_key.sign(outcome, self._key).model_dump_json(), encoding="utf-8")
         flush(unfinished)
         unfinished.replace(self._file)
 
@@ -81,8 +84,8 @@ class OutcomeReport:
             return False
 
 
-def compact(outcome: RunOutcome) -> bytes:
-    """The outcome as JSON in at most MAXIMUM_BYTES. Texts lose their beginning and warnings may be left out. All metrics stay."""
+def compact(outcome: RunOutcome, key: str) -> bytes:
+    """The signed outcome as JSON in at most MAXIMUM_BYTES. Texts lose their beginning and warnings may be left out. All metrics stay."""
     for length in _LENGTHS:
         algorithms = tuple(
             algorithm.model_copy(
@@ -96,7 +99,7 @@ def compact(outcome: RunOutcome) -> bytes:
         # An interrupted attempt must be recognisable, even if its texts do not fit.
         interrupted = _end_of(outcome.interrupted, max(length, 30))
         cut = outcome.model_copy(update={"algorithms": algorithms, "interrupted": interrupted})
-        text = cut.model_dump_json(exclude_defaults=True).encode("utf-8")
+        text = report_key.sign(cut, key).model_dump_json(exclude_defaults=True).encode("utf-8")
         if len(text) <= MAXIMUM_BYTES:
             break
     return text

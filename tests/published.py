@@ -55,7 +55,9 @@ def publish(models: Path, spec: RunSpec, *, position: int, run_log_id: int | Non
     described = manifest(
         algorithm=algorithm.algorithm, run_id=spec.run_id, run_log_id=run_log_id or algorithm.run_log_id, created_at=datetime.now(UTC)
     )
-    artifacts.write_manifest(staged, described.model_copy(update={"compute": {"device": "cpu"}}))
+    place = {"team": spec.team.slug, "subject": spec.subject.slug, "version": algorithm.version}
+    provenance = described.provenance.model_copy(update=place)
+    artifacts.write_manifest(staged, described.model_copy(update={"compute": {"device": "cpu"}, "provenance": provenance}))
     destination = artifacts.version_folder(
         models, team=spec.team.slug, subject=spec.subject.slug, algorithm=algorithm.algorithm, version=algorithm.version
     )

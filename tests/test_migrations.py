@@ -71,3 +71,13 @@ def test_two_unfinished_runs_of_one_subject_are_impossible_whatever_writes_them(
     with pytest.raises(IntegrityError):
         create("d", "pending")
     TrainingRun.objects.all().delete()
+
+
+def test_an_older_release_opens_runs_in_the_newest_tables():
+    executor = MigrationExecutor(connection)
+    older = executor.loader.project_state([("gregory_runs", "0004_words_without_choices")]).apps.get_model("gregory_runs", "TrainingRun")
+
+    older.objects.create(run_id="a", subject_id=1, runner="local", spec={}, queued_at="2026-01-01T00:00Z")
+
+    assert older.objects.values_list("run_id", flat=True).get() == "a"
+    older.objects.all().delete()

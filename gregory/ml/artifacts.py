@@ -130,14 +130,19 @@ def version_folder(models_dir: Path, *, team: str, subject: str, algorithm: Algo
     return models_dir / team / subject / algorithm / version
 
 
+def working_folder(models_dir: Path, run_id: str) -> Path:
+    """The folder of everything that a run leaves until it has succeeded."""
+    return models_dir / RUNS_FOLDER / run_id
+
+
 def stages_folder(models_dir: Path, run_id: str) -> Path:
     """The folder of a run's stages. An attempt continues with the files of the previous one."""
-    return models_dir / RUNS_FOLDER / run_id / "stages"
+    return working_folder(models_dir, run_id) / "stages"
 
 
 def outcome_file(models_dir: Path, run_id: str) -> Path:
     """The outcome report of a run, beside its stages. A reconciler reads it if the run could not close its rows."""
-    return models_dir / RUNS_FOLDER / run_id / "outcome.json"
+    return working_folder(models_dir, run_id) / "outcome.json"
 
 
 def _raise(error: OSError) -> NoReturn:

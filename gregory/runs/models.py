@@ -48,6 +48,9 @@ class TrainingRun(models.Model):
     )
     unknown_since = models.DateTimeField(null=True, help_text="time since which no runner could observe the run")
     missing_since = models.DateTimeField(null=True, help_text="time since which the back end answers and does not have the run")
+    claim_key = models.CharField(
+        max_length=80, blank=True, default="", db_default="", help_text="secret of the process that claimed the attempt"
+    )
     cancelled_by = models.CharField(max_length=100, blank=True, default="", help_text="user and host that cancelled the run")
 
     class Meta:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from gregory.ml import artifacts
 from gregory.ml.errors import ArtifactError, DamagedFile
 from gregory.ml.files import read_json, read_text
-from gregory.runs import store
+from gregory.runs import report_key, store
 from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.spec import AlgorithmOutcome, AlgorithmSpec, RunOutcome, RunSpec
 from gregory.runs.states import RunState
@@ -22,12 +22,18 @@ def replay(spec: RunSpec, report: str, *, models_dir: Path) -> str:
     """Close the rows that the attempt reported as ended. Returns the cause for which it stopped early, else an empty text.
 
     report: the outcome report that the back end kept. The outcome file, if this process can read it, has the complete errors.
+    A report must be signed with the key of the process that claimed the attempt. A success needs the published model, if this process
+    can read the models of the run.
     """
-    reports = [outcome for outcome in (_parse(report, spec), _parse(_outcome_file(spec, models_dir), spec)) if outcome is not None]
+    reports = _believed(spec, report, models_dir)
     ends = {algorithm.run_log_id: algorithm for outcome in reports for algorithm in outcome.algorithms}
     still_open = store.open_algorithms(spec)
     known = [ends[run_log_id] for run_log_id in sorted(still_open & ends.keys())]
-    store.close_algorithms(spec, [(outcome, _details(outcome, models_dir)) for outcome in known])
+    proven = [_proven(spec, outcome, models_dir) for outcome in known]
+    for outcome, proof in zip(known, proven, strict=True):
+        if proof is None:
+            _refuse(spec, f"it names a success of {outcome.algorithm} {outcome.version}, and there is no such model")
+    store.close_algorithms(spec, [proof for proof in proven if proof is not None])
     return next((outcome.interrupted for outcome in reports if outcome.interrupted), "")
 
 
@@ -48,6 +54,49 @@ def close_published(spec: RunSpec, *, models_dir: Path) -> set[int]:
     return still_open - {outcome.run_log_id for outcome, _ in recovered}
 
 
+def _believed(spec: RunSpec, report: str, models_dir: Path) -> list[RunOutcome]:
+    """The reports of exactly this attempt, without their signatures: that of the back end, then the outcome file."""
+    key, reports = store.claim_key(spec), []
+    for text, is_file in ((report, False), (_outcome_file(spec, models_dir), True)):
+        signed = _parse(text, spec)
+        if signed is None:
+            continue
+        outcome = report_key.verify(signed, key) if key else report_key.without_signature(signed)
+        if outcome is None:
+            _refuse(spec, "it has not the signature of the process that claimed the run")
+        elif key is None and is_file:
+            # No process claimed the run, so none trained. It can only have reported why it never did. Other runs can write this file.
+            reports.append(outcome.model_copy(update={"algorithms": ()}))
+        else:
+            reports.append(outcome)
+    return reports
+
+
+def _proven(spec: RunSpec, outcome: AlgorithmOutcome, models_dir: Path) -> tuple[AlgorithmOutcome, store.OutcomeDetails] | None:
+    """What a reported outcome makes of its row. None if it is a success and its model is missing or another one."""
+    if not outcome.success:
+        return outcome, store.OutcomeDetails()
+    algorithm = next(known for known in spec.algorithms if known.run_log_id == outcome.run_log_id)
+    proof = published(spec, algorithm, models_dir)
+    if proof is not None:
+        found, details = proof
+        return found.model_copy(update={"seconds": outcome.seconds, "peak_bytes": outcome.peak_bytes}), details
+    place = _folder(spec, algorithm, models_dir).relative_to(models_dir).as_posix()
+    if artifacts.working_folder(models_dir, spec.run_id).is_dir() or outcome.artifact not in ("", place):
+        return None
+    return outcome, store.OutcomeDetails()
+
+
+def _refuse(spec: RunSpec, cause: str) -> None:
+    store.record_event(spec.run_id, "report refused", f"the outcome report of attempt {spec.attempt} is not believed: {cause}")
+
+
+def _folder(spec: RunSpec, algorithm: AlgorithmSpec, models_dir: Path) -> Path:
+    return artifacts.version_folder(
+        models_dir, team=spec.team.slug, subject=spec.subject.slug, algorithm=algorithm.algorithm, version=algorithm.version
+    )
+
+
 def _parse(text: str, spec: RunSpec) -> RunOutcome | None:
     """The outcome of exactly this attempt, else None. The text may be the end of a log, and the file that of another attempt."""
     try:
@@ -66,13 +115,11 @@ def _outcome_file(spec: RunSpec, models_dir: Path) -> str:
 
 def published(spec: RunSpec, algorithm: AlgorithmSpec, models_dir: Path) -> tuple[AlgorithmOutcome, store.OutcomeDetails] | None:
     """The outcome that the complete version folder of exactly this row proves. None if there is no such folder. Raises OSError."""
-    folder = artifacts.version_folder(
-        models_dir, team=spec.team.slug, subject=spec.subject.slug, algorithm=algorithm.algorithm, version=algorithm.version
-    )
+    folder = _folder(spec, algorithm, models_dir)
     manifest = _manifest(folder)
     if manifest is None or manifest.provenance.run_log_id != algorithm.run_log_id or manifest.provenance.run_id != spec.run_id:
         return None
-    if artifacts.verify(folder):
+    if artifacts.verify(folder) or artifacts.misplaced(folder):
         return None
     try:
         outcome = AlgorithmOutcome(
@@ -85,19 +132,11 @@ def published(spec: RunSpec, algorithm: AlgorithmSpec, models_dir: Path) -> tupl
             artifact=folder.relative_to(models_dir).as_posix(),
             digest=artifacts.digest(folder),
         )
-        return outcome, _details(outcome, models_dir)
     except (DamagedFile, ValidationError):
         # The manifest is that of the run, and so is the damage: a foreign program wrote these files.
         return None
-
-
-def _details(outcome: AlgorithmOutcome, models_dir: Path) -> store.OutcomeDetails:
-    """The details in the version folder of the outcome. Empty if the folder is missing or damaged. Raises OSError."""
-    folder = models_dir / outcome.artifact
-    manifest = _manifest(folder) if outcome.artifact else None
-    if manifest is None or artifacts.digest(folder) != outcome.digest:
-        return store.OutcomeDetails()
-    return store.OutcomeDetails(evaluation=_evaluation(folder), data=manifest.data.model_dump(mode="json"), compute=dict(manifest.compute))
+    data = manifest.data.model_dump(mode="json")
+    return outcome, store.OutcomeDetails(evaluation=_evaluation(folder), data=data, compute=dict(manifest.compute))
 
 
 def _evaluation(folder: Path) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """An attempt from the claim to its end, with a replaced pipeline: which rows it closes, and which it leaves open."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ from django.db import OperationalError
 
 from gregory.env import Environment
 from gregory.models import PredictionRunLog
-from gregory.runs import db_retry, store
+from gregory.reporting.runs import everything
+from gregory.runs import db_retry, report_key, store
 from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.models import RunEvent, TrainingRun
 from gregory.runs.reasons import Reason
@@ -48,7 +50,11 @@ def execute(spec: RunSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> C
 
 
 def termination_log(tmp_path: Path) -> RunOutcome:
-    return RunOutcome.model_validate_json((tmp_path / "log").read_text())
+    """The content of the report in the termination log, if its signature is that of the process that claimed the run."""
+    signed = RunOutcome.model_validate_json((tmp_path / "log").read_text())
+    outcome = report_key.verify(signed, run().claim_key) if run().claim_key else report_key.without_signature(signed)
+    assert outcome is not None
+    return outcome
 
 
 def results() -> list[bool | None]:
@@ -160,3 +166,31 @@ def test_a_superseded_attempt_does_nothing(spec, execute):
 
     assert execute(lambda pipeline: pytest.fail("not claimed")) == 1
     assert results() == [None, None]
+
+
+def test_a_lost_answer_to_the_claim_is_no_other_process(spec, execute, monkeypatch):
+    claim, answers = store.claim, iter([OperationalError("server closed the connection unexpectedly")])
+
+    def loses_its_first_answer(*args: object, **kwargs: object) -> bool:
+        claimed = claim(*args, **kwargs)
+        for error in answers:
+            raise error
+        return claimed
+
+    monkeypatch.setattr(store, "claim", loses_its_first_answer)
+
+    def trains(pipeline: Pipeline) -> None:
+        for position in (0, 1):
+            store.close_algorithm(spec, outcome(spec, position))
+
+    assert execute(trains) == 0
+    assert (run().state, results()) == ("succeeded", [True, True])
+
+
+def test_only_the_row_has_the_key_of_the_process(spec, execute, tmp_path, capfd):
+    assert execute(interrupted, GREGORY_RETRIED=True) == 143
+
+    key = run().claim_key
+    assert key.startswith("1.")
+    files = [file.read_text() for file in tmp_path.rglob("*") if file.is_file()]
+    assert not [text for text in (*files, *capfd.readouterr(), json.dumps(everything(run(), []))) if key.partition(".")[2] in text]

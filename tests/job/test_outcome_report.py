@@ -8,12 +8,14 @@ import pytest
 from gregory.ml.artifacts import outcome_file
 from gregory.ml.config import TrainConfig
 from gregory.ml.metrics import NAMES
+from gregory.runs import report_key
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import AlgorithmOutcome, AlgorithmSpec, RunOutcome, RunSpec, Scope, Window
 from job.outcome_report import MAXIMUM_BYTES, OutcomeReport, compact
 from tests import damage
 
 METRICS = {**{f"{part}_{name}": 0.123456789012345678 for part in ("val", "test") for name in NAMES}, "prob_threshold": 0.8}
+KEY = report_key.new_key(1)
 ALGORITHMS = ("pubmed_bert", "lgbm_tfidf", "lstm")
 
 
@@ -58,11 +60,18 @@ def log(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def report(tmp_path: Path, log: Path) -> OutcomeReport:
-    return OutcomeReport(spec(), models_dir=tmp_path, termination_log=log)
+    return OutcomeReport(spec(), key=KEY, models_dir=tmp_path, termination_log=log)
 
 
 def read(tmp_path: Path) -> RunOutcome:
-    return RunOutcome.model_validate_json((tmp_path / ".runs/0123456789ab/outcome.json").read_text())
+    return verified((tmp_path / ".runs/0123456789ab/outcome.json").read_text())
+
+
+def verified(text: str | bytes) -> RunOutcome:
+    """The content of a report with the right signature."""
+    outcome = report_key.verify(RunOutcome.model_validate_json(text), KEY)
+    assert outcome is not None
+    return outcome
 
 
 def test_both_copies_of_a_short_report_are_equal(report, tmp_path, log):
@@ -70,7 +79,7 @@ def test_both_copies_of_a_short_report_are_equal(report, tmp_path, log):
     report.write()
 
     assert read(tmp_path) == RunOutcome(run_id="0123456789ab", attempt=1, algorithms=(success(),))
-    assert RunOutcome.model_validate_json(log.read_text()) == read(tmp_path)
+    assert verified(log.read_text()) == read(tmp_path)
 
 
 def test_an_empty_report_leaves_the_termination_log_to_the_back_end(report, tmp_path, log):
@@ -108,10 +117,10 @@ def test_the_failure_of_a_run_is_the_outcome_of_its_open_algorithms(report, tmp_
 def test_the_compact_report_has_every_metric_and_the_end_of_every_error(ends):
     whole = RunOutcome(run_id="0123456789ab", attempt=1, algorithms=ends, interrupted="cause " * 2000 + "in the end")
 
-    text = compact(whole)
+    text = compact(whole, KEY)
 
     assert len(text) <= MAXIMUM_BYTES
-    kept = RunOutcome.model_validate_json(text)
+    kept = verified(text)
     for end, full in zip(kept.algorithms, ends, strict=True):
         assert (end.metrics, end.success, end.digest, end.reason) == (full.metrics, full.success, full.digest, full.reason)
         assert end.error == full.error or end.error.endswith("the last line")
@@ -126,7 +135,7 @@ def test_the_report_in_the_folder_has_complete_errors(report, tmp_path):
 
 
 def test_a_superseded_attempt_does_not_overwrite_the_later_report(report, tmp_path):
-    later = OutcomeReport(spec(attempt=2), models_dir=tmp_path, termination_log=None)
+    later = OutcomeReport(spec(attempt=2), key=KEY, models_dir=tmp_path, termination_log=None)
     later.add(success())
     later.write()
 
@@ -139,7 +148,7 @@ def test_a_superseded_attempt_does_not_overwrite_the_later_report(report, tmp_pa
 def test_the_next_attempt_overwrites_the_earlier_report(report, tmp_path):
     report.write()
 
-    OutcomeReport(spec(attempt=2), models_dir=tmp_path, termination_log=None).write()
+    OutcomeReport(spec(attempt=2), key=KEY, models_dir=tmp_path, termination_log=None).write()
 
     assert read(tmp_path).attempt == 2
 
@@ -147,7 +156,7 @@ def test_the_next_attempt_overwrites_the_earlier_report(report, tmp_path):
 def test_a_disk_error_ends_no_run(tmp_path):
     (tmp_path / ".runs").write_text("a file in the way")
 
-    OutcomeReport(spec(), models_dir=tmp_path, termination_log=tmp_path / "no such folder" / "log").write()
+    OutcomeReport(spec(), key=KEY, models_dir=tmp_path, termination_log=tmp_path / "no such folder" / "log").write()
 
 
 def test_the_folder_has_one_json_file_and_no_partial_file(report, tmp_path):
@@ -172,4 +181,4 @@ def test_a_damaged_report_of_another_attempt_is_replaced(report: OutcomeReport, 
     report.add(success())
     report.write()
 
-    assert RunOutcome.model_validate_json(outcome_file(tmp_path, spec().run_id).read_text()).algorithms == (success(),)
+    assert verified(outcome_file(tmp_path, spec().run_id).read_text()).algorithms == (success(),)

@@ -27,7 +27,10 @@ def pipeline(subject, tmp_path: Path) -> Iterator[Pipeline]:
     spec = opened(subject)
     store.claim(spec, HERE, image_digest="")
     with (tmp_path / "log").open("w") as stream:
-        log, report = EventLogger(spec, stream, event_format="text"), OutcomeReport(spec, models_dir=tmp_path, termination_log=None)
+        log, report = (
+            EventLogger(spec, stream, event_format="text"),
+            OutcomeReport(spec, key="1.key", models_dir=tmp_path, termination_log=None),
+        )
         yield Pipeline(spec, log, ShutdownRequest(), report, models_dir=tmp_path, bundle_dir=tmp_path)
 
 

@@ -1,5 +1,6 @@
 """The reconciler over a cluster whose observations the test sets."""
 
+import shutil
 import threading
 from datetime import timedelta
 from pathlib import Path
@@ -59,6 +60,13 @@ def at_work(subject: Subject, cluster: PretendCluster, tmp_path: Path) -> RunSpe
     store.claim(spec, handle_of(spec), image_digest="")
     stages_folder(tmp_path, spec.run_id).mkdir(parents=True)
     return spec
+
+
+@pytest.fixture
+def unseen(at_work: RunSpec, tmp_path: Path) -> RunSpec:
+    """A running run whose models the reconciler cannot read."""
+    shutil.rmtree(tmp_path / ".runs")
+    return at_work
 
 
 def queued(subject: Subject) -> RunSpec:
@@ -568,10 +576,10 @@ class TestSubmission:
 
 
 class TestReports:
-    def test_the_report_of_a_run_without_a_database_becomes_its_rows(self, at_work, cluster, reconcile):
-        ends = (outcome(at_work, 0), outcome(at_work, 1, success=False, error="why"))
-        report = RunOutcome(run_id=at_work.run_id, attempt=1, algorithms=ends, interrupted="the database could not be reached")
-        cluster.terminate(at_work, reason=Reason.ERROR, exit_code=1, report=report.model_dump_json())
+    def test_the_report_of_a_run_without_a_database_becomes_its_rows(self, unseen, cluster, reconcile):
+        ends = (outcome(unseen, 0), outcome(unseen, 1, success=False, error="why"))
+        report = RunOutcome(run_id=unseen.run_id, attempt=1, algorithms=ends, interrupted="the database could not be reached")
+        cluster.terminate(unseen, reason=Reason.ERROR, exit_code=1, report=report.model_dump_json())
 
         (result,) = reconcile()
 
@@ -581,25 +589,23 @@ class TestReports:
         assert (run().state, run().reason, run().attempt, run().exit_code) == ("failed", "error", 1, 1)
         assert result.action is ResultKind.CLOSED
 
-    def test_a_run_that_succeeded_by_its_report_has_no_reason(self, at_work, cluster, reconcile):
-        report = RunOutcome(
-            run_id=at_work.run_id, attempt=1, algorithms=(outcome(at_work, 0), outcome(at_work, 1)), interrupted="no database"
-        )
-        cluster.terminate(at_work, summary="its pod exited with code 143", report=report.model_dump_json())
+    def test_a_run_that_succeeded_by_its_report_has_no_reason(self, unseen, cluster, reconcile):
+        report = RunOutcome(run_id=unseen.run_id, attempt=1, algorithms=(outcome(unseen, 0), outcome(unseen, 1)), interrupted="no database")
+        cluster.terminate(unseen, summary="its pod exited with code 143", report=report.model_dump_json())
 
         (result,) = reconcile()
 
         assert (result.action, result.reason) == (ResultKind.SUCCEEDED, None)
         assert str(result).endswith(": succeeded: every model was complete; lost: its pod exited with code 143")
 
-    def test_a_reported_success_is_not_trained_again(self, at_work, cluster, reconcile):
-        report = RunOutcome(run_id=at_work.run_id, attempt=1, algorithms=(outcome(at_work, 0),), interrupted="no database")
-        cluster.terminate(at_work, reason=Reason.ERROR, report=report.model_dump_json())
+    def test_a_reported_success_is_not_trained_again(self, unseen, cluster, reconcile):
+        report = RunOutcome(run_id=unseen.run_id, attempt=1, algorithms=(outcome(unseen, 0),), interrupted="no database")
+        cluster.terminate(unseen, reason=Reason.ERROR, report=report.model_dump_json())
 
         reconcile()
 
         assert results() == [True, None]
-        assert spec_now().algorithms == at_work.algorithms[1:]
+        assert spec_now().algorithms == unseen.algorithms[1:]
 
     @pytest.mark.parametrize("report", ["", "Traceback (most recent call last):", '{"run_id": "another", "attempt": 1, "algorithms": []}'])
     def test_a_report_of_another_attempt_is_ignored(self, at_work, cluster, reconcile, report):

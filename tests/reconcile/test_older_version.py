@@ -27,6 +27,7 @@ from gregory.runs.models import RunEvent, TrainingRun
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunSpec
 from gregory.runs.states import RunState
+from tests.published import publish
 from tools import golden_jobs
 from tools.launch_installation import installation
 
@@ -97,6 +98,7 @@ def test_a_run_without_heartbeat_is_lost_after_its_outcome_file_became_rows(reco
     report = outcome_file(tmp_path, ON_ANOTHER_HOST)
     report.parent.mkdir(parents=True)
     report.write_text(RECORDED["outcome_file"], encoding="utf-8")
+    publish(tmp_path, RunSpec.model_validate(TrainingRun.objects.get(pk=ON_ANOTHER_HOST).spec), position=0)
 
     assert reconcile(ON_ANOTHER_HOST).action is ResultKind.CLOSED
 

@@ -7,15 +7,16 @@ from django.db.models.functions import Now
 
 from gregory.launch.local.runner import LocalRunner
 from gregory.launch.runner import Observation, Status
+from gregory.ml import artifacts
 from gregory.models import PredictionRunLog
 from gregory.reconcile.loop import Reconciler
 from gregory.reconcile.results import ReconcileResult
-from gregory.runs import recovery, store
+from gregory.runs import recovery, report_key, store
 from gregory.runs.diagnosis import Diagnosis
-from gregory.runs.models import TrainingRun
+from gregory.runs.models import RunEvent, TrainingRun
 from gregory.runs.reasons import Reason
-from gregory.runs.spec import RunHandle
-from tests.database_rows import opened
+from gregory.runs.spec import AlgorithmOutcome, RunHandle, RunOutcome, RunSpec
+from tests.database_rows import HERE, opened, outcome
 from tests.published import publish
 from tools.launch_installation import installation
 
@@ -141,3 +142,103 @@ class TestClosedRows:
             "the working folder of ended"
         ]
         assert (tmp_path / ".runs" / spec.run_id).is_dir()
+
+
+@pytest.mark.django_db
+@pytest.mark.database
+class TestReports:
+    """A report closes rows only if it is that of the process that claimed the run, and a success only with its model."""
+
+    @pytest.fixture
+    def key(self) -> str:
+        return report_key.new_key(1)
+
+    @pytest.fixture
+    def claimed(self, subject, key: str) -> RunSpec:
+        spec = opened(subject)
+        store.claim(spec, RunHandle(host="here", name="7", uid="7"), image_digest="", key=key)
+        return spec
+
+    def test_a_signed_report_counts_if_the_models_are_not_visible(self, claimed, key, tmp_path: Path):
+        recovery.replay(claimed, report_of(claimed, outcome(claimed, 0), key=key), models_dir=tmp_path)
+
+        assert results() == [True, None]
+
+    @pytest.mark.parametrize("signed_with", ["", "1.0123"], ids=["no signature", "another key"])
+    def test_a_forged_report_is_refused(self, claimed, tmp_path: Path, signed_with: str):
+        forged = report_of(claimed, outcome(claimed, 0), outcome(claimed, 1, success=False, error="forged"), key=signed_with)
+        write_outcome_file(tmp_path, claimed, forged)
+
+        assert recovery.replay(claimed, forged, models_dir=tmp_path) == ""
+
+        assert results() == [None, None]
+        message = "the outcome report of attempt 1 is not believed: it has not the signature of the process that claimed the run"
+        assert list(RunEvent.objects.values_list("kind", "message")) == [("report refused", message)] * 2
+
+    def test_a_success_without_its_model_is_refused_where_the_models_are_visible(self, claimed, key, tmp_path: Path):
+        write_outcome_file(tmp_path, claimed, report_of(claimed, outcome(claimed, 0), key=key))
+
+        recovery.replay(claimed, "", models_dir=tmp_path)
+
+        assert results() == [None, None]
+        assert RunEvent.objects.get().message.endswith("it names a success of lstm 20260101, and there is no such model")
+
+    def test_a_success_has_the_facts_of_its_model_and_the_resources_of_its_report(self, claimed, key, tmp_path: Path):
+        folder = publish(tmp_path, claimed, position=0)
+        told = outcome(claimed, 0).model_copy(update={"metrics": {"test_f1": 0.999}, "artifact": "other/place", "seconds": 5.0})
+
+        recovery.replay(claimed, report_of(claimed, told, key=key), models_dir=tmp_path)
+
+        row = PredictionRunLog.objects.order_by("pk")[0]
+        assert (row.success, row.algorithm_run.metrics, row.algorithm_run.resources["seconds"]) == (True, {"test_f1": 0.25}, 5.0)
+        assert row.algorithm_run.artifact_path == "team/subject/lstm/20260101"
+        assert row.algorithm_run.artifact_digest == artifacts.digest(folder)
+
+    def test_a_success_at_the_place_of_another_subject_is_refused(self, claimed, key, tmp_path: Path):
+        told = outcome(claimed, 0).model_copy(update={"artifact": "team/other/lstm/20260101"})
+
+        recovery.replay(claimed, report_of(claimed, told, key=key), models_dir=tmp_path)
+
+        assert results() == [None, None]
+
+    def test_a_report_of_a_release_without_keys_counts(self, subject, tmp_path: Path):
+        spec = opened(subject)
+        store.claim(spec, RunHandle(host="here", name="7", uid="7"), image_digest="")
+
+        recovery.replay(spec, report_of(spec, outcome(spec, 0), key=""), models_dir=tmp_path)
+
+        assert results() == [True, None]
+
+    def test_an_outcome_file_of_a_run_that_never_began_names_only_its_interruption(self, subject, tmp_path: Path):
+        spec = opened(subject)
+        forged = report_of(spec, outcome(spec, 0, success=False, error="forged"), key="", interrupted="no database")
+        write_outcome_file(tmp_path, spec, forged)
+
+        assert recovery.replay(spec, "", models_dir=tmp_path) == "no database"
+
+        assert results() == [None, None]
+
+    def test_the_key_of_an_earlier_attempt_signs_nothing(self, claimed, key, tmp_path: Path):
+        second = store.retry(claimed, Diagnosis(summary="evicted"), handle=HERE, counts=True)
+        # A release without keys opens and claims an attempt without a change of the key.
+        store.claim(second, HERE, image_digest="")
+        TrainingRun.objects.update(claim_key=key)
+
+        recovery.replay(second, report_of(second, outcome(second, 0), key=""), models_dir=tmp_path)
+
+        assert results() == [True, None]
+
+
+def report_of(spec: RunSpec, *ends: AlgorithmOutcome, key: str, interrupted: str = "") -> str:
+    told = RunOutcome(run_id=spec.run_id, attempt=spec.attempt, algorithms=ends, interrupted=interrupted)
+    return (report_key.sign(told, key) if key else told).model_dump_json()
+
+
+def write_outcome_file(models: Path, spec: RunSpec, report: str) -> None:
+    file = artifacts.outcome_file(models, spec.run_id)
+    file.parent.mkdir(parents=True)
+    file.write_text(report)
+
+
+def results() -> list[bool | None]:
+    return list(PredictionRunLog.objects.order_by("pk").values_list("success", flat=True))

@@ -116,6 +116,7 @@ def _supersede(spec: RunSpec, handle: RunHandle, *, token: str, retries: int) ->
     TrainingRun.objects.filter(pk=spec.run_id).update(
         attempt=following.attempt,
         attempt_token=following.attempt_token,
+        claim_key="",
         retries=retries,
         state=RunState.PENDING,
         reason="",

@@ -10,7 +10,7 @@ from django.db import connection, models
 from django.db.models.functions import Now
 
 from gregory.models import PredictionRunLog
-from gregory.runs import db_retry
+from gregory.runs import db_retry, report_key
 from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.models import AlgorithmRun, TrainingRun
 from gregory.runs.reasons import Reason
@@ -98,6 +98,14 @@ def runners_used() -> list[str]:
 def is_unfinished(spec: RunSpec) -> bool:
     """Whether this attempt is the current one and has not ended."""
     return current(spec).exists()
+
+
+def claim_key(spec: RunSpec) -> str | None:
+    """The key of the process that claimed this attempt. Empty if that process has a release without keys. None if no process did."""
+    run = TrainingRun.objects.filter(pk=spec.run_id, attempt_token=spec.attempt_token).only("claim_key", "started_at").first()
+    if run is None or run.started_at is None:
+        return None
+    return run.claim_key if report_key.is_of(run.claim_key, spec.attempt) else ""
 
 
 def is_silent(run_id: str, seconds: int) -> bool:

@@ -50,13 +50,16 @@ def mark_submitted(spec: RunSpec, handle: RunHandle) -> bool:
     )
 
 
-def claim(spec: RunSpec, handle: RunHandle, *, image_digest: str, node: str = "", again: bool = False) -> bool:
+def claim(spec: RunSpec, handle: RunHandle, *, image_digest: str, key: str = "", node: str = "", again: bool = False) -> bool:
     """Record that the run has begun in this process. False if the attempt was superseded, ended, claimed, or its end was announced.
 
+    key: the secret of this process, from `report_key`. A claim with the stored key is the same claim, whose answer was lost.
     again: the same handle may claim again. A back end may start one attempt several times, each time after the last process has ended.
     Kueue does so with a Job that it suspended.
     """
     free = Q(state__in=[RunState.PENDING, RunState.SUBMITTED])
+    if key:
+        free |= Q(state=RunState.RUNNING, claim_key=key)
     if again:
         free |= Q(state=RunState.RUNNING, host=handle.host, external_name=handle.name, external_uid=handle.uid)
     return bool(
@@ -67,6 +70,7 @@ def claim(spec: RunSpec, handle: RunHandle, *, image_digest: str, node: str = ""
             host=handle.host,
             external_name=handle.name,
             external_uid=handle.uid,
+            claim_key=key,
             image_digest=image_digest,
             node=node,
             waiting_for="",
