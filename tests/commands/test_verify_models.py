@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
+from gregory.ml import artifacts
+from gregory.models import PredictionRunLog
 from gregory.runs import store
 from gregory.runs.spec import AlgorithmOutcome, RunSpec
 from tests import damage
-from tests.database_rows import opened
+from tests.database_rows import opened, outcome
 from tests.published import publish
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -22,8 +24,8 @@ def trained(subject: Any, settings: Any, tmp_path: Path) -> tuple[RunSpec, Path]
     settings.MODELS_DIR = tmp_path
     spec = opened(subject)
     folder = publish(tmp_path, spec, position=0)
-    artifact = folder.relative_to(tmp_path).as_posix()
-    store.close_algorithm(spec, AlgorithmOutcome(**spec.algorithms[0].model_dump(), success=True, artifact=artifact))
+    facts = {"artifact": folder.relative_to(tmp_path).as_posix(), "digest": artifacts.digest(folder)}
+    store.close_algorithm(spec, AlgorithmOutcome(**spec.algorithms[0].model_dump(), success=True, **facts))
     return spec, folder
 
 
@@ -98,3 +100,62 @@ def test_a_folder_that_cannot_be_listed_is_printed(trained: Any, tmp_path: Path,
         call_command("verify_models")
 
     assert capsys.readouterr().out == f"cannot be listed: [Errno 13] Permission denied: '{tmp_path}/another'\n"
+
+
+def problem(capsys: pytest.CaptureFixture[str]) -> str:
+    """The only problem that the command prints."""
+    with pytest.raises(CommandError, match=r"^1 problems in \d+ version folders$"):
+        call_command("verify_models")
+    return capsys.readouterr().out.rstrip("\n")
+
+
+def test_a_replaced_file_with_its_own_checksum_is_printed(trained: tuple[RunSpec, Path], capsys: pytest.CaptureFixture[str]):
+    spec, folder = trained
+    (folder / "metrics.json").write_text('{"test_f1": 0.999}')
+    described = artifacts.read_manifest(folder)
+    (folder / "manifest.json").unlink()
+    artifacts.write_manifest(folder, described)
+
+    row = spec.algorithms[0].run_log_id
+    assert problem(capsys) == f"{folder}: its manifest was replaced since training (row {row} has another sha256 of it)"
+
+
+def test_a_model_whose_row_failed_is_printed(trained: tuple[RunSpec, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    spec, _ = trained
+    folder = publish(tmp_path, spec, position=1)
+    store.close_algorithm(spec, outcome(spec, 1, success=False))
+
+    row = spec.algorithms[1].run_log_id
+    assert problem(capsys) == f"{folder}: a complete model, but its row {row} failed; remove the folder, or keep it and train again"
+
+
+def test_a_model_of_an_open_row_is_no_problem(trained: tuple[RunSpec, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    publish(tmp_path, trained[0], position=1)
+
+    call_command("verify_models")
+
+    assert capsys.readouterr().out == "2 version folders, all complete and unchanged\n"
+
+
+def test_a_model_without_a_row_is_printed(trained: tuple[RunSpec, Path], capsys: pytest.CaptureFixture[str]):
+    spec, folder = trained
+    PredictionRunLog.objects.all().delete()
+
+    assert problem(capsys) == f"{folder}: a model of row {spec.algorithms[0].run_log_id}, and the database has no such row"
+
+
+def test_a_success_that_names_no_model_is_printed(trained: tuple[RunSpec, Path], capsys: pytest.CaptureFixture[str]):
+    spec, _ = trained
+    store.close_algorithm(spec, outcome(spec, 1))
+
+    assert problem(capsys) == f"row {spec.algorithms[1].run_log_id} is a success and names no model"
+
+
+def test_a_row_of_another_version_is_printed(trained: tuple[RunSpec, Path], capsys: pytest.CaptureFixture[str]):
+    spec, folder = trained
+    row = spec.algorithms[0].run_log_id
+    PredictionRunLog.objects.filter(pk=row).update(model_version="20260101_2")
+
+    assert problem(capsys) == (
+        f"{folder}: it names row {row}, and that row has version 20260101_2 of run {spec.run_id} at team/subject/lstm/20260101"
+    )

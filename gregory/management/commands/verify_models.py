@@ -1,4 +1,4 @@
-"""manage.py verify_models: compare every version folder with its manifest."""
+"""manage.py verify_models: compare every version folder with its manifest and with its row."""
 
 from pathlib import Path
 from typing import Any
@@ -7,15 +7,15 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from gregory.management.database import clear_database_errors
+from gregory.management.model_rows import contradictions
 from gregory.ml import artifacts
 from gregory.runs.exit_codes import FAILURE
-from gregory.runs.models import AlgorithmRun
 
 
 class Command(BaseCommand):
-    """Reads every byte of every version folder. Checks that the folder of every successful row exists."""
+    """Reads every byte of every version folder. Exit code 0: no difference. 1: a difference, or no answer of the database. 2: usage."""
 
-    help = "Compare every version folder with its manifest and print the differences. Exit code 1 if there are any."
+    help = "Compare every version folder with its manifest and with its row, and print the differences. Exit code 1 if there are any."
     requires_system_checks = ()
 
     @clear_database_errors()
@@ -26,11 +26,7 @@ class Command(BaseCommand):
         folders = list(artifacts.version_folders(models_dir, lambda error: problems.append(f"cannot be listed: {error}")))
         for folder in folders:
             problems += _defects(folder)
-        present = {folder.relative_to(models_dir).as_posix() for folder in folders}
-        promised = AlgorithmRun.objects.filter(run_log__success=True).exclude(artifact_path="")
-        for path, row in promised.order_by("run_log_id").values_list("artifact_path", "run_log_id"):
-            if path not in present:
-                problems.append(f"{models_dir / path}: missing, but row {row} is a success")
+        problems += contradictions(models_dir, folders)
         for problem in problems:
             self.stdout.write(self.style.ERROR(problem))
         if problems:

@@ -1,0 +1,65 @@
+"""Version folders against the rows of trainings: each complete model has a successful row, and each success has its model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gregory.ml import artifacts
+from gregory.ml.artifacts import Manifest
+from gregory.ml.errors import ArtifactError
+from gregory.runs.models import AlgorithmRun
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Row:
+    """The facts of a training in both tables. success: None until it ends. artifact: the path of its model in the models folder."""
+
+    run_id: str
+    version: str
+    success: bool | None
+    artifact: str
+    digest: str
+
+
+def contradictions(models_dir: Path, folders: Sequence[Path]) -> list[str]:
+    """One sentence for each difference between these version folders and the rows. A row without an end contradicts nothing."""
+    fields = ("run_log_id", "run_id", "run_log__model_version", "run_log__success", "artifact_path", "artifact_digest")
+    rows = {
+        pk: _Row(run_id=run_id, version=version, success=success, artifact=artifact, digest=digest)
+        for pk, run_id, version, success, artifact, digest in AlgorithmRun.objects.order_by("run_log_id").values_list(*fields)
+    }
+    found = {folder.relative_to(models_dir).as_posix(): folder for folder in folders}
+    problems = [problem for path, folder in found.items() for problem in _of_folder(path, folder, rows)]
+    for pk, row in rows.items():
+        if row.success and not row.artifact:
+            problems.append(f"row {pk} is a success and names no model")
+        # A run may have published the model after the list of folders was made.
+        elif row.success and row.artifact not in found and not (models_dir / row.artifact).is_dir():
+            problems.append(f"{models_dir / row.artifact}: missing, but row {pk} is a success")
+    return problems
+
+
+def _of_folder(path: str, folder: Path, rows: dict[int, _Row]) -> list[str]:
+    try:
+        manifest = artifacts.read_manifest(folder)
+    except (ArtifactError, OSError):
+        # `verify` names the defect.
+        return []
+    if artifacts.misplaced(folder):
+        return []
+    pk = manifest.provenance.run_log_id
+    row = rows.get(pk)
+    if row is None:
+        return [f"{folder}: a model of row {pk}, and the database has no such row"]
+    if row.success is False:
+        return [f"{folder}: a complete model, but its row {pk} failed; remove the folder, or keep it and train again"]
+    return [f"{folder}: {difference}" for difference in _differences(path, folder, manifest, pk, row)] if row.success else []
+
+
+def _differences(path: str, folder: Path, manifest: Manifest, pk: int, row: _Row) -> list[str]:
+    stated = manifest.provenance
+    if (row.run_id, row.version, row.artifact) != (stated.run_id, stated.version, path):
+        return [f"it names row {pk}, and that row has version {row.version} of run {row.run_id} at {row.artifact or 'no place'}"]
+    if artifacts.digest(folder) != row.digest:
+        return [f"its manifest was replaced since training (row {pk} has another sha256 of it)"]
+    return []
