@@ -13,14 +13,20 @@ from gregory.runs.models import TrainingRun
 from gregory.runs.reasons import REPORT_TAKES_PRECEDENCE, RETRYABLE, Reason
 from gregory.runs.spec import AlgorithmOutcome, RunSpec
 from gregory.runs.states import RunState
+from gregory.runs.volume import Read
 
 
-def finalize_run(run: TrainingRun, spec: RunSpec, end: Diagnosis, runner: Runner, *, report: str, models_dir: Path) -> ReconcileResult:
-    """Write the end of the run. report: the outcome report that its back end kept."""
+def finalize_run(
+    run: TrainingRun, spec: RunSpec, end: Diagnosis, runner: Runner, *, report: str, models_dir: Path, read: Read
+) -> ReconcileResult:
+    """Write the end of the run. report: the outcome report that its back end kept.
+
+    Raises VolumeUnavailable if the models volume does not answer `read`. The end then waits for its answer.
+    """
     if not store.is_unfinished(spec):
         return _too_late(run)
-    interrupted = recovery.replay(spec, report, models_dir=models_dir)
-    still_open = recovery.close_published(spec, models_dir=models_dir)
+    interrupted = recovery.replay(spec, report, models_dir=models_dir, read=read)
+    still_open = recovery.close_published(spec, models_dir=models_dir, read=read)
     if not still_open:
         return _finish(run, spec, end, runner)
     reason = end.reason or Reason.LOST

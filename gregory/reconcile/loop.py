@@ -28,6 +28,7 @@ from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunSpec
 from gregory.runs.states import RunState
 from gregory.runs.store import ObservedStatus, RunRefused, RunWithTimers
+from gregory.runs.volume import Volume, VolumeUnavailable
 
 # The remains of an unsuccessful run are kept this long for a resume or an inspection.
 KEEP_FAILED_SECONDS = 7 * 24 * 3600
@@ -35,7 +36,7 @@ KEEP_FAILED_SECONDS = 7 * 24 * 3600
 RunnerFor = Callable[[str], Runner]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Reconciler:
     """The runners and limits of one installation.
 
@@ -45,6 +46,11 @@ class Reconciler:
     runner_for: RunnerFor
     models_dir: Path
     stale_after: int
+
+    @cached_property
+    def volume(self) -> Volume:
+        """The models volume. This process may not have it."""
+        return Volume(self.models_dir)
 
     def reconcile_once(self, only: Collection[str] | None = None) -> Iterator[ReconcileResult]:
         """Reconcile all unfinished runs, or those with these ids. Yields one result per run."""
@@ -94,7 +100,9 @@ class Reconciler:
 
     def finalize(self, run: TrainingRun, spec: RunSpec, end: Diagnosis, runner: Runner, *, report: str) -> ReconcileResult:
         """Write the end of a terminated run. report: the outcome report that its back end kept."""
-        return finalize_run(run, spec, end, runner, report=report, models_dir=self.models_dir)
+        return isolated(
+            run, partial(finalize_run, run, spec, end, runner, report=report, models_dir=self.models_dir, read=self.volume.read)
+        )
 
     def cancel(self, run: TrainingRun, *, by: str) -> ReconcileResult:
         """End one run for an operator. A run that finishes first keeps its own end. Raises RunRefused if the run has ended.
@@ -113,7 +121,7 @@ class Reconciler:
             return close_queued(timed.run, spec)
         announced = Diagnosis(summary=timed.run.detail, reason=Reason(timed.run.reason))
         pending = PendingTermination(run=timed.run, spec=spec, diagnosis=announced)
-        (result,) = terminate_runs([pending], runner, models_dir=self.models_dir)
+        (result,) = terminate_runs([pending], runner, models_dir=self.models_dir, read=self.volume.read)
         return result
 
     def cancel_all(self, runner: Runner, *, by: str) -> Iterator[ReconcileResult]:
@@ -155,11 +163,11 @@ class Reconciler:
             else:
                 yield done
         # Terminations take time, so no other run waits for them.
-        yield from terminate_runs(pending, runner, models_dir=self.models_dir)
+        yield from terminate_runs(pending, runner, models_dir=self.models_dir, read=self.volume.read)
 
     def _snapshot(self, timed: RunWithTimers, observation: Observation, runner: Runner, *, state: RunState | None) -> RunSnapshot:
         run, stored = timed.run, RunState(timed.run.state)
-        # The models folder is read only if the decision depends on it: a file server that hangs must not delay other runs.
+        # The models folder is read only if the decision depends on it.
         reads_models = observation.missing and stored is RunState.RUNNING
         return RunSnapshot(
             state=state or stored,
@@ -169,10 +177,16 @@ class Reconciler:
             # The reason of an ended run announces nothing.
             announced=Diagnosis(summary=run.detail, reason=Reason(run.reason)) if run.reason and not stored.is_final else None,
             durable=runner.durable,
-            models_not_visible=reads_models and not stages_folder(self.models_dir, run.run_id).is_dir(),
+            models_not_visible=reads_models and not self._sees_folder(run.run_id),
             stale_after=self.stale_after,
             stall_after=runner.stall_seconds,
         )
+
+    def _sees_folder(self, run_id: str) -> bool:
+        try:
+            return self.volume.is_folder(stages_folder(self.models_dir, run_id))
+        except VolumeUnavailable:
+            return False
 
 
 class _Unfinished(Collection[str]):

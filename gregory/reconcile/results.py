@@ -12,6 +12,7 @@ from gregory.launch.errors import LaunchError
 from gregory.runs.models import TrainingRun
 from gregory.runs.reasons import Reason
 from gregory.runs.states import RunState
+from gregory.runs.volume import VolumeUnavailable
 
 
 class ResultKind(StrEnum):
@@ -37,7 +38,7 @@ T = TypeVar("T")
 class ReconcileResult:
     """run: as it was read before. reason: of the end, if there is one. unknown: the runner answered that the status is unknown.
 
-    traceback: of an error.
+    end_waits: the run has terminated, and the models volume does not answer. traceback: of an error.
     """
 
     run: TrainingRun
@@ -45,6 +46,7 @@ class ReconcileResult:
     detail: str
     reason: Reason | None = None
     unknown: bool = False
+    end_waits: bool = False
     traceback: str = ""
 
     @property
@@ -60,9 +62,8 @@ class ReconcileResult:
     @property
     def is_delayed(self) -> bool:
         """Whether the run waits for a cause that an operator should know."""
-        return self.action in (ResultKind.UNSEEN, ResultKind.ERROR) or (
-            self.action is ResultKind.LEFT and self.run.state == RunState.PENDING
-        )
+        waits_for_submission = self.action is ResultKind.LEFT and self.run.state == RunState.PENDING
+        return self.end_waits or waits_for_submission or self.action in (ResultKind.UNSEEN, ResultKind.ERROR)
 
     def __str__(self) -> str:
         action = f"{self.action} ({self.reason})" if self.reason is not None else str(self.action)
@@ -78,6 +79,9 @@ def isolated(run: TrainingRun, call: Callable[[], T]) -> T | ReconcileResult:
         return call()
     except LaunchError as error:
         return ReconcileResult(run=run, action=ResultKind.UNSEEN, detail=str(error))
+    except VolumeUnavailable as error:
+        detail = f"its end waits, because its results are not known: {error}"
+        return ReconcileResult(run=run, action=ResultKind.LEFT, detail=detail, end_waits=True)
     except (DataError, IntegrityError) as error:
         # The database refuses a value of this run.
         return _unexpected(run, error)

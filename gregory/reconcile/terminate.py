@@ -18,6 +18,7 @@ from gregory.runs.models import TrainingRun
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunHandle, RunSpec
 from gregory.runs.states import RunState
+from gregory.runs.volume import Read
 
 # Each of these threads waits for the back end.
 CONCURRENT_TERMINATIONS = 16
@@ -32,7 +33,7 @@ class PendingTermination:
     diagnosis: Diagnosis
 
 
-def terminate_runs(pending: Sequence[PendingTermination], runner: Runner, *, models_dir: Path) -> Iterator[ReconcileResult]:
+def terminate_runs(pending: Sequence[PendingTermination], runner: Runner, *, models_dir: Path, read: Read) -> Iterator[ReconcileResult]:
     """Terminate runs that their back end still has, and finalize those that are observed as terminated. Yields one result per run."""
     announced = []
     for termination in pending:
@@ -42,7 +43,7 @@ def terminate_runs(pending: Sequence[PendingTermination], runner: Runner, *, mod
             yield ReconcileResult(run=termination.run, action=ResultKind.LEFT, detail="it ended by itself meanwhile")
     handles = [store.handle_of(termination.run) for termination in announced]
     for termination, observation in zip(announced, _terminate(handles, runner), strict=True):
-        yield isolated(termination.run, partial(_finalize, termination, observation, runner, models_dir=models_dir))
+        yield isolated(termination.run, partial(_finalize, termination, observation, runner, models_dir=models_dir, read=read))
 
 
 def close_queued(run: TrainingRun, spec: RunSpec) -> ReconcileResult:
@@ -78,7 +79,7 @@ def _cancel(handle: RunHandle, runner: Runner) -> LaunchError | None:
 
 
 def _finalize(
-    termination: PendingTermination, observation: Observation | LaunchError, runner: Runner, *, models_dir: Path
+    termination: PendingTermination, observation: Observation | LaunchError, runner: Runner, *, models_dir: Path, read: Read
 ) -> ReconcileResult:
     run, spec, end = termination.run, termination.spec, termination.diagnosis
     if isinstance(observation, LaunchError):
@@ -92,5 +93,5 @@ def _finalize(
         progress = f"it is gone; the reconciler waits {MISSING_GRACE:.0f} s for an observation of its end"
     else:
         end = replace(end, exit_code=observation.diagnosis.exit_code if observation.diagnosis else None)
-        return finalize_run(run, spec, end, runner, report=observation.report, models_dir=models_dir)
+        return finalize_run(run, spec, end, runner, report=observation.report, models_dir=models_dir, read=read)
     return ReconcileResult(run=run, action=ResultKind.NOTED, reason=end.reason, detail=f"{end.headline}; {progress}")

@@ -4,6 +4,7 @@ A reconciler writes them, or the next attempt of the run, which may be the only 
 """
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,54 +17,67 @@ from gregory.runs import report_key, store
 from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.spec import AlgorithmOutcome, AlgorithmSpec, RunOutcome, RunSpec
 from gregory.runs.states import RunState
+from gregory.runs.volume import Read, directly
 
 
-def replay(spec: RunSpec, report: str, *, models_dir: Path) -> str:
+def replay(spec: RunSpec, report: str, *, models_dir: Path, read: Read = directly) -> str:
     """Close the rows that the attempt reported as ended. Returns the cause for which it stopped early, else an empty text.
+
+    Raises OSError before any write if `read` cannot read the models volume: then nothing proves that there is no result.
 
     report: the outcome report that the back end kept. The outcome file, if this process can read it, has the complete errors.
     A report must be signed with the key of the process that claimed the attempt. A success needs the published model, if this process
     can read the models of the run.
     """
-    reports = _believed(spec, report, models_dir)
+    refused: list[str] = []
+    reports = _believed(spec, (report, read(partial(_outcome_file, spec, models_dir))), refused)
     ends = {algorithm.run_log_id: algorithm for outcome in reports for algorithm in outcome.algorithms}
     still_open = store.open_algorithms(spec)
     known = [ends[run_log_id] for run_log_id in sorted(still_open & ends.keys())]
-    proven = [_proven(spec, outcome, models_dir) for outcome in known]
+    proven = [read(partial(_proven, spec, outcome, models_dir)) for outcome in known]
     for outcome, proof in zip(known, proven, strict=True):
         if proof is None:
-            _refuse(spec, f"it names a success of {outcome.algorithm} {outcome.version}, and there is no such model")
+            refused.append(f"it names a success of {outcome.algorithm} {outcome.version}, and there is no such model")
+    # After the last read, because a pass that cannot read is repeated.
+    for cause in refused:
+        _refuse(spec, cause)
     store.close_algorithms(spec, [proof for proof in proven if proof is not None])
     return next((outcome.interrupted for outcome in reports if outcome.interrupted), "")
 
 
-def recover(spec: RunSpec, end: Diagnosis, *, models_dir: Path) -> bool:
+def recover(spec: RunSpec, end: Diagnosis, *, models_dir: Path, read: Read = directly) -> bool:
     """Close the rows of published models as successes. True if every algorithm has then succeeded. The run then ends as succeeded."""
-    if close_published(spec, models_dir=models_dir) or store.unsuccessful(spec):
+    if close_published(spec, models_dir=models_dir, read=read) or store.unsuccessful(spec):
         return False
     store.finish_run(spec, RunState.SUCCEEDED, replace(end, reason=None).after("every model was complete"))
     return True
 
 
-def close_published(spec: RunSpec, *, models_dir: Path) -> set[int]:
-    """Close the open rows of published models as successes: only their report was not finished. Returns the ids of the rows still open."""
+def close_published(spec: RunSpec, *, models_dir: Path, read: Read = directly) -> set[int]:
+    """Close the open rows of published models as successes: only their report was not finished. Returns the ids of the rows still open.
+
+    Raises OSError as `replay`.
+    """
     still_open = store.open_algorithms(spec)
-    found = (published(spec, algorithm, models_dir) for algorithm in spec.algorithms if algorithm.run_log_id in still_open)
+    found = (read(partial(published, spec, algorithm, models_dir)) for algorithm in spec.algorithms if algorithm.run_log_id in still_open)
     recovered = [recovery for recovery in found if recovery is not None]
     store.close_algorithms(spec, recovered)
     return still_open - {outcome.run_log_id for outcome, _ in recovered}
 
 
-def _believed(spec: RunSpec, report: str, models_dir: Path) -> list[RunOutcome]:
-    """The reports of exactly this attempt, without their signatures: that of the back end, then the outcome file."""
+def _believed(spec: RunSpec, texts: tuple[str, str], refused: list[str]) -> list[RunOutcome]:
+    """The reports of exactly this attempt, without their signatures: that of the back end, then the outcome file.
+
+    refused: gets the cause for each report that is not believed.
+    """
     key, reports = store.claim_key(spec), []
-    for text, is_file in ((report, False), (_outcome_file(spec, models_dir), True)):
+    for text, is_file in zip(texts, (False, True), strict=True):
         signed = _parse(text, spec)
         if signed is None:
             continue
         outcome = report_key.verify(signed, key) if key else report_key.without_signature(signed)
         if outcome is None:
-            _refuse(spec, "it has not the signature of the process that claimed the run")
+            refused.append("it has not the signature of the process that claimed the run")
         elif key is None and is_file:
             # No process claimed the run, so none trained. It can only have reported why it never did. Other runs can write this file.
             reports.append(outcome.model_copy(update={"algorithms": ()}))
@@ -132,7 +146,7 @@ def published(spec: RunSpec, algorithm: AlgorithmSpec, models_dir: Path) -> tupl
             artifact=folder.relative_to(models_dir).as_posix(),
             digest=artifacts.digest(folder),
         )
-    except (DamagedFile, ValidationError):
+    except (DamagedFile, FileNotFoundError, ValidationError):
         # The manifest is that of the run, and so is the damage: a foreign program wrote these files.
         return None
     data = manifest.data.model_dump(mode="json")

@@ -23,6 +23,7 @@ from gregory.runs.reasons import RESUMABLE
 from gregory.runs.spec import RunSpec
 from gregory.runs.states import RunState
 from gregory.runs.store import RunRefused
+from gregory.runs.volume import VolumeUnavailable
 from gregory.training import planning
 from gregory.training.request import UsageError
 
@@ -66,7 +67,7 @@ def check(run: TrainingRun, reconciler: Reconciler) -> tuple[RunSpec, Diagnosis]
         raise RunRefused(f"{name} may be at work, nothing is resumed: {decision.diagnosis.headline}")
     if not Subject.objects.filter(pk=spec.subject.id, team_id=spec.team.id).exists():
         raise RunRefused(f"{name}: its subject was deleted")
-    if runner.shares_models_dir and not stages_folder(reconciler.models_dir, run.run_id).is_dir():
+    if runner.shares_models_dir and not _has_folder(run, reconciler):
         remedy = "train again" if state.is_final else "run reconcile_runs --once and train again"
         raise RunRefused(f"{name} has no working folder, so it cannot be resumed; {remedy}")
     active = store.active_run(spec.subject.id)
@@ -84,8 +85,11 @@ def next_attempt(run: TrainingRun, reconciler: Reconciler, *, token: str, now: d
     if (begun := store.find_run(run.run_id)) is not None and begun.attempt_token == token:
         return RunSpec.model_validate(begun.spec)
     spec, end = check(run, reconciler)
-    if not RunState(run.state).is_final and recovery.recover(spec, end, models_dir=reconciler.models_dir):
-        return spec
+    try:
+        if not RunState(run.state).is_final and recovery.recover(spec, end, models_dir=reconciler.models_dir, read=reconciler.volume.read):
+            return spec
+    except VolumeUnavailable as error:
+        raise RunRefused(f"run {run.run_id} of {spec.label} is not resumed: {error}") from error
 
     def next_version(algorithm: Algorithm) -> str:
         recorded = planning.recorded_versions([spec.subject.id], [algorithm])[spec.subject.id, algorithm]
@@ -107,6 +111,17 @@ def hint(run: TrainingRun | None, reconciler: Reconciler) -> str:
     """The command that resumes the run. Empty if the run cannot be resumed."""
     if run is None or run.state == RunState.SUCCEEDED or run.reason not in RESUMABLE or run.runner not in RUNNERS:
         return ""
-    if reconciler.runner_for(run.runner).shares_models_dir and not stages_folder(reconciler.models_dir, run.run_id).is_dir():
+    try:
+        if reconciler.runner_for(run.runner).shares_models_dir and not _has_folder(run, reconciler):
+            return ""
+    except RunRefused:
         return ""
     return f"resume it with: python manage.py train_models --resume {run.run_id}"
+
+
+def _has_folder(run: TrainingRun, reconciler: Reconciler) -> bool:
+    """Whether the working folder exists. Raises RunRefused if that is not known."""
+    try:
+        return reconciler.volume.is_folder(stages_folder(reconciler.models_dir, run.run_id))
+    except VolumeUnavailable as error:
+        raise RunRefused(f"run {run.run_id} is not resumed: {error}") from error

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -25,6 +26,7 @@ from gregory.ml.artifacts import RUNS_FOLDER
 from gregory.ml.files import read_end
 from gregory.runs.diagnosis import LOG_TAIL_CHARACTERS, log_tail_of
 from gregory.runs.spec import RunHandle, RunSpec
+from gregory.runs.volume import Volume, VolumeUnavailable
 
 POLL_SECONDS = 0.1
 
@@ -62,6 +64,7 @@ class LocalRunner:
         """Runs inherit the environment of this process. A run passes no credentials to its stages."""
         self._installation = installation
         self._models_dir = installation.models_dir
+        self._volume = Volume(installation.models_dir)
         self._children: dict[str, _Child] = {}
         self.stall_seconds = installation.environment.GREGORY_STALL_AFTER
 
@@ -136,8 +139,11 @@ class LocalRunner:
                 time.sleep(POLL_SECONDS)
 
     def log_tail(self, spec: RunSpec) -> str:
-        """The last event lines of this attempt."""
-        return _end_of(self._events(spec))
+        """The last event lines of this attempt. Empty if the models volume does not answer."""
+        try:
+            return self._volume.read(partial(_end_of, self._events(spec)))
+        except VolumeUnavailable:
+            return ""
 
     def debug_commands(self, spec: RunSpec, handle: RunHandle) -> list[str]:
         """Commands for this machine. The process may have ended."""
@@ -150,21 +156,21 @@ class LocalRunner:
     def collect_garbage(self, unfinished: Collection[str], *, keep_seconds: float) -> Iterator[str]:
         """Remove old working folders, also those of other runners. Links and files are none. Raises OSError after the last folder."""
         failures = []
-        for folder, modified in _folders(self._models_dir / RUNS_FOLDER):
+        for folder, modified in self._volume.read(partial(_folders, self._models_dir / RUNS_FOLDER)):
             if folder.name in unfinished or modified >= time.time() - keep_seconds:
                 continue
             try:
-                shutil.rmtree(folder)
+                self._volume.read(partial(shutil.rmtree, folder))
             except FileNotFoundError:
                 # Another process may remove folders of the same volume.
                 continue
             except (OSError, RecursionError) as error:
                 # One folder must not keep the others.
-                failures.append(error)
+                failures.append(str(error))
             else:
                 yield f"the working folder of {folder.name}"
         if failures:
-            raise OSError("; ".join(map(str, failures)))
+            raise OSError("; ".join(dict.fromkeys(failures)))
 
     def _observe(self, handle: RunHandle) -> Observation:
         child = self._children.get(handle.name)
