@@ -22,7 +22,7 @@ class Environment(BaseSettings):
     POSTGRES_DB: str = Field("", description="PostgreSQL database; empty: the SQLite file")
     POSTGRES_USER: str = Field("", description="PostgreSQL role")
     POSTGRES_PASSWORD: SecretStr = Field(SecretStr(""), description="its password; never logged, never in a run's specification")
-    DB_HOST: str = Field("localhost", description="PostgreSQL host")
+    DB_HOST: str = Field("localhost", description="PostgreSQL host; of several, separated by commas, the one that accepts writes")
     DB_PORT: int = Field(5432, description="PostgreSQL port")
     SQLITE_FILE: Path = Field(BASE_DIR / "db.sqlite3", description="database file without PostgreSQL")
     SECRET_KEY: SecretStr = Field(
@@ -35,6 +35,9 @@ class Environment(BaseSettings):
     GREGORY_STALE_AFTER: int = Field(900, ge=60, description="seconds without a heartbeat until a run on another host counts as terminated")
     GREGORY_STALL_AFTER: int = Field(
         0, ge=0, description="seconds without progress until reconcile_runs ends a local run or a container; 0: never"
+    )
+    GREGORY_LIVENESS_FILE: Path | None = Field(
+        None, description="file that the loop of reconcile_runs touches after each pass, for a liveness probe; empty: none"
     )
     GREGORY_REQUIRE_GPU: bool = Field(False, description="runs must find a GPU and fail at once without one")
     GREGORY_IMAGE_DIGEST: str = Field("", description="digest of the image that executes a run; the manifest keeps it")

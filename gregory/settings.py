@@ -28,20 +28,23 @@ MIDDLEWARE: list[str] = []
 if env.POSTGRES_DB:
     DATABASES: dict[str, dict[str, Any]] = {
         "default": {
-            "ENGINE": "django.db.backends.postgresql",
+            "ENGINE": "gregory.database.postgresql",
             "NAME": env.POSTGRES_DB,
             "USER": env.POSTGRES_USER,
             "PASSWORD": env.POSTGRES_PASSWORD.get_secret_value(),
             "HOST": env.DB_HOST,
             "PORT": env.DB_PORT,
-            # A silent connection (firewall, host without power) is an error within 90 s.
+            # `gregory.database.waits` has the limits of a server that is silent. These are for packets that nobody acknowledges (firewall,
+            # host without power): also a long read then ends within 60 s.
             "OPTIONS": {
                 "application_name": "gregory-train",
                 "connect_timeout": 20,
-                "keepalives_idle": 30,
+                "keepalives_idle": 15,
                 "keepalives_interval": 15,
-                "keepalives_count": 4,
-                "tcp_user_timeout": 90_000,
+                "keepalives_count": 3,
+                "tcp_user_timeout": 60_000,
+                # Of several hosts, the one that accepts writes. With one host the default stays: `preflight` explains a standby.
+                **({"target_session_attrs": "read-write"} if "," in env.DB_HOST else {}),
             },
         }
     }
@@ -62,5 +65,6 @@ BASE_MODELS_DIR = env.GREGORY_BASE_MODELS
 HYPERPARAMETERS_FILE = env.GREGORY_HYPERPARAMETERS
 RUNNER = env.GREGORY_RUNNER
 STALE_AFTER_SECONDS = env.GREGORY_STALE_AFTER
+LIVENESS_FILE = env.GREGORY_LIVENESS_FILE
 REQUIRE_GPU = env.GREGORY_REQUIRE_GPU
 IMAGE_DIGEST = env.GREGORY_IMAGE_DIGEST

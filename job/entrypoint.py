@@ -12,6 +12,7 @@ from functools import partial
 from django.conf import settings
 from django.db import InterfaceError, OperationalError
 
+from gregory.database import waits
 from gregory.env import Environment
 from gregory.launch import processes
 from gregory.ml import parent_watch
@@ -43,7 +44,8 @@ def execute(spec: RunSpec, handle: RunHandle | None, environment: Environment) -
     report = OutcomeReport(spec, key=key, models_dir=settings.MODELS_DIR, termination_log=environment.GREGORY_TERMINATION_LOG)
     attempt = _Attempt(spec, log, shutdown, report, key=key, retried=environment.GREGORY_RETRIED)
     try:
-        code = attempt.execute(handle or processes.handle_of(os.getpid()), node=environment.GREGORY_NODE_NAME)
+        with waits.shortened_by(lambda: shutdown.requested):
+            code = attempt.execute(handle or processes.handle_of(os.getpid()), node=environment.GREGORY_NODE_NAME)
     except (OperationalError, InterfaceError) as error:
         code = attempt.give_up(error)
     log.close()

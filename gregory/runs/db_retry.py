@@ -3,15 +3,15 @@
 No transaction stays open. Transactions that write are short. Those that read are read-only and have a time limit.
 """
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from django.db import InterfaceError, InternalError, OperationalError, connection, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
+
+from gregory.database import waits
 
 T = TypeVar("T")
-IDLE_IN_TRANSACTION = "25P03"
 
 # Five minutes in total. A server that is restarted, upgraded or moved to another host answers again by then.
 PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 60.0, 60.0, 60.0)
@@ -19,10 +19,15 @@ PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 60.0, 60.0, 60.0)
 RESTART_GRACE = 60.0
 # Limits of one read and of a pause between two. During a long transaction the server cannot remove deleted rows of other tables.
 STATEMENT_SECONDS, PAUSE_SECONDS = 120, 60
+MARGIN_SECONDS = 10
+
+
+def _patient() -> bool:
+    return not waits.ending()
 
 
 def retry_on_disconnect(
-    call: Callable[[], T], *, sleep: Callable[[float], None] = time.sleep, patient: Callable[[], bool] = lambda: True
+    call: Callable[[], T], *, sleep: Callable[[float], None] = waits.pause, patient: Callable[[], bool] = _patient
 ) -> T:
     """Call, and call again after each pause while the database cannot be reached. Raises the last error.
 
@@ -70,19 +75,14 @@ def _read_only_transaction() -> Iterator[None]:
         # A transaction of SQLite takes the lock of writers.
         yield
         return
-    try:
-        with transaction.atomic():
-            with connection.cursor() as cursor:
-                cursor.execute(
-                    "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; "
-                    f"SET LOCAL statement_timeout = '{STATEMENT_SECONDS}s'; "
-                    f"SET LOCAL idle_in_transaction_session_timeout = '{PAUSE_SECONDS}s'; "
-                    # Every reader reads to the end. PostgreSQL optimises for the first tenth, and then scans the rows of all subjects.
-                    "SET LOCAL cursor_tuple_fraction = 1"
-                )
-            yield
-    except InternalError as error:
-        # The reader may begin again. psycopg raises the class for errors of the program.
-        if getattr(error.__cause__, "sqlstate", "") == IDLE_IN_TRANSACTION:
-            raise OperationalError(str(error)) from error
-        raise
+    # The server ends a long read first, with a clear error.
+    with waits.answer_within(STATEMENT_SECONDS + MARGIN_SECONDS), transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; "
+                f"SET LOCAL statement_timeout = '{STATEMENT_SECONDS}s'; "
+                f"SET LOCAL idle_in_transaction_session_timeout = '{PAUSE_SECONDS}s'; "
+                # Every reader reads to the end. PostgreSQL optimises for the first tenth, and then scans the rows of all subjects.
+                "SET LOCAL cursor_tuple_fraction = 1"
+            )
+        yield

@@ -309,6 +309,19 @@ def test_the_reconciler_restarts_when_the_cluster_file_changes():
     assert checksum() != checksum(maxAttempts=2)
 
 
+def test_a_reconciler_that_hangs_is_restarted():
+    def container(**reconciler: Any) -> dict[str, Any]:
+        return only(template(values={"reconciler": reconciler}), "Deployment")["spec"]["template"]["spec"]["containers"][0]
+
+    mine = container(intervalSeconds=40, livenessSeconds=600)
+    *_, file, seconds = mine["livenessProbe"]["exec"]["command"]
+    assert {"name": "GREGORY_LIVENESS_FILE", "value": file} in mine["env"]
+    assert seconds == "640"
+    without = container(livenessSeconds=0)
+    assert "livenessProbe" not in without
+    assert not [variable for variable in without["env"] if variable["name"] == "GREGORY_LIVENESS_FILE"]
+
+
 def test_the_reconciler_mounts_the_models_as_runs_do_unless_switched_off(tmp_path: Path):
     def seen(values: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:
         objects = template(values=values)

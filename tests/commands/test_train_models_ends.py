@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Callable
 from itertools import count
 from typing import Any
@@ -132,7 +133,7 @@ class TestBeforeTheFirstRow:
 
     def test_a_database_that_is_away_is_an_error_at_once(self, run, feed, models, monkeypatch):
         at_call(monkeypatch, planning, "recorded_versions", away(1))
-        monkeypatch.setattr(db_retry.time, "sleep", lambda seconds: pytest.fail("no pause"))
+        monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("no pause"))
 
         assert run(*ALL) == (1, "", f"CommandError: {AWAY}\n")
 

@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, InterfaceError, connection
 
+from gregory.database import waits
 from gregory.launch.errors import LaunchError
 from gregory.management.database import clear_database_errors, describe
+from gregory.management.liveness import LivenessFile
 from gregory.management.runners import reconciler
 from gregory.management.unreachable import UnreachableTracker
 from gregory.reconcile.results import ReconcileResult, ResultKind
@@ -51,8 +54,11 @@ class Command(BaseCommand):
         """Exit code SUCCESS, also if runs were ended. A pass with `--once` fails if the program itself failed for a run."""
         if flags["once"]:
             self._once()
-        else:
-            self._loop(flags["interval"])
+            return
+        shutdown = ShutdownRequest()
+        shutdown.listen((signal.SIGINT, signal.SIGTERM))
+        with waits.shortened_by(lambda: shutdown.requested):
+            self._loop(flags["interval"], shutdown)
 
     @clear_database_errors()
     def _once(self) -> None:
@@ -68,10 +74,15 @@ class Command(BaseCommand):
         if failed := [change.run.run_id for change in changes if change.action is ResultKind.ERROR]:
             raise CommandError(f"these runs could not be reconciled: {', '.join(failed)}", returncode=FAILURE)
 
-    def _loop(self, interval: int) -> None:
-        """Print a line for each change. Print and repeat a pass that fails. SIGTERM ends the loop between two passes."""
-        shutdown = ShutdownRequest()
-        shutdown.listen((signal.SIGINT, signal.SIGTERM))
+    def _loop(self, interval: int, shutdown: ShutdownRequest) -> None:
+        """Print a line for each change. Print and repeat a pass that fails. SIGTERM ends the loop between two passes.
+
+        The liveness file is touched after each run and each pass, also one that fails: a loop that repeats is not hung.
+        """
+        try:
+            liveness = LivenessFile(settings.LIVENESS_FILE)
+        except OSError as error:
+            raise CommandError(f"GREGORY_LIVENESS_FILE: {error}", returncode=FAILURE) from error
         last_error, until_garbage = "", 0
         printed: dict[str, str] = {}
         unreachable = UnreachableTracker()
@@ -81,6 +92,7 @@ class Command(BaseCommand):
                 lines: dict[str, str] = {}
                 for change in self._reconcile():
                     changes[change.run.run_id], lines[change.run.run_id] = change, self._print_if_new(change, printed)
+                    liveness.beat()
                 printed = lines
                 if message := unreachable.after(list(changes.values()), now=datetime.now(UTC)):
                     self.stderr.write(message)
@@ -95,6 +107,7 @@ class Command(BaseCommand):
                     last_error = describe(error)
                     self.stderr.write(f"{last_error}; the next pass is in {interval} s")
             close_connection()
+            liveness.beat()
             shutdown.wait(interval)
 
     def _reconcile(self) -> Iterator[ReconcileResult]:

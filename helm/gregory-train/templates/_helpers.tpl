@@ -172,12 +172,25 @@ spec:
         {{- if .withCluster }}
         {{- include "gregory-train.clusterVariables" $ | nindent 8 }}
         {{- end }}
+        {{- if .liveSeconds }}
+        - name: GREGORY_LIVENESS_FILE
+          value: /tmp/alive
+        {{- end }}
         {{- with $controller.env }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
       {{- with $controller.envFrom }}
       envFrom:
         {{- toYaml . | nindent 8 }}
+      {{- end }}
+      {{- with .liveSeconds }}
+      livenessProbe:
+        exec:
+          command: [python, -m, gregory.management.liveness, /tmp/alive, {{ . | toString | quote }}]
+        # The file exists a few seconds after the start.
+        initialDelaySeconds: 60
+        periodSeconds: 60
+        timeoutSeconds: 20
       {{- end }}
       resources:
         {{- toYaml $controller.resources | nindent 8 }}
