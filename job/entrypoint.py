@@ -77,6 +77,7 @@ class _Attempt:
         if not self._retry(claim):
             log.warn(f"attempt {spec.attempt} was superseded, has ended or runs in another process; nothing is done")
             return exit_codes.FAILURE
+        spec = self._spec = self._retry(partial(store.with_recorded_versions, spec))
         # An earlier start of this run may have published a model and ended before it wrote the row.
         # The process that opened this attempt may have no access to the models folder.
         self._retry(partial(recovery.close_published, spec, models_dir=settings.MODELS_DIR))

@@ -24,6 +24,7 @@ from gregory.runs.db_retry import read_only_transaction
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import AlgorithmOutcome, AlgorithmSpec, RunSpec
 from gregory.shutdown import ShutdownRequest
+from gregory.training import planning
 from job.database_retry import DatabaseRetry
 from job.event_log import EventLogger
 from job.outcome_report import OutcomeReport
@@ -152,7 +153,26 @@ class Pipeline:
         )
         out = self._stages.run("train", folder, request, algorithms=(algorithm,))
         usage, resources = self._stages.usage["train"], self._stages.resources()
-        return publish_model(spec, algorithm, out, models_dir=self._models_dir, usage=usage, resources=resources)
+        return publish_model(
+            spec,
+            algorithm,
+            out,
+            models_dir=self._models_dir,
+            usage=usage,
+            resources=resources,
+            next_version=self._take_next_version,
+        )
+
+    def _take_next_version(self, algorithm: AlgorithmSpec) -> AlgorithmSpec | None:
+        spec = self._spec
+        folders = planning.taken_versions(
+            set(), models_dir=self._models_dir, team=spec.team.slug, subject=spec.subject.slug, algorithm=algorithm.algorithm
+        )
+        renamed = self._retry(partial(store.take_next_version, spec, algorithm, folders))
+        if renamed is not None:
+            message = f"a folder of version {algorithm.version} exists that is not of this row; the model gets version {renamed.version}"
+            self._log.warn(message, algorithm=algorithm.algorithm)
+        return renamed
 
     def _close(self, outcome: AlgorithmOutcome, details: store.OutcomeDetails) -> None:
         """Write the outcome into the report and the row."""

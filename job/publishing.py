@@ -1,12 +1,13 @@
 """The result of one training: publish its model, or describe its failure."""
 
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gregory.ml import artifacts
+from gregory.ml import artifacts, renaming
 from gregory.ml.artifacts import PseudoLabelFacts
-from gregory.ml.errors import ArtifactError
+from gregory.ml.errors import ArtifactError, VersionTaken
 from gregory.ml.files import read_json
 from gregory.ml.stages import contract
 from gregory.runs import recovery, store
@@ -18,16 +19,40 @@ from job.supervise import StageFailed, Usage
 Result = tuple[AlgorithmOutcome, store.OutcomeDetails]
 
 
+NextVersion = Callable[[AlgorithmSpec], AlgorithmSpec | None]
+
+
 def publish_model(
-    spec: RunSpec, algorithm: AlgorithmSpec, out: Path, *, models_dir: Path, usage: Usage, resources: dict[str, Any]
+    spec: RunSpec,
+    algorithm: AlgorithmSpec,
+    out: Path,
+    *,
+    models_dir: Path,
+    usage: Usage,
+    resources: dict[str, Any],
+    next_version: NextVersion,
 ) -> Result:
-    """Move the model of a finished train stage into its version folder. Raises StageFailed if that is not possible."""
+    """Move the model of a finished train stage into its version folder. Raises StageFailed if that is not possible.
+
+    next_version: gives the row another version, because a folder has the name of its version. None if the row is no longer of this attempt.
+    """
     destination = artifacts.version_folder(
         models_dir, team=spec.team.slug, subject=spec.subject.slug, algorithm=algorithm.algorithm, version=algorithm.version
     )
     result = read_result(out, contract.TrainResult)
+    model = out / contract.MODEL_FOLDER
     try:
-        artifacts.publish(out / contract.MODEL_FOLDER, destination)
+        renaming.state_version(model, algorithm.version)
+        artifacts.publish(model, destination)
+    except VersionTaken:
+        if (published := recovery.published(spec, algorithm, models_dir)) is not None:
+            return published
+        # The database lost its last rows, and the model of one of them is there.
+        renamed = next_version(algorithm)
+        if renamed is None:
+            message = "superseded: the run was ended, or resumed in another attempt"
+            raise StageFailed(Reason.INTERRUPTED, message, message, usage) from None
+        return publish_model(spec, renamed, out, models_dir=models_dir, usage=usage, resources=resources, next_version=next_version)
     except ArtifactError as error:
         # An earlier attempt that lost the database may have continued and published the model of this row.
         if (published := recovery.published(spec, algorithm, models_dir)) is not None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from gregory.ml import artifacts
 from gregory.ml.artifacts import DataFacts, Manifest, Probe, Provenance
 from gregory.ml.config import Algorithm, TrainConfig
+from gregory.ml.stages import contract
 from gregory.ml.text import TEXT_VERSION
 from gregory.runs.spec import RunSpec
 
@@ -46,18 +47,33 @@ def manifest(
     )  # fmt: skip
 
 
-def publish(models: Path, spec: RunSpec, *, position: int, run_log_id: int | None = None) -> Path:
+def complete_model(folder: Path, spec: RunSpec, *, position: int, run_log_id: int | None = None) -> artifacts.Manifest:
+    """Write a complete model of a row into a folder that has no version name yet."""
     algorithm = spec.algorithms[position]
-    staged = models / ".runs" / spec.run_id / f"staged-{position}"
-    staged.mkdir(parents=True)
-    (staged / "metrics.json").write_text(json.dumps({"test_f1": 0.25}))
-    (staged / "evaluation.json").write_text('{"curve": [1]}')
+    folder.mkdir(parents=True)
+    (folder / "metrics.json").write_text(json.dumps({"test_f1": 0.25}))
+    (folder / "evaluation.json").write_text('{"curve": [1]}')
     described = manifest(
         algorithm=algorithm.algorithm, run_id=spec.run_id, run_log_id=run_log_id or algorithm.run_log_id, created_at=datetime.now(UTC)
     )
     place = {"team": spec.team.slug, "subject": spec.subject.slug, "version": algorithm.version}
     provenance = described.provenance.model_copy(update=place)
-    artifacts.write_manifest(staged, described.model_copy(update={"compute": {"device": "cpu"}, "provenance": provenance}))
+    return artifacts.write_manifest(folder, described.model_copy(update={"compute": {"device": "cpu"}, "provenance": provenance}))
+
+
+def finished_training(stages: Path, spec: RunSpec, *, position: int) -> Path:
+    """The output of a train stage whose model is not published yet."""
+    out = stages / f"train-{spec.algorithms[position].algorithm}" / "out"
+    described = complete_model(out / contract.MODEL_FOLDER, spec, position=position)
+    result = contract.TrainResult(metrics={"test_f1": 0.25}, warnings=(), data=described.data, compute={"device": "cpu"})
+    (out / contract.RESULT).write_text(result.model_dump_json())
+    return out
+
+
+def publish(models: Path, spec: RunSpec, *, position: int, run_log_id: int | None = None) -> Path:
+    algorithm = spec.algorithms[position]
+    staged = models / ".runs" / spec.run_id / f"staged-{position}"
+    complete_model(staged, spec, position=position, run_log_id=run_log_id)
     destination = artifacts.version_folder(
         models, team=spec.team.slug, subject=spec.subject.slug, algorithm=algorithm.algorithm, version=algorithm.version
     )

@@ -16,7 +16,7 @@ from typing import Literal, NoReturn
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from gregory.ml.config import ALGORITHMS, Algorithm, TrainConfig
-from gregory.ml.errors import ArtifactError, DamagedFile
+from gregory.ml.errors import ArtifactError, DamagedFile, VersionTaken
 from gregory.ml.files import MAXIMUM_FILE_BYTES, MAXIMUM_TEXT_BYTES, checksum, flush, flush_tree, read_text
 from gregory.ml.text import UNSTAMPED_VERSION
 
@@ -180,18 +180,18 @@ def write_manifest(folder: Path, manifest: Manifest) -> Manifest:
 
 
 def publish(folder: Path, destination: Path) -> None:
-    """Give a complete folder its version name with one rename. It never overwrites a folder. Raises ArtifactError."""
+    """Give a complete folder its version name with one rename. It never overwrites a folder. Raises VersionTaken or ArtifactError."""
     problems = verify(folder)
     if problems:
         raise ArtifactError(f"refusing to publish {folder.name}: {problems[0]}")
     destination.parent.mkdir(parents=True, exist_ok=True)
     if destination.exists():
-        raise ArtifactError(f"{destination} already exists; versions are never overwritten")
+        raise VersionTaken(f"{destination} already exists; versions are never overwritten")
     try:
         folder.rename(destination)
     except OSError as error:
         if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
-            raise ArtifactError(f"{destination} already exists; versions are never overwritten") from error
+            raise VersionTaken(f"{destination} already exists; versions are never overwritten") from error
         raise ArtifactError(f"cannot publish {destination}: {error.strerror}") from error
     flush(destination.parent)
 

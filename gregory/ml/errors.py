@@ -6,6 +6,7 @@ TrainingError
 ├── ConfigError            a hyper-parameter or hyper-parameter file is wrong
 ├── BundleError            a base model is missing, damaged or of the wrong kind
 ├── ArtifactError          a version folder is incomplete, changed, present, or of another text version
+│   ├── VersionTaken           a folder has the name of the version
 │   └── DamagedFile            a file is not regular, is too large, or has other content than its name promises
 ├── MemoryExhausted        a library could not allocate memory
 └── NoGpu                  the run requires a GPU and finds none
@@ -38,6 +39,10 @@ class ArtifactError(TrainingError):
 
 class DamagedFile(ArtifactError):
     """A file is not regular, is too large, or has other content than its name promises. Reading it again does not help."""
+
+
+class VersionTaken(ArtifactError):
+    """A folder has the name of the version."""
 
 
 class MemoryExhausted(TrainingError):

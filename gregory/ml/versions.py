@@ -5,7 +5,8 @@ from collections.abc import Collection
 from datetime import date
 
 # model_version is varchar(100) in GregoryAI's table. The name is also a folder: no separators and no leading dot.
-_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_LENGTH = 100
+_VERSION = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{_LENGTH - 1}}}")
 
 
 def next_version(taken: Collection[str], day: date) -> str:
@@ -17,6 +18,14 @@ def next_version(taken: Collection[str], day: date) -> str:
     while f"{base}_{suffix}" in taken:
         suffix += 1
     return f"{base}_{suffix}"
+
+
+def following(version: str, taken: Collection[str]) -> str:
+    """The first of VERSION_2, VERSION_3, ... that is not `taken`. A date that has a number gets another one: 20250614_2, 20250614_3."""
+    day, suffix = re.sub(r"^(\d{8})_\d+$", r"\1", version), 2
+    while (name := f"{day[: _LENGTH - len(f'_{suffix}')]}_{suffix}") in taken:
+        suffix += 1
+    return name
 
 
 def is_valid(version: str) -> bool:

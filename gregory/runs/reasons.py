@@ -87,7 +87,7 @@ class Reason(StrEnum):
         origin=Origin.TRAINING,
         meaning="The model could not be published, it answered differently after it was loaded back, or the texts have another version.",
         row_text="The traceback.",
-        remedy="Read the message: the version name is taken, the loaded model answers differently, or the text version is another one.",
+        remedy="Read the message: the volume refused the folder, the loaded model answers differently, or the text version is another one.",
     )
     NO_GPU = Entry(
         word="no_gpu",

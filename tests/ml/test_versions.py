@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from gregory.ml.versions import is_valid, next_version
+from gregory.ml.versions import following, is_valid, next_version
 
 DAY = date(2025, 6, 14)
 
@@ -29,6 +29,21 @@ def test_the_first_free_name(taken: list[str], expected: str) -> None:
 def test_another_day_starts_the_counter_again() -> None:
     taken = ["20251231", "20251231_2"]
     assert (next_version(taken, date(2025, 12, 31)), next_version(taken, date(2026, 1, 1))) == ("20251231_3", "20260101")
+
+
+@pytest.mark.parametrize(
+    ("version", "taken", "expected"),
+    [
+        ("20250614", ["20250614"], "20250614_2"),
+        ("20250614_2", ["20250614", "20250614_2"], "20250614_3"),
+        ("mine", ["mine", "mine_2"], "mine_3"),
+        ("v1_2", [], "v1_2_2"),
+        ("x" * 100, [], "x" * 98 + "_2"),
+    ],
+)
+def test_the_next_name_of_a_taken_version(version: str, taken: list[str], expected: str) -> None:
+    assert following(version, taken) == expected
+    assert is_valid(expected)
 
 
 @pytest.mark.parametrize("version", ["20250614", "20250614_2", "v1.0", "A", "7", "a..b", "x" * 100])

@@ -110,7 +110,7 @@ class StageError(_Value):
 
 # The fields that can differ between two machines, or two attempts, with the same work.
 _OF_THE_MACHINE: dict[str, Any] = {"bundle": True, "threads": True, "require_gpu": True}
-_OF_THE_ATTEMPT: dict[str, Any] = {**_OF_THE_MACHINE, "provenance": {"attempt", "image_digest"}}
+_OF_THE_ATTEMPT: dict[str, Any] = {**_OF_THE_MACHINE, "provenance": {"attempt", "image_digest", "version"}}
 _OF_THE_RUN: dict[str, Any] = {**_OF_THE_MACHINE, "provenance": True}
 
 

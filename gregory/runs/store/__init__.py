@@ -53,6 +53,7 @@ from gregory.runs.store.update import (
     record_observation,
     record_progress,
 )
+from gregory.runs.store.versions import take_next_version, with_recorded_versions
 
 __all__ = [
     "MAXIMUM_ERROR_CHARACTERS",
@@ -96,6 +97,8 @@ __all__ = [
     "run_with_timers",
     "runners_used",
     "sanitize_text",
+    "take_next_version",
     "unfinished_runs",
     "unsuccessful",
+    "with_recorded_versions",
 ]
