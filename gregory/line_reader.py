@@ -16,11 +16,11 @@ class _End:
 
 
 def read_in_thread(
-    source: Iterable[_Item], *, poll_seconds: float, on_idle: Callable[[], object], ahead: int = 0
+    source: Iterable[_Item], *, poll_seconds: float, on_idle: Callable[[], object], ahead: int
 ) -> Generator[_Item, None, None]:
     """Yield the items of `source`, which a thread reads. Call `on_idle` after every `poll_seconds` without an item.
 
-    `ahead` limits the items that the thread reads ahead of the caller; 0 is no limit. An error of `source` is raised here.
+    `ahead` limits the items that the thread reads ahead of the caller. An error of `source` is raised here.
     If the caller closes the iterator, the thread ends with the next item.
     """
     items: queue.Queue[tuple[_Item] | _End] = queue.Queue(maxsize=ahead)

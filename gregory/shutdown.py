@@ -1,7 +1,6 @@
 """The request that a long process ends in order: it finishes its present step and starts no other."""
 
 import signal
-import threading
 import time
 from collections.abc import Iterable
 from types import FrameType
@@ -10,22 +9,26 @@ POLL_SECONDS = 0.5
 
 
 class ShutdownRequest:
-    """Records that this process shall end. `reason` is empty until then."""
+    """Records that this process shall end. For several threads and signal handlers."""
 
     def __init__(self) -> None:
-        self._requested = threading.Event()
-        self.reason = ""
+        # A signal handler must not wait for a lock. An append is one step.
+        self._reasons: list[str] = []
 
     @property
     def requested(self) -> bool:
         """Whether the process shall end."""
-        return self._requested.is_set()
+        return bool(self._reasons)
+
+    @property
+    def reason(self) -> str:
+        """The reason of the first request; empty if there is none."""
+        return self._reasons[0] if self._reasons else ""
 
     def request(self, reason: str) -> None:
         """Request the end. A later reason does not replace the first."""
-        if not self.requested:
-            self.reason = reason
-            self._requested.set()
+        if not self._reasons:
+            self._reasons.append(reason)
 
     def wait(self, seconds: float) -> None:
         """Sleep for these seconds. Return at most POLL_SECONDS after a request."""

@@ -3,7 +3,9 @@
 import os
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +21,7 @@ from gregory.runs.heartbeat import HEARTBEAT_SECONDS
 from gregory.runs.spec import AlgorithmSpec, RunSpec
 from gregory.shutdown import ShutdownRequest
 from job.event_log import EventLogger
+from job.heartbeats import IdleTime, RepeatedCall
 from job.supervise import StageFailed, Usage, read_usage, run_stage
 
 Result = TypeVar("Result", bound=BaseModel)
@@ -32,8 +35,7 @@ class StageRunner:
         self._log = log
         self._shutdown = shutdown
         self._stages_dir = stages_dir
-        self._last_heartbeat = time.monotonic()
-        self._progressed = False
+        self._heartbeats: RepeatedCall | None = None
         self.usage: dict[str, Usage] = {}
 
     def prepare(self, name: str) -> Path:
@@ -55,43 +57,33 @@ class StageRunner:
                 return folder / "out"
             shutil.rmtree(folder / "out")
         request_file.write_text(request.model_dump_json(indent=2), encoding="utf-8")
-        started = time.monotonic()
+        started, idle, latest = time.monotonic(), IdleTime(), Progress(message="starting")
         algorithm = algorithms[0].algorithm if len(algorithms) == 1 else ""
-        latest = Progress(message="starting")
 
         def report(progress: Progress) -> None:
             nonlocal latest
             # A repeated message is no progress.
-            self._progressed |= progress != latest
+            if progress != latest:
+                idle.restart()
             latest = progress
             self._log.progress(progress, algorithm=algorithm, stage=stage)
 
-        def heartbeat(*, at_once: bool = False) -> None:
-            now = time.monotonic()
-            if not at_once and now - self._last_heartbeat < HEARTBEAT_SECONDS:
-                return
-            self._last_heartbeat = now
-            left = seconds_left(latest.fraction, now - started)
+        def write() -> None:
+            left = seconds_left(latest.fraction, time.monotonic() - started)
+            for one in algorithms:
+                store.record_progress(self._spec, one.run_log_id, stage=stage, progress=latest, seconds_left=left)
+            # Heartbeat and progress differ: this process writes heartbeats even if the stage hangs.
+            store.heartbeat([self._spec], idle=idle.seconds())
+            self.check_for_end()
 
-            def write() -> bool:
-                for one in algorithms:
-                    store.record_progress(self._spec, one.run_log_id, stage=stage, progress=latest, seconds_left=left)
-                # Heartbeat and progress differ: this process writes heartbeats even if the stage hangs.
-                store.heartbeat([self._spec], progressed=at_once or self._progressed)
-                self.check_for_end()
-                return True
-
-            # One call for all writes: a database that does not answer delays the supervision of the stage only once.
-            if best_effort(write, otherwise=False):
-                self._progressed = False
-            close_connection()
-
-        heartbeat(at_once=True)
+        self._heartbeats = RepeatedCall(partial(_dropped_if_away, write), seconds=HEARTBEAT_SECONDS, after=self._heartbeats)
         try:
-            self.usage[stage] = run_stage(stage, folder, shutdown=self._shutdown, report=report, heartbeat=heartbeat)
+            self.usage[stage] = run_stage(stage, folder, shutdown=self._shutdown, report=report)
         except StageFailed as failure:
             self.usage[stage] = failure.usage
             raise
+        finally:
+            self._heartbeats.close()
         return folder / "out"
 
     def check_for_end(self) -> None:
@@ -107,6 +99,14 @@ class StageRunner:
     def resources(self) -> dict[str, Any]:
         """`usage` as stored in the record of a training."""
         return {"stages": {stage: asdict(usage) for stage, usage in self.usage.items()}}
+
+
+def _dropped_if_away(write: Callable[[], None]) -> None:
+    """Write, or drop the heartbeat if the database cannot be reached. No connection stays open."""
+    try:
+        best_effort(write, otherwise=None)
+    finally:
+        close_connection()
 
 
 def read_result(out: Path, result: type[Result]) -> Result:

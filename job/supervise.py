@@ -2,17 +2,12 @@
 
 import json
 import os
-import resource
-import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from signal import SIGKILL, Signals
 
-from gregory.line_reader import read_in_thread
 from gregory.ml import progress, resources
 from gregory.ml.errors import DamagedFile
 from gregory.ml.files import read_end, read_json, read_text
@@ -20,8 +15,8 @@ from gregory.ml.progress import Progress
 from gregory.ml.stages import contract
 from gregory.runs.reasons import Reason
 from gregory.shutdown import ShutdownRequest
+from job.worker import Worker
 
-POLL_SECONDS = 0.5
 STANDARD_ERROR_TAIL = 4_000
 USAGE_FILE = "usage.json"
 # The variables that libraries need to start. None of them gives access to a database or a network service.
@@ -64,46 +59,32 @@ class StageFailed(Exception):
         self.usage = usage
 
 
-def run_stage(stage: str, folder: Path, *, shutdown: ShutdownRequest, report: progress.Report, heartbeat: Callable[[], None]) -> Usage:
+def run_stage(stage: str, folder: Path, *, shutdown: ShutdownRequest, report: progress.Report) -> Usage:
     """Run `stage` on folder/in. Its result is then in folder/out. Raises StageFailed.
 
-    report: called with each progress message of the worker. heartbeat: called with each message and at least twice a second.
+    report: called with each progress message of the worker. It must not wait for anything, because a request of the end is obeyed between
+    two calls.
     """
     started = time.monotonic()
     memory_before = resources.memory_events()
     last = Progress(message="starting")
-    with (folder / "stderr.log").open("wb") as errors:
-        worker = subprocess.Popen(
-            worker_command(stage, folder),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            env={**{name: os.environ[name] for name in ENVIRONMENT if name in os.environ}, **OFFLINE},
-            start_new_session=True,
-        )
-    peak = 0
+    environment = {**{name: os.environ[name] for name in ENVIRONMENT if name in os.environ}, **OFFLINE}
+    with (
+        (folder / "stderr.log").open("wb") as errors,
+        Worker(worker_command(stage, folder), environment=environment, errors=errors) as worker,
+    ):
 
-    def supervise() -> None:
-        nonlocal peak
-        heartbeat()
-        if shutdown.requested:
-            worker.kill()
-        peak = max(peak, _peak_so_far(worker.pid))
+        def watch() -> None:
+            if shutdown.requested:
+                worker.kill()
+            worker.sample()
 
-    assert worker.stdout is not None  # noqa: S101 - opened as a pipe above
-    supervise()
-    with closing(read_in_thread(worker.stdout, poll_seconds=POLL_SECONDS, on_idle=supervise)) as lines:
-        for line in lines:
+        watch()
+        for line in worker.lines(watch):
             last = _pass_on(line.decode("utf-8", "replace"), report) or last
-            supervise()
-    _, status, used = os.wait4(worker.pid, 0)
-    worker.returncode = os.waitstatus_to_exitcode(status)
-    for pipe in (worker.stdin, worker.stdout):
-        if pipe is not None:
-            pipe.close()
-    usage = Usage(seconds=time.monotonic() - started, peak_bytes=_peak(used.ru_maxrss, peak))
-    if worker.returncode != 0 or not (folder / "out").exists():
-        raise _failure(folder, worker.returncode, usage, shutdown, memory_before, last)
+    usage = Usage(seconds=time.monotonic() - started, peak_bytes=worker.peak_bytes)
+    if worker.exit_code != 0 or not (folder / "out").exists():
+        raise _failure(folder, worker.exit_code, usage, shutdown, memory_before, last)
     (folder / USAGE_FILE).write_text(json.dumps(asdict(usage)), encoding="utf-8")
     return usage
 
@@ -119,25 +100,6 @@ def read_usage(folder: Path) -> Usage:
 def worker_command(stage: str, folder: Path) -> list[str]:
     """The command line of the worker process of a stage."""
     return [sys.executable, "-m", "gregory.ml.stages", stage, "--in", str(folder / "in"), "--out", str(folder / "out"), "--lifeline"]
-
-
-def _peak_so_far(pid: int) -> int:
-    """The peak resident memory of a running process in bytes, from /proc; 0 on systems without it."""
-    try:
-        status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:")), 0)
-
-
-def _peak(at_end: int, sampled: int) -> int:
-    """The peak resident memory in bytes of a worker that has ended. at_end: its ru_maxrss. sampled: the largest value from /proc.
-
-    Linux starts the ru_maxrss of a child with the value of its parent. If the worker stayed below that, only the sample is usable.
-    """
-    unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes
-    inherited = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return at_end * unit if at_end > inherited or not sampled else sampled
 
 
 def _pass_on(line: str, report: progress.Report) -> Progress | None:

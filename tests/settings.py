@@ -12,7 +12,7 @@ if "TEST_MODELS_DIR" in os.environ:
     MODELS_DIR = Path(os.environ["TEST_MODELS_DIR"])
 
 # A server of the tests has just started, and tests set the last heartbeat of a run to a time before that.
-db_retry.RESTART_GRACE = 0.0
+db_retry.RETURN_GRACE = 0.0
 # The pauses of the product take minutes.
 if "TEST_PAUSES" in os.environ:
     db_retry.PAUSES = tuple(float(pause) for pause in os.environ["TEST_PAUSES"].split())

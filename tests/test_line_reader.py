@@ -19,7 +19,7 @@ def test_the_caller_acts_while_nothing_arrives():
         go.wait(10)
         yield "late"
 
-    assert list(read_in_thread(source(), poll_seconds=0.01, on_idle=lambda: idle.append(1) or go.set())) == ["late"]
+    assert list(read_in_thread(source(), poll_seconds=0.01, on_idle=lambda: idle.append(1) or go.set(), ahead=3)) == ["late"]
     assert idle
 
 
@@ -28,21 +28,8 @@ def test_an_error_of_the_source_is_raised_after_the_items_before_it():
         yield 1
         raise OSError("broken")
 
-    items = read_in_thread(source(), poll_seconds=5, on_idle=lambda: None)
+    items = read_in_thread(source(), poll_seconds=5, on_idle=lambda: None, ahead=3)
 
     assert next(items) == 1
     with pytest.raises(OSError, match=r"^broken$"):
         next(items)
-
-
-def test_without_a_limit_the_source_never_waits_for_the_caller():
-    exhausted = threading.Event()
-
-    def source() -> Iterator[int]:
-        yield from range(1000)
-        exhausted.set()
-
-    items = read_in_thread(source(), poll_seconds=5, on_idle=lambda: None)
-    assert next(items) == 0
-    assert exhausted.wait(5)
-    items.close()

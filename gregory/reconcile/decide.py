@@ -17,6 +17,10 @@ MISSING_GRACE = 60.0
 MODELS_NOT_VISIBLE_GRACE = 2 * MISSING_GRACE
 # A submitter submits a queued run within seconds, or writes heartbeats until then.
 SUBMISSION_GRACE = 60.0
+# A heartbeat of at most this age is the present word of a run: it writes one every 15 s, and one or two may be lost.
+RECENT_HEARTBEAT = 60.0
+# A run that lives may be cut off from the database. So its silence may last this much longer than its idle time, or twice as long.
+CUT_OFF_GRACE = 900
 
 
 class Action(StrEnum):
@@ -48,12 +52,13 @@ class Decision:
 class RunSnapshot:
     """The facts of the run store about a run. Times are seconds by the clock of the database, None if that clock does not run.
 
-    silent, idle, missing: as in `store.RunWithTimers`. announced: the end that a reconciler or an operator announced.
+    heard, silent, idle, missing: as in `store.RunWithTimers`. announced: the end that a reconciler or an operator announced.
     durable: as in `Runner`.
     models_not_visible: the run is missing, it was at work, and this process cannot read its folder.
     """
 
     state: RunState
+    heard: float
     silent: float
     idle: float | None
     missing: float | None
@@ -76,13 +81,30 @@ def decide(observation: Observation, run: RunSnapshot) -> Decision:
         return Decision(action=Action.TERMINATE, diagnosis=run.announced)
     if observation.status is Status.PENDING and observation.diagnosis is not None:
         return Decision(action=Action.TERMINATE, diagnosis=observation.diagnosis)
-    if observation.status is Status.ALIVE and run.state is RunState.RUNNING and 0 < run.stall_after < (run.idle or 0):
-        summary = (
-            f"stalled: no progress for {run.idle:.0f} s, the limit is {run.stall_after} s; "
-            f"last heartbeat {run.silent:.0f} s ago; {observation.detail}"
+    if observation.status is Status.ALIVE and run.state is RunState.RUNNING and (stalled := stall_of(run)):
+        return Decision(
+            action=Action.TERMINATE, diagnosis=Diagnosis(summary=f"stalled: {stalled}; {observation.detail}", reason=Reason.STALLED)
         )
-        return Decision(action=Action.TERMINATE, diagnosis=Diagnosis(summary=summary, reason=Reason.STALLED))
     return _none(observation.detail)
+
+
+def silence_limit(stall_after: int) -> int:
+    """The seconds without a heartbeat after which a run that lives is terminated."""
+    return max(2 * stall_after, stall_after + CUT_OFF_GRACE)
+
+
+def stall_of(run: RunSnapshot) -> str:
+    """Why a run that lives counts as stalled; empty if it does not.
+
+    Only a recent heartbeat proves that the run made no progress. A run without one may be cut off from the database and work.
+    """
+    if run.stall_after <= 0:
+        return ""
+    if run.idle is not None and run.idle > run.stall_after and run.heard <= RECENT_HEARTBEAT:
+        idle = run.idle + run.heard
+        return f"no progress for {idle:.0f} s, the limit is {run.stall_after} s; last heartbeat {run.heard:.0f} s ago"
+    limit = silence_limit(run.stall_after)
+    return f"no heartbeat for {run.heard:.0f} s, the limit is {limit} s" if run.silent > limit else ""
 
 
 def retry_policy(reason: Reason, *, durable: bool, retries: int, max_attempts: int, in_training: int, still_open: int) -> RetryPolicy:

@@ -171,6 +171,7 @@ class Reconciler:
         reads_models = observation.missing and stored is RunState.RUNNING
         return RunSnapshot(
             state=state or stored,
+            heard=timed.heard,
             silent=timed.silent,
             idle=timed.idle,
             missing=timed.missing,

@@ -183,7 +183,7 @@ class Reason(StrEnum):
     STALLED = Entry(
         word="stalled",
         origin=Origin.BACK_END,
-        meaning="The run lived and made no progress for `deadlines.stallSeconds` or `GREGORY_STALL_AFTER`.",
+        meaning="The run lived and made no progress for `deadlines.stallSeconds` or `GREGORY_STALL_AFTER`, or was silent for much longer.",
         row_text="The last progress.",
         remedy="Check the end of the log, and file system and GPU of the node, then resume.",
         resumable=True,

@@ -17,6 +17,12 @@ from gregory.runs.spec import RunOutcome
 from tests.end_to_end.trainings import SUBJECT, processes, training, wait_for
 from tools.installation import REPOSITORY, Installation
 
+AN_HOUR_AGO = """
+from datetime import timedelta
+from django.db.models.functions import Now
+from gregory.runs.models import TrainingRun
+TrainingRun.objects.update(heartbeat_at=Now() - timedelta(hours=1))
+"""
 OPEN_RUN = """
 from django.conf import settings
 from django.utils import timezone
@@ -108,6 +114,9 @@ def test_a_run_that_hangs_is_terminated_as_stalled(long_lstm: Installation, stop
         # A process that is stopped during a write keeps the lock of SQLite's file. Between two heartbeats the file is closed.
         wait_for(lambda: not any(Path(file.path).name == "db.sqlite3" for file in job.open_files()))
         hung.send_signal(signal.SIGSTOP)
+        if stopped == "run":
+            # A run that lives and is silent may be cut off from the database. So its limit is 920 s.
+            long_lstm.run_code(AN_HOUR_AGO)
         assert "left alone" in long_lstm.must("reconcile_runs", "--once")
 
         def ended() -> bool:
@@ -121,7 +130,8 @@ def test_a_run_that_hangs_is_terminated_as_stalled(long_lstm: Installation, stop
     assert command.returncode == 1
     rows = long_lstm.rows()
     assert {(row["success"], row["reason"], row["run_reason"], row["state"]) for row in rows} == {(False, "stalled", "stalled", "failed")}
-    assert rows[0]["error"].startswith("stalled: no progress for ")
+    cause = "no progress for " if stopped == "worker" else "no heartbeat for "
+    assert rows[0]["error"].startswith(f"stalled: {cause}")
     assert not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE
 
 

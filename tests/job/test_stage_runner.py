@@ -1,10 +1,15 @@
 """Stages between attempts: a superseded attempt stops, and a finished stage is not repeated. Plus helper functions."""
 
+import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from django.db import OperationalError
 
+from gregory.ml.progress import Progress, Report
 from gregory.ml.stages.contract import SummariseRequest
 from gregory.runs import store
 from gregory.runs.diagnosis import Diagnosis
@@ -12,10 +17,10 @@ from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunSpec
 from gregory.runs.states import RunState
 from gregory.shutdown import ShutdownRequest
-from job import stage_runner
+from job import stage_runner, supervise
 from job.event_log import EventLogger
 from job.stage_runner import StageRunner, seconds_left
-from job.supervise import Usage
+from job.supervise import StageFailed, Usage
 from tests.database_rows import HERE, opened
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -89,3 +94,70 @@ def test_a_finished_stage_is_repeated_only_if_its_result_would_differ(
 @pytest.mark.parametrize(("fraction", "left"), [(None, None), (0.0, None), (0.25, 30.0), (1.0, 0.0)])
 def test_the_remaining_time_assumes_the_average_speed(fraction: float | None, left: float | None):
     assert seconds_left(fraction, 10.0) == left
+
+
+class TestSilentDatabase:
+    """A stage with a real process, while every write of the run waits for an answer."""
+
+    @pytest.fixture
+    def answer(self, stages, monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+        """The database answers when this is set."""
+        answer = threading.Event()
+        code = "import json, time; [print(json.dumps({'message': str(number)}), flush=True) for number in range(100)]; time.sleep(60)"
+        monkeypatch.setattr(supervise, "worker_command", lambda stage, folder: [sys.executable, "-c", code])
+        monkeypatch.setattr(store, "heartbeat", lambda specs, **options: answer.wait(20))
+        monkeypatch.setattr(stages, "check_for_end", lambda: None)
+        yield answer
+        answer.set()
+
+    def test_a_signal_ends_the_stage_at_once(self, stages, shutdown, answer):
+        threading.Timer(0.5, shutdown.request, args=["interrupted by signal 15 (SIGTERM)"]).start()
+        began = time.monotonic()
+
+        with pytest.raises(StageFailed) as failed:
+            stages.run("summarise", stages.prepare("summarise"), request(), algorithms=())
+
+        assert time.monotonic() - began < 10
+        assert failed.value.reason is Reason.INTERRUPTED
+        assert str(failed.value).startswith("interrupted by signal 15 (SIGTERM) in stage summarise after ")
+
+    def test_an_announced_end_ends_the_stage_after_the_answer(self, stages, shutdown, answer, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr(stages, "check_for_end", lambda: shutdown.request("cancelled by me@here"))
+        threading.Timer(0.5, answer.set).start()
+
+        with pytest.raises(StageFailed, match=r"^cancelled by me@here in stage summarise after "):
+            stages.run("summarise", stages.prepare("summarise"), request(), algorithms=())
+
+    def test_the_first_heartbeat_after_an_outage_has_the_idle_time_of_the_run(self, stages, answer, monkeypatch: pytest.MonkeyPatch):
+        """The progress during the outage counts. A repeated message is no progress."""
+        said: list[tuple[float, float]] = []
+        news: list[float] = []
+        away, back = threading.Event(), threading.Event()
+
+        def heartbeat(specs: object, *, idle: float) -> None:
+            said.append((time.monotonic(), idle))
+            if len(said) == 1:
+                away.set()
+            if not news:
+                raise OperationalError("connection refused")
+            back.set()
+
+        def run_stage(stage: str, folder: Path, *, report: Report, **options: object) -> Usage:
+            assert away.wait(10)
+            time.sleep(0.2)
+            report(Progress(message="epoch 2"))
+            report(Progress(message="epoch 2"))
+            news.append(time.monotonic())
+            back.clear()
+            assert back.wait(10)
+            return Usage(seconds=1.0, peak_bytes=1)
+
+        monkeypatch.setattr(store, "heartbeat", heartbeat)
+        monkeypatch.setattr(stage_runner, "HEARTBEAT_SECONDS", 0.1)
+        monkeypatch.setattr(stage_runner, "run_stage", run_stage)
+
+        stages.run("summarise", stages.prepare("summarise"), request(), algorithms=())
+
+        at, idle = said[-1]
+        assert idle == pytest.approx(at - news[0], abs=0.1)
+        assert idle < said[-1][0] - said[0][0]

@@ -1,7 +1,9 @@
 """One stage under supervision: real worker processes with every kind of end."""
 
 import json
+import os
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,9 @@ from gregory.ml.progress import Progress
 from gregory.runs.reasons import Reason
 from gregory.shutdown import ShutdownRequest
 from job import supervise
+from job import worker as worker_module
 from job.supervise import StageFailed, run_stage
+from job.worker import Worker
 from tests import damage
 
 ERROR = json.dumps({"kind": "bad_data", "message": "too few", "traceback": "T\ntoo few"})
@@ -27,7 +31,15 @@ WORKERS = {
     "exhausted": "partial = out.with_name('out.partial'); partial.mkdir(); (partial / 'error.json').write_text(EXHAUSTED); sys.exit(1)",
     "large": "x = bytearray(300 * 2**20); print(json.dumps({'message': 'grown'}), flush=True); out.mkdir()",
     "secrets": "print(json.dumps({'message': ' '.join(sorted(os.environ))}), flush=True); out.mkdir()",
-    "slow": "import time; print(json.dumps({'message': 'working'}), flush=True); time.sleep(60)",
+    "slow": "print(json.dumps({'message': 'working'}), flush=True); time.sleep(60)",
+    # Many lines that are read after the end of the process.
+    "chatty": "[print(json.dumps({'message': f'{number}'}), flush=True) for number in range(500)]; time.sleep(60)",
+    "no output": "print(json.dumps({'message': 'working'}), flush=True); os.close(1); time.sleep(60)",
+    "parent": "import subprocess; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']);"
+    "print(json.dumps({'message': 'working'}), flush=True); time.sleep(60)",
+    # Its child has a session of its own and keeps the pipe.
+    "left behind": "import subprocess; code = 'import time; time.sleep(8)'; print(json.dumps({'message': 'working'}), flush=True);"
+    "subprocess.Popen([sys.executable, '-c', code], start_new_session=True); out.mkdir()",
 }
 
 
@@ -47,7 +59,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
             seen.append(progress)
             on_progress(progress)
 
-        return run_stage("train", folder, shutdown=shutdown or ShutdownRequest(), report=report, heartbeat=lambda: None)
+        return run_stage("train", folder, shutdown=shutdown or ShutdownRequest(), report=report)
 
     run.seen = seen
     return run
@@ -153,6 +165,74 @@ def test_a_shutdown_request_ends_the_worker_and_is_the_reason(stage):
     assert failed.value.reason is Reason.INTERRUPTED
     assert str(failed.value).startswith("interrupted by signal 15 (SIGTERM) in stage train-lstm after ")
     assert "at: working" in str(failed.value)
+
+
+@pytest.mark.parametrize("phase", ["slow", "chatty", "no output", "parent"])
+def test_a_shutdown_request_ends_the_worker_in_every_phase(stage, phase: str):
+    """The worker is reaped once, so its end is never an error of the supervisor."""
+    shutdown = ShutdownRequest()
+
+    def request(progress: Progress) -> None:
+        if not shutdown.requested:
+            # Meanwhile the worker writes the rest of its lines.
+            time.sleep(0.3)
+            shutdown.request("interrupted by signal 15 (SIGTERM)")
+
+    began = time.monotonic()
+    with pytest.raises(StageFailed) as failed:
+        stage(phase, shutdown=shutdown, on_progress=request)
+
+    assert failed.value.reason is Reason.INTERRUPTED
+    assert time.monotonic() - began < 20
+
+
+def test_a_shutdown_request_before_the_start_ends_the_worker(stage):
+    shutdown = ShutdownRequest()
+    shutdown.request("interrupted by signal 15 (SIGTERM)")
+
+    with pytest.raises(StageFailed, match=r"^interrupted by signal 15 \(SIGTERM\) in stage train-lstm after "):
+        stage("slow", shutdown=shutdown)
+
+
+def test_the_end_of_the_worker_is_the_end_of_its_stage(stage):
+    """A process that it left behind may hold its standard output."""
+    began = time.monotonic()
+
+    stage("left behind")
+
+    assert time.monotonic() - began < 7
+
+
+def test_an_error_of_the_supervisor_leaves_no_worker(stage, monkeypatch: pytest.MonkeyPatch):
+    workers: list[Worker] = []
+    sample = Worker.sample
+    monkeypatch.setattr(Worker, "sample", lambda worker: workers.append(worker) or sample(worker))
+
+    def fail(progress: Progress) -> None:
+        raise OSError("a defect")
+
+    with pytest.raises(OSError, match="a defect"):
+        stage("slow", on_progress=fail)
+
+    assert workers[0].exit_code == -9
+    with pytest.raises(ProcessLookupError):
+        os.kill(workers[0]._pid, 0)
+
+
+def test_a_worker_that_survives_its_kill_does_not_hold_up_the_end(stage, monkeypatch: pytest.MonkeyPatch):
+    """A process in a call to a file server that hangs ends when the call returns."""
+    shutdown, survivors = ShutdownRequest(), []
+    kill = Worker._kill_group
+    monkeypatch.setattr(Worker, "_kill_group", lambda worker: survivors.append(worker))
+    monkeypatch.setattr(worker_module, "KILL_SECONDS", 0.2)
+
+    with pytest.raises(StageFailed) as failed:
+        stage("slow", shutdown=shutdown, on_progress=lambda progress: shutdown.request("interrupted by signal 15 (SIGTERM)"))
+
+    assert failed.value.reason is Reason.INTERRUPTED
+    (survivor,) = survivors
+    kill(survivor)
+    os.waitpid(survivor._pid, 0)
 
 
 def test_a_worker_gets_no_credentials(stage, monkeypatch: pytest.MonkeyPatch):

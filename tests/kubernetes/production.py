@@ -188,6 +188,11 @@ class Production:
         """Move a time of the run into the past."""
         self.sql(f"UPDATE gregory_runs_trainingrun SET {column} = {column} - %s * interval '1 second' WHERE run_id = %s", seconds, run_id)
 
+    def idle(self, run_id: str, seconds: int) -> None:
+        """Let the last heartbeat of the run say that it made no progress for this time. The next heartbeat corrects it."""
+        changes = "progress_at = heartbeat_at - %s * interval '1 second'"
+        self.sql(f"UPDATE gregory_runs_trainingrun SET {changes} WHERE run_id = %s AND reason = ''", seconds, run_id)
+
     def events(self, run_id: str) -> list[Row]:
         return self.sql("SELECT kind, message FROM gregory_runs_runevent WHERE run_id = %s ORDER BY id", run_id)
 

@@ -87,8 +87,13 @@ def suspend_and_resume(production: Production, row: Row) -> None:
 
 
 def stall(production: Production, row: Row) -> None:
-    """The stage stays stopped. Its last progress is half an hour old by the clock of the database."""
-    production.age(row["run_id"], "progress_at", 1801)
+    """The stage stays stopped. Its last progress is half an hour old."""
+
+    def announced(row: Row) -> bool:
+        production.idle(row["run_id"], 1801)
+        return bool(row["run_reason"])
+
+    production.until(row["team"], row["subject"], announced)
 
 
 def continue_after_eviction(production: Production, row: Row) -> None:
@@ -100,7 +105,8 @@ def continue_after_eviction(production: Production, row: Row) -> None:
 def freeze(production: Production, row: Row) -> None:
     """Stop every process of the run."""
     pod_processes.send(row["run_id"], signal.SIGSTOP)
-    production.age(row["run_id"], "progress_at", 1801)
+    # A run that lives and is silent may be cut off from the database. So its limit is twice as long.
+    production.age(row["run_id"], "heartbeat_at", 3601)
 
 
 def cancel(production: Production, row: Row) -> None:
@@ -425,7 +431,7 @@ def test_frozen_run_is_terminated_as_stalled(all_started: Production):
     row = ended(all_started, *FROZEN)
 
     assert (row["success"], row["reason"], row["state"]) == (False, "stalled", "failed")
-    assert row["error"].startswith("stalled: no progress for ")
+    assert row["error"].startswith("stalled: no heartbeat for ")
     assert pod_processes.of_run(row["run_id"]) == []
 
 

@@ -223,7 +223,7 @@ class TestKilledReconciler:
 
     def test_killed_while_it_terminates_a_run(self, production: Production, at_work: AtWork, proxy: Proxy):
         row = at_work("ending")
-        production.age(row["run_id"], "progress_at", 1801)
+        production.idle(row["run_id"], 1801)
 
         killing(proxy, production, at=lambda method, path: method == "DELETE" and "/jobs/" in path, before=False)
         announced = production.row(TEAM, "ending")

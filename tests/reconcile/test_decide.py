@@ -27,6 +27,7 @@ MISSING = Observation(status=Status.TERMINATED, diagnosis=Diagnosis(summary="the
 
 FACTS = RunSnapshot(
     state=RunState.RUNNING,
+    heard=1.0,
     silent=1.0,
     idle=1.0,
     missing=None,
@@ -104,15 +105,36 @@ CANCELLED = {"announced": Diagnosis(summary="cancelled by me", reason=Reason.CAN
         (KILLED, CANCELLED, Action.FINALIZE, Reason.CANCELLED, "cancelled by me"),
         (ALIVE, {**CANCELLED, **QUEUED_HERE, **DURABLE}, Action.FINALIZE, Reason.CANCELLED, "cancelled by me"),
         (ELSEWHERE, CANCELLED, Action.NONE, None, "process 7 belongs to host there; its status is unknown"),
-        # A run without progress is terminated if there is a limit and the run has begun.
+        # A run that says itself that it makes no progress is terminated if there is a limit and the run has begun.
         (ALIVE, {"idle": 9999.0}, Action.NONE, None, "process 7 runs"),
-        (ALIVE, {"idle": 1800.0, "stall_after": 1800}, Action.NONE, None, "process 7 runs"),
+        (ALIVE, {"idle": 1800.0, "heard": 59.0, "stall_after": 1800}, Action.NONE, None, "process 7 runs"),
         (
             ALIVE,
             {"idle": 1801.0, "stall_after": 1800},
             Action.TERMINATE,
             Reason.STALLED,
-            "stalled: no progress for 1801 s, the limit is 1800 s; last heartbeat 1 s ago; process 7 runs",
+            "stalled: no progress for 1802 s, the limit is 1800 s; last heartbeat 1 s ago; process 7 runs",
+        ),
+        # Without a recent heartbeat it may be cut off from the database, and may have made progress.
+        (ALIVE, {"idle": 1801.0, "heard": 61.0, "stall_after": 1800}, Action.NONE, None, "process 7 runs"),
+        (ALIVE, {"idle": 1801.0, "heard": 3600.0, "silent": 3600.0, "stall_after": 1800}, Action.NONE, None, "process 7 runs"),
+        (ALIVE, {"idle": 0.0, "heard": 1000.0, "silent": 1000.0, "stall_after": 100}, Action.NONE, None, "process 7 runs"),
+        # After an outage of the database it has time for a heartbeat.
+        (ALIVE, {"idle": 0.0, "heard": 9999.0, "silent": 5.0, "stall_after": 1800}, Action.NONE, None, "process 7 runs"),
+        # A run that is silent for much longer is terminated too.
+        (
+            ALIVE,
+            {"idle": 0.0, "heard": 3601.0, "silent": 3601.0, "stall_after": 1800},
+            Action.TERMINATE,
+            Reason.STALLED,
+            "stalled: no heartbeat for 3601 s, the limit is 3600 s; process 7 runs",
+        ),
+        (
+            ALIVE,
+            {"idle": 0.0, "heard": 1001.0, "silent": 1001.0, "stall_after": 100},
+            Action.TERMINATE,
+            Reason.STALLED,
+            "stalled: no heartbeat for 1001 s, the limit is 1000 s; process 7 runs",
         ),
         (ALIVE, {"idle": None, "stall_after": 1800}, Action.NONE, None, "process 7 runs"),
         (ALIVE, {"idle": 1801.0, "stall_after": 1800, "state": RunState.SUBMITTED}, Action.NONE, None, "process 7 runs"),

@@ -394,6 +394,32 @@ class TestTermination:
         assert run().detail.startswith("stalled: no progress for 1801 s, the limit is 1800 s; last heartbeat 0 s ago")
         assert results() == [False, False]
 
+    def test_a_run_that_was_cut_off_from_the_database_speaks_for_itself(self, at_work, cluster, reconcile):
+        """It was cut off for longer than the limit, and made progress meanwhile."""
+        ago(heartbeat_at=2000, progress_at=2010)
+        reconcile()
+        store.heartbeat([at_work], idle=3.0)
+        reconcile()
+
+        assert (run().state, run().reason, cluster.cancelled) == ("running", "", [])
+
+    def test_a_run_that_was_cut_off_and_hangs_is_terminated(self, at_work, cluster, reconcile):
+        ago(heartbeat_at=2000, progress_at=2010)
+        store.heartbeat([at_work], idle=1900.0)
+
+        reconcile()
+
+        assert (run().state, run().reason) == ("failed", "stalled")
+        assert run().detail.startswith("stalled: no progress for 1900 s, the limit is 1800 s; last heartbeat 0 s ago")
+
+    def test_a_run_that_stays_silent_is_terminated(self, at_work, cluster, reconcile):
+        ago(heartbeat_at=3601, progress_at=3601)
+
+        reconcile()
+
+        assert (run().state, run().reason) == ("failed", "stalled")
+        assert run().detail.startswith("stalled: no heartbeat for 3601 s, the limit is 3600 s; ")
+
     def test_a_run_is_not_finalized_before_its_end_is_observed(self, at_work, cluster, reconcile):
         ago(progress_at=1801)
         cluster.on_cancel = refuse_to_end

@@ -8,13 +8,14 @@ from django.utils import timezone
 
 from gregory.ml.progress import Progress
 from gregory.models import PredictionRunLog
-from gregory.runs import store
+from gregory.runs import db_retry, store
 from gregory.runs.diagnosis import SUCCEEDED, Diagnosis
 from gregory.runs.models import AlgorithmRun, RunEvent, TrainingRun
+from gregory.runs.outage import Outages
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import AlgorithmOutcome, AlgorithmSpec, RunHandle, RunSpec, new_token
 from gregory.runs.states import RunState
-from gregory.runs.store import finish
+from gregory.runs.store import finish, queries
 from tests.database_rows import HERE, make_subject, opened, outcome, planned
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -505,17 +506,54 @@ def test_an_end_is_announced_once_and_for_one_attempt(subject):
     assert store.announced_end(first) is None
 
 
+def timers() -> store.RunWithTimers:
+    (timed,) = store.unfinished_runs()
+    return timed
+
+
 def test_a_heartbeat_is_no_progress(subject):
     spec = opened(subject)
     long_ago = timezone.now() - timedelta(hours=1)
     TrainingRun.objects.update(heartbeat_at=long_ago, progress_at=long_ago)
+    assert (timers().heard > 3000, timers().silent > 3000, timers().idle) == (True, True, 0.0)
 
     store.heartbeat([spec])
-    (standing,) = store.unfinished_runs()
-    assert (standing.silent < 60, standing.idle > 3000) == (True, True)
+    assert (timers().heard < 60, timers().silent < 60, timers().idle > 3000) == (True, True, True)
 
-    store.heartbeat([spec], progressed=True)
-    assert store.run_with_timers(spec.run_id).idle < 60
+
+@pytest.mark.parametrize(
+    ("stored", "said", "idle"),
+    [
+        # The first heartbeat after an outage.
+        (-3600, 5, 5),
+        (-3600, 3000, 3000),
+        # An earlier process of the attempt, which still writes.
+        (-10, 3000, 10),
+        # The clock of the database was set back.
+        (3600, 5, 0),
+    ],
+)
+def test_a_heartbeat_has_the_idle_time_of_the_run(subject, stored: int, said: int, idle: int):
+    spec = opened(subject)
+    TrainingRun.objects.update(progress_at=timezone.now() + timedelta(seconds=stored))
+
+    store.heartbeat([spec], idle=said)
+
+    assert timers().idle == pytest.approx(idle, abs=5)
+
+
+def test_silence_counts_from_the_end_of_an_outage(subject, monkeypatch: pytest.MonkeyPatch):
+    opened(subject)
+    TrainingRun.objects.update(heartbeat_at=timezone.now() - timedelta(hours=1))
+    monkeypatch.setattr(queries, "_OUTAGES", Outages())
+    # Without a grace period, as in the other tests.
+    assert timers().silent > 3000
+    monkeypatch.setattr(db_retry, "RETURN_GRACE", 120.0)
+
+    store.note_outage()
+
+    assert timers().heard > 3000
+    assert timers().silent < 60
 
 
 def test_unfinished_runs_are_listed_first(subject):

@@ -83,6 +83,8 @@ class Command(BaseCommand):
             liveness = LivenessFile(settings.LIVENESS_FILE)
         except OSError as error:
             raise CommandError(f"GREGORY_LIVENESS_FILE: {error}", returncode=FAILURE) from error
+        # The process may have been restarted because the database was away.
+        store.note_outage()
         last_error, until_garbage = "", 0
         printed: dict[str, str] = {}
         unreachable = UnreachableTracker()

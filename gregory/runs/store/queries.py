@@ -13,6 +13,7 @@ from gregory.models import PredictionRunLog
 from gregory.runs import db_retry, report_key
 from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.models import AlgorithmRun, TrainingRun
+from gregory.runs.outage import Outages
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import AlgorithmSpec, RunHandle, RunSpec
 from gregory.runs.states import RunState
@@ -20,6 +21,8 @@ from gregory.runs.store.fencing import FINAL, current
 
 if TYPE_CHECKING:
     from django_stubs_ext import WithAnnotations
+
+_OUTAGES = Outages()
 
 
 class _Clock(TypedDict):
@@ -33,12 +36,14 @@ class _Clock(TypedDict):
 class RunWithTimers:
     """A run, with timers in seconds by the clock of the database.
 
-    silent: since its last heartbeat. idle: since the last new message of a stage, None if no stage has begun.
+    heard: since its last heartbeat. silent: the part of `heard` in which the run could write one. During an outage of the database it
+    could not. So for RETURN_GRACE seconds after an outage, silent counts from its end.
+    idle: the time without a new message of a stage, as the run reported it with its last heartbeat. None if no stage has begun.
     missing: since its back end first did not have it, None if it has.
-    During a restart of the server no run can write. So for RESTART_GRACE seconds, silent and idle count from the restart.
     """
 
     run: TrainingRun
+    heard: float
     silent: float
     idle: float | None
     missing: float | None
@@ -82,12 +87,12 @@ def unfinished_runs(ids: Collection[str] | None = None) -> list[RunWithTimers]:
     runs = TrainingRun.objects.exclude(state__in=FINAL)
     if ids is not None:
         runs = runs.filter(pk__in=ids)
-    return [_with_timers(run) for run in _with_clock(runs).order_by("queued_at", "run_id")]
+    return _with_timers(_with_clock(runs).order_by("queued_at", "run_id"))
 
 
 def run_with_timers(run_id: str) -> RunWithTimers | None:
     """One run with its timers, finished or not."""
-    return next(map(_with_timers, _with_clock(TrainingRun.objects.filter(pk=run_id))), None)
+    return next(iter(_with_timers(_with_clock(TrainingRun.objects.filter(pk=run_id)))), None)
 
 
 def runners_used() -> list[str]:
@@ -108,8 +113,13 @@ def claim_key(spec: RunSpec) -> str | None:
     return run.claim_key if report_key.is_of(run.claim_key, spec.attempt) else ""
 
 
+def note_outage() -> None:
+    """Count silence from now on, because this process does not know whether runs could write until now."""
+    _OUTAGES.notice()
+
+
 def is_silent(run_id: str, seconds: int) -> bool:
-    """Whether the last heartbeat of a run is older than this, by the clock of the database."""
+    """Whether a run wrote no heartbeat for longer than this, by the clock of the database, although it could."""
     timed = run_with_timers(run_id)
     return timed is not None and timed.silent > seconds
 
@@ -178,14 +188,21 @@ def _with_clock(runs: models.QuerySet[TrainingRun]) -> "models.QuerySet[WithAnno
     return runs.annotate(clock=Now(), up_since=up_since)
 
 
-def _with_timers(run: "WithAnnotations[TrainingRun, _Clock]") -> RunWithTimers:
+def _with_timers(runs: "models.QuerySet[WithAnnotations[TrainingRun, _Clock]]") -> list[RunWithTimers]:
+    with _OUTAGES.watching():
+        rows = list(runs)
+    return [_timed(run) for run in rows]
+
+
+def _timed(run: "WithAnnotations[TrainingRun, _Clock]") -> RunWithTimers:
     up = _since(run.up_since, run.clock)
-    most = up if up is not None and up < db_retry.RESTART_GRACE else math.inf
-    idle = _since(run.progress_at, run.clock)
+    back = min(math.inf if up is None else up, _OUTAGES.seconds_since())
+    heard = _since(run.heartbeat_at or run.queued_at, run.clock) or 0.0
     return RunWithTimers(
         run=run,
-        silent=min(_since(run.heartbeat_at or run.queued_at, run.clock) or 0.0, most),
-        idle=None if idle is None else min(idle, most),
+        heard=heard,
+        silent=min(heard, back) if back < db_retry.RETURN_GRACE else heard,
+        idle=None if run.heartbeat_at is None else _since(run.progress_at, run.heartbeat_at),
         missing=_since(run.missing_since, run.clock),
     )
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import Q
-from django.db.models.functions import Now
+from django.db.models import DateTimeField, ExpressionWrapper, Q
+from django.db.models.functions import Greatest, Least, Now
 
 from gregory.ml.progress import Progress
 from gregory.models import PredictionRunLog
@@ -83,9 +83,17 @@ def claim(spec: RunSpec, handle: RunHandle, *, image_digest: str, key: str = "",
     )
 
 
-def heartbeat(specs: Iterable[RunSpec], *, progressed: bool = False) -> None:
-    """Record the time at which these runs live, by the clock of the database. progressed: a stage also has a new message."""
-    signs = {"heartbeat_at": Now(), **({"progress_at": Now()} if progressed else {})}
+def heartbeat(specs: Iterable[RunSpec], *, idle: float | None = None) -> None:
+    """Record the time at which these runs live, by the clock of the database.
+
+    idle: the seconds since the last new message of a stage, by the clock of the run. So the first heartbeat after an outage corrects the
+    stored time. A stored time that is later stays, because an earlier process of the attempt may still write.
+    """
+    signs: dict[str, Any] = {"heartbeat_at": Now()}
+    if idle is not None:
+        message = ExpressionWrapper(Now() - timedelta(seconds=idle), output_field=DateTimeField())
+        # A clock that was set back must not leave a time in the future.
+        signs["progress_at"] = Least(Greatest("progress_at", message), Now())
     # A token identifies one attempt of one run.
     alive = TrainingRun.objects.filter(attempt_token__in=[spec.attempt_token for spec in specs])
     alive.exclude(state__in=FINAL).update(**signs)
