@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from gregory.env import Environment
 from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.reasons import Reason
-from gregory.runs.spec import RunHandle, RunSpec
+from gregory.runs.spec import Attempt, RunHandle, RunSpec
 
 
 class Status(StrEnum):
@@ -123,20 +123,20 @@ class Runner(Protocol):
         Raises LaunchError if the end was not observed.
         """
 
-    def logs(self, spec: RunSpec, handle: RunHandle, *, waiting: Callable[[], bool]) -> Iterator[str]:
+    def logs(self, spec: Attempt, handle: RunHandle, *, waiting: Callable[[], bool]) -> Iterator[str]:
         """The event lines of the attempt from the first on, until its end.
 
         `waiting` is called while no line arrives. It returns whether the run may still work. If it returns False, the runner does not
         wait for a back end that no longer answers.
         """
 
-    def log_tail(self, spec: RunSpec) -> str:
+    def log_tail(self, spec: Attempt) -> str:
         """The last lines of the attempt's log. Empty if there is no log."""
 
-    def debug_commands(self, spec: RunSpec, handle: RunHandle) -> list[str]:
+    def debug_commands(self, spec: Attempt, handle: RunHandle) -> list[str]:
         """Shell commands with which an operator inspects the run. Pure."""
 
-    def cleanup(self, spec: RunSpec) -> None:
+    def cleanup(self, spec: Attempt) -> None:
         """Remove the objects that `submit` created for a successful run."""
 
     def collect_garbage(self, unfinished: Collection[str], *, keep_seconds: float) -> Iterable[str]:

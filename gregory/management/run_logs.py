@@ -12,7 +12,7 @@ from gregory.runs import events, store
 from gregory.runs.db_retry import best_effort, close_connection, retry_on_disconnect
 from gregory.runs.heartbeat import every
 from gregory.runs.models import TrainingRun
-from gregory.runs.spec import RunHandle, RunSpec
+from gregory.runs.spec import Attempt, RunHandle
 from gregory.runs.states import RunState
 
 
@@ -29,7 +29,7 @@ def so_far(run: TrainingRun, runner: Runner) -> Iterator[str]:
     if not _begun(run):
         return
     try:
-        yield from map(_as_text, runner.logs(RunSpec.model_validate(run.spec), store.handle_of(run), waiting=waiting))
+        yield from map(_as_text, runner.logs(store.attempt_of(run), store.handle_of(run), waiting=waiting))
     except _EndOfContent:
         return
 
@@ -40,7 +40,7 @@ def to_the_end(run_id: str, runner: Runner, runner_for: Callable[[str], Runner])
     while (run := retry_on_disconnect(partial(store.find_run, run_id))) is not None:
         if _begun(run) and run.attempt > printed:
             printed = run.attempt
-            yield from map(_as_text, _attempt(RunSpec.model_validate(run.spec), store.handle_of(run), runner))
+            yield from map(_as_text, _attempt(store.attempt_of(run), store.handle_of(run), runner))
         elif RunState(run.state).is_final:
             return
         else:
@@ -53,11 +53,11 @@ def _reconcile(run_id: str, runner_for: Callable[[str], Runner]) -> None:
     deque(reconciler(runner_for).reconcile_once([run_id]), maxlen=0)
 
 
-def _attempt(spec: RunSpec, handle: RunHandle, runner: Runner) -> Iterator[str]:
+def _attempt(spec: Attempt, handle: RunHandle, runner: Runner) -> Iterator[str]:
     return runner.logs(spec, handle, waiting=every(polling.POLL_SECONDS, partial(best_effort, partial(_unfinished, spec), otherwise=True)))
 
 
-def _unfinished(spec: RunSpec) -> bool:
+def _unfinished(spec: Attempt) -> bool:
     try:
         return store.is_unfinished(spec)
     finally:

@@ -125,7 +125,7 @@ def is_folder_name(slug: str) -> bool:
     return slug not in ("", ".", "..") and not slug.startswith(".") and not set(slug) & {"/", "\\", "\0"} and len(slug.encode()) <= 255
 
 
-def version_folder(models_dir: Path, *, team: str, subject: str, algorithm: Algorithm, version: str) -> Path:
+def version_folder(models_dir: Path, *, team: str, subject: str, algorithm: str, version: str) -> Path:
     """models/<team>/<subject>/<algorithm>/<version>, as the specification defines."""
     return models_dir / team / subject / algorithm / version
 

@@ -9,6 +9,7 @@ from enum import StrEnum
 from gregory.launch.runner import Observation, Status
 from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.reasons import RETRYABLE, Reason, Retried
+from gregory.runs.spec import FOREIGN
 from gregory.runs.states import RunState
 
 # The answer of a back end may be older than the run.
@@ -21,6 +22,8 @@ SUBMISSION_GRACE = 60.0
 RECENT_HEARTBEAT = 60.0
 # A run that lives may be cut off from the database. So its silence may last this much longer than its idle time, or twice as long.
 CUT_OFF_GRACE = 900
+# A reconciler of the version that specified the run comes first, because it can retry the run.
+FOREIGN_GRACE = 60.0
 
 
 class Action(StrEnum):
@@ -53,7 +56,7 @@ class RunSnapshot:
     """The facts of the run store about a run. Times are seconds by the clock of the database, None if that clock does not run.
 
     heard, silent, idle, missing: as in `store.RunWithTimers`. announced: the end that a reconciler or an operator announced.
-    durable: as in `Runner`.
+    durable: as in `Runner`. foreign: another version of this program specified the run.
     models_not_visible: the run is missing, it was at work, and this process cannot read its folder.
     """
 
@@ -64,6 +67,7 @@ class RunSnapshot:
     missing: float | None
     announced: Diagnosis | None
     durable: bool
+    foreign: bool = False
     models_not_visible: bool
     stale_after: int
     stall_after: int
@@ -123,6 +127,8 @@ def _decide_pending(observation: Observation, run: RunSnapshot) -> Decision:
     if run.durable:
         # A second submission is harmless, and the process that queued the run may be out of sight.
         if observation.status is Status.TERMINATED or run.silent > SUBMISSION_GRACE:
+            if run.foreign:
+                return _none(f"queued and not submitted; {FOREIGN}: reconcile it with that version, or cancel it and train again")
             return Decision(action=Action.SUBMIT, diagnosis=Diagnosis(summary=f"queued and not submitted: {observation.text}"))
         return _none(observation.detail)
     if observation.status is Status.UNKNOWN:
@@ -151,6 +157,8 @@ def _decide_terminated(observation: Observation, run: RunSnapshot) -> Decision:
         end = (
             replace(end, reason=Reason.DELETED) if observation.missing else replace(end, reason=Reason.LOST, summary=f"lost: {end.summary}")
         )
+    if run.foreign and end.reason is not None and end.reason.entry.retried is not Retried.NO and run.silent < FOREIGN_GRACE:
+        return _none(f"{end.headline}; {FOREIGN} and may retry it; this version closes it in {FOREIGN_GRACE:.0f} s")
     return Decision(action=Action.FINALIZE, diagnosis=end)
 
 

@@ -11,13 +11,13 @@ from gregory.runs import recovery, store
 from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.models import TrainingRun
 from gregory.runs.reasons import REPORT_TAKES_PRECEDENCE, RETRYABLE, Reason
-from gregory.runs.spec import AlgorithmOutcome, RunSpec
+from gregory.runs.spec import FOREIGN, AlgorithmOutcome, Attempt, RunSpec
 from gregory.runs.states import RunState
 from gregory.runs.volume import Read
 
 
 def finalize_run(
-    run: TrainingRun, spec: RunSpec, end: Diagnosis, runner: Runner, *, report: str, models_dir: Path, read: Read
+    run: TrainingRun, spec: Attempt, end: Diagnosis, runner: Runner, *, report: str, models_dir: Path, read: Read
 ) -> ReconcileResult:
     """Write the end of the run. report: the outcome report that its back end kept.
 
@@ -45,6 +45,9 @@ def finalize_run(
         if runner.max_attempts > 1 and reason in RETRYABLE:
             end = end.noting(f"the run had {run.retries + 1} attempts, which is the limit")
         return _close(run, spec, replace(end, reason=reason), runner)
+    if not isinstance(spec, RunSpec):
+        end = end.noting(f"{FOREIGN} and can resume it; this version cannot, so train again")
+        return _close(run, spec, replace(end, reason=reason), runner)
     without = training if following is RetryPolicy.WITHOUT else []
     closed = [AlgorithmOutcome(**dict(algorithm), success=False, reason=reason, error=end.text) for algorithm in without]
     try:
@@ -64,7 +67,7 @@ def finalize_run(
     return ReconcileResult(run=run, action=ResultKind.RETRIED, reason=reason, detail=detail)
 
 
-def _finish(run: TrainingRun, spec: RunSpec, end: Diagnosis, runner: Runner) -> ReconcileResult:
+def _finish(run: TrainingRun, spec: Attempt, end: Diagnosis, runner: Runner) -> ReconcileResult:
     """End a run after all its rows. Its state follows from them."""
     failed = store.unsuccessful(spec)
     end = end if failed else end.after("every model was complete")
@@ -77,7 +80,7 @@ def _finish(run: TrainingRun, spec: RunSpec, end: Diagnosis, runner: Runner) -> 
     return ReconcileResult(run=run, action=ResultKind.CLOSED, reason=end.reason, detail=end.headline)
 
 
-def _close(run: TrainingRun, spec: RunSpec, end: Diagnosis, runner: Runner) -> ReconcileResult:
+def _close(run: TrainingRun, spec: Attempt, end: Diagnosis, runner: Runner) -> ReconcileResult:
     state = RunState.CANCELLED if end.reason is Reason.CANCELLED else RunState.FAILED
     if not store.end_run(spec, state, end, log_tail=runner.log_tail(spec)):
         return _too_late(run)

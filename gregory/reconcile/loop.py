@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from gregory.launch.errors import LaunchError
 from gregory.launch.registry import RUNNERS
 from gregory.launch.runner import Observation, Runner, Status
@@ -25,7 +23,7 @@ from gregory.runs import store
 from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.models import TrainingRun
 from gregory.runs.reasons import Reason
-from gregory.runs.spec import RunSpec
+from gregory.runs.spec import Attempt, RunSpec
 from gregory.runs.states import RunState
 from gregory.runs.store import ObservedStatus, RunRefused, RunWithTimers
 from gregory.runs.volume import Volume, VolumeUnavailable
@@ -74,15 +72,11 @@ class Reconciler:
     def apply(self, timed: RunWithTimers, observation: Observation, runner: Runner) -> ReconcileResult | PendingTermination:
         """Record the observation of one run and do its action. A termination is returned, because it takes time."""
         run = timed.run
-        try:
-            spec = RunSpec.model_validate(run.spec)
-        except ValidationError:
-            detail = "another version of this program specified the run; reconcile it with that version"
-            return ReconcileResult(run=run, action=ResultKind.UNSEEN, detail=detail)
-        decision = self.decide(timed, observation, runner)
+        spec = store.attempt_of(run)
+        decision = decide(observation, self._snapshot(timed, observation, runner, foreign=not isinstance(spec, RunSpec)))
         recorded = run.state != RunState.PENDING and store.record_observation(spec, run, _observed(observation))
         match decision.action:
-            case Action.SUBMIT:
+            case Action.SUBMIT if isinstance(spec, RunSpec):
                 submission = submit_run(spec, runner)
                 action = ResultKind.CLOSED if submission.closed else ResultKind.SUBMITTED if submission.handle else ResultKind.LEFT
                 return ReconcileResult(run=run, action=action, detail=submission.detail)
@@ -98,7 +92,7 @@ class Reconciler:
             detail = f"{detail}; unknown since {run.unknown_since:%Y-%m-%d %H:%M:%S} UTC"
         return ReconcileResult(run=run, action=ResultKind.NOTED if recorded else ResultKind.LEFT, detail=detail, unknown=unknown)
 
-    def finalize(self, run: TrainingRun, spec: RunSpec, end: Diagnosis, runner: Runner, *, report: str) -> ReconcileResult:
+    def finalize(self, run: TrainingRun, spec: Attempt, end: Diagnosis, runner: Runner, *, report: str) -> ReconcileResult:
         """Write the end of a terminated run. report: the outcome report that its back end kept."""
         return isolated(
             run, partial(finalize_run, run, spec, end, runner, report=report, models_dir=self.models_dir, read=self.volume.read)
@@ -109,7 +103,7 @@ class Reconciler:
 
         Raises LaunchError if its runner is not available. Then nothing was written.
         """
-        spec = RunSpec.model_validate(run.spec)
+        spec = store.attempt_of(run)
         # First, because a runner that is not available raises LaunchError. Then no end was announced.
         runner = self.runner_for(run.runner)
         if not _announce_cancel(spec, by) and not store.is_unfinished(spec):
@@ -132,7 +126,7 @@ class Reconciler:
                 with suppress(RunRefused):
                     yield self.cancel(run, by=by)
             else:
-                _announce_cancel(RunSpec.model_validate(run.spec), by)
+                _announce_cancel(store.attempt_of(run), by)
                 submitted.append(run.run_id)
         if submitted:
             yield from self.reconcile_once(submitted)
@@ -165,7 +159,9 @@ class Reconciler:
         # Terminations take time, so no other run waits for them.
         yield from terminate_runs(pending, runner, models_dir=self.models_dir, read=self.volume.read)
 
-    def _snapshot(self, timed: RunWithTimers, observation: Observation, runner: Runner, *, state: RunState | None) -> RunSnapshot:
+    def _snapshot(
+        self, timed: RunWithTimers, observation: Observation, runner: Runner, *, state: RunState | None = None, foreign: bool = False
+    ) -> RunSnapshot:
         run, stored = timed.run, RunState(timed.run.state)
         # The models folder is read only if the decision depends on it.
         reads_models = observation.missing and stored is RunState.RUNNING
@@ -178,6 +174,7 @@ class Reconciler:
             # The reason of an ended run announces nothing.
             announced=Diagnosis(summary=run.detail, reason=Reason(run.reason)) if run.reason and not stored.is_final else None,
             durable=runner.durable,
+            foreign=foreign,
             models_not_visible=reads_models and not self._sees_folder(run.run_id),
             stale_after=self.stale_after,
             stall_after=runner.stall_seconds,
@@ -210,7 +207,7 @@ class _Unfinished(Collection[str]):
         return len(self._ids)
 
 
-def _announce_cancel(spec: RunSpec, by: str) -> bool:
+def _announce_cancel(spec: Attempt, by: str) -> bool:
     return store.announce_end(spec, Diagnosis(summary=f"cancelled by {by}", reason=Reason.CANCELLED), cancelled_by=by)
 
 

@@ -4,11 +4,12 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from django.db import DatabaseError, DataError, IntegrityError, InterfaceError
 
 from gregory.launch.errors import LaunchError
+from gregory.runs import store
 from gregory.runs.models import TrainingRun
 from gregory.runs.reasons import Reason
 from gregory.runs.states import RunState
@@ -67,7 +68,7 @@ class ReconcileResult:
 
     def __str__(self) -> str:
         action = f"{self.action} ({self.reason})" if self.reason is not None else str(self.action)
-        return f"{self.run.run_id} {_label(self.run.spec)}: {action}: {self.detail}"
+        return f"{self.run.run_id} {'/'.join(store.slugs_of(self.run))}: {action}: {self.detail}"
 
 
 def isolated(run: TrainingRun, call: Callable[[], T]) -> T | ReconcileResult:
@@ -94,11 +95,3 @@ def isolated(run: TrainingRun, call: Callable[[], T]) -> T | ReconcileResult:
 def _unexpected(run: TrainingRun, error: Exception) -> ReconcileResult:
     detail = f"{type(error).__name__}: {' '.join(str(error).split())}"
     return ReconcileResult(run=run, action=ResultKind.ERROR, detail=detail, traceback=traceback.format_exc())
-
-
-def _label(spec: Any) -> str:
-    """team/subject, also of a specification that another version wrote."""
-    try:
-        return f"{spec['team']['slug']}/{spec['subject']['slug']}"
-    except (KeyError, TypeError):
-        return "?/?"

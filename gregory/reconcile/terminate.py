@@ -16,7 +16,7 @@ from gregory.runs import store
 from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.models import TrainingRun
 from gregory.runs.reasons import Reason
-from gregory.runs.spec import RunHandle, RunSpec
+from gregory.runs.spec import Attempt, RunHandle
 from gregory.runs.states import RunState
 from gregory.runs.volume import Read
 
@@ -29,7 +29,7 @@ class PendingTermination:
     """A run that its back end is to end, as it was read, and the cause."""
 
     run: TrainingRun
-    spec: RunSpec
+    spec: Attempt
     diagnosis: Diagnosis
 
 
@@ -46,7 +46,7 @@ def terminate_runs(pending: Sequence[PendingTermination], runner: Runner, *, mod
         yield isolated(termination.run, partial(_finalize, termination, observation, runner, models_dir=models_dir, read=read))
 
 
-def close_queued(run: TrainingRun, spec: RunSpec) -> ReconcileResult:
+def close_queued(run: TrainingRun, spec: Attempt) -> ReconcileResult:
     """Close a run before its submission. The process that queued it has other runs too, so it continues."""
     end = Diagnosis(summary=f"{run.detail} before it was started", reason=Reason.CANCELLED)
     action = ResultKind.CLOSED if store.end_run(spec, RunState.CANCELLED, end) else ResultKind.LEFT

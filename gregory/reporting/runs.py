@@ -9,6 +9,7 @@ from django.db.models import Prefetch, prefetch_related_objects
 from tabulate import tabulate
 
 from gregory.reporting import summary
+from gregory.runs import store
 from gregory.runs.models import AlgorithmRun, TrainingRun
 
 _TIMES = ("queued_at", "submitted_at", "started_at", "heartbeat_at", "progress_at", "finished_at", "unknown_since", "missing_since")
@@ -22,10 +23,11 @@ def summaries(runs: Sequence[TrainingRun]) -> list[dict[str, Any]]:
 
 
 def _summary(run: TrainingRun) -> dict[str, Any]:
+    team, subject = store.slugs_of(run)
     return {
         "run_id": run.run_id,
-        "team": run.spec["team"]["slug"],
-        "subject": run.spec["subject"]["slug"],
+        "team": team,
+        "subject": subject,
         "runner": run.runner,
         "state": run.state,
         "reason": run.reason,
@@ -72,7 +74,7 @@ def everything(run: TrainingRun, commands: Sequence[str]) -> dict[str, Any]:
         **short,
         **{name: getattr(run, name) for name in _FACTS},
         **{name: _iso(getattr(run, name)) for name in _TIMES},
-        "window": run.spec["window"]["description"],
+        "window": store.window_of(run),
         "log_tail": run.log_tail,
         "algorithms": rows,
         "events": events,

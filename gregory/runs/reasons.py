@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self
 
+from gregory.runs.words import Word
+
 
 class Origin(StrEnum):
     """The class of the cause."""
@@ -47,8 +49,11 @@ class Entry:
     report_takes_precedence: bool = False
 
 
-class Reason(StrEnum):
-    """The cause for which a training or a run did not succeed. At most 20 characters: the width of its column."""
+class Reason(Word):
+    """The cause for which a training or a run did not succeed. At most 20 characters: the width of its column.
+
+    A word of another version has an entry too: nothing is retried or offered for it.
+    """
 
     entry: Entry
 
@@ -60,6 +65,19 @@ class Reason(StrEnum):
         member._value_ = entry.word
         member.entry = entry
         return member
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        unknown = super()._missing_(value)
+        if unknown is not None:
+            unknown.entry = Entry(
+                word=unknown.value,
+                origin=Origin.BACK_END,
+                meaning="Another version of this program wrote this word.",
+                row_text="The text of that version.",
+                remedy="Read the documents of that version.",
+            )
+        return unknown
 
     BAD_DATA = Entry(
         word="bad_data",

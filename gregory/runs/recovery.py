@@ -15,12 +15,12 @@ from gregory.ml.errors import ArtifactError, DamagedFile
 from gregory.ml.files import read_json, read_text
 from gregory.runs import report_key, store
 from gregory.runs.diagnosis import Diagnosis
-from gregory.runs.spec import AlgorithmOutcome, AlgorithmSpec, RunOutcome, RunSpec
+from gregory.runs.spec import AlgorithmOutcome, Attempt, RunOutcome, Training
 from gregory.runs.states import RunState
 from gregory.runs.volume import Read, directly
 
 
-def replay(spec: RunSpec, report: str, *, models_dir: Path, read: Read = directly) -> str:
+def replay(spec: Attempt, report: str, *, models_dir: Path, read: Read = directly) -> str:
     """Close the rows that the attempt reported as ended. Returns the cause for which it stopped early, else an empty text.
 
     Raises OSError before any write if `read` cannot read the models volume: then nothing proves that there is no result.
@@ -45,7 +45,7 @@ def replay(spec: RunSpec, report: str, *, models_dir: Path, read: Read = directl
     return next((outcome.interrupted for outcome in reports if outcome.interrupted), "")
 
 
-def recover(spec: RunSpec, end: Diagnosis, *, models_dir: Path, read: Read = directly) -> bool:
+def recover(spec: Attempt, end: Diagnosis, *, models_dir: Path, read: Read = directly) -> bool:
     """Close the rows of published models as successes. True if every algorithm has then succeeded. The run then ends as succeeded."""
     if close_published(spec, models_dir=models_dir, read=read) or store.unsuccessful(spec):
         return False
@@ -53,7 +53,7 @@ def recover(spec: RunSpec, end: Diagnosis, *, models_dir: Path, read: Read = dir
     return True
 
 
-def close_published(spec: RunSpec, *, models_dir: Path, read: Read = directly) -> set[int]:
+def close_published(spec: Attempt, *, models_dir: Path, read: Read = directly) -> set[int]:
     """Close the open rows of published models as successes: only their report was not finished. Returns the ids of the rows still open.
 
     Raises OSError as `replay`.
@@ -65,7 +65,7 @@ def close_published(spec: RunSpec, *, models_dir: Path, read: Read = directly) -
     return still_open - {outcome.run_log_id for outcome, _ in recovered}
 
 
-def _believed(spec: RunSpec, texts: tuple[str, str], refused: list[str]) -> list[RunOutcome]:
+def _believed(spec: Attempt, texts: tuple[str, str], refused: list[str]) -> list[RunOutcome]:
     """The reports of exactly this attempt, without their signatures: that of the back end, then the outcome file.
 
     refused: gets the cause for each report that is not believed.
@@ -86,7 +86,7 @@ def _believed(spec: RunSpec, texts: tuple[str, str], refused: list[str]) -> list
     return reports
 
 
-def _proven(spec: RunSpec, outcome: AlgorithmOutcome, models_dir: Path) -> tuple[AlgorithmOutcome, store.OutcomeDetails] | None:
+def _proven(spec: Attempt, outcome: AlgorithmOutcome, models_dir: Path) -> tuple[AlgorithmOutcome, store.OutcomeDetails] | None:
     """What a reported outcome makes of its row. None if it is a success and its model is missing or another one."""
     if not outcome.success:
         return outcome, store.OutcomeDetails()
@@ -101,17 +101,17 @@ def _proven(spec: RunSpec, outcome: AlgorithmOutcome, models_dir: Path) -> tuple
     return outcome, store.OutcomeDetails()
 
 
-def _refuse(spec: RunSpec, cause: str) -> None:
+def _refuse(spec: Attempt, cause: str) -> None:
     store.record_event(spec.run_id, "report refused", f"the outcome report of attempt {spec.attempt} is not believed: {cause}")
 
 
-def _folder(spec: RunSpec, algorithm: AlgorithmSpec, models_dir: Path) -> Path:
+def _folder(spec: Attempt, algorithm: Training, models_dir: Path) -> Path:
     return artifacts.version_folder(
         models_dir, team=spec.team.slug, subject=spec.subject.slug, algorithm=algorithm.algorithm, version=algorithm.version
     )
 
 
-def _parse(text: str, spec: RunSpec) -> RunOutcome | None:
+def _parse(text: str, spec: Attempt) -> RunOutcome | None:
     """The outcome of exactly this attempt, else None. The text may be the end of a log, and the file that of another attempt."""
     try:
         outcome = RunOutcome.model_validate_json(text)
@@ -120,14 +120,14 @@ def _parse(text: str, spec: RunSpec) -> RunOutcome | None:
     return outcome if (outcome.run_id, outcome.attempt) == (spec.run_id, spec.attempt) else None
 
 
-def _outcome_file(spec: RunSpec, models_dir: Path) -> str:
+def _outcome_file(spec: Attempt, models_dir: Path) -> str:
     try:
         return read_text(artifacts.outcome_file(models_dir, spec.run_id))
     except (FileNotFoundError, NotADirectoryError, DamagedFile):
         return ""
 
 
-def published(spec: RunSpec, algorithm: AlgorithmSpec, models_dir: Path) -> tuple[AlgorithmOutcome, store.OutcomeDetails] | None:
+def published(spec: Attempt, algorithm: Training, models_dir: Path) -> tuple[AlgorithmOutcome, store.OutcomeDetails] | None:
     """The outcome that the complete version folder of exactly this row proves. None if there is no such folder. Raises OSError."""
     folder = _folder(spec, algorithm, models_dir)
     manifest = _manifest(folder)

@@ -9,6 +9,9 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from gregory.ml.config import Algorithm, TrainConfig
 from gregory.runs.reasons import Reason
 
+# A report of another version may have more keys. They are kept, because its digest includes them.
+_OF_ANY_VERSION = ConfigDict(frozen=True, extra="allow")
+
 
 class _Value(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -21,12 +24,21 @@ class Scope(_Value):
     slug: str
 
 
-class AlgorithmSpec(_Value):
-    """One model to train: its row in PredictionRunLog (0 until the row is written) and its version."""
+class Training(_Value):
+    """One model to train: its row in PredictionRunLog (0 until the row is written) and its version.
 
-    algorithm: Algorithm
+    algorithm: another version of this program may know more algorithms.
+    """
+
+    algorithm: str
     run_log_id: int
     version: str
+
+
+class AlgorithmSpec(Training):
+    """The same, of an algorithm that this version can train."""
+
+    algorithm: Algorithm
 
 
 class Window(_Value):
@@ -36,25 +48,38 @@ class Window(_Value):
     description: str
 
 
-class RunSpec(_Value):
-    """All input of one attempt: one subject, one submission. The algorithms are in the order of the request and of training."""
+FOREIGN = "another version of this program specified the run"
 
-    schema_number: Literal[1] = 1
+
+class Attempt(_Value):
+    """The part of a specification with which an attempt is observed, cancelled and ended. It can be read from any version's.
+
+    An attempt that is not a RunSpec was specified by another version, so this version cannot start, retry or resume it.
+    """
+
+    schema_number: int = 1
     run_id: str
     attempt: Annotated[int, Field(ge=1)] = 1
     attempt_token: str
     team: Scope
     subject: Scope
-    algorithms: tuple[AlgorithmSpec, ...]
-    config: TrainConfig
-    window: Window
-    require_gpu: bool = False
-    verbosity: Annotated[int, Field(ge=0, le=3)] = 1
+    algorithms: tuple[Training, ...]
 
     @property
     def label(self) -> str:
         """team/subject, by slugs."""
         return f"{self.team.slug}/{self.subject.slug}"
+
+
+class RunSpec(Attempt):
+    """All input of one attempt: one subject, one submission. The algorithms are in the order of the request and of training."""
+
+    schema_number: Literal[1] = 1
+    algorithms: tuple[AlgorithmSpec, ...]
+    config: TrainConfig
+    window: Window
+    require_gpu: bool = False
+    verbosity: Annotated[int, Field(ge=0, le=3)] = 1
 
 
 class HandleKind(StrEnum):
@@ -86,12 +111,11 @@ class RunHandle(_Value):
         return HandleKind(prefix) if at and prefix in list(HandleKind) else HandleKind.PROCESS
 
 
-class AlgorithmOutcome(_Value):
+class AlgorithmOutcome(Training):
     """The result of one training. error: the whole traceback, or the text of a diagnosis. metrics: empty without success."""
 
-    algorithm: Algorithm
-    run_log_id: int
-    version: str
+    model_config = _OF_ANY_VERSION
+
     success: bool
     reason: Reason | None = None
     error: str = ""
@@ -108,6 +132,8 @@ class RunOutcome(_Value):
 
     interrupted: the cause for which the run stopped early, so that another attempt may continue its open rows. Empty if it did not.
     """
+
+    model_config = _OF_ANY_VERSION
 
     run_id: str
     attempt: int

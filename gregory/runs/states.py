@@ -1,10 +1,13 @@
 """The states of a run. No Django."""
 
-from enum import StrEnum
+from gregory.runs.words import Word
 
 
-class RunState(StrEnum):
-    """PENDING -> SUBMITTED -> RUNNING -> SUCCEEDED | FAILED | CANCELLED. Unknown is never a state."""
+class RunState(Word):
+    """PENDING -> SUBMITTED -> RUNNING -> SUCCEEDED | FAILED | CANCELLED. Unknown is never a state.
+
+    A run in a state of another version has not ended.
+    """
 
     PENDING = "pending"
     SUBMITTED = "submitted"

@@ -5,8 +5,6 @@ This module checks that no earlier attempt is at work. The run store fences the 
 
 from datetime import datetime
 
-from pydantic import ValidationError
-
 from gregory.launch.errors import LaunchError
 from gregory.launch.registry import RUNNERS
 from gregory.launch.runner import Status
@@ -20,7 +18,7 @@ from gregory.runs import recovery, store
 from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.models import TrainingRun
 from gregory.runs.reasons import RESUMABLE
-from gregory.runs.spec import RunSpec
+from gregory.runs.spec import FOREIGN, RunSpec
 from gregory.runs.states import RunState
 from gregory.runs.store import RunRefused
 from gregory.runs.volume import VolumeUnavailable
@@ -49,10 +47,10 @@ def find(run_id: str, reconciler: Reconciler) -> TrainingRun:
 
 def check(run: TrainingRun, reconciler: Reconciler) -> tuple[RunSpec, Diagnosis]:
     """The specification of the latest attempt, and its end. Raises RunRefused if the run cannot be resumed."""
-    try:
-        spec = RunSpec.model_validate(run.spec)
-    except ValidationError as error:
-        raise RunRefused(f"run {run.run_id} was specified by another version of this program; train again") from error
+    spec = store.attempt_of(run)
+    if not isinstance(spec, RunSpec):
+        remedy = "train again" if RunState(run.state).is_final else f"end it with training_runs cancel {run.run_id}, then train again"
+        raise RunRefused(f"run {run.run_id} of {spec.label}: {FOREIGN}; resume it with that version, or {remedy}")
     state, name = RunState(run.state), f"run {run.run_id} of {spec.label}"
     if state is RunState.SUCCEEDED:
         raise RunRefused(f"{name} succeeded: nothing to resume")

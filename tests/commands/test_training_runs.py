@@ -106,6 +106,22 @@ def test_purge_also_removes_the_jobs_of_ended_runs(shell, cluster, settings, com
     assert done.out.splitlines()[-1] == f"removed run-{ended.run_id}-a1"
 
 
+@pytest.mark.parametrize("command", [("cancel",), ("cancel", "--all"), ("clear",)])
+def test_a_run_of_a_newer_version_is_listed_shown_and_cancelled(shell, cluster, settings, command):
+    settings.RUNNER = "pretend"
+    shell("train_models", *MS)
+    begin()
+    run = TrainingRun.objects.get()
+    TrainingRun.objects.update(spec={"schema_number": 2, "team": {"slug": "neurology"}, "subject": "ms"})
+
+    listed, shown = shell("training_runs", "list"), shell("training_runs", "show", run.run_id)
+    cancelled = shell("training_runs", *command, *([run.run_id] if command == ("cancel",) else []))
+
+    assert "neurology/unknown" in listed.out
+    assert shown.out.splitlines()[-1] == f"  kubectl describe job run-{run.run_id}-a1"
+    assert (cancelled.code, TrainingRun.objects.get().state) == (0, "cancelled"), cancelled.err
+
+
 def test_cancel_all_prints_the_runs_without_an_observed_end(shell, cluster, settings):
     settings.RUNNER = "pretend"
     shell("train_models", *MS)

@@ -171,11 +171,6 @@ class TestObservations:
         assert [(result.action, result.detail) for result in reconciled] == [(ResultKind.UNSEEN, "no kubeconfig")]
         assert results() == [None, None]
 
-    def test_a_specification_of_another_version_is_not_reconciled(self, at_work, reconcile):
-        TrainingRun.objects.update(spec={**run().spec, "schema_number": 2})
-
-        assert [result.action for result in reconcile()] == [ResultKind.UNSEEN]
-
     def test_a_pass_makes_one_call_for_all_runs(self, subject, cluster, reconcile):
         for number in range(3):
             other = Subject.objects.create(subject_name=f"{number}", subject_slug=f"s{number}", team=subject.team)

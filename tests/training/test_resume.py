@@ -190,7 +190,9 @@ def test_a_specification_of_another_version_is_refused(subject, tmp_path):
     spec = killed_run(subject, tmp_path)
     TrainingRun.objects.update(spec={**TrainingRun.objects.get().spec, "schema_number": 2})
 
-    assert refusal(spec, tmp_path) == f"run {spec.run_id} was specified by another version of this program; train again"
+    assert refusal(spec, tmp_path) == (
+        f"run {spec.run_id} of team/subject: another version of this program specified the run; resume it with that version, or train again"
+    )
 
 
 def unknown(models: Path, observation: Observation = GONE) -> str:

@@ -6,13 +6,13 @@ from docker.types import DeviceRequest, LogConfig, Mount
 
 from gregory.env import Environment
 from gregory.launch.image import BASE_MODELS_IN_IMAGE, PROJECT_IN_IMAGE
-from gregory.runs.spec import RunSpec
+from gregory.runs.spec import Attempt, RunSpec
 
 LABEL = "gregory-train"
 INSIDE_IMAGE = "image"
 
 
-def container_name(spec: RunSpec) -> str:
+def container_name(spec: Attempt) -> str:
     """The name of the attempt's container. A second submission finds the first by it."""
     return f"{LABEL}-{spec.run_id}-a{spec.attempt}"
 

@@ -26,7 +26,7 @@ from gregory.launch.errors import PreconditionFailed, SubmitError, TerminationTi
 from gregory.launch.log_stream import Cursor, follow
 from gregory.launch.runner import Installation, Observation, Rendered, Status
 from gregory.runs.diagnosis import Diagnosis, log_tail_of
-from gregory.runs.spec import HandleKind, RunHandle, RunSpec
+from gregory.runs.spec import Attempt, HandleKind, RunHandle, RunSpec
 
 CONFLICT = 409
 TIMEOUT_SECONDS = 30
@@ -136,7 +136,7 @@ class DockerRunner:
                 f"the Docker daemon does not answer, so container {handle.name} may still run: {_words(error)}"
             ) from error
 
-    def logs(self, spec: RunSpec, handle: RunHandle, *, waiting: Callable[[], bool]) -> Iterator[str]:
+    def logs(self, spec: Attempt, handle: RunHandle, *, waiting: Callable[[], bool]) -> Iterator[str]:
         """Lines of the container's log. After a broken connection it continues at the same line."""
         cursor = Cursor()
         daemon = partial(self._daemon, timeout=SILENCE_SECONDS)
@@ -149,7 +149,7 @@ class DockerRunner:
                 return
             time.sleep(RECONNECT_SECONDS)
 
-    def log_tail(self, spec: RunSpec) -> str:
+    def log_tail(self, spec: Attempt) -> str:
         """The end of the container's log."""
         try:
             with self._daemon() as daemon:
@@ -157,12 +157,12 @@ class DockerRunner:
         except UNREACHABLE:
             return ""
 
-    def debug_commands(self, spec: RunSpec, handle: RunHandle) -> list[str]:
+    def debug_commands(self, spec: Attempt, handle: RunHandle) -> list[str]:
         """Commands for the Docker host of the container."""
         name = container_name(spec)
         return [f"docker logs --follow {name}", f"docker inspect {name}"]
 
-    def cleanup(self, spec: RunSpec) -> None:
+    def cleanup(self, spec: Attempt) -> None:
         """Remove the container."""
         with suppress(*UNREACHABLE), self._daemon() as daemon:
             daemon.containers.get(container_name(spec)).remove(force=True)

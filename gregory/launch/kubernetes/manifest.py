@@ -17,7 +17,7 @@ from gregory.launch.kubernetes.cluster_values import Section
 from gregory.launch.kubernetes.labels import APP, CONTROLLER_UID, KUEUE_PRIORITY, KUEUE_QUEUE, annotations_of, labels_of
 from gregory.launch.kubernetes.pod_patch import CONTAINER
 from gregory.runs import exit_codes
-from gregory.runs.spec import HandleKind, RunHandle, RunSpec
+from gregory.runs.spec import Attempt, HandleKind, RunHandle, RunSpec
 
 # A Job's name becomes a label of its pods.
 _LABEL_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -44,7 +44,7 @@ _DRAINS = {
 }
 
 
-def job_name(spec: RunSpec) -> str:
+def job_name(spec: Attempt) -> str:
     """The name of the attempt's Job. A second submission finds the first by it. Raises SubmitError."""
     name = f"{APP}-{spec.run_id}-a{spec.attempt}"
     if not _LABEL_NAME.fullmatch(name):

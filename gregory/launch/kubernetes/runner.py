@@ -30,7 +30,7 @@ from gregory.launch.kubernetes.terminate_job import job_exists, terminate_job
 from gregory.launch.log_stream import Cursor, follow
 from gregory.launch.runner import Installation, Observation, Rendered, Status
 from gregory.runs.diagnosis import log_tail_of
-from gregory.runs.spec import HandleKind, RunHandle, RunSpec
+from gregory.runs.spec import Attempt, HandleKind, RunHandle, RunSpec
 
 RECONNECT_SECONDS = 1.0
 # A log stream without data for this time is opened again, because its connection may be broken without an error.
@@ -130,7 +130,7 @@ class KubernetesRunner:
         if pod is not None:
             self._cancelled[handle.uid] = ended.of_pod(pod, None, NO_EVENTS)
 
-    def logs(self, spec: RunSpec, handle: RunHandle, *, waiting: Callable[[], bool]) -> Iterator[str]:
+    def logs(self, spec: Attempt, handle: RunHandle, *, waiting: Callable[[], bool]) -> Iterator[str]:
         """Lines of the pod's log. Only an observation ends it: the end or silence of a stream is no evidence about the run."""
         selector = f"{RUNS},{RUN_ID}={spec.run_id}"
         cursors: dict[str, Cursor] = defaultdict(Cursor)
@@ -146,7 +146,7 @@ class KubernetesRunner:
                 return
             time.sleep(RECONNECT_SECONDS)
 
-    def log_tail(self, spec: RunSpec) -> str:
+    def log_tail(self, spec: Attempt) -> str:
         """The end of the log of the attempt's pod. Empty if there is no pod."""
         try:
             pod = self._newest_pod(f"{RUNS},{RUN_ID}={spec.run_id},{ATTEMPT}={spec.attempt},{ATTEMPT_TOKEN}={spec.attempt_token}")
@@ -155,7 +155,7 @@ class KubernetesRunner:
             return ""
         return log_tail_of(log)
 
-    def debug_commands(self, spec: RunSpec, handle: RunHandle) -> list[str]:
+    def debug_commands(self, spec: Attempt, handle: RunHandle) -> list[str]:
         """Commands for the namespace of the Job."""
         job, where = job_name(spec), f"--namespace {handle.host.rpartition('/')[2]}"
         return [
@@ -164,7 +164,7 @@ class KubernetesRunner:
             f"kubectl get pods --selector {RUN_ID}={spec.run_id} --output wide {where}",
         ]
 
-    def cleanup(self, spec: RunSpec) -> None:
+    def cleanup(self, spec: Attempt) -> None:
         """Do nothing. The cluster removes Job, pod and log after the time in the cluster file."""
 
     def collect_garbage(self, unfinished: Collection[str], *, keep_seconds: float) -> list[str]:

@@ -25,7 +25,7 @@ from gregory.launch.runner import Installation, Observation, Rendered, Status
 from gregory.ml.artifacts import RUNS_FOLDER
 from gregory.ml.files import read_end
 from gregory.runs.diagnosis import LOG_TAIL_CHARACTERS, log_tail_of
-from gregory.runs.spec import RunHandle, RunSpec
+from gregory.runs.spec import Attempt, RunHandle, RunSpec
 from gregory.runs.volume import Volume, VolumeUnavailable
 
 POLL_SECONDS = 0.1
@@ -121,7 +121,7 @@ class LocalRunner:
             process.kill()
             self._wait(process, None)
 
-    def logs(self, spec: RunSpec, handle: RunHandle, *, waiting: Callable[[], bool]) -> Iterator[str]:
+    def logs(self, spec: Attempt, handle: RunHandle, *, waiting: Callable[[], bool]) -> Iterator[str]:
         """Complete lines of this attempt. An unfinished last line is dropped."""
         pending = b""
         if not self._events(spec).exists():
@@ -138,18 +138,18 @@ class LocalRunner:
                 waiting()
                 time.sleep(POLL_SECONDS)
 
-    def log_tail(self, spec: RunSpec) -> str:
+    def log_tail(self, spec: Attempt) -> str:
         """The last event lines of this attempt. Empty if the models volume does not answer."""
         try:
             return self._volume.read(partial(_end_of, self._events(spec)))
         except VolumeUnavailable:
             return ""
 
-    def debug_commands(self, spec: RunSpec, handle: RunHandle) -> list[str]:
+    def debug_commands(self, spec: Attempt, handle: RunHandle) -> list[str]:
         """Commands for this machine. The process may have ended."""
         return [f"ps -fp {handle.name}", f"tail -f {shlex.quote(str(self._events(spec)))}"]
 
-    def cleanup(self, spec: RunSpec) -> None:
+    def cleanup(self, spec: Attempt) -> None:
         """Remove the working folder with the files of all attempts."""
         shutil.rmtree(self._folder(spec), ignore_errors=True)
 
@@ -193,10 +193,10 @@ class LocalRunner:
             raise psutil.TimeoutExpired(seconds, process.pid) from error
         child.release()
 
-    def _folder(self, spec: RunSpec) -> Path:
+    def _folder(self, spec: Attempt) -> Path:
         return self._models_dir / RUNS_FOLDER / spec.run_id
 
-    def _events(self, spec: RunSpec) -> Path:
+    def _events(self, spec: Attempt) -> Path:
         return self._folder(spec) / f"events-{spec.attempt}.jsonl"
 
 

@@ -9,7 +9,6 @@ from typing import Any, NoReturn
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
-from pydantic import ValidationError
 
 from gregory.launch.errors import LaunchError
 from gregory.launch.runner import Runner
@@ -22,7 +21,6 @@ from gregory.reporting.runs import as_json, everything, full_text, list_table, s
 from gregory.runs import exit_codes, store
 from gregory.runs.exit_codes import FAILURE, USAGE
 from gregory.runs.models import TrainingRun
-from gregory.runs.spec import RunSpec
 from gregory.runs.states import RunState
 from gregory.runs.store import RunRefused
 
@@ -172,7 +170,7 @@ class Command(BaseCommand):
 
     def _unknown(self, run_id: str) -> NoReturn:
         newest = store.listed_runs(team=None, subject=None, state=None, limit=5)
-        names = ", ".join(f"{run.run_id} ({run.spec['team']['slug']}/{run.spec['subject']['slug']})" for run in newest)
+        names = ", ".join(f"{run.run_id} ({'/'.join(store.slugs_of(run))})" for run in newest)
         raise CommandError(f"there is no run {run_id}; the newest: {names or 'none'}", returncode=USAGE)
 
     def _runner(self, run: TrainingRun) -> Runner:
@@ -184,10 +182,10 @@ def _operator() -> str:
 
 
 def _commands(run: TrainingRun) -> list[str]:
-    """Commands that inspect the run in its back end. Empty if the run was not submitted, or if another version submitted it."""
+    """Commands that inspect the run in its back end. Empty if the run was not submitted, or if this version has no such runner."""
     if run.submitted_at is None and run.started_at is None:
         return []
     try:
-        return runner_named(run.runner).debug_commands(RunSpec.model_validate(run.spec), store.handle_of(run))
-    except (LaunchError, ValidationError):
+        return runner_named(run.runner).debug_commands(store.attempt_of(run), store.handle_of(run))
+    except LaunchError:
         return []

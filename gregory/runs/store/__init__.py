@@ -44,6 +44,7 @@ from gregory.runs.store.queries import (
     unfinished_runs,
     unsuccessful,
 )
+from gregory.runs.store.stored_spec import attempt_of, slugs_of, window_of
 from gregory.runs.store.update import (
     ObservedStatus,
     announce_end,
@@ -66,6 +67,7 @@ __all__ = [
     "active_runs",
     "announce_end",
     "announced_end",
+    "attempt_of",
     "begin_algorithm",
     "claim",
     "claim_key",
@@ -99,8 +101,10 @@ __all__ = [
     "run_with_timers",
     "runners_used",
     "sanitize_text",
+    "slugs_of",
     "take_next_version",
     "unfinished_runs",
     "unsuccessful",
+    "window_of",
     "with_recorded_versions",
 ]

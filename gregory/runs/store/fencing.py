@@ -4,13 +4,13 @@ from django.db import models
 from django.db.models.functions import Now
 
 from gregory.runs.models import RunEvent, TrainingRun
-from gregory.runs.spec import RunSpec
+from gregory.runs.spec import Attempt
 from gregory.runs.states import FINAL_STATES
 
 FINAL = sorted(state.value for state in FINAL_STATES)
 
 
-def current(spec: RunSpec) -> models.QuerySet[TrainingRun]:
+def current(spec: Attempt) -> models.QuerySet[TrainingRun]:
     """The run's row if it has not ended and this attempt is the current one, else no row."""
     return TrainingRun.objects.filter(pk=spec.run_id, attempt_token=spec.attempt_token).exclude(state__in=FINAL)
 

@@ -11,7 +11,7 @@ from gregory.models import PredictionRunLog
 from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.models import AlgorithmRun, TrainingRun
 from gregory.runs.reasons import Reason
-from gregory.runs.spec import AlgorithmOutcome, AlgorithmSpec, RunSpec
+from gregory.runs.spec import AlgorithmOutcome, Attempt, Training
 from gregory.runs.states import RunState
 from gregory.runs.store.fencing import current, record_event, sanitize_text
 from gregory.runs.store.queries import failure_reason, open_algorithms
@@ -32,12 +32,12 @@ class OutcomeDetails:
     compute: dict[str, Any] = field(default_factory=dict)
 
 
-def close_algorithm(spec: RunSpec, outcome: AlgorithmOutcome, details: OutcomeDetails | None = None) -> bool:
+def close_algorithm(spec: Attempt, outcome: AlgorithmOutcome, details: OutcomeDetails | None = None) -> bool:
     """End one row. False, with an event, if it had ended before or if another attempt is the current one."""
     return bool(close_algorithms(spec, [(outcome, details or OutcomeDetails())]))
 
 
-def close_algorithms(spec: RunSpec, ends: Sequence[tuple[AlgorithmOutcome, OutcomeDetails]]) -> list[AlgorithmOutcome]:
+def close_algorithms(spec: Attempt, ends: Sequence[tuple[AlgorithmOutcome, OutcomeDetails]]) -> list[AlgorithmOutcome]:
     """End several rows in one transaction, each as in `close_algorithm`. Returns the outcomes that were written."""
     if not ends:
         return []
@@ -47,7 +47,7 @@ def close_algorithms(spec: RunSpec, ends: Sequence[tuple[AlgorithmOutcome, Outco
         return [outcome for outcome, details in ends if _close(spec, outcome, details, is_current=is_current)]
 
 
-def _close(spec: RunSpec, outcome: AlgorithmOutcome, details: OutcomeDetails, *, is_current: bool) -> bool:
+def _close(spec: Attempt, outcome: AlgorithmOutcome, details: OutcomeDetails, *, is_current: bool) -> bool:
     written = is_current and bool(
         PredictionRunLog.objects.filter(pk=outcome.run_log_id, success__isnull=True).update(
             success=outcome.success,
@@ -74,7 +74,7 @@ def _close(spec: RunSpec, outcome: AlgorithmOutcome, details: OutcomeDetails, *,
     return True
 
 
-def finish_run(spec: RunSpec, state: RunState, end: Diagnosis, *, log_tail: str = "") -> bool:
+def finish_run(spec: Attempt, state: RunState, end: Diagnosis, *, log_tail: str = "") -> bool:
     """End the run itself. False if it had ended before, or if another attempt is the current one."""
     written = current(spec).update(
         state=state,
@@ -91,7 +91,7 @@ def finish_run(spec: RunSpec, state: RunState, end: Diagnosis, *, log_tail: str 
     return bool(written)
 
 
-def finish_from_rows(spec: RunSpec, failed: Sequence[str], end: Diagnosis, *, log_tail: str = "") -> bool:
+def finish_from_rows(spec: Attempt, failed: Sequence[str], end: Diagnosis, *, log_tail: str = "") -> bool:
     """End a run after all its rows, in the state that follows from them. failed: from `unsuccessful`. False as for `finish_run`."""
     if not failed:
         return finish_run(spec, RunState.SUCCEEDED, replace(end, reason=None))
@@ -99,7 +99,7 @@ def finish_from_rows(spec: RunSpec, failed: Sequence[str], end: Diagnosis, *, lo
     return finish_run(spec, RunState.FAILED, end, log_tail=log_tail)
 
 
-def end_run(spec: RunSpec, state: RunState, end: Diagnosis, *, log_tail: str = "") -> bool:
+def end_run(spec: Attempt, state: RunState, end: Diagnosis, *, log_tail: str = "") -> bool:
     """End a run that no process executes: every open row fails with the text of `end`, then the run ends. False as for `finish_run`."""
     fail_open_rows(spec, reason=end.reason, error=end.text)
     return finish_run(spec, state, end, log_tail=log_tail)
@@ -129,7 +129,7 @@ def end_queued(attempts: Mapping[str, str], state: RunState, end: Diagnosis) -> 
     return ended
 
 
-def fail_open_rows(spec: RunSpec, *, reason: Reason | None, error: str) -> list[AlgorithmSpec]:
+def fail_open_rows(spec: Attempt, *, reason: Reason | None, error: str) -> list[Training]:
     """Fail every open row with the end of the whole run. Returns the algorithms of the rows that it closed."""
     # One transaction: a caller that repeats it after a lost connection gets all of them.
     with transaction.atomic():

@@ -15,7 +15,7 @@ from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.models import AlgorithmRun, TrainingRun
 from gregory.runs.outage import Outages
 from gregory.runs.reasons import Reason
-from gregory.runs.spec import AlgorithmSpec, RunHandle, RunSpec
+from gregory.runs.spec import Attempt, RunHandle, Training
 from gregory.runs.states import RunState
 from gregory.runs.store.fencing import FINAL, current
 
@@ -100,12 +100,12 @@ def runners_used() -> list[str]:
     return list(TrainingRun.objects.order_by("runner").values_list("runner", flat=True).distinct())
 
 
-def is_unfinished(spec: RunSpec) -> bool:
+def is_unfinished(spec: Attempt) -> bool:
     """Whether this attempt is the current one and has not ended."""
     return current(spec).exists()
 
 
-def claim_key(spec: RunSpec) -> str | None:
+def claim_key(spec: Attempt) -> str | None:
     """The key of the process that claimed this attempt. Empty if that process has a release without keys. None if no process did."""
     run = TrainingRun.objects.filter(pk=spec.run_id, attempt_token=spec.attempt_token).only("claim_key", "started_at").first()
     if run is None or run.started_at is None:
@@ -124,13 +124,13 @@ def is_silent(run_id: str, seconds: int) -> bool:
     return timed is not None and timed.silent > seconds
 
 
-def announced_end(spec: RunSpec) -> Diagnosis | None:
+def announced_end(spec: Attempt) -> Diagnosis | None:
     """The announced end of this attempt; None if no process announced one."""
     announced = current(spec).exclude(reason="").values_list("reason", "detail").first()
     return None if announced is None else Diagnosis(reason=Reason(announced[0]), summary=announced[1])
 
 
-def open_algorithms(spec: RunSpec) -> set[int]:
+def open_algorithms(spec: Attempt) -> set[int]:
     """The run log ids of the open rows of this attempt."""
     ids = [algorithm.run_log_id for algorithm in spec.algorithms]
     return set(PredictionRunLog.objects.filter(pk__in=ids, success__isnull=True).values_list("pk", flat=True))
@@ -144,7 +144,7 @@ def newest_rows(run_id: str) -> dict[int, AlgorithmRun]:
     return {row.position: row for row in rows}
 
 
-def unsuccessful(spec: RunSpec) -> list[str]:
+def unsuccessful(spec: Attempt) -> list[str]:
     """The algorithms of the run without success, of this attempt or of an earlier one."""
     rows = newest_rows(spec.run_id).values()
     # A row that GregoryAI has deleted counts as no success.
@@ -154,7 +154,7 @@ def unsuccessful(spec: RunSpec) -> list[str]:
     return [*(row.run_log.algorithm or "" for row in rows if row.run_log.success is not True), *gone.values()]
 
 
-def failure_reason(spec: RunSpec) -> Reason:
+def failure_reason(spec: Attempt) -> Reason:
     """The reason that all failed algorithms of the run share. ERROR if they differ."""
     reasons = {row.reason for row in newest_rows(spec.run_id).values() if row.run_log.success is False}
     return Reason(reasons.pop()) if len(reasons) == 1 and "" not in reasons else Reason.ERROR
@@ -165,7 +165,7 @@ def handle_of(run: TrainingRun) -> RunHandle:
     return RunHandle(host=run.host, name=run.external_name, uid=run.external_uid)
 
 
-def in_training(spec: RunSpec) -> list[AlgorithmSpec]:
+def in_training(spec: Attempt) -> list[Training]:
     """The algorithms of this attempt in training: at most one, unless a row was lost."""
     ids = [algorithm.run_log_id for algorithm in spec.algorithms]
     begun = AlgorithmRun.objects.filter(run_log_id__in=ids, stage="train", run_log__success__isnull=True)

@@ -12,7 +12,7 @@ from gregory.ml.progress import Progress
 from gregory.models import PredictionRunLog
 from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.models import AlgorithmRun, TrainingRun
-from gregory.runs.spec import RunHandle, RunSpec
+from gregory.runs.spec import Attempt, RunHandle
 from gregory.runs.states import RunState
 from gregory.runs.store.fencing import FINAL, current, record_event, sanitize_text
 
@@ -34,7 +34,7 @@ class ObservedStatus:
     node: str = ""
 
 
-def mark_submitted(spec: RunSpec, handle: RunHandle) -> bool:
+def mark_submitted(spec: Attempt, handle: RunHandle) -> bool:
     """Record the submission. False if it was recorded before, or if another attempt is the current one."""
     return bool(
         current(spec)
@@ -50,7 +50,7 @@ def mark_submitted(spec: RunSpec, handle: RunHandle) -> bool:
     )
 
 
-def claim(spec: RunSpec, handle: RunHandle, *, image_digest: str, key: str = "", node: str = "", again: bool = False) -> bool:
+def claim(spec: Attempt, handle: RunHandle, *, image_digest: str, key: str = "", node: str = "", again: bool = False) -> bool:
     """Record that the run has begun in this process. False if the attempt was superseded, ended, claimed, or its end was announced.
 
     key: the secret of this process, from `report_key`. A claim with the stored key is the same claim, whose answer was lost.
@@ -83,7 +83,7 @@ def claim(spec: RunSpec, handle: RunHandle, *, image_digest: str, key: str = "",
     )
 
 
-def heartbeat(specs: Iterable[RunSpec], *, idle: float | None = None) -> None:
+def heartbeat(specs: Iterable[Attempt], *, idle: float | None = None) -> None:
     """Record the time at which these runs live, by the clock of the database.
 
     idle: the seconds since the last new message of a stage, by the clock of the run. So the first heartbeat after an outage corrects the
@@ -99,14 +99,14 @@ def heartbeat(specs: Iterable[RunSpec], *, idle: float | None = None) -> None:
     alive.exclude(state__in=FINAL).update(**signs)
 
 
-def begin_algorithm(spec: RunSpec, run_log_id: int) -> None:
+def begin_algorithm(spec: Attempt, run_log_id: int) -> None:
     """Record the start of one training. The row of GregoryAI has had the time of the queueing, which may be hours earlier."""
     mine = AlgorithmRun.objects.filter(run_log_id=run_log_id, run_id=spec.run_id, run__attempt_token=spec.attempt_token)
     if mine.update(stage="train"):
         PredictionRunLog.objects.filter(pk=run_log_id, success__isnull=True).update(run_started=Now())
 
 
-def record_progress(spec: RunSpec, run_log_id: int, *, stage: str, progress: Progress, seconds_left: float | None = None) -> None:
+def record_progress(spec: Attempt, run_log_id: int, *, stage: str, progress: Progress, seconds_left: float | None = None) -> None:
     """Record the progress of one training."""
     figures = {
         "message": progress.message,
@@ -120,7 +120,7 @@ def record_progress(spec: RunSpec, run_log_id: int, *, stage: str, progress: Pro
     )
 
 
-def announce_end(spec: RunSpec, end: Diagnosis, *, cancelled_by: str = "") -> bool:
+def announce_end(spec: Attempt, end: Diagnosis, *, cancelled_by: str = "") -> bool:
     """Store the reason before the back end is asked to end the run, so every reconciler that misses the run has it. False if it ended.
 
     From then on the run cannot be claimed. An end that was announced before stays.
@@ -132,7 +132,7 @@ def announce_end(spec: RunSpec, end: Diagnosis, *, cancelled_by: str = "") -> bo
     )
 
 
-def record_observation(spec: RunSpec, run: TrainingRun, observed: ObservedStatus) -> bool:
+def record_observation(spec: Attempt, run: TrainingRun, observed: ObservedStatus) -> bool:
     """Write the changes of an observation. True if there was one. run: as it was read before the observation."""
     changes = _changes(run, observed)
     # An observation is older than a later start of the run, and must not overwrite it. The comparison allows one millisecond, because

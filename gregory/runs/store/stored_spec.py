@@ -1,0 +1,67 @@
+"""The stored specification of a run, of this version or of another one."""
+
+from typing import Any
+
+from pydantic import ValidationError
+
+from gregory.models import PredictionRunLog
+from gregory.runs.models import AlgorithmRun, TrainingRun
+from gregory.runs.spec import Attempt, RunSpec, Scope, Training
+
+UNKNOWN = "unknown"
+
+
+def attempt_of(run: TrainingRun) -> Attempt:
+    """The current attempt of a run: a RunSpec, or the part that this version understands if another version specified it."""
+    try:
+        return RunSpec.model_validate(run.spec)
+    except ValidationError:
+        return _understood(run)
+
+
+def slugs_of(run: TrainingRun) -> tuple[str, str]:
+    """The slugs of team and subject."""
+    return _scope(run, "team").slug, _scope(run, "subject").slug
+
+
+def window_of(run: TrainingRun) -> str:
+    """The data window in words. Empty if this version does not understand it."""
+    words = _of(_of(run.spec, "window"), "description")
+    return words if isinstance(words, str) else ""
+
+
+def _understood(run: TrainingRun) -> Attempt:
+    """Only the slugs are from the specification, because the rows have all else."""
+    number = _of(run.spec, "schema_number")
+    return Attempt(
+        schema_number=number if isinstance(number, int) else 0,
+        run_id=run.run_id,
+        attempt=run.attempt,
+        attempt_token=run.attempt_token,
+        team=_scope(run, "team"),
+        subject=_scope(run, "subject"),
+        algorithms=_trainings(run),
+    )
+
+
+def _trainings(run: TrainingRun) -> tuple[Training, ...]:
+    """The latest row of each algorithm. A row that ended in an earlier attempt stays as it is."""
+    rows = AlgorithmRun.objects.filter(run_id=run.run_id).order_by("position", "pk").values_list("position", "run_log_id")
+    ids = list(dict(rows).values())
+    # GregoryAI may have deleted a row of its table.
+    known = PredictionRunLog.objects.in_bulk(ids)
+    facts = ((number, known.get(number)) for number in ids)
+    return tuple(
+        Training(algorithm=(row.algorithm if row else None) or UNKNOWN, run_log_id=number, version=row.model_version if row else "")
+        for number, row in facts
+    )
+
+
+def _scope(run: TrainingRun, name: str) -> Scope:
+    scope = _of(run.spec, name)
+    number, slug = _of(scope, "id"), _of(scope, "slug")
+    return Scope(id=number if isinstance(number, int) else 0, slug=slug if isinstance(slug, str) and slug else UNKNOWN)
+
+
+def _of(value: Any, key: str) -> Any:
+    return value.get(key) if isinstance(value, dict) else None
