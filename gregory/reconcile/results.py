@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from django.db import DatabaseError, DataError, IntegrityError, InterfaceError
 
+from gregory.database.errors import RowLocked
 from gregory.launch.errors import LaunchError
 from gregory.runs import store
 from gregory.runs.models import TrainingRun
@@ -39,7 +40,7 @@ T = TypeVar("T")
 class ReconcileResult:
     """run: as it was read before. reason: of the end, if there is one. unknown: the runner answered that the status is unknown.
 
-    end_waits: the run has terminated, and the models volume does not answer. traceback: of an error.
+    end_waits: the models volume does not answer for a terminated run, or another client holds a lock of its rows. traceback: of an error.
     """
 
     run: TrainingRun
@@ -82,6 +83,9 @@ def isolated(run: TrainingRun, call: Callable[[], T]) -> T | ReconcileResult:
         return ReconcileResult(run=run, action=ResultKind.UNSEEN, detail=str(error))
     except VolumeUnavailable as error:
         detail = f"its end waits, because its results are not known: {error}"
+        return ReconcileResult(run=run, action=ResultKind.LEFT, detail=detail, end_waits=True)
+    except RowLocked as error:
+        detail = f"another client of the database holds a lock of its rows: {' '.join(str(error).split())}"
         return ReconcileResult(run=run, action=ResultKind.LEFT, detail=detail, end_waits=True)
     except (DataError, IntegrityError) as error:
         # The database refuses a value of this run.

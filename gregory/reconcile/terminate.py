@@ -37,13 +37,21 @@ def terminate_runs(pending: Sequence[PendingTermination], runner: Runner, *, mod
     """Terminate runs that their back end still has, and finalize those that are observed as terminated. Yields one result per run."""
     announced = []
     for termination in pending:
-        if store.announce_end(termination.spec, termination.diagnosis) or store.is_unfinished(termination.spec):
+        known = isolated(termination.run, partial(_announce, termination))
+        if isinstance(known, ReconcileResult):
+            yield known
+        elif known:
             announced.append(termination)
         else:
             yield ReconcileResult(run=termination.run, action=ResultKind.LEFT, detail="it ended by itself meanwhile")
     handles = [store.handle_of(termination.run) for termination in announced]
     for termination, observation in zip(announced, _terminate(handles, runner), strict=True):
         yield isolated(termination.run, partial(_finalize, termination, observation, runner, models_dir=models_dir, read=read))
+
+
+def _announce(termination: PendingTermination) -> bool:
+    """Whether the run now has an announced end."""
+    return store.announce_end(termination.spec, termination.diagnosis) or store.is_unfinished(termination.spec)
 
 
 def close_queued(run: TrainingRun, spec: Attempt) -> ReconcileResult:

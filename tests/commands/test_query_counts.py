@@ -60,4 +60,5 @@ def test_a_reconciler_pass_and_heartbeats(runs, cluster: PretendCluster, tmp_pat
     results = Reconciler(runner_for=cluster, models_dir=tmp_path, stale_after=900).reconcile_once()
 
     assert queries(lambda: list(results)) == 1
-    assert queries(lambda: store.heartbeat(runs)) == 1
+    # With BEGIN and COMMIT.
+    assert queries(lambda: store.heartbeat(runs)) == 3

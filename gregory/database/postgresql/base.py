@@ -16,6 +16,7 @@ from django.db.utils import DatabaseErrorWrapper
 from django.utils.functional import cached_property
 
 from gregory.database import waits
+from gregory.database.errors import RowLocked
 from gregory.database.postgresql.session import Session
 
 # psycopg makes InternalError, an error of the program, of the whole class 25. These three are states of the server: it accepts no
@@ -48,7 +49,8 @@ class ErrorTranslation(DatabaseErrorWrapper):
         self._wrapper.close()
         if isinstance(exc_value, psycopg.InterfaceError):
             super().__exit__(exc_type, exc_value, traceback)
-        raise OperationalError(*exc_value.args).with_traceback(traceback) from exc_value
+        kind = RowLocked if isinstance(exc_value, psycopg.errors.LockNotAvailable) else OperationalError
+        raise kind(*exc_value.args).with_traceback(traceback) from exc_value
 
 
 class SchemaEditor(DatabaseSchemaEditor):

@@ -2,7 +2,7 @@
 
 Every write of an end is fenced: an update that needs the caller's attempt token locks the run's row. Then the end is written only
 if there is none. So the first writer wins, a superseded attempt writes nothing, and a late report becomes an event. Times are from
-the clock of the database.
+the clock of the database. Every write is a transaction, because the limits of `gregory.database.waits` hold in transactions.
 
 `create` opens runs and attempts, `update` records their progress, `finish` ends rows and runs, `queries` reads. Other packages import
 this package only.

@@ -74,6 +74,7 @@ def _close(spec: Attempt, outcome: AlgorithmOutcome, details: OutcomeDetails, *,
     return True
 
 
+@transaction.atomic
 def finish_run(spec: Attempt, state: RunState, end: Diagnosis, *, log_tail: str = "") -> bool:
     """End the run itself. False if it had ended before, or if another attempt is the current one."""
     written = current(spec).update(

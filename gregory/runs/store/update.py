@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from django.db import transaction
 from django.db.models import DateTimeField, ExpressionWrapper, Q
 from django.db.models.functions import Greatest, Least, Now
 
@@ -34,6 +35,7 @@ class ObservedStatus:
     node: str = ""
 
 
+@transaction.atomic
 def mark_submitted(spec: Attempt, handle: RunHandle) -> bool:
     """Record the submission. False if it was recorded before, or if another attempt is the current one."""
     return bool(
@@ -50,6 +52,7 @@ def mark_submitted(spec: Attempt, handle: RunHandle) -> bool:
     )
 
 
+@transaction.atomic
 def claim(spec: Attempt, handle: RunHandle, *, image_digest: str, key: str = "", node: str = "", again: bool = False) -> bool:
     """Record that the run has begun in this process. False if the attempt was superseded, ended, claimed, or its end was announced.
 
@@ -83,6 +86,7 @@ def claim(spec: Attempt, handle: RunHandle, *, image_digest: str, key: str = "",
     )
 
 
+@transaction.atomic
 def heartbeat(specs: Iterable[Attempt], *, idle: float | None = None) -> None:
     """Record the time at which these runs live, by the clock of the database.
 
@@ -99,6 +103,7 @@ def heartbeat(specs: Iterable[Attempt], *, idle: float | None = None) -> None:
     alive.exclude(state__in=FINAL).update(**signs)
 
 
+@transaction.atomic
 def begin_algorithm(spec: Attempt, run_log_id: int) -> None:
     """Record the start of one training. The row of GregoryAI has had the time of the queueing, which may be hours earlier."""
     mine = AlgorithmRun.objects.filter(run_log_id=run_log_id, run_id=spec.run_id, run__attempt_token=spec.attempt_token)
@@ -106,6 +111,7 @@ def begin_algorithm(spec: Attempt, run_log_id: int) -> None:
         PredictionRunLog.objects.filter(pk=run_log_id, success__isnull=True).update(run_started=Now())
 
 
+@transaction.atomic
 def record_progress(spec: Attempt, run_log_id: int, *, stage: str, progress: Progress, seconds_left: float | None = None) -> None:
     """Record the progress of one training."""
     figures = {
@@ -120,6 +126,7 @@ def record_progress(spec: Attempt, run_log_id: int, *, stage: str, progress: Pro
     )
 
 
+@transaction.atomic
 def announce_end(spec: Attempt, end: Diagnosis, *, cancelled_by: str = "") -> bool:
     """Store the reason before the back end is asked to end the run, so every reconciler that misses the run has it. False if it ended.
 
@@ -138,11 +145,14 @@ def record_observation(spec: Attempt, run: TrainingRun, observed: ObservedStatus
     # An observation is older than a later start of the run, and must not overwrite it. The comparison allows one millisecond, because
     # SQLite stores "58.000" for a time that Python sends as "58", and the two texts differ.
     no_later_start = Q(started_at__isnull=True) if run.started_at is None else Q(started_at__lt=run.started_at + MILLISECOND)
-    written = bool(changes and current(spec).filter(no_later_start, state=run.state).update(**changes))
-    if written and "state" in changes:
-        record_event(
-            run.run_id, "suspended", f"attempt {spec.attempt} was suspended by its back end and waits again: {observed.waiting_for}"
-        )
+    if not changes:
+        return False
+    with transaction.atomic():
+        written = bool(current(spec).filter(no_later_start, state=run.state).update(**changes))
+        if written and "state" in changes:
+            record_event(
+                run.run_id, "suspended", f"attempt {spec.attempt} was suspended by its back end and waits again: {observed.waiting_for}"
+            )
     return written
 
 
