@@ -14,6 +14,7 @@ from pathlib import Path
 from signal import SIGINT, SIGQUIT
 from typing import Any
 
+import psutil
 import psycopg
 
 USER = "gregory"
@@ -72,6 +73,42 @@ class Server:
                 return
         raise RuntimeError(f"PostgreSQL did not start: {(self.folder / 'log').read_text()[-2000:]}")
 
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Stop every process of the server for the block. The kernel still acknowledges packets and accepts connections."""
+        assert self._process is not None
+        # The first one starts the others.
+        postmaster = psutil.Process(self._process.pid)
+        postmaster.suspend()
+        stopped = [postmaster, *postmaster.children()]
+        for process in stopped:
+            # The session of a client that has just left.
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.suspend()
+        try:
+            yield
+        finally:
+            for process in stopped:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.resume()
+
+    def set_read_only(self, read_only: bool) -> None:
+        """Refuse the writes of new transactions, as during a maintenance."""
+        with self.connect(options="-c default_transaction_read_only=off") as connection:
+            connection.execute(f"ALTER SYSTEM SET default_transaction_read_only = {'on' if read_only else 'off'}")
+            connection.execute("SELECT pg_reload_conf()")
+
+    def take_over(self, primary: "Server") -> None:
+        """Move the address of a stopped primary to this standby. It still accepts no writes."""
+        self.stop()
+        self.port = primary.port
+        self.start()
+
+    def promote(self) -> None:
+        """Make this standby a primary. Returns when it accepts writes."""
+        with self.connect() as connection:
+            connection.execute("SELECT pg_promote()")
+
     def stop(self, *, crash: bool = False) -> None:
         """End every session. crash: in the middle of its work."""
         if self._process is not None:
@@ -97,9 +134,8 @@ def owner() -> str | None:
 @contextlib.contextmanager
 def running(programs: Path, *, pods: IPv4Interface | None = None) -> Iterator[Server]:
     """A server for the block, on loopback. pods: also on this address, for its network."""
-    folder = Path(tempfile.mkdtemp(prefix="gregory-postgresql-"))
-    if user := owner():
-        shutil.chown(folder, user)
+    user = owner()
+    folder = _folder(user)
     password_file = folder / "password"
     password_file.write_text(PASSWORD)
     password_file.chmod(0o644)
@@ -113,14 +149,44 @@ def running(programs: Path, *, pods: IPv4Interface | None = None) -> Iterator[Se
         addresses.append(str(pods.ip))
         with (data / "pg_hba.conf").open("a") as access:
             access.write(f"host all all {pods.network} scram-sha-256\n")
+    with _started(Server(port=_free_port(), programs=programs, folder=folder, addresses=addresses)) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def standby(primary: Server) -> Iterator[Server]:
+    """A streaming copy of a running server, which accepts reads, for the block."""
+    user = owner()
+    folder = _folder(user)
+    source = f"host=127.0.0.1 port={primary.port} user={USER} password={PASSWORD}"
+    subprocess.run(
+        [primary.programs / "pg_basebackup", "-D", folder / "data", "-d", source, "-R", "-X", "stream", "-c", "fast", "--no-sync"],
+        check=True, capture_output=True, user=user, cwd=folder,
+    )  # fmt: skip
+    with _started(Server(port=_free_port(), programs=primary.programs, folder=folder)) as server:
+        yield server
+
+
+def _folder(user: str | None) -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="gregory-postgresql-"))
+    if user:
+        shutil.chown(folder, user)
+    return folder
+
+
+def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = Server(port=port, programs=programs, folder=folder, addresses=addresses)
+        port: int = probe.getsockname()[1]
+    return port
+
+
+@contextlib.contextmanager
+def _started(server: Server) -> Iterator[Server]:
     try:
         server.start()
         yield server
     finally:
         # The data is temporary, so the server need not flush it.
         server.stop(crash=True)
-        shutil.rmtree(folder)
+        shutil.rmtree(server.folder)

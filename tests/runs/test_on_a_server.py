@@ -1,20 +1,33 @@
-"""The services of a PostgreSQL server: it ends long reads, refuses writes in them, and has its start time.
+"""A PostgreSQL server: it ends long reads, refuses writes, is silent, or has a row lock. And it has its start time.
 
 Collected on PostgreSQL only.
 """
 
+import os
+import signal
 import time
+from collections.abc import Callable, Iterator
 from datetime import timedelta
+from pathlib import Path
 
+import psycopg
 import pytest
-from django.db import OperationalError, connection
+from django.db import DatabaseError, OperationalError, ProgrammingError, connection, transaction
 from django.utils import timezone
 
+from gregory.database import waits
+from gregory.database.errors import RowLocked
+from gregory.launch.runner import Observation, Status
 from gregory.models import Team
+from gregory.reconcile.loop import Reconciler
+from gregory.reconcile.results import ResultKind
 from gregory.runs import db_retry, store
 from gregory.runs.db_retry import close_connection, read_only_transaction, retry_on_disconnect
+from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.models import TrainingRun
-from tests.database_rows import opened
+from gregory.runs.reasons import Reason
+from tests.database_rows import make_subject, make_team, opened
+from tests.reconcile.pretend_cluster import PretendCluster
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
 
@@ -83,3 +96,157 @@ def test_timers_count_from_a_restart_of_the_server(subject, monkeypatch: pytest.
     assert timed.silent < 86_400 < timed.heard
     assert not store.is_silent(run_id, 86_400)
     assert [other.silent < 86_400 for other in store.unfinished_runs()] == [True]
+
+
+@pytest.fixture
+def other() -> Iterator[psycopg.Connection]:
+    """A session of another client, which may write, also to a read-only database."""
+    here = connection.get_connection_params()
+    options = {name: here[name] for name in ("dbname", "user", "password", "host", "port")}
+    with psycopg.connect(**options, options="-c default_transaction_read_only=off") as session:
+        yield session
+
+
+@pytest.fixture
+def read_only(other: psycopg.Connection) -> Iterator[Callable[[str], None]]:
+    """Refuse the writes of new sessions, or accept them again."""
+
+    def switch(value: str) -> None:
+        other.execute(f'ALTER DATABASE "{connection.settings_dict["NAME"]}" SET default_transaction_read_only = {value}')
+        other.commit()
+
+    yield switch
+    other.rollback()
+    switch("off")
+
+
+def backend() -> int:
+    """The process of the server for the connection of this thread."""
+    return int(ask("SELECT pg_backend_pid()::text"))
+
+
+def test_a_server_that_refuses_writes_is_waited_for_on_new_connections(subject, read_only: Callable[[str], None]):
+    connection.close()
+    read_only("on")
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        # Sessions that are open now stay read-only.
+        read_only("off")
+
+    assert retry_on_disconnect(lambda: Team.objects.update(slug="other"), sleep=pause) == 1
+    assert pauses == list(db_retry.PAUSES[:1])
+
+
+def test_a_transaction_that_the_server_refuses_is_repeated_on_a_new_connection(subject, read_only: Callable[[str], None]):
+    connection.close()
+    read_only("on")
+
+    @transaction.atomic
+    def write() -> int:
+        Team.objects.count()
+        return Team.objects.update(slug="other")
+
+    assert retry_on_disconnect(write, sleep=lambda seconds: read_only("off")) == 1
+
+
+def test_an_error_of_the_program_is_not_repeated():
+    for statement, expected in (("SELECT * FROM nothing", ProgrammingError), ("SELECT 1/0", DatabaseError)):
+        with pytest.raises(expected) as raised:
+            retry_on_disconnect(lambda statement=statement: ask(statement), sleep=lambda seconds: pytest.fail("no pause"))
+        assert not isinstance(raised.value, OperationalError)
+
+
+def test_every_write_has_limits_on_the_server_and_a_change_of_tables_has_none():
+    names = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
+    with transaction.atomic():
+        limits = [ask(f"SHOW {name}") for name in names]
+    with connection.schema_editor():
+        unlimited = [ask(f"SHOW {name}") for name in names]
+    with transaction.atomic():
+        again = [ask(f"SHOW {name}") for name in names]
+
+    assert limits == again == ["10s", "30s", "30s"]
+    assert unlimited == ["0", "0", "0"]
+    # A session that a pool passes on has the settings of the server.
+    assert [ask(f"SHOW {name}") for name in names] == ["0", "0", "0"]
+
+
+def test_a_row_lock_of_another_client_delays_a_write_and_does_not_hold_it(subject, other, monkeypatch: pytest.MonkeyPatch):
+    spec = opened(subject)
+    monkeypatch.setattr(waits, "LOCK_SECONDS", 1)
+    other.execute("SELECT 1 FROM gregory_runs_trainingrun FOR UPDATE")
+
+    with pytest.raises(RowLocked, match="canceling statement due to lock timeout"):
+        store.heartbeat([spec])
+    assert retry_on_disconnect(lambda: store.heartbeat([spec]), sleep=lambda seconds: other.rollback()) is None
+
+
+def test_a_locked_run_does_not_stop_the_ends_of_the_others(subject, other, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    locked, free = opened(subject), opened(make_subject(make_team("another"), "subject"))
+    for spec in (locked, free):
+        store.mark_submitted(spec, store.handle_of(TrainingRun.objects.get(pk=spec.run_id)))
+    monkeypatch.setattr(waits, "LOCK_SECONDS", 1)
+    cluster, gone = PretendCluster(), Observation(status=Status.TERMINATED, diagnosis=Diagnosis(summary="gone", reason=Reason.LOST))
+    monkeypatch.setattr(cluster, "observe", lambda handles: [gone] * len(handles))
+    other.execute("SELECT 1 FROM gregory_runs_trainingrun WHERE run_id = %s FOR UPDATE", [locked.run_id])
+
+    results = {
+        result.run.run_id: result
+        for result in Reconciler(runner_for=lambda name: cluster, models_dir=tmp_path, stale_after=900).reconcile_once()
+    }
+
+    assert "another client of the database holds a lock" in results[locked.run_id].detail
+    assert results[locked.run_id].is_delayed
+    assert results[free.run_id].action is ResultKind.CLOSED
+    assert results[free.run_id].reason == Reason.LOST
+
+
+def test_a_client_that_stops_in_a_transaction_keeps_no_lock(subject, other, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(waits, "IDLE_SECONDS", 1)
+
+    @transaction.atomic
+    def stop_within() -> None:
+        Team.objects.update(slug="ours")
+        # The server ends our transaction, and the update of the other client goes on.
+        other.execute("UPDATE gregory_team SET slug = 'theirs'")
+        other.commit()
+        ask("SELECT 'still there?'")
+
+    with pytest.raises(OperationalError, match="idle-in-transaction timeout"):
+        stop_within()
+
+    assert [team.slug for team in Team.objects.all()] == ["theirs"]
+
+
+def test_a_silent_server_is_an_error_within_the_limit():
+    process = backend()
+    began = time.monotonic()
+    os.kill(process, signal.SIGSTOP)
+    try:
+        with waits.answer_within(1), pytest.raises(OperationalError, match="no answer for 1 s"):
+            ask("SELECT 'hello'")
+    finally:
+        os.kill(process, signal.SIGCONT)
+
+    assert time.monotonic() - began < 15
+    assert backend() != process
+
+
+def test_the_end_of_the_process_shortens_a_wait_and_cancels_its_statement(other, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(waits, "ENDING_SECONDS", 1.0)
+    process, began = backend(), time.monotonic()
+
+    with (
+        waits.shortened_by(lambda: time.monotonic() - began > 1),
+        pytest.raises(OperationalError, match="after the end of this process was requested"),
+    ):
+        ask("SELECT pg_sleep(60)::text")
+
+    assert time.monotonic() - began < 20
+    deadline = time.monotonic() + 20
+    while other.execute("SELECT 1 FROM pg_stat_activity WHERE pid = %s", [process]).fetchone():
+        assert time.monotonic() < deadline, "the statement is still executed"
+        other.rollback()
+        time.sleep(0.1)
