@@ -144,7 +144,7 @@ class _Attempt:
             return self._succeed(pipeline)
         reason = self._retry(partial(store.failure_reason, self._spec))
         end = Diagnosis(reason=reason, summary=f"failed: {', '.join(failed)}", exit_code=exit_codes.FAILURE)
-        self._finish_run(RunState.FAILED, end)
+        self._finish_run(RunState.CANCELLED if reason is Reason.CANCELLED else RunState.FAILED, end)
         return exit_codes.FAILURE
 
     def _succeed(self, pipeline: Pipeline) -> int:

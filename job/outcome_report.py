@@ -13,7 +13,7 @@ from gregory.ml.errors import DamagedFile
 from gregory.ml.files import flush, read_text
 from gregory.runs import report_key
 from gregory.runs.reasons import Reason
-from gregory.runs.spec import AlgorithmOutcome, RunOutcome, RunSpec
+from gregory.runs.spec import AlgorithmOutcome, AlgorithmSpec, RunOutcome, RunSpec
 
 # Kubernetes cuts the termination message of a container to this size.
 MAXIMUM_BYTES = 4_096
@@ -30,12 +30,19 @@ class OutcomeReport:
         self._key = key
         self._outcomes: dict[int, AlgorithmOutcome] = {}
         self._interrupted = ""
+        self._publishing: AlgorithmOutcome | None = None
         self._file = artifacts.outcome_file(models_dir, spec.run_id)
         self._termination_log = termination_log
 
     def add(self, outcome: AlgorithmOutcome) -> None:
         """Add the outcome of one algorithm."""
         self._outcomes[outcome.run_log_id] = outcome
+        self._publishing = None
+
+    def publishing(self, algorithm: AlgorithmSpec) -> None:
+        """Record that the model of this algorithm is about to get its version folder. `add` ends this."""
+        negative = algorithm.model_copy(update={"run_log_id": -algorithm.run_log_id})
+        self._publishing = AlgorithmOutcome(**dict(negative), success=False, error="its model was being published")
 
     def fail_the_rest(self, *, reason: Reason | None, error: str) -> None:
         """Add a failure for every algorithm without an outcome."""
@@ -49,16 +56,17 @@ class OutcomeReport:
 
     def write(self) -> None:
         """Write both copies. A disk error does not end the training, because the rows are more important."""
+        known = (*self._outcomes.values(), *([self._publishing] if self._publishing else []))
         outcome = RunOutcome(
             run_id=self._spec.run_id,
             attempt=self._spec.attempt,
-            algorithms=tuple(self._outcomes.values()),
+            algorithms=known,
             interrupted=self._interrupted,
         )
         with suppress(OSError):
             self._replace(outcome)
         # Without a report, the back end keeps the end of the log. That is worth more than an empty report.
-        if self._termination_log is not None and (self._outcomes or self._interrupted):
+        if self._termination_log is not None and (known or self._interrupted):
             with suppress(OSError):
                 # Not replaced by a rename: the back end has mounted this file and reads it after the end of the run.
                 self._termination_log.write_bytes(compact(outcome, self._key))

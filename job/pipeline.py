@@ -20,7 +20,7 @@ from gregory.ml.files import flush
 from gregory.ml.resources import cpu_count
 from gregory.ml.stages import contract
 from gregory.runs import store
-from gregory.runs.db_retry import read_only_transaction
+from gregory.runs.db_retry import best_effort, close_connection, read_only_transaction
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import AlgorithmOutcome, AlgorithmSpec, RunSpec
 from gregory.shutdown import ShutdownRequest
@@ -152,14 +152,21 @@ class Pipeline:
             ),
         )
         out = self._stages.run("train", folder, request, algorithms=(algorithm,))
-        usage, resources = self._stages.usage["train"], self._stages.resources()
+        return self._publish(algorithm, out)
+
+    def _publish(self, algorithm: AlgorithmSpec, out: Path) -> tuple[AlgorithmOutcome, store.OutcomeDetails]:
+        """Give a finished model its name. Row and report say so before: a process that cannot read the models must not fail the row."""
+        self._report.publishing(algorithm)
+        self._report.write()
+        best_effort(partial(store.begin_publishing, self._spec, algorithm.run_log_id), otherwise=None)
+        close_connection()
         return publish_model(
-            spec,
+            self._spec,
             algorithm,
             out,
             models_dir=self._models_dir,
-            usage=usage,
-            resources=resources,
+            usage=self._stages.usage["train"],
+            resources=self._stages.resources(),
             next_version=self._take_next_version,
         )
 

@@ -24,6 +24,8 @@ RECENT_HEARTBEAT = 60.0
 CUT_OFF_GRACE = 900
 # A reconciler of the version that specified the run comes first, because it can retry the run.
 FOREIGN_GRACE = 60.0
+# Further attempts that only end rows whose model may be published. They train nothing.
+PUBLISH_ATTEMPTS = 3
 
 
 class Action(StrEnum):
@@ -36,11 +38,16 @@ class Action(StrEnum):
 
 
 class RetryPolicy(StrEnum):
-    """The treatment of open rows: CLOSE them; AGAIN: retry all; WITHOUT: close the algorithm in training and retry the others."""
+    """The treatment of open rows.
+
+    CLOSE them. AGAIN: retry all. WITHOUT: close the algorithm in training and retry the others. PUBLISH: close all but those whose model
+    may be published, and let an attempt with the models volume end these.
+    """
 
     CLOSE = "close"
     AGAIN = "again"
     WITHOUT = "without"
+    PUBLISH = "publish"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,13 +118,21 @@ def stall_of(run: RunSnapshot) -> str:
     return f"no heartbeat for {run.heard:.0f} s, the limit is {limit} s" if run.silent > limit else ""
 
 
-def retry_policy(reason: Reason, *, durable: bool, retries: int, max_attempts: int, in_training: int, still_open: int) -> RetryPolicy:
-    """The treatment of open rows. in_training, still_open: the number of the run's algorithms in training, and without an end."""
-    if reason.entry.retried is Retried.OTHERS and durable and 0 < in_training < still_open:
+def retry_policy(
+    reason: Reason, *, durable: bool, retries: int, max_attempts: int, in_training: int, still_open: int, publishing: int = 0
+) -> RetryPolicy:
+    """The treatment of open rows.
+
+    in_training, still_open, publishing: the number of the run's algorithms in training, without an end, and with a model that may be
+    published.
+    """
+    publishing = publishing if durable and retries < max_attempts + PUBLISH_ATTEMPTS else 0
+    others = in_training < still_open if in_training else publishing
+    if reason.entry.retried is Retried.OTHERS and durable and others:
         return RetryPolicy.WITHOUT
     if reason in RETRYABLE and retries + 1 < max_attempts:
         return RetryPolicy.AGAIN
-    return RetryPolicy.CLOSE
+    return RetryPolicy.PUBLISH if publishing else RetryPolicy.CLOSE
 
 
 def _decide_pending(observation: Observation, run: RunSnapshot) -> Decision:

@@ -32,7 +32,7 @@ def finalize_run(
     reason = end.reason or Reason.LOST
     if interrupted and reason in REPORT_TAKES_PRECEDENCE:
         reason, end = Reason.INTERRUPTED, end.after(interrupted)
-    training = store.in_training(spec)
+    training, publishing = store.in_training(spec), store.being_published(spec)
     following = retry_policy(
         reason,
         durable=runner.durable,
@@ -40,6 +40,7 @@ def finalize_run(
         max_attempts=runner.max_attempts,
         in_training=len(training),
         still_open=len(still_open),
+        publishing=len(publishing & still_open),
     )
     if following is RetryPolicy.CLOSE:
         if runner.max_attempts > 1 and reason in RETRYABLE:
@@ -49,14 +50,18 @@ def finalize_run(
         end = end.noting(f"{FOREIGN} and can resume it; this version cannot, so train again")
         return _close(run, spec, replace(end, reason=reason), runner)
     without = training if following is RetryPolicy.WITHOUT else []
+    if following is RetryPolicy.PUBLISH:
+        # This process cannot prove that the model is not in its folder. An attempt reads the folder, and it finishes a finished training.
+        without = [algorithm for algorithm in spec.algorithms if algorithm.run_log_id in still_open - publishing]
     closed = [AlgorithmOutcome(**dict(algorithm), success=False, reason=reason, error=end.text) for algorithm in without]
     try:
         attempt = store.retry(
             spec,
             replace(end, reason=reason),
             handle=runner.owner_handle(),
-            counts=following is RetryPolicy.AGAIN,
+            counts=following is not RetryPolicy.WITHOUT or not without,
             without=closed,
+            announced=following is RetryPolicy.PUBLISH,
             log_tail=runner.log_tail(spec),
         )
     except store.RunRefused as refused:

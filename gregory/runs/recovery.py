@@ -27,7 +27,7 @@ def replay(spec: Attempt, report: str, *, models_dir: Path, read: Read = directl
 
     report: the outcome report that the back end kept. The outcome file, if this process can read it, has the complete errors.
     A report must be signed with the key of the process that claimed the attempt. A success needs the published model, if this process
-    can read the models of the run.
+    can read the models of the run. A row whose model was being published stays open and gets the stage `publish`.
     """
     refused: list[str] = []
     reports = _believed(spec, (report, read(partial(_outcome_file, spec, models_dir))), refused)
@@ -42,6 +42,8 @@ def replay(spec: Attempt, report: str, *, models_dir: Path, read: Read = directl
     for cause in refused:
         _refuse(spec, cause)
     store.close_algorithms(spec, [proof for proof in proven if proof is not None])
+    for run_log_id in still_open & {-entry for entry in ends if entry < 0}:
+        store.begin_publishing(spec, run_log_id)
     return next((outcome.interrupted for outcome in reports if outcome.interrupted), "")
 
 

@@ -130,6 +130,8 @@ class AlgorithmOutcome(Training):
 class RunOutcome(_Value):
     """The outcome report of an attempt. A reconciler closes the rows from it if the run could not reach the database.
 
+    algorithms: also an entry with the negative id of a row whose model was being published, so that the end of the row is not known. Each
+    reader skips outcomes of unknown rows.
     interrupted: the cause for which the run stopped early, so that another attempt may continue its open rows. Empty if it did not.
     """
 

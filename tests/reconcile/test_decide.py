@@ -5,7 +5,16 @@ from dataclasses import replace
 import pytest
 
 from gregory.launch.runner import Observation, Status
-from gregory.reconcile.decide import MISSING_GRACE, MODELS_NOT_VISIBLE_GRACE, Action, RetryPolicy, RunSnapshot, decide, retry_policy
+from gregory.reconcile.decide import (
+    MISSING_GRACE,
+    MODELS_NOT_VISIBLE_GRACE,
+    PUBLISH_ATTEMPTS,
+    Action,
+    RetryPolicy,
+    RunSnapshot,
+    decide,
+    retry_policy,
+)
 from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.reasons import Reason
 from gregory.runs.states import RunState
@@ -186,5 +195,24 @@ def test_only_retryable_reasons_are_retried_up_to_the_limit(reason: Reason):
 )
 def test_retry_omits_the_algorithm_that_ran_out_of_memory(durable: bool, in_training: int, still_open: int, follows: RetryPolicy):
     after = retry_policy(Reason.OUT_OF_MEMORY, durable=durable, retries=9, max_attempts=1, in_training=in_training, still_open=still_open)
+
+    assert after is follows
+
+
+@pytest.mark.parametrize(
+    ("reason", "durable", "retries", "follows"),
+    [
+        (Reason.KILLED, True, 0, RetryPolicy.PUBLISH),
+        (Reason.CANCELLED, True, 0, RetryPolicy.PUBLISH),
+        (Reason.EVICTED, True, 0, RetryPolicy.AGAIN),
+        (Reason.EVICTED, True, 2, RetryPolicy.PUBLISH),
+        (Reason.OUT_OF_MEMORY, True, 0, RetryPolicy.WITHOUT),
+        (Reason.KILLED, True, 3 + PUBLISH_ATTEMPTS, RetryPolicy.CLOSE),
+        (Reason.OUT_OF_MEMORY, True, 3 + PUBLISH_ATTEMPTS, RetryPolicy.CLOSE),
+        (Reason.KILLED, False, 0, RetryPolicy.CLOSE),
+    ],
+)
+def test_a_model_that_may_be_published_gets_an_attempt(reason: Reason, durable: bool, retries: int, follows: RetryPolicy):
+    after = retry_policy(reason, durable=durable, retries=retries, max_attempts=3, in_training=0, still_open=2, publishing=1)
 
     assert after is follows

@@ -14,7 +14,7 @@ from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.models import AlgorithmRun, TrainingRun
 from gregory.runs.spec import AlgorithmOutcome, AlgorithmSpec, RunHandle, RunSpec, new_token
 from gregory.runs.states import RunState
-from gregory.runs.store.fencing import record_event
+from gregory.runs.store.fencing import PUBLISH, record_event
 from gregory.runs.store.finish import OutcomeDetails, close_algorithms
 from gregory.runs.store.queries import active_run, newest_rows, refusal
 
@@ -68,17 +68,25 @@ def resume(spec: RunSpec, *, token: str, handle: RunHandle, triggered_by: str, w
 
 
 def retry(
-    spec: RunSpec, end: Diagnosis, *, handle: RunHandle, counts: bool, without: Iterable[AlgorithmOutcome] = (), log_tail: str = ""
+    spec: RunSpec,
+    end: Diagnosis,
+    *,
+    handle: RunHandle,
+    counts: bool,
+    without: Iterable[AlgorithmOutcome] = (),
+    announced: bool = False,
+    log_tail: str = "",
 ) -> RunSpec:
     """Open the next attempt of an unfinished run, for its open rows only. Returns its specification.
 
     end: of the last attempt. counts: whether this attempt counts towards the limit. without: the outcomes of rows that the same
-    transaction closes first. Raises RunRefused if another attempt began in the meantime, or if the run has an end or an announced end.
+    transaction closes first. announced: also a run with an announced end, which then is the end of the last attempt only.
+    Raises RunRefused if another attempt began in the meantime, or if the run has an end or another announced end.
     """
 
     def write() -> RunSpec:
         run = _locked(spec)
-        if run is None or RunState(run.state).is_final or run.reason:
+        if run is None or RunState(run.state).is_final or (run.reason and not announced):
             raise RunRefused(f"run {spec.run_id} of {spec.label} was just retried or ended by another process")
         close_algorithms(spec, [(outcome, OutcomeDetails()) for outcome in without])
         record_event(
@@ -143,8 +151,11 @@ def _supersede(spec: RunSpec, handle: RunHandle, *, token: str, retries: int) ->
 
 
 def _continue(row: AlgorithmRun, algorithm: AlgorithmSpec) -> AlgorithmSpec:
-    """Keep the row for the next attempt, in which its training has not begun."""
-    AlgorithmRun.objects.filter(pk=row.pk).update(stage="", progress={})
+    """Keep the row for the next attempt, in which its training has not begun.
+
+    A model that may be published stays marked until an attempt has read the models folder: this one may end before its process begins.
+    """
+    AlgorithmRun.objects.filter(pk=row.pk).exclude(stage=PUBLISH).update(stage="", progress={})
     return algorithm
 
 

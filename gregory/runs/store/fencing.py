@@ -7,6 +7,8 @@ from gregory.runs.models import RunEvent, TrainingRun
 from gregory.runs.spec import Attempt
 from gregory.runs.states import FINAL_STATES
 
+# The stage of a training whose model is about to get its version folder, or has it.
+PUBLISH = "publish"
 FINAL = sorted(state.value for state in FINAL_STATES)
 
 

@@ -97,7 +97,7 @@ def finish_from_rows(spec: Attempt, failed: Sequence[str], end: Diagnosis, *, lo
     if not failed:
         return finish_run(spec, RunState.SUCCEEDED, replace(end, reason=None))
     end = replace(end, reason=failure_reason(spec)).after(f"failed: {', '.join(failed)}")
-    return finish_run(spec, RunState.FAILED, end, log_tail=log_tail)
+    return finish_run(spec, RunState.CANCELLED if end.reason is Reason.CANCELLED else RunState.FAILED, end, log_tail=log_tail)
 
 
 def end_run(spec: Attempt, state: RunState, end: Diagnosis, *, log_tail: str = "") -> bool:

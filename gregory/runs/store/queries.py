@@ -17,7 +17,7 @@ from gregory.runs.outage import Outages
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import Attempt, RunHandle, Training
 from gregory.runs.states import RunState
-from gregory.runs.store.fencing import FINAL, current
+from gregory.runs.store.fencing import FINAL, PUBLISH, current
 
 if TYPE_CHECKING:
     from django_stubs_ext import WithAnnotations
@@ -171,6 +171,13 @@ def in_training(spec: Attempt) -> list[Training]:
     begun = AlgorithmRun.objects.filter(run_log_id__in=ids, stage="train", run_log__success__isnull=True)
     training = set(begun.values_list("run_log_id", flat=True))
     return [algorithm for algorithm in spec.algorithms if algorithm.run_log_id in training]
+
+
+def being_published(spec: Attempt) -> set[int]:
+    """The run log ids of the open rows whose model may have its version folder. A process that reads the models must look first."""
+    ids = [algorithm.run_log_id for algorithm in spec.algorithms]
+    begun = AlgorithmRun.objects.filter(run_log_id__in=ids, stage=PUBLISH, run_log__success__isnull=True)
+    return set(begun.values_list("run_log_id", flat=True))
 
 
 def refusal(label: str, active: TrainingRun) -> str:

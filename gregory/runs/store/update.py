@@ -15,7 +15,7 @@ from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.models import AlgorithmRun, TrainingRun
 from gregory.runs.spec import Attempt, RunHandle
 from gregory.runs.states import RunState
-from gregory.runs.store.fencing import FINAL, current, record_event, sanitize_text
+from gregory.runs.store.fencing import FINAL, PUBLISH, current, record_event, sanitize_text
 
 MAXIMUM_REASON_CHARACTERS = 4_000
 MILLISECOND = timedelta(milliseconds=1)
@@ -112,8 +112,14 @@ def begin_algorithm(spec: Attempt, run_log_id: int) -> None:
 
 
 @transaction.atomic
+def begin_publishing(spec: Attempt, run_log_id: int) -> None:
+    """Record that the model of one training is about to get its version folder. From then on the folder may exist before the row ends."""
+    AlgorithmRun.objects.filter(run_log_id=run_log_id, run_id=spec.run_id, run__attempt_token=spec.attempt_token).update(stage=PUBLISH)
+
+
+@transaction.atomic
 def record_progress(spec: Attempt, run_log_id: int, *, stage: str, progress: Progress, seconds_left: float | None = None) -> None:
-    """Record the progress of one training."""
+    """Record the progress of one training. A model that is being published makes no more progress."""
     figures = {
         "message": progress.message,
         "fraction": progress.fraction,
@@ -121,9 +127,8 @@ def record_progress(spec: Attempt, run_log_id: int, *, stage: str, progress: Pro
         "seconds_left": seconds_left,
         **progress.figures,
     }
-    AlgorithmRun.objects.filter(run_log_id=run_log_id, run_id=spec.run_id, run__attempt_token=spec.attempt_token).update(
-        stage=stage, progress={key: value for key, value in figures.items() if value is not None}
-    )
+    mine = AlgorithmRun.objects.filter(run_log_id=run_log_id, run_id=spec.run_id, run__attempt_token=spec.attempt_token)
+    mine.exclude(stage=PUBLISH).update(stage=stage, progress={key: value for key, value in figures.items() if value is not None})
 
 
 @transaction.atomic
