@@ -1,4 +1,4 @@
-"""A run that was killed between the name of its model and its row: row and folder agree, whoever looks first."""
+"""A run that was killed between the name of its model and its row: row and folder agree, whoever reads first."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -53,14 +53,14 @@ def cluster() -> PretendCluster:
 
 
 @pytest.fixture
-def look(cluster: PretendCluster, tmp_path: Path) -> Callable[[], ReconcileResult]:
+def reconcile(cluster: PretendCluster, tmp_path: Path) -> Callable[[], ReconcileResult]:
     """Reconcile without the models volume."""
 
-    def look() -> ReconcileResult:
+    def reconcile() -> ReconcileResult:
         (result,) = Reconciler(runner_for=cluster, models_dir=tmp_path / "nowhere", stale_after=900).reconcile_once()
         return result
 
-    return look
+    return reconcile
 
 
 @pytest.fixture
@@ -112,11 +112,11 @@ def now() -> RunSpec:
     return RunSpec.model_validate(run().spec)
 
 
-def test_a_killed_run_is_closed_by_an_attempt_that_reads_the_models(spec, cluster, look, models, monkeypatch):
+def test_a_killed_run_is_closed_by_an_attempt_that_reads_the_models(spec, cluster, reconcile, models, monkeypatch):
     kill_after_the_name(spec, monkeypatch)
     cluster.terminate(spec, **KILLED)
 
-    assert look().action is ResultKind.RETRIED
+    assert reconcile().action is ResultKind.RETRIED
 
     assert rows() == [(None, ""), (False, "killed")]
     assert (run().attempt, run().retries, [algorithm.algorithm for algorithm in now().algorithms]) == (2, 1, ["lstm"])
@@ -127,64 +127,64 @@ def test_a_killed_run_is_closed_by_an_attempt_that_reads_the_models(spec, cluste
     assert AlgorithmRun.objects.get(run_log__success=True).artifact_digest == artifacts.digest(folder)
 
 
-def test_the_termination_log_says_so_if_the_database_was_away(spec, cluster, look, tmp_path, monkeypatch):
+def test_the_termination_log_says_so_if_the_database_was_away(spec, cluster, reconcile, tmp_path, monkeypatch):
     monkeypatch.setattr(store, "begin_publishing", lambda *args: None)
     kill_after_the_name(spec, monkeypatch, tmp_path / "log")
     monkeypatch.undo()
     cluster.terminate(spec, **KILLED, report=(tmp_path / "log").read_text())
 
-    look()
+    reconcile()
 
     assert rows() == [(None, ""), (False, "killed")]
 
 
-def test_an_attempt_that_never_began_does_not_end_the_row(spec, cluster, look, monkeypatch):
+def test_an_attempt_that_never_began_does_not_end_the_row(spec, cluster, reconcile, monkeypatch):
     kill_after_the_name(spec, monkeypatch)
     cluster.terminate(spec, **KILLED)
-    look()
+    reconcile()
     cluster.terminate(now(), reason=Reason.IMAGE_PULL, summary="ErrImagePull")
 
-    look()
+    reconcile()
 
     assert (run().attempt, rows()) == (3, [(None, ""), (False, "killed")])
 
 
-def test_these_attempts_are_limited(spec, cluster, look, monkeypatch):
+def test_these_attempts_are_limited(spec, cluster, reconcile, monkeypatch):
     kill_after_the_name(spec, monkeypatch)
     for _ in range(20):
         cluster.terminate(now(), **KILLED)
-        if look().action is not ResultKind.RETRIED:
+        if reconcile().action is not ResultKind.RETRIED:
             break
 
     assert (run().state, run().attempt, rows()) == ("failed", MAXIMUM + 4, [(False, "killed")] * 2)
 
 
-def test_a_cancelled_run_ends_as_cancelled_after_its_model_was_found(spec, cluster, look, monkeypatch):
+def test_a_cancelled_run_ends_as_cancelled_after_its_model_was_found(spec, cluster, reconcile, monkeypatch):
     kill_after_the_name(spec, monkeypatch)
     store.announce_end(spec, Diagnosis(summary="cancelled by me", reason=Reason.CANCELLED), cancelled_by="me")
     cluster.terminate(spec, **KILLED)
 
-    look()
+    reconcile()
 
     assert execute(now(), nothing_to_train, monkeypatch) == 1
     assert rows() == [(True, ""), (False, "cancelled")]
     assert (run().state, run().reason) == ("cancelled", "cancelled")
 
 
-def test_an_evicted_run_continues_with_all_rows(spec, cluster, look, monkeypatch):
+def test_an_evicted_run_continues_with_all_rows(spec, cluster, reconcile, monkeypatch):
     kill_after_the_name(spec, monkeypatch)
     cluster.terminate(spec, reason=Reason.EVICTED, summary="evicted")
 
-    look()
+    reconcile()
 
     assert (run().attempt, run().retries, rows()) == (2, 1, [(None, ""), (None, "")])
 
 
-def test_out_of_memory_during_the_publication_fails_no_other_algorithm(spec, cluster, look, monkeypatch):
+def test_out_of_memory_during_the_publication_fails_no_other_algorithm(spec, cluster, reconcile, monkeypatch):
     kill_after_the_name(spec, monkeypatch)
     cluster.terminate(spec, reason=Reason.OUT_OF_MEMORY, summary="OOMKilled")
 
-    look()
+    reconcile()
 
     assert (run().attempt, rows()) == (2, [(None, ""), (None, "")])
 
