@@ -75,7 +75,7 @@ class Command(BaseCommand):
             raise CommandError(f"these runs could not be reconciled: {', '.join(failed)}", returncode=FAILURE)
 
     def _loop(self, interval: int, shutdown: ShutdownRequest) -> None:
-        """Print a line for each change. Print and repeat a pass that fails. SIGTERM ends the loop between two passes.
+        """Print a line for each change. Print and repeat a pass that fails. SIGTERM ends the loop between two runs.
 
         The liveness file is touched after each run and each pass, also one that fails: a loop that repeats is not hung.
         """
@@ -95,6 +95,9 @@ class Command(BaseCommand):
                 for change in self._reconcile():
                     changes[change.run.run_id], lines[change.run.run_id] = change, self._print_if_new(change, printed)
                     liveness.beat()
+                    if shutdown.requested:
+                        # A pass may end after any run. The next reconciler continues.
+                        return
                 printed = lines
                 if message := unreachable.after(list(changes.values()), now=datetime.now(UTC)):
                     self.stderr.write(message)
