@@ -31,6 +31,12 @@ class Server:
     addresses: Sequence[str] = ("127.0.0.1",)
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
+    @property
+    def pid(self) -> int:
+        """The first process of the server."""
+        assert self._process is not None
+        return self._process.pid
+
     def environment(self, database: str) -> dict[str, str]:
         """The environment variables with which the product uses this server."""
         return {

@@ -1,42 +1,34 @@
-"""The check of a chaos run: each violation alone, and the permitted ends."""
+"""The judge of a chaos run: each violation alone, and the permitted ends."""
 
 from dataclasses import replace
 
 import pytest
 
+from tests.chaos.well import (
+    DONE,
+    FOLDERS,
+    JOB,
+    LABEL,
+    MADE,
+    RETRIED,
+    ROWS,
+    WELL,
+    again,
+    at,
+    disturbed,
+    failed,
+    row,
+    run,
+    strike,
+)  # fmt: skip
 from tools.chaos import check, table
-from tools.chaos.chaos_env import Row, Run
-from tools.chaos.evidence import Evidence, Job, Training
-from tools.chaos.faults import Strike
-from tools.chaos.script import Fault, Script
+from tools.chaos.records import Evidence, Folder, Together
+from tools.chaos.schedule import Target
+from tools.chaos.script import Fault
 
-SCRIPT = Script(
-    number=0, team="team-0", subject="subject-0", seconds={"lstm": 1.0, "lgbm_tfidf": 1.0}, fault=Fault.NONE, at=0, delay=0.0, pause=0.0
-)
-RUN = Run(run_id="r", label="team-0/subject-0", state="succeeded", reason="", detail="", attempt=1, external_name="job")
-ROWS = tuple(
-    Row(run_id="r", id=number, algorithm=name, version="1", success=True, reason="") for number, name in enumerate(("lstm", "lgbm_tfidf"))
-)
-DONE = tuple(Training(attempt=1, algorithm=name, begun=1, done=True) for name in ("lstm", "lgbm_tfidf"))
-JOB = Job(name="job", run_id="r", attempt=1, finished=True)
-WELL = Evidence(
-    strike=Strike(script=SCRIPT, struck=False), runs=(RUN,), rows=ROWS, complete=frozenset({0, 1}), trainings=DONE, overlaps=0, jobs=(JOB,)
-)
-
-
-def struck(fault: Fault, *, state: str, reason: str = "", attempt: int = 1, at: int = 0) -> Evidence:
-    """A run whose first training was struck. Its rows fit the run."""
-    well = state == "succeeded"
-    rows = tuple(replace(row, success=well, reason="" if well else reason) for row in ROWS)
-    trained = tuple(replace(training, attempt=attempt) for training in DONE) if well else ()
-    return replace(
-        WELL,
-        strike=Strike(script=replace(SCRIPT, fault=fault, at=at), struck=True),
-        runs=(replace(RUN, state=state, reason=reason, attempt=attempt),),
-        rows=rows,
-        complete=frozenset({0, 1}) if well else frozenset(),
-        trainings=(Training(attempt=1, algorithm="lstm", begun=1, done=False), *trained) if attempt > 1 else trained,
-    )
+KILLED = strike(Fault.RUN_KILLED)
+DELETION = replace(MADE, verb="delete", code=200, at=at(40).timestamp())
+LOST = disturbed(Target.NODE_DELETED, 10, 20)
 
 
 def test_a_correct_run_has_no_violation():
@@ -46,49 +38,183 @@ def test_a_correct_run_has_no_violation():
 @pytest.mark.parametrize(
     ("evidence", "words"),
     [
+        # The run.
         (replace(WELL, runs=()), "it has 0 runs"),
-        (replace(WELL, runs=(replace(RUN, state="running"),)), "open at the end: running"),
-        (replace(WELL, rows=(replace(ROWS[0], success=None), ROWS[1])), "row of lstm is open at the end"),
-        (replace(WELL, rows=ROWS[:1]), "rows of ['lstm']"),
-        (replace(WELL, complete=frozenset({1})), "row of lstm has success True, and its complete model is not there"),
-        (replace(WELL, rows=(replace(ROWS[0], success=False), ROWS[1])), "row of lstm has success False, and its complete model is there"),
-        (replace(WELL, overlaps=1), "two workers trained at the same time"),
+        (run(state="running"), "open at the end: running"),
+        (again(), "wrong end: succeeded at attempt 2, faults: none: "),
+        (run(exit_code=1), "exit code 1 of a run that succeeded, permitted: [0]"),
+        (failed(KILLED, reason="killed", code=None), "exit code None of a run that failed, permitted: [137]"),
+        # Rows and folders.
+        (row(success=None), "row of lstm is open at the end"),
+        (replace(WELL, rows=ROWS[:1], folders=FOLDERS[:1]), "rows of ['lstm']"),
+        (run(state="failed"), "the run failed, its rows: [True, True]"),
+        (replace(WELL, folders=FOLDERS[1:]), "row of lstm has success True, and its complete model is not there"),
+        (
+            replace(WELL, folders=(replace(FOLDERS[0], complete=False), FOLDERS[1])),
+            "row of lstm has success True, and its complete model is not there",
+        ),
+        (failed(KILLED, reason="killed", code=137, folders=FOLDERS[:1]), "row of lstm has success False, and its complete model is there"),
+        (row(path="elsewhere"), f"row of lstm has the folder 'elsewhere', and its model is in {LABEL}/lstm/1"),
+        (row(digest="other"), "row of lstm has the digest 'other', its manifest 'digest lstm'"),
+        (row(metrics={"test_f1": 0.999}), "row of lstm has the metrics {'test_f1': 0.999}, its folder {'test_f1': 0.5}"),
+        (row(id=7), "row 7 of lstm succeeded, and its folder is of row 0"),
+        (row(error="text"), "row of lstm succeeded with no reason and the message 'text'"),
+        (
+            replace(WELL, folders=(*FOLDERS, Folder(path=f"{LABEL}/lstm/2", row_id=9, digest="", metrics={}, complete=True))),
+            f"folder {LABEL}/lstm/2 has no row",
+        ),
+        # Times.
+        (run(submitted_at=at(6)), f"started at {at(5)}, before submitted at {at(6)}"),
+        (run(started_at=None), "a run that succeeded has no time started"),
+        (run(queued_at=None), "a run that succeeded has no time queued"),
+        (row(finished=None), "row of lstm ended without a time"),
+        (row(started=at(30)), f"row of lstm finished at {at(20)}, before its start at {at(30)}"),
+        (row(finished=at(70)), f"row of lstm finished at {at(70)}, after its run at {at(60)}"),
+        # Executions.
+        (replace(WELL, overlaps=1), "two stages worked at the same time"),
+        (
+            replace(WELL, together=(Together(kind="supervisor", seconds=2.0),)),
+            "two processes of the kind supervisor for 2.0 s, permitted: 0 s",
+        ),
+        (
+            replace(WELL, disturbed=(LOST,), together=(Together(kind="supervisor", seconds=56.0),)),
+            "two processes of the kind supervisor for 56.0 s, permitted: 55 s",
+        ),
         (replace(WELL, trainings=(*DONE, replace(DONE[0], attempt=2))), "lstm was trained in attempt 2 after attempt 1"),
         (replace(WELL, trainings=(replace(DONE[0], begun=2), DONE[1])), "lstm began 2 times in attempt 1"),
+        (replace(WELL, alive_at_end=("supervisor 7",)), "processes of a run that succeeded live at the end: supervisor 7"),
+        (
+            replace(WELL, last_alive=at(110).timestamp()),
+            "a process lived 50 s after the end of its row, permitted: 45 s",
+        ),
+        # Jobs.
         (replace(WELL, jobs=(replace(JOB, finished=False),)), "Job job has not finished"),
         (replace(WELL, jobs=(JOB, replace(JOB, attempt=2))), "Job job belongs to an attempt that was not opened"),
         (replace(WELL, jobs=(JOB, JOB)), "2 Jobs of attempt 1"),
-        (
-            replace(WELL, runs=(replace(RUN, attempt=2),)),
-            "wrong end: succeeded at attempt 2, fault: none, struck: False: ",
-        ),
+        (replace(WELL, requests=(MADE, MADE)), "2 Jobs of attempt 1"),
+        (replace(WELL, requests=(MADE, replace(MADE, attempt=2))), "a Job of attempt 2 was made, which was not opened"),
+        (replace(WELL, jobs=(), requests=()), "attempt 1 has no Job"),
+        (replace(WELL, events=(RETRIED,)), "1 events of a retry for 1 attempts"),
+        (replace(WELL, requests=(MADE, DELETION)), "the product deleted the Job of attempt 1 while it was at work"),
     ],
-)
+)  # fmt: skip
 def test_each_violation_is_found(evidence: Evidence, words: str):
     assert words in check.violations(evidence)
 
 
 @pytest.mark.parametrize(
-    ("evidence", "allowed"),
+    ("evidence", "words"),
     [
-        (struck(Fault.EVICTED, state="succeeded", attempt=2), True),
-        (struck(Fault.EVICTED, state="failed", reason="killed"), False),
-        (struck(Fault.POD_DELETED, state="failed", reason="deleted"), False),
-        (struck(Fault.SUSPENDED, state="succeeded", attempt=2), False),
-        (struck(Fault.RUN_KILLED, state="failed", reason="killed"), True),
-        (struck(Fault.RUN_KILLED, state="failed", reason="lost"), False),
-        (struck(Fault.RUN_KILLED, state="succeeded"), True),
-        (struck(Fault.CANCELLED, state="failed", reason="cancelled"), False),
-        (struck(Fault.JOB_DELETED, state="succeeded", attempt=2), False),
+        (failed(KILLED, reason="killed", code=137), "row of lstm failed for deleted, its run for killed"),
+        (failed(KILLED, reason="killed", code=137), "row of lstm failed for no reason, its run for killed"),
     ],
 )
-def test_the_end_must_fit_the_fault(evidence: Evidence, allowed: bool):
+def test_the_reason_of_a_row_fits_its_run(evidence: Evidence, words: str):
+    reason = "" if "no reason" in words else "deleted"
+    wrong = replace(evidence, rows=(replace(evidence.rows[0], reason=reason), *evidence.rows[1:]))
+
+    assert check.violations(evidence) == []
+    assert words in check.violations(wrong)
+
+
+@pytest.mark.parametrize("change", [{"error": ""}, {"error": None}, {"error": "another cause"}])
+def test_the_message_of_a_failed_row_has_its_reason(change: dict[str, str | None]):
+    evidence = failed(KILLED, reason="killed", code=137)
+    wrong = replace(evidence, rows=(replace(evidence.rows[0], **change), *evidence.rows[1:]))
+
+    assert any("row of lstm failed for killed with the message" in words for words in check.violations(wrong))
+
+
+def test_a_failed_row_has_no_model():
+    evidence = failed(KILLED, reason="killed", code=137)
+    wrong = replace(evidence, rows=(replace(evidence.rows[0], digest="left"), *evidence.rows[1:]))
+
+    assert "row of lstm failed with folder '', digest 'left' and metrics {}" in check.violations(wrong)
+
+
+@pytest.mark.parametrize(
+    ("fault", "seconds", "words"),
+    [
+        (Fault.RUN_KILLED, 46, "46 s from run killed to its decision, permitted: 45 s"),
+        (Fault.RUN_KILLED, 45, None),
+    ],
+)
+def test_a_decision_comes_in_time(fault: Fault, seconds: float, words: str | None):
+    evidence = failed(strike(fault, seconds=60 - seconds), reason="killed", code=137)
+
+    assert check.violations(evidence) == ([words] if words else [])
+
+
+def test_a_disturbance_delays_a_decision():
+    evidence = failed(strike(Fault.RUN_KILLED, seconds=10), reason="killed", code=137)
+
+    assert check.violations(evidence) == ["50 s from run killed to its decision, permitted: 45 s"]
+    assert check.violations(replace(evidence, disturbed=(disturbed(Target.DATABASE, 15, 20),))) == []
+
+
+@pytest.mark.parametrize(
+    ("evidence", "allowed"),
+    [
+        (again(strike(Fault.EVICTED)), True),
+        (failed(strike(Fault.EVICTED), reason="killed", code=137), False),
+        (failed(strike(Fault.POD_DELETED), reason="deleted"), False),
+        (again(strike(Fault.SUSPENDED)), False),
+        (again(strike(Fault.CUT_OFF)), False),
+        (failed(strike(Fault.RUN_KILLED), reason="killed", code=137), True),
+        (failed(strike(Fault.RUN_KILLED), reason="lost", code=137), False),
+        (replace(WELL, strikes=(strike(Fault.RUN_KILLED),)), False),
+        # The last step of a run, and a lost response.
+        (replace(WELL, strikes=(strike(Fault.RUN_KILLED, all_done=True),)), True),
+        (replace(WELL, strikes=(strike(Fault.CANCELLED, struck=None),)), True),
+        (failed(strike(Fault.CANCELLED), state="failed", reason="cancelled"), False),
+        (failed(strike(Fault.CANCELLED), state="cancelled", reason="cancelled"), True),
+        (again(strike(Fault.JOB_DELETED)), False),
+        # Two faults.
+        (again(strike(Fault.EVICTED), strike(Fault.POD_DELETED, seconds=25), attempts=3), True),
+        (again(strike(Fault.EVICTED), strike(Fault.POD_DELETED, seconds=25)), False),
+        (failed(strike(Fault.EVICTED), strike(Fault.RUN_KILLED, seconds=35), reason="killed", attempt=2, code=137), True),
+        (failed(strike(Fault.EVICTED), strike(Fault.RUN_KILLED, seconds=35), reason="killed", code=137), False),
+        # A lost node.
+        (again(disturbed=(LOST,)), True),
+        (replace(WELL, disturbed=(LOST,)), True),
+        (again(disturbed=(disturbed(Target.DATABASE, 10, 20),)), False),
+        (failed(strike(Fault.EVICTED), reason="evicted", attempt=3, disturbed=(LOST, LOST)), True),
+        (failed(strike(Fault.EVICTED), reason="evicted", attempt=2), False),
+    ],
+)
+def test_the_end_must_fit_the_faults(evidence: Evidence, allowed: bool):
     assert (check.violations(evidence) == []) is allowed
 
 
+@pytest.mark.parametrize(
+    "evidence",
+    [
+        # A superseded attempt on a lost node stops at its next heartbeat.
+        replace(WELL, disturbed=(LOST,), overlaps=1, together=(Together(kind="supervisor", seconds=20.0),)),
+        # The API server was killed between the creation and its record.
+        replace(WELL, requests=()),
+        replace(WELL, jobs=(), requests=(replace(MADE, code=409),)),
+        # The Job of an attempt that has ended.
+        replace(WELL, requests=(MADE, replace(DELETION, at=at(61).timestamp()))),
+        # An administrator deletes a Job.
+        failed(strike(Fault.JOB_DELETED), reason="deleted", requests=(MADE, replace(DELETION, by_product=False))),
+        failed(strike(Fault.CANCELLED), state="cancelled", reason="cancelled", requests=(MADE, DELETION)),
+    ],
+)
+def test_permitted_executions(evidence: Evidence):
+    assert check.violations(evidence) == []
+
+
 def test_a_fault_that_came_too_late_counts_as_none():
-    late = replace(WELL, strike=Strike(script=replace(SCRIPT, fault=Fault.EVICTED), struck=False))
+    late = replace(WELL, strikes=(strike(Fault.EVICTED, struck=False),))
 
     assert check.violations(late) == []
-    lines = table.of([WELL, late, struck(Fault.EVICTED, state="succeeded", attempt=2)]).splitlines()
+    lines = table.of([WELL, late, again(strike(Fault.EVICTED))]).splitlines()
     assert [line.split() for line in lines[2:]] == [["none", "2"], ["evicted", "1"]]
+
+
+def test_the_times_of_the_decisions_are_printed():
+    lines = table.times([failed(strike(Fault.RUN_KILLED, seconds=40), reason="killed", code=137), WELL]).splitlines()
+
+    assert lines[2].split() == [*["end", "of", "the", "last", "process", "after", "its", "row"], "2", "0", "0"]
+    assert lines[3].split() == ["run", "killed", "1", "20", "20"]

@@ -1,4 +1,7 @@
-"""`python -m tools.chaos [--seed N] [--runs N]` prints a table of faults and ends. Exit code 1 if there is a violation."""
+"""`python -m tools.chaos [--seed N] [--runs N]` prints tables of faults, ends and times.
+
+Exit code 1 if there is a violation, or if a fault or a disturbance took effect less often than asked.
+"""
 
 import argparse
 import random
@@ -8,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 from tools import postgresql
-from tools.chaos import chaos_run, check, evidence, placeholder_bundle, table
+from tools.chaos import chaos_run, placeholder_bundle, quota, table
 from tools.cluster import cluster, network, run_image
 
 
@@ -22,6 +25,12 @@ def main() -> int:
     parser.add_argument(
         "--limit-minutes", type=float, default=30, metavar="N", help="minutes after which an open run is a violation (default 30)"
     )
+    parser.add_argument(
+        "--at-least",
+        type=int,
+        metavar="N",
+        help="number of times that each fault and disturbance must take effect (default 5 per 100 runs)",
+    )
     parser.add_argument("--keep", action="store_true", help="keep logs and models")
     options = parser.parse_args()
     info(f"chaos: make chaos SEED={options.seed} RUNS={options.runs}")
@@ -33,26 +42,38 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="gregory-chaos-"))
     # Pods read the volume as another user.
     folder.chmod(0o755)
+    at_least = quota.default(options.runs) if options.at_least is None else options.at_least
+    chosen = chaos_run.Options(
+        seed=options.seed, runs=options.runs, concurrent=options.concurrent, limit_seconds=60 * options.limit_minutes, at_least=at_least
+    )
     with cluster.running(gpus=0) as kubernetes, postgresql.running(programs, pods=network.HOST) as server:
         archive = folder / "image.tar"
         run_image.write(archive, placeholder_bundle.write(folder / "base_models"))
         kubernetes.import_image(archive)
         archive.unlink()
-        outcome = chaos_run.run_chaos(
-            kubernetes, server, folder / "environment", image=run_image.SCRIPTED, seed=options.seed, runs=options.runs,
-            concurrent=options.concurrent, limit_seconds=60 * options.limit_minutes, info=info,
-        )  # fmt: skip
-    wrong = [(one, words) for one in outcome.found for words in check.violations(one)]
-    info(table.of(outcome.found))
-    info(f"killed and started again: {table.counted(outcome.disturbed)}")
-    for one, words in wrong:
-        info(f"VIOLATION {one.strike.script.label}: {words}\n{evidence.as_json(one)}")
-    info(f"seed {options.seed}: {len(outcome.found)} runs in {outcome.seconds:.0f} s, {len(wrong)} violations")
-    if options.keep:
+        outcome = chaos_run.run_chaos(kubernetes, server, folder / "environment", image=run_image.SCRIPTED, options=chosen, info=info)
+    return reported(outcome, options.seed, folder, keep=options.keep)
+
+
+def reported(outcome: chaos_run.Outcome, seed: int, folder: Path, *, keep: bool) -> int:
+    """Print the outcome. Returns the exit code."""
+    info(f"{table.of(outcome.found)}\n\n{table.times(outcome.found)}\n")
+    struck = quota.faults(strike for one in outcome.found for strike in one.strikes)
+    info(f"faults in effect: {table.counted(struck)}")
+    info(f"disturbances in effect: {table.counted(quota.targets(outcome.disturbed))}")
+    wrong = [*(f"{one.script.label}: {words}" for one, all_words in outcome.wrong for words in all_words), *outcome.unknown]
+    for words in wrong:
+        info(f"VIOLATION {words}")
+    for words in outcome.shortfalls:
+        info(f"TOO SELDOM {words}")
+    info(f"seed {seed}: {len(outcome.found)} runs in {outcome.seconds:.0f} s, {len(wrong)} violations")
+    if wrong:
+        info(f"logs, objects and rows of the violations: {folder / 'environment' / 'violations'}")
+    elif keep:
         info(f"logs and models: {folder}")
     else:
         shutil.rmtree(folder)
-    return 1 if wrong else 0
+    return 1 if wrong or outcome.shortfalls else 0
 
 
 def info(message: str) -> None:

@@ -4,24 +4,33 @@ This module reads the tables without code of the product.
 """
 
 import json
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, LiteralString, TypeVar
 
+import psycopg
 from psycopg.rows import class_row
 
 from tools import postgresql
+from tools.chaos import accounts
+from tools.chaos.records import Event, Row, Run
 from tools.chaos.script import Script
 from tools.chaos.scripted_work import MARKS, SECONDS
 from tools.cluster.cluster import NODE, Cluster
 from tools.cluster.namespace import ClusterNamespace
 from tools.installation import Installation
 
+T = TypeVar("T")
 DATABASE = "chaos"
 SUBJECTS = """
-import json, sys
+import json
+from django.db import transaction
 from organizations.models import Organization
 from gregory.models import Articles, ArticleSubjectRelevance, Subject, Team
-articles = [Articles.objects.create(title=f"article {{n}}", link=f"https://example.org/{{n}}", summary="text") for n in range(40)]
+texts = {{f"https://example.org/{{n}}": {{"title": f"article {{n}}", "summary": "text"}} for n in range(40)}}
+articles = [Articles.objects.get_or_create(link=link, defaults=text)[0] for link, text in texts.items()]
+transaction.set_autocommit(False)
 for team, subjects in json.loads({teams!r}).items():
     made = Team.objects.create(slug=team, organization=Organization.objects.create(name=team, slug=team))
     for slug in subjects:
@@ -30,56 +39,36 @@ for team, subjects in json.loads({teams!r}).items():
             ArticleSubjectRelevance(article=article, subject=subject, is_relevant=number % 2 == 0)
             for number, article in enumerate(articles)
         )
+transaction.commit()
 """
 RUNS = """
-select run.run_id, team.slug || '/' || subject.subject_slug as label, run.state, run.reason, run.detail, run.attempt, run.external_name
+select run.run_id, team.slug || '/' || subject.subject_slug as label, run.state, run.reason, run.detail, run.attempt, run.external_name,
+  run.exit_code, run.queued_at, run.submitted_at, run.started_at, run.finished_at
 from gregory_runs_trainingrun run join subjects subject on subject.id = run.subject_id join gregory_team team on team.id = subject.team_id
 """
 ROWS = """
-select mine.run_id, log.id, log.algorithm, log.model_version as version, log.success, mine.reason
+select mine.run_id, log.id, log.algorithm, log.model_version as version, log.success, mine.reason, log.error_message as error,
+  log.run_started as started, log.run_finished as finished, mine.metrics, mine.artifact_path as path, mine.artifact_digest as digest
 from gregory_predictionrunlog log join gregory_runs_algorithmrun mine on mine.run_log_id = log.id
 """
-FINAL = ("succeeded", "failed", "cancelled")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """The row of a run. label: team/subject."""
-
-    run_id: str
-    label: str
-    state: str
-    reason: str
-    detail: str
-    attempt: int
-    external_name: str
-
-    @property
-    def is_final(self) -> bool:
-        return self.state in FINAL
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """The row of an algorithm, from the tables of GregoryAI and of this project."""
-
-    run_id: str
-    id: int
-    algorithm: str
-    version: str
-    success: bool | None
-    reason: str
+EVENTS = "select run_id, at, kind, message from gregory_runs_runevent order by id"
+# The database takes no part in a disturbance of itself.
+WRITES = "-c default_transaction_read_only=off"
 
 
 @dataclass(kw_only=True)
 class ChaosEnv:
-    """`installation` is the operator's machine, which does not see the models volume. `models` is that volume."""
+    """`installation` is the operator's machine, which does not see the models volume. `models` is that volume.
+
+    inside: the environment of a process in the network of the pods.
+    """
 
     cluster: Cluster
     server: postgresql.Server
     folder: Path
     scripts: list[Script]
     installation: Installation = field(init=False)
+    inside: dict[str, str] = field(init=False)
     cluster_namespace: ClusterNamespace = field(init=False)
 
     @property
@@ -99,8 +88,6 @@ class ChaosEnv:
             folder.mkdir(parents=True)
             # Pods write there as another user.
             folder.chmod(0o777)
-        seconds = {f"{script.subject}/{name}": value for script in self.scripts for name, value in script.seconds.items()}
-        (self.marks / SECONDS).write_text(json.dumps(seconds))
         self.server.create(DATABASE)
         self.cluster_namespace = ClusterNamespace(cluster=self.cluster, namespace="chaos", folder=self.folder)
         self.cluster_namespace.prepare(image)
@@ -117,27 +104,59 @@ class ChaosEnv:
         # Chaos tests the defaults.
         del self.cluster_namespace.config["gracePeriodSeconds"], self.cluster_namespace.config["submission"]
         self.cluster_namespace.installation()
+        outside, inside = accounts.create(self.cluster, self.cluster_namespace.namespace, self.folder)
         variables = {
             **self.server.environment(DATABASE),
-            "KUBECONFIG": str(self.cluster.kubeconfig),
+            "KUBECONFIG": str(outside),
             "GREGORY_CLUSTER_CONFIG": str(self.folder / "cluster.yaml"),
         }
         self.installation = Installation(self.folder / "operator", environment=variables)
+        self.inside = {**self.installation.environment, "KUBECONFIG": str(inside), "DB_HOST": self.cluster.host}
         self.installation.must("migrate", "-v0")
+        self._add(self.scripts)
+
+    def add(self, scripts: list[Script]) -> None:
+        """More runs: their subjects, and the lengths of their trainings."""
+        self.scripts.extend(scripts)
+        self._add(scripts)
+
+    def _add(self, scripts: list[Script]) -> None:
+        seconds = {f"{script.subject}/{name}": value for script in self.scripts for name, value in script.seconds.items()}
+        unfinished = self.marks / f"{SECONDS}.partial"
+        unfinished.write_text(json.dumps(seconds))
+        unfinished.rename(self.marks / SECONDS)
         teams: dict[str, list[str]] = {}
-        for script in self.scripts:
+        for script in scripts:
             teams.setdefault(script.team, []).append(script.subject)
-        self.installation.run_code(SUBJECTS.format(teams=json.dumps(teams)))
+        code = SUBJECTS.format(teams=json.dumps(teams))
+        # The database may be away.
+        self.cluster.until(
+            lambda: self.installation.manage("shell", "--no-imports", "-c", code).returncode == 0, what="the subjects", seconds=600
+        )
 
     def clear(self) -> None:
         """Delete the namespace and start every stopped daemon."""
         self.cluster_namespace.clear()
 
     def runs(self) -> list[Run]:
-        """Raises psycopg.OperationalError if the database does not answer."""
-        with self.server.connect(DATABASE, row_factory=class_row(Run), connect_timeout=5) as connection:
-            return connection.execute(RUNS).fetchall()
+        """Raises psycopg.Error if the database does not answer."""
+        return self._all(RUNS, Run)
 
     def rows(self) -> list[Row]:
-        with self.server.connect(DATABASE, row_factory=class_row(Row), connect_timeout=5) as connection:
-            return connection.execute(ROWS).fetchall()
+        return self._all(ROWS, Row)
+
+    def events(self) -> list[Event]:
+        return self._all(EVENTS, Event)
+
+    def note(self, text: str) -> None:
+        """One line of the time line, in UTC."""
+        with (self.folder / "timeline.log").open("a") as file:
+            file.write(f"{time.strftime('%H:%M:%S', time.gmtime())} {text}\n")
+
+    def connect(self, **options: Any) -> psycopg.Connection[Any]:
+        """A connection as superuser, which writes also while the database is read-only."""
+        return self.server.connect(DATABASE, connect_timeout=5, options=WRITES, **options)
+
+    def _all(self, query: LiteralString, kind: type[T]) -> list[T]:
+        with self.connect(row_factory=class_row(kind)) as connection:
+            return list(connection.execute(query).fetchall())

@@ -1,32 +1,28 @@
-"""Checks a run: the evidence must fit the fault. Pure."""
+"""Checks a run: the evidence must fit the faults. Pure.
 
-from collections import Counter
+The other checks are in `check_rows`, `check_times`, `check_executions` and `check_jobs`.
+"""
+
 from collections.abc import Iterator
 
-from tools.chaos.evidence import Evidence
+from tools.chaos import check_executions, check_jobs, check_rows, check_times, effects
+from tools.chaos.effects import End
+from tools.chaos.records import Evidence, Run, Strike
 from tools.chaos.script import Fault
-
-# Permitted ends after each fault: state, reason, attempt.
-AGAIN = ("succeeded", "", 2)
-AS_IF_NOTHING = ("succeeded", "", 1)
-ALLOWED = {
-    Fault.NONE: {AS_IF_NOTHING},
-    Fault.POD_DELETED: {AGAIN},
-    Fault.POD_REMOVED: {AGAIN},
-    Fault.EVICTED: {AGAIN},
-    Fault.WORKER_KILLED: {("failed", "killed", 1)},
-    Fault.RUN_KILLED: {("failed", "killed", 1)},
-    Fault.JOB_DELETED: {("failed", "deleted", 1)},
-    Fault.CANCELLED: {("cancelled", "cancelled", 1)},
-    Fault.SUSPENDED: {AS_IF_NOTHING},
-}
 
 
 def violations(evidence: Evidence) -> list[str]:
     """The violations, as text. Empty if there are none."""
     if len(evidence.runs) != 1:
         return [f"it has {len(evidence.runs)} runs"]
-    return [*_ends(evidence), *_rows(evidence), *_executions(evidence), *_jobs(evidence)]
+    (run,) = evidence.runs
+    return [
+        *_ends(evidence, run),
+        *check_rows.of(evidence, run),
+        *check_times.of(evidence, run),
+        *check_executions.of(evidence, run),
+        *check_jobs.of(evidence, run),
+    ]
 
 
 def end_of(evidence: Evidence) -> str:
@@ -34,61 +30,35 @@ def end_of(evidence: Evidence) -> str:
     if len(evidence.runs) != 1:
         return "no run" if not evidence.runs else "several runs"
     (run,) = evidence.runs
-    again = " at attempt 2" if run.attempt == 2 else f" at attempt {run.attempt}" if run.attempt > 2 else ""
+    again = f" at attempt {run.attempt}" if run.attempt > 1 else ""
     return f"{run.state}{f' ({run.reason})' if run.reason else ''}{again}"
 
 
-def _ends(evidence: Evidence) -> Iterator[str]:
-    (run,) = evidence.runs
+def described(strike: Strike) -> str:
+    """A fault and whether it struck, for people."""
+    how = {True: "", False: " (too late)", None: " (perhaps)"}[strike.struck]
+    return f"{strike.blow.fault}{how}{', in the last step' if strike.all_done else ''}"
+
+
+def _ends(evidence: Evidence, run: Run) -> Iterator[str]:
     if not run.is_final:
         yield f"open at the end: {run.state}"
         return
-    strike = evidence.strike
-    allowed = set(ALLOWED[strike.script.fault]) if strike.struck is not False else {AS_IF_NOTHING}
-    all_trained = {training.algorithm for training in evidence.trainings if training.attempt == 1 and training.done}
-    if strike.struck is None or all_trained == set(strike.script.algorithms):
-        # A fault in the last moment of a run can come too late.
-        allowed.add(AS_IF_NOTHING)
-    if (run.state, run.reason, run.attempt) not in allowed:
-        yield f"wrong end: {end_of(evidence)}, fault: {strike.script.fault}, struck: {strike.struck}: {run.detail[:400]}"
+    allowed = effects.permitted(evidence.strikes, evidence.disturbed)
+    if End(state=run.state, reason=run.reason, attempt=run.attempt) not in allowed:
+        faults = "; ".join(map(described, evidence.strikes)) or "none"
+        yield f"wrong end: {end_of(evidence)}, faults: {faults}: {run.detail[:400]}"
+    yield from _exit_code(evidence, run)
 
 
-def _rows(evidence: Evidence) -> Iterator[str]:
-    (run,) = evidence.runs
-    if sorted(row.algorithm for row in evidence.rows) != sorted(evidence.strike.script.algorithms):
-        yield f"rows of {sorted(row.algorithm for row in evidence.rows)}"
-    for row in evidence.rows:
-        if row.success is None:
-            yield f"row of {row.algorithm} is open at the end"
-        elif row.success != (row.id in evidence.complete):
-            there = "is" if row.id in evidence.complete else "is not"
-            yield f"row of {row.algorithm} has success {row.success}, and its complete model {there} there"
-        elif not row.success and row.reason != run.reason:
-            yield f"row of {row.algorithm} failed for {row.reason or 'no reason'}, its run for {run.reason or 'no reason'}"
-    if run.is_final and (run.state == "succeeded") != all(row.success for row in evidence.rows):
-        yield f"the run {run.state}, its rows: {[row.success for row in evidence.rows]}"
-
-
-def _executions(evidence: Evidence) -> Iterator[str]:
-    if evidence.overlaps:
-        yield "two workers trained at the same time"
-    finished: dict[str, int] = {}
-    for training in sorted(evidence.trainings, key=lambda training: training.attempt):
-        if training.algorithm in finished:
-            yield f"{training.algorithm} was trained in attempt {training.attempt} after attempt {finished[training.algorithm]}"
-        if training.done:
-            finished[training.algorithm] = training.attempt
-        if training.begun > 1 and evidence.strike.script.fault is not Fault.SUSPENDED:
-            yield f"{training.algorithm} began {training.begun} times in attempt {training.attempt}"
-
-
-def _jobs(evidence: Evidence) -> Iterator[str]:
-    (run,) = evidence.runs
-    for job in evidence.jobs:
-        if not job.finished:
-            yield f"Job {job.name} has not finished"
-        if job.attempt > run.attempt:
-            yield f"Job {job.name} belongs to an attempt that was not opened"
-    for attempt, count in Counter(job.attempt for job in evidence.jobs).items():
-        if count > 1:
-            yield f"{count} Jobs of attempt {attempt}"
+def _exit_code(evidence: Evidence, run: Run) -> Iterator[str]:
+    """The code of the last attempt must fit its end."""
+    codes: set[int | None] = set()
+    for rule in effects.expected(evidence.strikes):
+        codes |= rule.codes
+    if effects.node_losses(evidence.disturbed):
+        codes |= effects.RULES[Fault.SHIM_KILLED].codes
+    if run.state == "succeeded":
+        codes |= {0}
+    if run.exit_code not in codes:
+        yield f"exit code {run.exit_code} of a run that {run.state}, permitted: {sorted(codes, key=str)}"

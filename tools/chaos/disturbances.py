@@ -1,80 +1,42 @@
-"""Disturbances of all runs: reconcilers, API server, database and submitter are killed and started again."""
+"""Disturbances of all runs. Each lane applies one after the other, until `stop`. Afterwards every service runs again."""
 
-import subprocess
-import sys
+import signal
 import threading
 import time
-from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
+from tools.chaos import cluster_faults, database_faults, networks
+from tools.chaos.actors import MODELS_NOT_VISIBLE, RECONCILERS, Reconcilers, Submitter
 from tools.chaos.chaos_env import ChaosEnv
-from tools.chaos.script import Disturbance, Target
-from tools.installation import REPOSITORY
+from tools.chaos.cluster_faults import API_SERVER, CONTAINERD, KUBELET
+from tools.chaos.records import Disturbed
+from tools.chaos.schedule import Disturbance, Target
+from tools.chaos.webhook import Webhook
 
-API_SERVER = "kube-apiserver"
-RECONCILERS = 3
-# The first reconciler runs on an operator's machine. The others see the models, as the reconciler of the chart does.
-MODELS_NOT_VISIBLE = {0}
-INTERVAL = 2
-
-
-@dataclass(kw_only=True)
-class Reconcilers:
-    """Several replicas of `reconcile_runs`, each with its own log."""
-
-    chaos_env: ChaosEnv
-    _processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
-
-    def start(self) -> None:
-        self._processes = [self._start(number) for number in range(RECONCILERS)]
-
-    def kill(self, numbers: Iterable[int]) -> None:
-        for number in numbers:
-            self._processes[number].kill()
-            self._processes[number].wait(30)
-
-    def start_again(self) -> None:
-        for number, process in enumerate(self._processes):
-            if process.poll() is not None:
-                self._processes[number] = self._start(number)
-
-    def _start(self, number: int) -> subprocess.Popen[bytes]:
-        command = [sys.executable, str(REPOSITORY / "manage.py"), "reconcile_runs", "--interval", str(INTERVAL)]
-        environment = self.chaos_env.installation.environment
-        if number not in MODELS_NOT_VISIBLE:
-            environment = {**environment, "TEST_MODELS_DIR": str(self.chaos_env.models)}
-        with (self.chaos_env.folder / f"reconciler-{number}.log").open("ab") as log:
-            return subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=log, stderr=log)
-
-
-@dataclass(kw_only=True)
-class Submitter:
-    """One `train_models` at a time: for a batch, or for one subject of an incomplete batch."""
-
-    chaos_env: ChaosEnv
-    _process: subprocess.Popen[bytes] | None = None
-
-    def submit(self, *arguments: str) -> None:
-        """Run the command and wait for its end. Its exit code does not matter."""
-        command = [sys.executable, str(REPOSITORY / "manage.py"), "train_models", "--runner", "kubernetes", "--all-articles", *arguments]
-        with (self.chaos_env.folder / "submitter.log").open("ab") as log:
-            self._process = subprocess.Popen(command, cwd=REPOSITORY, env=self.chaos_env.installation.environment, stdout=log, stderr=log)
-        self._process.wait()
-
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
+# A disturbance of the submitter waits so long for a submitter at work.
+SUBMITTER_SECONDS = 30.0
+WITH_MODELS = sorted(set(range(RECONCILERS)) - MODELS_NOT_VISIBLE)
 
 
 class Disturber(threading.Thread):
-    """Applies one disturbance after the other until `stop`. Afterwards every service runs again."""
+    """One lane. unfinished: number of runs without an end: a disturbance of no run is not in effect."""
 
-    def __init__(self, drawn: Iterable[Disturbance], chaos_env: ChaosEnv, reconcilers: Reconcilers, submitter: Submitter) -> None:
+    def __init__(
+        self,
+        drawn: Iterable[Disturbance],
+        chaos_env: ChaosEnv,
+        reconcilers: Reconcilers,
+        submitter: Submitter,
+        webhook: Webhook,
+        *,
+        unfinished: Callable[[], int],
+    ) -> None:
         super().__init__(name="disturber", daemon=True)
-        self.done: Counter[Target] = Counter()
+        self.done: list[Disturbed] = []
         self.error: BaseException | None = None
         self._drawn, self._env, self._reconcilers, self._submitter = drawn, chaos_env, reconcilers, submitter
+        self._webhook, self._unfinished = webhook, unfinished
         self._stop_asked = threading.Event()
 
     def run(self) -> None:
@@ -83,33 +45,119 @@ class Disturber(threading.Thread):
                 if self._stop_asked.wait(disturbance.after):
                     return
                 self._disturb(disturbance)
-                self.done[disturbance.target] += 1
         except BaseException as error:
             self.error = error
             raise
 
-    def stop(self) -> None:
+    def ask_to_stop(self) -> None:
         self._stop_asked.set()
-        self.join(120)
+
+    def stop(self) -> None:
+        self.ask_to_stop()
+        if self.is_alive():
+            self.join(400)
 
     def _disturb(self, disturbance: Disturbance) -> None:
-        cluster, server = self._env.cluster, self._env.server
+        began, before = time.time(), self._unfinished()
+        with self._applied(disturbance) as found:
+            self._env.note(f"{disturbance.target}: {f'{disturbance.away} s' if found else 'no target'}")
+            # A disturbance without a target needs no time.
+            if found:
+                self._stop_asked.wait(disturbance.away)
+        self._env.note(f"{disturbance.target}: over")
+        in_effect = found and max(before, self._unfinished()) > 0
+        self.done.append(Disturbed(target=disturbance.target, began=began, ended=time.time(), in_effect=in_effect))
+
+    @contextmanager
+    def _applied(self, disturbance: Disturbance) -> Iterator[bool]:
+        """Yields whether the target was there."""
+        env, which = self._env, disturbance.which
         match disturbance.target:
             case Target.RECONCILER:
-                self._reconcilers.kill([disturbance.which % RECONCILERS])
-                time.sleep(disturbance.away)
-                self._reconcilers.start_again()
+                context = self._killed([which % RECONCILERS])
             case Target.RECONCILERS:
-                self._reconcilers.kill(range(RECONCILERS))
-                time.sleep(disturbance.away)
-                self._reconcilers.start_again()
-            case Target.API_SERVER:
-                cluster.kill(API_SERVER)
-                time.sleep(disturbance.away)
-                cluster.start(API_SERVER)
+                context = self._killed(range(RECONCILERS))
+            case Target.RECONCILER_STOPPED:
+                context = self._reconciler_stopped(which % RECONCILERS)
+            case Target.RECONCILER_NO_DATABASE:
+                context = self._reconcilers.networks[which % RECONCILERS].without(env.cluster.host, env.server.port)
+            case Target.RECONCILER_NO_API:
+                context = self._reconcilers.networks[which % RECONCILERS].without(*networks.API_SERVER)
+            case Target.VOLUME_BROKEN | Target.VOLUME_SILENT:
+                view = self._reconcilers.view(WITH_MODELS[which % len(WITH_MODELS)])
+                context = view.failing(silent=disturbance.target is Target.VOLUME_SILENT)
+            case Target.OLDER_RELEASE:
+                context = self._older(RECONCILERS - 1)
             case Target.DATABASE:
-                server.stop(crash=True)
-                time.sleep(disturbance.away)
-                server.start()
-            case Target.SUBMITTER:
-                self._submitter.kill()
+                context = database_faults.killed(env)
+            case Target.DATABASE_STOPPED:
+                context = database_faults.stopped(env)
+            case Target.DATABASE_LOCKED:
+                context = database_faults.locked(env, which)
+            case Target.DATABASE_READ_ONLY:
+                context = database_faults.read_only(env)
+            case Target.API_SERVER:
+                context = cluster_faults.daemon_killed(env.cluster, API_SERVER)
+            case Target.API_SERVER_STOPPED:
+                context = cluster_faults.daemon_stopped(env.cluster, API_SERVER)
+            case Target.WEBHOOK_LATE | Target.WEBHOOK_FAILS | Target.WEBHOOK_SILENT:
+                with cluster_faults.webhook(env, self._webhook, disturbance.target, self._stop_asked) as asked:
+                    yield asked
+                return
+            case Target.KUBELET:
+                context = cluster_faults.daemon_killed(env.cluster, KUBELET)
+            case Target.NODE_DELETED:
+                context = cluster_faults.node_deleted(env.cluster)
+            case Target.NODE_RESTARTED:
+                context = cluster_faults.node_without_power(env.cluster)
+            case Target.RUNTIME:
+                context = cluster_faults.daemon_killed(env.cluster, CONTAINERD)
+            case Target.SUBMITTER | Target.SUBMITTER_NO_API:
+                with self._submitter_disturbed(disturbance.target) as found:
+                    yield found
+                return
+        with context:
+            yield True
+
+    @contextmanager
+    def _killed(self, numbers: Iterable[int]) -> Iterator[None]:
+        self._reconcilers.kill(numbers)
+        try:
+            yield
+        finally:
+            self._reconcilers.start_again()
+
+    @contextmanager
+    def _reconciler_stopped(self, number: int) -> Iterator[None]:
+        self._reconcilers.send(number, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._reconcilers.send(number, signal.SIGCONT)
+
+    @contextmanager
+    def _older(self, number: int) -> Iterator[None]:
+        self._reconcilers.kill([number])
+        self._reconcilers.start_older(number)
+        try:
+            yield
+        finally:
+            self._reconcilers.kill([number])
+            self._reconcilers.start_again()
+
+    @contextmanager
+    def _submitter_disturbed(self, target: Target) -> Iterator[bool]:
+        deadline = time.monotonic() + SUBMITTER_SECONDS
+        while not self._submitter.alive() and time.monotonic() < deadline and not self._stop_asked.wait(0.2):
+            pass
+        if not self._submitter.alive():
+            yield False
+        elif target is Target.SUBMITTER:
+            # It has read its flags by then.
+            self._stop_asked.wait(1.0)
+            alive = self._submitter.alive()
+            self._submitter.kill()
+            yield alive
+        else:
+            with self._submitter.network.without(*networks.API_SERVER):
+                yield True

@@ -1,88 +1,106 @@
-"""State of a run at the end, read from the tables, the volume and the cluster."""
+"""Collects the evidence of every run at the end, from tables, volume, cluster, audit log and the observer."""
 
+import hashlib
 import json
 from collections import defaultdict
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
 
 from gregory.ml import artifacts
 from gregory.ml.errors import ArtifactError
-from tools.chaos.chaos_env import ChaosEnv, Row, Run
-from tools.chaos.faults import Strike
+from tools.chaos import audit, processes
+from tools.chaos.chaos_env import ChaosEnv
+from tools.chaos.observer import Observer
+from tools.chaos.records import Disturbed, Evidence, Folder, Job, Run, Strike, Training
+from tools.chaos.script import Script
 from tools.cluster.cluster import Cluster
+from tools.cluster.control_plane import AUDIT_LOG
+
+T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Training:
-    """Marks of one algorithm in one attempt.
-
-    begun: number of times that the training began. done: whether its result was complete.
-    """
-
-    attempt: int
-    algorithm: str
-    begun: int
-    done: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """A Job of the cluster."""
-
-    name: str
-    run_id: str
-    attempt: int
-    finished: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
-    """The evidence of one script.
-
-    runs: the runs of the subject, normally one. complete: ids of the rows with a complete model folder.
-    """
-
-    strike: Strike
-    runs: tuple[Run, ...]
-    rows: tuple[Row, ...]
-    complete: frozenset[int]
-    trainings: tuple[Training, ...]
-    overlaps: int
-    jobs: tuple[Job, ...]
-
-
-def collect(chaos_env: ChaosEnv, strikes: list[Strike]) -> list[Evidence]:
+def collect(
+    chaos_env: ChaosEnv, strikes: Sequence[tuple[Script, list[Strike]]], disturbed: Sequence[Disturbed], observer: Observer
+) -> list[Evidence]:
     """The evidence of every script."""
-    runs, rows, jobs = defaultdict(list), defaultdict(list), defaultdict(list)
-    for run in chaos_env.runs():
-        runs[run.label].append(run)
-    for row in chaos_env.rows():
-        rows[row.run_id].append(row)
-    for job in jobs_of(chaos_env.cluster, chaos_env.cluster_namespace.namespace):
-        jobs[job.run_id].append(job)
-    complete = _complete(chaos_env)
+    namespace = chaos_env.cluster_namespace.namespace
+    runs = _by(chaos_env.runs(), lambda run: run.label)
+    rows = _by(chaos_env.rows(), lambda row: row.run_id)
+    events = _by(chaos_env.events(), lambda event: event.run_id)
+    jobs = _by(jobs_of(chaos_env.cluster, namespace), lambda job: job.run_id)
+    logs = sorted(chaos_env.cluster.folder.glob(f"{AUDIT_LOG.removesuffix('.log')}*.log"))
+    lines = [line for log in logs for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
+    requests = _by(audit.requests(lines, namespace=namespace), lambda request: request.run_id)
+    folders = _by(_folders(chaos_env), lambda folder: folder.path.rsplit("/", 2)[0])
+    alive = _by(processes.alive(), lambda process: process.run_id)
     found = []
-    for strike in strikes:
-        here = tuple(runs[strike.script.label])
-        of_these = [run.run_id for run in here]
-        mine = tuple(row for run_id in of_these for row in rows[run_id])
+    for script, applied in strikes:
+        here = tuple(runs[script.label])
+        ids = [run.run_id for run in here]
+        trainings = tuple(training for run_id in ids for training in _trainings(chaos_env, run_id))
         found.append(
             Evidence(
-                strike=strike,
+                script=script,
+                strikes=tuple(_judged(strike, applied[:number], script, trainings) for number, strike in enumerate(applied)),
+                disturbed=tuple(one for one in disturbed if any(_during(one, run) for run in here)),
                 runs=here,
-                rows=mine,
-                complete=frozenset(row.id for row in mine) & complete,
-                trainings=tuple(training for run_id in of_these for training in _trainings(chaos_env, run_id)),
-                overlaps=sum(len(list((chaos_env.marks / run_id).glob("*.overlap"))) for run_id in of_these),
-                jobs=tuple(job for run_id in of_these for job in jobs[run_id]),
+                rows=tuple(row for run_id in ids for row in rows[run_id]),
+                events=tuple(event for run_id in ids for event in events[run_id]),
+                folders=tuple(folders[script.label]),
+                trainings=trainings,
+                overlaps=sum(len(list((chaos_env.marks / run_id).glob("*.overlap"))) for run_id in ids),
+                jobs=tuple(job for run_id in ids for job in jobs[run_id]),
+                requests=tuple(request for run_id in ids for request in requests[run_id]),
+                together=tuple(together for run_id in ids for together in observer.together(run_id)),
+                last_alive=max((observer.last_alive[run_id] for run_id in ids if run_id in observer.last_alive), default=None),
+                alive_at_end=tuple(f"{one.kind} {one.stage} {one.pid}" for run_id in ids for one in alive[run_id]),
             )
         )
     return found
 
 
+def unknown(found: Iterable[Evidence], chaos_env: ChaosEnv) -> list[str]:
+    """Folders, runs and processes that belong to no script, as text."""
+    found = list(found)
+    labels = {evidence.script.label for evidence in found}
+    ids = {run.run_id for evidence in found for run in evidence.runs}
+    folders = [f"folder {one.path} has no run" for one in _folders(chaos_env) if one.path.rsplit("/", 2)[0] not in labels]
+    runs = [f"run {run.run_id} of {run.label} has no script" for run in chaos_env.runs() if run.label not in labels]
+    alive = [f"{one.kind} {one.pid} of run {one.run_id} has no row" for one in processes.alive() if one.run_id not in ids]
+    return [*folders, *runs, *alive]
+
+
 def jobs_of(cluster: Cluster, namespace: str) -> list[Job]:
     """Every Job of the namespace."""
     return [_job(job) for job in cluster.get("jobs", "--namespace", namespace)["items"]]
+
+
+def as_json(evidence: Evidence) -> str:
+    """All evidence as text, for the analysis of a violation."""
+    parts = ("strikes", "disturbed", "runs", "rows", "events", "folders", "trainings", "jobs", "requests", "together")
+    described: dict[str, Any] = {name: [str(one) for one in getattr(evidence, name)] for name in parts}
+    described |= {"script": str(evidence.script), "overlaps": evidence.overlaps, "last_alive": evidence.last_alive}
+    return json.dumps({**described, "alive_at_end": evidence.alive_at_end}, indent=2)
+
+
+def _judged(strike: Strike, before: Sequence[Strike], script: Script, trainings: Iterable[Training]) -> Strike:
+    """The strike, with the answer whether the run had nothing left to train."""
+    done = {training.algorithm for training in trainings if training.done and training.attempt <= strike.attempt}
+    failed = sum(one.struck is not False and one.blow.fault == "worker killed" for one in before)
+    return replace(strike, all_done=len(done) + failed >= len(script.algorithms))
+
+
+def _during(one: Disturbed, run: Run) -> bool:
+    queued = run.queued_at.timestamp() if run.queued_at and run.attempt == 1 else 0.0
+    return one.ended >= queued and (run.finished_at is None or one.began <= run.finished_at.timestamp())
+
+
+def _by(values: Iterable[T], key: Callable[[T], str]) -> defaultdict[str, list[T]]:
+    found: defaultdict[str, list[T]] = defaultdict(list)
+    for value in values:
+        found[key(value)].append(value)
+    return found
 
 
 def _job(job: dict[str, Any]) -> Job:
@@ -97,17 +115,23 @@ def _job(job: dict[str, Any]) -> Job:
     )
 
 
-def _complete(chaos_env: ChaosEnv) -> frozenset[int]:
-    """Row ids in the manifests of complete folders."""
-    found = set()
-    for folder in artifacts.version_folders(chaos_env.models):
-        try:
-            manifest = artifacts.read_manifest(folder)
-        except ArtifactError:
-            continue
-        if not artifacts.verify(folder) and not artifacts.misplaced(folder):
-            found.add(manifest.provenance.run_log_id)
-    return frozenset(found)
+def _folders(chaos_env: ChaosEnv) -> list[Folder]:
+    return [_folder(chaos_env, path) for path in artifacts.version_folders(chaos_env.models)]
+
+
+def _folder(chaos_env: ChaosEnv, path: Any) -> Folder:
+    relative = path.relative_to(chaos_env.models).as_posix()
+    try:
+        manifest = artifacts.read_manifest(path)
+    except ArtifactError:
+        return Folder(path=relative, row_id=0, digest="", metrics={}, complete=False)
+    return Folder(
+        path=relative,
+        row_id=manifest.provenance.run_log_id,
+        digest=hashlib.sha256((path / artifacts.MANIFEST).read_bytes()).hexdigest(),
+        metrics=json.loads((path / artifacts.METRICS).read_text(encoding="utf-8")),
+        complete=not artifacts.verify(path) and not artifacts.misplaced(path),
+    )
 
 
 def _trainings(chaos_env: ChaosEnv, run_id: str) -> list[Training]:
@@ -117,18 +141,3 @@ def _trainings(chaos_env: ChaosEnv, run_id: str) -> list[Training]:
         times = len(begun.read_text().splitlines())
         found.append(Training(attempt=int(attempt), algorithm=algorithm, begun=times, done=begun.with_suffix(".done").exists()))
     return found
-
-
-def as_json(evidence: Evidence) -> str:
-    """All evidence as text, for the analysis of a violation."""
-    return json.dumps(
-        {
-            "script": str(evidence.strike),
-            "runs": [str(run) for run in evidence.runs],
-            "rows": [str(row) for row in evidence.rows],
-            "complete": sorted(evidence.complete),
-            "trainings": [str(training) for training in evidence.trainings],
-            "jobs": [str(job) for job in evidence.jobs],
-        },
-        indent=2,
-    )

@@ -2,77 +2,138 @@
 
 import json
 import signal
+import subprocess
+import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
 
 import psutil
 
-from tools.chaos.chaos_env import ChaosEnv, Run
-from tools.chaos.script import Fault, Script
+from tools.chaos import processes
+from tools.chaos.answers import CANCEL, KUBECTL, Answers, merged
+from tools.chaos.chaos_env import ChaosEnv
+from tools.chaos.networks import pod_without
+from tools.chaos.processes import Kind
+from tools.chaos.records import Run, Strike
+from tools.chaos.script import PAUSING, Blow, Fault, Script
 
 POLL_SECONDS = 0.1
-# Limit for a whole run, with its time in the queue.
-TIMEOUT_SECONDS = 900
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Strike:
-    """struck: whether the fault had a target. None: unknown, because the API server's response was lost."""
-
-    script: Script
-    struck: bool | None
+# Limit for a request.
+REQUEST_SECONDS = 600.0
+ATTEMPTS = range(1, 7)
 
 
 class Striker:
-    """Strikes one run. latest: the newest known row of the run, by its label."""
+    """Strikes one run. latest: the newest known row of the run, by its label. over: no fault is wanted any more."""
 
-    def __init__(self, chaos_env: ChaosEnv, script: Script, latest: Callable[[str], Run | None]) -> None:
+    def __init__(self, chaos_env: ChaosEnv, script: Script, latest: Callable[[str], Run | None], over: threading.Event) -> None:
         self._env = chaos_env
+        self._over = over
         self._script = script
         self._latest = latest
-        self._do: dict[Fault, Callable[[Run], bool | None]] = {
-            Fault.POD_DELETED: lambda run: self._delete_pod(run, "--wait=false"),
-            Fault.POD_REMOVED: lambda run: self._delete_pod(run, "--grace-period=0", "--force"),
-            Fault.EVICTED: self._evict,
-            Fault.WORKER_KILLED: self._kill_worker,
-            Fault.RUN_KILLED: self._kill_run,
-            Fault.JOB_DELETED: lambda run: self._kubectl("delete", "job", run.external_name, "--wait=false"),
-            Fault.CANCELLED: self._cancel,
-            Fault.SUSPENDED: self._suspend,
+        self._do: dict[Fault, Callable[[Run, Blow, ExitStack], bool | None]] = {
+            Fault.POD_DELETED: lambda run, *_: self._delete_pod(run, "--wait=false"),
+            Fault.POD_REMOVED: lambda run, *_: self._delete_pod(run, "--grace-period=0", "--force"),
+            Fault.EVICTED: lambda run, *_: self._evict(run),
+            Fault.WORKER_KILLED: lambda run, *_: processes.send(self._workers(run), signal.SIGKILL),
+            Fault.RUN_KILLED: lambda run, *_: processes.send(processes.of_run(run.run_id, Kind.SUPERVISOR), signal.SIGKILL),
+            Fault.CONTAINER_KILLED: lambda run, *_: processes.send(processes.of_run(run.run_id, Kind.INIT), signal.SIGKILL),
+            Fault.SHIM_KILLED: lambda run, *_: self._kill_shim(run),
+            Fault.JOB_DELETED: lambda run, *_: self._kubectl("delete", "job", self._latest_of(run).external_name, "--wait=false"),
+            Fault.CANCELLED: lambda run, *_: self._cancel(run),
+            Fault.SUSPENDED: lambda run, blow, _: self._suspend(run, blow),
+            Fault.RUN_STOPPED: lambda run, _, undo: _pause(processes.of_run(run.run_id, Kind.SUPERVISOR), undo),
+            Fault.WORKER_STOPPED: lambda run, _, undo: _pause(self._workers(run), undo),
+            Fault.CUT_OFF: lambda run, _, undo: self._cut_off(run, undo),
         }
 
-    def strike(self) -> Strike:
-        """Wait for the scripted moment, then apply the fault."""
-        script = self._script
-        if script.fault is Fault.NONE:
-            return Strike(script=script, struck=False)
-        run = self._wait()
+    def strike(self) -> list[Strike]:
+        """Wait for the scripted moments and apply the faults. One strike for each fault of the script."""
+        blows = self._script.blows
+        if not blows:
+            return []
+        first, *others = blows
+        run = self._wait(first)
         if run is None:
-            return Strike(script=script, struck=False)
-        time.sleep(script.delay)
-        return Strike(script=script, struck=self._do[script.fault](run))
+            return [Strike(blow=blow, struck=False) for blow in blows]
+        time.sleep(first.delay)
+        strikes = []
+        with ExitStack() as undo:
+            strikes.append(self._struck(run, first, undo))
+            if first.fault in PAUSING and strikes[0].struck:
+                time.sleep(first.pause / 2)
+                strikes += [self._struck(run, blow, undo) for blow in others]
+                time.sleep(first.pause / 2)
+        strikes[0] = replace(strikes[0], ended=time.time())
+        for blow in others[len(strikes) - 1 :]:
+            if self._wait_for_next_training(run, after=strikes[-1].ended):
+                time.sleep(min(blow.delay, 0.5))
+                with ExitStack() as undo:
+                    strikes.append(self._struck(run, blow, undo))
+            else:
+                strikes.append(Strike(blow=blow, struck=False))
+        return strikes
 
-    def _wait(self) -> Run | None:
+    def _struck(self, run: Run, blow: Blow, undo: ExitStack) -> Strike:
+        began, attempt = time.time(), self._attempt(run)
+        struck = self._do[blow.fault](run, blow, undo)
+        self._env.note(f"{self._script.label} {run.run_id} attempt {attempt}: {blow.fault}, struck: {struck}")
+        return Strike(blow=blow, struck=struck, began=began, ended=time.time(), attempt=attempt)
+
+    def _wait(self, blow: Blow) -> Run | None:
         """Wait until the run reaches the scripted point. None: it ended before."""
-        script, deadline = self._script, time.monotonic() + TIMEOUT_SECONDS
-        while time.monotonic() < deadline:
-            time.sleep(POLL_SECONDS)
-            run = self._latest(script.label)
+        while not self._over.wait(POLL_SECONDS):
+            run = self._latest(self._script.label)
             if run is None:
                 continue
             if run.is_final:
                 return None
-            if script.at < 0:
+            if blow.at < 0:
                 if run.external_name.startswith("gregory-train-"):
                     return run
-            elif (self._env.marks / run.run_id / f"1-{script.algorithms[script.at]}.begun").exists():
+            elif any(mark.exists() for mark in self._marks(run, self._script.algorithms[blow.at])):
                 return run
         return None
 
+    def _wait_for_next_training(self, run: Run, *, after: float) -> bool:
+        while not self._latest_of(run).is_final and not self._over.wait(POLL_SECONDS):
+            for mark in (mark for algorithm in self._script.algorithms for mark in self._marks(run, algorithm)):
+                if mark.exists() and mark.stat().st_mtime > after:
+                    return True
+        return False
+
+    def _marks(self, run: Run, algorithm: str) -> list[Path]:
+        return [self._env.marks / run.run_id / f"{attempt}-{algorithm}.begun" for attempt in ATTEMPTS]
+
+    def _attempt(self, run: Run) -> int:
+        """The newest attempt that the rows or the marks have."""
+        begun = (mark.name.partition("-")[0] for mark in (self._env.marks / run.run_id).glob("*.begun"))
+        return max([self._latest_of(run).attempt, *map(int, begun)])
+
+    def _latest_of(self, run: Run) -> Run:
+        return self._latest(self._script.label) or run
+
+    def _workers(self, run: Run) -> list[processes.Process]:
+        return [one for one in processes.of_run(run.run_id, Kind.STAGE) if one.stage.startswith("train-")]
+
+    def _kill_shim(self, run: Run) -> bool:
+        """Kill the shim of the pod, the parent of the container's first process."""
+        shims = {one.parent for one in processes.of_run(run.run_id, Kind.INIT) if "shim" in psutil.Process(one.parent).name()}
+        for pid in shims:
+            psutil.Process(pid).kill()
+        return bool(shims)
+
+    def _cut_off(self, run: Run, undo: ExitStack) -> bool:
+        found = processes.of_run(run.run_id, Kind.INIT)
+        for one in found:
+            undo.enter_context(pod_without(one.pid, self._env.cluster.host, self._env.server.port))
+        return bool(found)
+
     def _delete_pod(self, run: Run, *how: str) -> bool | None:
-        return _any([self._kubectl("delete", "pod", pod, *how) for pod in self._pods(run)])
+        return merged([self._kubectl("delete", "pod", pod, *how) for pod in self._pods(run)])
 
     def _evict(self, run: Run) -> bool | None:
         namespace = self._env.cluster_namespace.namespace
@@ -81,108 +142,71 @@ class Striker:
             eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": namespace}}
             path = f"/api/v1/namespaces/{namespace}/pods/{pod}/eviction"
             evicted.append(self._kubectl("create", "--raw", path, "-f", "-", input=json.dumps(eviction)))
-        return _any(evicted)
+        return merged(evicted)
 
-    def _kill_worker(self, run: Run) -> bool:
-        """Kill the training process alone."""
-        stage = f"/{run.run_id}/stages/train-{self._script.algorithms[self._script.at]}/"
-        return _kill(lambda process: any(stage in word for word in process.cmdline()))
+    def _cancel(self, run: Run) -> bool | None:
+        answers = Answers(CANCEL)
 
-    def _kill_run(self, run: Run) -> bool:
-        """Kill `python -m job`, the only child of the container's init process."""
+        def asked() -> bool:
+            try:
+                done = self._env.installation.manage("training_runs", "cancel", run.run_id)
+            except subprocess.TimeoutExpired:
+                answers.add(1, "no answer")
+            else:
+                answers.add(done.returncode, done.stdout + done.stderr, again=not self._latest_of(run).is_final)
+            return answers.complete
 
-        def is_the_run(process: psutil.Process) -> bool:
-            return process.cmdline()[1:] == ["-m", "job"] and run.run_id in process.environ().get("GREGORY_RUN_SPEC", "")
+        _until(asked, what=f"the cancellation of {run.run_id}")
+        return answers.done
 
-        return _kill(is_the_run)
-
-    def _cancel(self, run: Run) -> bool:
-        deadline = time.monotonic() + TIMEOUT_SECONDS
-        while time.monotonic() < deadline:
-            done = self._env.installation.manage("training_runs", "cancel", run.run_id)
-            output = done.stdout + done.stderr
-            if done.returncode == 0 or "end is not observed yet" in output:
-                return True
-            # The run ended before the command, or during it.
-            if "has already ended" in output or "has ended, or has another attempt" in output:
-                return False
-            time.sleep(0.5)
-        raise AssertionError(f"{run.run_id} could not be cancelled: {output}")
-
-    def _suspend(self, run: Run) -> bool | None:
+    def _suspend(self, run: Run, blow: Blow) -> bool | None:
         suspended = self._set_suspended(run, suspended=True)
         if suspended is not False:
-            time.sleep(self._script.pause)
+            time.sleep(blow.pause)
             self._set_suspended(run, suspended=False)
         return suspended
 
     def _set_suspended(self, run: Run, *, suspended: bool) -> bool | None:
         patch = json.dumps({"spec": {"suspend": suspended}})
-        return self._kubectl("patch", "job", run.external_name, "--type=merge", "-p", patch)
+        return self._kubectl("patch", "job", self._latest_of(run).external_name, "--type=merge", "-p", patch)
 
     def _pods(self, run: Run) -> list[str]:
-        selector = f"gregory-train/run-id={run.run_id}"
+        selector = ("--selector", f"gregory-train/run-id={run.run_id}")
         names: list[str] = []
 
         def listed() -> bool:
             done = self._env.cluster.kubectl(
-                "get",
-                "pods",
-                "--namespace",
-                self._env.cluster_namespace.namespace,
-                "--selector",
-                selector,
-                "--output=name",
-                timeout=10,
+                "get", "pods", "--namespace", self._env.cluster_namespace.namespace, *selector, "--output=name", timeout=10
             )
             names[:] = [name.removeprefix("pod/") for name in done.stdout.split()]
             return done.returncode == 0
 
-        _until(listed)
+        _until(listed, what="the list of pods")
         return names
 
     def _kubectl(self, *arguments: str, input: str | None = None) -> bool | None:
-        """Run kubectl until the API server answers.
-
-        True: done. False: the object is gone. None: gone, perhaps through this command, whose first response was lost.
-        """
-        answers: list[bool | None] = []
-        lost = False
+        """Run kubectl until the API server answers. The result is as in `Answers`."""
+        answers = Answers(KUBECTL)
 
         def asked() -> bool:
-            nonlocal lost
             namespace = self._env.cluster_namespace.namespace
             done = self._env.cluster.kubectl(*arguments, "--namespace", namespace, timeout=15, input=input)
-            if done.returncode == 0:
-                answers.append(True)
-            elif any(word in done.stderr for word in ("NotFound", "not found", "is invalid", "Conflict")):
-                answers.append(None if lost else False)
-            lost = True
-            return bool(answers)
+            answers.add(done.returncode, done.stdout + done.stderr)
+            return answers.complete
 
-        _until(asked)
-        return answers[0]
+        _until(asked, what=f"kubectl {' '.join(arguments[:3])}")
+        return answers.done
 
 
-def _any(answers: list[bool | None]) -> bool | None:
-    """True if any answer is true, else None if any is unknown, else False."""
-    return True if True in answers else None if None in answers else False
+def _pause(found: list[processes.Process], undo: ExitStack) -> bool:
+    """Stop processes until the end of the block."""
+    undo.callback(processes.send, found, signal.SIGCONT)
+    return processes.send(found, signal.SIGSTOP)
 
 
-def _until(done: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + TIMEOUT_SECONDS
+def _until(done: Callable[[], bool], *, what: str) -> None:
+    deadline = time.monotonic() + REQUEST_SECONDS
     while not done():
         if time.monotonic() > deadline:
-            raise AssertionError("the API server did not come back")
+            raise AssertionError(f"no answer within {REQUEST_SECONDS:.0f} s: {what}")
         time.sleep(0.3)
-
-
-def _kill(wanted: Callable[[psutil.Process], bool]) -> bool:
-    """Send SIGKILL to every matching process. Returns whether there was one."""
-    killed = False
-    for process in psutil.process_iter():
-        with suppress(psutil.Error):
-            if wanted(process):
-                process.send_signal(signal.SIGKILL)
-                killed = True
-    return killed

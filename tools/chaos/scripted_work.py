@@ -2,7 +2,7 @@
 
 `check` compares the marks with the rows. The marks are on the models volume, in a folder that the product does not read:
 `.chaos/<run id>/<attempt>-<algorithm>.begun`, and `.done` as soon as the result is complete. Each worker holds the lock of
-its run until it ends. A worker that finds the lock taken writes `<attempt>.overlap`.
+its run until it ends. A worker that finds the lock taken writes `<attempt>.overlap` or `summarise.overlap`.
 """
 
 import atexit
@@ -50,6 +50,8 @@ def pseudo_label(source: Path, target: Path, report: Report, resume_dir: Path) -
 
 def summarise(source: Path, target: Path, report: Report, resume_dir: Path) -> SummariseResult:
     """Two empty files."""
+    models, run_id = _place(source)
+    _be_alone(_marks(models, run_id), name="summarise")
     for name in (EXAMPLES, POOL):
         (target / name).touch()
     report(Progress(message="summarised", fraction=1.0))
@@ -60,10 +62,9 @@ def train(source: Path, target: Path, report: Report, resume_dir: Path) -> Train
     """Takes the scripted time and writes a complete model folder."""
     request = TrainRequest.model_validate_json((source / REQUEST).read_text(encoding="utf-8"))
     facts = request.provenance
-    models = source.parents[4]
-    marks = models / MARKS / facts.run_id
-    marks.mkdir(parents=True, exist_ok=True)
-    _be_alone(marks, attempt=facts.attempt)
+    models, _ = _place(source)
+    marks = _marks(models, facts.run_id)
+    _be_alone(marks, name=str(facts.attempt))
     name = f"{facts.attempt}-{request.algorithm}"
     # Append: a suspended attempt begins several times.
     with (marks / f"{name}.begun").open("a") as begun:
@@ -84,13 +85,25 @@ def _scripted(file: Path) -> dict[str, float]:
     return json.loads(file.read_text()) if file.exists() else {}
 
 
-def _be_alone(marks: Path, *, attempt: int) -> None:
+def _place(source: Path) -> tuple[Path, str]:
+    """The models folder and the id of the run, from the input folder of a stage."""
+    runs = next(parent for parent in source.parents if parent.name == artifacts.RUNS_FOLDER)
+    return runs.parent, source.relative_to(runs).parts[0]
+
+
+def _marks(models: Path, run_id: str) -> Path:
+    marks = models / MARKS / run_id
+    marks.mkdir(parents=True, exist_ok=True)
+    return marks
+
+
+def _be_alone(marks: Path, *, name: str) -> None:
     descriptor = os.open(marks / "lock", os.O_RDWR | os.O_CREAT, 0o666)
     _held.append(descriptor)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        (marks / f"{attempt}.overlap").touch()
+        (marks / f"{name}.overlap").touch()
 
 
 def _write_model(folder: Path, request: TrainRequest) -> None:

@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -42,6 +43,7 @@ class Cluster:
     daemons: dict[str, Daemon] = field(init=False, default_factory=dict)
     _offered: dict[str, int] = field(init=False, default_factory=dict)
     _disturbed: bool = field(init=False, default=False)
+    _noting: threading.Lock = field(init=False, default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         # The path of a socket has 107 characters at most.
@@ -194,7 +196,9 @@ class Cluster:
 
     def _launch(self, name: str) -> None:
         self.daemons[name].start()
-        self._record.note(name, self.daemons[name].pid)
+        # Several threads may start daemons.
+        with self._noting:
+            self._record.note(name, self.daemons[name].pid)
 
     def _ctr(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         address = ["--address", f"{self.folder}/containerd.sock", "--namespace", "k8s.io"]

@@ -1,5 +1,6 @@
 """The four programs of the control plane. All listen on loopback alone."""
 
+import json
 from pathlib import Path
 
 from tools.cluster.binaries import ETCD
@@ -10,6 +11,17 @@ STORE = "http://127.0.0.1:2379"
 PEERS = "http://127.0.0.1:2380"
 # Seconds without an answer after which a node counts as lost. With Kubernetes' own 40 s, tests would wait.
 GRACE = 10
+# One line for every request that makes or deletes a Job.
+AUDIT_POLICY = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived"],
+    "rules": [
+        {"level": "Metadata", "verbs": ["create", "delete", "deletecollection"], "resources": [{"group": "batch", "resources": ["jobs"]}]},
+        {"level": "None"},
+    ],
+}
+AUDIT_LOG = "audit.log"
 # Request rates of the clients, far above the load of one node.
 RATES = ["--kube-api-qps=200", "--kube-api-burst=400"]
 
@@ -17,6 +29,8 @@ RATES = ["--kube-api-qps=200", "--kube-api-burst=400"]
 def daemons(folder: Path, programs: Path) -> list[Daemon]:
     """The daemons, in the order of their start."""
     keys = folder / "pki"
+    audit_policy = folder / "audit-policy.json"
+    audit_policy.write_text(json.dumps(AUDIT_POLICY))
     etcd = [
         ETCD, f"--data-dir={folder}/etcd",
         f"--listen-client-urls={STORE}", f"--advertise-client-urls={STORE}", f"--listen-peer-urls={PEERS}",
@@ -32,6 +46,7 @@ def daemons(folder: Path, programs: Path) -> list[Daemon]:
         f"--tls-cert-file={keys}/kube-apiserver.crt", f"--tls-private-key-file={keys}/kube-apiserver.key",
         f"--kubelet-client-certificate={keys}/kube-apiserver.crt", f"--kubelet-client-key={keys}/kube-apiserver.key",
         f"--kubelet-certificate-authority={keys}/ca.crt", "--kubelet-preferred-address-types=InternalIP",
+        f"--audit-policy-file={audit_policy}", f"--audit-log-path={folder / AUDIT_LOG}",
         "--service-account-issuer=https://kubernetes.default.svc",
         f"--service-account-key-file={keys}/kube-apiserver.crt", f"--service-account-signing-key-file={keys}/kube-apiserver.key",
     ]  # fmt: skip

@@ -9,6 +9,8 @@ from tools.cluster.binaries import IP, IPTABLES
 
 BRIDGE = "gregory-k8s0"
 HOST = ipaddress.IPv4Interface("10.244.0.1/24")
+# Addresses from here to the end of the range are not for pods: tests give them to processes in a network of their own.
+FIRST_FREE = HOST.network[240]
 ADDRESS = "0a:58:0a:f4:00:01"
 SERVICES = ipaddress.IPv4Network("10.96.0.0/24")
 # The first address of the range belongs to the API server: kubernetes.default.
@@ -79,7 +81,7 @@ def _cni(folder: Path) -> dict[str, object]:
                 "ipam": {
                     "type": "host-local",
                     "dataDir": str(folder / "addresses"),
-                    "ranges": [[{"subnet": str(HOST.network), "gateway": str(HOST.ip)}]],
+                    "ranges": [[{"subnet": str(HOST.network), "gateway": str(HOST.ip), "rangeEnd": str(FIRST_FREE - 1)}]],
                     "routes": [{"dst": "0.0.0.0/0"}],
                 },
             }

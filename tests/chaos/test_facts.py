@@ -1,0 +1,131 @@
+"""The facts that the judge reads: requests for Jobs, processes, answers, and the number of faults in effect."""
+
+import json
+from collections import Counter
+
+import pytest
+
+from tests.chaos.well import disturbed, strike
+from tools.chaos import audit, processes, quota
+from tools.chaos.accounts import adapted
+from tools.chaos.answers import CANCEL, KUBECTL, Answers, Words, merged
+from tools.chaos.processes import Kind, Process
+from tools.chaos.schedule import Target
+from tools.chaos.script import Fault
+
+EVENT = {
+    "verb": "create",
+    "user": {"username": "system:serviceaccount:chaos:gregory-train-submitter"},
+    "requestURI": "/apis/batch/v1/namespaces/chaos/jobs",
+    "objectRef": {"namespace": "chaos", "name": "gregory-train-0123456789ab-a2"},
+    "responseStatus": {"code": 201},
+    "requestReceivedTimestamp": "2026-01-01T00:00:01.500000Z",
+}
+
+
+def test_the_audit_log_has_the_requests_for_jobs():
+    dry = EVENT | {"requestURI": "/apis/batch/v1/namespaces/chaos/jobs?dryRun=All"}
+    elsewhere = EVENT | {"objectRef": {"namespace": "other", "name": "gregory-train-0123456789ab-a2"}}
+    collected = EVENT | {"verb": "delete", "user": {"username": "admin"}, "responseStatus": {"code": 200}}
+    lines = [*map(json.dumps, (EVENT, dry, elsewhere, collected)), json.dumps(EVENT)[:40]]
+
+    found = list(audit.requests(lines, namespace="chaos"))
+
+    assert [(one.verb, one.run_id, one.attempt, one.code, one.by_product) for one in found] == [
+        ("create", "0123456789ab", 2, 201, True),
+        ("delete", "0123456789ab", 2, 200, False),
+    ]
+    assert found[0].at == 1767225601.5
+
+
+STAGE = ["python3", "-m", "gregory.ml.stages", "train", "--in", "/models/.runs/r1/stages/train-lstm/in", "--out", "/x", "--lifeline"]
+SPECIFICATION = {"GREGORY_RUN_SPEC": '{"run_id": "r1"}'}
+
+
+@pytest.mark.parametrize(
+    ("command", "environment", "expected"),
+    [
+        (STAGE, {}, (Kind.STAGE, "r1", "train-lstm")),
+        (["python3", "-m", "job"], SPECIFICATION, (Kind.SUPERVISOR, "r1", "")),
+        (["/usr/local/bin/dumb-init", "--", "python3", "-m", "job"], SPECIFICATION, (Kind.INIT, "r1", "")),
+        (["/pause"], {}, None),
+        (["sh"], SPECIFICATION, None),
+    ],
+)
+def test_a_process_is_known_by_command_and_environment(command: list[str], environment: dict[str, str], expected: object):
+    found = processes.parsed(7, 1, command, environment)
+
+    assert (found and (found.kind, found.run_id, found.stage)) == expected
+
+
+def of(pid: int, parent: int, kind: Kind, run_id: str = "r1") -> Process:
+    return Process(pid=pid, parent=parent, kind=kind, run_id=run_id)
+
+
+def test_two_processes_of_one_run_are_found():
+    one, other = of(1, 0, Kind.SUPERVISOR), of(2, 0, Kind.SUPERVISOR)
+
+    assert processes.together([one, other]) == {("r1", Kind.SUPERVISOR)}
+    assert processes.together([one, of(2, 0, Kind.SUPERVISOR, run_id="r2"), of(3, 1, Kind.STAGE)]) == set()
+    assert processes.together([of(3, 1, Kind.STAGE), of(4, 2, Kind.STAGE)]) == {("r1", Kind.STAGE)}
+    # A child between fork and exec.
+    assert processes.together([one, of(2, 1, Kind.SUPERVISOR)]) == set()
+
+
+@pytest.mark.parametrize(
+    ("words", "answers", "expected"),
+    [
+        (KUBECTL, [(0, "")], True),
+        (KUBECTL, [(1, "Error from server (NotFound)")], False),
+        (KUBECTL, [(1, "connection refused"), (1, "Error from server (NotFound)")], None),
+        (KUBECTL, [(1, "connection refused"), (0, "")], True),
+        (CANCEL, [(0, "cancelled")], True),
+        (CANCEL, [(1, "run r was cancelled, but its end is not observed yet")], True),
+        (CANCEL, [(1, "run r has already ended: succeeded")], False),
+        (CANCEL, [(0, "it ended by itself meanwhile")], False),
+        # The answer to the first command was lost, and it may have cancelled the run.
+        (CANCEL, [(1, "server closed the connection"), (1, "run r has already ended: cancelled")], None),
+        (CANCEL, [(1, "run r has ended, or has another attempt; list it again")], False),
+    ],
+)
+def test_a_lost_answer_leaves_the_effect_unknown(words: Words, answers: list[tuple[int, str]], expected: bool | None):
+    found = Answers(words)
+    for code, output in answers:
+        assert not found.complete
+        found.add(code, output)
+
+    assert (found.complete, found.done) == (True, expected)
+
+
+def test_a_run_with_another_attempt_is_cancelled_again():
+    found = Answers(CANCEL)
+
+    found.add(1, "run r has ended, or has another attempt; list it again", again=True)
+    assert not found.complete
+    found.add(0, "cancelled")
+    assert found.done is True
+
+
+def test_several_answers_become_one():
+    assert merged([False, None, True]) is True
+    assert merged([False, None]) is None
+    assert merged([]) is False
+
+
+def test_faults_that_took_effect_too_seldom_are_a_failure():
+    struck = quota.faults([strike(Fault.EVICTED), strike(Fault.EVICTED, struck=False), strike(Fault.EVICTED, struck=None)])
+    targets = quota.targets([disturbed(Target.DATABASE, 0, 1)])
+
+    assert struck == Counter({Fault.EVICTED: 1})
+    assert quota.missing_faults(struck, 2).count(Fault.EVICTED) == 1
+    seldom = quota.shortfalls(struck, targets, 1)
+    assert f"{Fault.RUN_KILLED}: in effect 0 times, asked for 1" in seldom
+    assert not any(str(kind) in words for kind in (Fault.EVICTED, Target.DATABASE) for words in seldom)
+    assert quota.shortfalls({}, {}, 0) == []
+    assert (quota.default(100), quota.default(20), quota.default(101)) == (5, 1, 6)
+
+
+def test_the_account_has_the_names_of_the_namespace():
+    role = {"metadata": {"namespace": "gregory-train", "labels": {"app": "gregory-train"}}, "resourceNames": ["gregory-train-models"]}
+
+    assert adapted(role, "chaos") == {"metadata": {"namespace": "chaos", "labels": {"app": "gregory-train"}}, "resourceNames": ["models"]}

@@ -1,0 +1,55 @@
+"""Checks the Jobs of a run, from the cluster and from the audit log of the API server. Pure."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from tools.chaos.records import Evidence, Request, Run
+
+CREATED, CONFLICT = 201, 409
+# The product deletes the Job of an attempt that has not ended only for these reasons.
+ANNOUNCED = frozenset({"cancelled", "stalled", "deadline", "image_pull", "unschedulable", "missing_object", "refused"})
+
+
+def of(evidence: Evidence, run: Run) -> Iterator[str]:
+    """Each attempt has exactly one Job. The product deletes no Job of an attempt at work."""
+    for job in evidence.jobs:
+        if not job.finished:
+            yield f"Job {job.name} has not finished"
+        if job.attempt > run.attempt:
+            yield f"Job {job.name} belongs to an attempt that was not opened"
+    existing = Counter(job.attempt for job in evidence.jobs)
+    created = Counter(one.attempt for one in evidence.requests if one.verb == "create" and one.code == CREATED)
+    for attempt in range(1, max([run.attempt, *existing, *created]) + 1):
+        yield from _one_job(evidence, run, attempt, existing[attempt], created[attempt])
+    retried = sum(event.kind == "retried" for event in evidence.events)
+    if retried != run.attempt - 1:
+        yield f"{retried} events of a retry for {run.attempt} attempts"
+    for request in evidence.requests:
+        if request.verb == "delete" and request.code < 300 and request.by_product:
+            yield from _deletion(evidence, run, request)
+
+
+def _one_job(evidence: Evidence, run: Run, attempt: int, existing: int, created: int) -> Iterator[str]:
+    if existing > 1 or created > 1:
+        yield f"{max(existing, created)} Jobs of attempt {attempt}"
+    if attempt > run.attempt and created:
+        yield f"a Job of attempt {attempt} was made, which was not opened"
+    # The API server can be killed between the creation and its record.
+    known = existing or created or any(one.attempt == attempt and one.code == CONFLICT for one in evidence.requests)
+    trained = any(training.attempt == attempt for training in evidence.trainings)
+    needed = trained or attempt < run.attempt or run.state == "succeeded"
+    if needed and not known and attempt <= run.attempt:
+        yield f"attempt {attempt} has no Job"
+
+
+def _deletion(evidence: Evidence, run: Run, request: Request) -> Iterator[str]:
+    """The end of the attempt must come before the deletion, or have been announced."""
+    retried = [event for event in evidence.events if event.kind == "retried"]
+    if request.attempt < run.attempt:
+        ends = [event.at for event in retried[request.attempt - 1 : request.attempt]]
+    else:
+        ends = [run.finished_at] if run.finished_at is not None else []
+    ended_before = any(end.timestamp() <= request.at + 1 for end in ends)
+    announced = request.attempt == run.attempt and run.reason in ANNOUNCED
+    if not ended_before and not announced:
+        yield f"the product deleted the Job of attempt {request.attempt} while it was at work"
