@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from gregory.ml import artifacts
+from gregory.ml import artifacts, models_folder
 from gregory.ml.errors import DamagedFile
 from gregory.ml.files import flush, read_text
 from gregory.runs import report_key
@@ -31,6 +31,7 @@ class OutcomeReport:
         self._outcomes: dict[int, AlgorithmOutcome] = {}
         self._interrupted = ""
         self._publishing: AlgorithmOutcome | None = None
+        self._models_dir = models_dir
         self._file = artifacts.outcome_file(models_dir, spec.run_id)
         self._termination_log = termination_log
 
@@ -78,7 +79,7 @@ class OutcomeReport:
     def _replace(self, outcome: RunOutcome) -> None:
         if self._later_attempt_wrote():
             return
-        self._file.parent.mkdir(parents=True, exist_ok=True)
+        models_folder.make_below(self._models_dir, self._file.parent)
         unfinished = self._file.with_suffix(".partial")
         unfinished.write_text(report_key.sign(outcome, self._key).model_dump_json(), encoding="utf-8")
         flush(unfinished)

@@ -12,7 +12,7 @@ from typing import Any
 from django.conf import settings
 
 from gregory.data import corpus
-from gregory.ml import artifacts, split
+from gregory.ml import artifacts, models_folder, split
 from gregory.ml.artifacts import Provenance
 from gregory.ml.base_models import verify_bundle
 from gregory.ml.dataset import read_articles, write_articles
@@ -30,7 +30,7 @@ from job.event_log import EventLogger
 from job.outcome_report import OutcomeReport
 from job.publishing import failed_training, publish_model, publish_pseudo_labels
 from job.stage_runner import StageRunner, link, read_result
-from job.supervise import StageFailed
+from job.supervise import StageFailed, Usage
 
 
 class Pipeline:
@@ -61,6 +61,9 @@ class Pipeline:
         """Execute every step in order."""
         spec = self._spec
         self._log.info(f"Started run {spec.run_id}: {', '.join(a.algorithm for a in spec.algorithms)}; {spec.window.description}")
+        spec = self._spec = spec.model_copy(update={"algorithms": self._publishable()})
+        if not spec.algorithms:
+            return
         if spec.require_gpu:
             self._find_gpu()
         self._bundle_digest = verify_bundle(self._bundle_dir).digest()
@@ -74,13 +77,35 @@ class Pipeline:
             except StageFailed as failure:
                 if failure.reason is Reason.INTERRUPTED:
                     raise
-                message = f"Failed version {algorithm.version}: {failure}"
-                self._log.info(message, algorithm=algorithm.algorithm, stage="train", tone="bad")
-                outcome, details = failed_training(algorithm, failure, self._stages.resources())
+                outcome, details = self._failed(algorithm, failure)
             self._close(outcome, details)
             if outcome.success:
                 # The checkpoint of a training is several times as large as the model.
                 shutil.rmtree(self.stages_dir / f"train-{algorithm.algorithm}", ignore_errors=True)
+
+    def _publishable(self) -> tuple[AlgorithmSpec, ...]:
+        """The algorithms whose models can be published. The rows of the others are closed now and not after hours of work."""
+        publishable = []
+        for algorithm in self._spec.algorithms:
+            problem = models_folder.obstacle(self._models_dir, self._destination(algorithm).parent)
+            if not problem:
+                publishable.append(algorithm)
+                continue
+            message = f"nothing was trained, because the model could not be published: {problem}"
+            failure = StageFailed(Reason.ARTIFACT, message, message, Usage(seconds=0.0, peak_bytes=0))
+            self._close(*self._failed(algorithm, failure))
+        return tuple(publishable)
+
+    def _destination(self, algorithm: AlgorithmSpec) -> Path:
+        team, subject = self._spec.team.slug, self._spec.subject.slug
+        return artifacts.version_folder(
+            self._models_dir, team=team, subject=subject, algorithm=algorithm.algorithm, version=algorithm.version
+        )
+
+    def _failed(self, algorithm: AlgorithmSpec, failure: StageFailed) -> tuple[AlgorithmOutcome, store.OutcomeDetails]:
+        message = f"Failed version {algorithm.version}: {failure}"
+        self._log.info(message, algorithm=algorithm.algorithm, stage="train", tone="bad")
+        return failed_training(algorithm, failure, self._stages.resources())
 
     def _find_gpu(self) -> None:
         """Check for a GPU in a process of its own. Every attempt repeats the check, because it may run on another machine."""

@@ -99,8 +99,8 @@ class Runner(Protocol):
     max_attempts: int
     stall_seconds: int
 
-    def check(self) -> None:
-        """Raise PreconditionFailed for the first cause that would make every run fail. Called before any row is written."""
+    def check(self, specs: Sequence[RunSpec]) -> None:
+        """Raise PreconditionFailed for the first cause that would make a run fail. Called before any row of `specs` is written."""
 
     def owner_handle(self) -> RunHandle:
         """The handle of the submitting process, which is responsible for a run before its submission."""

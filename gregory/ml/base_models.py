@@ -133,7 +133,9 @@ def prepare(root: Path, *, name: str, fill: Callable[[Path], BundleDescription],
         if present:
             report(Progress(message=f"{root} holds an intact bundle, {present.description.name}: nothing to do"))
             return present
-        root.parent.mkdir(parents=True, exist_ok=True)
+        if not root.parent.is_dir():
+            # It may be a volume that is not mounted.
+            raise BundleError(f"{root.parent} does not exist, so the bundle {root.name} cannot be made there; mount its volume, or make it")
         with _staging(root) as staging:
             staged = staging / "bundle"
             staged.mkdir()

@@ -45,12 +45,18 @@ def find(run_id: str, reconciler: Reconciler) -> TrainingRun:
     raise UsageError(f"--resume {run_id}: there is no such run; can be resumed: {', '.join(names[:NAMED_RUNS]) or 'none'}")
 
 
-def check(run: TrainingRun, reconciler: Reconciler) -> tuple[RunSpec, Diagnosis]:
-    """The specification of the latest attempt, and its end. Raises RunRefused if the run cannot be resumed."""
+def specified(run: TrainingRun) -> RunSpec:
+    """The specification of the latest attempt. Raises RunRefused if another version of this program wrote it."""
     spec = store.attempt_of(run)
     if not isinstance(spec, RunSpec):
         remedy = "train again" if RunState(run.state).is_final else f"end it with training_runs cancel {run.run_id}, then train again"
         raise RunRefused(f"run {run.run_id} of {spec.label}: {FOREIGN}; resume it with that version, or {remedy}")
+    return spec
+
+
+def check(run: TrainingRun, reconciler: Reconciler) -> tuple[RunSpec, Diagnosis]:
+    """The specification of the latest attempt, and its end. Raises RunRefused if the run cannot be resumed."""
+    spec = specified(run)
     state, name = RunState(run.state), f"run {run.run_id} of {spec.label}"
     if state is RunState.SUCCEEDED:
         raise RunRefused(f"{name} succeeded: nothing to resume")

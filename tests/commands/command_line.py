@@ -53,7 +53,7 @@ class InstantRunner:
     def __init__(self, installation: Installation) -> None:
         self._bundle_dir = installation.bundle_dir
 
-    def check(self) -> None:
+    def check(self, specs: Sequence[RunSpec]) -> None:
         preconditions.require_bundle(self._bundle_dir)
 
     def owner_handle(self) -> RunHandle:

@@ -65,7 +65,7 @@ class TestWithoutWait:
         assert (done.code, run.state) == (0, "pending")
 
     def test_a_failed_precondition_is_refused_before_any_row(self, shell, cluster, monkeypatch):
-        def check(self: PretendCluster) -> None:
+        def check(self: PretendCluster, specs: Any) -> None:
             raise PreconditionFailed("no kubeconfig")
 
         monkeypatch.setattr(PretendCluster, "check", check)

@@ -102,30 +102,30 @@ class TestRequest:
 
 class TestCheck:
     def test_complete_settings_pass(self, engine_variables, models: Path, small_bundle: Path):
-        docker_runner(models, small_bundle, **engine_variables, **READY).check()
+        docker_runner(models, small_bundle, **engine_variables, **READY).check([])
 
     def test_no_daemon(self, models: Path, tmp_path: Path):
         with pytest.raises(
             PreconditionFailed, match=r"^the Docker daemon does not answer: .*; start it, or name its address in DOCKER_HOST$"
         ):
-            docker_runner(models, DOCKER_HOST=f"unix://{tmp_path}/nothing.sock", **READY).check()
+            docker_runner(models, DOCKER_HOST=f"unix://{tmp_path}/nothing.sock", **READY).check([])
 
     def test_no_image(self, engine_variables, models: Path):
         with pytest.raises(PreconditionFailed, match=r"^the image gregory-train:none is not on this Docker host; build it"):
-            docker_runner(models, **{**engine_variables, **READY, "GREGORY_DOCKER_IMAGE": "gregory-train:none"}).check()
+            docker_runner(models, **{**engine_variables, **READY, "GREGORY_DOCKER_IMAGE": "gregory-train:none"}).check([])
 
     def test_sqlite_is_refused(self, engine_variables, models: Path):
         with pytest.raises(PreconditionFailed, match=r"^the docker runner needs PostgreSQL, .*; set POSTGRES_DB, or use --runner local$"):
-            docker_runner(models, **engine_variables).check()
+            docker_runner(models, **engine_variables).check([])
 
     @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
     def test_localhost_is_refused_for_a_bridge(self, engine_variables, models: Path, host: str):
         refusal = rf"^inside a container {host} is the container itself and .* in the network bridge, or"
         with pytest.raises(PreconditionFailed, match=refusal):
-            docker_runner(models, POSTGRES_DB="gregory", DB_HOST=host, **engine_variables).check()
+            docker_runner(models, POSTGRES_DB="gregory", DB_HOST=host, **engine_variables).check([])
 
     def test_database_can_have_another_name_inside(self, engine_variables, models: Path, small_bundle: Path):
-        docker_runner(models, small_bundle, POSTGRES_DB="gregory", GREGORY_DOCKER_DB_HOST="db", **engine_variables).check()
+        docker_runner(models, small_bundle, POSTGRES_DB="gregory", GREGORY_DOCKER_DB_HOST="db", **engine_variables).check([])
 
     def test_models_folder_of_root_is_refused(self, engine_variables, models: Path):
         os.chown(models, 0, 0)
@@ -133,11 +133,11 @@ class TestCheck:
         with pytest.raises(
             PreconditionFailed, match=rf"^the models folder {models} cannot be written by the containers' user 10001:10001; chown -R"
         ):
-            docker_runner(models, **engine_variables, **READY).check()
+            docker_runner(models, **engine_variables, **READY).check([])
 
     def test_missing_bundle_is_refused(self, engine_variables, models: Path):
         with pytest.raises(PreconditionFailed, match=r"there is no base-model bundle"):
-            docker_runner(models, models / "nowhere", **engine_variables, **READY).check()
+            docker_runner(models, models / "nowhere", **engine_variables, **READY).check([])
 
     def test_private_bundle_is_refused(self, engine_variables, models: Path, tmp_path: Path):
         bundle = tiny_bundle(tmp_path / "base_models")
@@ -145,7 +145,7 @@ class TestCheck:
         weights.chmod(0o600)
 
         with pytest.raises(PreconditionFailed, match=rf"^{weights} cannot be read by the containers' user; chmod -R a\+rX {bundle}$"):
-            docker_runner(models, bundle, **engine_variables, **READY).check()
+            docker_runner(models, bundle, **engine_variables, **READY).check([])
 
 
 class TestSubmit:

@@ -53,6 +53,16 @@ def failure(number: int, error: str) -> AlgorithmOutcome:
     )
 
 
+def test_a_models_folder_that_is_not_mounted_is_not_made(tmp_path: Path):
+    missing, log = tmp_path / "volume" / "models", tmp_path / "termination-log"
+    report = OutcomeReport(spec(), key=KEY, models_dir=missing, termination_log=log)
+    report.add(success())
+
+    report.write()
+
+    assert (missing.parent.exists(), log.exists()) == (False, True)
+
+
 @pytest.fixture
 def log(tmp_path: Path) -> Path:
     return tmp_path / "termination-log"

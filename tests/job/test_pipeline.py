@@ -7,9 +7,10 @@ import pytest
 
 from gregory.ml import text
 from gregory.ml.dataset import Article, write_articles
-from gregory.ml.errors import ArtifactError
+from gregory.ml.errors import ArtifactError, BundleError
 from gregory.ml.stages.contract import GpuRequest
 from gregory.runs import store
+from gregory.runs.models import AlgorithmRun
 from gregory.shutdown import ShutdownRequest
 from job import stage_runner
 from job.event_log import EventLogger
@@ -32,6 +33,38 @@ def pipeline(subject, tmp_path: Path) -> Iterator[Pipeline]:
             OutcomeReport(spec, key="1.key", models_dir=tmp_path, termination_log=None),
         )
         yield Pipeline(spec, log, ShutdownRequest(), report, models_dir=tmp_path, bundle_dir=tmp_path)
+
+
+def block(pipeline: Pipeline, algorithm: str) -> Path:
+    """Put a file in the place of the algorithm's folder."""
+    place = pipeline._models_dir / "team" / "subject" / algorithm
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.touch()
+    return place
+
+
+def test_an_algorithm_whose_folder_cannot_be_written_fails_before_the_first_stage(pipeline, monkeypatch: pytest.MonkeyPatch):
+    place = block(pipeline, "lstm")
+    monkeypatch.setattr(stage_runner, "run_stage", lambda *args, **options: pytest.fail("a stage"))
+
+    with pytest.raises(BundleError):
+        # The other algorithm continues, up to the base models that this test does not have.
+        pipeline.run()
+
+    lstm, lgbm = AlgorithmRun.objects.order_by("position").values_list("reason", "run_log__success", "run_log__error_message")
+    problem = f"nothing was trained, because the model could not be published: {place} is not a folder; move it away"
+    assert (lstm, lgbm) == (("artifact", False, problem), ("", None, None))
+
+
+def test_a_run_whose_models_folder_is_not_mounted_ends_before_the_first_stage(pipeline, tmp_path: Path):
+    missing = pipeline._models_dir = tmp_path / "volume" / "models"
+
+    pipeline.run()
+
+    found = AlgorithmRun.objects.values_list("reason", "run_log__success", "run_log__error_message")
+    problem = f"the models folder {missing} does not exist; mount its volume, or make it once: mkdir -p {missing}"
+    assert set(found) == {("artifact", False, f"nothing was trained, because the model could not be published: {problem}")}
+    assert not missing.parent.exists()
 
 
 def test_every_attempt_checks_for_a_gpu(pipeline, monkeypatch: pytest.MonkeyPatch):

@@ -194,10 +194,10 @@ def account(job_namespace: ClusterNamespace) -> KubernetesRunner:
 
 class TestCheck:
     def test_complete_namespace_passes(self, job_namespace: ClusterNamespace):
-        job_namespace.runner().check()
+        job_namespace.runner().check([])
 
     def test_check_needs_only_the_rights_of_a_submitter(self, job_namespace: ClusterNamespace):
-        account(job_namespace).check()
+        account(job_namespace).check([])
 
         assert job_namespace.jobs() == []
 
@@ -228,17 +228,17 @@ class TestCheck:
         job_namespace.config[section] = value
 
         with pytest.raises(PreconditionFailed, match=told):
-            job_namespace.runner().check()
+            job_namespace.runner().check([])
 
     def test_optional_object_can_be_missing(self, job_namespace: ClusterNamespace):
         job_namespace.config["env"] = [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "none", "key": "k", "optional": True}}}]
 
-        job_namespace.runner().check()
+        job_namespace.runner().check([])
 
     def test_dry_run_creates_no_job(self, job_namespace: ClusterNamespace):
         runner = job_namespace.runner()
 
-        runner.check()
+        runner.check([])
 
         assert runner.api.calls["POST jobs"] == 1
         assert job_namespace.jobs() == []
@@ -263,7 +263,7 @@ class TestCheck:
             with pytest.raises(
                 PreconditionFailed, match=r'^the cluster would refuse every Job: .*failed calling webhook "admit\.gregory\.test"'
             ):
-                job_namespace.runner().check()
+                job_namespace.runner().check([])
         finally:
             job_namespace.cluster.must("delete", "validatingwebhookconfiguration", name)
         assert job_namespace.jobs() == []
@@ -271,7 +271,7 @@ class TestCheck:
 
 def _is_refused(job_namespace: ClusterNamespace) -> bool:
     try:
-        job_namespace.runner().check()
+        job_namespace.runner().check([])
     except PreconditionFailed:
         return True
     return False

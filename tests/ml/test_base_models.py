@@ -40,6 +40,7 @@ def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """The place of the bundle. It is alone in its folder, so that remaining files are visible."""
+    (tmp_path / "installation").mkdir()
     return tmp_path / "installation" / "base_models"
 
 
@@ -257,7 +258,6 @@ def test_a_folder_with_other_files_is_not_replaced(root: Path, make: Make) -> No
 
 
 def test_a_file_in_the_place_of_the_folder_is_an_error(root: Path, make: Make) -> None:
-    root.parent.mkdir()
     root.write_text("", encoding="utf-8")
     assert _refusal(make) == f"the bundle {root} cannot be written: [Errno 20] Not a directory: '{root}'"
 
@@ -394,3 +394,12 @@ def test_the_real_tokenizer_file_has_no_limit(demo_bundle: Path) -> None:
 def test_the_real_demo_summariser_returns_at_most_sixty_words(demo_bundle: Path) -> None:
     summariser = load_summariser(demo_bundle / "summariser", SummariserConfig(), threads=1)
     assert summariser.summarise(["dose " * 100, "One. Two."]) == [" ".join(["dose"] * 60), "One. Two."]
+
+
+def test_the_folder_around_the_bundle_is_not_made(make: Make, root: Path) -> None:
+    # It may be the place of a volume that is not mounted.
+    root.parent.rmdir()
+
+    expected = f"{root.parent} does not exist, so the bundle base_models cannot be made there; mount its volume, or make it"
+    assert _refusal(make) == expected
+    assert not root.parent.exists()

@@ -43,7 +43,7 @@ class PretendCluster:
         """The runner of every installation and every name is this one."""
         return self
 
-    def check(self) -> None:
+    def check(self, specs: Sequence[RunSpec]) -> None:
         """Every precondition holds."""
 
     def owner_handle(self) -> RunHandle:

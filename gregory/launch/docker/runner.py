@@ -58,7 +58,7 @@ class DockerRunner:
         """Whether containers get a GPU."""
         return bool(self._options.GREGORY_DOCKER_GPUS)
 
-    def check(self) -> None:
+    def check(self, specs: Sequence[RunSpec]) -> None:
         """Check daemon, image, database, models folder and base models. Raises PreconditionFailed."""
         try:
             with self._daemon() as daemon:
@@ -72,8 +72,9 @@ class DockerRunner:
             raise PreconditionFailed(f"the Docker daemon does not answer: {error}; start it, or name its address in DOCKER_HOST") from error
         self._require_database()
         if is_folder(self._models):
-            preconditions.require_models_folder(Path(self._models))
-            self._require_writable_by(self._user() or image.attrs["Config"].get("User", ""))
+            preconditions.require_models_folder(Path(self._models), specs)
+            user = self._user() or image.attrs["Config"].get("User", "")
+            preconditions.require_writable_by(user, Path(self._models), specs, remedy="set GREGORY_DOCKER_USER")
         if self._base_models != INSIDE_IMAGE and is_folder(self._base_models):
             preconditions.require_bundle(Path(self._base_models))
             self._require_readable_base_models()
@@ -219,20 +220,6 @@ class DockerRunner:
         for path in sorted(Path(self._base_models).rglob("*")):
             if not path.stat().st_mode & 0o004:
                 raise PreconditionFailed(f"{path} cannot be read by the containers' user; chmod -R a+rX {self._base_models}")
-
-    def _require_writable_by(self, user: str) -> None:
-        """Raise PreconditionFailed if the models folder is not writable by the user of the container."""
-        uid, _, gid = user.partition(":")
-        status = Path(self._models).stat()
-        if not uid.isdigit() or uid == "0":
-            return
-        groups = {int(gid)} if gid.isdigit() else set()
-        allowed = 0o200 if status.st_uid == int(uid) else 0o020 if status.st_gid in groups else 0o002
-        if not status.st_mode & allowed:
-            raise PreconditionFailed(
-                f"the models folder {self._models} cannot be written by the containers' user {user}; "
-                f"chown -R {user} {self._models}, or set GREGORY_DOCKER_USER"
-            )
 
 
 def _host(daemon: docker.DockerClient) -> str:

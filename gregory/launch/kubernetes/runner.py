@@ -80,7 +80,7 @@ class KubernetesRunner:
         """From the cluster file. Raises BadClusterConfig."""
         return self._config.deadlines.stall_seconds
 
-    def check(self) -> None:
+    def check(self, specs: Sequence[RunSpec]) -> None:
         """Check cluster file, database, API server, namespace and referenced objects, and submit a Job in a dry run."""
         config = self._config
         if not self._environment.POSTGRES_DB:

@@ -22,6 +22,7 @@ from gregory.launch import preconditions, processes
 from gregory.launch.errors import SubmitError
 from gregory.launch.local import diagnose
 from gregory.launch.runner import Installation, Observation, Rendered, Status
+from gregory.ml import models_folder
 from gregory.ml.artifacts import RUNS_FOLDER
 from gregory.ml.files import read_end
 from gregory.runs.diagnosis import LOG_TAIL_CHARACTERS, log_tail_of
@@ -68,10 +69,10 @@ class LocalRunner:
         self._children: dict[str, _Child] = {}
         self.stall_seconds = installation.environment.GREGORY_STALL_AFTER
 
-    def check(self) -> None:
-        """Check that the bundle is intact and the models folder writable. Raises PreconditionFailed."""
+    def check(self, specs: Sequence[RunSpec]) -> None:
+        """Check that the bundle is intact and that the models can be published. Raises PreconditionFailed."""
         preconditions.require_bundle(self._installation.bundle_dir)
-        preconditions.require_models_folder(self._models_dir)
+        preconditions.require_models_folder(self._models_dir, specs)
 
     def owner_handle(self) -> RunHandle:
         """This process."""
@@ -87,7 +88,7 @@ class LocalRunner:
         folder = self._folder(rendered.spec)
         standard_error = folder / f"stderr-{rendered.spec.attempt}.log"
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            models_folder.make_below(self._models_dir, folder)
             with self._events(rendered.spec).open("ab") as events, standard_error.open("ab") as errors:
                 process = subprocess.Popen(
                     rendered.request["command"],

@@ -78,7 +78,7 @@ class Command(BaseCommand):
         if given.dry_run:
             self._print_plan(specs, runner, as_json=given.output == "json")
             return
-        runner.check()
+        runner.check(specs)
         opened: list[RunSpec] = []
         with self._until_signal(given, opened, runner) as console:
             refusals = self._open(specs, opened, runner, console)
@@ -92,7 +92,7 @@ class Command(BaseCommand):
         if given.runner not in (None, run.runner):
             raise request.UsageError(f"--runner {given.runner}: run {run_id} belongs to the runner {run.runner}; omit --runner")
         runner = ours.runner_for(run.runner)
-        runner.check()
+        runner.check([resume.specified(run)])
         token = new_token()
         opened: list[RunSpec] = []
         with self._until_signal(given, opened, runner) as console:

@@ -1,0 +1,56 @@
+"""The checks before any row is written."""
+
+from pathlib import Path
+
+import pytest
+
+from gregory.launch.errors import PreconditionFailed
+from gregory.launch.local.runner import LocalRunner
+from gregory.launch.preconditions import require_models_folder, require_writable_by
+from gregory.runs.spec import AlgorithmSpec, RunSpec
+from tools.launch_installation import installation
+
+
+@pytest.fixture
+def spec(spec: RunSpec) -> RunSpec:
+    """A run of two algorithms."""
+    names = ("lstm", "lgbm_tfidf")
+    return spec.model_copy(update={"algorithms": tuple(AlgorithmSpec(algorithm=name, run_log_id=0, version="1") for name in names)})
+
+
+def test_a_missing_models_folder_is_refused_and_not_made(tmp_path: Path):
+    missing = tmp_path / "volume" / "models"
+
+    with pytest.raises(PreconditionFailed, match=rf"^the models folder {missing} does not exist; mount its volume, or make it once: mkdir"):
+        require_models_folder(missing)
+
+    assert not missing.parent.exists()
+
+
+def test_a_folder_of_an_algorithm_that_cannot_be_written_is_refused_by_the_local_runner(spec, tmp_path: Path, small_bundle: Path):
+    place = tmp_path / spec.team.slug / spec.subject.slug / spec.algorithms[-1].algorithm
+    place.parent.mkdir(parents=True)
+    runner = LocalRunner(installation(tmp_path, bundle=small_bundle))
+    runner.check([spec])
+
+    place.touch()
+
+    with pytest.raises(PreconditionFailed, match=rf"^{place} is not a folder; move it away$"):
+        runner.check([spec])
+
+
+@pytest.mark.parametrize(("mode", "refused"), [(0o755, True), (0o777, False)])
+def test_a_folder_that_the_user_of_the_containers_cannot_write_is_refused(spec, tmp_path: Path, mode: int, refused: bool):
+    tmp_path.chmod(0o777)
+    place = tmp_path / spec.team.slug
+    place.mkdir()
+    place.chmod(mode)
+
+    def check() -> None:
+        require_writable_by("10001:10001", tmp_path, [spec], remedy="set GREGORY_DOCKER_USER")
+
+    if not refused:
+        check()
+        return
+    with pytest.raises(PreconditionFailed, match=rf"^the folder {place} cannot be written by the containers' user 10001:10001; chown -R"):
+        check()
