@@ -95,7 +95,7 @@ class Command(BaseCommand):
                 for change in self._reconcile():
                     changes[change.run.run_id], lines[change.run.run_id] = change, self._print_if_new(change, printed)
                     liveness.beat()
-                    if shutdown.requested:
+                    if shutdown.reason:
                         # A pass may end after any run. The next reconciler continues.
                         return
                 printed = lines
