@@ -183,7 +183,8 @@ class Reason(Word):
         word="node_lost",
         origin=Origin.BACK_END,
         meaning=(
-            "The node is gone, was shut down, or lost its pods after it stopped answering. Or it was silent beyond the pod's own deadline."
+            "The node is gone, was shut down, was down and lost its container, or lost its pods after it stopped answering. "
+            "Or it was silent beyond the pod's own deadline."
         ),
         row_text="The cluster's message about the node.",
         remedy="Check the nodes, then resume.",

@@ -22,7 +22,7 @@ _LEFT_OUT = {
     "containerID", "imageID", "annotations", "podFailurePolicy", "resourceVersion", "dnsPolicy", "schedulerName", "qosClass",
     "observedGeneration", "lastProbeTime", "user", "terminationMessagePath", "terminationMessagePolicy", "preemptionPolicy",
     "enableServiceLinks", "ownerReferences", "allocatedResources", "selector", "generation", "generateName", "finalizers",
-    "command", "restartCount", "serviceAccount", "namespace", "lastState", "imagePullPolicy", "automountServiceAccountToken",
+    "command", "restartCount", "serviceAccount", "namespace", "imagePullPolicy", "automountServiceAccountToken",
     "hostUsers", "priority", "template", "uid", "manualSelector", "completionMode", "parallelism", "completions", "backoffLimit",
     "ttlSecondsAfterFinished", "podReplacementPolicy", "uncountedTerminatedPods", "started", "ready", "restartPolicy",
     "serviceAccountName", "requests",

@@ -17,6 +17,7 @@ from gregory.launch.runner import Observation, Status
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunHandle
 from tests.kubernetes import actions
+from tests.kubernetes.causes import GREEDY
 from tools.cluster.cluster import NODE
 from tools.cluster.namespace import LINGERS, SLEEPS, ClusterNamespace, a_run, pod_of
 
@@ -60,14 +61,20 @@ def names_of_pods(cluster_namespace: ClusterNamespace, handle: RunHandle) -> lis
     return [pod["metadata"]["name"] for pod in cluster_namespace.pods() if pod["metadata"]["name"].startswith(handle.name)]
 
 
+def remove_pod(cluster_namespace: ClusterNamespace, handle: RunHandle, pod: str) -> None:
+    """Remove a pod that has ended, as a garbage collector does."""
+    cluster_namespace.kubectl("delete", "pod", pod, "--wait=false")
+    actions.release_pod(cluster_namespace, pod)
+    cluster_namespace.cluster.until(lambda: not names_of_pods(cluster_namespace, handle), what="the pod to be gone")
+
+
 def end_of(cluster_namespace: ClusterNamespace, handle: RunHandle, record: Record, cause: str) -> Observation:
     """The observation from the pod. The later observation from Job and events must have the same reason."""
     first = cluster_namespace.until(handle, terminated, seconds=120)
     record(cause)
     (pod,) = names_of_pods(cluster_namespace, handle)
     cluster_namespace.cluster.until(lambda: is_finished(cluster_namespace.get("job", handle.name)), what="the Job to have failed")
-    actions.release_pod(cluster_namespace, pod)
-    cluster_namespace.cluster.until(lambda: not names_of_pods(cluster_namespace, handle), what="the pod to be gone")
+    remove_pod(cluster_namespace, handle, pod)
     later = cluster_namespace.see(handle)
     record(f"{cause}_pod_gone")
     assert (later.status, later.reason) == (Status.TERMINATED, first.reason), later.text
@@ -76,18 +83,29 @@ def end_of(cluster_namespace: ClusterNamespace, handle: RunHandle, record: Recor
 
 def test_killed_by_hand(cluster_namespace: ClusterNamespace, record: Record):
     marker = a_run().run_id
-    handle, pod = started(cluster_namespace, f"'{marker}'; {SLEEPS}")
+    handle, pod = started(cluster_namespace, f"'{marker}'; {SLEEPS}", held=True)
     (process,) = [p for p in psutil.process_iter(["cmdline"]) if any(marker in word for word in p.info["cmdline"] or ())]
 
     process.send_signal(signal.SIGKILL)
 
-    seen = cluster_namespace.until(handle, terminated)
-    record("killed")
+    seen = end_of(cluster_namespace, handle, record, "killed")
     assert (seen.reason, seen.diagnosis.exit_code, seen.node) == (Reason.KILLED, 137, NODE)
     assert seen.text == (
         f"pod {pod} was ended by signal 9 (SIGKILL), exit code 137, not because of its memory; find the sender on node {NODE}; "
         "last lines of its log:\nready"
     )
+
+
+def test_out_of_memory_without_its_pod_is_no_deletion(cluster_namespace: ClusterNamespace, record: Record):
+    handle, pod = started(cluster_namespace, f"import time; print('ready', flush=True); time.sleep(8); {GREEDY}", held=True)
+    cluster_namespace.cluster.until(lambda: is_finished(cluster_namespace.get("job", handle.name)), what="the Job to have failed")
+
+    remove_pod(cluster_namespace, handle, pod)
+
+    # Another process did not observe the pod.
+    seen = cluster_namespace.see(handle)
+    record("out_of_memory_pod_gone")
+    assert (seen.reason, "perhaps because of its memory" in seen.text) == (Reason.KILLED, True), seen.text
 
 
 def test_evicted_through_the_api(cluster_namespace: ClusterNamespace, record: Record):
@@ -168,6 +186,24 @@ def test_a_lost_node_leaves_it_unknown_until_its_node_is_gone(cluster_namespace:
     cluster.must("delete", "node", NODE)
     lost = end_of(cluster_namespace, handle, record, "node_lost")
     assert lost.reason is Reason.NODE_LOST, lost.text
+
+
+def test_a_node_without_power_loses_the_container(cluster_namespace: ClusterNamespace, record: Record):
+    cluster = cluster_namespace.cluster
+    marker = a_run().run_id
+    handle, pod = started(cluster_namespace, f"'{marker}'; {SLEEPS}", held=True)
+
+    for daemon in ("kubelet", "containerd"):
+        cluster.kill(daemon)
+    for process in psutil.process_iter(["cmdline"]):
+        words = process.info["cmdline"] or []
+        if any(marker in word for word in words) or (f"{cluster.folder}/containerd.sock" in words and "shim" in words[0]):
+            process.kill()
+    cluster.heal()
+
+    seen = end_of(cluster_namespace, handle, record, "power_lost")
+    assert seen.reason is Reason.NODE_LOST, seen.text
+    assert seen.text.startswith(f"pod {pod}: its node was down or restarted, and lost its container (")
 
 
 def test_a_job_that_is_deleted_by_hand_is_missing(cluster_namespace: ClusterNamespace, record: Record):

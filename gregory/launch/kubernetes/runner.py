@@ -18,7 +18,7 @@ from gregory.launch.kubernetes import orphans
 from gregory.launch.kubernetes.cluster_config import ClusterConfig, load_cluster_config
 from gregory.launch.kubernetes.diagnose import ended
 from gregory.launch.kubernetes.diagnose import job as diagnose_job
-from gregory.launch.kubernetes.diagnose.pod_status import NO_EVENTS, Events, Object, indexed, name_of, newest
+from gregory.launch.kubernetes.diagnose.pod_status import NO_EVENTS, Events, Object, indexed, is_finished, name_of, newest
 from gregory.launch.kubernetes.kube import Api
 from gregory.launch.kubernetes.labels import ATTEMPT, ATTEMPT_TOKEN, CONTROLLER_UID, RUN_ID, RUNS
 from gregory.launch.kubernetes.manifest import handle_host, job_name, render_job
@@ -35,6 +35,8 @@ from gregory.runs.spec import Attempt, HandleKind, RunHandle, RunSpec
 RECONNECT_SECONDS = 1.0
 # A log stream without data for this time is opened again, because its connection may be broken without an error.
 SILENCE_SECONDS = 60.0
+# Runs whose end is kept in memory until it is written.
+MOST_ENDS = 1_000
 LAST_LINES, LAST_BYTES = 100, 4_000_000
 
 
@@ -62,8 +64,8 @@ class KubernetesRunner:
         self.api = Api(
             kubeconfig=self._environment.KUBECONFIG, context=self._environment.GREGORY_KUBECONTEXT, inherited=installation.inherited
         )
-        # By uid: observations of runs that this runner cancelled. Their pods no longer exist. The next call of `observe` takes them.
-        self._cancelled: dict[str, Observation] = {}
+        # By uid: the last observed end of a pod. It remains the evidence if the pod is gone before the end is written.
+        self._ends: dict[str, Observation] = {}
 
     @property
     def gives_gpu(self) -> bool:
@@ -128,7 +130,7 @@ class KubernetesRunner:
             raise TerminationTimeout(f"Job {handle.name} belongs to {handle.host}, which is another cluster or namespace")
         pod = terminate_job(self._namespace, handle, grace_seconds=grace_seconds)
         if pod is not None:
-            self._cancelled[handle.uid] = ended.of_pod(pod, None, NO_EVENTS)
+            self._keep(handle, ended.of_pod(pod, None, NO_EVENTS))
 
     def logs(self, spec: Attempt, handle: RunHandle, *, waiting: Callable[[], bool]) -> Iterator[str]:
         """Lines of the pod's log. Only an observation ends it: the end or silence of a stream is no evidence about the run."""
@@ -231,11 +233,19 @@ class KubernetesRunner:
     def _diagnosed(self, handle: RunHandle, hosts: Collection[str], seen: _Seen) -> Observation:
         job, pods = seen.jobs.get(handle.uid), seen.pods.get(handle.uid, ())
         # A uid identifies one Job in all clusters. Only the cluster of the Job can prove that it does not exist.
-        if job is None and not pods and (ended := self._cancelled.pop(handle.uid, None)) is not None:
-            return ended
+        if not pods and (job is None or is_finished(job)) and (end := self._ends.get(handle.uid)) is not None:
+            return end
         if handle.host not in hosts and job is None and not pods:
             return Observation(status=Status.UNKNOWN, detail=f"Job {handle.name} belongs to {handle.host}")
-        return diagnose_job.observe_job(job, pods, seen.events, name=handle.name, now=seen.now, deadlines=self._config.deadlines)
+        found = diagnose_job.observe_job(job, pods, seen.events, name=handle.name, now=seen.now, deadlines=self._config.deadlines)
+        if pods and found.status is Status.TERMINATED:
+            self._keep(handle, found)
+        return found
+
+    def _keep(self, handle: RunHandle, end: Observation) -> None:
+        self._ends[handle.uid] = end
+        if len(self._ends) > MOST_ENDS:
+            del self._ends[next(iter(self._ends))]
 
     def _newest_pod(self, selector: str) -> Object | None:
         try:

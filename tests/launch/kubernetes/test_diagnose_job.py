@@ -70,6 +70,13 @@ RESUMABLE: dict[str, Expected] = {
         None,
         rf"{POD}: its node stopped answering, and the cluster deleted its pods .*",
     ),
+    "power_lost": (
+        Status.TERMINATED,
+        Reason.NODE_LOST,
+        255,
+        rf"{POD}: its node was down or restarted, and lost its container \(Unknown, exit code 255\); check node {NODE}; "
+        r"last lines of its log:\nready",
+    ),
     "pod_deleted": (
         Status.TERMINATED,
         Reason.INTERRUPTED,
@@ -146,6 +153,28 @@ def with_events(**events: str) -> Change:
     return lambda recording: recording["events"].update({f"Pod/{pod_of(recording)['metadata']['name']}": events})
 
 
+def container_ended(*, last: bool = False, **end: Any) -> Change:
+    """The run's container ended like this. last: the kubelet has written it as an earlier end."""
+
+    def apply(recording: Recording) -> None:
+        (container,) = pod_of(recording)["status"]["containerStatuses"]
+        container.update({"state": {"waiting": {"reason": "ContainerCreating"}}, "lastState": {"terminated": end}} if last else {})
+        container.update({} if last else {"state": {"terminated": end}})
+        pod_of(recording)["status"]["phase"] = "Failed"
+
+    return apply
+
+
+def pod_gone_with_events(**events: str) -> Change:
+    """The Job failed for a pod without a rule. The pod is gone, and the cluster still has these events of it."""
+
+    def apply(recording: Recording) -> None:
+        ended_job("BackoffLimitExceeded", "Job has reached the specified backoff limit")(recording)
+        recording["events"] = {f"Job/{recording['name']}": {"SuccessfulCreate": "Created pod: its-pod"}, "Pod/its-pod": events}
+
+    return apply
+
+
 def all_of(*changes: Change) -> Change:
     return lambda recording: [change(recording) for change in changes]
 
@@ -169,6 +198,11 @@ def test_every_recording_has_an_expectation():
 
 
 POLICY = "Container run for pod ns/gregory-train-0123456789ab-a1-abcde failed with exit code {} matching FailJob rule at index {}"
+BY_A_SIGNAL = (
+    r"was ended by a signal \(exit code 137 or 143\), perhaps because of its memory, and no longer exists; "
+    r"compare its memory with resources\.limits\.memory, or find the sender of the signal"
+)
+LOCATED = "The container could not be located when the pod was terminated"
 NOT_PREPARED = {"type": "PodScheduled", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}
 
 
@@ -199,10 +233,90 @@ NOT_PREPARED = {"type": "PodScheduled", "status": "True", "lastTransitionTime": 
         ),
         (
             "no_report",
-            ended_job("BackoffLimitExceeded", ""),
+            ended_job("PodFailurePolicy", POLICY.format(137, 3)),
+            Status.TERMINATED,
+            Reason.KILLED,
+            rf"pod of {JOB} was ended by signal 9 \(SIGKILL\), perhaps because of its memory, and no longer exists; find .*",
+        ),
+        (
+            "no_report",
+            ended_job("PodFailurePolicy", POLICY.format(255, 5)),
+            Status.TERMINATED,
+            Reason.NODE_LOST,
+            rf"pod of {JOB}: its node was down or restarted, and lost its container \(exit code 255\); it no longer exists; resume it; .*",
+        ),
+        ("no_report", ended_job("BackoffLimitExceeded", ""), Status.TERMINATED, Reason.KILLED, rf"pod of {JOB} {BY_A_SIGNAL}"),
+        (
+            "no_report",
+            pod_gone_with_events(Scheduled="to node-1", Started="Started container run"),
+            Status.TERMINATED,
+            Reason.KILLED,
+            rf"pod of {JOB} {BY_A_SIGNAL}",
+        ),
+        (
+            "no_report",
+            pod_gone_with_events(Scheduled="to node-1", Started="Started container run", Killing="Stopping container run"),
             Status.TERMINATED,
             Reason.INTERRUPTED,
-            rf"pod of {JOB} was deleted, and the end of its run was not .*",
+            rf"pod of {JOB} was deleted, and the end of its run was not observed; find .*",
+        ),
+        (
+            "no_report",
+            pod_gone_with_events(DeadlineExceeded="Pod was active longer", Killing="Stopping container run"),
+            Status.TERMINATED,
+            Reason.DEADLINE,
+            rf"pod of {JOB}: it worked longer than the deadline of its pod; it no longer exists; raise .*",
+        ),
+        (
+            "no_report",
+            pod_gone_with_events(NodeNotReady="Node is not ready"),
+            Status.TERMINATED,
+            Reason.NODE_LOST,
+            rf"pod of {JOB}: its node was down or restarted, and lost its container; it no longer exists; resume it; .*",
+        ),
+        (
+            "no_report",
+            pod_gone_with_events(Scheduled="to node-1", UnexpectedAdmissionError="no GPU"),
+            Status.TERMINATED,
+            Reason.INTERRUPTED,
+            rf"pod of {JOB} ended before its run began, and no longer exists; .*",
+        ),
+        (
+            "killed",
+            container_ended(exitCode=255, reason="Unknown", message="last line"),
+            Status.TERMINATED,
+            Reason.NODE_LOST,
+            rf"{POD}: its node was down or restarted, and lost its container \(Unknown, exit code 255\); check node {NODE}; "
+            "last lines of its log:\nlast line",
+        ),
+        (
+            "killed",
+            container_ended(exitCode=137, reason="ContainerStatusUnknown", message=LOCATED),
+            Status.TERMINATED,
+            Reason.NODE_LOST,
+            rf"{POD}: its node was down or restarted, and lost its container \(ContainerStatusUnknown: {LOCATED}, exit code 137\); "
+            rf"check node {NODE}",
+        ),
+        (
+            "killed",
+            container_ended(last=True, exitCode=137, reason="ContainerStatusUnknown", message=LOCATED),
+            Status.TERMINATED,
+            Reason.NODE_LOST,
+            rf"{POD}: its node was down or restarted, and lost its container .*",
+        ),
+        (
+            "killed",
+            container_ended(exitCode=255, reason="Error"),
+            Status.TERMINATED,
+            None,
+            rf"{POD} exited with code 255 and left no report",
+        ),
+        (
+            "pod_deleted",
+            all_of(container_ended(exitCode=137, reason="ContainerStatusUnknown", message=LOCATED), lambda r: r.update(job=None)),
+            Status.TERMINATED,
+            Reason.DELETED,
+            rf"the Job of {POD} was deleted, and the pod ended with exit code 137; .*",
         ),
         ("no_report", ended_job("NewReason", "text"), Status.TERMINATED, None, rf"{JOB} failed: NewReason: text"),
         (
@@ -435,7 +549,8 @@ def test_the_newer_of_two_pods_counts():
 @pytest.mark.parametrize(
     ("name", "wanted"),
     [("node_silent", False), ("evicted", False), ("tainted", True), ("evicted_pod_gone", True), ("mount", True), ("quota", True),
-     ("image_pull", False), ("unschedulable", False), ("suspended", False), ("job_deleted", False), ("out_of_memory", False)],
+     ("image_pull", False), ("unschedulable", False), ("suspended", False), ("job_deleted", False), ("out_of_memory", False),
+     ("pod_deleted_pod_gone", True)],
 )  # fmt: skip
 def test_events_are_requested_if_only_they_hold_the_cause(name: str, wanted: bool):
     recording = recorded(name)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from signal import Signals
 from typing import NamedTuple
 
 from gregory.launch.kubernetes.diagnose.pod_status import (
@@ -23,8 +24,13 @@ from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.exit_codes import signal_of
 from gregory.runs.reasons import Reason
 
+# Container runtimes write this exit code and reason for a container that ended while they did not run, for example in a power failure.
+_UNSEEN_CODE, _UNSEEN_REASON = 255, "Unknown"
+# The kubelet writes this reason for a container that it does not find any more.
+_UNSEEN_CONTAINER = "ContainerStatusUnknown"
 _EXIT_CODE = re.compile(r"failed with exit code (\d+)")
 _POD = re.compile(r"[Pp]od [^\s/]+/(\S+) ")
+_CREATED_POD = re.compile(r"Created pod: (\S+)")
 # The remedy if the pod was deleted and its Job was not.
 _DELETED_POD = "find the cause of the deletion; cancel the run if it must not continue"
 
@@ -53,6 +59,7 @@ _OVER_DISK = _Cause(
 _SHUT_DOWN = _Cause(Reason.NODE_LOST, "its node was shut down", "resume it")
 _GONE = _Cause(Reason.NODE_LOST, "its node was removed from the cluster", "resume it; check the node")
 _SILENT = _Cause(Reason.NODE_LOST, "its node stopped answering, and the cluster deleted its pods", "resume it; check the node")
+_UNSEEN = _Cause(Reason.NODE_LOST, "its node was down or restarted, and lost its container", "resume it; check the node")
 _DEADLINE = _Cause(
     Reason.DEADLINE,
     "it worked longer than the deadline of its pod",
@@ -88,7 +95,8 @@ def wants_events(job: Object | None, pod: Object | None) -> bool:
     """Whether only events hold the cause of the end."""
     if pod is not None:
         return (condition(pod, "DisruptionTarget") or {}).get("reason") == "DeletionByTaintManager"
-    return job is not None and matched_rule((condition(job, "Failed") or {}).get("message", "")) == "disrupted"
+    failed = (condition(job, "Failed") if job is not None else None) or {}
+    return failed.get("reason") == "BackoffLimitExceeded" or matched_rule(failed.get("message", "")) == "disrupted"
 
 
 def of_pod(pod: Object, job: Object | None, events: Events) -> Observation:
@@ -122,14 +130,36 @@ def of_job(job: Object, events: Events) -> Observation:
         event, cause = next(((event, cause) for event, cause in _EVENTS.items() if event in messages), ("", _EVICTED))
         quoted = f" ({messages[event]})" if event else ""
         return _without_pod(cause.reason, f"pod {pod[1] if pod else 'of Job ' + name}: {cause.summary}{quoted}", cause.remedy)
+    if code == _UNSEEN_CODE:
+        return _without_pod(
+            _UNSEEN.reason, f"pod of Job {name}: {_UNSEEN.summary} (exit code {code}); it no longer exists", _UNSEEN.remedy, code
+        )
     if code is not None and (signal := signal_of(code)):
-        summary = f"pod of Job {name} was ended by signal {signal.value} ({signal.name}) and no longer exists"
+        memory = ", perhaps because of its memory," if signal is Signals.SIGKILL else ""
+        summary = f"pod of Job {name} was ended by signal {signal.value} ({signal.name}){memory} and no longer exists"
         return _without_pod(Reason.KILLED, summary, "find the sender of the signal or the cause of the deletion", code)
     if code is not None:
         return _without_pod(None, f"pod of Job {name} exited with code {code}, left no report and no longer exists", "", code)
     if reason == "BackoffLimitExceeded":
-        return _without_pod(Reason.INTERRUPTED, f"pod of Job {name} was deleted, and the end of its run was not observed", _DELETED_POD)
+        return _unclassified(name, events)
     return _without_pod(None, f"Job {name} failed: {reason}: {message}", "")
+
+
+def _unclassified(job: str, events: Events) -> Observation:
+    """The end of a pod that matched no rule with the action FailJob. Its events name the cause for an hour."""
+    created = _CREATED_POD.search(events.of("Job", job).get("SuccessfulCreate", ""))
+    messages = events.of("Pod", created[1]) if created else {}
+    if "DeadlineExceeded" in messages:
+        return _without_pod(_DEADLINE.reason, f"pod of Job {job}: {_DEADLINE.summary}; it no longer exists", _DEADLINE.remedy)
+    # The node ended the container by request.
+    if "Killing" in messages:
+        return _without_pod(Reason.INTERRUPTED, f"pod of Job {job} was deleted, and the end of its run was not observed", _DELETED_POD)
+    if "NodeNotReady" in messages:
+        return _without_pod(_UNSEEN.reason, f"pod of Job {job}: {_UNSEEN.summary}; it no longer exists", _UNSEEN.remedy)
+    if "Scheduled" in messages and "Started" not in messages:
+        return _without_pod(Reason.INTERRUPTED, f"pod of Job {job} ended before its run began, and no longer exists", _DELETED_POD)
+    summary = f"pod of Job {job} was ended by a signal (exit code 137 or 143), perhaps because of its memory, and no longer exists"
+    return _without_pod(Reason.KILLED, summary, "compare its memory with resources.limits.memory, or find the sender of the signal")
 
 
 def _disruption(pod: Object, events: Mapping[str, str]) -> tuple[_Cause | None, str]:
@@ -178,10 +208,17 @@ def _exited(pod: Object, *, was_deleted: bool, with_its_job: bool) -> Observatio
     if report and any(algorithm.reason is Reason.NO_GPU for algorithm in report.algorithms):
         summary = f"pod {name} was assigned a GPU and found none on node {node_of(pod)}"
         return _with_pod(pod, Reason.NO_GPU, summary, "check driver and device plugin of the node, or set gpu.required to false")
-    if with_its_job and signal_of(code):
+    unseen = end.get("reason") == _UNSEEN_CONTAINER or (code, end.get("reason")) == (_UNSEEN_CODE, _UNSEEN_REASON)
+    if with_its_job and (signal_of(code) or unseen):
         # This takes precedence over the outcome report: the deletion of a Job is a request to end the run.
         summary = f"the Job of pod {name} was deleted, and the pod ended with exit code {code}"
         return _with_pod(pod, Reason.DELETED, summary, "find the cause of the deletion; then resume the run")
+    if unseen:
+        # A message of the container runtime would be the log.
+        by_kubelet = end["reason"] == _UNSEEN_CONTAINER
+        words = ": ".join(part for part in (end["reason"], end.get("message", "").strip() if by_kubelet else "") if part)
+        summary = f"pod {name}: {_UNSEEN.summary} ({words}, exit code {code})"
+        return _with_pod(pod, _UNSEEN.reason, summary, f"check node {node_of(pod)}", with_log=not by_kubelet)
     if report and (code == exit_codes.SIGTERM or not signal_of(code)):
         return _with_pod(pod, None, f"pod {name} exited with code {code} and left a report", "")
     if was_deleted and signal_of(code):

@@ -13,6 +13,7 @@ from gregory.runs.diagnosis import log_tail_of
 from gregory.runs.spec import RunOutcome
 
 Object = Mapping[str, Any]
+_ENDED = ("Succeeded", "Failed")
 _BEFORE_ALL = "1970-01-01T00:00:00Z"
 
 
@@ -87,7 +88,11 @@ def run_status(pod: Object) -> Object:
 
 def terminated(pod: Object) -> Object | None:
     """The state of the run's container after its end. None before."""
-    found: Object | None = run_status(pod).get("state", {}).get("terminated")
+    status = run_status(pod)
+    found: Object | None = status.get("state", {}).get("terminated")
+    if found is None and pod.get("status", {}).get("phase") in _ENDED:
+        # A kubelet that lost the container first writes its end here, and fails the pod.
+        found = (status.get("lastState") or {}).get("terminated")
     return found
 
 
@@ -104,7 +109,7 @@ def latest_end(pod: Object) -> datetime | None:
 
 def has_ended(pod: Object) -> bool:
     """Whether the run has ended, even if a sidecar still runs."""
-    return terminated(pod) is not None or pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
+    return terminated(pod) is not None or pod.get("status", {}).get("phase") in _ENDED
 
 
 def memory_limit(pod: Object) -> str:

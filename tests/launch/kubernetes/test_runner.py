@@ -1,0 +1,109 @@
+"""Observations by one runner over changing objects of a cluster."""
+
+from copy import deepcopy
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gregory.launch.errors import Refused
+from gregory.launch.kubernetes.cluster_config import load_cluster_config
+from gregory.launch.kubernetes.labels import CONTROLLER_UID
+from gregory.launch.kubernetes.manifest import handle_host
+from gregory.launch.kubernetes.namespace import Listed
+from gregory.launch.kubernetes.runner import KubernetesRunner
+from gregory.launch.runner import Observation, Status
+from gregory.runs.reasons import Reason
+from gregory.runs.spec import RunHandle
+from tests.kubernetes.recording import RECORDED
+from tools import golden_jobs
+from tools.launch_installation import installation
+
+UID = "0f0e0d0c-0000-0000-0000-000000000000"
+LIMIT = {"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded", "message": "Job has reached the specified backoff limit"}
+
+
+class Objects:
+    """The namespace: one Job and its pods, which a test changes."""
+
+    def __init__(self, recording: dict[str, Any]) -> None:
+        self.job, self.pod_list = [recording["job"]], recording["pods"]
+
+    def jobs(self, selector: str) -> Listed:
+        return self._listed(self.job)
+
+    def pods(self, selector: str) -> Listed:
+        return self._listed(self.pod_list)
+
+    def events(self) -> Listed:
+        return self._listed([])
+
+    def _listed(self, items: list[dict[str, Any]]) -> Listed:
+        return Listed(items=items, time=datetime(2026, 11, 24, 19, tzinfo=UTC), version="1")
+
+
+@pytest.fixture
+def objects() -> Objects:
+    recording = yaml.safe_load((RECORDED / "out_of_memory.yaml").read_text(encoding="utf-8"))
+    recording["job"]["metadata"]["uid"] = UID
+    recording["pods"][0]["metadata"]["labels"][CONTROLLER_UID] = UID
+    return Objects(recording)
+
+
+@pytest.fixture
+def runner(objects: Objects, tmp_path: Path) -> KubernetesRunner:
+    runner = KubernetesRunner(installation(tmp_path))
+    config = load_cluster_config(golden_jobs.HERE / "cluster-minimal.yaml")
+    vars(runner).update({"_namespace": objects, "_config": config, "_cluster_ids": (golden_jobs.CLUSTER_ID,)})
+    return runner
+
+
+@pytest.fixture
+def handle(runner: KubernetesRunner, objects: Objects) -> RunHandle:
+    host = handle_host(vars(runner)["_config"], cluster_id=golden_jobs.CLUSTER_ID)
+    return RunHandle(host=host, name=objects.job[0]["metadata"]["name"], uid=UID)
+
+
+@pytest.mark.parametrize("job_is_gone", [False, True])
+def test_an_observed_end_stays_the_end_after_its_pod_is_gone(runner, objects, handle, job_is_gone):
+    (end,) = runner.observe([handle])
+    assert end.reason is Reason.OUT_OF_MEMORY
+
+    objects.pod_list = []
+    objects.job = [] if job_is_gone else [{**objects.job[0], "status": {"conditions": [LIMIT]}}]
+
+    assert runner.observe([handle]) == [end]
+
+
+def test_an_end_that_nobody_observed_is_no_deletion(runner, objects, handle):
+    objects.pod_list = []
+    objects.job = [{**objects.job[0], "status": {"conditions": [LIMIT]}}]
+
+    (end,) = runner.observe([handle])
+
+    assert (end.status, end.reason) == (Status.TERMINATED, Reason.KILLED)
+    assert "perhaps because of its memory" in end.text
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_server_that_does_not_know_the_account_leaves_a_run_unknown(runner, objects, handle, status, monkeypatch):
+    def refuse(selector: str) -> Listed:
+        raise Refused("pods is forbidden", status=status)
+
+    monkeypatch.setattr(objects, "pods", refuse)
+
+    assert runner.observe([handle]) == [Observation(status=Status.UNKNOWN, detail="pods is forbidden")]
+
+
+def test_a_job_that_is_suspended_after_the_end_of_its_pod_is_queued(runner, objects, handle):
+    runner.observe([handle])
+    objects.pod_list = []
+    suspended = deepcopy(objects.job[0])
+    suspended["spec"]["suspend"], suspended["status"] = True, {}
+    objects.job = [suspended]
+
+    (seen,) = runner.observe([handle])
+
+    assert seen.status is Status.PENDING
