@@ -11,6 +11,9 @@ LaunchError
     └── Refused              the API server answered with an error
 """
 
+import re
+from http import HTTPStatus
+
 from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.reasons import Reason
 
@@ -55,6 +58,12 @@ class Unreachable(ClusterError):
     """No answer arrived in time. The API server may have executed the request."""
 
 
+# The message of authorization. Admission, a quota and a webhook have the same status 403 and other messages.
+_NOT_AUTHORIZED = re.compile(r'User ".*" cannot \w+ (resource|path) "')
+# Admission, as long as the server does not know the objects that it needs, and a quota that no controller has counted yet.
+_NOT_READY = ("not yet ready to handle request", "status unknown for quota")
+
+
 class Refused(ClusterError):
     """An error of the API server.
 
@@ -67,3 +76,16 @@ class Refused(ClusterError):
         self.status = status
         self.reason = reason
         self.retry_after = retry_after
+
+    @property
+    def lacks_permission(self) -> bool:
+        """Whether this account may not do it. A server that has just started refuses every account until it knows them."""
+        if self.status == HTTPStatus.FORBIDDEN:
+            return bool(_NOT_AUTHORIZED.search(str(self))) or any(words in str(self) for words in _NOT_READY)
+        return self.status == HTTPStatus.UNAUTHORIZED
+
+    @property
+    def is_temporary(self) -> bool:
+        """Whether the same request may succeed later without a change."""
+        later = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.CONFLICT, HTTPStatus.TOO_MANY_REQUESTS)
+        return self.lacks_permission or self.status in later or self.status >= HTTPStatus.INTERNAL_SERVER_ERROR

@@ -5,14 +5,19 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from gregory.launch.errors import LaunchError, SubmitError
+from gregory.launch.errors import LaunchError, Refused, SubmitError
 from gregory.launch.runner import Runner
 from gregory.runs import store
 from gregory.runs.db_retry import retry_on_disconnect
+from gregory.runs.diagnosis import Diagnosis
+from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunHandle, RunSpec
 from gregory.runs.states import RunState
 
 CANCEL_GRACE_SECONDS = 30.0
+# An API server that has just started refuses every account until it has read permissions and accounts. So a run is refused for good
+# only if its account was refused for this time.
+PERMISSION_SECONDS = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +53,12 @@ def record_submission(
         retry(partial(store.end_run, spec, RunState.FAILED, answer.diagnosis))
         return Submission(detail=str(answer), closed=True)
     if isinstance(answer, LaunchError):
+        lacks_permission = isinstance(answer, Refused) and answer.lacks_permission
+        refused_for = retry(partial(store.record_delay, spec, str(answer), refused=lacks_permission))
+        if refused_for > PERMISSION_SECONDS:
+            summary = f"cannot start {spec.label}: refused for {refused_for:.0f} s, the limit is {PERMISSION_SECONDS} s: {answer}"
+            retry(partial(store.end_run, spec, RunState.FAILED, Diagnosis(summary=summary, reason=Reason.REFUSED)))
+            return Submission(detail=summary, closed=True)
         return Submission(detail=f"not submitted yet: {answer}")
     if not retry(partial(store.mark_submitted, spec, answer)) and not retry(partial(store.is_unfinished, spec)):
         return _revoke(runner, answer)

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 
 from gregory.launch.errors import ClusterError, Refused, SubmitError
@@ -41,8 +42,11 @@ def create_once(namespace: Namespace, job: Mapping[str, Any], *, label: str) -> 
         try:
             return namespace.create_job(job)
         except ClusterError as error:
-            if isinstance(error, Refused) and error.status != CONFLICT and error.status < 500:
+            if isinstance(error, Refused) and not error.is_temporary:
                 raise SubmitError(f"cannot start {label} on the cluster: {error}", reason=Reason.REFUSED) from error
+            if isinstance(error, Refused) and error.status != CONFLICT and error.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+                # The server has not executed the request, and a second later it would refuse it again.
+                raise
             # A conflict may concern the name, or a quota that another request changes at the same time.
             refusal = error
         # After any error the Job may exist. Only the server knows.

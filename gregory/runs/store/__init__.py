@@ -54,6 +54,7 @@ from gregory.runs.store.update import (
     claim,
     heartbeat,
     mark_submitted,
+    record_delay,
     record_observation,
     record_progress,
 )
@@ -96,6 +97,7 @@ __all__ = [
     "note_outage",
     "open_algorithms",
     "open_run",
+    "record_delay",
     "record_event",
     "record_observation",
     "record_progress",

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import DateTimeField, ExpressionWrapper, Q
-from django.db.models.functions import Greatest, Least, Now
+from django.db.models.functions import Coalesce, Greatest, Least, Now
 
 from gregory.ml.progress import Progress
 from gregory.models import PredictionRunLog
@@ -48,8 +48,24 @@ def mark_submitted(spec: Attempt, handle: RunHandle) -> bool:
             external_uid=handle.uid,
             submitted_at=Now(),
             heartbeat_at=Now(),
+            waiting_for="",
+            unknown_since=None,
         )
     )
+
+
+def record_delay(spec: Attempt, cause: str, *, refused: bool) -> float:
+    """Record the cause for which a queued run is not submitted yet. Returns the seconds since its back end first refused it.
+
+    refused: by the permissions of the account. The answer 0 means that the last answer was no such refusal.
+    """
+    queued = current(spec).filter(state=RunState.PENDING, reason="")
+    queued.update(
+        waiting_for=sanitize_text(cause, MAXIMUM_REASON_CHARACTERS),
+        unknown_since=Coalesce("unknown_since", Now()) if refused else None,
+    )
+    since = queued.annotate(clock=Now()).values_list("unknown_since", "clock").first()
+    return 0.0 if since is None or since[0] is None else (since[1] - since[0]).total_seconds()
 
 
 @transaction.atomic
