@@ -47,6 +47,10 @@ class Server:
             "DB_PORT": str(self.port),
         }
 
+    def url(self, database: str) -> str:
+        """The address of a database, with the password of the superuser."""
+        return f"postgresql://{USER}:{PASSWORD}@127.0.0.1:{self.port}/{database}"
+
     def connect(self, database: str = "postgres", **options: Any) -> psycopg.Connection[Any]:
         """A connection as superuser."""
         return psycopg.connect(
@@ -169,7 +173,7 @@ def standby(primary: Server) -> Iterator[Server]:
         [primary.programs / "pg_basebackup", "-D", folder / "data", "-d", source, "-R", "-X", "stream", "-c", "fast", "--no-sync"],
         check=True, capture_output=True, user=user, cwd=folder,
     )  # fmt: skip
-    with _started(Server(port=_free_port(), programs=primary.programs, folder=folder)) as server:
+    with _started(Server(port=_free_port(), programs=primary.programs, folder=folder, addresses=primary.addresses)) as server:
         yield server
 
 
