@@ -15,7 +15,7 @@ from gregory.ml.errors import ArtifactError, DamagedFile
 from gregory.ml.files import read_json, read_text
 from gregory.runs import report_key, store
 from gregory.runs.diagnosis import Diagnosis
-from gregory.runs.spec import AlgorithmOutcome, Attempt, RunOutcome, Training
+from gregory.runs.spec import AlgorithmOutcome, Attempt, RunOutcome, RunSpec, Training
 from gregory.runs.states import RunState
 from gregory.runs.volume import Read, directly
 
@@ -97,7 +97,11 @@ def _proven(spec: Attempt, outcome: AlgorithmOutcome, models_dir: Path) -> tuple
     if proof is not None:
         found, details = proof
         return found.model_copy(update={"seconds": outcome.seconds, "peak_bytes": outcome.peak_bytes}), details
-    place = _folder(spec, algorithm, models_dir).relative_to(models_dir).as_posix()
+    folder = _folder(spec, algorithm, models_dir)
+    if not isinstance(spec, RunSpec) and _has_digest(folder, outcome.digest):
+        # The manifest is the reported one, and only the version that wrote it can read it.
+        return outcome, store.OutcomeDetails()
+    place = folder.relative_to(models_dir).as_posix()
     if artifacts.working_folder(models_dir, spec.run_id).is_dir() or outcome.artifact not in ("", place):
         return None
     return outcome, store.OutcomeDetails()
@@ -105,6 +109,13 @@ def _proven(spec: Attempt, outcome: AlgorithmOutcome, models_dir: Path) -> tuple
 
 def _refuse(spec: Attempt, cause: str) -> None:
     store.record_event(spec.run_id, "report refused", f"the outcome report of attempt {spec.attempt} is not believed: {cause}")
+
+
+def _has_digest(folder: Path, digest: str) -> bool:
+    try:
+        return artifacts.digest(folder) == digest
+    except (DamagedFile, FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def _folder(spec: Attempt, algorithm: Training, models_dir: Path) -> Path:

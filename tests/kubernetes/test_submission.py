@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from gregory.launch.errors import PreconditionFailed, SubmitError
+from gregory.launch.errors import PreconditionFailed, Refused, SubmitError
 from gregory.launch.kubernetes import submission
 from gregory.launch.kubernetes.namespace import Namespace
 from gregory.launch.kubernetes.runner import KubernetesRunner
 from gregory.launch.runner import Rendered, Status
-from gregory.runs.spec import RunHandle, new_token
+from gregory.runs.spec import HandleKind, RunHandle, new_token
 from tests.kubernetes import proxy as proxies
 from tests.kubernetes.proxy import Proxy
 from tools.cluster.namespace import SLEEPS, ClusterNamespace, a_run, with_code
@@ -74,6 +75,34 @@ class TestSubmit:
             runner.submit(rendered)
 
         assert runner.api.calls["POST jobs"] == 1
+
+    @pytest.mark.parametrize(("user", "status"), [({"token": "wrong"}, 401), ({}, 403)])
+    def test_an_account_that_the_server_does_not_know_may_submit_later(self, job_namespace: ClusterNamespace, user, status):
+        rendered = suspended(job_namespace.runner())
+        file = job_namespace.folder / "unknown.kubeconfig"
+        known = yaml.safe_load(job_namespace.cluster.kubeconfig.read_text())
+        file.write_text(json.dumps({**known, "users": [{**named, "user": user} for named in known["users"]]}))
+        unknown = job_namespace.runner(KUBECONFIG=str(file))
+        vars(unknown)["_cluster_ids"] = ("known",)
+
+        with pytest.raises(Refused) as refused:
+            unknown.submit(rendered)
+
+        assert (refused.value.status, refused.value.lacks_permission) == (status, True), refused.value
+        handle = RunHandle(host=HandleKind.JOB.host(f"known/{job_namespace.namespace}"), name="job", uid="uid")
+        assert unknown.observe([handle])[0].status is Status.UNKNOWN
+
+    def test_a_quota_is_no_lack_of_permission(self, job_namespace: ClusterNamespace):
+        metadata = {"name": "none", "namespace": job_namespace.namespace}
+        quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata, "spec": {"hard": {"count/jobs.batch": "0"}}}
+        job_namespace.cluster.apply(quota)
+        try:
+            job_namespace.cluster.until(lambda: job_namespace.get("resourcequota", "none").get("status", {}).get("hard"), what="the quota")
+            runner = job_namespace.runner()
+            with pytest.raises(SubmitError, match=r"is forbidden: exceeded quota: none"):
+                runner.submit(suspended(runner))
+        finally:
+            job_namespace.kubectl("delete", "resourcequota", "none")
 
     def test_submission_respects_the_rate_limit(self, job_namespace: ClusterNamespace):
         job_namespace.config["submission"] = {"perSecond": 0.1}

@@ -11,6 +11,7 @@ from django.db.models import F
 
 from gregory.launch.errors import UnknownRunner
 from gregory.launch.runner import Runner
+from gregory.ml.artifacts import MANIFEST, digest
 from gregory.models import PredictionRunLog, Subject
 from gregory.reconcile.decide import FOREIGN_GRACE
 from gregory.reconcile.loop import Reconciler
@@ -19,10 +20,11 @@ from gregory.reporting.runs import everything
 from gregory.runs import store
 from gregory.runs.models import AlgorithmRun, TrainingRun
 from gregory.runs.reasons import Reason
-from gregory.runs.spec import RunSpec
+from gregory.runs.spec import AlgorithmOutcome, RunOutcome, RunSpec
 from gregory.runs.states import RunState
 from gregory.training import resume
 from tests.database_rows import HERE, make_subject, planned
+from tests.published import publish
 from tests.reconcile.pretend_cluster import PretendCluster, handle_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -114,6 +116,20 @@ def test_its_own_report_closes_its_rows(at_work, cluster, reconcile):
     assert results() == [True, False]
     assert list(AlgorithmRun.objects.order_by("position").values_list("reason", flat=True)) == ["", "budget"]
     assert (run().state, run().reason, run().exit_code) == ("failed", "budget", 1)
+
+
+@pytest.mark.parametrize("at_work", [newer], indirect=True)
+@pytest.mark.parametrize("same", [True, False])
+def test_its_reported_model_is_a_success_if_its_manifest_is_the_reported_one(at_work, cluster, reconcile, tmp_path, same):
+    folder = publish(tmp_path, at_work, position=1)
+    described = json.loads((folder / MANIFEST).read_text())
+    (folder / MANIFEST).write_text(json.dumps({**described, "schema_number": 2, "watts": 9}))
+    success = AlgorithmOutcome(**dict(at_work.algorithms[1]), success=True, digest=digest(folder) if same else "0" * 64)
+    cluster.terminate(at_work, report=RunOutcome(run_id=at_work.run_id, attempt=1, algorithms=(success,)).model_dump_json())
+
+    reconcile()
+
+    assert results() == [False, same]
 
 
 def test_its_end_is_written_with_the_reason_of_the_back_end(at_work, cluster, reconcile):

@@ -44,6 +44,12 @@ CONTAINER: dict[str, Any] = {
             None,
             "container gregory-train-7-a1 ended with exit code 255: the shim is gone",
         ),
+        (
+            {"ExitCode": 255},
+            0,
+            None,
+            "container gregory-train-7-a1 ended while the Docker host or its daemon did not run (exit code 255)",
+        ),
         ({"Status": "created"}, 0, Reason.NOT_STARTED, "container gregory-train-7-a1 was created and never started"),
     ],
 )
