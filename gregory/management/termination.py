@@ -9,6 +9,7 @@ from typing import NoReturn, TypeVar
 
 from django.db import InterfaceError, OperationalError
 
+from gregory.database import waits
 from gregory.runs.db_retry import close_connection, retry_on_disconnect
 from gregory.shutdown import describe_signal
 
@@ -45,7 +46,9 @@ def signals_raise() -> Iterator[None]:
     for number in before:
         signal.signal(number, terminate)
     try:
-        yield
+        # After a signal, the database gets seconds for an answer.
+        with waits.shortened_by(lambda: bool(_received)):
+            yield
     finally:
         _received.clear()
         for number, handler in before.items():

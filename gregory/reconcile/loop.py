@@ -120,14 +120,17 @@ class Reconciler:
 
     def cancel_all(self, runner: Runner, *, by: str) -> Iterator[ReconcileResult]:
         """End all unfinished runs of one runner: first all in the run store, then on the back end. Yields one result per run."""
+        queued = {run.run_id: run for run in _unfinished_of(runner) if run.state == RunState.PENDING}
+        end = Diagnosis(summary=f"cancelled by {by} before it was started", reason=Reason.CANCELLED)
+        # All of them in few statements, so that a signal or an error leaves no part of them queued.
+        store.end_queued({run.run_id: run.attempt_token for run in queued.values()}, RunState.CANCELLED, end, cancelled_by=by)
         submitted = []
-        for run in [timed.run for timed in store.unfinished_runs() if timed.run.runner == runner.name]:
-            if run.state == RunState.PENDING:
-                with suppress(RunRefused):
-                    yield self.cancel(run, by=by)
-            else:
-                _announce_cancel(store.attempt_of(run), by)
-                submitted.append(run.run_id)
+        for run in _unfinished_of(runner):
+            _announce_cancel(store.attempt_of(run), by)
+            submitted.append(run.run_id)
+            queued.pop(run.run_id, None)
+        for run in queued.values():
+            yield ReconcileResult(run=run, action=ResultKind.CLOSED, reason=end.reason, detail=end.headline)
         if submitted:
             yield from self.reconcile_once(submitted)
 
@@ -205,6 +208,10 @@ class _Unfinished(Collection[str]):
 
     def __len__(self) -> int:
         return len(self._ids)
+
+
+def _unfinished_of(runner: Runner) -> list[TrainingRun]:
+    return [timed.run for timed in store.unfinished_runs() if timed.run.runner == runner.name]
 
 
 def _announce_cancel(spec: Attempt, by: str) -> bool:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from gregory.launch.errors import TerminationTimeout
+from gregory.launch.errors import PreconditionFailed, TerminationTimeout
+from gregory.runs import store
 from gregory.runs.models import TrainingRun
 from gregory.runs.reasons import Reason
 from tests.commands.cluster_runs import MS, ON_CLUSTER, QUEUED, begin, spec_now, succeed
@@ -82,6 +83,23 @@ def test_cancel_all_cancels_every_run_and_removes_no_job(shell, cluster, setting
     assert done.code == 0, done.err
     assert {run.state for run in TrainingRun.objects.all()} == {"cancelled"}
     assert list(cluster.jobs) == [f"run-{ended.run_id}-a1"]
+
+
+def test_cancel_all_ends_the_queued_runs_in_one_write(shell, cluster, settings, monkeypatch: pytest.MonkeyPatch):
+    settings.RUNNER = "pretend"
+    cluster.refuses = PreconditionFailed("the API server does not answer")
+    shell("train_models", "--all-teams", *ON_CLUSTER)
+    # A signal between two runs would leave the others queued.
+    monkeypatch.setattr(store, "announce_end", lambda *args, **facts: pytest.fail("one run at a time"))
+
+    done = shell("training_runs", "cancel", "--all")
+
+    assert (done.code, done.err, len(done.out.splitlines())) == (0, "", 3)
+    runs = set(TrainingRun.objects.values_list("state", "reason", "cancelled_by", "algorithms__run_log__success"))
+    (operator,) = {cancelled_by for _, _, cancelled_by, _ in runs}
+    assert runs == {("cancelled", "cancelled", operator, False)}
+    assert operator
+    assert f"cancelled (cancelled): cancelled by {operator} before it was started" in done.out
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import getpass
 import socket
 import time
 from argparse import ArgumentParser
+from functools import partial
 from typing import Any, NoReturn
 
 from django.conf import settings
@@ -14,7 +15,7 @@ from gregory.launch.errors import LaunchError
 from gregory.launch.runner import Runner
 from gregory.management import run_logs
 from gregory.management.concurrent import situation
-from gregory.management.database import clear_database_errors
+from gregory.management.database import again_if_lost, clear_database_errors
 from gregory.management.runners import reconciler, runner_named
 from gregory.management.termination import Terminated, signals_raise
 from gregory.reporting.runs import as_json, everything, full_text, list_table, summaries
@@ -163,7 +164,7 @@ class Command(BaseCommand):
         call_command("train_models", resume=flags["run_id"], wait=flags["wait"], stdout=self.stdout, stderr=self.stderr)
 
     def _find(self, run_id: str) -> TrainingRun:
-        run = store.find_run(run_id)
+        run = again_if_lost(partial(store.find_run, run_id))
         if run is None:
             self._unknown(run_id)
         return run

@@ -106,7 +106,7 @@ def end_run(spec: Attempt, state: RunState, end: Diagnosis, *, log_tail: str = "
     return finish_run(spec, state, end, log_tail=log_tail)
 
 
-def end_queued(attempts: Mapping[str, str], state: RunState, end: Diagnosis) -> int:
+def end_queued(attempts: Mapping[str, str], state: RunState, end: Diagnosis, *, cancelled_by: str = "") -> int:
     """End runs that were not submitted, with their open rows, in few statements. Returns the number of runs.
 
     attempts: the attempt token by run id. A run without a row, and an attempt that another process submitted, claimed, superseded or
@@ -125,7 +125,13 @@ def end_queued(attempts: Mapping[str, str], state: RunState, end: Diagnosis) -> 
             PredictionRunLog.objects.filter(pk__in=open_rows).update(success=False, run_finished=Now(), error_message=text)
             AlgorithmRun.objects.filter(run_log_id__in=open_rows).update(stage="ended", reason=end.reason or "")
             ended += TrainingRun.objects.filter(pk__in=mine).update(
-                state=state, reason=end.reason or "", detail=text, finished_at=Now(), waiting_for="", unknown_since=None
+                state=state,
+                reason=end.reason or "",
+                detail=text,
+                cancelled_by=cancelled_by[:100],
+                finished_at=Now(),
+                waiting_for="",
+                unknown_since=None,
             )
     return ended
 
