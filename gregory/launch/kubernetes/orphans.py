@@ -40,9 +40,13 @@ def remove(namespace: Namespace, job: Object, *, now: datetime) -> bool:
 
 
 def _is_of_ended_run(job: Object, unfinished: Collection[str], *, ours: Object) -> bool:
-    if is_being_deleted(job) or job["metadata"]["labels"].get(RUN_ID) in unfinished:
+    if is_being_deleted(job) or job["metadata"].get("labels", {}).get(RUN_ID) in unfinished:
         return False
-    return _ownership(job) == _ownership(ours)
+    try:
+        return _ownership(job) == _ownership(ours)
+    except (LookupError, TypeError, ValueError):
+        # Another version of this program may have made the Job.
+        return False
 
 
 def _ownership(job: Object) -> object:

@@ -37,6 +37,7 @@ RECONNECT_SECONDS = 1.0
 SILENCE_SECONDS = 60.0
 # Runs whose end is kept in memory until it is written.
 MOST_ENDS = 1_000
+NOT_UNDERSTOOD = (LookupError, TypeError, ValueError, AttributeError)
 LAST_LINES, LAST_BYTES = 100, 4_000_000
 
 
@@ -217,7 +218,7 @@ class KubernetesRunner:
         except (ClusterError, BadClusterConfig) as error:
             unknown = Observation(status=Status.UNKNOWN, detail=str(error))
             return [unknown if _is_job(handle) else processes.observe(handle) for handle in handles]
-        return [self._diagnosed(handle, hosts, seen) if _is_job(handle) else processes.observe(handle) for handle in handles]
+        return [self._understood(handle, hosts, seen) if _is_job(handle) else processes.observe(handle) for handle in handles]
 
     def _list(self, selector: str, uids: Collection[str]) -> _Seen:
         # Pods come first: if a run ends between the two lists, its pod is in the first.
@@ -226,9 +227,17 @@ class KubernetesRunner:
             pods[pod["metadata"]["labels"].get(CONTROLLER_UID, "")].append(pod)
         listed = self._namespace.jobs(selector)
         jobs = {job["metadata"]["uid"]: job for job in listed.items}
-        asked = any(diagnose_job.wants_events(jobs.get(uid), pods.get(uid, ())) for uid in uids)
+        asked = any(_wants_events(jobs.get(uid), pods.get(uid, ())) for uid in uids)
         events = indexed(self._namespace.events().items) if asked else NO_EVENTS
         return _Seen(jobs=jobs, pods=pods, now=listed.time, events=events)
+
+    def _understood(self, handle: RunHandle, hosts: Collection[str], seen: _Seen) -> Observation:
+        try:
+            return self._diagnosed(handle, hosts, seen)
+        except NOT_UNDERSTOOD as error:
+            # Another version of this program may have made the objects. They must not stop the observation of the other runs.
+            detail = f"Job {handle.name} or its pod has not the expected content: {type(error).__name__}: {error}"
+            return Observation(status=Status.UNKNOWN, detail=detail)
 
     def _diagnosed(self, handle: RunHandle, hosts: Collection[str], seen: _Seen) -> Observation:
         job, pods = seen.jobs.get(handle.uid), seen.pods.get(handle.uid, ())
@@ -252,6 +261,13 @@ class KubernetesRunner:
             return newest(self._namespace.pods(selector).items)
         except ClusterError:
             return None
+
+
+def _wants_events(job: Object | None, pods: Sequence[Object]) -> bool:
+    try:
+        return diagnose_job.wants_events(job, pods)
+    except NOT_UNDERSTOOD:
+        return False
 
 
 def _is_job(handle: RunHandle) -> bool:

@@ -10,9 +10,12 @@ import yaml
 
 from gregory.launch.errors import Refused
 from gregory.launch.kubernetes.cluster_config import load_cluster_config
+from gregory.launch.kubernetes.diagnose.pod_status import indexed
 from gregory.launch.kubernetes.labels import CONTROLLER_UID
 from gregory.launch.kubernetes.manifest import handle_host
 from gregory.launch.kubernetes.namespace import Listed
+from gregory.launch.kubernetes.orphans import is_orphan
+from gregory.launch.kubernetes.preconditions import probe_spec
 from gregory.launch.kubernetes.runner import KubernetesRunner
 from gregory.launch.runner import Observation, Status
 from gregory.runs.reasons import Reason
@@ -95,6 +98,46 @@ def test_a_server_that_does_not_know_the_account_leaves_a_run_unknown(runner, ob
     monkeypatch.setattr(objects, "pods", refuse)
 
     assert runner.observe([handle]) == [Observation(status=Status.UNKNOWN, detail="pods is forbidden")]
+
+
+def test_objects_of_another_version_leave_only_their_run_unknown(runner, objects, handle):
+    other = deepcopy(objects.job[0])
+    other["metadata"].update(uid="other", name="other")
+    del other["status"]
+    unexpected = deepcopy(objects.pod_list[0])
+    unexpected["metadata"].update(name="unexpected", labels={CONTROLLER_UID: "other"})
+    unexpected["status"]["containerStatuses"] = [{"name": "run", "state": {"terminated": {"code": 1}}}]
+    objects.job.append(other)
+    objects.pod_list.append(unexpected)
+
+    understood, unknown = runner.observe([handle, handle.model_copy(update={"uid": "other", "name": "other"})])
+
+    assert understood.reason is Reason.OUT_OF_MEMORY
+    assert (unknown.status, unknown.detail) == (
+        Status.UNKNOWN,
+        "Job other or its pod has not the expected content: KeyError: 'exitCode'",
+    )
+
+
+def test_a_job_without_the_container_of_a_run_is_no_orphan(runner):
+    ours = runner.render(probe_spec()).request
+    other = deepcopy(ours)
+    other["spec"]["template"]["spec"]["containers"][0]["name"] = "trainer"
+
+    assert (is_orphan(ours, [], ours=ours), is_orphan(other, [], ours=ours)) == (True, False)
+
+
+def test_the_events_of_a_sidecar_are_not_those_of_the_run():
+    events = [
+        {"reason": reason, "message": message, "involvedObject": {"kind": "Pod", "name": "pod", "fieldPath": f"spec.{place}"}}
+        for reason, message, place in [
+            ("Started", "Started container run", "containers{run}"),
+            ("Killing", "Stopping container proxy", "initContainers{proxy}"),
+            ("Pulling", 'Pulling image "proxy"', "initContainers{proxy}"),
+        ]
+    ]
+
+    assert indexed(events).of("Pod", "pod") == {"Started": "Started container run", "Pulling": 'Pulling image "proxy"'}
 
 
 def test_a_job_that_is_suspended_after_the_end_of_its_pod_is_queued(runner, objects, handle):

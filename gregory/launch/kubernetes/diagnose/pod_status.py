@@ -14,6 +14,7 @@ from gregory.runs.spec import RunOutcome
 
 Object = Mapping[str, Any]
 _ENDED = ("Succeeded", "Failed")
+_OF_A_CONTAINER, _FIELD_OF_RUN = ("Started", "Killing"), f"spec.containers{{{CONTAINER}}}"
 _BEFORE_ALL = "1970-01-01T00:00:00Z"
 
 
@@ -33,6 +34,9 @@ def indexed(events: Sequence[Object]) -> Events:
     found: dict[tuple[str, str], dict[str, str]] = {}
     for event in sorted(events, key=_event_time):
         about = event["involvedObject"]
+        # A sidecar also starts, and the kubelet ends it after the run.
+        if event.get("reason") in _OF_A_CONTAINER and about.get("fieldPath", _FIELD_OF_RUN) != _FIELD_OF_RUN:
+            continue
         found.setdefault((about.get("kind", ""), about.get("name", "")), {})[event.get("reason", "")] = event.get("message", "").strip()
     return Events(by_object=found)
 
@@ -115,7 +119,7 @@ def has_ended(pod: Object) -> bool:
 def memory_limit(pod: Object) -> str:
     """The memory limit of the run's container, as in the Job. Empty if there is none."""
     run: Iterator[Object] = (container for container in pod["spec"]["containers"] if container["name"] == CONTAINER)
-    return str(next(run).get("resources", {}).get("limits", {}).get("memory", ""))
+    return str(next(run, {}).get("resources", {}).get("limits", {}).get("memory", ""))
 
 
 def report_of(pod: Object) -> RunOutcome | None:
