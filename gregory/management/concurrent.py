@@ -90,9 +90,10 @@ def wait(specs: Sequence[RunSpec], runner: Runner, console: Console) -> None:
     ids = [spec.run_id for spec in specs]
     printed: dict[str, str] = {}
     unreachable = False
+    ours = reconciler(lambda name: runner)
     while True:
         try:
-            for change in reconciler(lambda name: runner).reconcile_once(ids):
+            for change in ours.reconcile_once(ids):
                 waits = change.is_delayed or change.run.state == RunState.PENDING
                 _print_new(printed, f"reconcile {change.run.run_id}", str(change) if waits else "", console)
             unfinished = _print_changes(specs, printed, console)

@@ -8,6 +8,7 @@ from typing import NoReturn
 from gregory.launch.runner import Runner
 from gregory.management import polling
 from gregory.management.runners import reconciler
+from gregory.reconcile.loop import Reconciler
 from gregory.runs import events, store
 from gregory.runs.db_retry import best_effort, close_connection, retry_on_disconnect
 from gregory.runs.heartbeat import every
@@ -36,7 +37,7 @@ def so_far(run: TrainingRun, runner: Runner) -> Iterator[str]:
 
 def to_the_end(run_id: str, runner: Runner, runner_for: Callable[[str], Runner]) -> Iterator[str]:
     """The lines of the current attempt and all later ones, until the run has ended. No reconciler is needed."""
-    printed = 0
+    printed, ours = 0, reconciler(runner_for)
     while (run := retry_on_disconnect(partial(store.find_run, run_id))) is not None:
         if _begun(run) and run.attempt > printed:
             printed = run.attempt
@@ -45,12 +46,12 @@ def to_the_end(run_id: str, runner: Runner, runner_for: Callable[[str], Runner])
             return
         else:
             polling.pause()
-        retry_on_disconnect(partial(_reconcile, run_id, runner_for))
+        retry_on_disconnect(partial(_reconcile, run_id, ours))
 
 
-def _reconcile(run_id: str, runner_for: Callable[[str], Runner]) -> None:
+def _reconcile(run_id: str, ours: Reconciler) -> None:
     # The run store has the results. This only makes the calls.
-    deque(reconciler(runner_for).reconcile_once([run_id]), maxlen=0)
+    deque(ours.reconcile_once([run_id]), maxlen=0)
 
 
 def _attempt(spec: Attempt, handle: RunHandle, runner: Runner) -> Iterator[str]:

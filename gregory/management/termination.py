@@ -20,8 +20,8 @@ CLOSING_SECONDS = 10.0
 _received: list[int] = []
 
 
-class Terminated(Exception):
-    """A signal ends the command."""
+class Terminated(BaseException):
+    """A signal ends the command. As for KeyboardInterrupt, no code that handles all errors may take it for one."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)

@@ -1,12 +1,12 @@
 """A terminated run: its results become rows. Then its open rows are closed, or another attempt continues them."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from gregory.launch.runner import Runner
 from gregory.reconcile.decide import RetryPolicy, retry_policy
 from gregory.reconcile.results import ReconcileResult, ResultKind
-from gregory.reconcile.submit import submit_run
 from gregory.runs import recovery, store
 from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.models import TrainingRun
@@ -17,18 +17,32 @@ from gregory.runs.volume import Read
 
 
 def finalize_run(
-    run: TrainingRun, spec: Attempt, end: Diagnosis, runner: Runner, *, report: str, models_dir: Path, read: Read
+    run: TrainingRun,
+    spec: Attempt,
+    end: Diagnosis,
+    runner: Runner,
+    *,
+    report: str,
+    models_dir: Path,
+    read: Read,
+    holds: Callable[[], bool] = lambda: True,
 ) -> ReconcileResult:
-    """Write the end of the run. report: the outcome report that its back end kept.
+    """Write the end of the run. report: the outcome report that its back end kept. holds: whether the run still counts as terminated.
 
-    Raises VolumeUnavailable if the models volume does not answer `read`. The end then waits for its answer.
+    The next attempt of the run is opened and not submitted. Raises VolumeUnavailable if the models volume does not answer `read`. The end
+    then waits for its answer.
     """
     if not store.is_unfinished(spec):
         return _too_late(run)
     interrupted = recovery.replay(spec, report, models_dir=models_dir, read=read)
     still_open = recovery.close_published(spec, models_dir=models_dir, read=read)
+    # The log of a success is not needed, and each log costs two requests.
+    log_tail = runner.log_tail(spec) if still_open or store.unsuccessful(spec) else ""
+    # After all that takes time.
+    if not holds():
+        return ReconcileResult(run=run, action=ResultKind.LEFT, detail="its state changed meanwhile; the next pass decides again")
     if not still_open:
-        return _finish(run, spec, end, runner)
+        return _finish(run, spec, end, log_tail)
     reason = end.reason or Reason.LOST
     if interrupted and reason in REPORT_TAKES_PRECEDENCE:
         reason, end = Reason.INTERRUPTED, end.after(interrupted)
@@ -45,10 +59,10 @@ def finalize_run(
     if following is RetryPolicy.CLOSE:
         if runner.max_attempts > 1 and reason in RETRYABLE:
             end = end.noting(f"the run had {run.retries + 1} attempts, which is the limit")
-        return _close(run, spec, replace(end, reason=reason), runner)
+        return _close(run, spec, replace(end, reason=reason), log_tail)
     if not isinstance(spec, RunSpec):
         end = end.noting(f"{FOREIGN} and can resume it; this version cannot, so train again")
-        return _close(run, spec, replace(end, reason=reason), runner)
+        return _close(run, spec, replace(end, reason=reason), log_tail)
     without = training if following is RetryPolicy.WITHOUT else []
     if following is RetryPolicy.PUBLISH:
         # This process cannot prove that the model is not in its folder. An attempt reads the folder, and it finishes a finished training.
@@ -62,32 +76,29 @@ def finalize_run(
             counts=following is not RetryPolicy.WITHOUT or not without,
             without=closed,
             announced=following is RetryPolicy.PUBLISH,
-            log_tail=runner.log_tail(spec),
+            log_tail=log_tail,
         )
     except store.RunRefused as refused:
         return ReconcileResult(run=run, action=ResultKind.LEFT, detail=str(refused))
-    submission = submit_run(attempt, runner)
     algorithms = ", ".join(algorithm.algorithm for algorithm in attempt.algorithms)
-    detail = f"{end.headline}; attempt {attempt.attempt} with {algorithms}: {submission.detail}"
-    return ReconcileResult(run=run, action=ResultKind.RETRIED, reason=reason, detail=detail)
+    detail = f"{end.headline}; attempt {attempt.attempt} with {algorithms}"
+    return ReconcileResult(run=run, action=ResultKind.RETRIED, reason=reason, detail=detail, following=attempt)
 
 
-def _finish(run: TrainingRun, spec: Attempt, end: Diagnosis, runner: Runner) -> ReconcileResult:
+def _finish(run: TrainingRun, spec: Attempt, end: Diagnosis, log_tail: str) -> ReconcileResult:
     """End a run after all its rows. Its state follows from them."""
     failed = store.unsuccessful(spec)
     end = end if failed else end.after("every model was complete")
-    # The log of a success is not needed, and each log costs two requests.
-    tail = runner.log_tail(spec) if failed else ""
-    if not store.finish_from_rows(spec, failed, end, log_tail=tail):
+    if not store.finish_from_rows(spec, failed, end, log_tail=log_tail):
         return _too_late(run)
     if not failed:
         return ReconcileResult(run=run, action=ResultKind.SUCCEEDED, detail=end.headline)
     return ReconcileResult(run=run, action=ResultKind.CLOSED, reason=end.reason, detail=end.headline)
 
 
-def _close(run: TrainingRun, spec: Attempt, end: Diagnosis, runner: Runner) -> ReconcileResult:
+def _close(run: TrainingRun, spec: Attempt, end: Diagnosis, log_tail: str) -> ReconcileResult:
     state = RunState.CANCELLED if end.reason is Reason.CANCELLED else RunState.FAILED
-    if not store.end_run(spec, state, end, log_tail=runner.log_tail(spec)):
+    if not store.end_run(spec, state, end, log_tail=log_tail):
         return _too_late(run)
     return ReconcileResult(run=run, action=ResultKind.CLOSED, reason=end.reason, detail=end.headline)
 

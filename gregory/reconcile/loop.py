@@ -16,8 +16,9 @@ from gregory.launch.runner import Observation, Runner, Status
 from gregory.ml.artifacts import stages_folder
 from gregory.reconcile.decide import Action, Decision, RunSnapshot, decide
 from gregory.reconcile.finalize import finalize_run
+from gregory.reconcile.one_pass import Pass
 from gregory.reconcile.results import ReconcileResult, ResultKind, isolated
-from gregory.reconcile.submit import submit_run
+from gregory.reconcile.submissions import Submissions
 from gregory.reconcile.terminate import PendingTermination, close_queued, terminate_runs
 from gregory.runs import store
 from gregory.runs.diagnosis import Diagnosis
@@ -30,6 +31,8 @@ from gregory.runs.volume import Volume, VolumeUnavailable
 
 # The remains of an unsuccessful run are kept this long for a resume or an inspection.
 KEEP_FAILED_SECONDS = 7 * 24 * 3600
+# A back end answers within this time, unless it cannot be reached or one of its webhooks is stuck.
+SUBMISSION_SECONDS = 5.0
 
 RunnerFor = Callable[[str], Runner]
 
@@ -50,40 +53,40 @@ class Reconciler:
         """The models volume. This process may not have it."""
         return Volume(self.models_dir)
 
-    def reconcile_once(self, only: Collection[str] | None = None) -> Iterator[ReconcileResult]:
-        """Reconcile all unfinished runs, or those with these ids. Yields one result per run."""
-        by_runner: dict[str, list[RunWithTimers]] = {}
-        for timed in store.unfinished_runs(only):
-            by_runner.setdefault(timed.run.runner, []).append(timed)
-        for name, runs in by_runner.items():
-            try:
-                runner = self.runner_for(name)
-                observations = runner.observe([store.handle_of(timed.run) for timed in runs])
-            except LaunchError as error:
-                # An unknown runner or an unreachable back end must not delay the runs of the others.
-                yield from (ReconcileResult(run=timed.run, action=ResultKind.UNSEEN, detail=str(error)) for timed in runs)
-                continue
-            yield from self._act(runs, observations, runner)
+    @cached_property
+    def submissions(self) -> Submissions:
+        """The requests of this reconciler. One object must make all its passes, so that it submits no run twice at the same time."""
+        return Submissions()
+
+    def reconcile_once(
+        self, only: Collection[str] | None = None, *, submission_seconds: float = SUBMISSION_SECONDS
+    ) -> Iterator[ReconcileResult]:
+        """Reconcile all unfinished runs, or those with these ids. Yields one result per run.
+
+        submission_seconds: the time for which the pass waits for the answers to its submissions.
+        """
+        yield from Pass(reconciler=self).results(only, submission_seconds=submission_seconds)
 
     def decide(self, timed: RunWithTimers, observation: Observation, runner: Runner, *, state: RunState | None = None) -> Decision:
         """The action for one run. state: if the caller knows a later state than the run store."""
-        return decide(observation, self._snapshot(timed, observation, runner, state=state))
+        foreign = not isinstance(store.attempt_of(timed.run), RunSpec)
+        return decide(observation, self._snapshot(timed, observation, runner, state=state, foreign=foreign))
 
-    def apply(self, timed: RunWithTimers, observation: Observation, runner: Runner) -> ReconcileResult | PendingTermination:
-        """Record the observation of one run and do its action. A termination is returned, because it takes time."""
+    def apply(self, timed: RunWithTimers, observation: Observation, runner: Runner) -> ReconcileResult | Action:
+        """Record the observation of one run, and finalize it if it has certainly terminated.
+
+        Any other action is returned: a submission takes time, and the evidence of the others must be observed again.
+        """
         run = timed.run
         spec = store.attempt_of(run)
         decision = decide(observation, self._snapshot(timed, observation, runner, foreign=not isinstance(spec, RunSpec)))
         recorded = run.state != RunState.PENDING and store.record_observation(spec, run, _observed(observation))
-        match decision.action:
-            case Action.SUBMIT if isinstance(spec, RunSpec):
-                submission = submit_run(spec, runner)
-                action = ResultKind.CLOSED if submission.closed else ResultKind.SUBMITTED if submission.handle else ResultKind.LEFT
-                return ReconcileResult(run=run, action=action, detail=submission.detail)
-            case Action.TERMINATE:
-                return PendingTermination(run=run, spec=spec, diagnosis=decision.diagnosis)
-            case Action.FINALIZE:
-                return self.finalize(run, spec, decision.diagnosis, runner, report=observation.report)
+        # A run that its back end reports as terminated never lives again. Another process may submit or observe all others.
+        certain = observation.status is Status.TERMINATED and not observation.missing and run.state != RunState.PENDING
+        if decision.action is Action.FINALIZE and certain:
+            return self.finalize(run, spec, decision.diagnosis, runner, report=observation.report)
+        if decision.action is not Action.NONE:
+            return decision.action
         detail = decision.diagnosis.headline
         if observation.status is Status.PENDING:
             detail = f"waiting: {detail}"
@@ -92,11 +95,20 @@ class Reconciler:
             detail = f"{detail}; unknown since {run.unknown_since:%Y-%m-%d %H:%M:%S} UTC"
         return ReconcileResult(run=run, action=ResultKind.NOTED if recorded else ResultKind.LEFT, detail=detail, unknown=unknown)
 
-    def finalize(self, run: TrainingRun, spec: Attempt, end: Diagnosis, runner: Runner, *, report: str) -> ReconcileResult:
-        """Write the end of a terminated run. report: the outcome report that its back end kept."""
-        return isolated(
-            run, partial(finalize_run, run, spec, end, runner, report=report, models_dir=self.models_dir, read=self.volume.read)
-        )
+    def finalize(
+        self,
+        run: TrainingRun,
+        spec: Attempt,
+        end: Diagnosis,
+        runner: Runner,
+        *,
+        report: str,
+        holds: Callable[[], bool] = lambda: True,
+    ) -> ReconcileResult:
+        """Write the end of a terminated run. report: the outcome report that its back end kept. holds: as in `finalize_run`."""
+        read = self.volume.read
+        write = partial(finalize_run, run, spec, end, runner, report=report, models_dir=self.models_dir, read=read, holds=holds)
+        return isolated(run, write)
 
     def cancel(self, run: TrainingRun, *, by: str) -> ReconcileResult:
         """End one run for an operator. A run that finishes first keeps its own end. Raises RunRefused if the run has ended.
@@ -150,17 +162,6 @@ class Reconciler:
                 failures.append(str(error))
         if failures:
             raise OSError("; ".join(failures))
-
-    def _act(self, runs: list[RunWithTimers], observations: list[Observation], runner: Runner) -> Iterator[ReconcileResult]:
-        pending: list[PendingTermination] = []
-        for timed, observation in zip(runs, observations, strict=True):
-            done = isolated(timed.run, partial(self.apply, timed, observation, runner))
-            if isinstance(done, PendingTermination):
-                pending.append(done)
-            else:
-                yield done
-        # Terminations take time, so no other run waits for them.
-        yield from terminate_runs(pending, runner, models_dir=self.models_dir, read=self.volume.read)
 
     def _snapshot(
         self, timed: RunWithTimers, observation: Observation, runner: Runner, *, state: RunState | None = None, foreign: bool = False

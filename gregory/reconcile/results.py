@@ -13,6 +13,7 @@ from gregory.launch.errors import LaunchError
 from gregory.runs import store
 from gregory.runs.models import TrainingRun
 from gregory.runs.reasons import Reason
+from gregory.runs.spec import RunSpec
 from gregory.runs.states import RunState
 from gregory.runs.volume import VolumeUnavailable
 
@@ -41,6 +42,7 @@ class ReconcileResult:
     """run: as it was read before. reason: of the end, if there is one. unknown: the runner answered that the status is unknown.
 
     end_waits: the models volume does not answer for a terminated run, or another client holds a lock of its rows. traceback: of an error.
+    following: the attempt that was opened and must be submitted.
     """
 
     run: TrainingRun
@@ -49,6 +51,7 @@ class ReconcileResult:
     reason: Reason | None = None
     unknown: bool = False
     end_waits: bool = False
+    following: RunSpec | None = None
     traceback: str = ""
 
     @property
@@ -79,23 +82,23 @@ def isolated(run: TrainingRun, call: Callable[[], T]) -> T | ReconcileResult:
     """
     try:
         return call()
-    except LaunchError as error:
+    except Exception as error:  # noqa: BLE001 - the other runs continue, and the command prints the error
+        return failed(run, error)
+
+
+def failed(run: TrainingRun, error: Exception) -> ReconcileResult:
+    """The result of a run whose reconciliation raised this error. Raises the error if the database cannot be used."""
+    if isinstance(error, LaunchError):
         return ReconcileResult(run=run, action=ResultKind.UNSEEN, detail=str(error))
-    except VolumeUnavailable as error:
+    if isinstance(error, VolumeUnavailable):
         detail = f"its end waits, because its results are not known: {error}"
         return ReconcileResult(run=run, action=ResultKind.LEFT, detail=detail, end_waits=True)
-    except RowLocked as error:
+    if isinstance(error, RowLocked):
         detail = f"another client of the database holds a lock of its rows: {' '.join(str(error).split())}"
         return ReconcileResult(run=run, action=ResultKind.LEFT, detail=detail, end_waits=True)
-    except (DataError, IntegrityError) as error:
-        # The database refuses a value of this run.
-        return _unexpected(run, error)
-    except (DatabaseError, InterfaceError):
-        raise
-    except Exception as error:  # noqa: BLE001 - the other runs continue, and the command prints the error
-        return _unexpected(run, error)
-
-
-def _unexpected(run: TrainingRun, error: Exception) -> ReconcileResult:
+    # With a DataError or an IntegrityError the database refuses a value of this run.
+    if isinstance(error, DatabaseError | InterfaceError) and not isinstance(error, DataError | IntegrityError):
+        raise error
     detail = f"{type(error).__name__}: {' '.join(str(error).split())}"
-    return ReconcileResult(run=run, action=ResultKind.ERROR, detail=detail, traceback=traceback.format_exc())
+    trace = "".join(traceback.format_exception(error))
+    return ReconcileResult(run=run, action=ResultKind.ERROR, detail=detail, traceback=trace)

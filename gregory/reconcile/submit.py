@@ -19,19 +19,20 @@ CANCEL_GRACE_SECONDS = 30.0
 # only if its account was refused for this time.
 PERMISSION_SECONDS = 300
 
+Retry = Callable[[Callable[[], Any]], Any]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """handle: of the submitted run, None if the back end does not have it. closed: the run has ended. detail: for people."""
+    """handle: of the submitted run, None if the back end does not have it. closed: the run has ended. detail: for people.
+
+    superseded: another process ended the run, or opened its next attempt, during the submission. The submitted run must be terminated.
+    """
 
     detail: str
     handle: RunHandle | None = None
     closed: bool = False
-
-
-def submit_run(spec: RunSpec, runner: Runner) -> Submission:
-    """Submit a run. Its rows are committed. Without an answer of the back end the run stays queued for the next pass."""
-    return record_submission(spec, runner, request(spec, runner))
+    superseded: bool = False
 
 
 def request(spec: RunSpec, runner: Runner) -> RunHandle | LaunchError:
@@ -42,16 +43,21 @@ def request(spec: RunSpec, runner: Runner) -> RunHandle | LaunchError:
         return error
 
 
-def record_submission(
-    spec: RunSpec, runner: Runner, answer: RunHandle | LaunchError, *, retry: Callable[[Callable[[], Any]], Any] = retry_on_disconnect
-) -> Submission:
+def record_submission(spec: RunSpec, runner: Runner, answer: RunHandle | LaunchError, *, retry: Retry = retry_on_disconnect) -> Submission:
     """Second half: record the answer in the run store. A run that was ended in the meantime is terminated.
 
     retry: calls the database, again while it does not answer.
     """
+    submission = record_answer(spec, answer, retry=retry)
+    return revoke(runner, answer) if submission.superseded and isinstance(answer, RunHandle) else submission
+
+
+def record_answer(spec: RunSpec, answer: RunHandle | LaunchError, *, retry: Retry) -> Submission:
+    """The part of `record_submission` that uses the database only. The answer may be older than the state of the run."""
     if isinstance(answer, SubmitError):
-        retry(partial(store.end_run, spec, RunState.FAILED, answer.diagnosis))
-        return Submission(detail=str(answer), closed=True)
+        if retry(partial(store.end_queued, {spec.run_id: spec.attempt_token}, RunState.FAILED, answer.diagnosis)):
+            return Submission(detail=str(answer), closed=True)
+        return Submission(detail=f"refused after another process submitted or ended it: {answer}")
     if isinstance(answer, LaunchError):
         lacks_permission = isinstance(answer, Refused) and answer.lacks_permission
         refused_for = retry(partial(store.record_delay, spec, str(answer), refused=lacks_permission))
@@ -60,12 +66,11 @@ def record_submission(
             retry(partial(store.end_run, spec, RunState.FAILED, Diagnosis(summary=summary, reason=Reason.REFUSED)))
             return Submission(detail=summary, closed=True)
         return Submission(detail=f"not submitted yet: {answer}")
-    if not retry(partial(store.mark_submitted, spec, answer)) and not retry(partial(store.is_unfinished, spec)):
-        return _revoke(runner, answer)
-    return Submission(detail=f"submitted as {answer.name}", handle=answer)
+    superseded = not retry(partial(store.mark_submitted, spec, answer)) and not retry(partial(store.is_unfinished, spec))
+    return Submission(detail=f"submitted as {answer.name}", handle=answer, superseded=superseded)
 
 
-def _revoke(runner: Runner, handle: RunHandle) -> Submission:
+def revoke(runner: Runner, handle: RunHandle) -> Submission:
     """Terminate the submitted run, because another process ended it, or opened its next attempt, during the submission."""
     try:
         runner.cancel(handle, grace_seconds=CANCEL_GRACE_SECONDS)

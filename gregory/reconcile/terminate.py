@@ -37,21 +37,16 @@ def terminate_runs(pending: Sequence[PendingTermination], runner: Runner, *, mod
     """Terminate runs that their back end still has, and finalize those that are observed as terminated. Yields one result per run."""
     announced = []
     for termination in pending:
-        known = isolated(termination.run, partial(_announce, termination))
-        if isinstance(known, ReconcileResult):
-            yield known
-        elif known:
-            announced.append(termination)
+        end = isolated(termination.run, partial(_announce, termination))
+        if isinstance(end, ReconcileResult):
+            yield end
+        elif end is not None:
+            announced.append(replace(termination, diagnosis=end))
         else:
-            yield ReconcileResult(run=termination.run, action=ResultKind.LEFT, detail="it ended by itself meanwhile")
+            yield ReconcileResult(run=termination.run, action=ResultKind.LEFT, detail="its state changed meanwhile; it is not terminated")
     handles = [store.handle_of(termination.run) for termination in announced]
     for termination, observation in zip(announced, _terminate(handles, runner), strict=True):
         yield isolated(termination.run, partial(_finalize, termination, observation, runner, models_dir=models_dir, read=read))
-
-
-def _announce(termination: PendingTermination) -> bool:
-    """Whether the run now has an announced end."""
-    return store.announce_end(termination.spec, termination.diagnosis) or store.is_unfinished(termination.spec)
 
 
 def close_queued(run: TrainingRun, spec: Attempt) -> ReconcileResult:
@@ -59,6 +54,14 @@ def close_queued(run: TrainingRun, spec: Attempt) -> ReconcileResult:
     end = Diagnosis(summary=f"{run.detail} before it was started", reason=Reason.CANCELLED)
     action = ResultKind.CLOSED if store.end_run(spec, RunState.CANCELLED, end) else ResultKind.LEFT
     return ReconcileResult(run=run, action=action, reason=end.reason, detail=end.headline)
+
+
+def _announce(termination: PendingTermination) -> Diagnosis | None:
+    """The announced end of the run. None if the run ended, or is not the run any more on which the end was decided."""
+    if store.announce_end(termination.spec, termination.diagnosis, decided_on=termination.run):
+        return termination.diagnosis
+    # Another reconciler, or an operator, may have announced an end.
+    return store.announced_end(termination.spec)
 
 
 def _terminate(handles: Sequence[RunHandle], runner: Runner) -> list[Observation | LaunchError]:

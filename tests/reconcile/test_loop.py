@@ -21,7 +21,7 @@ from gregory.runs import store
 from gregory.runs.diagnosis import SUCCEEDED, Diagnosis
 from gregory.runs.models import AlgorithmRun, RunEvent, TrainingRun
 from gregory.runs.reasons import Reason
-from gregory.runs.spec import RunOutcome, RunSpec
+from gregory.runs.spec import RunHandle, RunOutcome, RunSpec
 from gregory.runs.states import RunState
 from tests.database_rows import HERE, outcome, planned
 from tests.published import publish
@@ -574,12 +574,16 @@ class TestSubmission:
         assert [result.action for result in reconcile()] == [ResultKind.CLOSED]
         assert (run().state, run().reason, run().detail) == ("failed", "refused", "quota exceeded: pods")
 
-    def test_a_run_that_ended_during_its_submission_is_terminated(self, subject, cluster, reconcile):
+    def test_a_run_that_ended_during_its_submission_is_terminated(self, subject, cluster, reconcile, monkeypatch):
         queued(subject)
         ago(heartbeat_at=61)
-        cluster.on_submit = lambda spec, handle: store.end_run(
-            spec, RunState.CANCELLED, Diagnosis(summary="by me", reason=Reason.CANCELLED)
-        )
+        record = store.mark_submitted
+
+        def after_the_end(spec: RunSpec, handle: RunHandle) -> bool:
+            store.end_run(spec, RunState.CANCELLED, Diagnosis(summary="by me", reason=Reason.CANCELLED))
+            return record(spec, handle)
+
+        monkeypatch.setattr(store, "mark_submitted", after_the_end)
 
         (result,) = reconcile()
 

@@ -2,7 +2,6 @@
 
 import signal
 from argparse import ArgumentParser
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -26,6 +25,8 @@ from gregory.training import resume
 INTERVAL_SECONDS = 15
 # Interval between removals of old files. They only use disk space until then.
 GARBAGE_SECONDS = 600
+# A single pass waits this long for the answers to its submissions, because no later pass of this process records them.
+ONCE_SUBMISSION_SECONDS = 120.0
 
 
 class Command(BaseCommand):
@@ -64,7 +65,7 @@ class Command(BaseCommand):
     def _once(self) -> None:
         """Make one pass. Print a line for each unfinished run."""
         changes = []
-        for change in self._reconcile():
+        for change in self._reconciler.reconcile_once(submission_seconds=ONCE_SUBMISSION_SECONDS):
             changes.append(change)
             self.stdout.write(self._line(change))
             self._write_traceback(change)
@@ -92,7 +93,7 @@ class Command(BaseCommand):
             try:
                 changes: dict[str, ReconcileResult] = {}
                 lines: dict[str, str] = {}
-                for change in self._reconcile():
+                for change in self._reconciler.reconcile_once():
                     changes[change.run.run_id], lines[change.run.run_id] = change, self._print_if_new(change, printed)
                     liveness.beat()
                     if shutdown.reason:
@@ -114,9 +115,6 @@ class Command(BaseCommand):
             close_connection()
             liveness.beat()
             shutdown.wait(interval)
-
-    def _reconcile(self) -> Iterator[ReconcileResult]:
-        return self._reconciler.reconcile_once()
 
     def _print_if_new(self, change: ReconcileResult, printed: dict[str, str]) -> str:
         """The line of this run. Print it if the run changed, or if the cause of a delay differs from the last pass."""

@@ -42,8 +42,9 @@ def close_algorithms(spec: Attempt, ends: Sequence[tuple[AlgorithmOutcome, Outco
     if not ends:
         return []
     with transaction.atomic():
-        # This update locks the run's row, so one writer at a time compares token and end.
-        is_current = bool(current(spec).update(heartbeat_at=Now()))
+        # This update changes nothing and locks the run's row, so one writer at a time compares token and end. It is no heartbeat, because
+        # the writer may be a reconciler.
+        is_current = bool(current(spec).update(attempt_token=spec.attempt_token))
         return [outcome for outcome, details in ends if _close(spec, outcome, details, is_current=is_current)]
 
 

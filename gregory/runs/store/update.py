@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
@@ -148,24 +148,32 @@ def record_progress(spec: Attempt, run_log_id: int, *, stage: str, progress: Pro
 
 
 @transaction.atomic
-def announce_end(spec: Attempt, end: Diagnosis, *, cancelled_by: str = "") -> bool:
+def announce_end(spec: Attempt, end: Diagnosis, *, cancelled_by: str = "", decided_on: TrainingRun | None = None) -> bool:
     """Store the reason before the back end is asked to end the run, so every reconciler that misses the run has it. False if it ended.
 
-    From then on the run cannot be claimed. An end that was announced before stays.
+    From then on the run cannot be claimed. An end that was announced before stays. decided_on: the row from which the end follows. The
+    end is not announced if the run has been submitted, begun, moved, or written a heartbeat or progress since.
     """
-    return bool(
-        current(spec)
-        .filter(reason="")
-        .update(reason=end.reason or "", detail=sanitize_text(end.text, MAXIMUM_REASON_CHARACTERS), cancelled_by=cancelled_by[:100])
-    )
+    runs = current(spec).filter(reason="")
+    if decided_on is not None:
+        runs = runs.filter(
+            _no_later("started_at", decided_on.started_at),
+            _no_later("heartbeat_at", decided_on.heartbeat_at),
+            _no_later("progress_at", decided_on.progress_at),
+            state=decided_on.state,
+            host=decided_on.host,
+            external_name=decided_on.external_name,
+            external_uid=decided_on.external_uid,
+        )
+    text = sanitize_text(end.text, MAXIMUM_REASON_CHARACTERS)
+    return bool(runs.update(reason=end.reason or "", detail=text, cancelled_by=cancelled_by[:100]))
 
 
 def record_observation(spec: Attempt, run: TrainingRun, observed: ObservedStatus) -> bool:
     """Write the changes of an observation. True if there was one. run: as it was read before the observation."""
     changes = _changes(run, observed)
-    # An observation is older than a later start of the run, and must not overwrite it. The comparison allows one millisecond, because
-    # SQLite stores "58.000" for a time that Python sends as "58", and the two texts differ.
-    no_later_start = Q(started_at__isnull=True) if run.started_at is None else Q(started_at__lt=run.started_at + MILLISECOND)
+    # An observation is older than a later start of the run, and must not overwrite it.
+    no_later_start = _no_later("started_at", run.started_at)
     if not changes:
         return False
     with transaction.atomic():
@@ -175,6 +183,14 @@ def record_observation(spec: Attempt, run: TrainingRun, observed: ObservedStatus
                 run.run_id, "suspended", f"attempt {spec.attempt} was suspended by its back end and waits again: {observed.waiting_for}"
             )
     return written
+
+
+def _no_later(name: str, time: datetime | None) -> Q:
+    """The stored time is this one or an earlier one; with None, there is none.
+
+    The comparison allows one millisecond, because SQLite stores "58.000" for a time that Python sends as "58", and the two texts differ.
+    """
+    return Q(**{f"{name}__isnull": True}) if time is None else Q(**{f"{name}__lt": time + MILLISECOND})
 
 
 def _changes(run: TrainingRun, observed: ObservedStatus) -> dict[str, Any]:
