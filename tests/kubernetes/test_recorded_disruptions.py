@@ -75,7 +75,7 @@ def end_of(cluster_namespace: ClusterNamespace, handle: RunHandle, record: Recor
     (pod,) = names_of_pods(cluster_namespace, handle)
     cluster_namespace.cluster.until(lambda: is_finished(cluster_namespace.get("job", handle.name)), what="the Job to have failed")
     remove_pod(cluster_namespace, handle, pod)
-    later = cluster_namespace.see(handle)
+    later = cluster_namespace.until(handle, terminated)
     record(f"{cause}_pod_gone")
     assert (later.status, later.reason) == (Status.TERMINATED, first.reason), later.text
     return first
@@ -103,7 +103,7 @@ def test_out_of_memory_without_its_pod_is_no_deletion(cluster_namespace: Cluster
     remove_pod(cluster_namespace, handle, pod)
 
     # Another process did not observe the pod.
-    seen = cluster_namespace.see(handle)
+    seen = cluster_namespace.until(handle, terminated)
     record("out_of_memory_pod_gone")
     assert (seen.reason, "perhaps because of its memory" in seen.text) == (Reason.KILLED, True), seen.text
 

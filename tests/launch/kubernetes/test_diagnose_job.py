@@ -245,6 +245,20 @@ NOT_PREPARED = {"type": "PodScheduled", "status": "True", "lastTransitionTime": 
             Reason.NODE_LOST,
             rf"pod of {JOB}: its node was down or restarted, and lost its container \(exit code 255\); it no longer exists; resume it; .*",
         ),
+        (
+            "pod_deleted_pod_gone",
+            lambda r: r["events"].clear(),
+            Status.UNKNOWN,
+            None,
+            rf"pod of {JOB} no longer exists, and the node may still report why it ended",
+        ),
+        (
+            "pod_deleted_pod_gone",
+            all_of(later(30), lambda r: r["events"].clear()),
+            Status.TERMINATED,
+            Reason.KILLED,
+            rf"pod of {JOB} {BY_A_SIGNAL}",
+        ),
         ("no_report", ended_job("BackoffLimitExceeded", ""), Status.TERMINATED, Reason.KILLED, rf"pod of {JOB} {BY_A_SIGNAL}"),
         (
             "no_report",

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from signal import Signals
 from typing import NamedTuple
 
@@ -28,6 +29,9 @@ from gregory.runs.reasons import Reason
 _UNSEEN_CODE, _UNSEEN_REASON = 255, "Unknown"
 # The kubelet writes this reason for a container that it does not find any more.
 _UNSEEN_CONTAINER = "ContainerStatusUnknown"
+# A node that does not reach the API server repeats an event after ten seconds.
+_LATE_EVENTS = timedelta(seconds=30)
+_LONG_AGO = "1970-01-01T00:00:00Z"
 _EXIT_CODE = re.compile(r"failed with exit code (\d+)")
 _POD = re.compile(r"[Pp]od [^\s/]+/(\S+) ")
 _CREATED_POD = re.compile(r"Created pod: (\S+)")
@@ -112,8 +116,8 @@ def of_pod(pod: Object, job: Object | None, events: Events) -> Observation:
     return _exited(pod, was_deleted=is_being_deleted(pod), with_its_job=job is None or is_being_deleted(job))
 
 
-def of_job(job: Object, events: Events) -> Observation:
-    """The end of a Job without a pod."""
+def of_job(job: Object, events: Events, *, now: datetime) -> Observation:
+    """The end of a Job without a pod. UNKNOWN if its cause may still arrive as an event."""
     name, failed = name_of(job), condition(job, "Failed") or condition(job, "FailureTarget")
     if failed is None:
         return _without_pod(
@@ -141,12 +145,12 @@ def of_job(job: Object, events: Events) -> Observation:
     if code is not None:
         return _without_pod(None, f"pod of Job {name} exited with code {code}, left no report and no longer exists", "", code)
     if reason == "BackoffLimitExceeded":
-        return _unclassified(name, events)
+        return _unclassified(name, events, age=now - datetime.fromisoformat(failed.get("lastTransitionTime") or _LONG_AGO))
     return _without_pod(None, f"Job {name} failed: {reason}: {message}", "")
 
 
-def _unclassified(job: str, events: Events) -> Observation:
-    """The end of a pod that matched no rule with the action FailJob. Its events name the cause for an hour."""
+def _unclassified(job: str, events: Events, *, age: timedelta) -> Observation:
+    """The end of a pod that matched no rule with the action FailJob. Its events name the cause for an hour. age: of the end."""
     created = _CREATED_POD.search(events.of("Job", job).get("SuccessfulCreate", ""))
     messages = events.of("Pod", created[1]) if created else {}
     if "DeadlineExceeded" in messages:
@@ -158,6 +162,8 @@ def _unclassified(job: str, events: Events) -> Observation:
         return _without_pod(_UNSEEN.reason, f"pod of Job {job}: {_UNSEEN.summary}; it no longer exists", _UNSEEN.remedy)
     if "Scheduled" in messages and "Started" not in messages:
         return _without_pod(Reason.INTERRUPTED, f"pod of Job {job} ended before its run began, and no longer exists", _DELETED_POD)
+    if age < _LATE_EVENTS:
+        return Observation(status=Status.UNKNOWN, detail=f"pod of Job {job} no longer exists, and the node may still report why it ended")
     summary = f"pod of Job {job} was ended by a signal (exit code 137 or 143), perhaps because of its memory, and no longer exists"
     return _without_pod(Reason.KILLED, summary, "compare its memory with resources.limits.memory, or find the sender of the signal")
 

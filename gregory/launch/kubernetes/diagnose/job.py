@@ -78,7 +78,7 @@ def _without_pod(job: Object | None, events: Events, *, name: str, now: datetime
         gone = Diagnosis(summary=summary, remedy="resume it", reason=Reason.DELETED)
         return Observation(status=Status.TERMINATED, diagnosis=gone, missing=True)
     if is_finished(job):
-        return ended.of_job(job, events)
+        return ended.of_job(job, events, now=now)
     if is_being_deleted(job):
         return Observation(status=Status.PENDING, detail=f"Job {name} is being deleted")
     if terminal_condition(job) is not None:
