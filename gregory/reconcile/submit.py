@@ -9,7 +9,6 @@ from gregory.launch.errors import LaunchError, Refused, SubmitError
 from gregory.launch.runner import Runner
 from gregory.runs import store
 from gregory.runs.db_retry import retry_on_disconnect
-from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunHandle, RunSpec
 from gregory.runs.states import RunState
@@ -54,18 +53,17 @@ def record_submission(spec: RunSpec, runner: Runner, answer: RunHandle | LaunchE
 
 def record_answer(spec: RunSpec, answer: RunHandle | LaunchError, *, retry: Retry) -> Submission:
     """The part of `record_submission` that uses the database only. The answer may be older than the state of the run."""
+    if isinstance(answer, LaunchError) and not isinstance(answer, SubmitError):
+        lacks_permission = isinstance(answer, Refused) and answer.lacks_permission
+        seconds = retry(partial(store.record_delay, spec, str(answer), refused=lacks_permission))
+        if seconds <= PERMISSION_SECONDS:
+            return Submission(detail=f"not submitted yet: {answer}")
+        summary = f"cannot start {spec.label}: refused for {seconds:.0f} s, the limit is {PERMISSION_SECONDS} s: {answer}"
+        answer = SubmitError(summary, reason=Reason.REFUSED)
     if isinstance(answer, SubmitError):
         if retry(partial(store.end_queued, {spec.run_id: spec.attempt_token}, RunState.FAILED, answer.diagnosis)):
             return Submission(detail=str(answer), closed=True)
         return Submission(detail=f"refused after another process submitted or ended it: {answer}")
-    if isinstance(answer, LaunchError):
-        lacks_permission = isinstance(answer, Refused) and answer.lacks_permission
-        refused_for = retry(partial(store.record_delay, spec, str(answer), refused=lacks_permission))
-        if refused_for > PERMISSION_SECONDS:
-            summary = f"cannot start {spec.label}: refused for {refused_for:.0f} s, the limit is {PERMISSION_SECONDS} s: {answer}"
-            retry(partial(store.end_run, spec, RunState.FAILED, Diagnosis(summary=summary, reason=Reason.REFUSED)))
-            return Submission(detail=summary, closed=True)
-        return Submission(detail=f"not submitted yet: {answer}")
     superseded = not retry(partial(store.mark_submitted, spec, answer)) and not retry(partial(store.is_unfinished, spec))
     return Submission(detail=f"submitted as {answer.name}", handle=answer, superseded=superseded)
 
