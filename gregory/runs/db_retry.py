@@ -10,6 +10,7 @@ from typing import TypeVar
 from django.db import InterfaceError, OperationalError, connection, transaction
 
 from gregory.database import waits
+from gregory.runs.outage import OUTAGES
 
 T = TypeVar("T")
 
@@ -38,6 +39,7 @@ def retry_on_disconnect(
         try:
             return call()
         except (OperationalError, InterfaceError):
+            OUTAGES.notice()
             connection.close()
             if not patient():
                 break
@@ -50,6 +52,7 @@ def best_effort(call: Callable[[], T], *, otherwise: T) -> T:
     try:
         return call()
     except (OperationalError, InterfaceError):
+        OUTAGES.notice()
         connection.close()
         return otherwise
 

@@ -34,3 +34,6 @@ class Outages:
             raise
         if time.monotonic() - began > SLOW_SECONDS:
             self.notice()
+
+
+OUTAGES = Outages()

@@ -545,7 +545,7 @@ def test_a_heartbeat_has_the_idle_time_of_the_run(subject, stored: int, said: in
 def test_silence_counts_from_the_end_of_an_outage(subject, monkeypatch: pytest.MonkeyPatch):
     opened(subject)
     TrainingRun.objects.update(heartbeat_at=timezone.now() - timedelta(hours=1))
-    monkeypatch.setattr(queries, "_OUTAGES", Outages())
+    monkeypatch.setattr(queries, "OUTAGES", Outages())
     # Without a grace period, as in the other tests.
     assert timers().silent > 3000
     monkeypatch.setattr(db_retry, "RETURN_GRACE", 120.0)

@@ -114,13 +114,15 @@ class LocalRunner:
         """Send SIGTERM, and SIGKILL after the grace period. A stage ends together with the process that started it."""
         if self._observe(handle).status is not Status.ALIVE:
             return
-        process = psutil.Process(int(handle.name))
-        process.terminate()
-        try:
-            self._wait(process, grace_seconds)
-        except psutil.TimeoutExpired:
-            process.kill()
-            self._wait(process, None)
+        # It may end at any of these steps.
+        with suppress(psutil.NoSuchProcess):
+            process = psutil.Process(int(handle.name))
+            process.terminate()
+            try:
+                self._wait(process, grace_seconds)
+            except psutil.TimeoutExpired:
+                process.kill()
+                self._wait(process, None)
 
     def logs(self, spec: Attempt, handle: RunHandle, *, waiting: Callable[[], bool]) -> Iterator[str]:
         """Complete lines of this attempt. An unfinished last line is dropped."""

@@ -13,7 +13,7 @@ from gregory.models import PredictionRunLog
 from gregory.runs import db_retry, report_key
 from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.models import AlgorithmRun, TrainingRun
-from gregory.runs.outage import Outages
+from gregory.runs.outage import OUTAGES
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import Attempt, RunHandle, Training
 from gregory.runs.states import RunState
@@ -21,8 +21,6 @@ from gregory.runs.store.fencing import FINAL, PUBLISH, current
 
 if TYPE_CHECKING:
     from django_stubs_ext import WithAnnotations
-
-_OUTAGES = Outages()
 
 
 class _Clock(TypedDict):
@@ -115,7 +113,7 @@ def claim_key(spec: Attempt) -> str | None:
 
 def note_outage() -> None:
     """Count silence from now on, because this process does not know whether runs could write until now."""
-    _OUTAGES.notice()
+    OUTAGES.notice()
 
 
 def is_silent(run_id: str, seconds: int) -> bool:
@@ -196,14 +194,14 @@ def _with_clock(runs: models.QuerySet[TrainingRun]) -> "models.QuerySet[WithAnno
 
 
 def _with_timers(runs: "models.QuerySet[WithAnnotations[TrainingRun, _Clock]]") -> list[RunWithTimers]:
-    with _OUTAGES.watching():
+    with OUTAGES.watching():
         rows = list(runs)
     return [_timed(run) for run in rows]
 
 
 def _timed(run: "WithAnnotations[TrainingRun, _Clock]") -> RunWithTimers:
     up = _since(run.up_since, run.clock)
-    back = min(math.inf if up is None else up, _OUTAGES.seconds_since())
+    back = min(math.inf if up is None else up, OUTAGES.seconds_since())
     heard = _since(run.heartbeat_at or run.queued_at, run.clock) or 0.0
     return RunWithTimers(
         run=run,

@@ -1,10 +1,14 @@
 """The local runner: files in the working folder, and the command."""
 
+import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from gregory.launch import processes
 from gregory.launch.local.runner import LocalRunner
-from gregory.launch.runner import Rendered
+from gregory.launch.runner import Observation, Rendered, Status
 from tests.launch.example_run import at_once
 from tools.launch_installation import installation
 
@@ -29,6 +33,15 @@ def test_log_files_of_every_attempt_remain_until_cleanup(spec, tmp_path: Path):
     runner.cleanup(spec)
 
     assert list((tmp_path / ".runs").iterdir()) == []
+
+
+def test_a_process_that_ends_before_its_signal_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    handle = processes.handle_of(ended.pid)
+    ended.wait()
+    monkeypatch.setattr(processes, "observe", lambda handle: Observation(status=Status.ALIVE, detail="it runs"))
+
+    LocalRunner(installation(tmp_path)).cancel(handle, grace_seconds=1)
 
 
 def test_the_command_ends_with_the_process_that_started_it(spec, tmp_path: Path):
