@@ -184,23 +184,24 @@ def test_a_row_lock_of_another_client_delays_a_write_and_does_not_hold_it(subjec
 
 
 def test_a_locked_run_does_not_stop_the_ends_of_the_others(subject, other, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    locked, free = opened(subject), opened(make_subject(make_team("another"), "subject"))
-    for spec in (locked, free):
+    team = make_team("another")
+    submitted, queued, free = opened(subject), opened(make_subject(team, "queued")), opened(make_subject(team, "free"))
+    for spec in (submitted, free):
         store.mark_submitted(spec, store.handle_of(TrainingRun.objects.get(pk=spec.run_id)))
+    locked = [submitted.run_id, queued.run_id]
     monkeypatch.setattr(waits, "LOCK_SECONDS", 1)
+    monkeypatch.setattr(time, "sleep", lambda seconds: pytest.fail("the other runs wait"))
     cluster, gone = PretendCluster(), Observation(status=Status.TERMINATED, diagnosis=Diagnosis(summary="gone", reason=Reason.LOST))
     monkeypatch.setattr(cluster, "observe", lambda handles: [gone] * len(handles))
-    other.execute("SELECT 1 FROM gregory_runs_trainingrun WHERE run_id = %s FOR UPDATE", [locked.run_id])
+    other.execute("SELECT 1 FROM gregory_runs_trainingrun WHERE run_id = ANY(%s) FOR UPDATE", [locked])
 
-    results = {
-        result.run.run_id: result
-        for result in Reconciler(runner_for=lambda name: cluster, models_dir=tmp_path, stale_after=900).reconcile_once()
-    }
+    reconciler = Reconciler(runner_for=cluster, models_dir=tmp_path, stale_after=900)
+    results = {result.run.run_id: result for result in reconciler.reconcile_once()}
 
-    assert "another client of the database holds a lock" in results[locked.run_id].detail
-    assert results[locked.run_id].is_delayed
-    assert results[free.run_id].action is ResultKind.CLOSED
-    assert results[free.run_id].reason == Reason.LOST
+    for run_id in locked:
+        assert "another client of the database holds a lock" in results[run_id].detail
+        assert results[run_id].is_delayed
+    assert (results[free.run_id].action, results[free.run_id].reason) == (ResultKind.CLOSED, Reason.LOST)
 
 
 def test_a_client_that_stops_in_a_transaction_keeps_no_lock(subject, other, monkeypatch: pytest.MonkeyPatch):

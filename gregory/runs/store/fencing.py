@@ -1,6 +1,6 @@
 """The fence around every write: the row that an attempt may still change, and the events for late reports."""
 
-from django.db import models
+from django.db import models, transaction
 from django.db.models.functions import Now
 
 from gregory.runs.models import RunEvent, TrainingRun
@@ -17,6 +17,7 @@ def current(spec: Attempt) -> models.QuerySet[TrainingRun]:
     return TrainingRun.objects.filter(pk=spec.run_id, attempt_token=spec.attempt_token).exclude(state__in=FINAL)
 
 
+@transaction.atomic(savepoint=False)
 def record_event(run_id: str, kind: str, message: str) -> None:
     """Write an event of a run. A run that was deleted with its subject gets none."""
     if TrainingRun.objects.filter(pk=run_id).exists():

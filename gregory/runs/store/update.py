@@ -54,6 +54,7 @@ def mark_submitted(spec: Attempt, handle: RunHandle) -> bool:
     )
 
 
+@transaction.atomic
 def record_delay(spec: Attempt, cause: str, *, refused: bool) -> float:
     """Record the cause for which a queued run is not submitted yet. Returns the seconds since its back end first refused it.
 
