@@ -34,9 +34,16 @@ def contradictions(models_dir: Path, folders: Sequence[Path]) -> list[str]:
         if row.success and not row.artifact:
             problems.append(f"row {pk} is a success and names no model")
         # A run may have published the model after the list of folders was made.
-        elif row.success and row.artifact not in found and not (models_dir / row.artifact).is_dir():
-            problems.append(f"{models_dir / row.artifact}: missing, but row {pk} is a success")
+        elif row.success and row.artifact not in found:
+            problems += _missing(models_dir / row.artifact, pk)
     return problems
+
+
+def _missing(folder: Path, pk: int) -> list[str]:
+    try:
+        return [] if folder.is_dir() else [f"{folder}: missing, but row {pk} is a success"]
+    except OSError as error:
+        return [f"{folder}: cannot be read, but row {pk} is a success: {error}"]
 
 
 def _of_folder(path: str, folder: Path, rows: dict[int, _Row]) -> list[str]:

@@ -22,7 +22,7 @@ MAXIMUM_TEXT_BYTES = 16 * 2**20
 # The weights of the largest encoder that one GPU trains need less.
 MAXIMUM_FILE_BYTES = 16 * 2**30
 # Of a log only the end is read, so its size does not matter.
-_ANY_SIZE = 2**63
+ANY_SIZE = 2**63
 # O_NONBLOCK: opening a pipe without a writer would wait for ever. O_NOFOLLOW: a link could lead out of the volume.
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -78,7 +78,7 @@ def read_json(path: Path) -> Any:
 def read_end(path: Path, *, size: int) -> bytes:
     """The last bytes of a file, at most `size`. Empty if there is no such regular file."""
     try:
-        with open_regular(path, maximum=_ANY_SIZE) as stream:
+        with open_regular(path, maximum=ANY_SIZE) as stream:
             stream.seek(max(0, os.fstat(stream.fileno()).st_size - size))
             return stream.read(size)
     except (DamagedFile, OSError):

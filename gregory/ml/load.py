@@ -16,7 +16,7 @@ def load_model(folder: Path) -> TrainedModel:
     """The model of a version folder. No file outside the folder is read.
 
     Raises ArtifactError in three cases: a file is missing or changed, the model was trained on texts of another version, or the
-    model gives its probe texts other probabilities than before its publication.
+    model gives its probe texts other probabilities than before its publication. Raises OSError if a file cannot be read.
     """
     problems = verify(folder)
     if problems:

@@ -24,12 +24,15 @@ from gregory.launch.local import diagnose
 from gregory.launch.runner import Installation, Observation, Rendered, Status
 from gregory.ml import models_folder
 from gregory.ml.artifacts import RUNS_FOLDER
-from gregory.ml.files import read_end
+from gregory.ml.errors import DamagedFile
+from gregory.ml.files import ANY_SIZE, open_regular, read_end
 from gregory.runs.diagnosis import LOG_TAIL_CHARACTERS, log_tail_of
 from gregory.runs.spec import Attempt, RunHandle, RunSpec
 from gregory.runs.volume import Volume, VolumeUnavailable
 
 POLL_SECONDS = 0.1
+# An event has at most one traceback. A foreign program may write without an end of line.
+MAXIMUM_LINE_BYTES = 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,21 +128,24 @@ class LocalRunner:
                 self._wait(process, None)
 
     def logs(self, spec: Attempt, handle: RunHandle, *, waiting: Callable[[], bool]) -> Iterator[str]:
-        """Complete lines of this attempt. An unfinished last line is dropped."""
+        """Complete lines of this attempt. An unfinished last line is dropped, and so is a line above MAXIMUM_LINE_BYTES."""
         pending = b""
-        if not self._events(spec).exists():
-            # The run belongs to another machine, or its working folder was removed.
+        try:
+            with open_regular(self._events(spec), maximum=ANY_SIZE) as stream:
+                while True:
+                    ended = self._observe(handle).status is not Status.ALIVE
+                    while content := stream.read(MAXIMUM_LINE_BYTES):
+                        *lines, pending = (pending + content).split(b"\n")
+                        yield from (line.decode("utf-8", "replace") for line in lines)
+                        if len(pending) > MAXIMUM_LINE_BYTES:
+                            pending = b""
+                    if ended:
+                        return
+                    waiting()
+                    time.sleep(POLL_SECONDS)
+        except (FileNotFoundError, DamagedFile):
+            # The run belongs to another machine, its working folder was removed, or another object is in the place of its log.
             return
-        with self._events(spec).open("rb") as stream:
-            while True:
-                ended = self._observe(handle).status is not Status.ALIVE
-                *lines, pending = (pending + stream.read()).split(b"\n")
-                for line in lines:
-                    yield line.decode("utf-8", "replace")
-                if ended:
-                    return
-                waiting()
-                time.sleep(POLL_SECONDS)
 
     def log_tail(self, spec: Attempt) -> str:
         """The last event lines of this attempt. Empty if the models volume does not answer."""

@@ -1,5 +1,6 @@
 """The local runner: files in the working folder, and the command."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from gregory.launch import processes
 from gregory.launch.local.runner import LocalRunner
 from gregory.launch.runner import Observation, Rendered, Status
+from tests import damage
 from tests.launch.example_run import at_once
 from tools.launch_installation import installation
 
@@ -49,3 +51,26 @@ def test_the_command_ends_with_the_process_that_started_it(spec, tmp_path: Path)
 
     assert request["command"] == [sys.executable, "-m", "job"]
     assert (request["environment"]["GREGORY_EVENT_FORMAT"], request["environment"]["GREGORY_LIFELINE"]) == ("json", "1")
+
+
+@pytest.mark.parametrize("kind", ["a pipe", "a link to a device", "a folder"])
+def test_another_object_in_the_place_of_a_log_gives_no_lines(spec, tmp_path: Path, kind: str):
+    runner = LocalRunner(installation(tmp_path))
+    handle = processes.handle_of(os.getpid()).model_copy(update={"uid": "ended"})
+    damage.replace(tmp_path / ".runs" / spec.run_id / "events-1.jsonl", kind)
+
+    assert list(runner.logs(spec, handle, waiting=at_once)) == []
+    assert len(runner.log_tail(spec)) <= 4_000
+
+
+def test_a_line_without_an_end_is_dropped(spec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("gregory.launch.local.runner.MAXIMUM_LINE_BYTES", 10)
+    runner = LocalRunner(installation(tmp_path))
+    log = tmp_path / ".runs" / spec.run_id / "events-1.jsonl"
+    log.parent.mkdir(parents=True)
+    log.write_text("first\n" + "x" * 100 + "\nlast\n")
+
+    lines = list(runner.logs(spec, processes.handle_of(os.getpid()).model_copy(update={"uid": "ended"}), waiting=at_once))
+
+    assert (lines[0], lines[-1]) == ("first", "last")
+    assert all(len(line) <= 20 for line in lines)
