@@ -178,6 +178,9 @@ def test_a_disturbance_delays_a_decision():
         (again(disturbed=(LOST,)), True),
         (replace(WELL, disturbed=(LOST,)), True),
         (again(disturbed=(disturbed(Target.DATABASE, 10, 20),)), False),
+        # The node was lost before a reconciler saw the fault.
+        (again(KILLED, disturbed=(disturbed(Target.NODE_RESTARTED, 20, 25),)), True),
+        (again(KILLED, disturbed=(disturbed(Target.NODE_RESTARTED, 5, 10),)), False),
         (failed(strike(Fault.EVICTED), reason="evicted", attempt=3, disturbed=(LOST, LOST)), True),
         (failed(strike(Fault.EVICTED), reason="evicted", attempt=2), False),
     ],

@@ -11,7 +11,7 @@ from tools.chaos.actors import MODELS_NOT_VISIBLE, RECONCILERS, Reconcilers, Sub
 from tools.chaos.chaos_env import ChaosEnv
 from tools.chaos.cluster_faults import API_SERVER, CONTAINERD, KUBELET
 from tools.chaos.records import Disturbed
-from tools.chaos.schedule import Disturbance, Target
+from tools.chaos.schedule import LANES, Disturbance, Target
 from tools.chaos.webhook import Webhook
 
 # A disturbance of the submitter waits so long for a submitter at work.
@@ -42,7 +42,7 @@ class Disturber(threading.Thread):
     def run(self) -> None:
         try:
             for disturbance in self._drawn:
-                if self._stop_asked.wait(disturbance.after):
+                if self._stop_asked.wait(disturbance.after) or not self._has_a_run(disturbance.target):
                     return
                 self._disturb(disturbance)
         except BaseException as error:
@@ -57,12 +57,19 @@ class Disturber(threading.Thread):
         if self.is_alive():
             self.join(400)
 
+    def _has_a_run(self, target: Target) -> bool:
+        """Wait until a disturbance can be in effect. False: nothing more is to be disturbed."""
+        while target not in LANES["submitter"] and self._unfinished() == 0:
+            if self._stop_asked.wait(1.0):
+                return False
+        return True
+
     def _disturb(self, disturbance: Disturbance) -> None:
         began, before = time.time(), self._unfinished()
         with self._applied(disturbance) as found:
             self._env.note(f"{disturbance.target}: {f'{disturbance.away} s' if found else 'no target'}")
-            # A disturbance without a target needs no time.
-            if found:
+            # A killed submitter is started by its next batch.
+            if found and disturbance.target is not Target.SUBMITTER:
                 self._stop_asked.wait(disturbance.away)
         self._env.note(f"{disturbance.target}: over")
         in_effect = found and max(before, self._unfinished()) > 0
@@ -113,7 +120,7 @@ class Disturber(threading.Thread):
             case Target.RUNTIME:
                 context = cluster_faults.daemon_killed(env.cluster, CONTAINERD)
             case Target.SUBMITTER | Target.SUBMITTER_NO_API:
-                with self._submitter_disturbed(disturbance.target) as found:
+                with self._submitter_disturbed(disturbance) as found:
                     yield found
                 return
         with context:
@@ -146,15 +153,15 @@ class Disturber(threading.Thread):
             self._reconcilers.start_again()
 
     @contextmanager
-    def _submitter_disturbed(self, target: Target) -> Iterator[bool]:
+    def _submitter_disturbed(self, disturbance: Disturbance) -> Iterator[bool]:
+        """A submitter that is killed works so long before."""
         deadline = time.monotonic() + SUBMITTER_SECONDS
         while not self._submitter.alive() and time.monotonic() < deadline and not self._stop_asked.wait(0.2):
             pass
         if not self._submitter.alive():
             yield False
-        elif target is Target.SUBMITTER:
-            # It has read its flags by then.
-            self._stop_asked.wait(1.0)
+        elif disturbance.target is Target.SUBMITTER:
+            self._stop_asked.wait(disturbance.away)
             alive = self._submitter.alive()
             self._submitter.kill()
             yield alive

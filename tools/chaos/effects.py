@@ -89,6 +89,7 @@ def is_optional(strike: Strike) -> bool:
 def permitted(strikes: Sequence[Strike], disturbed: Iterable[Disturbed]) -> set[End]:
     """Every permitted end. disturbed: the disturbances during the life of the run."""
     alive, ended = {_Alive(1, frozenset())}, set[End]()
+    lost = node_losses(disturbed)
     for strike in strikes:
         if strike.struck is False:
             continue
@@ -101,9 +102,9 @@ def permitted(strikes: Sequence[Strike], disturbed: Iterable[Disturbed]) -> set[
                 alive.add(after)
             else:
                 ended |= after
-        if is_optional(strike):
+        if is_optional(strike) or any(_hides(one, strike) for one in lost):
             alive |= before
-    for _ in node_losses(disturbed):
+    for _ in lost:
         # The cluster may have kept the pod, or the run may have ended before.
         again = Rule(effect=Effect.AGAIN, reason="node_lost")
         for one in list(alive):
@@ -119,6 +120,11 @@ def permitted(strikes: Sequence[Strike], disturbed: Iterable[Disturbed]) -> set[
 def node_losses(disturbed: Iterable[Disturbed]) -> list[Disturbed]:
     """The disturbances after which the cluster may have taken the pod of the run away."""
     return [one for one in disturbed if one.target in NODE_LOSSES]
+
+
+def _hides(lost: Disturbed, strike: Strike) -> bool:
+    """Whether the node was lost before a reconciler could see the fault. Then only the loss of the node is known."""
+    return lost.began <= strike.ended + _PASSES and lost.ended >= strike.began
 
 
 def expected(strikes: Iterable[Strike]) -> list[Rule]:
