@@ -36,7 +36,7 @@ class Rule:
 
 # The grace period of a pod is 120 s, and a reconciler looks every 15 s. A run that obeys SIGTERM ends in a fraction of that.
 _GRACE, _PASSES = 120.0, 45.0
-_REMOVED: frozenset[int | None] = frozenset({None, 137, 143, 255})
+_REMOVED: frozenset[int | None] = frozenset({None, 128, 137, 143, 255})
 RULES = {
     Fault.POD_DELETED: Rule(effect=Effect.AGAIN, reason="interrupted", codes=_REMOVED, seconds=_GRACE + _PASSES),
     Fault.POD_REMOVED: Rule(effect=Effect.AGAIN, reason="interrupted", codes=_REMOVED, seconds=_GRACE + _PASSES),
@@ -59,7 +59,7 @@ RULES = {
 # Reasons with which the last permitted attempt of a removed run fails.
 REMOVALS = frozenset({"interrupted", "evicted", "node_lost", "deleted"})
 # Disturbances after which the cluster may have taken every pod away.
-NODE_LOSSES = (Target.NODE_DELETED, Target.NODE_RESTARTED, Target.KUBELET)
+NODE_LOSSES = (Target.NODE_DELETED, Target.NODE_RESTARTED, Target.KUBELET, Target.RUNTIME)
 # A process of a superseded attempt stops at its next heartbeat, 15 s, and gives the database 20 s to answer.
 SUPERSEDED_SECONDS = 45.0
 

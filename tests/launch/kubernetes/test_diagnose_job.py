@@ -202,6 +202,7 @@ BY_A_SIGNAL = (
     r"was ended by a signal \(exit code 137 or 143\), perhaps because of its memory, and no longer exists; "
     r"compare its memory with resources\.limits\.memory, or find the sender of the signal"
 )
+CREATE = "failed to create containerd task: failed to create shim task"
 LOCATED = "The container could not be located when the pod was terminated"
 NOT_PREPARED = {"type": "PodScheduled", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}
 
@@ -317,6 +318,21 @@ NOT_PREPARED = {"type": "PodScheduled", "status": "True", "lastTransitionTime": 
             Status.TERMINATED,
             Reason.NODE_LOST,
             rf"{POD}: its node was down or restarted, and lost its container .*",
+        ),
+        (
+            "killed",
+            container_ended(exitCode=128, reason="StartError", message=f"{CREATE}: context canceled: unknown"),
+            Status.TERMINATED,
+            Reason.NODE_LOST,
+            rf"{POD}: its node's container runtime stopped while it started the container \({CREATE}: context canceled: unknown\); "
+            rf"check node {NODE}",
+        ),
+        (
+            "killed",
+            container_ended(exitCode=128, reason="StartError", message=f"{CREATE}: OCI runtime create failed: context canceled"),
+            Status.TERMINATED,
+            Reason.REFUSED,
+            rf"StartError: the container of {POD} could not be started: .*",
         ),
         (
             "killed",

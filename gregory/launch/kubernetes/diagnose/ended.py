@@ -32,6 +32,8 @@ _UNSEEN_CONTAINER = "ContainerStatusUnknown"
 # A node that does not reach the API server repeats an event after ten seconds.
 _LATE_EVENTS = timedelta(seconds=30)
 _LONG_AGO = "1970-01-01T00:00:00Z"
+# A container runtime that is stopped while it starts a container gives such an error. That of a bad image begins "OCI runtime".
+_RUNTIME_STOPPED = re.compile(r"context canceled|context deadline exceeded|ttrpc: closed|transport is closing|connection refused")
 _EXIT_CODE = re.compile(r"failed with exit code (\d+)")
 _POD = re.compile(r"[Pp]od [^\s/]+/(\S+) ")
 _CREATED_POD = re.compile(r"Created pod: (\S+)")
@@ -209,6 +211,10 @@ def _exited(pod: Object, *, was_deleted: bool, with_its_job: bool) -> Observatio
         summary = f"OOMKilled: pod {name} ran out of memory: {bound} (exit code {code})"
         return _with_pod(pod, Reason.OUT_OF_MEMORY, summary, "raise resources.limits.memory in the cluster file, or lower bert.batch_size")
     if end.get("reason") in ("StartError", "ContainerCannotRun"):
+        message = end.get("message", "")
+        if _RUNTIME_STOPPED.search(message) and "OCI runtime" not in message:
+            summary = f"pod {name}: its node's container runtime stopped while it started the container ({message.strip()})"
+            return _with_pod(pod, Reason.NODE_LOST, summary, f"check node {node_of(pod)}", with_log=False)
         summary = f"{end['reason']}: the container of pod {name} could not be started: {end.get('message', '').strip()}"
         return _with_pod(pod, Reason.REFUSED, summary, "use an image of Dockerfile.train, and check podTemplatePatch", with_log=False)
     if report and any(algorithm.reason is Reason.NO_GPU for algorithm in report.algorithms):
