@@ -1,7 +1,6 @@
 """One attempt of a run, from the claim to its end. Every row gets its result here, or a reconciler writes it later."""
 
 import os
-import shutil
 import signal
 import sys
 import traceback
@@ -15,17 +14,21 @@ from django.db import InterfaceError, OperationalError
 from gregory.database import waits
 from gregory.env import Environment
 from gregory.launch import processes
-from gregory.ml import parent_watch
+from gregory.ml import artifacts, models_folder, parent_watch
 from gregory.ml.errors import TrainingError
 from gregory.ml.stages.contract import kind_of
 from gregory.runs import exit_codes, recovery, report_key, store
 from gregory.runs.diagnosis import SUCCEEDED, Diagnosis
+from gregory.runs.heartbeat import HEARTBEAT_SECONDS
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunHandle, RunSpec
 from gregory.runs.states import RunState
 from gregory.shutdown import ShutdownRequest
+from job import attempt_folder
 from job.database_retry import DatabaseRetry
 from job.event_log import EventLogger
+from job.fence import SUPERSEDED, Fence, Superseded
+from job.heartbeats import RepeatedCall
 from job.outcome_report import OutcomeReport
 from job.pipeline import Pipeline
 from job.supervise import StageFailed
@@ -69,6 +72,8 @@ class _Attempt:
         self._key = key
         self._retried = retried
         self._retry = DatabaseRetry(shutdown, report)
+        self._fence = Fence(settings.MODELS_DIR, spec)
+        self._has_taken_fence = False
 
     def execute(self, handle: RunHandle, *, node: str) -> int:
         """The exit code. Raises OperationalError or InterfaceError if the database stays out of reach."""
@@ -77,35 +82,66 @@ class _Attempt:
         if not self._retry(claim):
             log.warn(f"attempt {spec.attempt} was superseded, has ended or runs in another process; nothing is done")
             return exit_codes.FAILURE
-        spec = self._spec = self._retry(partial(store.with_recorded_versions, spec))
+        self._spec = self._retry(partial(store.with_recorded_versions, spec))
+        watch: RepeatedCall | None = None
+        try:
+            self._take_fence()
+            watch = RepeatedCall(self._check_fence, seconds=HEARTBEAT_SECONDS, after=None)
+            self._train()
+        except Superseded as superseded:
+            return self._superseded(superseded)
+        except (OperationalError, InterfaceError):
+            raise
+        except Exception as error:  # noqa: BLE001 - the rows must have every error
+            if self._has_lost_fence():
+                # The later start removed the files of this one.
+                return self._superseded(error)
+            if isinstance(error, StageFailed) and error.reason is Reason.INTERRUPTED:
+                return self._interrupted(error)
+            reason, described, message = _described(error)
+            self._close_open_rows(reason=reason, error=described, message=message)
+        finally:
+            if watch is not None:
+                watch.close()
+        return self._finish()
+
+    def _take_fence(self) -> None:
+        """Raises Superseded if a later start of the run works in the models folder. Without a models folder, the rows get that cause."""
+        if models_folder.missing(settings.MODELS_DIR):
+            return
+        if not self._fence.take(lambda: self._retry(partial(store.claim_key, self._spec)) == self._key):
+            raise Superseded(SUPERSEDED)
+        self._has_taken_fence = True
+
+    def _check_fence(self) -> None:
+        """Request the end if a later start has the fence. The database, which tells the same, may be out of reach."""
+        if self._has_lost_fence():
+            self._shutdown.request(SUPERSEDED)
+
+    def _has_lost_fence(self) -> bool:
+        """Whether a later start has the fence. False if the volume does not tell."""
+        with suppress(OSError):
+            return self._has_taken_fence and not self._fence.is_held()
+        return False
+
+    def _train(self) -> None:
+        """Train the algorithms of the open rows."""
+        spec = self._spec
         # An earlier start of this run may have published a model and ended before it wrote the row.
         # The process that opened this attempt may have no access to the models folder.
         self._retry(partial(recovery.close_published, spec, models_dir=settings.MODELS_DIR))
         still_open = self._retry(partial(store.open_algorithms, spec))
         remaining = tuple(algorithm for algorithm in spec.algorithms if algorithm.run_log_id in still_open)
-        pipeline = Pipeline(
-            spec.model_copy(update={"algorithms": remaining}),
-            log,
-            self._shutdown,
-            self._report,
-            models_dir=settings.MODELS_DIR,
-            bundle_dir=settings.BASE_MODELS_DIR,
-        )
-        try:
-            if remaining:
-                pipeline.run()
-        except StageFailed as failure:
-            if failure.reason is Reason.INTERRUPTED:
-                return self._interrupted(failure, pipeline)
-            # failure.error has the traceback of the worker. That of this process would add nothing.
-            self._close_open_rows(reason=failure.reason, error=failure.error, message=str(failure))
-        except TrainingError as error:
-            self._close_open_rows(reason=Reason(kind_of(error)), error=traceback.format_exc(), message=str(error))
-        except (OperationalError, InterfaceError):
-            raise
-        except Exception as error:  # noqa: BLE001 - the rows must have every error
-            self._close_open_rows(reason=Reason.ERROR, error=traceback.format_exc(), message=f"{type(error).__name__}: {error}")
-        return self._finish(pipeline)
+        if remaining:
+            Pipeline(
+                spec.model_copy(update={"algorithms": remaining}),
+                self._log,
+                self._shutdown,
+                self._report,
+                models_dir=settings.MODELS_DIR,
+                bundle_dir=settings.BASE_MODELS_DIR,
+                fence=self._fence,
+            ).run()
 
     def give_up(self, error: OperationalError | InterfaceError) -> int:
         """End without the database. The outcome report keeps the results, so that no finished training is repeated."""
@@ -115,7 +151,12 @@ class _Attempt:
         self._log.info(f"Giving up: {cause}; the outcome report is kept for reconcile_runs", tone="bad")
         return exit_codes.SIGTERM if self._shutdown.requested else exit_codes.FAILURE
 
-    def _interrupted(self, failure: StageFailed, pipeline: Pipeline) -> int:
+    def _superseded(self, cause: Exception) -> int:
+        """End without a result. The later start writes the rows and the report."""
+        self._log.warn(f"{SUPERSEDED}; nothing is written" + ("" if str(cause) == SUPERSEDED else f": {cause}"))
+        return exit_codes.FAILURE
+
+    def _interrupted(self, failure: StageFailed) -> int:
         """Close the open rows. If the run can be retried, leave them open: the reconciler knows the cause and continues the run."""
         if self._retried:
             self._report.give_up(failure.error)
@@ -127,7 +168,7 @@ class _Attempt:
         error = f"{announced.summary}: {failure.error}" if announced else failure.error
         self._close_open_rows(reason=end.reason, error=error, message=str(failure))
         if not self._retry(partial(store.unsuccessful, self._spec)):
-            return self._succeed(pipeline)
+            return self._succeed()
         state = RunState.FAILED if end.reason is Reason.STALLED else RunState.CANCELLED
         self._finish_run(state, replace(end, exit_code=exit_codes.SIGTERM))
         return exit_codes.SIGTERM
@@ -138,24 +179,35 @@ class _Attempt:
             self._log.info(f"Failed version {algorithm.version}: {message}", algorithm=algorithm.algorithm, tone="bad")
         self._report.write()
 
-    def _finish(self, pipeline: Pipeline) -> int:
+    def _finish(self) -> int:
         failed = self._retry(partial(store.unsuccessful, self._spec))
         if not failed:
-            return self._succeed(pipeline)
+            return self._succeed()
         reason = self._retry(partial(store.failure_reason, self._spec))
         end = Diagnosis(reason=reason, summary=f"failed: {', '.join(failed)}", exit_code=exit_codes.FAILURE)
         self._finish_run(RunState.CANCELLED if reason is Reason.CANCELLED else RunState.FAILED, end)
         return exit_codes.FAILURE
 
-    def _succeed(self, pipeline: Pipeline) -> int:
+    def _succeed(self) -> int:
         self._finish_run(RunState.SUCCEEDED, SUCCEEDED)
         # The version folders have all results of a successful run.
-        shutil.rmtree(pipeline.stages_dir, ignore_errors=True)
+        attempt_folder.remove_all(settings.MODELS_DIR, self._spec.run_id)
         with suppress(OSError):
             self._report.remove()
+            self._fence.remove()
             # Fails if a runner keeps its logs in this folder.
-            pipeline.stages_dir.parent.rmdir()
+            artifacts.working_folder(settings.MODELS_DIR, self._spec.run_id).rmdir()
         return exit_codes.SUCCESS
 
     def _finish_run(self, state: RunState, end: Diagnosis) -> None:
         self._retry(partial(store.finish_run, self._spec, state, end))
+
+
+def _described(error: Exception) -> tuple[Reason, str, str]:
+    """The reason, the whole text and the message of an error that ends the run."""
+    if isinstance(error, StageFailed):
+        # Its text has the traceback of the worker. That of this process would add nothing.
+        return error.reason, error.error, str(error)
+    if isinstance(error, TrainingError):
+        return Reason(kind_of(error)), traceback.format_exc(), str(error)
+    return Reason.ERROR, traceback.format_exc(), f"{type(error).__name__}: {error}"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from pydantic import BaseModel
 
 from gregory.data import corpus
 from gregory.ml import artifacts, models_folder, split
@@ -25,8 +26,10 @@ from gregory.runs.reasons import Reason
 from gregory.runs.spec import AlgorithmOutcome, AlgorithmSpec, RunSpec
 from gregory.shutdown import ShutdownRequest
 from gregory.training import planning
+from job import attempt_folder
 from job.database_retry import DatabaseRetry
 from job.event_log import EventLogger
+from job.fence import Fence
 from job.outcome_report import OutcomeReport
 from job.publishing import failed_training, publish_model, publish_pseudo_labels
 from job.stage_runner import StageRunner, link, read_result
@@ -45,8 +48,10 @@ class Pipeline:
         *,
         models_dir: Path,
         bundle_dir: Path,
+        fence: Fence,
     ) -> None:
-        self.stages_dir = artifacts.stages_folder(models_dir, spec.run_id)
+        self.stages_dir = artifacts.stages_folder(models_dir, spec.run_id, spec.attempt)
+        self._fence = fence
         self._spec = spec
         self._log = log
         self._report = report
@@ -64,6 +69,7 @@ class Pipeline:
         spec = self._spec = spec.model_copy(update={"algorithms": self._publishable()})
         if not spec.algorithms:
             return
+        attempt_folder.take_over(self._models_dir, spec.run_id, spec.attempt)
         if spec.require_gpu:
             self._find_gpu()
         self._bundle_digest = verify_bundle(self._bundle_dir).digest()
@@ -107,11 +113,16 @@ class Pipeline:
         self._log.info(message, algorithm=algorithm.algorithm, stage="train", tone="bad")
         return failed_training(algorithm, failure, self._stages.resources())
 
+    def _run(self, stage: str, folder: Path, request: BaseModel, *, algorithms: tuple[AlgorithmSpec, ...]) -> Path:
+        """As `StageRunner.run`. Raises Superseded if a later attempt works in the models folder."""
+        self._fence.require()
+        return self._stages.run(stage, folder, request, algorithms=algorithms)
+
     def _find_gpu(self) -> None:
         """Check for a GPU in a process of its own. Every attempt repeats the check, because it may run on another machine."""
         folder = self._stages.prepare("find_gpu")
         shutil.rmtree(folder / "out", ignore_errors=True)
-        out = self._stages.run("find_gpu", folder, contract.GpuRequest(), algorithms=self._spec.algorithms)
+        out = self._run("find_gpu", folder, contract.GpuRequest(), algorithms=self._spec.algorithms)
         self._log.info(f"GPU: {read_result(out, contract.GpuResult).name}", stage="find_gpu")
 
     def _summarise(self) -> Path:
@@ -124,7 +135,7 @@ class Pipeline:
         self._log.info(f"{relevant} relevant and {not_relevant} not relevant articles")
         split.require_both_classes(relevant=relevant, not_relevant=not_relevant)
         request = contract.SummariseRequest(config=self._spec.config.hyperparameters.summariser, **self._base_request())
-        return self._stages.run("summarise", folder, request, algorithms=self._spec.algorithms)
+        return self._run("summarise", folder, request, algorithms=self._spec.algorithms)
 
     def _write_corpus(self, path: Path) -> None:
         """Stream the articles of the subject into the input of the first stage. Every attempt uses this one file."""
@@ -144,8 +155,8 @@ class Pipeline:
         link(summaries / contract.EXAMPLES, folder / "in")
         link(summaries / contract.POOL, folder / "in")
         request = contract.PseudoLabelRequest(config=self._spec.config, **self._base_request())
-        out = self._stages.run("pseudo_label", folder, request, algorithms=self._spec.algorithms)
-        facts = publish_pseudo_labels(self._spec, out, self._models_dir)
+        out = self._run("pseudo_label", folder, request, algorithms=self._spec.algorithms)
+        facts = publish_pseudo_labels(self._spec, out, self._models_dir, self._fence)
         rounds = ", ".join(f"{done.relevant + done.not_relevant} of {done.asked}" for done in facts.rounds) or "no round"
         self._log.info(f"Pseudo-labels accepted per round: {rounds}; {facts.file}", stage="pseudo_label")
         return out
@@ -162,7 +173,7 @@ class Pipeline:
             algorithm=algorithm.algorithm,
             config=spec.config,
             title_only=read_result(summaries, contract.SummariseResult).title_only,
-            pseudo_labels=publish_pseudo_labels(spec, pseudo_labels, self._models_dir) if pseudo_labels else None,
+            pseudo_labels=publish_pseudo_labels(spec, pseudo_labels, self._models_dir, self._fence) if pseudo_labels else None,
             **self._base_request(),
             provenance=Provenance(
                 team=spec.team.slug,
@@ -176,11 +187,12 @@ class Pipeline:
                 image_digest=settings.IMAGE_DIGEST,
             ),
         )
-        out = self._stages.run("train", folder, request, algorithms=(algorithm,))
+        out = self._run("train", folder, request, algorithms=(algorithm,))
         return self._publish(algorithm, out)
 
     def _publish(self, algorithm: AlgorithmSpec, out: Path) -> tuple[AlgorithmOutcome, store.OutcomeDetails]:
         """Give a finished model its name. Row and report say so before: a process that cannot read the models must not fail the row."""
+        self._fence.require()
         self._report.publishing(algorithm)
         self._report.write()
         best_effort(partial(store.begin_publishing, self._spec, algorithm.run_log_id), otherwise=None)
@@ -193,6 +205,7 @@ class Pipeline:
             usage=self._stages.usage["train"],
             resources=self._stages.resources(),
             next_version=self._take_next_version,
+            fence=self._fence,
         )
 
     def _take_next_version(self, algorithm: AlgorithmSpec) -> AlgorithmSpec | None:

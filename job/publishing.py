@@ -13,6 +13,7 @@ from gregory.ml.stages import contract
 from gregory.runs import recovery, store
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import AlgorithmOutcome, AlgorithmSpec, RunSpec
+from job.fence import SUPERSEDED, Fence, Superseded
 from job.stage_runner import read_result
 from job.supervise import StageFailed, Usage
 
@@ -31,8 +32,9 @@ def publish_model(
     usage: Usage,
     resources: dict[str, Any],
     next_version: NextVersion,
+    fence: Fence,
 ) -> Result:
-    """Move the model of a finished train stage into its version folder. Raises StageFailed if that is not possible.
+    """Move the model of a finished train stage into its version folder. Raises StageFailed if that is not possible, and Superseded.
 
     next_version: gives the row another version, because a folder has the name of its version. None if the row is no longer of this attempt.
     """
@@ -43,16 +45,17 @@ def publish_model(
     model = out / contract.MODEL_FOLDER
     try:
         renaming.state_version(model, algorithm.version)
-        artifacts.publish(model, destination)
+        artifacts.publish(model, destination, guard=fence.held)
     except VersionTaken:
         if (published := recovery.published(spec, algorithm, models_dir)) is not None:
             return published
         # The database lost its last rows, and the model of one of them is there.
         renamed = next_version(algorithm)
         if renamed is None:
-            message = "superseded: the run was ended, or resumed in another attempt"
-            raise StageFailed(Reason.INTERRUPTED, message, message, usage) from None
-        return publish_model(spec, renamed, out, models_dir=models_dir, usage=usage, resources=resources, next_version=next_version)
+            raise Superseded(SUPERSEDED) from None
+        return publish_model(
+            spec, renamed, out, models_dir=models_dir, usage=usage, resources=resources, next_version=next_version, fence=fence
+        )
     except ArtifactError as error:
         # An earlier attempt that lost the database may have continued and published the model of this row.
         if (published := recovery.published(spec, algorithm, models_dir)) is not None:
@@ -90,8 +93,10 @@ def failed_training(algorithm: AlgorithmSpec, failure: StageFailed, resources: d
     return outcome, store.OutcomeDetails(resources=resources)
 
 
-def publish_pseudo_labels(spec: RunSpec, out: Path, models_dir: Path) -> PseudoLabelFacts:
-    """Link the file of pseudo-labels into the folder of the subject, once. Return the facts for the manifests."""
+def publish_pseudo_labels(spec: RunSpec, out: Path, models_dir: Path, fence: Fence) -> PseudoLabelFacts:
+    """Link the file of pseudo-labels into the folder of the subject, once. Return the facts for the manifests. Raises Superseded."""
     result = read_result(out, contract.PseudoLabelResult)
-    csv_file = artifacts.keep_pseudo_labels(out / contract.PSEUDO_LABELS_CSV, models_dir, team=spec.team.slug, subject=spec.subject.slug)
+    labels = out / contract.PSEUDO_LABELS_CSV
+    with fence.held():
+        csv_file = artifacts.keep_pseudo_labels(labels, models_dir, team=spec.team.slug, subject=spec.subject.slug)
     return PseudoLabelFacts(pool=result.pool, rounds=result.rounds, file=csv_file.relative_to(models_dir).as_posix())

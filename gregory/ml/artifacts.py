@@ -7,7 +7,7 @@ the folder gets its name. So a version folder that exists is complete. `verify` 
 import errno
 import os
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import UTC, datetime
 from itertools import chain, count
 from pathlib import Path
@@ -135,9 +135,9 @@ def working_folder(models_dir: Path, run_id: str) -> Path:
     return models_dir / RUNS_FOLDER / run_id
 
 
-def stages_folder(models_dir: Path, run_id: str) -> Path:
-    """The folder of a run's stages. An attempt continues with the files of the previous one."""
-    return working_folder(models_dir, run_id) / "stages"
+def stages_folder(models_dir: Path, run_id: str, attempt: int = 1) -> Path:
+    """The folder of the stages of one attempt: `stages`, `stages-2`, `stages-3` ... Older releases use `stages` for every attempt."""
+    return working_folder(models_dir, run_id) / ("stages" if attempt == 1 else f"stages-{attempt}")
 
 
 def outcome_file(models_dir: Path, run_id: str) -> Path:
@@ -179,20 +179,24 @@ def write_manifest(folder: Path, manifest: Manifest) -> Manifest:
     return complete
 
 
-def publish(folder: Path, destination: Path) -> None:
-    """Give a complete folder its version name with one rename. It never overwrites a folder. Raises VersionTaken or ArtifactError."""
+def publish(folder: Path, destination: Path, *, guard: Callable[[], AbstractContextManager[None]] = nullcontext) -> None:
+    """Give a complete folder its version name with one rename. It never overwrites a folder. Raises VersionTaken or ArtifactError.
+
+    guard: entered around the rename. Its error prevents the rename.
+    """
     problems = verify(folder)
     if problems:
         raise ArtifactError(f"refusing to publish {folder.name}: {problems[0]}")
     destination.parent.mkdir(parents=True, exist_ok=True)
-    if destination.exists():
-        raise VersionTaken(f"{destination} already exists; versions are never overwritten")
-    try:
-        folder.rename(destination)
-    except OSError as error:
-        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
-            raise VersionTaken(f"{destination} already exists; versions are never overwritten") from error
-        raise ArtifactError(f"cannot publish {destination}: {error.strerror}") from error
+    with guard():
+        if destination.exists():
+            raise VersionTaken(f"{destination} already exists; versions are never overwritten")
+        try:
+            folder.rename(destination)
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                raise VersionTaken(f"{destination} already exists; versions are never overwritten") from error
+            raise ArtifactError(f"cannot publish {destination}: {error.strerror}") from error
     flush(destination.parent)
 
 

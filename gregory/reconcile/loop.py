@@ -13,7 +13,7 @@ from pathlib import Path
 from gregory.launch.errors import LaunchError
 from gregory.launch.registry import RUNNERS
 from gregory.launch.runner import Observation, Runner, Status
-from gregory.ml.artifacts import stages_folder
+from gregory.ml.artifacts import working_folder
 from gregory.reconcile.decide import Action, Decision, RunSnapshot, decide
 from gregory.reconcile.finalize import finalize_run
 from gregory.reconcile.one_pass import Pass
@@ -186,7 +186,7 @@ class Reconciler:
 
     def _sees_folder(self, run_id: str) -> bool:
         try:
-            return self.volume.is_folder(stages_folder(self.models_dir, run_id))
+            return self.volume.is_folder(working_folder(self.models_dir, run_id))
         except VolumeUnavailable:
             return False
 

@@ -4,13 +4,14 @@ This module checks that no earlier attempt is at work. The run store fences the 
 """
 
 from datetime import datetime
+from functools import partial
 
 from gregory.launch.errors import LaunchError
 from gregory.launch.registry import RUNNERS
 from gregory.launch.runner import Status
 from gregory.ml import versions
-from gregory.ml.artifacts import stages_folder
 from gregory.ml.config import Algorithm
+from gregory.ml.run_folder import attempt_folders
 from gregory.models import Subject
 from gregory.reconcile.decide import Action
 from gregory.reconcile.loop import Reconciler
@@ -126,6 +127,6 @@ def hint(run: TrainingRun | None, reconciler: Reconciler) -> str:
 def _has_folder(run: TrainingRun, reconciler: Reconciler) -> bool:
     """Whether the working folder exists. Raises RunRefused if that is not known."""
     try:
-        return reconciler.volume.is_folder(stages_folder(reconciler.models_dir, run.run_id))
+        return bool(reconciler.volume.read(partial(attempt_folders, reconciler.models_dir, run.run_id)))
     except VolumeUnavailable as error:
         raise RunRefused(f"run {run.run_id} is not resumed: {error}") from error

@@ -9,6 +9,7 @@ import pytest
 from django.db import OperationalError
 
 from gregory.env import Environment
+from gregory.ml import artifacts
 from gregory.models import PredictionRunLog
 from gregory.reporting.runs import everything
 from gregory.runs import db_retry, report_key, store
@@ -21,6 +22,7 @@ from job import entrypoint
 from job.pipeline import Pipeline
 from job.supervise import StageFailed, Usage
 from tests.database_rows import HERE, opened, outcome
+from tests.fences import taken
 from tests.published import publish
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -194,3 +196,48 @@ def test_only_the_row_has_the_key_of_the_process(spec, execute, tmp_path, capfd)
     assert key.startswith("1.")
     files = [file.read_text() for file in tmp_path.rglob("*") if file.is_file()]
     assert not [text for text in (*files, *capfd.readouterr(), json.dumps(everything(run(), []))) if key.partition(".")[2] in text]
+
+
+def test_an_attempt_that_a_later_one_replaced_on_the_volume_writes_nothing(spec, execute, tmp_path, monkeypatch):
+    """Its database, which it does not reach, cannot tell it."""
+
+    def replaced(pipeline: Pipeline) -> None:
+        taken(tmp_path, spec.model_copy(update={"attempt": 2}))
+        monkeypatch.setattr(store, "fail_open_rows", lambda *args, **kwargs: pytest.fail("it writes rows"))
+        raise FileNotFoundError(2, "No such file or directory")
+
+    assert execute(replaced) == 1
+
+    assert (run().state, results(), (tmp_path / "log").exists()) == ("running", [None, None], False)
+
+
+def test_an_attempt_stops_at_the_next_check_of_the_volume(spec, execute, tmp_path, monkeypatch):
+    monkeypatch.setattr(entrypoint, "HEARTBEAT_SECONDS", 0.01)
+
+    def trains(pipeline: Pipeline) -> None:
+        taken(tmp_path, spec.model_copy(update={"attempt": 2}))
+        pipeline._stages._shutdown.wait(60)
+        assert pipeline._stages._shutdown.reason.startswith("superseded: ")
+        interrupted(pipeline)
+
+    assert execute(trains, GREGORY_RETRIED=True) == 1
+
+    assert not (tmp_path / "log").exists()
+
+
+def test_no_file_of_a_successful_run_is_left(spec, execute, tmp_path):
+    for position in (0, 1):
+        publish(tmp_path, spec, position=position)
+    artifacts.stages_folder(tmp_path, spec.run_id).mkdir()
+
+    assert execute(lambda pipeline: pytest.fail("no training is left")) == 0
+
+    assert list((tmp_path / ".runs").iterdir()) == []
+
+
+def test_a_volume_that_cannot_be_written_is_the_error_of_the_rows(spec, execute, tmp_path):
+    (tmp_path / ".runs").write_text("a file in the way")
+
+    assert execute(lambda pipeline: pytest.fail("nothing can be written")) == 1
+
+    assert (run().state, run().reason, results()) == ("failed", "error", [False, False])

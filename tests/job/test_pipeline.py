@@ -18,6 +18,7 @@ from job.outcome_report import OutcomeReport
 from job.pipeline import Pipeline
 from job.supervise import Usage
 from tests.database_rows import HERE, opened
+from tests.fences import taken
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -32,7 +33,7 @@ def pipeline(subject, tmp_path: Path) -> Iterator[Pipeline]:
             EventLogger(spec, stream, event_format="text"),
             OutcomeReport(spec, key="1.key", models_dir=tmp_path, termination_log=None),
         )
-        yield Pipeline(spec, log, ShutdownRequest(), report, models_dir=tmp_path, bundle_dir=tmp_path)
+        yield Pipeline(spec, log, ShutdownRequest(), report, models_dir=tmp_path, bundle_dir=tmp_path, fence=taken(tmp_path, spec))
 
 
 def block(pipeline: Pipeline, algorithm: str) -> Path:

@@ -10,15 +10,16 @@ from gregory.models import PredictionRunLog
 from gregory.runs import recovery, store
 from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.models import RunEvent, TrainingRun
-from gregory.runs.reasons import Reason
 from gregory.runs.spec import AlgorithmSpec, RunSpec
 from gregory.shutdown import ShutdownRequest
 from job.event_log import EventLogger
+from job.fence import Superseded
 from job.outcome_report import OutcomeReport
 from job.pipeline import Pipeline
 from job.publishing import Result, publish_model
-from job.supervise import StageFailed, Usage
+from job.supervise import Usage
 from tests.database_rows import HERE, opened
+from tests.fences import taken
 from tests.published import finished_training, publish
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -37,7 +38,7 @@ def pipeline(spec: RunSpec, tmp_path: Path) -> Iterator[Pipeline]:
     with (tmp_path / "log").open("w") as stream:
         report = OutcomeReport(spec, key="1.key", models_dir=tmp_path, termination_log=None)
         log = EventLogger(spec, stream, event_format="text")
-        yield Pipeline(spec, log, ShutdownRequest(), report, models_dir=tmp_path, bundle_dir=tmp_path)
+        yield Pipeline(spec, log, ShutdownRequest(), report, models_dir=tmp_path, bundle_dir=tmp_path, fence=taken(tmp_path, spec))
 
 
 def publish_first(pipeline: Pipeline, spec: RunSpec, out: Path, models: Path) -> Result:
@@ -49,6 +50,7 @@ def publish_first(pipeline: Pipeline, spec: RunSpec, out: Path, models: Path) ->
         usage=Usage(seconds=1.0, peak_bytes=1),
         resources={},
         next_version=pipeline._take_next_version,
+        fence=pipeline._fence,
     )
 
 
@@ -115,9 +117,23 @@ def test_a_superseded_attempt_takes_no_version(spec, pipeline, tmp_path: Path):
     foreign_model(tmp_path, spec, "20260101")
     store.retry(spec, Diagnosis(summary="node lost"), handle=HERE, counts=True)
 
-    with pytest.raises(StageFailed, match=r"^superseded: ") as failure:
+    with pytest.raises(Superseded):
         publish_first(pipeline, spec, out, tmp_path)
 
-    assert failure.value.reason is Reason.INTERRUPTED
     assert [folder.name for folder in artifacts.version_folders(tmp_path, pytest.fail)] == ["20260101"]
     assert set(PredictionRunLog.objects.values_list("model_version", flat=True)) == {"20260101"}
+
+
+def test_an_attempt_that_lost_its_node_publishes_nothing_without_the_database(spec, pipeline, tmp_path: Path, monkeypatch):
+    """Both attempts have finished the training. The first one does not reach the database, and its database says nothing."""
+    out = finished_training(pipeline.stages_dir, spec, position=0)
+    second = store.retry(spec, Diagnosis(summary="node lost"), handle=HERE, counts=True)
+    taken(tmp_path, second)
+
+    with pytest.raises(Superseded):
+        publish_first(pipeline, spec, out, tmp_path)
+    with pytest.raises(Superseded):
+        pipeline._publish(spec.algorithms[0], out)
+
+    assert (out / "model").is_dir()
+    assert list(artifacts.version_folders(tmp_path, pytest.fail)) == []

@@ -38,6 +38,7 @@ class Killed(BaseException):
 @pytest.fixture(autouse=True)
 def in_one_process(settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.MODELS_DIR = tmp_path / "models"
+    settings.MODELS_DIR.mkdir()
     monkeypatch.setattr(db_retry.connection, "close", lambda: None)
     monkeypatch.setattr(ShutdownRequest, "listen", lambda self, signals: None)
 

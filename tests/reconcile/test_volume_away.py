@@ -153,12 +153,12 @@ def test_a_missing_run_counts_from_the_first_observation_although_the_volume_is_
 
 
 def test_a_resume_is_refused_while_the_volume_is_away(runs, cluster, reconciler, monkeypatch):
-    def refuse(path: Path) -> bool:
+    def refuse(call: object) -> bool:
         raise volume.VolumeUnavailable("the models volume does not answer")
 
     cluster.shares_models_dir = True
     monkeypatch.setattr(resume, "RUNNERS", {"pretend": "a test's"})
-    monkeypatch.setattr(reconciler.volume, "is_folder", refuse)
+    monkeypatch.setattr(reconciler.volume, "read", refuse)
     cluster.terminate(runs[0], reason=Reason.KILLED)
     run = TrainingRun.objects.get(pk=runs[0].run_id)
 
