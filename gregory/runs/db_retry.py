@@ -17,7 +17,7 @@ T = TypeVar("T")
 # Five minutes in total. A server that is restarted, upgraded or moved to another host answers again by then.
 PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 60.0, 60.0, 60.0)
 # Every run writes a heartbeat within this many seconds after the database is back: the interval of heartbeats (15 s), and the longest
-# time for which a run waits for an answer (90 s).
+# time for which a run waits for a connection (20 s) and for an answer (40 s).
 RETURN_GRACE = 120.0
 # Limits of one read and of a pause between two. During a long transaction the server cannot remove deleted rows of other tables.
 STATEMENT_SECONDS, PAUSE_SECONDS = 120, 60
