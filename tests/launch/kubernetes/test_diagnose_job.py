@@ -22,6 +22,10 @@ Change = Callable[[Recording], object]
 NODE = "node-1"
 POD = r"pod gregory-train-\w{12}-a1-\w{5}"
 JOB = r"Job gregory-train-\w{12}-a1"
+BY_A_SIGNAL = (
+    r"was ended by a signal \(exit code 137 or 143\), perhaps because of its memory, and no longer exists; "
+    r"compare its memory with resources\.limits\.memory, or find the sender of the signal"
+)
 Expected = tuple[Status, Reason | None, int | None, str]
 
 RESUMABLE: dict[str, Expected] = {
@@ -77,6 +81,14 @@ RESUMABLE: dict[str, Expected] = {
         rf"{POD}: its node was down or restarted, and lost its container \(Unknown, exit code 255\); check node {NODE}; "
         r"last lines of its log:\nready",
     ),
+    "power_lost_pod_gone": (
+        Status.TERMINATED,
+        Reason.NODE_LOST,
+        255,
+        rf"pod of {JOB}: its node was down or restarted, and lost its container \(exit code 255\); it no longer exists; .*",
+    ),
+    "killed_pod_gone": (Status.TERMINATED, Reason.KILLED, None, rf"pod of {JOB} {BY_A_SIGNAL}"),
+    "out_of_memory_pod_gone": (Status.TERMINATED, Reason.KILLED, None, rf"pod of {JOB} {BY_A_SIGNAL}"),
     "pod_deleted": (
         Status.TERMINATED,
         Reason.INTERRUPTED,
@@ -198,10 +210,6 @@ def test_every_recording_has_an_expectation():
 
 
 POLICY = "Container run for pod ns/gregory-train-0123456789ab-a1-abcde failed with exit code {} matching FailJob rule at index {}"
-BY_A_SIGNAL = (
-    r"was ended by a signal \(exit code 137 or 143\), perhaps because of its memory, and no longer exists; "
-    r"compare its memory with resources\.limits\.memory, or find the sender of the signal"
-)
 CREATE = "failed to create containerd task: failed to create shim task"
 LOCATED = "The container could not be located when the pod was terminated"
 NOT_PREPARED = {"type": "PodScheduled", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}
