@@ -249,6 +249,23 @@ class TestStaleObservations:
         assert act(reconciler)[spec.run_id] == (ResultKind.LEFT, "its state changed meanwhile; it is not terminated")
         assert (cluster.cancelled, state(spec)) == ([], ("running", ""))
 
+    def test_a_run_that_was_cut_off_and_returns_is_not_stalled(self, subject, cluster, reconciler):
+        spec = at_work(subject, cluster)
+        ago(spec, heartbeat_at=3601, progress_at=3602)
+        cluster.steps = [lambda: None, lambda: store.heartbeat([spec], idle=5.0)]
+
+        assert act(reconciler)[spec.run_id] == (ResultKind.LEFT, "its state changed meanwhile; it is not terminated")
+        assert (cluster.cancelled, state(spec)) == ([], ("running", ""))
+
+    def test_a_heartbeat_of_a_stage_that_hangs_does_not_delay_its_end(self, subject, cluster, reconciler):
+        spec = at_work(subject, cluster)
+        ago(spec, progress_at=1801)
+        cluster.steps = [lambda: None, lambda: store.heartbeat([spec], idle=1800.9)]
+
+        act(reconciler)
+
+        assert (cluster.cancelled, state(spec)) == ([job(spec)], ("failed", "stalled"))
+
     def test_a_run_that_was_resumed_meanwhile_is_left_alone(self, subject, cluster, reconciler):
         spec = at_work(subject, cluster)
         ago(spec, progress_at=1801)

@@ -1,10 +1,13 @@
 """Calls while the database cannot be reached."""
 
+from collections.abc import Callable
+
 import pytest
 from django.db import InterfaceError, OperationalError, connection
 
 from gregory.runs import db_retry
 from gregory.runs.db_retry import best_effort, read_only_transaction, retry_on_disconnect
+from gregory.runs.outage import Outages
 
 
 class Away:
@@ -50,6 +53,22 @@ def test_an_impatient_caller_gets_one_more_call():
         retry_on_disconnect(call, sleep=lambda seconds: pytest.fail("no pause"), patient=lambda: False)
 
     assert call.calls == 2
+
+
+@pytest.mark.parametrize(
+    "fail",
+    [
+        lambda: retry_on_disconnect(Away(1), sleep=lambda seconds: None),
+        lambda: best_effort(Away(1), otherwise=""),
+    ],
+    ids=["retried", "dropped"],
+)
+def test_a_call_that_fails_is_an_outage(monkeypatch: pytest.MonkeyPatch, fail: Callable[[], str]):
+    monkeypatch.setattr(db_retry, "OUTAGES", Outages())
+
+    fail()
+
+    assert db_retry.OUTAGES.seconds_since() < 60
 
 
 def test_best_effort_calls_once():

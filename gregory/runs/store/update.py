@@ -153,14 +153,14 @@ def announce_end(spec: Attempt, end: Diagnosis, *, cancelled_by: str = "", decid
     """Store the reason before the back end is asked to end the run, so every reconciler that misses the run has it. False if it ended.
 
     From then on the run cannot be claimed. An end that was announced before stays. decided_on: the row from which the end follows. The
-    end is not announced if the run has been submitted, begun, moved, or written a heartbeat or progress since.
+    end is not announced if the run has been submitted, begun or moved since, or has a later message than its last heartbeat then. A
+    heartbeat alone changes nothing: a stage that hangs has one every 15 s.
     """
     runs = current(spec).filter(reason="")
     if decided_on is not None:
         runs = runs.filter(
             _no_later("started_at", decided_on.started_at),
-            _no_later("heartbeat_at", decided_on.heartbeat_at),
-            _no_later("progress_at", decided_on.progress_at),
+            Q(progress_at__isnull=True) | _no_later("progress_at", decided_on.heartbeat_at),
             state=decided_on.state,
             host=decided_on.host,
             external_name=decided_on.external_name,
