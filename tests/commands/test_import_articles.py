@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import OperationalError, connection
 
+from gregory.data import store
 from gregory.models import Articles, ArticleSubjectRelevance, Team
 
 pytestmark = pytest.mark.database
@@ -95,3 +96,15 @@ def test_a_database_of_gregoryai_is_refused_with_exit_code_1(db, papers):
         "articles there; importing is for databases made by this project's migrations"
     )
     assert caught.value.returncode == 1
+
+
+def test_a_database_that_goes_away_is_one_line_and_keeps_nothing(db, papers, monkeypatch):
+    def away() -> None:
+        raise OperationalError("connection refused")
+
+    monkeypatch.setattr(store, "_move_sequence", away)
+
+    with pytest.raises(CommandError, match=r"^the database cannot be used: connection refused; ") as ended:
+        run(papers)
+
+    assert (ended.value.returncode, Articles.objects.count(), Team.objects.count()) == (1, 0, 0)

@@ -5,9 +5,10 @@ from datetime import timedelta
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import OperationalError, connection
 from django.utils import timezone
 
+from gregory.data import store
 from gregory.data.csv_import import ImportRow
 from gregory.data.store import import_rows
 from gregory.models import Articles, ArticleSubjectRelevance, Subject, Team
@@ -112,3 +113,15 @@ def test_a_database_of_gregoryai_is_refused(db):
         "articles there; importing is for databases made by this project's migrations"
     )
     assert Articles.objects.count() == 0
+
+
+def test_a_database_that_goes_away_is_one_line_and_keeps_nothing(db, monkeypatch):
+    def away() -> None:
+        raise OperationalError("connection refused")
+
+    monkeypatch.setattr(store, "_move_sequence", away)
+
+    with pytest.raises(CommandError, match=r"^the database cannot be used: connection refused; ") as ended:
+        call_command("load_demo", stdout=io.StringIO())
+
+    assert (ended.value.returncode, Articles.objects.count(), Team.objects.count()) == (1, 0, 0)

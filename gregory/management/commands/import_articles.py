@@ -7,6 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from gregory.data.csv_import import ImportRefused, read_csv
 from gregory.data.store import SlugRefused, import_rows
+from gregory.management.database import clear_database_errors
 from gregory.runs.exit_codes import USAGE
 
 
@@ -24,6 +25,7 @@ class Command(BaseCommand):
         parser.add_argument("--team", required=True, metavar="SLUG", help="team that reviews the articles; created if missing")
         parser.add_argument("--subject", required=True, metavar="SLUG", help="subject of the reviews; created if missing")
 
+    @clear_database_errors()
     def handle(self, *, file: Path, team: str, subject: str, verbosity: int, **options: Any) -> None:
         """Import and print the counts. Exit code FAILURE: refused. USAGE: a slug is not usable."""
         try:

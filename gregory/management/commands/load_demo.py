@@ -10,6 +10,7 @@ from django.utils import timezone
 from gregory.data.csv_import import ImportRefused, ImportRow, article_urn
 from gregory.data.demo import DemoArticle, generate
 from gregory.data.store import import_rows, refuse_foreign_database
+from gregory.management.database import clear_database_errors
 from gregory.models import Articles, Subject
 
 
@@ -18,6 +19,7 @@ class Command(BaseCommand):
 
     help = "Load two invented teams with three subjects and almost 500 articles, most of them labelled. A repetition changes nothing."
 
+    @clear_database_errors()
     def handle(self, *, verbosity: int, **options: Any) -> None:
         """Load everything in one transaction and print the counts. Exit code FAILURE: refused."""
         articles = generate(timezone.now().date())

@@ -17,7 +17,7 @@ from gregory.runs.store.fencing import current, record_event, sanitize_text
 from gregory.runs.store.queries import failure_reason, open_algorithms
 
 # Runs that `end_queued` ends in one transaction.
-QUEUED_RUNS = 500
+QUEUED_RUNS = 1_000
 # The end of a traceback has the failing frames and the message.
 MAXIMUM_ERROR_CHARACTERS = 200_000
 
@@ -121,6 +121,8 @@ def end_queued(attempts: Mapping[str, str], state: RunState, end: Diagnosis, *, 
         with transaction.atomic():
             # The lock makes a process that claims one of them wait. It then finds the end.
             mine = list(queued.select_for_update().order_by("pk").values_list("pk", flat=True))
+            if not mine:
+                continue
             rows = AlgorithmRun.objects.filter(run_id__in=mine, run_log__success__isnull=True)
             open_rows = list(rows.values_list("run_log_id", flat=True))
             PredictionRunLog.objects.filter(pk__in=open_rows).update(success=False, run_finished=Now(), error_message=text)
