@@ -97,6 +97,27 @@ def test_the_first_writer_wins_and_a_late_report_becomes_an_event(subject):
     assert (event.kind, event.message) == ("late report", "lstm 20260101 of attempt 1: success")
 
 
+@pytest.mark.parametrize("success", [True, False])
+def test_an_end_that_is_written_again_after_a_lost_answer_is_no_late_report(subject, success: bool):
+    spec = opened(subject)
+    end = Diagnosis(summary="why", reason=Reason.ERROR, exit_code=1)
+
+    closed = [store.close_algorithm(spec, outcome(spec, success=success, error="why")) for _ in range(2)]
+    for _ in range(2):
+        store.finish_run(spec, RunState.FAILED, end)
+
+    assert (closed, RunEvent.objects.count()) == ([True, True], 0)
+
+
+def test_another_end_of_a_run_is_a_late_end(subject):
+    spec = opened(subject)
+    store.finish_run(spec, RunState.FAILED, Diagnosis(summary="why", reason=Reason.ERROR))
+
+    assert not store.finish_run(spec, RunState.SUCCEEDED, SUCCEEDED)
+
+    assert RunEvent.objects.values_list("kind", flat=True).get() == "late end"
+
+
 def test_a_superseded_attempt_ends_nothing(subject):
     spec = opened(subject)
     old = spec.model_copy(update={"attempt_token": new_token()})

@@ -33,7 +33,10 @@ class OutcomeDetails:
 
 
 def close_algorithm(spec: Attempt, outcome: AlgorithmOutcome, details: OutcomeDetails | None = None) -> bool:
-    """End one row. False, with an event, if it had ended before or if another attempt is the current one."""
+    """End one row. False, with an event, if it had another end or if another attempt is the current one.
+
+    A repeated call, after a lost answer, finds its own end and returns True.
+    """
     return bool(close_algorithms(spec, [(outcome, details or OutcomeDetails())]))
 
 
@@ -49,14 +52,16 @@ def close_algorithms(spec: Attempt, ends: Sequence[tuple[AlgorithmOutcome, Outco
 
 
 def _close(spec: Attempt, outcome: AlgorithmOutcome, details: OutcomeDetails, *, is_current: bool) -> bool:
-    written = is_current and bool(
-        PredictionRunLog.objects.filter(pk=outcome.run_log_id, success__isnull=True).update(
-            success=outcome.success,
-            run_finished=Now(),
-            error_message=None if outcome.success else sanitize_text(outcome.error, MAXIMUM_ERROR_CHARACTERS),
-        )
-    )
+    row = PredictionRunLog.objects.filter(pk=outcome.run_log_id)
+    end = {
+        "success": outcome.success,
+        "error_message": None if outcome.success else sanitize_text(outcome.error, MAXIMUM_ERROR_CHARACTERS),
+    }
+    written = is_current and bool(row.filter(success__isnull=True).update(run_finished=Now(), **end))
     if not written:
+        same = row.filter(algorithm_run__reason=outcome.reason or "", algorithm_run__artifact_digest=outcome.digest, **end)
+        if is_current and same.exists():
+            return True
         result = "success" if outcome.success else f"failure: {outcome.error[-500:]}"
         record_event(spec.run_id, "late report", f"{outcome.algorithm} {outcome.version} of attempt {spec.attempt}: {result}")
         return False
@@ -78,17 +83,16 @@ def _close(spec: Attempt, outcome: AlgorithmOutcome, details: OutcomeDetails, *,
 @transaction.atomic
 def finish_run(spec: Attempt, state: RunState, end: Diagnosis, *, log_tail: str = "") -> bool:
     """End the run itself. False if it had ended before, or if another attempt is the current one."""
-    written = current(spec).update(
-        state=state,
-        reason=end.reason or "",
-        detail=sanitize_text(end.text, MAXIMUM_ERROR_CHARACTERS),
-        exit_code=end.exit_code,
-        log_tail=sanitize_text(log_tail, MAXIMUM_ERROR_CHARACTERS),
-        finished_at=Now(),
-        waiting_for="",
-        unknown_since=None,
-    )
-    if not written:
+    facts = {
+        "state": state,
+        "reason": end.reason or "",
+        "detail": sanitize_text(end.text, MAXIMUM_ERROR_CHARACTERS),
+        "exit_code": end.exit_code,
+        "log_tail": sanitize_text(log_tail, MAXIMUM_ERROR_CHARACTERS),
+    }
+    written = current(spec).update(finished_at=Now(), waiting_for="", unknown_since=None, **facts)
+    # A repeated call, after a lost answer, finds its own end.
+    if not written and not TrainingRun.objects.filter(pk=spec.run_id, attempt_token=spec.attempt_token, **facts).exists():
         record_event(spec.run_id, "late end", f"attempt {spec.attempt}: {state} {end.text[-500:]}")
     return bool(written)
 
