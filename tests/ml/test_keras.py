@@ -150,6 +150,16 @@ def test_predictions_are_in_the_order_of_the_texts() -> None:
     np.testing.assert_allclose(together, alone, atol=1e-6)
 
 
+def test_fit_traces_the_training_step_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = network()
+    # The variables of this optimiser do not exist before its first step, unless the fit makes them.
+    model.compile(optimizer=_keras.Adam(), loss="categorical_crossentropy", jit_compile=False)
+    traces, step = [], model.train_step
+    monkeypatch.setattr(model, "train_step", lambda data: (traces.append("one"), step(data))[1])
+    fit(model)
+    assert traces == ["one"]
+
+
 def test_predictor_traces_once(monkeypatch: pytest.MonkeyPatch) -> None:
     predictor = _keras.Predictor(network())
     for length in (1, 9, 17, 30):

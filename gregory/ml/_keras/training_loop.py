@@ -83,6 +83,8 @@ class _Training:
         )
 
     def run(self) -> list[dict[str, float]]:
+        # TensorFlow traces the training step a second time if the first trace creates variables.
+        self._model.optimizer.build(self._model.trainable_variables)
         ended = self._resume()
         schedule = self._schedule
         if ended:
