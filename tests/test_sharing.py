@@ -2,11 +2,12 @@
 
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
 
 from tests.sharing import scope, start_order
-from tests.tiers import descriptions
+from tests.tiers import LEFT_OUT, descriptions, summary
 from tools.installation import REPOSITORY
 
 
@@ -53,3 +54,13 @@ def test_the_summary_counts_the_tests_that_a_marker_leaves_out(arguments: list[s
     (line,) = (line for line in done.stdout.splitlines() if line.startswith(f"  {adds} "))
     assert int(line.split()[1]) > 0
     assert line.endswith(descriptions(pytestconfig)[adds])
+
+
+@pytest.mark.parametrize(("expression", "lines"), [("not (docker or slow)", 2), ("docker or slow", 0), ("", 0)])
+def test_only_an_expression_with_not_leaves_tests_out(
+    pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch, expression: str, lines: int
+):
+    monkeypatch.setattr(pytestconfig.option, "markexpr", expression)
+    monkeypatch.setitem(pytestconfig.stash, LEFT_OUT, Counter(postgres=33))
+
+    assert len(summary(pytestconfig)) == lines

@@ -48,7 +48,12 @@ def descriptions(config: pytest.Config) -> dict[str, str]:
 
 
 def summary(config: pytest.Config) -> list[str]:
-    """One line per marker with the number of tests that were left out, or nothing."""
+    """One line per marker with the number of tests that were left out, or nothing.
+
+    Only an expression like `not docker` leaves tests out. `make test-rest` and a choice by name select the tests that they want.
+    """
+    if not config.option.markexpr.startswith("not "):
+        return []
     left_out, texts = config.stash.get(LEFT_OUT, Counter()), descriptions(config)
     lines = [f"  {marker:8} {left_out[marker]:4}  {texts[marker]}" for marker in REST if left_out[marker]]
     return ["make test-all adds:", *lines] if lines else []
