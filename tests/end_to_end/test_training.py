@@ -80,6 +80,7 @@ def test_the_next_run_of_the_day_has_the_next_suffix_and_the_same_bytes(trained:
     assert "4 version folders" in trained.must("verify_models")
 
 
+@pytest.mark.slow
 def test_the_real_small_bert_trains(demo_installation: Installation, demo_bundle: Path):
     demo_installation.environment["GREGORY_BASE_MODELS"] = str(demo_bundle)
     demo_installation.set_hyperparameters("bert: {epochs: 1, max_length: 24, freeze_weights: true}\n")
@@ -94,6 +95,7 @@ def test_the_real_small_bert_trains(demo_installation: Installation, demo_bundle
     assert load_model(folder).predict_proba(["a vaccine", "a railway"]).shape == (2,)
 
 
+@pytest.mark.slow
 def test_training_on_postgresql(postgresql_installation: Installation):
     installation = postgresql_installation
     installation.must("load_demo")

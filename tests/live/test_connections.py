@@ -109,6 +109,7 @@ def test_a_run_holds_no_connection_during_a_stage_and_no_transaction_is_long(dat
     assert working.occupied <= working.reads / 5
 
 
+@pytest.mark.slow
 def test_a_run_succeeds_if_the_server_stops_and_starts_again(database: LiveDatabase, live_installation: Installation):
     with live_installation.start(*TRAIN) as command:
         wait_for(".runs/*/stages/train-lgbm_tfidf/in/request.json", live_installation, command)

@@ -120,6 +120,18 @@ def test_the_encoder_computes_the_approximation_where_config_json_names_it(tmp_p
     np.testing.assert_allclose(encoder_output(folder, ids), by_hand(folder, ids, tanh_gelu), atol=5e-6)
 
 
+def test_the_small_real_encoder_gives_probabilities(demo_bundle: Path) -> None:
+    folder = demo_bundle / "encoder"
+    backbone, tokenizer = bert_encoder.load_backbone(folder), bert_encoder.load_tokenizer(folder)
+    bert_encoder.require_match(tokenizer, backbone, folder)
+    network = bert_encoder.build_network(backbone, BertConfig())
+    ids = bert.encode(tokenizer, ["a vaccine", "a railway"], 24)
+    vaccine, railway = np.asarray(network(_keras.pad(ids), training=False))
+    assert tokenizer.unk_token_id not in [*ids[0], *ids[1]]
+    np.testing.assert_allclose([vaccine.sum(), railway.sum()], 1, atol=1e-6)
+    assert np.abs(vaccine - railway).max() > 1e-4
+
+
 def test_the_network_of_the_specification(built: Callable[[BertConfig], Fit]) -> None:
     model = built(BertConfig())["model"]
     dense, dropout, probabilities = model.layers[-3:]

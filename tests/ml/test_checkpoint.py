@@ -125,6 +125,7 @@ def test_an_interrupted_fit_of_bert_gives_the_same_result_with_less_memory(tmp_p
     assert epochs_told(said) == list(range(3, len(whole.history) + 1))
 
 
+@pytest.mark.slow
 def test_a_fit_with_two_interruptions_gives_the_same_result(finished: Finished, tmp_path: Path) -> None:
     whole, _ = finished(False)
     assert not is_past(whole)
@@ -189,20 +190,22 @@ def test_the_best_weights_are_written_once(finished: Finished) -> None:
     assert counts == {"best is last": 0, "best is past": 6}
 
 
-def test_micro_batches_give_the_update_of_the_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("micro_batch", "used"), [(None, 1), pytest.param(6, 6, marks=pytest.mark.slow)])
+def test_micro_batches_give_the_update_of_the_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, micro_batch: int | None, used: int
+) -> None:
     def fit(micro_batch: int | None) -> TrainedModel:
         # 35 examples give a last batch of 3.
         return train("pubmed_bert", tmp_path, file=None, **NO_DROPOUT, learning_rate=0.0001, epochs=1, micro_batch=micro_batch)
 
-    whole, six = fit(16), fit(6)
+    whole = fit(16)
     monkeypatch.setattr(_keras, "device", lambda: SMALL)
-    one = fit(None)
-    assert [model.compute["micro_batch"] for model in (whole, six, one)] == [16, 6, 1]
-    for model in (six, one):
-        for part, expected in zip(model._network.get_weights(), whole._network.get_weights(), strict=True):  # type: ignore[attr-defined]
-            np.testing.assert_allclose(part, expected, rtol=0, atol=1e-5)
-        losses = [[epoch["val_loss"] for epoch in found.history] for found in (model, whole)]
-        np.testing.assert_allclose(*losses, rtol=0, atol=1e-5)
+    model = fit(micro_batch)
+    assert (whole.compute["micro_batch"], model.compute["micro_batch"]) == (16, used)
+    for part, expected in zip(model._network.get_weights(), whole._network.get_weights(), strict=True):  # type: ignore[attr-defined]
+        np.testing.assert_allclose(part, expected, rtol=0, atol=1e-5)
+    losses = [[epoch["val_loss"] for epoch in found.history] for found in (model, whole)]
+    np.testing.assert_allclose(*losses, rtol=0, atol=1e-5)
 
 
 @pytest.mark.slow
@@ -213,6 +216,7 @@ def test_an_interrupted_fit_with_micro_batches_continues(tmp_path: Path) -> None
     same(train("pubmed_bert", tmp_path, file=tmp_path / "fit", micro_batch=4), whole)
 
 
+@pytest.mark.slow
 def test_padding_to_the_full_length_gives_the_same_result(tmp_path: Path) -> None:
     longest, full = (
         train("pubmed_bert", tmp_path, file=None, **NO_DROPOUT, learning_rate=0.001, max_length=400, padding=padding)
