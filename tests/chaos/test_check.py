@@ -183,6 +183,11 @@ def test_a_disturbance_delays_a_decision():
         (again(KILLED, disturbed=(disturbed(Target.NODE_RESTARTED, 5, 10),)), False),
         (failed(strike(Fault.EVICTED), reason="evicted", attempt=3, disturbed=(LOST, LOST)), True),
         (failed(strike(Fault.EVICTED), reason="evicted", attempt=2), False),
+        (failed(strike(Fault.SHIM_KILLED), reason="lost", code=255), True),
+        # The older release does not know a node without power.
+        (failed(reason="lost", code=255, disturbed=(LOST, disturbed(Target.OLDER_RELEASE, 10, 30))), True),
+        (failed(reason="lost", code=255, disturbed=(LOST,)), False),
+        (failed(reason="lost", code=255, disturbed=(disturbed(Target.OLDER_RELEASE, 10, 30),)), False),
     ],
 )
 def test_the_end_must_fit_the_faults(evidence: Evidence, allowed: bool):

@@ -41,8 +41,8 @@ RULES = {
     Fault.POD_DELETED: Rule(effect=Effect.AGAIN, reason="interrupted", codes=_REMOVED, seconds=_GRACE + _PASSES),
     Fault.POD_REMOVED: Rule(effect=Effect.AGAIN, reason="interrupted", codes=_REMOVED, seconds=_GRACE + _PASSES),
     Fault.EVICTED: Rule(effect=Effect.AGAIN, reason="evicted", codes=_REMOVED, seconds=_GRACE + _PASSES),
-    # The node lost the container without its exit code.
-    Fault.SHIM_KILLED: Rule(effect=Effect.AGAIN, reason="node_lost", codes=_REMOVED, seconds=_PASSES),
+    # The runtime writes 255 and the reason Error. A run could exit with that code itself.
+    Fault.SHIM_KILLED: Rule(effect=Effect.ENDS, reason="lost", codes=_REMOVED, seconds=_PASSES),
     Fault.WORKER_KILLED: Rule(effect=Effect.FAILS, reason="killed", codes=frozenset({1}), seconds=30.0),
     Fault.RUN_KILLED: Rule(effect=Effect.ENDS, reason="killed", codes=frozenset({137}), seconds=_PASSES),
     Fault.CONTAINER_KILLED: Rule(effect=Effect.ENDS, reason="killed", codes=frozenset({137}), seconds=_PASSES),
@@ -60,6 +60,8 @@ RULES = {
 REMOVALS = frozenset({"interrupted", "evicted", "node_lost", "deleted"})
 # Disturbances after which the cluster may have taken every pod away.
 NODE_LOSSES = (Target.NODE_DELETED, Target.NODE_RESTARTED, Target.KUBELET, Target.RUNTIME)
+# The older release does not know a node without power: it finalizes the run for these reasons, and does not retry it.
+OLDER_REASONS = ("lost", "refused")
 # A process of a superseded attempt stops at its next heartbeat, 15 s, and gives the database 20 s to answer.
 SUPERSEDED_SECONDS = 45.0
 
@@ -88,6 +90,7 @@ def is_optional(strike: Strike) -> bool:
 
 def permitted(strikes: Sequence[Strike], disturbed: Iterable[Disturbed]) -> set[End]:
     """Every permitted end. disturbed: the disturbances during the life of the run."""
+    disturbed = list(disturbed)
     alive, ended = {_Alive(1, frozenset())}, set[End]()
     lost = node_losses(disturbed)
     for strike in strikes:
@@ -114,7 +117,10 @@ def permitted(strikes: Sequence[Strike], disturbed: Iterable[Disturbed]) -> set[
             else:
                 ended |= after
         ended |= {End(state=end.state, reason=end.reason, attempt=end.attempt + 1) for end in ended if end.attempt < MAX_ATTEMPTS}
-    return ended | {_own_end(one) for one in alive}
+    ended |= {_own_end(one) for one in alive}
+    if lost and any(one.target is Target.OLDER_RELEASE for one in disturbed):
+        ended |= {End(state="failed", reason=reason, attempt=attempt) for reason in OLDER_REASONS for attempt in range(1, MAX_ATTEMPTS + 1)}
+    return ended
 
 
 def node_losses(disturbed: Iterable[Disturbed]) -> list[Disturbed]:

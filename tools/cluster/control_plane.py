@@ -55,7 +55,8 @@ def daemons(folder: Path, programs: Path) -> list[Daemon]:
         f"--service-account-private-key-file={keys}/kube-apiserver.key", f"--root-ca-file={keys}/ca.crt",
         f"--node-monitor-grace-period={GRACE}s", "--node-monitor-period=1s",
     ]  # fmt: skip
-    scheduler = ["--secure-port=0", "--leader-elect=false", *RATES]
+    # After a restart of the API server an event that makes a pod schedulable can be lost. By default the scheduler waits 5 minutes for it.
+    scheduler = ["--secure-port=0", "--leader-elect=false", "--pod-max-in-unschedulable-pods-duration=20s", *RATES]
     with_flags = {"kube-apiserver": api_server}
     for name, flags in (("kube-controller-manager", controller_manager), ("kube-scheduler", scheduler)):
         with_flags[name] = [f"--kubeconfig={keys}/{name}.kubeconfig", *flags]
