@@ -73,7 +73,6 @@ class _Attempt:
         self._retried = retried
         self._retry = DatabaseRetry(shutdown, report)
         self._fence = Fence(settings.MODELS_DIR, spec)
-        self._has_taken_fence = False
 
     def execute(self, handle: RunHandle, *, node: str) -> int:
         """The exit code. Raises OperationalError or InterfaceError if the database stays out of reach."""
@@ -93,7 +92,7 @@ class _Attempt:
         except (OperationalError, InterfaceError):
             raise
         except Exception as error:  # noqa: BLE001 - the rows must have every error
-            if self._has_lost_fence():
+            if self._fence.is_lost():
                 # The later start removed the files of this one.
                 return self._superseded(error)
             if isinstance(error, StageFailed) and error.reason is Reason.INTERRUPTED:
@@ -111,18 +110,11 @@ class _Attempt:
             return
         if not self._fence.take(lambda: self._retry(partial(store.claim_key, self._spec)) == self._key):
             raise Superseded(SUPERSEDED)
-        self._has_taken_fence = True
 
     def _check_fence(self) -> None:
         """Request the end if a later start has the fence. The database, which tells the same, may be out of reach."""
-        if self._has_lost_fence():
+        if self._fence.is_lost():
             self._shutdown.request(SUPERSEDED)
-
-    def _has_lost_fence(self) -> bool:
-        """Whether a later start has the fence. False if the volume does not tell."""
-        with suppress(OSError):
-            return self._has_taken_fence and not self._fence.is_held()
-        return False
 
     def _train(self) -> None:
         """Train the algorithms of the open rows."""
@@ -145,6 +137,8 @@ class _Attempt:
 
     def give_up(self, error: OperationalError | InterfaceError) -> int:
         """End without the database. The outcome report keeps the results, so that no finished training is repeated."""
+        if self._fence.is_lost():
+            return self._superseded(error)
         cause = f"the database could not be reached: {' '.join(str(error).split())}"
         self._report.give_up(f"{self._shutdown.reason}; {cause}" if self._shutdown.requested else cause)
         self._report.write()
@@ -153,7 +147,7 @@ class _Attempt:
 
     def _superseded(self, cause: Exception) -> int:
         """End without a result. The later start writes the rows and the report."""
-        self._log.warn(f"{SUPERSEDED}; nothing is written" + ("" if str(cause) == SUPERSEDED else f": {cause}"))
+        self._log.info(f"{SUPERSEDED}; nothing is written" + ("" if str(cause) == SUPERSEDED else f": {cause}"), tone="bad")
         return exit_codes.FAILURE
 
     def _interrupted(self, failure: StageFailed) -> int:

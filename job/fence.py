@@ -35,6 +35,7 @@ class Fence:
         self._file = run_folder.fence_file(models_dir, spec.run_id)
         self._attempt = spec.attempt
         self._mine = f"{spec.attempt} {new_token()}\n"
+        self._taken = False
 
     def take(self, is_current: Callable[[], bool]) -> bool:
         """Become the only start that may publish. False if another one is. Raises OSError.
@@ -51,6 +52,7 @@ class Fence:
                     os.ftruncate(descriptor, 0)
                     os.pwrite(descriptor, self._mine.encode(), 0)
                     os.fsync(descriptor)
+                    self._taken = True
                     return True
             # The database may take minutes to answer, so this is outside of the lock.
             if not is_current():
@@ -64,6 +66,12 @@ class Fence:
                 return _read(descriptor) == self._mine
         except FileNotFoundError:
             return False
+
+    def is_lost(self) -> bool:
+        """Whether another start has taken the fence from this one. False if the volume does not tell."""
+        with suppress(OSError):
+            return self._taken and not self.is_held()
+        return False
 
     def require(self) -> None:
         """Raise Superseded if another start has the fence."""

@@ -29,7 +29,7 @@ from gregory.training import planning
 from job import attempt_folder
 from job.database_retry import DatabaseRetry
 from job.event_log import EventLogger
-from job.fence import Fence
+from job.fence import SUPERSEDED, Fence, Superseded
 from job.outcome_report import OutcomeReport
 from job.publishing import failed_training, publish_model, publish_pseudo_labels
 from job.stage_runner import StageRunner, link, read_result
@@ -83,6 +83,9 @@ class Pipeline:
             except StageFailed as failure:
                 if failure.reason is Reason.INTERRUPTED:
                     raise
+                if self._fence.is_lost():
+                    # The later attempt removed the files of this stage.
+                    raise Superseded(SUPERSEDED) from failure
                 outcome, details = self._failed(algorithm, failure)
             self._close(outcome, details)
             if outcome.success:
