@@ -2,14 +2,16 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
-from tests.chaos.well import disturbed, strike
-from tools.chaos import audit, processes, quota
+from tests.chaos.well import ALGORITHMS, DONE, SCRIPT, disturbed, strike
+from tools.chaos import audit, evidence, processes, quota
 from tools.chaos.accounts import adapted
 from tools.chaos.answers import CANCEL, KUBECTL, Answers, Words, merged
 from tools.chaos.processes import Kind, Process
+from tools.chaos.records import Training
 from tools.chaos.schedule import Target
 from tools.chaos.script import Fault
 
@@ -129,3 +131,15 @@ def test_the_account_has_the_names_of_the_namespace():
     role = {"metadata": {"namespace": "gregory-train", "labels": {"app": "gregory-train"}}, "resourceNames": ["gregory-train-models"]}
 
     assert adapted(role, "chaos") == {"metadata": {"namespace": "chaos", "labels": {"app": "gregory-train"}}, "resourceNames": ["models"]}
+
+
+def test_a_fault_in_the_last_step_of_a_run_is_known():
+    """Every training was done, or an earlier fault had failed it."""
+    begun = Training(attempt=1, algorithm=ALGORITHMS[1], begun=1, done=False)
+    killed, late = strike(Fault.WORKER_KILLED), strike(Fault.EVICTED)
+
+    assert evidence.judged(late, [], SCRIPT, DONE).all_done
+    assert not evidence.judged(late, [], SCRIPT, [DONE[0], begun]).all_done
+    assert evidence.judged(late, [killed], SCRIPT, [DONE[0], begun]).all_done
+    # A later attempt trained it.
+    assert not evidence.judged(late, [], SCRIPT, [DONE[0], begun, replace(DONE[1], attempt=2)]).all_done

@@ -23,7 +23,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=100, help="number of runs (default 100)")
     parser.add_argument("--concurrent", type=int, default=8, metavar="N", help="number of runs that the node accepts at once (default 8)")
     parser.add_argument(
-        "--limit-minutes", type=float, default=30, metavar="N", help="minutes after which an open run is a violation (default 30)"
+        "--limit-minutes", type=float, default=45, metavar="N", help="minutes after which an open run is a violation (default 45)"
     )
     parser.add_argument(
         "--at-least",

@@ -27,7 +27,7 @@ POLL_SECONDS = 0.5
 # A Job finishes at most so long after its run: the grace of its pod, or two passes that remove garbage.
 ORPHAN_SECONDS = 150
 # Further batches, for faults and disturbances that took effect too seldom. A batch has at least so many runs.
-ROUNDS, SMALLEST_BATCH = 6, 4
+ROUNDS, SMALLEST_BATCH = 10, 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +120,8 @@ class _ChaosRun:
         for lane in self._lanes:
             lane.start()
         strikes = self._apply(self._env.scripts)
+        for lane in self._lanes:
+            lane.enough = self._options.at_least
         for number in range(ROUNDS):
             if not self.shortfalls(strikes) or time.monotonic() > self._deadline:
                 break

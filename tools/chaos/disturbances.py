@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
-from tools.chaos import cluster_faults, database_faults, networks
+from tools.chaos import cluster_faults, database_faults, networks, quota
 from tools.chaos.actors import MODELS_NOT_VISIBLE, RECONCILERS, Reconcilers, Submitter
 from tools.chaos.chaos_env import ChaosEnv
 from tools.chaos.cluster_faults import API_SERVER, CONTAINERD, KUBELET
@@ -34,6 +34,8 @@ class Disturber(threading.Thread):
     ) -> None:
         super().__init__(name="disturber", daemon=True)
         self.done: list[Disturbed] = []
+        # Once it is set, a target that was in effect so often is disturbed no more.
+        self.enough: int | None = None
         self.error: BaseException | None = None
         self._drawn, self._env, self._reconcilers, self._submitter = drawn, chaos_env, reconcilers, submitter
         self._webhook, self._unfinished = webhook, unfinished
@@ -42,6 +44,10 @@ class Disturber(threading.Thread):
     def run(self) -> None:
         try:
             for disturbance in self._drawn:
+                if self._is_enough(disturbance.target):
+                    if self._stop_asked.wait(0.1):
+                        return
+                    continue
                 if self._stop_asked.wait(disturbance.after) or not self._has_a_run(disturbance.target):
                     return
                 self._disturb(disturbance)
@@ -56,6 +62,9 @@ class Disturber(threading.Thread):
         self.ask_to_stop()
         if self.is_alive():
             self.join(400)
+
+    def _is_enough(self, target: Target) -> bool:
+        return self.enough is not None and quota.targets(self.done)[target] >= self.enough
 
     def _has_a_run(self, target: Target) -> bool:
         """Wait until a disturbance can be in effect. False: nothing more is to be disturbed."""

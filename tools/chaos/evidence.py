@@ -42,7 +42,7 @@ def collect(
         found.append(
             Evidence(
                 script=script,
-                strikes=tuple(_judged(strike, applied[:number], script, trainings) for number, strike in enumerate(applied)),
+                strikes=tuple(judged(strike, applied[:number], script, trainings) for number, strike in enumerate(applied)),
                 disturbed=tuple(one for one in disturbed if any(_during(one, run) for run in here)),
                 runs=here,
                 rows=tuple(row for run_id in ids for row in rows[run_id]),
@@ -84,7 +84,7 @@ def as_json(evidence: Evidence) -> str:
     return json.dumps({**described, "alive_at_end": evidence.alive_at_end}, indent=2)
 
 
-def _judged(strike: Strike, before: Sequence[Strike], script: Script, trainings: Iterable[Training]) -> Strike:
+def judged(strike: Strike, before: Sequence[Strike], script: Script, trainings: Iterable[Training]) -> Strike:
     """The strike, with the answer whether the run had nothing left to train."""
     done = {training.algorithm for training in trainings if training.done and training.attempt <= strike.attempt}
     failed = sum(one.struck is not False and one.blow.fault == "worker killed" for one in before)

@@ -74,7 +74,7 @@ SHORTEST_LONG = 30.0
 # Pods of a node object that is gone are removed after 40 s.
 NODE_GONE_SECONDS = 50.0
 # Seconds between two disturbances of a lane. A lost node costs every run at work an attempt.
-_AFTER = {"reconcilers": (1.0, 6.0), "database": (4.0, 15.0), "API server": (4.0, 15.0), "node": (10.0, 35.0), "submitter": (5.0, 20.0)}
+_AFTER = {"reconcilers": (1.0, 6.0), "database": (4.0, 15.0), "API server": (4.0, 15.0), "node": (15.0, 45.0), "submitter": (5.0, 20.0)}
 _AWAY = {
     Target.OLDER_RELEASE: (15.0, 30.0),
     Target.RECONCILER_STOPPED: (2.0, 25.0),
