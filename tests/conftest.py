@@ -30,6 +30,8 @@ from tools.cluster.namespace import ClusterNamespace, prepared_namespace
 from tools.docker_engine import Engine, base_archive
 from tools.installation import REPOSITORY, Installation
 
+# Of the whole session. A worker is bound to its share later.
+PROCESSORS = os.sched_getaffinity(0)
 # No DNS server resolves this domain, so no node pulls the image.
 BASE_IMAGE = "gregory.test/base:1"
 
@@ -45,7 +47,7 @@ def pytest_configure() -> None:
     """
     if "PYTEST_XDIST_WORKER" in os.environ:
         number, workers = int(os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw")), int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
-        processors = sorted(os.sched_getaffinity(0))
+        processors = sorted(PROCESSORS)
         os.sched_setaffinity(0, processors[number::workers] or processors)
 
 
@@ -117,14 +119,20 @@ def postgresql_server() -> Iterator[postgresql.Server]:
 
 
 @pytest.fixture(scope="session")
-def docker_engine() -> Iterator[Engine]:
+def all_processors() -> None:
+    """Free this worker. Its engine and its containers use the processors that other workers leave idle."""
+    os.sched_setaffinity(0, PROCESSORS)
+
+
+@pytest.fixture(scope="session")
+def docker_engine(all_processors: None) -> Iterator[Engine]:
     need(engine.usable(), what="a Docker engine that root starts", remedy=engine.REMEDY)
     with engine.running() as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[Cluster]:
+def cluster(all_processors: None) -> Iterator[Cluster]:
     """A Kubernetes cluster of one node that advertises two GPUs."""
     need(binaries.usable(), what="a program of the Kubernetes cluster that root starts", remedy=binaries.REMEDY)
     with kubernetes.running() as running:
