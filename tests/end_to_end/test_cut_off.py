@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface
 from pathlib import Path
 from uuid import uuid4
 
@@ -23,7 +23,9 @@ from tools.postgresql import Server
 
 pytestmark = [pytest.mark.root, pytest.mark.postgres]
 
-HOST, RUN = IPv4Interface("10.231.77.1/30"), IPv4Interface("10.231.77.2/30")
+# A network of four addresses for this process. One that was killed leaves its own.
+FIRST = IPv4Address("10.231.0.0") + 4 * (os.getpid() % 2**14)
+HOST, RUN = (IPv4Interface(f"{FIRST + number}/30") for number in (1, 2))
 IP, IPTABLES = "/usr/sbin/ip", "/usr/sbin/iptables"
 # A job with frequent heartbeats. Its stage has a new message every 0.2 s and loads no library.
 WORKER = "import json, time; [(print(json.dumps({'message': f'step {n}'}), flush=True), time.sleep(0.2)) for n in range(3000)]"
