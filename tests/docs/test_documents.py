@@ -110,6 +110,8 @@ def test_every_flag_in_the_documents_exists(document: str):
     # Flags of Django's migrate, of a stage, of Docker, kubectl and Helm.
     known |= {"--plan", "--in", "--out", "--filter", "--follow", "--time", "--secret", "--no-deps"}
     known |= {"--from", "--kustomize", "--logs", "--no-hooks", "--reuse-values", "--values"}
+    # Of tests/live/cuts.py.
+    known |= {"--sample"}
 
     assert {flag for span in code_spans(document) for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]*", span)} - known == set()
 
