@@ -104,7 +104,7 @@ class Reason(Word):
         word="artifact",
         origin=Origin.TRAINING,
         meaning="The model could not be published, it answered differently after it was loaded back, or the texts have another version.",
-        row_text="The traceback.",
+        row_text="The traceback. Or the folder that cannot be written, if nothing was trained.",
         remedy="Read the message: the volume refused the folder, the loaded model answers differently, or the text version is another one.",
     )
     NO_GPU = Entry(
