@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 from tools import postgresql
-from tools.chaos import chaos_run, placeholder_bundle, quota, table
+from tools.chaos import chaos_run, placeholder_bundle, quota, table, volumes
 from tools.cluster import cluster, network, run_image
 
 
@@ -39,6 +39,8 @@ def main() -> int:
         raise SystemExit("chaos needs a PostgreSQL server on this machine; install one, for example: apt-get install postgresql")
     if not run_image.usable():
         raise SystemExit(f"chaos needs Python 3.11: {run_image.REMEDY}")
+    if not volumes.FUSE.exists():
+        raise SystemExit(f"chaos needs {volumes.FUSE}; load the kernel module fuse")
     folder = Path(tempfile.mkdtemp(prefix="gregory-chaos-"))
     # Pods read the volume as another user.
     folder.chmod(0o755)

@@ -102,6 +102,9 @@ class Disturber(threading.Thread):
             case Target.VOLUME_BROKEN | Target.VOLUME_SILENT:
                 view = self._reconcilers.view(WITH_MODELS[which % len(WITH_MODELS)])
                 context = view.failing(silent=disturbance.target is Target.VOLUME_SILENT)
+            case Target.OLDER_RELEASE if self._reconcilers.older is None:
+                yield False
+                return
             case Target.OLDER_RELEASE:
                 context = self._older(RECONCILERS - 1)
             case Target.DATABASE:
