@@ -43,28 +43,35 @@ print(store.retry(spec, Diagnosis(summary="node lost"), handle=runner_named("loc
 """
 
 
-# The job stops itself before it publishes.
-STOPS_ITSELF = """
-import os, signal, sys
+# The job waits before it publishes, until the test makes the file `go`.
+WAITS = """
+import os, pathlib, sys, time
 from gregory.ml import renaming
-state_version = renaming.state_version
-renaming.state_version = lambda *arguments: (os.kill(os.getpid(), signal.SIGSTOP), state_version(*arguments))
+folder, state_version = pathlib.Path(os.environ["TEST_SIGNS"]), renaming.state_version
+
+def wait(*arguments):
+    (folder / "reached").touch()
+    while not (folder / "go").exists():
+        time.sleep(0.1)
+    state_version(*arguments)
+
+renaming.state_version = wait
 from job.__main__ import main
 sys.exit(main())
 """
 
 
-def trains(models: Path, job: psutil.Process) -> bool:
+def trains(signs: Path, models: Path) -> bool:
     return any(models.glob(".runs/*/stages/train-lgbm_tfidf/in/request.json"))
 
 
-def stopped_itself(models: Path, job: psutil.Process) -> bool:
-    return job.status() == psutil.STATUS_STOPPED
+def waits(signs: Path, models: Path) -> bool:
+    return (signs / "reached").exists()
 
 
 @pytest.mark.parametrize(
     ("command", "reached"),
-    [(("-m", "job"), trains), (("-c", STOPS_ITSELF), stopped_itself)],
+    [(("-m", "job"), trains), (("-c", WAITS), waits)],
     ids=["in training", "before the publication"],
 )
 def test_the_earlier_attempt_publishes_nothing(
@@ -72,14 +79,15 @@ def test_the_earlier_attempt_publishes_nothing(
     demo_database: Path,
     tmp_path: Path,
     command: tuple[str, str],
-    reached: Callable[[Path, psutil.Process], bool],
+    reached: Callable[[Path, Path], bool],
 ):
     database = tmp_path / "database"
     database.mkdir()
     installation.environment["SQLITE_FILE"] = str(shutil.copy(demo_database, database / "db.sqlite3"))
+    installation.environment["TEST_SIGNS"] = str(tmp_path)
     with started(installation, OPEN_RUN, *command) as first:
         job = psutil.Process(first.pid)
-        wait_for(lambda: reached(installation.models, job), seconds=200)
+        wait_for(lambda: reached(tmp_path, installation.models), seconds=120)
         stopped = [job, *job.children(recursive=True)]
         for process in stopped:
             process.suspend()
@@ -91,6 +99,7 @@ def test_the_earlier_attempt_publishes_nothing(
         folder = installation.models / row["artifact"]
         before = artifacts.digest(folder)
         database.rename(tmp_path / "away")
+        (tmp_path / "go").touch()
         for process in reversed(stopped):
             if process.is_running():
                 process.send_signal(signal.SIGCONT)
@@ -109,8 +118,9 @@ def started(installation: Installation, code: str, *command: str) -> Iterator[su
     """Python with this command, and the specification that the code prints. It is killed at the end."""
     spec = installation.run_code(code).strip().splitlines()[-1]
     environment = {**os.environ, **installation.environment, "GREGORY_RUN_SPEC": spec}
-    command = [sys.executable, "-m", "job"]
-    with subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    with subprocess.Popen(
+        [sys.executable, *command], cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
         try:
             yield process
         finally:
