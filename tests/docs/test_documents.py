@@ -125,6 +125,16 @@ def test_the_table_of_states_lists_the_states():
     assert [in_code(state) for state, *_ in table(LIFECYCLE, "state")] == [state.value for state in RunState]
 
 
+def test_every_guarantee_names_its_tests():
+    for _, tests, _ in table(LIFECYCLE, "guarantee"):
+        for named in tests.split(", "):
+            file, *names = in_code(named).split("::")
+            defined = set(re.findall(r"^ *(?:class|def) (\w+)", read(f"tests/{file}"), re.MULTILINE))
+
+            assert names, named
+            assert defined.issuperset(names), named
+
+
 def test_the_table_of_version_folders_lists_the_files_of_a_training():
     told = {algorithm.strip("`"): set[str]() for _, algorithm, _ in table(ARCHITECTURE, "file")}
     for files, algorithm, _ in table(ARCHITECTURE, "file"):
