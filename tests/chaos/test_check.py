@@ -1,6 +1,7 @@
 """The judge of a chaos run: each violation alone, and the permitted ends."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -27,6 +28,18 @@ from tools.chaos.schedule import Target
 from tools.chaos.script import Fault
 
 KILLED = strike(Fault.RUN_KILLED)
+
+
+def published(*, reason: str, attempt: int, **changes: Any) -> Evidence:
+    """A killed run with one finished model, which a later attempt published."""
+    evidence = failed(KILLED, reason=reason, attempt=attempt, code=1)
+    first = replace(DONE[0], attempt=1)
+    return replace(
+        replace(evidence, rows=(ROWS[0], evidence.rows[1]), folders=FOLDERS[:1], trainings=(first,)),
+        **changes,
+    )
+
+
 DELETION = replace(MADE, verb="delete", code=200, at=at(40).timestamp())
 LOST = disturbed(Target.NODE_DELETED, 10, 20)
 
@@ -183,6 +196,11 @@ def test_a_disturbance_delays_a_decision():
         (again(KILLED, disturbed=(disturbed(Target.NODE_RESTARTED, 5, 10),)), False),
         (failed(strike(Fault.EVICTED), reason="evicted", attempt=3, disturbed=(LOST, LOST)), True),
         (failed(strike(Fault.EVICTED), reason="evicted", attempt=2), False),
+        # A reconciler without the models left a finished model to another attempt.
+        (published(reason="killed", attempt=2), True),
+        (published(reason="killed", attempt=2, trainings=()), False),
+        (published(reason="killed", attempt=5), False),
+        (published(reason="deleted", attempt=2), False),
         (failed(strike(Fault.SHIM_KILLED), reason="lost", code=255), True),
         # The older release does not know a node without power.
         (failed(reason="lost", code=255, disturbed=(LOST, disturbed(Target.OLDER_RELEASE, 10, 30))), True),

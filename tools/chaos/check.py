@@ -44,11 +44,17 @@ def _ends(evidence: Evidence, run: Run) -> Iterator[str]:
     if not run.is_final:
         yield f"open at the end: {run.state}"
         return
-    allowed = effects.permitted(evidence.strikes, evidence.disturbed)
+    allowed = effects.permitted(evidence.strikes, evidence.disturbed, done=_done(evidence), algorithms=len(evidence.script.algorithms))
     if End(state=run.state, reason=run.reason, attempt=run.attempt) not in allowed:
         faults = "; ".join(map(described, evidence.strikes)) or "none"
         yield f"wrong end: {end_of(evidence)}, faults: {faults}: {run.detail[:400]}"
     yield from _exit_code(evidence, run)
+
+
+def _done(evidence: Evidence) -> list[int]:
+    """For each trained algorithm, the attempt."""
+    done = sorted((training for training in evidence.trainings if training.done), key=lambda training: -training.attempt)
+    return list({training.algorithm: training.attempt for training in done}.values())
 
 
 def _exit_code(evidence: Evidence, run: Run) -> Iterator[str]:
@@ -60,5 +66,8 @@ def _exit_code(evidence: Evidence, run: Run) -> Iterator[str]:
         codes |= effects.RULES[Fault.SHIM_KILLED].codes
     if run.state == "succeeded":
         codes |= {0}
+    elif codes and run.attempt > 1 and _done(evidence):
+        # An attempt that only published a finished model.
+        codes |= {1}
     if run.exit_code not in codes:
         yield f"exit code {run.exit_code} of a run that {run.state}, permitted: {sorted(codes, key=str)}"

@@ -1,6 +1,6 @@
 """The permitted ends of a run after its faults, and the longest time until each end. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -60,6 +60,8 @@ RULES = {
 REMOVALS = frozenset({"interrupted", "evicted", "node_lost", "deleted"})
 # Disturbances after which the cluster may have taken every pod away.
 NODE_LOSSES = (Target.NODE_DELETED, Target.NODE_RESTARTED, Target.KUBELET, Target.RUNTIME)
+# More attempts than the limit, which only publish a finished model.
+PUBLISHING_ATTEMPTS = 3
 # The older release does not know a node without power: it finalizes the run for these reasons, and does not retry it.
 OLDER_REASONS = ("lost", "refused")
 # A process of a superseded attempt stops at its next heartbeat, 15 s, and gives the database 20 s to answer.
@@ -88,8 +90,8 @@ def is_optional(strike: Strike) -> bool:
     return strike.struck is None or strike.all_done
 
 
-def permitted(strikes: Sequence[Strike], disturbed: Iterable[Disturbed]) -> set[End]:
-    """Every permitted end. disturbed: the disturbances during the life of the run."""
+def permitted(strikes: Sequence[Strike], disturbed: Iterable[Disturbed], *, done: Sequence[int] = (), algorithms: int = 2) -> set[End]:
+    """Every permitted end. disturbed: the disturbances during the life of the run. done: for each trained algorithm, the attempt."""
     disturbed = list(disturbed)
     alive, ended = {_Alive(1, frozenset())}, set[End]()
     lost = node_losses(disturbed)
@@ -117,6 +119,7 @@ def permitted(strikes: Sequence[Strike], disturbed: Iterable[Disturbed]) -> set[
             else:
                 ended |= after
         ended |= {End(state=end.state, reason=end.reason, attempt=end.attempt + 1) for end in ended if end.attempt < MAX_ATTEMPTS}
+    ended |= set(_after_publishing(ended, done, algorithms))
     ended |= {_own_end(one) for one in alive}
     if lost and any(one.target is Target.OLDER_RELEASE for one in disturbed):
         ended |= {End(state="failed", reason=reason, attempt=attempt) for reason in OLDER_REASONS for attempt in range(1, MAX_ATTEMPTS + 1)}
@@ -126,6 +129,17 @@ def permitted(strikes: Sequence[Strike], disturbed: Iterable[Disturbed]) -> set[
 def node_losses(disturbed: Iterable[Disturbed]) -> list[Disturbed]:
     """The disturbances after which the cluster may have taken the pod of the run away."""
     return [one for one in disturbed if one.target in NODE_LOSSES]
+
+
+def _after_publishing(ended: Iterable[End], done: Sequence[int], algorithms: int) -> Iterator[End]:
+    """A reconciler without the models leaves a finished model to another attempt, for every reason."""
+    for end in ended:
+        trained = sum(attempt <= end.attempt for attempt in done)
+        for attempt in range(end.attempt + 1, end.attempt + PUBLISHING_ATTEMPTS + 1):
+            if trained:
+                yield End(state="failed", reason=end.reason, attempt=attempt)
+            if trained >= algorithms:
+                yield End(state="succeeded", reason="", attempt=attempt)
 
 
 def _hides(lost: Disturbed, strike: Strike) -> bool:
