@@ -7,15 +7,19 @@ from pathlib import Path
 from gregory.ml import artifacts
 from gregory.ml.artifacts import Manifest
 from gregory.ml.errors import ArtifactError
+from gregory.models import PredictionRunLog
 from gregory.runs.models import AlgorithmRun
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Row:
-    """The facts of a training in both tables. success: None until it ends. artifact: the path of its model in the models folder."""
+    """The facts of a training in both tables. version, success: of GregoryAI's row, None if GregoryAI has deleted it.
+
+    success: None until the training ends. artifact: the path of its model in the models folder, empty without a model.
+    """
 
     run_id: str
-    version: str
+    version: str | None
     success: bool | None
     artifact: str
     digest: str
@@ -23,11 +27,7 @@ class _Row:
 
 def contradictions(models_dir: Path, folders: Sequence[Path]) -> list[str]:
     """One sentence for each difference between these version folders and the rows. A row without an end contradicts nothing."""
-    fields = ("run_log_id", "run_id", "run_log__model_version", "run_log__success", "artifact_path", "artifact_digest")
-    rows = {
-        pk: _Row(run_id=run_id, version=version, success=success, artifact=artifact, digest=digest)
-        for pk, run_id, version, success, artifact, digest in AlgorithmRun.objects.order_by("run_log_id").values_list(*fields)
-    }
+    rows = _rows()
     found = {folder.relative_to(models_dir).as_posix(): folder for folder in folders}
     problems = [problem for path, folder in found.items() for problem in _of_folder(path, folder, rows)]
     for pk, row in rows.items():
@@ -37,6 +37,20 @@ def contradictions(models_dir: Path, folders: Sequence[Path]) -> list[str]:
         elif row.success and row.artifact not in found:
             problems += _missing(models_dir / row.artifact, pk)
     return problems
+
+
+def _rows() -> dict[int, _Row]:
+    """The trainings by the id of GregoryAI's row. GregoryAI may have deleted that row. The facts of this project remain."""
+    ours = AlgorithmRun.objects.order_by("run_log_id").values_list("run_log_id", "run_id", "artifact_path", "artifact_digest")
+    theirs = {
+        pk: (version, success)
+        for pk, version, success in PredictionRunLog.objects.filter(run_type="train").values_list("pk", "model_version", "success")
+    }
+    found = {}
+    for pk, run_id, artifact, digest in ours:
+        version, success = theirs.get(pk, (None, None))
+        found[pk] = _Row(run_id=run_id, version=version, success=success, artifact=artifact, digest=digest)
+    return found
 
 
 def _missing(folder: Path, pk: int) -> list[str]:
@@ -60,12 +74,12 @@ def _of_folder(path: str, folder: Path, rows: dict[int, _Row]) -> list[str]:
         return [f"{folder}: a model of row {pk}, and the database has no such row"]
     if row.success is False:
         return [f"{folder}: a complete model, but its row {pk} failed; remove the folder, or keep it and train again"]
-    return [f"{folder}: {difference}" for difference in _differences(path, folder, manifest, pk, row)] if row.success else []
+    return [f"{folder}: {difference}" for difference in _differences(path, folder, manifest, pk, row)] if row.artifact else []
 
 
 def _differences(path: str, folder: Path, manifest: Manifest, pk: int, row: _Row) -> list[str]:
     stated = manifest.provenance
-    if (row.run_id, row.version, row.artifact) != (stated.run_id, stated.version, path):
+    if (row.run_id, row.version or stated.version, row.artifact) != (stated.run_id, stated.version, path):
         return [f"it names row {pk}, and that row has version {row.version} of run {row.run_id} at {row.artifact or 'no place'}"]
     if artifacts.digest(folder) != row.digest:
         return [f"its manifest was replaced since training (row {pk} has another sha256 of it)"]

@@ -144,6 +144,20 @@ def test_a_model_without_a_row_is_printed(trained: tuple[RunSpec, Path], capsys:
     assert problem(capsys) == f"{folder}: a model of row {spec.algorithms[0].run_log_id}, and the database has no such row"
 
 
+def test_a_model_whose_row_gregoryai_deleted_keeps_its_digest(trained: tuple[RunSpec, Path], capsys: pytest.CaptureFixture[str]):
+    _, folder = trained
+    # GregoryAI's statements do not include the tables of this project.
+    PredictionRunLog.objects.all()._raw_delete("default")
+    call_command("verify_models")
+    assert capsys.readouterr().out == "1 version folders, all complete and unchanged\n"
+
+    described = artifacts.read_manifest(folder)
+    (folder / "manifest.json").unlink()
+    artifacts.write_manifest(folder, described.model_copy(update={"threads": described.threads + 1}))
+
+    assert "its manifest was replaced since training" in problem(capsys)
+
+
 def test_a_success_that_names_no_model_is_printed(trained: tuple[RunSpec, Path], capsys: pytest.CaptureFixture[str]):
     spec, _ = trained
     store.close_algorithm(spec, outcome(spec, 1))

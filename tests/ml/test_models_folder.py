@@ -20,6 +20,9 @@ def models() -> Iterator[Path]:
     folder.chmod(0o755)
     (folder / "team" / "subject").mkdir(parents=True)
     yield folder
+    # Without its permissions, an ordinary user cannot remove a folder.
+    for path in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
+        path.chmod(0o755)
     shutil.rmtree(folder)
 
 
