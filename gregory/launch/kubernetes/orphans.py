@@ -30,13 +30,22 @@ def is_finished_orphan(job: Object, unfinished: Collection[str], *, ours: Object
 
 def remove(namespace: Namespace, job: Object, *, now: datetime) -> bool:
     """Annotate the Job, or delete it if the annotation is older than GRACE. Returns whether the Job was deleted."""
-    since = (job["metadata"].get("annotations") or {}).get(ORPHANED)
+    since = _time_of((job["metadata"].get("annotations") or {}).get(ORPHANED, ""))
     if since is None:
         namespace.annotate_job(job, {ORPHANED: now.isoformat(timespec="seconds")})
         return False
-    if now - datetime.fromisoformat(since) < GRACE:
+    if now - since < GRACE:
         return False
     return namespace.delete("jobs", name_of(job), uid=job["metadata"]["uid"])
+
+
+def _time_of(annotation: str) -> datetime | None:
+    """The time in an annotation. None if there is none: every user of the namespace can change the annotation."""
+    try:
+        time = datetime.fromisoformat(annotation)
+    except ValueError:
+        return None
+    return time if time.tzinfo is not None else None
 
 
 def _is_of_ended_run(job: Object, unfinished: Collection[str], *, ours: Object) -> bool:

@@ -4,6 +4,7 @@ from copy import deepcopy
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import yaml
@@ -11,10 +12,10 @@ import yaml
 from gregory.launch.errors import Refused
 from gregory.launch.kubernetes.cluster_config import load_cluster_config
 from gregory.launch.kubernetes.diagnose.pod_status import indexed
-from gregory.launch.kubernetes.labels import CONTROLLER_UID
+from gregory.launch.kubernetes.labels import CONTROLLER_UID, ORPHANED
 from gregory.launch.kubernetes.manifest import handle_host
-from gregory.launch.kubernetes.namespace import Listed
-from gregory.launch.kubernetes.orphans import is_orphan
+from gregory.launch.kubernetes.namespace import Listed, Namespace
+from gregory.launch.kubernetes.orphans import is_orphan, remove
 from gregory.launch.kubernetes.preconditions import probe_spec
 from gregory.launch.kubernetes.runner import KubernetesRunner
 from gregory.launch.runner import Observation, Status
@@ -125,6 +126,17 @@ def test_a_job_without_the_container_of_a_run_is_no_orphan(runner):
     other["spec"]["template"]["spec"]["containers"][0]["name"] = "trainer"
 
     assert (is_orphan(ours, [], ours=ours), is_orphan(other, [], ours=ours)) == (True, False)
+
+
+@pytest.mark.parametrize("since", ["yesterday", "2026-11-24T18:00:00"])
+def test_an_annotation_without_a_time_is_replaced(since):
+    changed: list[dict[str, Any]] = []
+    namespace = Mock(spec=Namespace, annotate_job=lambda job, annotations: changed.append(annotations))
+    job = {"metadata": {"name": "job", "uid": UID, "annotations": {ORPHANED: since}}}
+
+    assert not remove(namespace, job, now=datetime(2026, 11, 24, 19, tzinfo=UTC))
+
+    assert changed == [{ORPHANED: "2026-11-24T19:00:00+00:00"}]
 
 
 def test_the_events_of_a_sidecar_are_not_those_of_the_run():
