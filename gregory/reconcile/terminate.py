@@ -64,8 +64,8 @@ def _announce(termination: PendingTermination) -> Diagnosis | None:
     return store.announced_end(termination.spec)
 
 
-def _terminate(handles: Sequence[RunHandle], runner: Runner) -> list[Observation | LaunchError]:
-    """The observation of each run after its termination; the error in its place if there is none."""
+def _terminate(handles: Sequence[RunHandle], runner: Runner) -> list[Observation | Exception]:
+    """The observation of each run after its termination; the error in its place if there is none, so that it is that run's alone."""
     if len(handles) == 1:
         errors = [_cancel(handles[0], runner)]
     else:
@@ -76,25 +76,27 @@ def _terminate(handles: Sequence[RunHandle], runner: Runner) -> list[Observation
         return [error for error in errors if error]
     try:
         observations = runner.observe(handles)
-    except LaunchError as error:
+    except Exception as error:  # noqa: BLE001 - the result of each run has it
         return [error] * len(handles)
     return [error or observation for error, observation in zip(errors, observations, strict=True)]
 
 
-def _cancel(handle: RunHandle, runner: Runner) -> LaunchError | None:
+def _cancel(handle: RunHandle, runner: Runner) -> Exception | None:
     try:
         runner.cancel(handle, grace_seconds=CANCEL_GRACE_SECONDS)
-    except LaunchError as error:
+    except Exception as error:  # noqa: BLE001 - the result of the run has it
         return error
     return None
 
 
 def _finalize(
-    termination: PendingTermination, observation: Observation | LaunchError, runner: Runner, *, models_dir: Path, read: Read
+    termination: PendingTermination, observation: Observation | Exception, runner: Runner, *, models_dir: Path, read: Read
 ) -> ReconcileResult:
     run, spec, end = termination.run, termination.spec, termination.diagnosis
     if isinstance(observation, LaunchError):
         progress = f"being terminated, its end is not observed: {observation}"
+    elif isinstance(observation, Exception):
+        raise observation
     elif observation.status is not Status.TERMINATED:
         progress = f"being terminated: {observation.text}"
     elif not store.is_unfinished(spec):

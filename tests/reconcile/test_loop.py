@@ -4,6 +4,7 @@ import shutil
 import threading
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -454,6 +455,24 @@ class TestTermination:
 
         assert TrainingRun.objects.get(pk=at_work.run_id).state == "running"
         assert TrainingRun.objects.get(pk=spec.run_id).state == "failed"
+
+    @pytest.mark.parametrize("call", ["cancel", "observe"])
+    def test_an_unexpected_error_of_a_termination_is_a_result(self, at_work, cluster, reconcile, monkeypatch, call):
+        ago(progress_at=1801)
+        observe, calls = cluster.observe, []
+
+        def unexpected(handles: Any, **options: Any) -> Any:
+            calls.append(handles)
+            if call == "observe" and len(calls) < 3:
+                return observe(handles)
+            raise KeyError("metadata")
+
+        monkeypatch.setattr(cluster, call, unexpected)
+
+        (result,) = reconcile()
+
+        assert (result.action, result.detail, bool(result.traceback)) == (ResultKind.ERROR, "KeyError: 'metadata'", True)
+        assert (run().state, run().reason) == ("running", "stalled")
 
     def test_a_run_that_waited_too_long_is_terminated_before_its_rows_are_closed(self, subject, cluster, reconcile):
         spec = queued(subject)
