@@ -119,14 +119,24 @@ def stall_of(run: RunSnapshot) -> str:
 
 
 def retry_policy(
-    reason: Reason, *, durable: bool, retries: int, max_attempts: int, in_training: int, still_open: int, publishing: int = 0
+    reason: Reason,
+    *,
+    durable: bool,
+    retries: int,
+    max_attempts: int,
+    in_training: int,
+    still_open: int,
+    publishing: int = 0,
+    announced: bool = False,
 ) -> RetryPolicy:
     """The treatment of open rows.
 
     in_training, still_open, publishing: the number of the run's algorithms in training, without an end, and with a model that may be
-    published.
+    published. announced: whether the end was announced before it was observed. Then no training is repeated.
     """
     publishing = publishing if durable and retries < max_attempts + PUBLISH_ATTEMPTS else 0
+    if announced:
+        return RetryPolicy.PUBLISH if publishing else RetryPolicy.CLOSE
     others = in_training < still_open if in_training else publishing
     if reason.entry.retried is Retried.OTHERS and durable and others:
         return RetryPolicy.WITHOUT

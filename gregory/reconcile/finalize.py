@@ -47,6 +47,7 @@ def finalize_run(
     if interrupted and reason in REPORT_TAKES_PRECEDENCE:
         reason, end = Reason.INTERRUPTED, end.after(interrupted)
     training, publishing = store.in_training(spec), store.being_published(spec)
+    announced = store.announced_end(spec) is not None
     following = retry_policy(
         reason,
         durable=runner.durable,
@@ -55,9 +56,10 @@ def finalize_run(
         in_training=len(training),
         still_open=len(still_open),
         publishing=len(publishing & still_open),
+        announced=announced,
     )
     if following is RetryPolicy.CLOSE:
-        if runner.max_attempts > 1 and reason in RETRYABLE:
+        if runner.max_attempts > 1 and reason in RETRYABLE and not announced:
             end = end.noting(f"the run had {run.retries + 1} attempts, which is the limit")
         return _close(run, spec, replace(end, reason=reason), log_tail)
     if not isinstance(spec, RunSpec):

@@ -123,9 +123,12 @@ class Reconciler:
         timed = store.run_with_timers(run.run_id)
         if timed is None or not store.is_unfinished(spec):
             return ReconcileResult(run=run, action=ResultKind.LEFT, detail="it ended by itself meanwhile")
-        if timed.run.state == RunState.PENDING:
-            return close_queued(timed.run, spec)
         announced = Diagnosis(summary=timed.run.detail, reason=Reason(timed.run.reason))
+        if timed.run.state == RunState.PENDING:
+            if store.being_published(spec):
+                # An earlier attempt may have published a model and ended before it wrote the row.
+                return self.finalize(timed.run, spec, announced, runner, report="")
+            return close_queued(timed.run, spec)
         pending = PendingTermination(run=timed.run, spec=spec, diagnosis=announced)
         (result,) = terminate_runs([pending], runner, models_dir=self.models_dir, read=self.volume.read)
         return result

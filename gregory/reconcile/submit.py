@@ -63,6 +63,8 @@ def record_answer(spec: RunSpec, answer: RunHandle | LaunchError, *, retry: Retr
     if isinstance(answer, SubmitError):
         if retry(partial(store.end_queued, {spec.run_id: spec.attempt_token}, RunState.FAILED, answer.diagnosis)):
             return Submission(detail=str(answer), closed=True)
+        if retry(partial(store.being_published, spec)):
+            return Submission(detail=f"refused; it ends when its models were looked for: {answer}")
         return Submission(detail=f"refused after another process submitted or ended it: {answer}")
     superseded = not retry(partial(store.mark_submitted, spec, answer)) and not retry(partial(store.is_unfinished, spec))
     return Submission(detail=f"submitted as {answer.name}", handle=answer, superseded=superseded)

@@ -496,6 +496,15 @@ class TestTermination:
 
         assert (run().state, run().reason, run().detail) == ("failed", "stalled", "stalled: no progress for 1801 s")
 
+    def test_a_run_with_an_announced_end_is_not_retried(self, at_work, cluster, reconcile):
+        """Another version of this program may announce an end for which this one retries."""
+        store.announce_end(at_work, Diagnosis(summary="its node is being removed", reason=Reason.NODE_LOST))
+        cluster.terminate(at_work, reason=Reason.KILLED)
+
+        assert [result.action for result in reconcile()] == [ResultKind.CLOSED]
+
+        assert (run().state, run().reason, run().detail) == ("failed", "node_lost", "its node is being removed")
+
     def test_cancel_closes_open_rows(self, at_work, cluster, reconciler):
         store.close_algorithm(at_work, outcome(at_work, 0))
 

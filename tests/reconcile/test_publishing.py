@@ -1,11 +1,14 @@
 """A run that was killed between the name of its model and its row: row and folder agree, whoever reads first."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from django.db.models.functions import Now
 
 from gregory.env import Environment
+from gregory.launch.errors import ClusterError, SubmitError
 from gregory.ml import artifacts
 from gregory.ml.progress import Progress
 from gregory.models import PredictionRunLog
@@ -16,6 +19,7 @@ from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.models import AlgorithmRun, TrainingRun
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import AlgorithmOutcome, RunOutcome, RunSpec
+from gregory.runs.states import RunState
 from gregory.shutdown import ShutdownRequest
 from job import entrypoint
 from job.outcome_report import OutcomeReport
@@ -158,6 +162,72 @@ def test_these_attempts_are_limited(spec, cluster, reconcile, monkeypatch):
             break
 
     assert (run().state, run().attempt, rows()) == ("failed", MAXIMUM + 4, [(False, "killed")] * 2)
+
+
+class TestQueuedAgain:
+    """The attempt that is to end the row is not submitted."""
+
+    @pytest.fixture(autouse=True)
+    def queued(self, spec, cluster, reconcile, monkeypatch) -> None:
+        kill_after_the_name(spec, monkeypatch)
+        cluster.terminate(spec, **KILLED)
+        cluster.refuses = ClusterError("no answer")
+        reconcile()
+        assert (run().state, run().attempt) == ("pending", 2)
+
+    def test_a_refusal_does_not_fail_the_row_of_a_complete_model(self, cluster, reconcile, monkeypatch):
+        cluster.refuses = SubmitError("denied by a webhook", reason=Reason.REFUSED)
+        store_silence()
+        assert "it ends when its models were looked for" in reconcile().detail
+        assert (run().state, run().reason, rows()) == ("pending", "refused", [(None, ""), (False, "killed")])
+        cluster.refuses = None
+
+        reconcile()
+
+        assert execute(now(), nothing_to_train, monkeypatch) == 1
+        assert (run().attempt, rows()) == (3, [(True, ""), (False, "killed")])
+
+    def test_a_reconciler_with_the_models_ends_a_refused_run(self, cluster, reconcile, models):
+        cluster.refuses = SubmitError("denied by a webhook", reason=Reason.REFUSED)
+        store_silence()
+        reconcile()
+
+        list(Reconciler(runner_for=cluster, models_dir=models, stale_after=900).reconcile_once())
+
+        assert (run().state, rows()) == ("failed", [(True, ""), (False, "killed")])
+
+    def test_a_run_that_is_always_refused_ends(self, cluster, reconcile):
+        cluster.refuses = SubmitError("denied by a webhook", reason=Reason.REFUSED)
+        for _ in range(30):
+            store_silence()
+            reconcile()
+            if run().state == "failed":
+                break
+
+        assert (run().state, run().reason, run().attempt) == ("failed", "refused", MAXIMUM + 4)
+
+    def test_a_command_that_ends_before_its_submission_fails_no_row_of_a_complete_model(self, reconcile, monkeypatch):
+        end = Diagnosis(summary="interrupted by signal 15 (SIGTERM) before it was submitted", reason=Reason.INTERRUPTED)
+        assert store.end_queued({run().run_id: run().attempt_token}, RunState.CANCELLED, end) == 0
+
+        reconcile()
+
+        assert execute(now(), nothing_to_train, monkeypatch) == 1
+        assert (run().attempt, rows()) == (3, [(True, ""), (False, "killed")])
+
+    @pytest.mark.parametrize("every", [False, True])
+    def test_a_cancellation_does_not_fail_the_row_of_a_complete_model(self, cluster, tmp_path, monkeypatch, every):
+        ours = Reconciler(runner_for=cluster, models_dir=tmp_path / "nowhere", stale_after=900)
+        _ = list(ours.cancel_all(cluster, by="me")) if every else ours.cancel(run(), by="me")
+
+        assert (run().attempt, rows()) == (3, [(None, ""), (False, "killed")])
+        assert execute(now(), nothing_to_train, monkeypatch) == 1
+        assert rows() == [(True, ""), (False, "killed")]
+
+
+def store_silence() -> None:
+    """Every reconciler may submit the queued run."""
+    TrainingRun.objects.update(heartbeat_at=Now() - timedelta(seconds=61))
 
 
 def test_a_cancelled_run_ends_as_cancelled_after_its_model_was_found(spec, cluster, reconcile, monkeypatch):

@@ -13,7 +13,7 @@ from gregory.runs.models import AlgorithmRun, TrainingRun
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import AlgorithmOutcome, Attempt, Training
 from gregory.runs.states import RunState
-from gregory.runs.store.fencing import current, record_event, sanitize_text
+from gregory.runs.store.fencing import PUBLISH, current, record_event, sanitize_text
 from gregory.runs.store.queries import failure_reason, open_algorithms
 
 # Runs that `end_queued` ends in one transaction.
@@ -112,10 +112,11 @@ def end_run(spec: Attempt, state: RunState, end: Diagnosis, *, log_tail: str = "
 
 
 def end_queued(attempts: Mapping[str, str], state: RunState, end: Diagnosis, *, cancelled_by: str = "") -> int:
-    """End runs that were not submitted, with their open rows, in few statements. Returns the number of runs.
+    """End runs that were not submitted, with their open rows, in few statements. Returns the number of ended runs.
 
     attempts: the attempt token by run id. A run without a row, and an attempt that another process submitted, claimed, superseded or
-    ended, stays as it is. A repeated call does no harm.
+    ended, stays as it is. The model of an open row may have been published by an earlier attempt. Such a run gets an announced end, and a
+    reconciler finalizes it. A repeated call does no harm.
     """
     ids, ended = list(attempts), 0
     text = sanitize_text(end.text, MAXIMUM_ERROR_CHARACTERS)
@@ -125,6 +126,13 @@ def end_queued(attempts: Mapping[str, str], state: RunState, end: Diagnosis, *, 
         with transaction.atomic():
             # The lock makes a process that claims one of them wait. It then finds the end.
             mine = list(queued.select_for_update().order_by("pk").values_list("pk", flat=True))
+            published = AlgorithmRun.objects.filter(run_id__in=mine, stage=PUBLISH, run_log__success__isnull=True)
+            announced = set(published.values_list("run_id", flat=True))
+            if announced:
+                TrainingRun.objects.filter(pk__in=announced, reason="").update(
+                    reason=end.reason or "", detail=text, cancelled_by=cancelled_by[:100]
+                )
+            mine = [run_id for run_id in mine if run_id not in announced]
             if not mine:
                 continue
             rows = AlgorithmRun.objects.filter(run_id__in=mine, run_log__success__isnull=True)
