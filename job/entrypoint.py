@@ -98,6 +98,8 @@ class _Attempt:
             if isinstance(error, StageFailed) and error.reason is Reason.INTERRUPTED:
                 return self._interrupted(error)
             reason, described, message = _described(error)
+            if self._report.is_publishing and not self._close_published():
+                return self._leave_open(f"the models folder does not tell whether a model was published: {message}")
             self._close_open_rows(reason=reason, error=described, message=message)
         finally:
             if watch is not None:
@@ -135,11 +137,24 @@ class _Attempt:
                 fence=self._fence,
             ).run()
 
+    def _close_published(self) -> bool:
+        """Close the row of a model that got its version folder before an error. False if the models folder cannot be read."""
+        # The model may have got another version than the specification names.
+        spec = self._retry(partial(store.with_recorded_versions, self._spec))
+        try:
+            self._retry(partial(recovery.close_published, spec, models_dir=settings.MODELS_DIR))
+        except OSError:
+            return False
+        return True
+
     def give_up(self, error: OperationalError | InterfaceError) -> int:
         """End without the database. The outcome report keeps the results, so that no finished training is repeated."""
         if self._fence.is_lost():
             return self._superseded(error)
-        cause = f"the database could not be reached: {' '.join(str(error).split())}"
+        return self._leave_open(f"the database could not be reached: {' '.join(str(error).split())}")
+
+    def _leave_open(self, cause: str) -> int:
+        """End without the ends of the open rows. The outcome report has the cause and the known results."""
         self._report.give_up(f"{self._shutdown.reason}; {cause}" if self._shutdown.requested else cause)
         self._report.write()
         self._log.info(f"Giving up: {cause}; the outcome report is kept for reconcile_runs", tone="bad")

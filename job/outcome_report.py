@@ -45,6 +45,11 @@ class OutcomeReport:
         negative = algorithm.model_copy(update={"run_log_id": -algorithm.run_log_id})
         self._publishing = AlgorithmOutcome(**dict(negative), success=False, error="its model was being published")
 
+    @property
+    def is_publishing(self) -> bool:
+        """Whether a model may have got its version folder, and its row has no outcome."""
+        return self._publishing is not None
+
     def fail_the_rest(self, *, reason: Reason | None, error: str) -> None:
         """Add a failure for every algorithm without an outcome."""
         for algorithm in self._spec.algorithms:

@@ -1,8 +1,11 @@
 """A run that was killed between the name of its model and its row: row and folder agree, whoever reads first."""
 
+import errno
 from collections.abc import Callable
 from datetime import timedelta
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.db.models.functions import Now
@@ -26,7 +29,7 @@ from job.outcome_report import OutcomeReport
 from job.pipeline import Pipeline
 from job.supervise import Usage
 from tests.database_rows import HERE, planned
-from tests.published import finished_training
+from tests.published import finished_training, publish
 from tests.reconcile.pretend_cluster import PretendCluster, handle_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -162,6 +165,52 @@ def test_these_attempts_are_limited(spec, cluster, reconcile, monkeypatch):
             break
 
     assert (run().state, run().attempt, rows()) == ("failed", MAXIMUM + 4, [(False, "killed")] * 2)
+
+
+class TestErrorAfterTheName:
+    """The model has its version folder, and the process gets an error before it writes the row."""
+
+    @pytest.mark.parametrize("function", ["gregory.ml.artifacts.flush", "job.publishing.read_json"])
+    @pytest.mark.parametrize("renamed", [False, True])
+    def test_the_row_is_a_success(self, spec, models, monkeypatch, function, renamed):
+        if renamed:
+            lost = spec.algorithms[0].model_copy(update={"run_log_id": 4711})
+            publish(models, spec.model_copy(update={"run_id": "lost", "algorithms": (lost,)}), position=0)
+        with monkeypatch.context() as patch:
+            broken_after_the_name(patch, models, function)
+            assert execute(spec, train_first, patch) == 1
+
+        assert rows() == [(True, ""), (False, "error")]
+        *_, folder = artifacts.version_folders(models, pytest.fail)
+        assert AlgorithmRun.objects.get(run_log__success=True).artifact_digest == artifacts.digest(folder)
+
+    def test_a_volume_that_does_not_answer_leaves_the_end_to_another_attempt(self, spec, cluster, reconcile, models, tmp_path, monkeypatch):
+        with monkeypatch.context() as patch:
+            broken_after_the_name(patch, models, "gregory.ml.artifacts.flush", "gregory.runs.recovery.published")
+            assert execute(spec, train_first, patch, tmp_path / "log") == 1
+        assert (run().state, rows()) == ("running", [(None, ""), (None, "")])
+        cluster.terminate(spec, exit_code=1, report=(tmp_path / "log").read_text())
+
+        assert reconcile().reason is Reason.INTERRUPTED
+
+        assert run().attempt == 2
+        assert execute(now(), lambda pipeline: None, monkeypatch) == 1
+        assert rows() == [(True, ""), (None, "")]
+
+
+def broken_after_the_name(patch: pytest.MonkeyPatch, models: Path, *functions: str) -> None:
+    """These functions fail as soon as a model has its version folder."""
+    before = list(artifacts.version_folders(models, pytest.fail))
+    for name in functions:
+        place, _, attribute = name.rpartition(".")
+        whole = getattr(import_module(place), attribute)
+
+        def call(*args: Any, whole: Callable[..., Any] = whole) -> Any:
+            if list(artifacts.version_folders(models, pytest.fail)) != before:
+                raise OSError(errno.EIO, "Input/output error")
+            return whole(*args)
+
+        patch.setattr(name, call)
 
 
 class TestQueuedAgain:
