@@ -67,12 +67,18 @@ def read_json(path: Path) -> Any:
     try:
         value = json.loads(text)
         # PostgreSQL refuses NaN, lone surrogates and NUL in JSON. The first two raise ValueError here.
-        stored = json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8")
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8")
     except (ValueError, RecursionError) as error:
         raise DamagedFile(f"{path}: not valid JSON") from error
-    if b"\\u0000" in stored:
+    if contains_nul(value):
         raise DamagedFile(f"{path}: contains NUL")
     return value
+
+
+def contains_nul(value: Any) -> bool:
+    """Whether a text of a JSON value has NUL, which PostgreSQL refuses in JSON."""
+    # A pair of backslashes is one backslash of the text.
+    return "\\u0000" in json.dumps(value).replace("\\\\", "")
 
 
 def read_end(path: Path, *, size: int) -> bytes:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from gregory.ml import artifacts
 from gregory.ml.errors import ArtifactError, DamagedFile
-from gregory.ml.files import read_json, read_text
+from gregory.ml.files import contains_nul, read_json, read_text
 from gregory.runs import report_key, store
 from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.spec import AlgorithmOutcome, Attempt, RunOutcome, RunSpec, Training
@@ -163,6 +163,8 @@ def published(spec: Attempt, algorithm: Training, models_dir: Path) -> tuple[Alg
         # The manifest is that of the run, and so is the damage: a foreign program wrote these files.
         return None
     data = manifest.data.model_dump(mode="json")
+    if contains_nul([manifest.warnings, data, manifest.compute]):
+        return None
     return outcome, store.OutcomeDetails(evaluation=_evaluation(folder), data=data, compute=dict(manifest.compute))
 
 

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -82,6 +83,19 @@ def test_a_model_with_damaged_curves_is_a_success_without_them(killed, cluster, 
 
     row = AlgorithmRun.objects.get(run_log_id=killed[0].algorithms[0].run_log_id)
     assert (row.run_log.success, row.evaluation) == (True, {})
+
+
+@pytest.mark.parametrize("change", [{"warnings": ("N\0L",)}, {"compute": {"device": "\0"}}])
+def test_a_manifest_that_the_database_cannot_store_is_no_success(killed, cluster, tmp_path: Path, change: dict[str, Any]):
+    folder = publish(tmp_path, killed[0], position=0)
+    damaged = artifacts.read_manifest(folder).model_copy(update=change)
+    (folder / "manifest.json").write_text(damaged.model_dump_json())
+    assert artifacts.verify(folder) == []
+
+    reconcile(cluster, tmp_path)
+
+    assert states() == [("failed", "killed")] * 2
+    assert not AlgorithmRun.objects.filter(run_log__success=True).exists()
 
 
 def test_an_unexpected_error_of_one_run_leaves_the_others(killed, cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
