@@ -19,7 +19,7 @@ from pathlib import Path
 import psutil
 
 from gregory.launch import preconditions, processes
-from gregory.launch.errors import SubmitError
+from gregory.launch.errors import SubmitError, TerminationTimeout
 from gregory.launch.local import diagnose
 from gregory.launch.runner import Installation, Observation, Rendered, Status
 from gregory.ml import models_folder
@@ -31,6 +31,7 @@ from gregory.runs.spec import Attempt, RunHandle, RunSpec
 from gregory.runs.volume import Volume, VolumeUnavailable
 
 POLL_SECONDS = 0.1
+KILL_SECONDS = 10.0
 # An event has at most one traceback. A foreign program may write without an end of line.
 MAXIMUM_LINE_BYTES = 2**20
 
@@ -114,7 +115,10 @@ class LocalRunner:
         return [self._observe(handle) for handle in handles]
 
     def cancel(self, handle: RunHandle, *, grace_seconds: float) -> None:
-        """Send SIGTERM, and SIGKILL after the grace period. A stage ends together with the process that started it."""
+        """Send SIGTERM, and SIGKILL after the grace period. A stage ends together with the process that started it.
+
+        Raises TerminationTimeout if the process survives: it waits in the kernel, for example for a file server that hangs.
+        """
         if self._observe(handle).status is not Status.ALIVE:
             return
         # It may end at any of these steps.
@@ -125,7 +129,10 @@ class LocalRunner:
                 self._wait(process, grace_seconds)
             except psutil.TimeoutExpired:
                 process.kill()
-                self._wait(process, None)
+                try:
+                    self._wait(process, KILL_SECONDS)
+                except psutil.TimeoutExpired as error:
+                    raise TerminationTimeout(f"process {handle.name} was killed, and the kernel does not end it") from error
 
     def logs(self, spec: Attempt, handle: RunHandle, *, waiting: Callable[[], bool]) -> Iterator[str]:
         """Complete lines of this attempt. An unfinished last line is dropped, and so is a line above MAXIMUM_LINE_BYTES."""
@@ -191,7 +198,7 @@ class LocalRunner:
         child.release()
         return Observation(status=Status.TERMINATED, diagnosis=diagnose.ended_process(code, child.log_tail()))
 
-    def _wait(self, process: psutil.Process, seconds: float | None) -> None:
+    def _wait(self, process: psutil.Process, seconds: float) -> None:
         child = self._children.get(str(process.pid))
         if child is None:
             process.wait(seconds)

@@ -5,9 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from gregory.launch import processes
+from gregory.launch.errors import TerminationTimeout
 from gregory.launch.local.runner import LocalRunner
 from gregory.launch.runner import Observation, Rendered, Status
 from tests import damage
@@ -44,6 +46,21 @@ def test_a_process_that_ends_before_its_signal_is_no_error(tmp_path: Path, monke
     monkeypatch.setattr(processes, "observe", lambda handle: Observation(status=Status.ALIVE, detail="it runs"))
 
     LocalRunner(installation(tmp_path)).cancel(handle, grace_seconds=1)
+
+
+def test_a_process_that_survives_its_kill_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """It waits in the kernel, for example for a file server that hangs."""
+    handle = processes.handle_of(os.getpid())
+
+    def still_there(process: psutil.Process, seconds: float | None = None) -> None:
+        assert seconds is not None, "it waits for ever"
+        raise psutil.TimeoutExpired(seconds, process.pid)
+
+    for name, replacement in {"terminate": lambda self: None, "kill": lambda self: None, "wait": still_there}.items():
+        monkeypatch.setattr(psutil.Process, name, replacement)
+
+    with pytest.raises(TerminationTimeout, match=rf"^process {os.getpid()} was killed, and the kernel does not end it$"):
+        LocalRunner(installation(tmp_path)).cancel(handle, grace_seconds=1)
 
 
 def test_the_command_ends_with_the_process_that_started_it(spec, tmp_path: Path):
