@@ -70,15 +70,19 @@ def read_json(path: Path) -> Any:
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8")
     except (ValueError, RecursionError) as error:
         raise DamagedFile(f"{path}: not valid JSON") from error
-    if contains_nul(value):
+    if not is_storable(value):
         raise DamagedFile(f"{path}: contains NUL")
     return value
 
 
-def contains_nul(value: Any) -> bool:
-    """Whether a text of a JSON value has NUL, which PostgreSQL refuses in JSON."""
+def is_storable(value: Any) -> bool:
+    """Whether both databases can store a JSON value: PostgreSQL refuses NUL, and no database takes NaN."""
+    try:
+        text = json.dumps(value, allow_nan=False)
+    except ValueError:
+        return False
     # A pair of backslashes is one backslash of the text.
-    return "\\u0000" in json.dumps(value).replace("\\\\", "")
+    return "\\u0000" not in text.replace("\\\\", "")
 
 
 def read_end(path: Path, *, size: int) -> bytes:

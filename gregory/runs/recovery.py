@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from gregory.ml import artifacts
 from gregory.ml.errors import ArtifactError, DamagedFile
-from gregory.ml.files import contains_nul, read_json, read_text
+from gregory.ml.files import is_storable, read_json, read_text
 from gregory.runs import report_key, store
 from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.spec import AlgorithmOutcome, Attempt, RunOutcome, RunSpec, Training
@@ -130,7 +130,8 @@ def _parse(text: str, spec: Attempt) -> RunOutcome | None:
         outcome = RunOutcome.model_validate_json(text)
     except ValidationError:
         return None
-    return outcome if (outcome.run_id, outcome.attempt) == (spec.run_id, spec.attempt) else None
+    known = (outcome.run_id, outcome.attempt) == (spec.run_id, spec.attempt)
+    return outcome if known and is_storable([[algorithm.metrics, algorithm.warnings] for algorithm in outcome.algorithms]) else None
 
 
 def _outcome_file(spec: Attempt, models_dir: Path) -> str:
@@ -163,7 +164,7 @@ def published(spec: Attempt, algorithm: Training, models_dir: Path) -> tuple[Alg
         # The manifest is that of the run, and so is the damage: a foreign program wrote these files.
         return None
     data = manifest.data.model_dump(mode="json")
-    if contains_nul([manifest.warnings, data, manifest.compute]):
+    if not is_storable([manifest.warnings, data, manifest.compute]):
         return None
     return outcome, store.OutcomeDetails(evaluation=_evaluation(folder), data=data, compute=dict(manifest.compute))
 

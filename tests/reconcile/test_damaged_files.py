@@ -1,5 +1,6 @@
 """A damaged file or row of one run is the problem of that run only."""
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,20 @@ def test_a_manifest_that_the_database_cannot_store_is_no_success(killed, cluster
 
     assert states() == [("failed", "killed")] * 2
     assert not AlgorithmRun.objects.filter(run_log__success=True).exists()
+
+
+@pytest.mark.parametrize("damaged", [{"metrics": {"test_f1": float("nan")}}, {"warnings": ["N\0L"]}])
+def test_a_report_that_the_database_cannot_store_is_not_believed(killed, cluster, tmp_path: Path, damaged: dict[str, Any]):
+    """The release that claimed the run signs no report."""
+    TrainingRun.objects.update(claim_key="")
+    row = {**dict(killed[0].algorithms[0]), "success": False, "error": "x", **damaged}
+    report = json.dumps({"run_id": killed[0].run_id, "attempt": 1, "algorithms": [row]})
+    cluster.terminate(killed[0], reason=Reason.KILLED, report=report)
+
+    reconcile(cluster, tmp_path)
+
+    assert states() == [("failed", "killed")] * 2
+    assert not AlgorithmRun.objects.exclude(warnings=[]).exists()
 
 
 def test_an_unexpected_error_of_one_run_leaves_the_others(killed, cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
