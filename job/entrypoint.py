@@ -114,7 +114,7 @@ class _Attempt:
             raise Superseded(SUPERSEDED)
 
     def _check_fence(self) -> None:
-        """Request the end if a later start has the fence. The database, which tells the same, may be out of reach."""
+        """Request the end if a later start has the fence. The database has the same fact and may be out of reach."""
         if self._fence.is_lost():
             self._shutdown.request(SUPERSEDED)
 

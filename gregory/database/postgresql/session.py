@@ -46,7 +46,7 @@ class Session(psycopg.Connection[Any]):
         try:
             return super().wait(bounded(gen, waits.Patience(waits.answer_seconds())), interval, timeout)
         except NoAnswer:
-            # Otherwise a statement that waits for a lock is executed when nobody expects it any more.
+            # Otherwise a statement that waits for a lock is executed after its caller has given up.
             if capabilities.has_cancel_safe():
                 with suppress(psycopg.Error):
                     self.cancel_safe(timeout=CANCEL_SECONDS)
