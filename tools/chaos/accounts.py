@@ -18,6 +18,8 @@ ACCOUNT = "gregory-train-submitter"
 _NAMES = {"gregory-train-models": "models", "gregory-train-trainer": "gregory-trainer", "gregory-database": "database"}
 _FILES = ("service-accounts.yaml", "role.yaml")
 _HOURS = "12h"
+# The Role that reads the id of the cluster is outside the namespace.
+_OUTSIDE = ("--namespace", "kube-system", "--selector", "app.kubernetes.io/instance=gregory-train")
 
 
 def create(cluster: Cluster, namespace: str, folder: Path) -> tuple[Path, Path]:
@@ -33,6 +35,11 @@ def create(cluster: Cluster, namespace: str, folder: Path) -> tuple[Path, Path]:
         files.append(file)
     outside, inside = files
     return outside, inside
+
+
+def remove(cluster: Cluster) -> None:
+    """Delete the objects of the account that do not end with its namespace."""
+    cluster.must("delete", "role,rolebinding", *_OUTSIDE)
 
 
 def adapted(value: Any, namespace: str) -> Any:

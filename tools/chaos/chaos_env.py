@@ -135,8 +135,9 @@ class ChaosEnv:
         )
 
     def clear(self) -> None:
-        """Delete the namespace and start every stopped daemon."""
+        """Delete the namespace and the account, and start every stopped daemon."""
         self.cluster_namespace.clear()
+        accounts.remove(self.cluster)
 
     def runs(self) -> list[Run]:
         """Raises psycopg.Error if the database does not answer."""
