@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import threading
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from tools.cluster import cgroups
 POLL_SECONDS = 0.1
 # Number of polls of a new process. At first it has the command line of its parent.
 POLLS = 30
+_TRAINING = re.compile(r"/([0-9a-f]{12})/stages/train-")
 
 
 def of_run(run_id: str) -> list[int]:
@@ -36,12 +38,27 @@ class Held:
         self._held: dict[str, str] = {}
         self._stopped: dict[int, str] = {}
         self._anew = False
+        self._all = False
+        self._stopped_with_all: set[str] = set()
         self._over = threading.Event()
 
     def hold(self, run_id: str, *, stage: str = "train-") -> None:
         """stage: prefix of the stages to stop."""
+        self._stopped_with_all.discard(run_id)
         self._held[run_id] = stage
         self._anew = True
+
+    @contextlib.contextmanager
+    def all(self) -> Iterator[None]:
+        """Hold every run that trains in this block. After it, the runs that are not held by their ids continue.
+
+        The command that submits a run may return after its training.
+        """
+        self._all = self._anew = True
+        try:
+            yield
+        finally:
+            self._all = False
 
     def holds(self, run_id: str) -> bool:
         """Whether a worker of the run is stopped."""
@@ -68,10 +85,18 @@ class Held:
         while not self._over.wait(POLL_SECONDS):
             if self._anew:
                 self._anew, polls = False, {}
+            if not self._all:
+                while self._stopped_with_all:
+                    run_id = self._stopped_with_all.pop()
+                    if run_id not in self._held:
+                        self.let_go(run_id)
             polls = {pid: polls.get(pid, 0) + 1 for pid in psutil.pids()}
             for pid in [pid for pid, times in polls.items() if times <= POLLS and pid not in self._stopped]:
                 command = _read(pid, "cmdline")
                 run_id = next((run_id for run_id, stage in list(self._held.items()) if f"/{run_id}/stages/{stage}" in command), None)
+                if run_id is None and self._all and (found := _TRAINING.search(command)):
+                    run_id = found[1]
+                    self._stopped_with_all.add(run_id)
                 if run_id is not None:
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGSTOP)

@@ -41,9 +41,10 @@ def production(
 
 def test_a_failover_while_three_jobs_train_loses_nothing(production: Production, primary: postgresql.Server):
     production.subjects(TEAM, *SUBJECTS)
-    production.train(TEAM)
-    for row in production.rows(TEAM):
-        production.held.hold(row["run_id"])
+    with production.held.all():
+        production.train(TEAM)
+        for row in production.rows(TEAM):
+            production.held.hold(row["run_id"])
     rows = [production.at_work(TEAM, subject) for subject in SUBJECTS]
     with postgresql.standby(primary) as standby, production.reconciling():
         primary.stop()

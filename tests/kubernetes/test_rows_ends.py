@@ -303,9 +303,10 @@ def all_started(production: Production) -> Iterator[Production]:
     with production.reconciling(), ThreadPoolExecutor(len(acts)) as pool:
         actions_running = []
         for team, changes in teams.items():
-            production.train(team, **changes)
-            for subject in (subject for found, subject in (*acts, *STOPPED) if found == team):
-                production.held.hold(production.row(team, subject)["run_id"])
+            with production.held.all():
+                production.train(team, **changes)
+                for subject in (subject for found, subject in (*acts, *STOPPED) if found == team):
+                    production.held.hold(production.row(team, subject)["run_id"])
             actions_running += [pool.submit(act_when_ready, key) for key in acts if key[0] == team]
         for act in actions_running:
             act.result()

@@ -45,9 +45,10 @@ def at_work(production: Production) -> Callable[[str], Row]:
     """The row of a stopped training. Most trainings begin together, before the first test."""
     for team, subjects in {TEAM: SUBJECTS, HEALTHY: NAMES}.items():
         production.subjects(team, *subjects)
-        production.train(team)
-        for subject in subjects:
-            production.held.hold(production.row(team, subject)["run_id"])
+        with production.held.all():
+            production.train(team)
+            for subject in subjects:
+                production.held.hold(production.row(team, subject)["run_id"])
     production.subjects(TEAM, *LATER)
 
     def stopped(subject: str) -> Row:
