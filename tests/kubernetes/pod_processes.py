@@ -16,7 +16,9 @@ from tools.cluster import cgroups
 POLL_SECONDS = 0.1
 # Number of polls of a new process. At first it has the command line of its parent.
 POLLS = 30
-_TRAINING = re.compile(r"/([0-9a-f]{12})/stages/train-")
+# The folder of a stage of any attempt.
+_FOLDER = r"/{}/stages(?:-\d+)?/{}"
+_TRAINING = re.compile(_FOLDER.format("([0-9a-f]{12})", "train-"))
 
 
 def of_run(run_id: str) -> list[int]:
@@ -93,7 +95,9 @@ class Held:
             polls = {pid: polls.get(pid, 0) + 1 for pid in psutil.pids()}
             for pid in [pid for pid, times in polls.items() if times <= POLLS and pid not in self._stopped]:
                 command = _read(pid, "cmdline")
-                run_id = next((run_id for run_id, stage in list(self._held.items()) if f"/{run_id}/stages/{stage}" in command), None)
+                run_id = next(
+                    (run_id for run_id, stage in list(self._held.items()) if re.search(_FOLDER.format(run_id, stage), command)), None
+                )
                 if run_id is None and self._all and (found := _TRAINING.search(command)):
                     run_id = found[1]
                     self._stopped_with_all.add(run_id)
