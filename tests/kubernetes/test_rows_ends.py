@@ -106,7 +106,8 @@ def freeze(production: Production, row: Row) -> None:
     """Stop every process of the run."""
     pod_processes.send(row["run_id"], signal.SIGSTOP)
     # A run that lives and is silent may be cut off from the database. So its limit is twice as long.
-    production.age(row["run_id"], "heartbeat_at", 3601)
+    for column in ("heartbeat_at", "progress_at"):
+        production.age(row["run_id"], column, 3601)
 
 
 def cancel(production: Production, row: Row) -> None:
