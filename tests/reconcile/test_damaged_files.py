@@ -27,11 +27,6 @@ pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 
 @pytest.fixture
-def cluster() -> PretendCluster:
-    return PretendCluster()
-
-
-@pytest.fixture
 def killed(subject: Subject, cluster: PretendCluster) -> tuple[RunSpec, RunSpec]:
     """Two terminated runs. The first is reconciled first."""
     specs = []

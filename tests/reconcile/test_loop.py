@@ -36,16 +36,6 @@ QUEUED = Observation(status=Status.PENDING, detail="0/1 nodes are available: 1 I
 
 
 @pytest.fixture
-def cluster() -> PretendCluster:
-    return PretendCluster()
-
-
-@pytest.fixture
-def reconciler(cluster: PretendCluster, tmp_path: Path) -> Reconciler:
-    return Reconciler(runner_for=cluster, models_dir=tmp_path, stale_after=900)
-
-
-@pytest.fixture
 def reconcile(reconciler: Reconciler):
     def reconcile() -> list[ReconcileResult]:
         return list(reconciler.reconcile_once())

@@ -47,11 +47,6 @@ def not_an_object(spec: dict[str, Any]) -> list[Any]:
 
 
 @pytest.fixture
-def cluster() -> PretendCluster:
-    return PretendCluster()
-
-
-@pytest.fixture
 def reconciler(cluster: PretendCluster, tmp_path: Path) -> Reconciler:
     def runner_for(name: str) -> Runner:
         if name == "pretend":

@@ -3,7 +3,6 @@
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from django.core.management import call_command
@@ -32,16 +31,6 @@ IMAGE_PULL = Observation(
     detail="ErrImagePull: not found; for 601 s",
     diagnosis=Diagnosis(summary="ErrImagePull: not found; for 601 s", reason=Reason.IMAGE_PULL),
 )
-
-
-@pytest.fixture
-def cluster() -> PretendCluster:
-    return PretendCluster()
-
-
-@pytest.fixture
-def reconciler(cluster: PretendCluster, tmp_path: Path) -> Reconciler:
-    return Reconciler(runner_for=cluster, models_dir=tmp_path, stale_after=900)
 
 
 @pytest.fixture

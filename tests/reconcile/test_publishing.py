@@ -56,11 +56,6 @@ def models(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def cluster() -> PretendCluster:
-    return PretendCluster()
-
-
-@pytest.fixture
 def reconcile(cluster: PretendCluster, tmp_path: Path) -> Callable[[], ReconcileResult]:
     """Reconcile without the models volume."""
 

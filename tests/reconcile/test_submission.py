@@ -27,11 +27,6 @@ FORBIDDEN = Refused(
 
 
 @pytest.fixture
-def cluster() -> PretendCluster:
-    return PretendCluster()
-
-
-@pytest.fixture
 def reconcile(subject: Subject, cluster: PretendCluster, tmp_path: Path):
     """One pass over one queued run, whose command is gone."""
     store.open_run(planned(subject), runner="pretend", handle=HERE, triggered_by="a test")

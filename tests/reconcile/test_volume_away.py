@@ -32,11 +32,6 @@ WAITS = "its end waits, because its results are not known: "
 
 
 @pytest.fixture
-def cluster() -> PretendCluster:
-    return PretendCluster()
-
-
-@pytest.fixture
 def runs(subject: Subject, cluster: PretendCluster) -> list[RunSpec]:
     """Two running runs. The first is reconciled first."""
     specs = []
@@ -47,11 +42,6 @@ def runs(subject: Subject, cluster: PretendCluster) -> list[RunSpec]:
         store.claim(spec, handle_of(spec), image_digest="")
         specs.append(spec)
     return specs
-
-
-@pytest.fixture
-def reconciler(cluster: PretendCluster, tmp_path: Path) -> Reconciler:
-    return Reconciler(runner_for=cluster, models_dir=tmp_path, stale_after=900)
 
 
 @pytest.fixture
