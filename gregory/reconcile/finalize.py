@@ -1,6 +1,6 @@
 """A terminated run: its results become rows. Then its open rows are closed, or another attempt continues them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from gregory.runs import recovery, store
 from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.models import TrainingRun
 from gregory.runs.reasons import REPORT_TAKES_PRECEDENCE, RETRYABLE, Reason
-from gregory.runs.spec import FOREIGN, AlgorithmOutcome, Attempt, RunSpec
+from gregory.runs.spec import FOREIGN, AlgorithmOutcome, Attempt, RunSpec, Training
 from gregory.runs.states import RunState
 from gregory.runs.volume import Read
 
@@ -69,11 +69,25 @@ def finalize_run(
     if following is RetryPolicy.PUBLISH:
         # This process cannot prove that the model is not in its folder. An attempt reads the folder, and it finishes a finished training.
         without = [algorithm for algorithm in spec.algorithms if algorithm.run_log_id in still_open - publishing]
-    closed = [AlgorithmOutcome(**dict(algorithm), success=False, reason=reason, error=end.text) for algorithm in without]
+    return _retry(run, spec, replace(end, reason=reason), following, runner, without=without, log_tail=log_tail)
+
+
+def _retry(
+    run: TrainingRun,
+    spec: RunSpec,
+    end: Diagnosis,
+    following: RetryPolicy,
+    runner: Runner,
+    *,
+    without: Sequence[Training],
+    log_tail: str,
+) -> ReconcileResult:
+    """Fail the rows `without` and open the next attempt for the others."""
+    closed = [AlgorithmOutcome(**dict(algorithm), success=False, reason=end.reason, error=end.text) for algorithm in without]
     try:
         attempt = store.retry(
             spec,
-            replace(end, reason=reason),
+            end,
             handle=runner.owner_handle(),
             counts=following is not RetryPolicy.WITHOUT or not without,
             without=closed,
@@ -84,7 +98,7 @@ def finalize_run(
         return ReconcileResult(run=run, action=ResultKind.LEFT, detail=str(refused))
     algorithms = ", ".join(algorithm.algorithm for algorithm in attempt.algorithms)
     detail = f"{end.headline}; attempt {attempt.attempt} with {algorithms}"
-    return ReconcileResult(run=run, action=ResultKind.RETRIED, reason=reason, detail=detail, following=attempt)
+    return ReconcileResult(run=run, action=ResultKind.RETRIED, reason=end.reason, detail=detail, following=attempt)
 
 
 def _finish(run: TrainingRun, spec: Attempt, end: Diagnosis, log_tail: str) -> ReconcileResult:
