@@ -21,7 +21,8 @@ AN_HOUR_AGO = """
 from datetime import timedelta
 from django.db.models.functions import Now
 from gregory.runs.models import TrainingRun
-TrainingRun.objects.update(heartbeat_at=Now() - timedelta(hours=1))
+hour_ago = Now() - timedelta(hours=1)
+TrainingRun.objects.update(heartbeat_at=hour_ago, progress_at=hour_ago)
 """
 OPEN_RUN = """
 from django.conf import settings
