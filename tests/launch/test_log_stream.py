@@ -17,17 +17,8 @@ def taken(cursor: Cursor, *lines: str) -> list[str]:
     return [text for line in lines if (text := cursor.take(line)) is not None]
 
 
-def test_chunks_become_complete_lines_and_an_unfinished_line_is_dropped():
-    assert list(split(iter([b"o", b"ne\ntw", b"o\n\xff\n", b"", b"unfinished"]))) == ["one", "two", "\ufffd"]
-
-
-def test_a_new_stream_begins_with_the_last_second():
-    cursor = Cursor()
-    assert cursor.begin() == ""
-
-    assert taken(cursor, f"{SECOND}.123456789Z one", f"{SECOND}.2Z two words") == ["one", "two words"]
-
-    assert cursor.begin() == f"{SECOND}Z"
+def test_chunks_become_lines_and_only_an_unfinished_line_has_no_line_feed():
+    assert list(split(iter([b"o", b"ne\ntw", b"o\n\xff\n", b"", b"unfinished"]))) == ["one\n", "two\n", "\ufffd\n", "unfinished"]
 
 
 def test_lines_of_an_earlier_stream_are_dropped():
@@ -40,7 +31,7 @@ def test_lines_of_an_earlier_stream_are_dropped():
     assert taken(cursor, *lines, f"{SECOND}.3Z d") == ["d"]
 
 
-def test_lines_with_equal_time_stamps_are_counted():
+def test_equal_lines_with_equal_time_stamps_are_counted():
     cursor = Cursor()
     assert taken(cursor, f"{SECOND}Z same", f"{SECOND}Z same") == ["same", "same"]
 
@@ -49,10 +40,42 @@ def test_lines_with_equal_time_stamps_are_counted():
     assert taken(cursor, f"{SECOND}Z same", f"{SECOND}Z same", f"{SECOND}Z same", f"{SECOND}.5Z next") == ["same", "next"]
 
 
-def test_time_stamps_of_other_zones_are_compared():
-    cursor = Cursor()
+def test_lines_of_a_clock_that_was_set_back_are_new():
+    cursor, before = Cursor(), ["2026-01-02T03:04:05Z a", "2026-01-02T03:04:06Z b"]
+    back = ["2026-01-02T02:04:05Z c", "2026-01-02T02:04:06+00:00 d"]
 
-    assert taken(cursor, "2026-01-02T04:04:05.5+01:00 one", f"{SECOND}.4Z earlier", f"{SECOND}.6Z two") == ["one", "two"]
+    assert taken(cursor, *before, back[0]) == ["a", "b", "c"]
+    cursor.begin()
+    assert taken(cursor, *before, *back) == ["d"]
+
+
+def test_a_log_that_was_rotated_begins_with_a_later_line():
+    cursor = Cursor()
+    taken(cursor, f"{SECOND}.1Z a", f"{SECOND}.2Z b")
+
+    cursor.begin()
+
+    assert taken(cursor, f"{SECOND}.2Z b", f"{SECOND}.3Z c") == ["c"]
+
+
+def test_only_the_latest_lines_are_kept(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("gregory.launch.log_stream._MOST_LINES", 2)
+    cursor, lines = Cursor(), [f"{SECOND}.{number}Z {number}" for number in range(4)]
+    taken(cursor, *lines)
+
+    cursor.begin()
+
+    assert taken(cursor, *lines[2:]) == []
+
+
+def test_an_unfinished_last_line_comes_at_the_end():
+    cursor = Cursor()
+    streams = (f"{SECOND}.1Z on", f"{SECOND}.1Z one\n{SECOND}.2Z two", f"{SECOND}.1Z one\n{SECOND}.2Z two\n{SECOND}.3Z kill")
+
+    seen = [list(follow(iter([text.encode()]), cursor, waiting=lambda: None)) for text in streams]
+
+    assert seen == [[], ["one"], ["two"]]
+    assert list(cursor.rest()) == ["kill"]
 
 
 def test_a_server_message_without_time_stamp_is_dropped():
@@ -101,4 +124,4 @@ def test_the_reader_thread_ends_with_its_iterator():
 def test_a_long_line_is_one_line(size: int):
     whole = b"x" * 3_000_000 + b"\n"
 
-    assert [len(line) for line in split(whole[at : at + size * 1000] for at in range(0, len(whole), size * 1000))] == [3_000_000]
+    assert [len(line) for line in split(whole[at : at + size * 1000] for at in range(0, len(whole), size * 1000))] == [3_000_001]

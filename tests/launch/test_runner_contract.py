@@ -186,10 +186,10 @@ def test_debug_commands_name_the_run(back_end: BackEnd, runner: Runner, spec: Ru
     assert any(name in command for command in commands for name in (handle.name, spec.run_id))
 
 
-def test_logs_yield_all_complete_lines_until_the_end(back_end: BackEnd, runner: Runner, spec: RunSpec):
+def test_logs_yield_all_lines_until_the_end(back_end: BackEnd, runner: Runner, spec: RunSpec):
     handle = runner.submit(back_end.python(spec, PRINTS_TWO_LINES))
 
-    assert list(runner.logs(spec, handle, waiting=at_once)) == ["one", "two"]
+    assert list(runner.logs(spec, handle, waiting=at_once)) == ["one", "two", "unfinished"]
 
 
 def test_each_attempt_has_its_own_log(back_end: BackEnd, runner: Runner, spec: RunSpec):

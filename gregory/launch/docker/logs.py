@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
-from datetime import datetime
 
 import docker
 from docker.errors import DockerException
@@ -15,8 +14,7 @@ UNREACHABLE = (DockerException, RequestException, HTTPError, OSError)
 Daemon = Callable[[], AbstractContextManager[docker.DockerClient]]
 
 
-def stream(daemon: Daemon, name: str, *, since: str) -> Iterator[bytes]:
-    """The log with time stamps, from the second `since` on, until the log ends or the connection breaks."""
+def stream(daemon: Daemon, name: str) -> Iterator[bytes]:
+    """The whole log with time stamps, until the log ends or the connection breaks."""
     with suppress(*UNREACHABLE), daemon() as client:
-        begin = datetime.fromisoformat(since).timestamp() if since else None
-        yield from client.containers.get(name).logs(stream=True, follow=True, timestamps=True, since=begin)
+        yield from client.containers.get(name).logs(stream=True, follow=True, timestamps=True)

@@ -141,12 +141,17 @@ class DockerRunner:
         """Lines of the container's log. After a broken connection it continues at the same line."""
         cursor = Cursor()
         daemon = partial(self._daemon, timeout=SILENCE_SECONDS)
+        status = Status.UNKNOWN
         while True:
-            yield from follow(stream(daemon, handle.name, since=cursor.begin()), cursor, waiting=waiting)
-            (observation,) = self.observe([handle])
-            if observation.status is Status.TERMINATED:
+            yield from follow(stream(daemon, handle.name), cursor, waiting=waiting)
+            # Only a stream that began after the end contains the whole log.
+            if status is Status.TERMINATED:
+                yield from cursor.rest()
                 return
-            if not waiting() and observation.status is Status.UNKNOWN:
+            status = self.observe([handle])[0].status
+            if status is Status.TERMINATED:
+                continue
+            if not waiting() and status is Status.UNKNOWN:
                 return
             time.sleep(RECONNECT_SECONDS)
 

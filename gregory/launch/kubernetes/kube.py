@@ -100,9 +100,10 @@ class Api:
             response.response.close()
 
     def objects(self, path: str, *, resource: str, query: Mapping[str, Any], silence_seconds: float) -> Iterator[dict[str, Any]]:
-        """The objects of an answer with one JSON object per line. Raises Unreachable and Refused."""
+        """The objects of an answer with one JSON object per line, without an unfinished one. Raises Unreachable and Refused."""
         for line in split(self.stream(path, resource=resource, query=query, silence_seconds=silence_seconds)):
-            yield _parsed(line)
+            if line.endswith("\n"):
+                yield _parsed(line)
 
     def _send(
         self,

@@ -156,11 +156,9 @@ class Namespace:
         query = {"container": container, "tailLines": lines, "limitBytes": most_bytes}
         return self._api.read(self._path("pods", pod, "log"), resource="pods/log", query=query)
 
-    def follow(self, pod: str, *, container: str, since: str, silence_seconds: float) -> Iterator[bytes]:
-        """A container's log with time stamps from the second `since` on, as it grows."""
+    def follow(self, pod: str, *, container: str, silence_seconds: float) -> Iterator[bytes]:
+        """A container's whole log with time stamps, as it grows."""
         query: dict[str, Any] = {"container": container, "follow": "true", "timestamps": "true"}
-        if since:
-            query["sinceTime"] = since
         return self._api.stream(self._path("pods", pod, "log"), resource="pods/log", query=query, silence_seconds=silence_seconds)
 
     def _exists(self, path: str, resource: str) -> bool | None:

@@ -143,8 +143,10 @@ class KubernetesRunner:
             pod = self._newest_pod(f"{selector},{CONTROLLER_UID}={handle.uid}")
             if pod is not None:
                 cursor = cursors[pod["metadata"]["uid"]]
-                stream = self._namespace.follow(name_of(pod), container=CONTAINER, since=cursor.begin(), silence_seconds=SILENCE_SECONDS)
+                stream = self._namespace.follow(name_of(pod), container=CONTAINER, silence_seconds=SILENCE_SECONDS)
                 yield from follow(stream, cursor, waiting=waiting)
+                if observation.status is Status.TERMINATED:
+                    yield from cursor.rest()
             if observation.status is Status.TERMINATED or (not waiting() and observation.status is Status.UNKNOWN):
                 return
             time.sleep(RECONNECT_SECONDS)

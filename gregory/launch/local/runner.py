@@ -135,7 +135,7 @@ class LocalRunner:
                     raise TerminationTimeout(f"process {handle.name} was killed, and the kernel does not end it") from error
 
     def logs(self, spec: Attempt, handle: RunHandle, *, waiting: Callable[[], bool]) -> Iterator[str]:
-        """Complete lines of this attempt. An unfinished last line is dropped, and so is a line above MAXIMUM_LINE_BYTES."""
+        """Lines of this attempt. An unfinished last line comes after the end of the run. A line above MAXIMUM_LINE_BYTES is dropped."""
         pending = b""
         try:
             with open_regular(self._events(spec), maximum=ANY_SIZE) as stream:
@@ -147,6 +147,8 @@ class LocalRunner:
                         if len(pending) > MAXIMUM_LINE_BYTES:
                             pending = b""
                     if ended:
+                        if pending:
+                            yield pending.decode("utf-8", "replace")
                         return
                     waiting()
                     time.sleep(POLL_SECONDS)

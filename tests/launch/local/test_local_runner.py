@@ -80,6 +80,17 @@ def test_another_object_in_the_place_of_a_log_gives_no_lines(spec, tmp_path: Pat
     assert len(runner.log_tail(spec)) <= 4_000
 
 
+def test_an_unfinished_last_line_is_a_line(spec, tmp_path: Path):
+    runner = LocalRunner(installation(tmp_path))
+    log = tmp_path / ".runs" / spec.run_id / "events-1.jsonl"
+    log.parent.mkdir(parents=True)
+    log.write_text("first\nSegmentation fa")
+
+    lines = list(runner.logs(spec, processes.handle_of(os.getpid()).model_copy(update={"uid": "ended"}), waiting=at_once))
+
+    assert lines == ["first", "Segmentation fa"]
+
+
 def test_a_line_without_an_end_is_dropped(spec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("gregory.launch.local.runner.MAXIMUM_LINE_BYTES", 10)
     runner = LocalRunner(installation(tmp_path))
