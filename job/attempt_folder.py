@@ -1,7 +1,8 @@
 """The folder of the stages of one attempt, which begins with the finished work of the attempt before.
 
 A process of the previous attempt may still live and write: its node was lost, and its container was not. So no file that is changed in
-place is shared. Complete results, articles and checkpoints are only replaced as a whole, so they are linked. All others are copied.
+place is shared. Complete results, articles and checkpoints are only replaced as a whole, so they are linked where the file system has
+links. All others are copied.
 """
 
 import os
@@ -9,6 +10,7 @@ import shutil
 from pathlib import Path
 
 from gregory.ml import artifacts, run_folder
+from gregory.ml.files import link_or_copy
 
 # Parts of a stage that the next attempt can use. The rest is that of an unfinished stage.
 _IN, _OUT, _KEPT, _USAGE = "in", "out", "out.kept", "usage.json"
@@ -67,7 +69,7 @@ def _take_folder(source: Path, target: Path, *, complete: bool) -> None:
 
 def _take_file(source: Path, target: Path, *, linked: bool) -> None:
     if linked:
-        os.link(source, target, follow_symlinks=False)
+        link_or_copy(source, target)
     else:
         shutil.copyfile(source, target, follow_symlinks=False)
 

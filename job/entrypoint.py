@@ -217,6 +217,5 @@ def _described(error: Exception) -> tuple[Reason, str, str]:
     if isinstance(error, StageFailed):
         # Its text has the traceback of the worker. That of this process would add nothing.
         return error.reason, error.error, str(error)
-    if isinstance(error, TrainingError):
-        return Reason(kind_of(error)), traceback.format_exc(), str(error)
-    return Reason.ERROR, traceback.format_exc(), f"{type(error).__name__}: {error}"
+    message = str(error) if isinstance(error, TrainingError) else f"{type(error).__name__}: {error}"
+    return Reason(kind_of(error)), traceback.format_exc(), message

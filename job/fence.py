@@ -4,8 +4,6 @@ The database fences rows. A start that counts as ended and does not reach the da
 has begun. The file names the attempt and a random id of the start. Publishing happens under the lock of the file.
 """
 
-import errno
-import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -13,13 +11,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gregory.ml import models_folder, run_folder
+from gregory.ml.files import try_lock
 from gregory.runs.spec import RunSpec, new_token
 
 SUPERSEDED = "superseded: a later attempt of the run works in the models folder"
 # The lock is held for milliseconds. A holder that was stopped, or that lost its node, must not stop the next attempt.
 LOCK_SECONDS = 30.0
 _POLL_SECONDS = 0.1
-_WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EINVAL)
 _MAXIMUM_BYTES = 200
 
 
@@ -101,7 +99,8 @@ class Fence:
         """The open file with its lock. Without the lock if the volume has no locks, or if its holder keeps it too long."""
         with self._opened(flags) as descriptor:
             deadline = time.monotonic() + LOCK_SECONDS
-            while not _lock(descriptor) and time.monotonic() < deadline:
+            # On a volume without locks only the comparison protects.
+            while try_lock(descriptor) is False and time.monotonic() < deadline:
                 time.sleep(_POLL_SECONDS)
             yield descriptor
 
@@ -113,18 +112,6 @@ class Fence:
             yield descriptor
         finally:
             os.close(descriptor)
-
-
-def _lock(descriptor: int) -> bool:
-    """Try to lock. True also on a volume without locks: then only the comparison protects."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        if error.errno not in _WITHOUT_LOCKS:
-            raise
-    return True
 
 
 def _read(descriptor: int) -> str:

@@ -13,7 +13,7 @@ from django.conf import settings
 from pydantic import BaseModel
 
 from gregory.data import corpus
-from gregory.ml import artifacts, models_folder, split
+from gregory.ml import artifacts, split, storage
 from gregory.ml.artifacts import Provenance
 from gregory.ml.base_models import verify_bundle
 from gregory.ml.dataset import read_articles, write_articles
@@ -32,7 +32,7 @@ from job.event_log import EventLogger
 from job.fence import SUPERSEDED, Fence, Superseded
 from job.outcome_report import OutcomeReport
 from job.publishing import failed_training, publish_model, publish_pseudo_labels
-from job.stage_runner import StageRunner, link, read_result
+from job.stage_runner import StageRunner, add_file, read_result
 from job.supervise import StageFailed, Usage
 
 
@@ -96,12 +96,12 @@ class Pipeline:
         """The algorithms whose models can be published. The rows of the others are closed now and not after hours of work."""
         publishable = []
         for algorithm in self._spec.algorithms:
-            problem = models_folder.obstacle(self._models_dir, self._destination(algorithm).parent)
+            problem = storage.obstacle(self._models_dir, self._destination(algorithm).parent)
             if not problem:
                 publishable.append(algorithm)
                 continue
             message = f"nothing was trained, because the model could not be published: {problem}"
-            failure = StageFailed(Reason.ARTIFACT, message, message, Usage(seconds=0.0, peak_bytes=0))
+            failure = StageFailed(Reason.STORAGE, message, message, Usage(seconds=0.0, peak_bytes=0))
             self._close(*self._failed(algorithm, failure))
         return tuple(publishable)
 
@@ -155,8 +155,8 @@ class Pipeline:
 
     def _pseudo_label(self, summaries: Path) -> Path:
         folder = self._stages.prepare("pseudo_label")
-        link(summaries / contract.EXAMPLES, folder / "in")
-        link(summaries / contract.POOL, folder / "in")
+        add_file(summaries / contract.EXAMPLES, folder / "in")
+        add_file(summaries / contract.POOL, folder / "in")
         request = contract.PseudoLabelRequest(config=self._spec.config, **self._base_request())
         out = self._run("pseudo_label", folder, request, algorithms=self._spec.algorithms)
         facts = publish_pseudo_labels(self._spec, out, self._models_dir, self._fence)
@@ -169,9 +169,9 @@ class Pipeline:
     ) -> tuple[AlgorithmOutcome, store.OutcomeDetails]:
         spec = self._spec
         folder = self._stages.prepare(f"train-{algorithm.algorithm}")
-        link(summaries / contract.EXAMPLES, folder / "in")
+        add_file(summaries / contract.EXAMPLES, folder / "in")
         if pseudo_labels is not None:
-            link(pseudo_labels / contract.PSEUDO_LABELS, folder / "in")
+            add_file(pseudo_labels / contract.PSEUDO_LABELS, folder / "in")
         request = contract.TrainRequest(
             algorithm=algorithm.algorithm,
             config=spec.config,

@@ -5,10 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gregory.ml import artifacts, renaming
+from gregory.ml import artifacts, models_folder, pseudo_label_file, renaming, storage
 from gregory.ml.artifacts import PseudoLabelFacts
 from gregory.ml.errors import ArtifactError, VersionTaken
 from gregory.ml.files import read_json
+from gregory.ml.pseudo_label_file import keep_pseudo_labels
 from gregory.ml.stages import contract
 from gregory.runs import recovery, store
 from gregory.runs.reasons import Reason
@@ -36,6 +37,9 @@ def publish_model(
 ) -> Result:
     """Move the model of a finished train stage into its version folder. Raises StageFailed if that is not possible, and Superseded.
 
+    The model may be that of an earlier row, which failed because the model could not be published. Raises OSError if the models folder
+    does not tell whether the model was published.
+
     next_version: gives the row another version, because a folder has the name of its version. None if the row is no longer of this attempt.
     """
     destination = artifacts.version_folder(
@@ -44,7 +48,7 @@ def publish_model(
     result = read_result(out, contract.TrainResult)
     model = out / contract.MODEL_FOLDER
     try:
-        renaming.state_version(model, algorithm.version)
+        renaming.state_row(model, algorithm.run_log_id, algorithm.version)
         artifacts.publish(model, destination, guard=fence.held)
     except VersionTaken:
         if (published := recovery.published(spec, algorithm, models_dir)) is not None:
@@ -56,11 +60,14 @@ def publish_model(
         return publish_model(
             spec, renamed, out, models_dir=models_dir, usage=usage, resources=resources, next_version=next_version, fence=fence
         )
-    except ArtifactError as error:
-        # An earlier attempt that lost the database may have continued and published the model of this row.
+    except (ArtifactError, OSError) as error:
+        # An earlier attempt that lost the database may have continued and published the model of this row, or the error came after the
+        # rename.
         if (published := recovery.published(spec, algorithm, models_dir)) is not None:
             return published
-        raise StageFailed(Reason.ARTIFACT, str(error), traceback.format_exc(), usage) from error
+        if isinstance(error, ArtifactError):
+            raise StageFailed(Reason.ARTIFACT, str(error), traceback.format_exc(), usage) from error
+        raise _refused(spec, models_dir, destination.parent, error, kept=model, what="the trained model", usage=usage) from error
     outcome = AlgorithmOutcome(
         algorithm=algorithm.algorithm,
         run_log_id=algorithm.run_log_id,
@@ -94,9 +101,25 @@ def failed_training(algorithm: AlgorithmSpec, failure: StageFailed, resources: d
 
 
 def publish_pseudo_labels(spec: RunSpec, out: Path, models_dir: Path, fence: Fence) -> PseudoLabelFacts:
-    """Link the file of pseudo-labels into the folder of the subject, once. Return the facts for the manifests. Raises Superseded."""
+    """Give the file of pseudo-labels its place in the folder of the subject, once. Return the facts for the manifests.
+
+    Raises Superseded, and StageFailed if the file system refuses the file.
+    """
     result = read_result(out, contract.PseudoLabelResult)
     labels = out / contract.PSEUDO_LABELS_CSV
-    with fence.held():
-        csv_file = artifacts.keep_pseudo_labels(labels, models_dir, team=spec.team.slug, subject=spec.subject.slug)
+    try:
+        with fence.held():
+            csv_file = keep_pseudo_labels(labels, models_dir, team=spec.team.slug, subject=spec.subject.slug)
+    except OSError as error:
+        place = models_dir / spec.team.slug / spec.subject.slug / pseudo_label_file.FOLDER
+        nothing = Usage(seconds=0.0, peak_bytes=0)
+        raise _refused(spec, models_dir, place, error, kept=labels, what="the file of pseudo-labels", usage=nothing) from error
     return PseudoLabelFacts(pool=result.pool, rounds=result.rounds, file=csv_file.relative_to(models_dir).as_posix())
+
+
+def _refused(spec: RunSpec, models_dir: Path, folder: Path, error: OSError, *, kept: Path, what: str, usage: Usage) -> StageFailed:
+    """The error of a finished stage whose result `what` did not get its place in `folder`. The next attempt takes it from `kept`."""
+    cause = storage.refused(models_dir, models_folder.nearest(models_dir, folder), error)
+    resume = f"then: python manage.py train_models --resume {spec.run_id}"
+    message = f"{cause}, {resume}; it publishes {what}, which is kept in {kept}, and trains nothing again"
+    return StageFailed(Reason.STORAGE, message, message, usage)

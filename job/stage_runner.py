@@ -1,6 +1,5 @@
 """Run the stages of one run, each in its own folder, and write heartbeats and progress to the database."""
 
-import os
 import shutil
 import time
 from collections.abc import Callable
@@ -12,7 +11,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from gregory.ml.errors import DamagedFile
-from gregory.ml.files import read_text
+from gregory.ml.files import link_or_copy, read_text
 from gregory.ml.progress import Progress
 from gregory.ml.stages import contract
 from gregory.runs import store
@@ -115,17 +114,17 @@ def read_result(out: Path, result: type[Result]) -> Result:
 
 
 def _is_result_of(request: BaseModel, request_file: Path) -> bool:
-    """Whether the finished stage had the same request. False if its request is damaged."""
+    """Whether the finished stage did the same work. False if its request is damaged."""
     try:
-        return contract.same_result(request, type(request).model_validate_json(read_text(request_file)))
+        return contract.same_work(request, type(request).model_validate_json(read_text(request_file)))
     except (DamagedFile, ValidationError):
         return False
 
 
-def link(file: Path, folder: Path) -> None:
+def add_file(file: Path, folder: Path) -> None:
     """Add the file to the folder. It replaces one of the same name from an earlier attempt."""
     (folder / file.name).unlink(missing_ok=True)
-    os.link(file, folder / file.name)
+    link_or_copy(file, folder / file.name)
 
 
 def seconds_left(fraction: float | None, elapsed: float) -> float | None:

@@ -4,6 +4,7 @@ import json
 import os
 import sys
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from signal import SIGKILL, Signals
@@ -85,7 +86,9 @@ def run_stage(stage: str, folder: Path, *, shutdown: ShutdownRequest, report: pr
     usage = Usage(seconds=time.monotonic() - started, peak_bytes=worker.peak_bytes)
     if worker.exit_code != 0 or not (folder / "out").exists():
         raise _failure(folder, worker.exit_code, usage, shutdown, memory_before, last)
-    (folder / USAGE_FILE).write_text(json.dumps(asdict(usage)), encoding="utf-8")
+    # The result is complete, and a full disk must not cost it.
+    with suppress(OSError):
+        (folder / USAGE_FILE).write_text(json.dumps(asdict(usage)), encoding="utf-8")
     return usage
 
 

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from uuid import uuid4
@@ -185,6 +186,14 @@ def cluster_postgresql(cluster: Cluster) -> Iterator[postgresql.Server]:
 @pytest.fixture(scope="session")
 def submit_image(docker_engine: Engine) -> str:
     return docker_engine.build("submit", "gregory-tested:submit", REVISION="tested")
+
+
+@pytest.fixture
+def other_file_system() -> Iterator[Path]:
+    """A folder in memory, which is another file system than that of `tmp_path`."""
+    folder = Path(tempfile.mkdtemp(dir="/dev/shm"))
+    yield folder
+    shutil.rmtree(folder)
 
 
 @pytest.fixture

@@ -1,15 +1,17 @@
 """Checks of this machine before any row is written: an intact bundle, and folders in which the models can be published."""
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from gregory.launch.errors import PreconditionFailed
-from gregory.ml import models_folder
+from gregory.ml import models_folder, storage
 from gregory.ml.artifacts import version_folder
 from gregory.ml.base_models import verify_bundle
 from gregory.ml.errors import BundleError
 from gregory.runs.spec import RunSpec
+
+# Models in one message.
+NAMED = 6
 
 
 def require_bundle(bundle_dir: Path) -> None:
@@ -21,21 +23,17 @@ def require_bundle(bundle_dir: Path) -> None:
 
 
 def require_models_folder(models_dir: Path, specs: Sequence[RunSpec] = ()) -> None:
-    """Raise PreconditionFailed if the folder is missing or not writable, or the folder of an algorithm of these runs is not writable."""
-    if problem := models_folder.missing(models_dir):
+    """Raise PreconditionFailed if no model can be published in the folder, or none of an algorithm of these runs. Each folder is tried."""
+    if problem := storage.obstacle(models_dir, models_dir):
         raise PreconditionFailed(problem)
-    try:
-        with tempfile.TemporaryFile(dir=models_dir) as probe:
-            # A full disk still accepts an empty file, so one block is written.
-            probe.write(b"\0" * 4096)
-            probe.flush()
-    except OSError as error:
-        raise PreconditionFailed(
-            f"the models folder {models_dir} is not writable: {error.strerror}; free space or correct its permissions"
-        ) from error
-    for folder in _algorithm_folders(models_dir, specs):
-        if problem := models_folder.obstacle(models_dir, folder):
-            raise PreconditionFailed(problem)
+    costs: dict[Path, list[tuple[Path, str]]] = {}
+    for folder, model in _algorithm_folders(models_dir, specs):
+        costs.setdefault(models_folder.nearest(models_dir, folder), []).append((folder, model))
+    for models in costs.values():
+        if problem := storage.obstacle(models_dir, models[0][0]):
+            names = [model for _, model in models]
+            more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+            raise PreconditionFailed(f"{', '.join(names[:NAMED])}{more} could not be published: {problem}")
 
 
 def require_writable_by(user: str, models_dir: Path, specs: Sequence[RunSpec], *, remedy: str) -> None:
@@ -44,7 +42,7 @@ def require_writable_by(user: str, models_dir: Path, specs: Sequence[RunSpec], *
     if not uid.isdigit() or uid == "0":
         return
     groups = {int(gid)} if gid.isdigit() else set()
-    for folder in (models_dir, *_algorithm_folders(models_dir, specs)):
+    for folder in (models_dir, *(folder for folder, _ in _algorithm_folders(models_dir, specs))):
         place = models_folder.nearest(models_dir, folder)
         status = place.stat()
         allowed = 0o200 if status.st_uid == int(uid) else 0o020 if status.st_gid in groups else 0o002
@@ -55,8 +53,10 @@ def require_writable_by(user: str, models_dir: Path, specs: Sequence[RunSpec], *
             )
 
 
-def _algorithm_folders(models_dir: Path, specs: Sequence[RunSpec]) -> Iterator[Path]:
+def _algorithm_folders(models_dir: Path, specs: Sequence[RunSpec]) -> Iterator[tuple[Path, str]]:
+    """The folder of each model, and the name of the model for people."""
     for spec in specs:
         for algorithm in spec.algorithms:
             team, subject = spec.team.slug, spec.subject.slug
-            yield version_folder(models_dir, team=team, subject=subject, algorithm=algorithm.algorithm, version="_").parent
+            folder = version_folder(models_dir, team=team, subject=subject, algorithm=algorithm.algorithm, version="_").parent
+            yield folder, f"{algorithm.algorithm} of {spec.label}"

@@ -7,9 +7,8 @@ the folder gets its name. So a version folder that exists is complete. `verify` 
 import errno
 import os
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext, suppress
-from datetime import UTC, datetime
-from itertools import chain, count
+from contextlib import AbstractContextManager, nullcontext
+from datetime import datetime
 from pathlib import Path
 from typing import Literal, NoReturn
 
@@ -27,7 +26,6 @@ MODEL_CARD = "report.html"
 
 # Working folders are beside the models, so that publishing is one rename. No slug starts with a dot.
 RUNS_FOLDER = ".runs"
-PSEUDO_LABELS_FOLDER = "pseudo_labels"
 
 # Another CPU or batch size changes a probability by 1e-7 to 1e-5. Silent damage of weights (h5 files read by another TensorFlow)
 # changed it by tenths. Probes detect that damage.
@@ -125,6 +123,11 @@ def is_folder_name(slug: str) -> bool:
     return slug not in ("", ".", "..") and not slug.startswith(".") and not set(slug) & {"/", "\\", "\0"} and len(slug.encode()) <= 255
 
 
+def is_place_of_models(name: str) -> bool:
+    """False for the names of hidden folders, and of the folder that file systems make for the remains of damaged files."""
+    return not name.startswith(".") and name != "lost+found"
+
+
 def version_folder(models_dir: Path, *, team: str, subject: str, algorithm: str, version: str) -> Path:
     """models/<team>/<subject>/<algorithm>/<version>, as the specification defines."""
     return models_dir / team / subject / algorithm / version
@@ -152,17 +155,19 @@ def _raise(error: OSError) -> NoReturn:
 def version_folders(models_dir: Path, on_error: Callable[[OSError], object] = _raise) -> Iterator[Path]:
     """Every folder in the place of a version folder, in order of path. on_error gets the error of each folder that cannot be listed."""
     for team in _folders(models_dir, on_error):
-        for subject in _folders(team, on_error) if not team.name.startswith(".") else ():
-            for algorithm in _folders(subject, on_error) if not subject.name.startswith(".") else ():
+        for subject in _folders(team, on_error):
+            for algorithm in _folders(subject, on_error):
                 if algorithm.name in ALGORITHMS:
                     yield from _folders(algorithm, on_error)
 
 
 def _folders(folder: Path, on_error: Callable[[OSError], object]) -> list[Path]:
-    """The folders in a folder, in order of name. A link to a folder is none. Empty if there is no such folder."""
+    """The folders of models in a folder, in order of name. A link to a folder is none. Empty if there is no such folder."""
     try:
         with os.scandir(folder) as entries:
-            return sorted(folder / entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+            return sorted(
+                folder / entry.name for entry in entries if is_place_of_models(entry.name) and entry.is_dir(follow_symlinks=False)
+            )
     except FileNotFoundError:
         return []
     except OSError as error:
@@ -180,9 +185,9 @@ def write_manifest(folder: Path, manifest: Manifest) -> Manifest:
 
 
 def publish(folder: Path, destination: Path, *, guard: Callable[[], AbstractContextManager[None]] = nullcontext) -> None:
-    """Give a complete folder its version name with one rename. It never overwrites a folder. Raises VersionTaken or ArtifactError.
+    """Give a complete folder its version name with one rename. It never overwrites a folder.
 
-    guard: entered around the rename. Its error prevents the rename.
+    Raises VersionTaken, ArtifactError for an incomplete folder, and OSError. guard: entered around the rename. Its error prevents it.
     """
     problems = verify(folder)
     if problems:
@@ -196,26 +201,8 @@ def publish(folder: Path, destination: Path, *, guard: Callable[[], AbstractCont
         except OSError as error:
             if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
                 raise VersionTaken(f"{destination} already exists; versions are never overwritten") from error
-            raise ArtifactError(f"cannot publish {destination}: {error.strerror}") from error
+            raise
     flush(destination.parent)
-
-
-def keep_pseudo_labels(csv_file: Path, models_dir: Path, *, team: str, subject: str) -> Path:
-    """Put a pseudo-label file once at its place in the specification, <YYYYMMDD_HHMMSS>[_n].csv. Returns its path."""
-    folder = models_dir / team / subject / PSEUDO_LABELS_FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
-    # If the previous attempt ended after this step, the file is there.
-    for present in folder.iterdir():
-        if present.samefile(csv_file):
-            return present
-    stamp = datetime.now(UTC).strftime("%Y%m%d_%H%M%S")
-    names = chain([stamp], (f"{stamp}_{suffix}" for suffix in count(2)))
-    while True:
-        target = folder / f"{next(names)}.csv"
-        # A hard link appears as a whole, and fails if the name is taken.
-        with suppress(FileExistsError):
-            os.link(csv_file, target)
-            return target
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -1,13 +1,15 @@
-"""Files: bounded reads of regular files, checksums, and flushing to the disk.
+"""Files: bounded reads of regular files, checksums, links with a copy as their substitute, locks, and flushing to the disk.
 
 The process of a run can write every file of the models volume. So a reader takes no file for what its name promises: a pipe never
 ends, a sparse file of gigabytes fills the memory, and bytes may be no text.
 """
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +27,10 @@ MAXIMUM_FILE_BYTES = 16 * 2**30
 ANY_SIZE = 2**63
 # O_NONBLOCK: opening a pipe without a writer would wait for ever. O_NOFOLLOW: a link could lead out of the volume.
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+# NFS refuses the exclusive lock of a file that is open for reading with EBADF.
+_WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EINVAL, errno.EBADF)
+# Some network file systems keep no order of names, so their folders have no flush.
+_WITHOUT_FLUSH = (errno.EINVAL, errno.EBADF, errno.ENOSYS, errno.ENOTSUP)
 
 
 @contextmanager
@@ -107,13 +113,73 @@ def checksum(path: Path, *, maximum: int = MAXIMUM_FILE_BYTES) -> tuple[str, int
         return hashlib.file_digest(stream, "sha256").hexdigest(), os.fstat(stream.fileno()).st_size
 
 
-def flush(path: Path) -> None:
-    """Flush a file, or the names in a folder, to the disk, so that they survive a power cut."""
+def link_or_copy(source: Path, target: Path) -> bool:
+    """Give a regular file a second name: a hard link, or a copy where the file system refuses links (exFAT, SMB). True if it is a link.
+
+    The name appears with the complete content. Raises FileExistsError if it is taken, and OSError if the copy fails, too.
+    """
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except FileExistsError:
+        raise
+    except OSError:
+        # File systems refuse a link with many different errors. If the cause is another one, the copy fails with it.
+        _copy(source, target)
+        return False
+    return True
+
+
+def symlink_or_copy(source: Path, target: Path) -> None:
+    """Let `target` be a symbolic link to a file, or a copy where the file system has none. Raises OSError."""
+    source = source.resolve()
+    try:
+        target.symlink_to(source)
+    except FileExistsError:
+        raise
+    except OSError:
+        _copy(source, target)
+
+
+def _copy(source: Path, target: Path) -> None:
+    unfinished = target.with_name(f"{target.name}.partial")
+    try:
+        shutil.copyfile(source, unfinished, follow_symlinks=False)
+        flush(unfinished)
+        times = source.stat()
+        os.utime(unfinished, ns=(times.st_atime_ns, times.st_mtime_ns))
+        if os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
+        unfinished.rename(target)
+    except OSError:
+        unfinished.unlink(missing_ok=True)
+        raise
+
+
+def try_lock(descriptor: int) -> bool | None:
+    """Lock an open file until it is closed. False if another process has the lock, None if the file system has no locks."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in _WITHOUT_LOCKS:
+            raise
+        return None
+    return True
+
+
+def flush(path: Path) -> bool:
+    """Flush a file, or the names in a folder, to the disk, so that they survive a power cut. False if it is a folder that has no flush."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _WITHOUT_FLUSH or not path.is_dir():
+            raise
+        return False
     finally:
         os.close(descriptor)
+    return True
 
 
 def flush_tree(folder: Path) -> None:

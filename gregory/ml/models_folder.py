@@ -1,4 +1,4 @@
-"""The models folder as a place: whether it exists, and whether a model can be published below it.
+"""The models folder as a place: whether it exists, and the folders below it.
 
 It is never made. A missing folder may be the place of a volume that is not mounted, and its models would then be on another disk.
 """
@@ -13,18 +13,6 @@ def missing(models_dir: Path) -> str:
     if models_dir.is_dir():
         return ""
     return f"the models folder {models_dir} does not exist; mount its volume, or make it once: mkdir -p {models_dir}"
-
-
-def obstacle(models_dir: Path, folder: Path) -> str:
-    """The cause why this process cannot publish a model in `folder`, below the models folder, with the remedy. Empty if it can."""
-    if problem := missing(models_dir):
-        return problem
-    place = nearest(models_dir, folder)
-    if not place.is_dir():
-        return f"{place} is not a folder; move it away"
-    if not os.access(place, os.W_OK | os.X_OK, effective_ids=True):
-        return f"the folder {place} is not writable; correct its owner or its permissions"
-    return ""
 
 
 def nearest(models_dir: Path, folder: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Another version for a complete model that has no version folder yet: its manifest and its model card then state that version."""
+"""Another row and version for a complete model that has no version folder yet: its manifest and its model card then state them."""
 
 import re
 from pathlib import Path
@@ -8,13 +8,14 @@ from gregory.ml.config import Algorithm
 from gregory.ml.files import checksum, flush, read_text
 
 
-def state_version(folder: Path, version: str) -> None:
-    """Make the model in `folder` state this version. If the process ends before the manifest has it, a second call completes the change.
+def state_row(folder: Path, run_log_id: int, version: str) -> None:
+    """Make the model in `folder` state this row and version. If the process ends before that, a second call completes the change.
 
     Files are replaced, not changed, because another folder may have links to them. Raises ArtifactError and OSError as `read_manifest`.
     """
     manifest = read_manifest(folder)
-    if manifest.provenance.version == version:
+    stated = manifest.provenance.model_copy(update={"run_log_id": run_log_id, "version": version})
+    if stated == manifest.provenance:
         return
     files = dict(manifest.files)
     if MODEL_CARD in files:
@@ -22,7 +23,6 @@ def state_version(folder: Path, version: str) -> None:
         _replace(card, _with_version(read_text(card), manifest.algorithm, version))
         digest, size = checksum(card)
         files[MODEL_CARD] = FileFacts(sha256=digest, bytes=size)
-    stated = manifest.provenance.model_copy(update={"version": version})
     complete = manifest.model_copy(update={"files": files, "provenance": stated})
     _replace(folder / MANIFEST, complete.model_dump_json(indent=2) + "\n")
 

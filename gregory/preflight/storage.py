@@ -1,23 +1,65 @@
 """Checks of the two folders of a run: base models and models."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from gregory.launch.errors import PreconditionFailed
-from gregory.launch.preconditions import require_bundle, require_models_folder
+from gregory.launch.preconditions import require_bundle
+from gregory.ml import storage
+from gregory.ml.artifacts import is_place_of_models
+from gregory.ml.config import ALGORITHMS
 from gregory.preflight.finding import Area, Finding
 
 _MODELS, _BASE_MODELS = Area("models"), Area("base-models")
+_NO_LINKS = "has no hard links: a run copies files instead, so each further attempt takes more space and time"
+_NO_LOCKS = "has no file locks: two attempts of one run that live at once are told apart by a comparison alone"
+_NO_FLUSH = "cannot flush a folder: a power cut can lose a model that was just published"
+# Team, subject, algorithm.
+_LEVELS = 3
+_ACCEPT = "if that does not matter, do nothing"
 
 
 def check_models(models_dir: Path) -> Iterator[Finding]:
-    """Check that the models folder is writable."""
+    """Try the steps of a publication in the models folder and in each folder of a team, a subject and an algorithm."""
+    if problem := storage.obstacle(models_dir, models_dir):
+        yield _MODELS.error(f"no model can be published: {problem}")
+        return
+    yield from _features(models_dir)
+    refused = list(_refused_below(models_dir, models_dir))
+    yield from refused
+    if not refused:
+        yield _MODELS.ok(f"{models_dir} takes models: writing, flushing, reading back and renaming was tried in every folder of models")
+
+
+def _refused_below(models_dir: Path, folder: Path) -> Iterator[Finding]:
+    """A finding for each folder below this one that takes no model. The folders below such a folder are not tried."""
+    level = len(folder.relative_to(models_dir).parts) + 1
     try:
-        require_models_folder(models_dir)
-    except PreconditionFailed as error:
-        yield _MODELS.error(str(error))
-    else:
-        yield _MODELS.ok(f"{models_dir} is writable")
+        folders = _folders(folder)
+    except OSError as error:
+        yield _MODELS.error(f"{folder} cannot be listed: {error.strerror}", "correct its owner or its permissions")
+        return
+    for below in folders:
+        if level == _LEVELS and below.name not in ALGORITHMS:
+            continue
+        if problem := storage.obstacle(models_dir, below):
+            yield _MODELS.error(f"no model of {below.relative_to(models_dir).as_posix()} can be published: {problem}")
+        elif level < _LEVELS:
+            yield from _refused_below(models_dir, below)
+
+
+def _folders(folder: Path) -> list[Path]:
+    """The folders in a folder. A link to a folder is one, because models can be published through it."""
+    with os.scandir(folder) as entries:
+        return sorted(folder / entry.name for entry in entries if is_place_of_models(entry.name) and entry.is_dir())
+
+
+def _features(models_dir: Path) -> Iterator[Finding]:
+    found = storage.features(models_dir)
+    for present, lack in ((found.links, _NO_LINKS), (found.locks, _NO_LOCKS), (found.folder_flush, _NO_FLUSH)):
+        if not present:
+            yield _MODELS.warning(f"the file system of {models_dir} {lack}", _ACCEPT)
 
 
 def check_base_models(bundle_dir: Path) -> Iterator[Finding]:

@@ -103,9 +103,17 @@ class Reason(Word):
     ARTIFACT = Entry(
         word="artifact",
         origin=Origin.TRAINING,
-        meaning="The model could not be published, it answered differently after it was loaded back, or the texts have another version.",
-        row_text="The traceback. Or the folder that cannot be written, if nothing was trained.",
-        remedy="Read the message: the volume refused the folder, the loaded model answers differently, or the text version is another one.",
+        meaning="The model answered differently after it was loaded back, its files changed, or the texts have another version.",
+        row_text="The traceback.",
+        remedy="Read the message: the loaded model answers differently, a file changed, or the text version is another one.",
+    )
+    STORAGE = Entry(
+        word="storage",
+        origin=Origin.TRAINING,
+        meaning="The file system of the models refused a model or a file: full, read-only, another mount, or permissions.",
+        row_text="The folder, the cause, the remedy, and whether a trained model is kept. Or the traceback of a stage.",
+        remedy="Correct the cause that the message names, then resume. A finished model is published and not trained again.",
+        resumable=True,
     )
     NO_GPU = Entry(
         word="no_gpu",

@@ -1,6 +1,5 @@
 """The end of a run if its data, disk, base models, database or subject is missing, damaged, full or in use."""
 
-import os
 import re
 import shutil
 import socket
@@ -8,8 +7,8 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from gregory.ml.stages import contract
 from gregory.shutdown import ShutdownRequest
 from job.supervise import StageFailed, run_stage
 from tests.articles import Row, labelled, store
-from tests.strict import need
+from tests.file_systems import fill, tmpfs
 from tools.installation import REPOSITORY, Installation
 
 NO_LABEL = "no labelled article in the data window; label some, or widen the window with --lookback-days N or --all-articles"
@@ -59,27 +58,6 @@ def query(installation: Installation, statement: str) -> list[Any]:
     """Read the SQLite file without Django."""
     with closing(sqlite3.connect(installation.folder / "db.sqlite3")) as database:
         return database.execute(statement).fetchall()
-
-
-@contextmanager
-def mounted(folder: Path, options: str) -> Iterator[None]:
-    """Mount a file system in `folder` for the block."""
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True, text=True)
-    need(
-        done.returncode == 0,
-        what=f"the right to mount a file system ({done.stderr.strip()})",
-        remedy="run the tests as root, in a container with --cap-add SYS_ADMIN",
-    )
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "--lazy", folder], check=True)
-
-
-def fill(folder: Path) -> None:
-    """Fill the file system of the folder."""
-    space = os.statvfs(folder)
-    (folder / "filler").write_bytes(b"\0" * space.f_bavail * space.f_frsize)
 
 
 def too_few(counts: str) -> str:
@@ -156,13 +134,17 @@ def test_odd_articles_train_like_others(installation: Installation, algorithm: s
 
 
 @pytest.mark.parametrize(
-    ("options", "prepare", "reason"), [("ro", lambda folder: None, "Read-only file system"), ("size=64k", fill, "No space left on device")]
+    ("options", "prepare", "cause"),
+    [
+        ("ro", lambda folder: None, "Read-only file system; mount it read-write"),
+        ("size=64k", fill, "No space left on device; free space"),
+    ],
 )
 @pytest.mark.root
-def test_a_models_folder_without_write_access(ready: Installation, options: str, prepare: Callable[[Path], None], reason: str):
-    with mounted(ready.models, options):
+def test_a_models_folder_without_write_access(ready: Installation, options: str, prepare: Callable[[Path], None], cause: str):
+    with tmpfs(ready.models, options):
         prepare(ready.models)
-        refused(ready, f"the models folder {ready.models} is not writable: {reason}; free space or correct its permissions")
+        refused(ready, f"the models folder {ready.models} cannot take a model: {cause}")
 
 
 def test_a_missing_bundle(ready: Installation, tmp_path: Path):
@@ -215,14 +197,15 @@ def test_a_database_that_refuses_connections(ready: Installation):
 @pytest.mark.root
 def test_a_disk_that_fills_up_during_training(ready: Installation):
     # The files before the training fit into the file system. The model and its report do not.
-    with mounted(ready.models, "size=96k"):
+    with tmpfs(ready.models, "size=96k"):
         done = ready.manage("train_models", "--team", "t", "--subject", "good", "--algo", "lgbm_tfidf")
         left = [path.relative_to(ready.models).parts[0] for path in ready.models.iterdir()]
 
     row = ready.rows()[-1]
-    assert (done.returncode, done.stderr) == (1, "CommandError: 1 of 1 trainings failed\n")
+    hint = f"resume it with: python manage.py train_models --resume {row['run_id']}"
+    assert (done.returncode, done.stderr) == (1, f"CommandError: 1 of 1 trainings failed; {hint}\n")
     assert re.search(r"/lgbm_tfidf: Failed version \w+: \[Errno 28\] No space left on device", done.stdout)
-    assert (row["success"], row["finished"], row["reason"], row["state"]) == (False, True, "error", "failed")
+    assert (row["success"], row["finished"], row["reason"], row["state"]) == (False, True, "storage", "failed")
     assert row["error"].startswith("Traceback (most recent call last):\n")
     assert "OSError: [Errno 28] No space left on device" in row["error"].splitlines()[-1]
     assert left == [".runs"]
@@ -230,7 +213,7 @@ def test_a_disk_that_fills_up_during_training(ready: Installation):
 
 @pytest.mark.root
 def test_a_stage_without_disk_space_reports_its_error_through_its_pipe(small_bundle: Path, tmp_path: Path):
-    with mounted(tmp_path, "size=256k"):
+    with tmpfs(tmp_path, "size=256k"):
         source = tmp_path / "summarise" / "in"
         source.mkdir(parents=True)
         write_articles(source / contract.ARTICLES, [Article(article_id=1, title="A title", abstract="Words.", label=1)])

@@ -1,16 +1,51 @@
 """Trainings in progress: their processes, and the moment at which a test acts on them."""
 
+import os
 import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import psutil
 
-from tools.installation import Installation
+from tools.installation import REPOSITORY, Installation
 
 SUBJECT = ("--team", "neurology", "--subject", "migraine-prevention")
 T = TypeVar("T")
+
+# Opens the run of a subject with LightGBM and prints its specification.
+OPEN_RUN = """
+from django.conf import settings
+from django.utils import timezone
+from gregory.training import planning, request
+from gregory.training.flags import TrainFlags
+from gregory.management.runners import runner_named
+from gregory.ml.config import Hyperparameters
+from gregory.runs import store
+flags = TrainFlags(team="neurology", subject="migraine-prevention", all_articles=True, algo="lgbm_tfidf")
+wanted = request.from_flags(flags, hyperparameters=Hyperparameters())
+(spec,) = planning.plan(wanted, models_dir=settings.MODELS_DIR, now=timezone.now(), require_gpu=False)
+spec = store.open_run(spec, runner="local", handle=runner_named("local").owner_handle(), triggered_by="a test")
+print(spec.model_dump_json())
+"""
+# The job waits before it publishes, until the test makes the file `go`.
+WAITS = """
+import os, pathlib, sys, time
+from gregory.ml import renaming
+folder, state_row = pathlib.Path(os.environ["TEST_SIGNS"]), renaming.state_row
+
+def wait(*arguments):
+    (folder / "reached").touch()
+    while not (folder / "go").exists():
+        time.sleep(0.1)
+    state_row(*arguments)
+
+renaming.state_row = wait
+from job.__main__ import main
+sys.exit(main())
+"""
 
 
 def wait_for(find: Callable[[], T], *, seconds: float = 120) -> T:
@@ -48,3 +83,17 @@ def training(installation: Installation, command: subprocess.Popen[str], algorit
         return workers[0] if workers and "epoch 2/" in events else None
 
     return wait_for(find)
+
+
+@contextmanager
+def started(installation: Installation, code: str, *command: str) -> Iterator[subprocess.Popen[str]]:
+    """Python with this command, and the specification that the code prints. It is killed at the end."""
+    spec = installation.run_code(code).strip().splitlines()[-1]
+    environment = {**os.environ, **installation.environment, "GREGORY_RUN_SPEC": spec}
+    with subprocess.Popen(
+        [sys.executable, *command], cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()

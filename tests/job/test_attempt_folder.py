@@ -7,14 +7,19 @@ import pytest
 from gregory.ml.artifacts import stages_folder, working_folder
 from job import attempt_folder
 from job.attempt_folder import take_over
+from tests.file_systems import exfat
 
 RUN = "0123456789ab"
 
 
 @pytest.fixture
 def first(tmp_path: Path) -> Path:
+    return finished_work(tmp_path)
+
+
+def finished_work(models: Path) -> Path:
     """Attempt 1: one finished stage, one interrupted stage."""
-    folder = stages_folder(tmp_path, RUN)
+    folder = stages_folder(models, RUN)
     files = {
         "summarise/in/articles.jsonl": "articles",
         "summarise/in/request.json": "request",
@@ -100,14 +105,14 @@ def test_a_takeover_that_was_killed_is_repeated(first: Path, tmp_path: Path):
 
 
 def test_a_stage_that_its_old_process_removes_meanwhile_is_left_out(first: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    link = attempt_folder.os.link
+    link_or_copy = attempt_folder.link_or_copy
 
-    def vanishes(source: Path, target: Path, **options: bool) -> None:
+    def vanishes(source: Path, target: Path) -> None:
         if source.parent.name == "out":
-            raise FileNotFoundError(2, "No such file or directory", str(source))
-        link(source, target, **options)
+            source.unlink()
+        link_or_copy(source, target)
 
-    monkeypatch.setattr(attempt_folder.os, "link", vanishes)
+    monkeypatch.setattr(attempt_folder, "link_or_copy", vanishes)
 
     assert content(take_over(tmp_path, RUN, 2)) == {name: text for name, text in TAKEN.items() if "/out/" not in name}
 
@@ -129,3 +134,18 @@ def test_all_folders_of_a_run_are_removed(first: Path, tmp_path: Path):
     attempt_folder.remove_all(tmp_path, RUN)
 
     assert list(working_folder(tmp_path, RUN).iterdir()) == []
+
+
+@pytest.mark.root
+def test_on_a_file_system_without_links_the_work_is_copied(tmp_path: Path):
+    models = tmp_path / "models"
+    models.mkdir()
+    with exfat(models):
+        first = finished_work(models)
+        times = (first / "summarise/out/examples.jsonl").stat().st_mtime_ns
+
+        second = take_over(models, RUN, 2)
+
+        assert content(second) == TAKEN
+        assert (second / "summarise/out/examples.jsonl").stat().st_mtime_ns == times
+        assert [path.name for path in working_folder(models, RUN).iterdir()] == ["stages-2"]

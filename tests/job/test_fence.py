@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gregory.ml import run_folder
+from gregory.ml import files, run_folder
 from gregory.runs.spec import RunSpec
 from job import fence
 from job.fence import Fence, Superseded
@@ -141,7 +141,7 @@ def test_a_volume_without_locks_is_fenced_by_the_comparison(spec, second, tmp_pa
     def refuse(*args: object) -> None:
         raise OSError(38, "Function not implemented")
 
-    monkeypatch.setattr(fence.fcntl, "flock", refuse)
+    monkeypatch.setattr(files.fcntl, "flock", refuse)
     first = taken(tmp_path, spec)
     taken(tmp_path, second)
 

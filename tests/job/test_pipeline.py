@@ -54,7 +54,7 @@ def test_an_algorithm_whose_folder_cannot_be_written_fails_before_the_first_stag
 
     lstm, lgbm = AlgorithmRun.objects.order_by("position").values_list("reason", "run_log__success", "run_log__error_message")
     problem = f"nothing was trained, because the model could not be published: {place} is not a folder; move it away"
-    assert (lstm, lgbm) == (("artifact", False, problem), ("", None, None))
+    assert (lstm, lgbm) == (("storage", False, problem), ("", None, None))
 
 
 def test_a_run_whose_models_folder_is_not_mounted_ends_before_the_first_stage(pipeline, tmp_path: Path):
@@ -64,7 +64,7 @@ def test_a_run_whose_models_folder_is_not_mounted_ends_before_the_first_stage(pi
 
     found = AlgorithmRun.objects.values_list("reason", "run_log__success", "run_log__error_message")
     problem = f"the models folder {missing} does not exist; mount its volume, or make it once: mkdir -p {missing}"
-    assert set(found) == {("artifact", False, f"nothing was trained, because the model could not be published: {problem}")}
+    assert set(found) == {("storage", False, f"nothing was trained, because the model could not be published: {problem}")}
     assert not missing.parent.exists()
 
 

@@ -1,7 +1,6 @@
 """Version folders: complete or absent, and verified byte by byte."""
 
 import json
-from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -97,31 +96,6 @@ def test_slugs_that_cannot_be_folders(slug: str, usable: bool):
 @pytest.mark.parametrize("slug", ["a/b", "a\\b", "a\0b", "ü" * 128])
 def test_slugs_with_separators_or_too_many_bytes_cannot_be_folders(slug: str):
     assert not artifacts.is_folder_name(slug)
-
-
-def test_pseudo_label_files_of_one_second_get_suffixes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    class Frozen(datetime):
-        @classmethod
-        def now(cls, tz=None):
-            return datetime(2026, 1, 2, 3, 4, 5, tzinfo=tz)
-
-    monkeypatch.setattr(artifacts, "datetime", Frozen)
-    sources = [tmp_path / f"{number}.csv" for number in range(3)]
-    for source in sources:
-        source.write_text("x")
-
-    names = [artifacts.keep_pseudo_labels(source, tmp_path, team="t", subject="s").name for source in sources]
-
-    assert names == ["20260102_030405.csv", "20260102_030405_2.csv", "20260102_030405_3.csv"]
-
-
-def test_a_pseudo_label_file_is_stored_once(tmp_path: Path):
-    (tmp_path / "labels.csv").write_text("x")
-
-    kept = [artifacts.keep_pseudo_labels(tmp_path / "labels.csv", tmp_path, team="t", subject="s") for _ in range(2)]
-
-    assert kept[0] == kept[1]
-    assert len(list(kept[0].parent.iterdir())) == 1
 
 
 class Answers:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from gregory.ml import files
 from gregory.ml.errors import DamagedFile
-from gregory.ml.files import checksum, read_end, read_json, read_text
+from gregory.ml.files import checksum, flush, link_or_copy, read_end, read_json, read_text, symlink_or_copy, try_lock
 from tests import damage
 
 
@@ -52,3 +53,60 @@ def test_the_end_of_a_log_is_bounded(tmp_path: Path, kind: str):
     damage.replace(tmp_path / "log", kind)
 
     assert len(read_end(tmp_path / "log", size=100)) <= 100
+
+
+def test_a_second_name_is_a_link_on_one_file_system_and_a_copy_on_another(tmp_path: Path, other_file_system: Path):
+    source = tmp_path / "x"
+    source.write_text("text")
+    os.utime(source, (1, 2))
+
+    assert link_or_copy(source, tmp_path / "y")
+    assert not link_or_copy(source, other_file_system / "y")
+
+    assert (tmp_path / "y").samefile(source)
+    copy = other_file_system / "y"
+    assert (copy.read_text(), copy.stat().st_mtime) == ("text", 2)
+    for taken in (tmp_path / "y", copy):
+        with pytest.raises(FileExistsError):
+            link_or_copy(tmp_path / "x", taken)
+    assert [path.name for path in other_file_system.iterdir()] == ["y"]
+
+
+def test_an_interrupted_copy_has_no_name(tmp_path: Path, other_file_system: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "x").write_text("text")
+
+    def full(source: Path, target: Path, **options: bool) -> None:
+        target.write_text("te")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(files.shutil, "copyfile", full)
+
+    with pytest.raises(OSError, match="No space left on device"):
+        link_or_copy(tmp_path / "x", other_file_system / "x")
+    assert list(other_file_system.iterdir()) == []
+
+
+def test_a_missing_source_is_an_error(tmp_path: Path):
+    with pytest.raises(FileNotFoundError):
+        link_or_copy(tmp_path / "x", tmp_path / "y")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_symbolic_link_leads_to_the_file_itself(tmp_path: Path):
+    (tmp_path / "x").write_text("text")
+    (tmp_path / "link").symlink_to("x")
+
+    symlink_or_copy(tmp_path / "link", tmp_path / "y")
+
+    assert (tmp_path / "y").readlink() == tmp_path / "x"
+
+
+def test_a_folder_without_a_flush_is_no_error(tmp_path: Path):
+    # The kernel's own file system has none.
+    assert not flush(Path("/proc"))
+    assert flush(tmp_path)
+
+
+def test_a_lock_belongs_to_one_open_file(tmp_path: Path):
+    with (tmp_path / "x").open("w") as first, (tmp_path / "x").open("w") as second:
+        assert (try_lock(first.fileno()), try_lock(second.fileno())) == (True, False)

@@ -1,5 +1,6 @@
 """The process of a stage: the parts that it uses from an interrupted stage, and those that it must not use."""
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from gregory.ml.artifacts import Provenance
 from gregory.ml.config import SummariserConfig, TrainConfig
 from gregory.ml.progress import silent
 from gregory.ml.stages import __main__ as process
-from gregory.ml.stages.contract import REQUEST, RESULT, SummariseRequest, TrainRequest, same_result, same_work
+from gregory.ml.stages.contract import REQUEST, RESULT, SummariseRequest, TrainRequest, kind_of, same_work
 
 
 def summarise_request(**changes: object) -> SummariseRequest:
@@ -35,15 +36,24 @@ def train_request(**changes: object) -> TrainRequest:
 
 @pytest.mark.parametrize(
     "change",
-    [{"bundle": "/opt/b"}, {"threads": 8}, {"require_gpu": True}, {"attempt": 2}, {"image_digest": "i"}, {"version": "20260101_2"}],
+    [
+        {"bundle": "/opt/b"},
+        {"threads": 8},
+        {"require_gpu": True},
+        {"attempt": 2},
+        {"image_digest": "i"},
+        {"version": "20260101_2"},
+        {"run_log_id": 8},
+    ],
 )
-def test_another_machine_attempt_or_version_uses_the_result(change: dict[str, object]) -> None:
-    assert same_result(train_request(), train_request(**change))
+def test_another_machine_attempt_version_or_row_uses_the_result(change: dict[str, object]) -> None:
+    assert same_work(train_request(), train_request(**change))
 
 
-def test_another_row_needs_its_own_result_from_the_same_work() -> None:
-    assert not same_result(train_request(), train_request(run_log_id=8))
-    assert same_work(train_request(), train_request(run_log_id=8))
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
+def test_a_full_or_read_only_file_system_is_no_defect_of_the_training(number: int) -> None:
+    assert kind_of(OSError(number, "")) == "storage"
+    assert kind_of(OSError(errno.ENOENT, "")) == "error"
 
 
 @pytest.mark.parametrize("change", [{"bundle_digest": "e"}, {"algorithm": "lgbm_tfidf"}, {"config": TrainConfig(prob_threshold=0.5)}])

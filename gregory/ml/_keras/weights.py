@@ -6,6 +6,7 @@ from typing import Any
 
 from gregory.ml._keras.runtime import keras
 from gregory.ml.errors import ArtifactError
+from gregory.ml.files import symlink_or_copy
 
 _SUFFIX = ".weights.h5"  # Keras uses its legacy format for all other names
 
@@ -22,7 +23,7 @@ def load_weights(model: Any, path: Path) -> None:
     """Load weights that `save_weights` wrote into a model of the same shape. Raises ArtifactError if they do not fit."""
     with tempfile.TemporaryDirectory() as folder:
         link = Path(folder, path.stem + _SUFFIX)
-        link.symlink_to(path.resolve())
+        symlink_or_copy(path, link)
         try:
             keras.Model(model.input, model.output).load_weights(link)
         except (OSError, ValueError, KeyError) as error:

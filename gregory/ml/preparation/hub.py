@@ -20,7 +20,7 @@ from huggingface_hub.hf_api import RepoSibling
 from huggingface_hub.utils._headers import build_hf_headers
 
 from gregory.ml.errors import BundleError
-from gregory.ml.files import sha256
+from gregory.ml.files import sha256, symlink_or_copy
 from gregory.ml.progress import Progress, Report
 
 SECONDS_BETWEEN_REPORTS = 5.0
@@ -73,7 +73,7 @@ def _fetch_file(pin: Pin, sibling: RepoSibling, target: Path, report: Report) ->
         cached = try_to_load_from_cache(pin.repository, name, revision=pin.revision)
         if isinstance(cached, str):
             # A copy takes gigabytes, a link to the cache takes no space.
-            target.symlink_to(Path(cached).resolve())
+            symlink_or_copy(Path(cached), target)
         else:
             _download(pin, name, size, target, report)
     report(Progress(message=f"checking {name} of {pin.repository}, {size:,} bytes"))

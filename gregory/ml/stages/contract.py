@@ -1,5 +1,6 @@
 """Input and output of the stages: file names, requests, results and errors. This module imports no training library."""
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -108,22 +109,19 @@ class StageError(_Value):
     traceback: str
 
 
-# The fields that can differ between two machines, or two attempts, with the same work.
-_OF_THE_MACHINE: dict[str, Any] = {"bundle": True, "threads": True, "require_gpu": True}
-_OF_THE_ATTEMPT: dict[str, Any] = {**_OF_THE_MACHINE, "provenance": {"attempt", "image_digest", "version"}}
-_OF_THE_RUN: dict[str, Any] = {**_OF_THE_MACHINE, "provenance": True}
-
-
-def same_result(one: BaseModel, other: BaseModel) -> bool:
-    """True if the result for one request is also the result for the other."""
-    return one.model_dump(exclude=_OF_THE_ATTEMPT) == other.model_dump(exclude=_OF_THE_ATTEMPT)
+# The fields that can differ between two machines, two attempts or two rows with the same work.
+_EXCEPT: dict[str, Any] = {"bundle": True, "threads": True, "require_gpu": True, "provenance": True}
+# The file system of the models refuses every write. The cause is outside of the run.
+_OF_THE_STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def same_work(one: BaseModel, other: BaseModel) -> bool:
-    """True if the completed parts of one request are valid for the other, also for another row of PredictionRunLog."""
-    return one.model_dump(exclude=_OF_THE_RUN) == other.model_dump(exclude=_OF_THE_RUN)
+    """True if the result and the completed parts of one request are valid for the other, also for another row of PredictionRunLog."""
+    return one.model_dump(exclude=_EXCEPT) == other.model_dump(exclude=_EXCEPT)
 
 
 def kind_of(error: BaseException) -> str:
     """The word that rows and supervisors use for an error."""
+    if isinstance(error, OSError) and error.errno in _OF_THE_STORAGE:
+        return "storage"
     return next((kind for cls, kind in KINDS if isinstance(error, cls)), "error")

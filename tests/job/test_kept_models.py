@@ -1,0 +1,168 @@
+"""A model that was trained and cannot be published is kept, and the next attempt publishes it without a training."""
+
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from gregory.ml import artifacts
+from gregory.ml.dataset import Article, write_articles
+from gregory.ml.stages import contract
+from gregory.models import PredictionRunLog
+from gregory.runs import recovery, store
+from gregory.runs.diagnosis import Diagnosis
+from gregory.runs.reasons import Reason
+from gregory.runs.spec import RunSpec, new_token
+from gregory.runs.states import RunState
+from gregory.shutdown import ShutdownRequest
+from job import stage_runner
+from job.event_log import EventLogger
+from job.outcome_report import OutcomeReport
+from job.pipeline import Pipeline
+from job.supervise import Usage
+from tests.database_rows import HERE, planned
+from tests.fences import taken
+from tests.file_systems import ext4, fill, remount
+from tests.published import complete_model
+
+pytestmark = pytest.mark.django_db
+
+METRICS = {"test_f1": 0.25, "test_roc_auc": 0.5, "prob_threshold": 0.8}
+
+
+@dataclass(frozen=True)
+class Cause:
+    """It comes during the training, outside of the run. spoil, mend: change the models folder. The first gets another file system too."""
+
+    spoil: Callable[[Path, Path], object]
+    mend: Callable[[Path], object]
+    told: str
+    mounted: bool = False
+
+
+def chattr(models: Path, attributes: str) -> None:
+    subprocess.run(["chattr", attributes, models], check=True)
+
+
+IN_THE_PLACE = Cause(
+    spoil=lambda models, _: (models / "team").touch(),
+    mend=lambda models: (models / "team").unlink(),
+    told="{models}/team is not a folder; move it away",
+)
+ANOTHER_FILE_SYSTEM = Cause(
+    spoil=lambda models, other: (models / "team").symlink_to(other),
+    mend=lambda models: (models / "team").unlink(),
+    told="the folder {models}/team/subject/lstm cannot take a model: Invalid cross-device link; it is another file system or another mount "
+    "than the working folders of runs, and a rename cannot leave a mount: mount the whole models folder from one file system, without "
+    "links to others",
+)
+FULL = Cause(
+    spoil=lambda models, _: fill(models),
+    mend=lambda models: (models / "filler").unlink(),
+    # The last blocks go to one of the missing folders.
+    told=r"the (models )?folder {models}[a-z/]* cannot take a model: No space left on device; free space",
+    mounted=True,
+)
+READ_ONLY = Cause(
+    spoil=lambda models, _: remount(models, "ro"),
+    mend=lambda models: remount(models, "rw"),
+    told="the models folder {models} cannot take a model: Read-only file system; mount it read-write",
+    mounted=True,
+)
+IMMUTABLE = Cause(
+    spoil=lambda models, _: chattr(models, "+i"),
+    mend=lambda models: chattr(models, "-i"),
+    told="the models folder {models} cannot take a model: Operation not permitted; "
+    r"correct its owner, its permissions or its attributes \(lsattr\)",
+    mounted=True,
+)
+CAUSES = (IN_THE_PLACE, ANOTHER_FILE_SYSTEM, FULL, READ_ONLY, IMMUTABLE)
+
+
+@pytest.fixture(params=[pytest.param(cause, marks=pytest.mark.root) if cause.mounted else cause for cause in CAUSES])
+def cause(request: pytest.FixtureRequest) -> Cause:
+    return request.param
+
+
+@pytest.fixture
+def models(cause: Cause, tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "models"
+    folder.mkdir()
+    with ext4(folder) if cause.mounted else nullcontext():
+        yield folder
+
+
+def fill_in(spec: RunSpec, models: Path) -> None:
+    """The articles that the first attempt has read."""
+    folder = artifacts.stages_folder(models, spec.run_id) / "summarise" / "in"
+    folder.mkdir(parents=True)
+    articles = [Article(article_id=number, title=f"Title {number}", abstract="", label=number % 2) for number in range(20)]
+    write_articles(folder / contract.ARTICLES, articles)
+
+
+def run(spec: RunSpec, models: Path, bundle: Path, log: Path) -> None:
+    """One attempt in this process."""
+    assert store.claim(spec, HERE, image_digest="")
+    with log.open("a") as stream:
+        report = OutcomeReport(spec, key="1.key", models_dir=models, termination_log=None)
+        events = EventLogger(spec, stream, event_format="text")
+        Pipeline(spec, events, ShutdownRequest(), report, models_dir=models, bundle_dir=bundle, fence=taken(models, spec)).run()
+
+
+def test_a_finished_model_is_kept_and_published_by_the_next_attempt(
+    subject,
+    cause: Cause,
+    models: Path,
+    other_file_system: Path,
+    small_bundle: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    planned_run = planned(subject)
+    alone = planned_run.model_copy(update={"algorithms": planned_run.algorithms[:1]})
+    spec = store.open_run(alone, runner="local", handle=HERE, triggered_by="a test")
+    fill_in(spec, models)
+    stages: list[str] = []
+
+    def run_stage(stage: str, folder: Path, **options: object) -> Usage:
+        stages.append(stage)
+        out = folder / "out"
+        if stage == "summarise":
+            out.mkdir()
+            (out / contract.EXAMPLES).touch()
+            (out / contract.RESULT).write_text(contract.SummariseResult(labelled=20, title_only=20, pool=0).model_dump_json())
+        else:
+            described = complete_model(out / contract.MODEL_FOLDER, spec, position=0)
+            result = contract.TrainResult(metrics=METRICS, warnings=(), data=described.data, compute={"device": "cpu"})
+            (out / contract.RESULT).write_text(result.model_dump_json())
+            cause.spoil(models, other_file_system)
+        return Usage(seconds=1.0, peak_bytes=1)
+
+    monkeypatch.setattr(stage_runner, "run_stage", run_stage)
+    run(spec, models, small_bundle, tmp_path / "log")
+
+    kept = artifacts.stages_folder(models, spec.run_id) / "train-lstm" / "out" / contract.MODEL_FOLDER
+    failed = PredictionRunLog.objects.get()
+    remedy = f"then: python manage.py train_models --resume {spec.run_id}"
+    promise = f"it publishes the trained model, which is kept in {kept}, and trains nothing again"
+    assert (failed.success, failed.algorithm_run.reason) == (False, Reason.STORAGE)
+    assert re.fullmatch(f"{cause.told.format(models=models)}, {remedy}; {promise}", failed.error_message)
+    assert artifacts.verify(kept) == []
+    assert list(artifacts.version_folders(models)) == []
+
+    cause.mend(models)
+    store.finish_run(spec, RunState.FAILED, Diagnosis(summary="failed: lstm", reason=store.failure_reason(spec)))
+    resumed = store.resume(spec, token=new_token(), handle=HERE, triggered_by="a test", why="", next_version=lambda _: "20260101_2")
+    run(resumed, models, small_bundle, tmp_path / "log")
+
+    assert stages == ["summarise", "train"]
+    rows = PredictionRunLog.objects.order_by("pk")
+    assert [(row.success, row.model_version) for row in rows] == [(False, "20260101"), (True, "20260101_2")]
+    folder = models / "team" / "subject" / "lstm" / "20260101_2"
+    assert list(artifacts.version_folders(models)) == [folder]
+    assert (artifacts.verify(folder), artifacts.misplaced(folder)) == ([], [])
+    assert recovery.published(resumed, resumed.algorithms[0], models) is not None
