@@ -4,13 +4,14 @@ A bundle is a folder with `encoder/`, `summariser/` and `bundle.json`. That file
 offline. `gregory.ml.preparation` makes the parts. Trainers and summarisers load them.
 """
 
-import fcntl
+import errno
 import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
@@ -18,13 +19,15 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gregory.ml.errors import BundleError
-from gregory.ml.files import flush, flush_tree, sha256
+from gregory.ml.files import flush, flush_tree, sha256, try_lock
 from gregory.ml.progress import Progress, Report
 
 REMEDY = "run: python manage.py prepare_base_models (with --demo for the small bundle; or copy a prepared one there)"
 DESCRIPTION_FILE = "bundle.json"
 PARTS = ("encoder", "summariser")
 DEMO_NAME = "demo"
+_STAGING = ".prepared-"
+_LOCK_POLL_SECONDS = 0.1
 
 # Plain names, at most one folder deep. So a description cannot name a file outside its bundle.
 _PLAIN = "[A-Za-z0-9_][A-Za-z0-9._-]*"
@@ -126,7 +129,7 @@ def prepare(root: Path, *, name: str, fill: Callable[[Path], BundleDescription],
 
     `fill` writes the parts into the given folder and returns their description with the name `name`. An intact bundle is not
     changed, and a damaged bundle of that name is replaced. Another bundle replaces a demo bundle only with `replace_demo`. The
-    bundle is made beside its place, and one rename moves it there. Raises BundleError.
+    bundle is made in a hidden folder inside `root`, which may be the place of a volume. Then its parts are moved. Raises BundleError.
     """
     try:
         present = _present(root, name, replace_demo)
@@ -136,15 +139,17 @@ def prepare(root: Path, *, name: str, fill: Callable[[Path], BundleDescription],
         if not root.parent.is_dir():
             # It may be a volume that is not mounted.
             raise BundleError(f"{root.parent} does not exist, so the bundle {root.name} cannot be made there; mount its volume, or make it")
-        with _staging(root) as staging:
+        with _made(root), _staging(root) as staging:
+            _try_to_publish(root, staging)
             staged = staging / "bundle"
             staged.mkdir()
             description = fill(staged)
             (staged / DESCRIPTION_FILE).write_text(description.model_dump_json(indent=2) + "\n", encoding="utf-8")
             _apply_umask(staged)
-            # Another process may have finished first. Its bundle is equal and may be in use.
-            if not _present(root, name, replace_demo):
-                _publish(staged, root, staging / "replaced")
+            with _locked(root):
+                # Another process may have finished first. Its bundle is equal and may be in use.
+                if not _present(root, name, replace_demo):
+                    _publish(staged, root, staging / "replaced")
     except OSError as error:
         raise BundleError(f"the bundle {root} cannot be written: {error}") from error
     report(Progress(message=f"the {name} bundle is ready in {root}"))
@@ -170,7 +175,7 @@ def _present(root: Path, name: str, replace_demo: bool) -> Bundle | None:
     else:
         if bundle.description.name != DEMO_NAME or name == DEMO_NAME:
             return bundle
-    foreign = sorted({path.name for path in root.iterdir()} - {DESCRIPTION_FILE, *PARTS})
+    foreign = sorted({path.name for path in root.iterdir() if not _is_of_the_volume(path.name)} - {DESCRIPTION_FILE, *PARTS})
     if foreign:
         raise BundleError(f"{root} is no base-model bundle, it holds {foreign[0]}: choose another folder or empty it")
     claimed = _claimed_name(root)
@@ -183,6 +188,11 @@ def _present(root: Path, name: str, replace_demo: bool) -> Bundle | None:
     ) from damage
 
 
+def _is_of_the_volume(name: str) -> bool:
+    """True for files that a file system or a preparation puts there: lost+found, snapshots, waste bins. They stay as they are."""
+    return name.startswith(".") or name == "lost+found"
+
+
 def _claimed_name(root: Path) -> object:
     # Less strict than BundleDescription, so that a bundle of a later schema does not count as a damaged bundle.
     try:
@@ -193,15 +203,29 @@ def _claimed_name(root: Path) -> object:
 
 
 @contextmanager
+def _made(root: Path) -> Iterator[None]:
+    """Make the folder if it is missing. It is removed again if it stays empty."""
+    try:
+        root.mkdir()
+    except FileExistsError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            root.rmdir()
+
+
+@contextmanager
 def _staging(root: Path) -> Iterator[Path]:
-    """A hidden folder beside `root`. The folders of killed preparations are removed first."""
-    prefix = f".{root.name}."
-    with _locked(root.parent):
-        for left in root.parent.glob(f"{prefix}*"):
-            _remove_unless_locked(left)
-        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=root.parent))
+    """A hidden folder inside `root`. The folders of killed preparations are removed first."""
+    with _locked(root):
+        for left in root.glob(f"{_STAGING}*"):
+            _remove_unless_used(left)
+        folder = Path(tempfile.mkdtemp(prefix=_STAGING, dir=root))
         owner = os.open(folder, os.O_RDONLY)
-        fcntl.flock(owner, fcntl.LOCK_EX)
+        try_lock(owner)
     try:
         yield folder
     finally:
@@ -211,32 +235,51 @@ def _staging(root: Path) -> Iterator[Path]:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
+    """Wait for the lock of the folder. A file system without locks gives none."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        while try_lock(descriptor) is False:
+            time.sleep(_LOCK_POLL_SECONDS)
         yield
     finally:
         os.close(descriptor)
 
 
-def _remove_unless_locked(folder: Path) -> None:
+def _remove_unless_used(folder: Path) -> None:
+    """Remove the folder of a killed preparation. Without locks, nobody knows whether its process lives, so it stays."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return  # another process uses it
-    else:
-        shutil.rmtree(folder, ignore_errors=True)
+        if try_lock(descriptor):
+            shutil.rmtree(folder, ignore_errors=True)
     finally:
         os.close(descriptor)
 
 
-def _publish(staged: Path, root: Path, aside: Path) -> None:
+def _try_to_publish(root: Path, staging: Path) -> None:
+    """Try the last step before hours of work. Raises OSError if it fails."""
+    for name in PARTS:
+        # The part of a damaged bundle must be moved away. A mount cannot be moved.
+        if (root / name).is_mount():
+            raise OSError(errno.EBUSY, "a volume is mounted there; mount it one folder higher", str(root / name))
+    model, place = staging / "trial", root / f"{staging.name}.trial"
+    model.mkdir()
+    (model / "file").write_bytes(b"\1" * 4096)
+    flush_tree(model)
+    model.rename(place)
+    shutil.rmtree(place)
+
+
+def _publish(staged: Path, root: Path, replaced: Path) -> None:
+    """Move the parts to their places. Only a folder with the description counts as a bundle, so that leaves first and comes last."""
     flush_tree(staged)
-    if root.exists():
-        root.rename(aside)
-    staged.rename(root)
-    flush(root.parent)
+    replaced.mkdir()
+    for name in (DESCRIPTION_FILE, *PARTS):
+        with suppress(FileNotFoundError):
+            (root / name).rename(replaced / name)
+    flush(root)
+    for name in (*PARTS, DESCRIPTION_FILE):
+        (staged / name).rename(root / name)
+        flush(root)
 
 
 def _files(bundle: Bundle) -> list[tuple[Path, BundleFile]]:

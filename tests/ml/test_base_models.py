@@ -78,6 +78,10 @@ def _redescribe(root: Path, **changes: object) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), **changes}), encoding="utf-8")
 
 
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
 def _refusal(action: Callable[[], object]) -> str:
     with pytest.raises(BundleError) as caught:
         action()
@@ -235,6 +239,7 @@ def test_a_damaged_demo_bundle_is_replaced(root: Path, make: Make, name: str, da
     make()
     assert verify_bundle(root).description.name == "demo"
     assert list(root.parent.iterdir()) == [root]
+    assert names(root) == ["bundle.json", "encoder", "summariser"]
 
 
 def test_an_empty_folder_is_filled(root: Path, make: Make) -> None:
@@ -248,6 +253,16 @@ def test_a_damaged_bundle_of_another_kind_is_not_replaced(root: Path, make: Make
     expected = f"{root} holds the damaged bundle 'biomedbert-bart': copy it there again, or remove the folder for the demo bundle"
     assert _refusal(make) == expected
     assert (root / "encoder" / "model.safetensors").is_file()
+
+
+def test_what_a_file_system_keeps_in_a_volume_stays(root: Path, make: Make) -> None:
+    for name in ("lost+found", ".snapshot", ".Trash-1000"):
+        (root / name).mkdir(parents=True)
+    make()
+    assert names(root) == [".Trash-1000", ".snapshot", "bundle.json", "encoder", "lost+found", "summariser"]
+    (root / "encoder" / "vocab.txt").unlink()
+    make()
+    assert names(root) == [".Trash-1000", ".snapshot", "bundle.json", "encoder", "lost+found", "summariser"]
 
 
 def test_a_folder_with_other_files_is_not_replaced(root: Path, make: Make) -> None:
@@ -300,6 +315,7 @@ def test_after_an_interruption_only_the_damaged_bundle_remains(root: Path, make:
     with pytest.raises(KeyboardInterrupt):
         make(report=interrupt)
     assert list(root.parent.iterdir()) == [root]
+    assert names(root) == ["bundle.json", "encoder", "summariser"]
     assert not (root / "encoder" / "vocab.txt").exists()
 
 
@@ -309,10 +325,10 @@ def test_a_bundle_of_a_concurrent_preparation_is_not_replaced(root: Path, make: 
     def overtake(progress: Progress) -> None:
         if progress.message.startswith("unpacking"):
             make()
-            theirs.append(root.stat().st_ino)
+            theirs.append((root / "encoder").stat().st_ino)
 
     make(report=overtake)
-    assert theirs == [root.stat().st_ino]
+    assert theirs == [(root / "encoder").stat().st_ino]
 
 
 # Downloads with pip
