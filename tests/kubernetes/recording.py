@@ -24,7 +24,7 @@ _LEFT_OUT = {
     "enableServiceLinks", "ownerReferences", "allocatedResources", "selector", "generation", "generateName", "finalizers",
     "command", "restartCount", "serviceAccount", "namespace", "imagePullPolicy", "automountServiceAccountToken",
     "hostUsers", "priority", "template", "uid", "manualSelector", "completionMode", "parallelism", "completions", "backoffLimit",
-    "ttlSecondsAfterFinished", "podReplacementPolicy", "uncountedTerminatedPods", "started", "ready", "restartPolicy",
+    "ttlSecondsAfterFinished", "podReplacementPolicy", "uncountedTerminatedPods", "ready",
     "serviceAccountName", "requests",
 }  # fmt: skip
 _LABELS = (RUN_ID, ATTEMPT, KUEUE_QUEUE)

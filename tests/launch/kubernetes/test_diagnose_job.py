@@ -177,6 +177,21 @@ def container_ended(*, last: bool = False, **end: Any) -> Change:
     return apply
 
 
+def initializing(*statuses: dict[str, Any], sidecars: tuple[str, ...] = (), **events: str) -> Change:
+    """The pod waits for these init containers. Those of `sidecars` have the restart policy Always."""
+
+    def apply(recording: Recording) -> None:
+        pod = pod_of(recording)
+        recording["job"]["status"].pop("conditions")
+        containers = [{"name": one["name"], **({"restartPolicy": "Always"} if one["name"] in sidecars else {})} for one in statuses]
+        pod["spec"]["initContainers"] = containers
+        prepared = {"type": "PodReadyToStartContainers", "status": "True"}
+        pod["status"].update(phase="Pending", initContainerStatuses=list(statuses), conditions=[NOT_PREPARED, prepared])
+        with_events(**events)(recording)
+
+    return apply
+
+
 def pod_gone_with_events(**events: str) -> Change:
     """The Job failed for a pod without a rule. The pod is gone, and the cluster still has these events of it."""
 
@@ -212,6 +227,7 @@ def test_every_recording_has_an_expectation():
 POLICY = "Container run for pod ns/gregory-train-0123456789ab-a1-abcde failed with exit code {} matching FailJob rule at index {}"
 CREATE = "failed to create containerd task: failed to create shim task"
 LOCATED = "The container could not be located when the pod was terminated"
+DONE = {"terminated": {"exitCode": 0, "reason": "Completed"}}
 NOT_PREPARED = {"type": "PodScheduled", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}
 
 
@@ -355,6 +371,58 @@ NOT_PREPARED = {"type": "PodScheduled", "status": "True", "lastTransitionTime": 
             Status.TERMINATED,
             Reason.DELETED,
             rf"the Job of {POD} was deleted, and the pod ended with exit code 137; .*",
+        ),
+        *(
+            ("init_container", change, Status.PENDING, reason, detail)
+            for change, reason, detail in [
+                (
+                    initializing({"name": "first", "state": {"waiting": {"reason": "ErrImagePull", "message": "no such tag"}}}),
+                    Reason.IMAGE_PULL,
+                    r"init container first: ErrImagePull: no such tag; for .*; correct its image in podTemplatePatch, or .*",
+                ),
+                (
+                    initializing({"name": "first", "image": "its/own:1", "state": {"waiting": {"reason": "PodInitializing"}}}),
+                    Reason.IMAGE_PULL,
+                    r"pulling its/own:1 of init container first; for .*",
+                ),
+                (
+                    initializing({"name": "first", "state": {"waiting": {"reason": "CreateContainerConfigError", "message": "no key"}}}),
+                    Reason.MISSING_OBJECT,
+                    r"init container first: CreateContainerConfigError: no key; for .*",
+                ),
+                (
+                    initializing({"name": "first", "state": DONE}, {"name": "second", "state": {"running": {}}, "started": True}),
+                    Reason.NOT_STARTED,
+                    r"init container second runs, and the run waits for it; for .*; find out why it takes so long, or raise .*",
+                ),
+                (
+                    initializing({"name": "first", "state": {"terminated": {"exitCode": 1, "reason": "Error", "message": "no\n"}}}),
+                    Reason.NOT_STARTED,
+                    r"init container first exited with code 1: no; for .*; correct podTemplatePatch",
+                ),
+                (
+                    initializing(
+                        {
+                            "name": "proxy",
+                            "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}},
+                            "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}},
+                        },
+                        sidecars=("proxy",),
+                    ),
+                    Reason.NOT_STARTED,
+                    r"CrashLoopBackOff: init container proxy exited with code 137 \(OOMKilled\); for .*",
+                ),
+                (
+                    initializing({"name": "proxy", "state": {"running": {}}, "started": False}, sidecars=("proxy",)),
+                    Reason.NOT_STARTED,
+                    r"init container proxy runs, and the run waits for it; for .*",
+                ),
+                (
+                    initializing({"name": "proxy", "state": {"running": {}}, "started": True}, sidecars=("proxy",)),
+                    Reason.IMAGE_PULL,
+                    r"pulling gregory\.test/base:1; for .*",
+                ),
+            ]
         ),
         ("no_report", ended_job("NewReason", "text"), Status.TERMINATED, None, rf"{JOB} failed: NewReason: text"),
         (

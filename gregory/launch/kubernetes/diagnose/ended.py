@@ -10,6 +10,7 @@ from gregory.launch.kubernetes.diagnose.pod_status import (
     Events,
     Object,
     condition,
+    exit_text,
     is_being_deleted,
     log_tail,
     memory_limit,
@@ -194,7 +195,7 @@ def _never_ran(pod: Object) -> Observation:
     for container in status.get("initContainerStatuses") or []:
         end = container.get("state", {}).get("terminated", {})
         if end.get("exitCode"):
-            summary = f"its init container {container['name']} exited with code {end['exitCode']}: {end.get('message', '').strip()}"
+            summary = f"its init container {container['name']} {exit_text(end)}"
             return _with_pod(pod, Reason.NOT_STARTED, f"pod {name_of(pod)} never started: {summary}", "correct podTemplatePatch")
     # A node may reject a pod from the scheduler: a GPU failed meanwhile, or the kubelet has just started and does not know its GPUs yet.
     summary = f"pod {name_of(pod)} was rejected by its node {node_of(pod)}: {message or 'it gave no reason'}"

@@ -90,6 +90,32 @@ def run_status(pod: Object) -> Object:
     return next((status for status in pod.get("status", {}).get("containerStatuses") or [] if status["name"] == CONTAINER), {})
 
 
+def blocking_init_container(pod: Object) -> Object | None:
+    """The status of the init container that keeps the run from its start. None if there is none.
+
+    A node starts init containers one after another. One with the restart policy Always is a sidecar: it lets the next one begin after
+    its own start.
+    """
+    sidecars = {one["name"] for one in pod["spec"].get("initContainers") or [] if one.get("restartPolicy") == "Always"}
+    for status in pod.get("status", {}).get("initContainerStatuses") or []:
+        state = status.get("state", {})
+        lets_pass = status.get("started") and "running" in state if status["name"] in sidecars else has_completed(state)
+        if not lets_pass:
+            return dict(status)
+    return None
+
+
+def has_completed(state: Object) -> bool:
+    """Whether the container of this state exited with code 0."""
+    return bool(state.get("terminated", {}).get("exitCode") == 0)
+
+
+def exit_text(end: Object) -> str:
+    """The end of a container for a message: exit code, reason and the end of its log."""
+    reason, log = end.get("reason", "Error"), end.get("message", "").strip()
+    return f"exited with code {end['exitCode']}" + (f" ({reason})" if reason != "Error" else "") + (f": {log}" if log else "")
+
+
 def terminated(pod: Object) -> Object | None:
     """The state of the run's container after its end. None before."""
     status = run_status(pod)

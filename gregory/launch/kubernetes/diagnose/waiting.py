@@ -6,12 +6,15 @@ Each kind of cause has a deadline of its own, a key of `deadlines` in the cluste
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from gregory.launch.kubernetes.cluster_sections import Deadlines
 from gregory.launch.kubernetes.diagnose.pod_status import (
     Events,
     Object,
+    blocking_init_container,
     condition,
+    exit_text,
     is_being_deleted,
     name_of,
     node_of,
@@ -28,6 +31,14 @@ _IMAGE = {
     "SignatureValidationFailed",
 }  # fmt: skip
 _MOUNTS = ("FailedMount", "FailedAttachVolume", "FailedMapVolume")
+# The kubelet's reasons for a container that waits for the node or for another container.
+_PREPARING = ("ContainerCreating", "PodInitializing")
+
+
+class _Cause(NamedTuple):
+    summary: str
+    reason: Reason
+    remedy: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +56,7 @@ def wants_events(job: Object, pod: Object | None) -> bool:
     """Whether only events hold the cause."""
     if pod is None:
         return not job["spec"].get("suspend")
-    waiting = run_status(pod).get("state", {}).get("waiting", {})
-    return bool(node_of(pod)) and waiting.get("reason", "ContainerCreating") in ("ContainerCreating", "PodInitializing")
+    return bool(node_of(pod)) and _is_preparing(blocking_init_container(pod) or run_status(pod))
 
 
 def without_pod(job: Object, events: Events, *, now: datetime, deadlines: Deadlines) -> Observation:
@@ -108,32 +118,74 @@ def _unscheduled(pod: Object) -> _Blocker:
 
 
 def _unstarted(pod: Object, events: Mapping[str, str], *, since: datetime) -> _Blocker:
-    """The cause for a pod on a node without a running container."""
-    waiting = run_status(pod).get("state", {}).get("waiting", {})
-    kind, message = waiting.get("reason", "ContainerCreating"), waiting.get("message", "")
-    image = run_status(pod).get("image") or "its image"
+    """The cause for a pod on a node without a running container of the run."""
+    first = blocking_init_container(pod)
+    status = run_status(pod) if first is None else first
+    if _is_preparing(status):
+        cause = _preparation(pod, events, image=status.get("image") or "its image", of="" if first is None else _init(first))
+    else:
+        cause = _of_run(status) if first is None else _of_init_container(first)
+    return _Blocker(summary=cause.summary, remedy=cause.remedy, reason=cause.reason, key="imagePullSeconds", since=since)
+
+
+def _is_preparing(status: Object) -> bool:
+    """Whether the container waits for volumes, network or its image. A node that has not reported it prepares them."""
+    state = status.get("state", {})
+    return not state or state.get("waiting", {}).get("reason", "") in _PREPARING
+
+
+def _preparation(pod: Object, events: Mapping[str, str], *, image: str, of: str) -> _Cause:
     # The node has prepared volumes and network. Older clusters do not have this condition.
     prepared = condition(pod, "PodReadyToStartContainers") is not None
     mount = next((events[name] for name in _MOUNTS if name in events), "")
-    if kind in _IMAGE:
-        summary, reason = f"{kind}: {message or image}", Reason.IMAGE_PULL
-        remedy = "check that the image of the cluster file exists and that image.pullSecrets give access to its registry"
-    elif kind == "CreateContainerConfigError":
-        summary, reason = f"{kind}: {message}", Reason.MISSING_OBJECT
-        remedy = "create the object that it names, or correct database.existingSecret, env or envFrom in the cluster file"
-    elif kind not in ("ContainerCreating", "PodInitializing"):
-        summary, reason, remedy = f"{kind}: {message}", Reason.REFUSED, "use an image of Dockerfile.train, and check podTemplatePatch"
-    elif mount and not prepared:
-        summary, reason = f"FailedMount: {mount}", Reason.MISSING_OBJECT
+    if mount and not prepared:
         remedy = "create the object that it names, or correct the volumes of the cluster file"
-    elif "FailedCreatePodSandBox" in events and not prepared:
-        summary, reason = f"FailedCreatePodSandBox: {events['FailedCreatePodSandBox']}", Reason.REFUSED
+        return _Cause(f"FailedMount: {mount}", Reason.MISSING_OBJECT, remedy)
+    if "FailedCreatePodSandBox" in events and not prepared:
         remedy = "check the network and the container runtime of the node, and read its kubelet's log"
-    elif prepared or "Pulling" in events:
-        summary, reason, remedy = f"pulling {image}", Reason.IMAGE_PULL, "check the size of the image and the speed of its registry"
-    else:
-        summary, reason, remedy = "the node prepares volumes and network", Reason.NOT_STARTED, "read the kubelet's log on the node"
-    return _Blocker(summary=summary, remedy=remedy, reason=reason, key="imagePullSeconds", since=since)
+        return _Cause(f"FailedCreatePodSandBox: {events['FailedCreatePodSandBox']}", Reason.REFUSED, remedy)
+    if prepared or "Pulling" in events:
+        summary = f"pulling {image}" + (f" of {of}" if of else "")
+        return _Cause(summary, Reason.IMAGE_PULL, "check the size of the image and the speed of its registry")
+    return _Cause("the node prepares volumes and network", Reason.NOT_STARTED, "read the kubelet's log on the node")
+
+
+def _of_run(status: Object) -> _Cause:
+    """The cause in the state of the run's own container."""
+    waiting = status.get("state", {}).get("waiting", {})
+    kind, message = waiting.get("reason", ""), waiting.get("message", "")
+    if kind in _IMAGE:
+        remedy = "check that the image of the cluster file exists and that image.pullSecrets give access to its registry"
+        return _Cause(f"{kind}: {message or status.get('image', '')}", Reason.IMAGE_PULL, remedy)
+    if kind == "CreateContainerConfigError":
+        remedy = "create the object that it names, or correct database.existingSecret, env or envFrom in the cluster file"
+        return _Cause(f"{kind}: {message}", Reason.MISSING_OBJECT, remedy)
+    return _Cause(f"{kind}: {message}", Reason.REFUSED, "use an image of Dockerfile.train, and check podTemplatePatch")
+
+
+def _of_init_container(status: Object) -> _Cause:
+    """The cause in the state of an init container, which the cluster file or a webhook has added."""
+    state = status.get("state", {})
+    waiting = state.get("waiting", {})
+    kind, message = waiting.get("reason", ""), waiting.get("message", "")
+    end = state.get("terminated") or status.get("lastState", {}).get("terminated")
+    if kind in _IMAGE:
+        remedy = "correct its image in podTemplatePatch, or give access to its registry with image.pullSecrets"
+        return _Cause(f"{_init(status)}: {kind}: {message or status.get('image', '')}", Reason.IMAGE_PULL, remedy)
+    if kind == "CreateContainerConfigError":
+        remedy = "create the object that it names, or correct podTemplatePatch"
+        return _Cause(f"{_init(status)}: {kind}: {message}", Reason.MISSING_OBJECT, remedy)
+    if "running" in state:
+        remedy = "find out why it takes so long, or raise deadlines.imagePullSeconds"
+        return _Cause(f"{_init(status)} runs, and the run waits for it", Reason.NOT_STARTED, remedy)
+    if end is not None:
+        repeated = f"{kind}: " if kind else ""
+        return _Cause(f"{repeated}{_init(status)} {exit_text(end)}", Reason.NOT_STARTED, "correct podTemplatePatch")
+    return _Cause(f"{_init(status)}: {kind}: {message}", Reason.REFUSED, "correct podTemplatePatch")
+
+
+def _init(status: Object) -> str:
+    return f"init container {status['name']}"
 
 
 def _observation(blocker: _Blocker, *, node: str, now: datetime, deadlines: Deadlines) -> Observation:
