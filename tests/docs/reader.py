@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from gregory.env import Environment
+from gregory.env import DATABASE_VARIABLES
 from tests.docs.markdown import Block
 from tools.installation import REPOSITORY, Installation
 
@@ -78,7 +78,7 @@ class Reader:
         if block.name != "../gregory.env":
             return block.text
         names = [line.partition("=")[0] for line in block.text.splitlines()]
-        assert names == [name for name in Environment.model_fields if name.startswith(("POSTGRES_", "DB_"))]
+        assert names == list(DATABASE_VARIABLES.values())
         return "".join(f"{name}={shlex.quote(self.environment[name])}\n" for name in names if name in self.environment)
 
     def _run(self, block: Block, argv: list[str]) -> str:
