@@ -184,7 +184,10 @@ class _Attempt:
 
     def _close_open_rows(self, *, reason: Reason | None, error: str, message: str) -> None:
         self._report.fail_the_rest(reason=reason, error=error)
-        for algorithm in self._retry(partial(store.fail_open_rows, self._spec, reason=reason, error=error)):
+        closed = self._retry(partial(store.fail_open_rows, self._spec, reason=reason, error=error))
+        if not closed:
+            self._log.info(f"Failed: {message}", tone="bad")
+        for algorithm in closed:
             self._log.info(f"Failed version {algorithm.version}: {message}", algorithm=algorithm.algorithm, tone="bad")
         self._report.write()
 

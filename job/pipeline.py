@@ -69,6 +69,7 @@ class Pipeline:
         spec = self._spec = spec.model_copy(update={"algorithms": self._publishable()})
         if not spec.algorithms:
             return
+        self._require_rows(*spec.algorithms)
         attempt_folder.take_over(self._models_dir, spec.run_id, spec.attempt)
         if spec.require_gpu:
             self._find_gpu()
@@ -76,9 +77,10 @@ class Pipeline:
         summaries = self._summarise()
         pseudo_labels = self._pseudo_label(summaries) if spec.config.pseudo_label else None
         for algorithm in spec.algorithms:
-            self._retry(partial(store.begin_algorithm, spec, algorithm.run_log_id))
-            self._log.info(f"Started training version {algorithm.version}", algorithm=algorithm.algorithm, stage="train")
             try:
+                self._require_rows(algorithm)
+                self._retry(partial(store.begin_algorithm, spec, algorithm.run_log_id))
+                self._log.info(f"Started training version {algorithm.version}", algorithm=algorithm.algorithm, stage="train")
                 outcome, details = self._train(algorithm, summaries, pseudo_labels)
             except StageFailed as failure:
                 if failure.reason is Reason.INTERRUPTED:
@@ -116,6 +118,11 @@ class Pipeline:
         self._log.info(message, algorithm=algorithm.algorithm, stage="train", tone="bad")
         return failed_training(algorithm, failure, self._stages.resources())
 
+    def _require_rows(self, *algorithms: AlgorithmSpec) -> None:
+        """Raises StageFailed if another program ended all of these trainings. So nothing appears for a subject that is gone."""
+        if cause := self._retry(partial(store.overriding, self._spec, algorithms)):
+            raise _overridden(cause)
+
     def _run(self, stage: str, folder: Path, request: BaseModel, *, algorithms: tuple[AlgorithmSpec, ...]) -> Path:
         """As `StageRunner.run`. Raises Superseded if a later attempt works in the models folder."""
         self._fence.require()
@@ -133,6 +140,8 @@ class Pipeline:
         articles = folder / "in" / contract.ARTICLES
         if not articles.exists():
             self._write_corpus(articles)
+            # A deleted subject has no articles.
+            self._require_rows(*self._spec.algorithms)
         labels = [article.label for article in read_articles(articles) if article.label is not None]
         relevant, not_relevant = sum(labels), len(labels) - sum(labels)
         self._log.info(f"{relevant} relevant and {not_relevant} not relevant articles")
@@ -159,6 +168,7 @@ class Pipeline:
         add_file(summaries / contract.POOL, folder / "in")
         request = contract.PseudoLabelRequest(config=self._spec.config, **self._base_request())
         out = self._run("pseudo_label", folder, request, algorithms=self._spec.algorithms)
+        self._require_rows(*self._spec.algorithms)
         facts = publish_pseudo_labels(self._spec, out, self._models_dir, self._fence)
         rounds = ", ".join(f"{done.relevant + done.not_relevant} of {done.asked}" for done in facts.rounds) or "no round"
         self._log.info(f"Pseudo-labels accepted per round: {rounds}; {facts.file}", stage="pseudo_label")
@@ -196,6 +206,8 @@ class Pipeline:
     def _publish(self, algorithm: AlgorithmSpec, out: Path) -> tuple[AlgorithmOutcome, store.OutcomeDetails]:
         """Give a finished model its name. Row and report say so before: a process that cannot read the models must not fail the row."""
         self._fence.require()
+        if cause := best_effort(partial(store.overriding, self._spec, [algorithm]), otherwise=""):
+            raise _overridden(cause)
         self._report.publishing(algorithm)
         self._report.write()
         best_effort(partial(store.begin_publishing, self._spec, algorithm.run_log_id), otherwise=None)
@@ -227,10 +239,10 @@ class Pipeline:
         self._report.add(outcome)
         written = self._retry(partial(store.close_algorithm, self._spec, outcome, details))
         self._report.write()
-        if not written:
+        if not written and outcome.reason is not Reason.OVERRIDDEN:
             message = f"the row of version {outcome.version} already had a result; this outcome is kept as an event"
             self._log.warn(message, algorithm=outcome.algorithm)
-        if not outcome.success:
+        if not written or not outcome.success:
             return
         for warning in outcome.warnings:
             self._log.warn(warning, algorithm=outcome.algorithm)
@@ -251,3 +263,8 @@ class Pipeline:
             "threads": self._threads,
             "require_gpu": self._spec.require_gpu,
         }
+
+
+def _overridden(cause: str) -> StageFailed:
+    message = f"{cause}; nothing is published"
+    return StageFailed(Reason.OVERRIDDEN, message, message, Usage(seconds=0.0, peak_bytes=0))

@@ -46,7 +46,7 @@ class StageRunner:
     def run(self, stage: str, folder: Path, request: BaseModel, *, algorithms: tuple[AlgorithmSpec, ...]) -> Path:
         """The output folder of a stage. The stage runs only if no earlier attempt finished it. Raises StageFailed.
 
-        algorithms: their records get the progress.
+        algorithms: their records get the progress. The stage ends if another program ends all of their rows.
         """
         request_file = folder / "in" / contract.REQUEST
         if (folder / "out").exists():
@@ -57,6 +57,7 @@ class StageRunner:
             shutil.rmtree(folder / "out")
         request_file.write_text(request.model_dump_json(indent=2), encoding="utf-8")
         started, idle, latest = time.monotonic(), IdleTime(), Progress(message="starting")
+        overridden = ShutdownRequest()
         algorithm = algorithms[0].algorithm if len(algorithms) == 1 else ""
 
         def report(progress: Progress) -> None:
@@ -74,10 +75,12 @@ class StageRunner:
             # Heartbeat and progress differ: this process writes heartbeats even if the stage hangs.
             store.heartbeat([self._spec], idle=idle.seconds())
             self.check_for_end()
+            if cause := store.overriding(self._spec, algorithms):
+                overridden.request(cause)
 
         self._heartbeats = RepeatedCall(partial(_dropped_if_away, write), seconds=HEARTBEAT_SECONDS, after=self._heartbeats)
         try:
-            self.usage[stage] = run_stage(stage, folder, shutdown=self._shutdown, report=report)
+            self.usage[stage] = run_stage(stage, folder, shutdown=self._shutdown, overridden=overridden, report=report)
         except StageFailed as failure:
             self.usage[stage] = failure.usage
             raise

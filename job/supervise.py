@@ -60,9 +60,10 @@ class StageFailed(Exception):
         self.usage = usage
 
 
-def run_stage(stage: str, folder: Path, *, shutdown: ShutdownRequest, report: progress.Report) -> Usage:
+def run_stage(stage: str, folder: Path, *, shutdown: ShutdownRequest, overridden: ShutdownRequest, report: progress.Report) -> Usage:
     """Run `stage` on folder/in. Its result is then in folder/out. Raises StageFailed.
 
+    shutdown: ends the run. overridden: ends this stage, because another program ended the rows that need it.
     report: called with each progress message of the worker. It must not wait for anything, because a request of the end is obeyed between
     two calls.
     """
@@ -76,7 +77,7 @@ def run_stage(stage: str, folder: Path, *, shutdown: ShutdownRequest, report: pr
     ):
 
         def watch() -> None:
-            if shutdown.requested:
+            if shutdown.requested or overridden.requested:
                 worker.kill()
             worker.sample()
 
@@ -85,7 +86,7 @@ def run_stage(stage: str, folder: Path, *, shutdown: ShutdownRequest, report: pr
             last = _pass_on(line.decode("utf-8", "replace"), report) or last
     usage = Usage(seconds=time.monotonic() - started, peak_bytes=worker.peak_bytes)
     if worker.exit_code != 0 or not (folder / "out").exists():
-        raise _failure(folder, worker.exit_code, usage, shutdown, memory_before, last)
+        raise _failure(folder, worker.exit_code, usage, (shutdown, overridden), memory_before, last)
     # The result is complete, and a full disk must not cost it.
     with suppress(OSError):
         (folder / USAGE_FILE).write_text(json.dumps(asdict(usage)), encoding="utf-8")
@@ -116,13 +117,19 @@ def _pass_on(line: str, report: progress.Report) -> Progress | None:
 
 
 def _failure(
-    folder: Path, code: int, usage: Usage, shutdown: ShutdownRequest, memory_before: resources.MemoryEvents, last: Progress
+    folder: Path,
+    code: int,
+    usage: Usage,
+    requests: tuple[ShutdownRequest, ShutdownRequest],
+    memory_before: resources.MemoryEvents,
+    last: Progress,
 ) -> StageFailed:
     peak = f"peak memory {usage.peak_bytes / 2**20:.0f} MiB"
     where = f"in stage {folder.name} after {usage.seconds:.0f} s, at: {last.message}; {peak}"
-    if shutdown.requested:
-        message = f"{shutdown.reason} {where}"
-        return StageFailed(Reason.INTERRUPTED, message, message, usage)
+    for request, reason in zip(requests, (Reason.INTERRUPTED, Reason.OVERRIDDEN), strict=True):
+        if request.requested:
+            message = f"{request.reason} {where}"
+            return StageFailed(reason, message, message, usage)
     described = folder / "out.partial" / contract.ERROR
     if code == 1 and described.exists():
         error = contract.StageError.model_validate_json(read_text(described))

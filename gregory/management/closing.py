@@ -7,7 +7,7 @@ from django.db import InterfaceError, OperationalError
 
 from gregory.management.database import describe
 from gregory.management.runners import reconciler
-from gregory.models import PredictionRunLog
+from gregory.reporting.summary import Outcome
 from gregory.runs import store
 from gregory.runs.spec import RunSpec
 from gregory.training import resume
@@ -24,15 +24,16 @@ def hints(specs: Sequence[RunSpec]) -> list[str]:
     return [*found[:HINTS], *more]
 
 
-def failures(rows: Sequence[PredictionRunLog], *, continues: bool) -> list[str]:
+def failures(outcomes: Sequence[Outcome], *, continues: bool) -> list[str]:
     """The number of failed trainings, if there are any. continues: a run without an end may still succeed."""
-    failed = sum(row.success is False or (row.success is None and not continues) for row in rows)
-    return [f"{failed} of {len(rows)} trainings failed"] if failed else []
+    results = [outcome.training.success for outcome in outcomes]
+    failed = sum(success is False or (success is None and not continues) for success in results)
+    return [f"{failed} of {len(results)} trainings failed"] if failed else []
 
 
-def left_open(rows: Sequence[PredictionRunLog]) -> str:
+def left_open(outcomes: Sequence[Outcome]) -> str:
     """Whether every row was closed. Else the open rows, with the remedy."""
-    ids = [row.pk for row in rows if row.success is None]
+    ids = [outcome.training.record.run_log_id for outcome in outcomes if outcome.training.success is None]
     return f"{_named(ids)} still open; run: python manage.py reconcile_runs --once" if ids else "every open row was closed"
 
 

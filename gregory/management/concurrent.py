@@ -119,10 +119,11 @@ def _print_changes(specs: Sequence[RunSpec], printed: dict[str, str], console: C
             continue
         unfinished |= not RunState(run.state).is_final
         _print_new(printed, run.run_id, f"{spec.label}: {situation(run)}", console)
-    for row in summary.outcomes(specs):
-        if row.success is not None:
-            label = f"{row.team.slug}/{row.subject.subject_slug}/{row.algorithm}"
-            _print_new(printed, str(row.pk), f"{label}: version {row.model_version}: {summary.result(row)}", console)
+    for outcome in summary.outcomes(specs):
+        training = outcome.training
+        if training.success is not None:
+            line = f"{outcome.label}: version {training.version}: {summary.result(training)}"
+            _print_new(printed, str(training.record.run_log_id), line, console)
     return unfinished
 
 

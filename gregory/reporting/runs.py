@@ -5,24 +5,24 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Prefetch, prefetch_related_objects
 from tabulate import tabulate
 
 from gregory.reporting import summary
 from gregory.runs import store
-from gregory.runs.models import AlgorithmRun, TrainingRun
+from gregory.runs.models import TrainingRun
+from gregory.runs.store import TrainingRecord
 
 _TIMES = ("queued_at", "submitted_at", "started_at", "heartbeat_at", "progress_at", "finished_at", "unknown_since", "missing_since")
 _FACTS = ("runner", "host", "external_name", "external_uid", "node", "image_digest", "exit_code", "retries", "cancelled_by")
 
 
 def summaries(runs: Sequence[TrainingRun]) -> list[dict[str, Any]]:
-    """A short dictionary per run; two queries for any number of runs."""
-    prefetch_related_objects(runs, _with_rows())
-    return [_summary(run) for run in runs]
+    """A short dictionary per run; a fixed number of queries for any number of runs."""
+    found = store.trainings([run.run_id for run in runs])
+    return [_summary(run, found.get(run.run_id, [])) for run in runs]
 
 
-def _summary(run: TrainingRun) -> dict[str, Any]:
+def _summary(run: TrainingRun, trainings: Sequence[TrainingRecord]) -> dict[str, Any]:
     team, subject = store.slugs_of(run)
     return {
         "run_id": run.run_id,
@@ -35,7 +35,7 @@ def _summary(run: TrainingRun) -> dict[str, Any]:
         "queued_at": _iso(run.queued_at),
         "finished_at": _iso(run.finished_at),
         "algorithms": [
-            {"algorithm": row.run_log.algorithm, "version": row.run_log.model_version, "result": _result(row)} for row in _rows(run)
+            {"algorithm": training.algorithm, "version": training.version, "result": summary.result(training)} for training in trainings
         ],
         "waiting_for": run.waiting_for,
         "unknown_since": _iso(run.unknown_since),
@@ -45,38 +45,15 @@ def _summary(run: TrainingRun) -> dict[str, Any]:
 
 def everything(run: TrainingRun, commands: Sequence[str]) -> dict[str, Any]:
     """All facts about one run as a dictionary. commands: the commands that inspect the run in its back end."""
-    (short,) = summaries([run])
-    rows = [
-        {
-            "run_log_id": row.run_log_id,
-            "algorithm": row.run_log.algorithm,
-            "version": row.run_log.model_version,
-            "result": _result(row),
-            "success": row.run_log.success,
-            "stage": row.stage,
-            "progress": row.progress,
-            "reason": row.reason,
-            "error": row.run_log.error_message,
-            "warnings": row.warnings,
-            "metrics": row.metrics,
-            "artifact": row.artifact_path,
-            "resources": row.resources,
-            "data": row.data,
-            "compute": row.compute,
-            "started": _iso(row.run_log.run_started),
-            "finished": _iso(row.run_log.run_finished),
-            "triggered_by": row.run_log.triggered_by,
-        }
-        for row in _rows(run)
-    ]
+    trainings = store.trainings([run.run_id], with_texts=True).get(run.run_id, [])
     events = [{"at": _iso(event.at), "kind": event.kind, "message": event.message} for event in run.events.all()]
     return {
-        **short,
+        **_summary(run, trainings),
         **{name: getattr(run, name) for name in _FACTS},
         **{name: _iso(getattr(run, name)) for name in _TIMES},
         "window": store.window_of(run),
         "log_tail": run.log_tail,
-        "algorithms": rows,
+        "algorithms": [_training(training) for training in trainings],
         "events": events,
         "commands": list(commands),
     }
@@ -99,7 +76,8 @@ def full_text(facts: dict[str, Any]) -> str:
     heads = ("reason", "detail", "waiting_for", "attempt", "window", *_FACTS, *_TIMES)
     lines += [f"  {name.replace('_', ' ')}: {_indented(facts[name])}" for name in heads if facts[name] not in ("", None)]
     for row in facts["algorithms"]:
-        lines.append(f"{row['algorithm']} {row['version']} (row {row['run_log_id']}): {row['result']}")
+        deleted = "" if row["started"] else ", deleted by another program"
+        lines.append(f"{row['algorithm']} {row['version']} (row {row['run_log_id']}{deleted}): {row['result']}")
         done = {"stage": row["stage"], "artifact": row["artifact"], "error": row["error"] or "", "progress": _pairs(row["progress"])}
         done |= {"metrics": _pairs(row["metrics"]), "warnings": "\n".join(row["warnings"]), "compute": _pairs(row["compute"])}
         lines += [f"  {name}: {_indented(text)}" for name, text in done.items() if text]
@@ -112,17 +90,29 @@ def full_text(facts: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _with_rows() -> "Prefetch[str]":
-    # The join leaves out rows that GregoryAI has deleted. The curves are not loaded, because they are large and not printed.
-    return Prefetch("algorithms", AlgorithmRun.objects.select_related("run_log").defer("evaluation").order_by("position", "pk"))
-
-
-def _rows(run: TrainingRun) -> list[AlgorithmRun]:
-    return list(run.algorithms.all())
-
-
-def _result(row: AlgorithmRun) -> str:
-    return summary.result(row.run_log)
+def _training(training: TrainingRecord) -> dict[str, Any]:
+    """All facts about one training. Those of a deleted row are None."""
+    record, row = training.record, training.row
+    return {
+        "run_log_id": record.run_log_id,
+        "algorithm": training.algorithm,
+        "version": training.version,
+        "result": summary.result(training),
+        "success": row.success if row else None,
+        "stage": record.stage,
+        "progress": record.progress,
+        "reason": record.reason,
+        "error": row.error_message if row else None,
+        "warnings": record.warnings,
+        "metrics": record.metrics,
+        "artifact": record.artifact_path,
+        "resources": record.resources,
+        "data": record.data,
+        "compute": record.compute,
+        "started": _iso(row.run_started) if row else None,
+        "finished": _iso(row.run_finished) if row else None,
+        "triggered_by": row.triggered_by if row else None,
+    }
 
 
 def _list_row(facts: dict[str, Any]) -> list[str]:

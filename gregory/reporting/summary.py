@@ -2,13 +2,16 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from tabulate import tabulate
 
 from gregory.ml.metrics import NAMES
-from gregory.models import PredictionRunLog
+from gregory.runs import store
+from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunSpec
+from gregory.runs.store import TrainingRecord
 
 
 def plan_rows(specs: Sequence[RunSpec], refusals: dict[int, str], *, runner: str) -> list[dict[str, Any]]:
@@ -50,36 +53,63 @@ def requests_json(rows: Sequence[dict[str, Any]], requests: Sequence[tuple[RunSp
     return json.dumps({"trainings": rows, "requests": bodies}, indent=2)
 
 
-def outcomes(specs: Sequence[RunSpec]) -> list[PredictionRunLog]:
-    """The rows of these runs in the order of the specifications, in one query."""
-    ids = [algorithm.run_log_id for spec in specs for algorithm in spec.algorithms]
-    rows = PredictionRunLog.objects.select_related("algorithm_run", "subject", "team").in_bulk(ids)
-    return [rows[pk] for pk in ids if pk in rows]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """One training of a command, with the slugs of its subject."""
+
+    team: str
+    subject: str
+    training: TrainingRecord
+
+    @property
+    def label(self) -> str:
+        """team/subject/algorithm."""
+        return f"{self.team}/{self.subject}/{self.training.algorithm}"
 
 
-def summary_table(rows: Sequence[PredictionRunLog]) -> str:
+def outcomes(specs: Sequence[RunSpec]) -> list[Outcome]:
+    """The trainings of these runs in the order of the specifications, also those whose rows another program deleted."""
+    known = {training.record.run_log_id: training for run in store.trainings([spec.run_id for spec in specs]).values() for training in run}
+    return [
+        Outcome(
+            team=spec.team.slug,
+            subject=spec.subject.slug,
+            training=known.get(algorithm.run_log_id) or store.deleted_training(spec.run_id, algorithm),
+        )
+        for spec in specs
+        for algorithm in spec.algorithms
+    ]
+
+
+def summary_table(outcomes: Sequence[Outcome]) -> str:
     """The summary table: two lines per success, with the metrics of validation and test, or one line with the reason of a failure."""
     table: list[list[str]] = []
-    for row in rows:
-        run = row.algorithm_run
-        head = [row.team.slug, row.subject.subject_slug, row.algorithm or "", row.model_version, result(row)]
-        tail = [f"{run.resources.get('seconds', 0):.0f}", f"{run.resources.get('peak_bytes', 0) / 2**20:.0f}"]
-        if not row.success:
+    for outcome in outcomes:
+        training, record = outcome.training, outcome.training.record
+        head = [outcome.team, outcome.subject, training.algorithm, training.version, result(training)]
+        tail = [f"{record.resources.get('seconds', 0):.0f}", f"{record.resources.get('peak_bytes', 0) / 2**20:.0f}"]
+        if not training.success:
             table.append([*head, "", *[""] * len(NAMES), *tail])
             continue
         for part, prefix in (("validation", "val"), ("test", "test")):
-            figures = [f"{run.metrics[f'{prefix}_{name}']:.3f}" for name in NAMES]
+            figures = [_figure(record.metrics.get(f"{prefix}_{name}")) for name in NAMES]
             table.append([*head, part, *figures, *tail])
             head, tail = [""] * len(head), [""] * len(tail)
     headers = ["team", "subject", "algorithm", "version", "result", "part", *NAMES, "seconds", "peak MiB"]
     return str(tabulate(table, headers=headers, disable_numparse=True, colalign=["left"] * 6 + ["right"] * (len(NAMES) + 2)))
 
 
-def result(row: PredictionRunLog) -> str:
+def _figure(value: float | None) -> str:
+    # Another version of this program may measure other figures.
+    return "-" if value is None else f"{value:.3f}"
+
+
+def result(training: TrainingRecord) -> str:
     """The result of a training in a few words."""
-    if row.success is None:
+    if training.success is None:
         return "unfinished"
-    if row.success:
-        count = len(row.algorithm_run.warnings)
-        return "success" if count == 0 else f"success, {count} warning{'s' if count > 1 else ''}"
-    return f"failed: {row.algorithm_run.reason or 'error'}"
+    if not training.success:
+        return f"failed: {training.reason or Reason.ERROR}"
+    count = len(training.record.warnings)
+    words = ["success", *([f"{count} warning{'s' if count > 1 else ''}"] if count else [])]
+    return ", ".join(words if training.row else [*words, "row deleted"])

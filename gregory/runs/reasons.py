@@ -166,6 +166,13 @@ class Reason(Word):
         remedy="Find the user or program that deletes Jobs, pods or containers, then resume.",
         resumable=True,
     )
+    OVERRIDDEN = Entry(
+        word="overridden",
+        origin=Origin.REQUEST,
+        meaning="Another program ended or deleted the row during the training, or deleted the subject. GregoryAI's admin can do so.",
+        row_text="The text of that program. A deleted row has none: `training_runs show` names the cause.",
+        remedy="Do nothing, or train again.",
+    )
     EVICTED = Entry(
         word="evicted",
         origin=Origin.BACK_END,

@@ -52,7 +52,7 @@ def test_a_dry_run_of_all_teams(runs, capsys: pytest.CaptureFixture[str]):
 
 
 def test_a_list_of_runs(runs, capsys: pytest.CaptureFixture[str]):
-    assert queries(lambda: call_command("training_runs", "list", "--limit", "100")) == 2
+    assert queries(lambda: call_command("training_runs", "list", "--limit", "100")) == 3
     assert capsys.readouterr().out.count("lgbm_tfidf: unfinished") == len(runs)
 
 

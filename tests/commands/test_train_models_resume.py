@@ -7,7 +7,7 @@ import pytest
 from gregory.models import PredictionRunLog
 from gregory.runs import store
 from gregory.runs.diagnosis import Diagnosis
-from gregory.runs.models import TrainingRun
+from gregory.runs.models import AlgorithmRun, TrainingRun
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunSpec
 from gregory.runs.states import RunState
@@ -23,6 +23,7 @@ def stopped(run: Shell, feed: None, models: Path) -> RunSpec:
     assert run(*MS, "--algo", "lstm,lgbm_tfidf", "--prob-threshold", "0.5", "--runner", "instant").code == 0
     training = TrainingRun.objects.get()
     PredictionRunLog.objects.update(success=None, run_finished=None)
+    AlgorithmRun.objects.update(stage="train")
     TrainingRun.objects.update(state="running")
     spec = RunSpec.model_validate(training.spec)
     (models / ".runs" / spec.run_id / "stages").mkdir(parents=True)

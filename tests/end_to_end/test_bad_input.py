@@ -221,7 +221,7 @@ def test_a_stage_without_disk_space_reports_its_error_through_its_pipe(small_bun
         (source / contract.REQUEST).write_text(request.model_dump_json(), encoding="utf-8")
         fill(tmp_path)
         with pytest.raises(StageFailed) as caught:
-            run_stage("summarise", tmp_path / "summarise", shutdown=ShutdownRequest(), report=silent)
+            run_stage("summarise", tmp_path / "summarise", shutdown=ShutdownRequest(), overridden=ShutdownRequest(), report=silent)
     assert re.fullmatch(
         r"the worker exited with code 1 and no explanation in stage summarise after \d+ s, "
         r"at: failed: \[Errno 28\] No space left on device; peak memory \d+ MiB",

@@ -96,6 +96,21 @@ def test_the_remaining_time_assumes_the_average_speed(fraction: float | None, le
     assert seconds_left(fraction, 10.0) == left
 
 
+def test_a_stage_ends_if_another_program_ended_its_rows(spec, stages, shutdown, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(supervise, "worker_command", lambda stage, folder: [sys.executable, "-c", "import time; time.sleep(60)"])
+    monkeypatch.setattr(store, "heartbeat", lambda specs, **options: None)
+    monkeypatch.setattr(stages, "check_for_end", lambda: None)
+    monkeypatch.setattr(store, "overriding", lambda spec, algorithms: "another program deleted row 1")
+    began = time.monotonic()
+
+    with pytest.raises(StageFailed, match=r"^another program deleted row 1 in stage summarise after ") as failed:
+        stages.run("summarise", stages.prepare("summarise"), request(), algorithms=())
+
+    assert time.monotonic() - began < 10
+    # The run continues with the trainings whose rows are open.
+    assert (failed.value.reason, shutdown.requested) == (Reason.OVERRIDDEN, False)
+
+
 class TestSilentDatabase:
     """A stage with a real process, while every write of the run waits for an answer."""
 

@@ -59,7 +59,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
             seen.append(progress)
             on_progress(progress)
 
-        return run_stage("train", folder, shutdown=shutdown or ShutdownRequest(), report=report)
+        return run_stage("train", folder, shutdown=shutdown or ShutdownRequest(), overridden=ShutdownRequest(), report=report)
 
     run.seen = seen
     return run

@@ -303,7 +303,7 @@ def test_queued_runs_end_together_and_others_stay(subject, monkeypatch: pytest.M
 def test_the_end_of_any_number_of_queued_runs_is_a_few_statements(subject, django_assert_max_num_queries):
     attempts = {spec.run_id: spec.attempt_token for spec in (opened(make_subject(subject.team, f"s-{number}")) for number in range(30))}
 
-    with django_assert_max_num_queries(8):
+    with django_assert_max_num_queries(9):
         assert store.end_queued(attempts, RunState.CANCELLED, Diagnosis(summary="x", reason=Reason.INTERRUPTED)) == 30
 
 

@@ -161,7 +161,7 @@ class Command(BaseCommand):
         if isinstance(found, Exception):
             return [closing.not_known(opened, found)] if opened else [describe(found)]
         rows, hints = found
-        if runner.max_parallel == 1 or all(row.success is not None for row in rows):
+        if runner.max_parallel == 1 or all(row.training.success is not None for row in rows):
             return [closing.left_open(rows), *hints]
         return ["the submitted runs continue", concurrent.next_commands(opened), *hints]
 

@@ -4,8 +4,8 @@ Every write of an end is fenced: an update that needs the caller's attempt token
 if there is none. So the first writer wins, a superseded attempt writes nothing, and a late report becomes an event. Times are from
 the clock of the database. Every write is a transaction, because the limits of `gregory.database.waits` hold in transactions.
 
-`create` opens runs and attempts, `update` records their progress, `finish` ends rows and runs, `queries` reads. Other packages import
-this package only.
+`create` opens runs and attempts, `update` records their progress, `finish` ends rows and runs, `queries` and `trainings` read.
+Other packages import this package only.
 """
 
 from gregory.runs.store.create import RunRefused, open_run, resume, retry
@@ -26,26 +26,33 @@ from gregory.runs.store.queries import (
     active_run,
     active_runs,
     announced_end,
-    being_published,
     claim_key,
-    failure_reason,
     find_run,
     find_runs,
     handle_of,
-    in_training,
     is_silent,
     is_unfinished,
     latest_runs_without_success,
     listed_runs,
     note_outage,
-    open_algorithms,
     refusal,
     run_with_timers,
     runners_used,
     unfinished_runs,
-    unsuccessful,
 )
 from gregory.runs.store.stored_spec import attempt_of, slugs_of, window_of
+from gregory.runs.store.trainings import (
+    TrainingRecord,
+    being_published,
+    deleted_training,
+    failure_reason,
+    in_training,
+    newest_trainings,
+    open_algorithms,
+    overriding,
+    trainings,
+    unsuccessful,
+)
 from gregory.runs.store.update import (
     ObservedStatus,
     announce_end,
@@ -66,6 +73,7 @@ __all__ = [
     "OutcomeDetails",
     "RunRefused",
     "RunWithTimers",
+    "TrainingRecord",
     "active_run",
     "active_runs",
     "announce_end",
@@ -78,6 +86,7 @@ __all__ = [
     "claim_key",
     "close_algorithm",
     "close_algorithms",
+    "deleted_training",
     "end_queued",
     "end_run",
     "fail_open_rows",
@@ -94,9 +103,11 @@ __all__ = [
     "latest_runs_without_success",
     "listed_runs",
     "mark_submitted",
+    "newest_trainings",
     "note_outage",
     "open_algorithms",
     "open_run",
+    "overriding",
     "record_delay",
     "record_event",
     "record_observation",
@@ -109,6 +120,7 @@ __all__ = [
     "sanitize_text",
     "slugs_of",
     "take_next_version",
+    "trainings",
     "unfinished_runs",
     "unsuccessful",
     "window_of",

@@ -16,7 +16,9 @@ from gregory.runs.spec import AlgorithmOutcome, AlgorithmSpec, RunHandle, RunSpe
 from gregory.runs.states import RunState
 from gregory.runs.store.fencing import PUBLISH, record_event
 from gregory.runs.store.finish import OutcomeDetails, close_algorithms
-from gregory.runs.store.queries import active_run, newest_rows, refusal
+from gregory.runs.store.queries import active_run, refusal
+from gregory.runs.store.stored_spec import UNKNOWN
+from gregory.runs.store.trainings import TrainingRecord, newest_trainings
 
 NextVersion = Callable[[Algorithm], str]
 
@@ -44,8 +46,9 @@ def resume(spec: RunSpec, *, token: str, handle: RunHandle, triggered_by: str, w
     """Open the next attempt of a run for an operator. Returns its specification. spec: the last attempt, which has ended.
 
     An open row continues in the new attempt. A failed row stays failed, and its algorithm gets a new row with the version from
-    `next_version`. An algorithm that succeeded is omitted. token: of the new attempt. why: the end of the last attempt, if its row does
-    not have it. Raises RunRefused if another attempt began in the meantime, or if the subject has another unfinished run.
+    `next_version`. So does that of a deleted row without a model. An algorithm that succeeded is omitted. token: of the new attempt.
+    why: the end of the last attempt, if its row does not have it. Raises RunRefused if another attempt began in the meantime, or if the
+    subject has another unfinished run.
     """
 
     def write() -> RunSpec:
@@ -56,10 +59,10 @@ def resume(spec: RunSpec, *, token: str, handle: RunHandle, triggered_by: str, w
         # The operator has read the reason. So the back end may remove the run as often as a new one.
         following = _supersede(spec, handle, token=token, retries=0)
         algorithms = []
-        for position, (row, algorithm) in sorted(_newest(spec).items()):
-            if row is not None and row.run_log.success is None:
-                algorithms.append(_continue(row, algorithm))
-            elif row is None or not row.run_log.success:
+        for position, (training, algorithm) in sorted(_newest(spec).items()):
+            if training is not None and training.success is None:
+                algorithms.append(_continue(training, algorithm))
+            elif training is None or not training.success:
                 renewed = algorithm.model_copy(update={"version": next_version(algorithm.algorithm)})
                 algorithms += _insert_rows(following, {position: renewed}, triggered_by)
         return _with(following, algorithms)
@@ -95,8 +98,8 @@ def retry(
             _how_it_ended(run, f"{end.reason}: {end.headline}" if end.reason else end.headline, log_tail or end.log_tail),
         )
         following = _supersede(spec, handle, token=new_token(), retries=run.retries + counts)
-        rows = _newest(spec)
-        return _with(following, [_continue(row, known) for _, (row, known) in sorted(rows.items()) if row and row.run_log.success is None])
+        newest = sorted(_newest(spec).items())
+        return _with(following, [_continue(training, known) for _, (training, known) in newest if training and training.success is None])
 
     return _alone(spec, write)
 
@@ -105,16 +108,19 @@ def _locked(spec: RunSpec) -> TrainingRun | None:
     return TrainingRun.objects.select_for_update().filter(pk=spec.run_id, attempt_token=spec.attempt_token).first()
 
 
-def _newest(spec: RunSpec) -> dict[int, tuple[AlgorithmRun | None, AlgorithmSpec]]:
-    """The latest row of each position in the run. Of a row that GregoryAI has deleted there is only the specification."""
-    positions = dict(AlgorithmRun.objects.filter(run_id=spec.run_id).values_list("run_log_id", "position"))
-    known: dict[int, tuple[AlgorithmRun | None, AlgorithmSpec]] = {
+def _newest(spec: RunSpec) -> dict[int, tuple[TrainingRecord | None, AlgorithmSpec]]:
+    """The latest training of each position in the run. Of a record that was deleted there is only the specification."""
+    found = newest_trainings(spec.run_id)
+    positions = {training.record.run_log_id: position for position, training in found.items()}
+    known: dict[int, tuple[TrainingRecord | None, AlgorithmSpec]] = {
         positions.get(algorithm.run_log_id, number): (None, algorithm) for number, algorithm in enumerate(spec.algorithms)
     }
-    for position, row in newest_rows(spec.run_id).items():
-        log = row.run_log
-        facts = {"algorithm": log.algorithm, "run_log_id": log.pk, "version": log.model_version}
-        known[position] = (row, AlgorithmSpec.model_validate(facts))
+    for position, training in found.items():
+        # The row of an earlier attempt was deleted, and nothing names its algorithm.
+        if training.algorithm == UNKNOWN:
+            continue
+        facts = {"algorithm": training.algorithm, "run_log_id": training.record.run_log_id, "version": training.version}
+        known[position] = (training, AlgorithmSpec.model_validate(facts))
     return known
 
 
@@ -150,12 +156,12 @@ def _supersede(spec: RunSpec, handle: RunHandle, *, token: str, retries: int) ->
     return following
 
 
-def _continue(row: AlgorithmRun, algorithm: AlgorithmSpec) -> AlgorithmSpec:
+def _continue(training: TrainingRecord, algorithm: AlgorithmSpec) -> AlgorithmSpec:
     """Keep the row for the next attempt, in which its training has not begun.
 
     A model that may be published stays marked until an attempt has read the models folder: this one may end before its process begins.
     """
-    AlgorithmRun.objects.filter(pk=row.pk).exclude(stage=PUBLISH).update(stage="", progress={})
+    AlgorithmRun.objects.filter(pk=training.record.pk).exclude(stage=PUBLISH).update(stage="", progress={})
     return algorithm
 
 

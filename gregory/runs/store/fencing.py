@@ -9,6 +9,8 @@ from gregory.runs.states import FINAL_STATES
 
 # The stage of a training whose model is about to get its version folder, or has it.
 PUBLISH = "publish"
+# The stage of a training whose end this project has written.
+ENDED = "ended"
 FINAL = sorted(state.value for state in FINAL_STATES)
 
 

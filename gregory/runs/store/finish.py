@@ -13,13 +13,15 @@ from gregory.runs.models import AlgorithmRun, TrainingRun
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import AlgorithmOutcome, Attempt, Training
 from gregory.runs.states import RunState
-from gregory.runs.store.fencing import PUBLISH, current, record_event, sanitize_text
-from gregory.runs.store.queries import failure_reason, open_algorithms
+from gregory.runs.store.fencing import ENDED, PUBLISH, current, record_event, sanitize_text
+from gregory.runs.store.trainings import OPEN, failure_reason
 
 # Runs that `end_queued` ends in one transaction.
 QUEUED_RUNS = 1_000
 # The end of a traceback has the failing frames and the message.
 MAXIMUM_ERROR_CHARACTERS = 200_000
+# The end of a training that another program ended, in the record of this project.
+_OVERRIDDEN = {"stage": ENDED, "reason": Reason.OVERRIDDEN}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,21 +55,27 @@ def close_algorithms(spec: Attempt, ends: Sequence[tuple[AlgorithmOutcome, Outco
 
 def _close(spec: Attempt, outcome: AlgorithmOutcome, details: OutcomeDetails, *, is_current: bool) -> bool:
     row = PredictionRunLog.objects.filter(pk=outcome.run_log_id)
+    record = AlgorithmRun.objects.filter(run_log_id=outcome.run_log_id)
     end = {
         "success": outcome.success,
         "error_message": None if outcome.success else sanitize_text(outcome.error, MAXIMUM_ERROR_CHARACTERS),
     }
-    written = is_current and bool(row.filter(success__isnull=True).update(run_finished=Now(), **end))
+    unended = record.exclude(stage=ENDED)
+    # GregoryAI's admin may have marked the row as successful before the end of the training.
+    writable = row.exclude(success=False) if unended.exists() else row.filter(success__isnull=True)
+    written = is_current and bool(writable.update(run_finished=Now(), **end))
     if not written:
         same = row.filter(algorithm_run__reason=outcome.reason or "", algorithm_run__artifact_digest=outcome.digest, **end)
         if is_current and same.exists():
             return True
         result = "success" if outcome.success else f"failure: {outcome.error[-500:]}"
         record_event(spec.run_id, "late report", f"{outcome.algorithm} {outcome.version} of attempt {spec.attempt}: {result}")
+        if is_current:
+            unended.update(**_OVERRIDDEN)
         return False
     changed = {name: value for name, value in (("data", details.data), ("compute", details.compute)) if value}
-    AlgorithmRun.objects.filter(run_log_id=outcome.run_log_id).update(
-        stage="ended",
+    record.update(
+        stage=ENDED,
         reason=outcome.reason or "",
         warnings=list(outcome.warnings),
         metrics=outcome.metrics,
@@ -91,6 +99,10 @@ def finish_run(spec: Attempt, state: RunState, end: Diagnosis, *, log_tail: str 
         "log_tail": sanitize_text(log_tail, MAXIMUM_ERROR_CHARACTERS),
     }
     written = current(spec).update(finished_at=Now(), waiting_for="", unknown_since=None, **facts)
+    if written:
+        unended = AlgorithmRun.objects.filter(run_id=spec.run_id).exclude(stage=ENDED)
+        still_open = list(unended.filter(OPEN).values_list("pk", flat=True))
+        unended.exclude(pk__in=still_open).update(**_OVERRIDDEN)
     # A repeated call, after a lost answer, finds its own end.
     if not written and not TrainingRun.objects.filter(pk=spec.run_id, attempt_token=spec.attempt_token, **facts).exists():
         record_event(spec.run_id, "late end", f"attempt {spec.attempt}: {state} {end.text[-500:]}")
@@ -126,7 +138,7 @@ def end_queued(attempts: Mapping[str, str], state: RunState, end: Diagnosis, *, 
         with transaction.atomic():
             # The lock makes a process that claims one of them wait. It then finds the end.
             mine = list(queued.select_for_update().order_by("pk").values_list("pk", flat=True))
-            published = AlgorithmRun.objects.filter(run_id__in=mine, stage=PUBLISH, run_log__success__isnull=True)
+            published = AlgorithmRun.objects.filter(OPEN, run_id__in=mine, stage=PUBLISH)
             announced = set(published.values_list("run_id", flat=True))
             if announced:
                 TrainingRun.objects.filter(pk__in=announced, reason="").update(
@@ -135,10 +147,11 @@ def end_queued(attempts: Mapping[str, str], state: RunState, end: Diagnosis, *, 
             mine = [run_id for run_id in mine if run_id not in announced]
             if not mine:
                 continue
-            rows = AlgorithmRun.objects.filter(run_id__in=mine, run_log__success__isnull=True)
-            open_rows = list(rows.values_list("run_log_id", flat=True))
+            unended = AlgorithmRun.objects.filter(run_id__in=mine)
+            open_rows = list(unended.filter(OPEN).values_list("run_log_id", flat=True))
             PredictionRunLog.objects.filter(pk__in=open_rows).update(success=False, run_finished=Now(), error_message=text)
-            AlgorithmRun.objects.filter(run_log_id__in=open_rows).update(stage="ended", reason=end.reason or "")
+            AlgorithmRun.objects.filter(run_log_id__in=open_rows).update(stage=ENDED, reason=end.reason or "")
+            unended.exclude(stage=ENDED).update(**_OVERRIDDEN)
             ended += TrainingRun.objects.filter(pk__in=mine).update(
                 state=state,
                 reason=end.reason or "",
@@ -155,11 +168,13 @@ def fail_open_rows(spec: Attempt, *, reason: Reason | None, error: str) -> list[
     """Fail every open row with the end of the whole run. Returns the algorithms of the rows that it closed."""
     # One transaction: a caller that repeats it after a lost connection gets all of them.
     with transaction.atomic():
-        still_open = open_algorithms(spec)
+        ids = [algorithm.run_log_id for algorithm in spec.algorithms]
+        # Also the trainings that another program ended: their records get that reason.
+        unended = set(AlgorithmRun.objects.filter(run_log_id__in=ids).exclude(stage=ENDED).values_list("run_log_id", flat=True))
         ends = [
             (AlgorithmOutcome(**dict(algorithm), success=False, reason=reason, error=error), OutcomeDetails())
             for algorithm in spec.algorithms
-            if algorithm.run_log_id in still_open
+            if algorithm.run_log_id in unended
         ]
         closed = {outcome.run_log_id for outcome in close_algorithms(spec, ends)}
         return [algorithm for algorithm in spec.algorithms if algorithm.run_log_id in closed]

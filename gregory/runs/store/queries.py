@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, TypedDict
 from django.db import connection, models
 from django.db.models.functions import Now
 
-from gregory.models import PredictionRunLog
 from gregory.runs import db_retry, report_key
 from gregory.runs.diagnosis import Diagnosis
-from gregory.runs.models import AlgorithmRun, TrainingRun
+from gregory.runs.models import TrainingRun
 from gregory.runs.outage import OUTAGES
 from gregory.runs.reasons import Reason
-from gregory.runs.spec import Attempt, RunHandle, Training
+from gregory.runs.spec import Attempt, RunHandle
 from gregory.runs.states import RunState
-from gregory.runs.store.fencing import FINAL, PUBLISH, current
+from gregory.runs.store.fencing import FINAL, current
 
 if TYPE_CHECKING:
     from django_stubs_ext import WithAnnotations
@@ -128,54 +127,9 @@ def announced_end(spec: Attempt) -> Diagnosis | None:
     return None if announced is None else Diagnosis(reason=Reason(announced[0]), summary=announced[1])
 
 
-def open_algorithms(spec: Attempt) -> set[int]:
-    """The run log ids of the open rows of this attempt."""
-    ids = [algorithm.run_log_id for algorithm in spec.algorithms]
-    return set(PredictionRunLog.objects.filter(pk__in=ids, success__isnull=True).values_list("pk", flat=True))
-
-
-def newest_rows(run_id: str) -> dict[int, AlgorithmRun]:
-    """The latest row of each algorithm, by its position in the run. A resumed algorithm has an earlier one too."""
-    facts = ("run_id", "position", "reason", "run_log__algorithm", "run_log__model_version", "run_log__success")
-    # Without evaluations and other long values, which no caller needs.
-    rows = AlgorithmRun.objects.filter(run_id=run_id).select_related("run_log").only(*facts).order_by("position", "pk")
-    return {row.position: row for row in rows}
-
-
-def unsuccessful(spec: Attempt) -> list[str]:
-    """The algorithms of the run without success, of this attempt or of an earlier one."""
-    rows = newest_rows(spec.run_id).values()
-    # A row that GregoryAI has deleted counts as no success.
-    gone = {algorithm.run_log_id: algorithm.algorithm for algorithm in spec.algorithms}
-    for row in rows:
-        gone.pop(row.run_log_id, None)
-    return [*(row.run_log.algorithm or "" for row in rows if row.run_log.success is not True), *gone.values()]
-
-
-def failure_reason(spec: Attempt) -> Reason:
-    """The reason that all failed algorithms of the run share. ERROR if they differ."""
-    reasons = {row.reason for row in newest_rows(spec.run_id).values() if row.run_log.success is False}
-    return Reason(reasons.pop()) if len(reasons) == 1 and "" not in reasons else Reason.ERROR
-
-
 def handle_of(run: TrainingRun) -> RunHandle:
     """The handle of the run, as stored."""
     return RunHandle(host=run.host, name=run.external_name, uid=run.external_uid)
-
-
-def in_training(spec: Attempt) -> list[Training]:
-    """The algorithms of this attempt in training: at most one, unless a row was lost."""
-    ids = [algorithm.run_log_id for algorithm in spec.algorithms]
-    begun = AlgorithmRun.objects.filter(run_log_id__in=ids, stage="train", run_log__success__isnull=True)
-    training = set(begun.values_list("run_log_id", flat=True))
-    return [algorithm for algorithm in spec.algorithms if algorithm.run_log_id in training]
-
-
-def being_published(spec: Attempt) -> set[int]:
-    """The run log ids of the open rows whose model may have its version folder. A process that reads the models must look first."""
-    ids = [algorithm.run_log_id for algorithm in spec.algorithms]
-    begun = AlgorithmRun.objects.filter(run_log_id__in=ids, stage=PUBLISH, run_log__success__isnull=True)
-    return set(begun.values_list("run_log_id", flat=True))
 
 
 def refusal(label: str, active: TrainingRun) -> str:

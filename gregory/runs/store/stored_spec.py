@@ -30,6 +30,13 @@ def window_of(run: TrainingRun) -> str:
     return words if isinstance(words, str) else ""
 
 
+def specified_trainings(spec: Any) -> dict[int, tuple[str, str]]:
+    """Algorithm and version of each training in a stored specification, by the id of its row."""
+    algorithms = _of(spec, "algorithms")
+    named = [(_of(one, "run_log_id"), _of(one, "algorithm"), _of(one, "version")) for one in algorithms or ()]
+    return {pk: (str(algorithm), str(version)) for pk, algorithm, version in named if isinstance(pk, int)}
+
+
 def _understood(run: TrainingRun) -> Attempt:
     """Only the slugs are from the specification, because the rows have all else."""
     number = _of(run.spec, "schema_number")

@@ -10,6 +10,7 @@ from gregory.models import PredictionRunLog
 from gregory.runs.models import TrainingRun
 from gregory.runs.spec import AlgorithmSpec, RunSpec
 from gregory.runs.store.fencing import current, record_event
+from gregory.runs.store.trainings import open_algorithms
 
 
 def with_recorded_versions(spec: RunSpec) -> RunSpec:
@@ -29,8 +30,8 @@ def take_next_version(spec: RunSpec, algorithm: AlgorithmSpec, folders: Collecti
         # This update locks the run's row.
         if not current(spec).update(heartbeat_at=Now()):
             return None
-        row = PredictionRunLog.objects.filter(pk=algorithm.run_log_id, success__isnull=True).first()
-        if row is None:
+        row = PredictionRunLog.objects.filter(pk=algorithm.run_log_id).first()
+        if row is None or algorithm.run_log_id not in open_algorithms(spec):
             return None
         trained = PredictionRunLog.objects.filter(subject_id=row.subject_id, algorithm=row.algorithm, run_type="train")
         recorded = set(trained.exclude(pk=row.pk).values_list("model_version", flat=True))
