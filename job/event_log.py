@@ -1,11 +1,10 @@
 """The log of a run: events on standard output, up to the verbosity of the run."""
 
-import os
 import time
-from contextlib import suppress
 from typing import IO
 
 from gregory.ml.progress import Progress
+from gregory.output import Output
 from gregory.runs import events
 from gregory.runs.events import QUIET_SECONDS, Event, Level
 from gregory.runs.spec import RunSpec
@@ -16,7 +15,7 @@ class EventLogger:
 
     def __init__(self, spec: RunSpec, stream: IO[str], *, event_format: str) -> None:
         self._spec = spec
-        self._stream = stream
+        self._output = Output(stream)
         self._encode = events.to_json if event_format == "json" else events.to_text
         self._last_progress = 0.0
 
@@ -53,14 +52,9 @@ class EventLogger:
             tone=tone,
             fraction=fraction,
         )
-        # A full disk must not end a training. The text stays in the buffer until the next line.
-        with suppress(OSError):
-            self._stream.write(self._encode(event) + "\n")
-            self._stream.flush()
+        self._output.write(self._encode(event) + "\n")
+        self._output.flush()
 
     def close(self) -> None:
-        """Drop the text that could not be written. Otherwise Python writes it at exit, fails and changes the exit code."""
-        try:
-            self._stream.flush()
-        except OSError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+        """Drop the text that could not be written."""
+        self._output.finish()

@@ -7,7 +7,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+
+from gregory.output import Output
 
 # The end of a stage waits this long for a write that has begun.
 CLOSE_SECONDS = 2.0
@@ -68,6 +69,5 @@ class RepeatedCall:
 
     def _show(self, error: str) -> None:
         if error != self._last_error:
-            with suppress(OSError):
-                sys.stderr.write(f"heartbeat: {error}\n")
+            Output(sys.stderr).write(f"heartbeat: {error}\n")
         self._last_error = error

@@ -7,6 +7,8 @@ import sys
 import time
 from pathlib import Path
 
+from gregory.output import Output
+
 
 class LivenessFile:
     """A file whose modification time is the last progress of a loop. Without a path, nothing is written."""
@@ -23,7 +25,7 @@ class LivenessFile:
             try:
                 self._path.touch()
             except OSError as error:
-                sys.stderr.write(f"cannot write the liveness file: {error}\n")
+                Output(sys.stderr).write(f"cannot write the liveness file: {error}\n")
 
 
 def is_alive(path: Path, seconds: float) -> bool:

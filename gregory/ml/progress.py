@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import IO
 
+from gregory.output import Output
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
@@ -48,9 +50,10 @@ def decode(line: str) -> Progress:
 
 def writer(stream: IO[str]) -> Report:
     """A report that writes JSON lines to `stream`. Each line is flushed, so that a killed stage loses none."""
+    output = Output(stream)
 
     def report(progress: Progress) -> None:
-        stream.write(encode(progress) + "\n")
-        stream.flush()
+        output.write(encode(progress) + "\n")
+        output.flush()
 
     return report

@@ -1,5 +1,6 @@
 """TrainingRequest -> [RunSpec]: find the subjects and choose the versions. Reads the database and the models folder. Writes nothing."""
 
+import os
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 from datetime import datetime
@@ -30,8 +31,7 @@ def plan(request: TrainingRequest, *, models_dir: Path, now: datetime, require_g
         team = subject.team
         assert team is not None  # noqa: S101 - _subjects() selects through the team
         for slug in (team.slug, subject.subject_slug):
-            if not artifacts.is_folder_name(slug):
-                raise UsageError(f"the slug {slug!r} cannot be a folder of the models volume; correct it in GregoryAI's admin")
+            _require_folder_name(slug)
         specs.append(
             RunSpec(
                 run_id=new_run_id(),
@@ -49,6 +49,15 @@ def plan(request: TrainingRequest, *, models_dir: Path, now: datetime, require_g
             )
         )
     return specs
+
+
+def _require_folder_name(slug: str) -> None:
+    if not artifacts.is_folder_name(slug):
+        raise UsageError(f"the slug {slug!r} cannot be a folder of the models volume; correct it in GregoryAI's admin")
+    try:
+        os.fsencode(slug)
+    except UnicodeEncodeError as error:
+        raise UsageError(f"the slug {slug!r} has letters that file names in {error.encoding} lack; set PYTHONUTF8=1") from error
 
 
 def recorded_versions(subject_ids: Collection[int], algorithms: Collection[Algorithm]) -> Recorded:

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
 from gregory.data import corpus, dataset_csv
+from gregory.management.command import ManagementCommand
 from gregory.management.database import clear_database_errors
 from gregory.ml.config import Hyperparameters
 from gregory.runs.db_retry import read_only_transaction, retry_on_disconnect
@@ -19,14 +20,13 @@ from gregory.training import planning, request
 from gregory.training.flags import ScopeFlags, TrainFlags, add_arguments
 
 
-class Command(BaseCommand):
+class Command(ManagementCommand):
     """Exports the articles that train_models uses with the same flags. Both commands have one selector."""
 
     help = (
         "Export the labelled articles that train_models would use, as CSV files with the columns article_id, text and relevant. "
         "import_articles reads these files. A training on the other machine then has the same data set."
     )
-    requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         """The scope flags of train_models, but a team is required. Then the folder."""

@@ -3,15 +3,16 @@
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from gregory.data.csv_import import ImportRefused, read_csv
 from gregory.data.store import SlugRefused, import_rows
+from gregory.management.command import ManagementCommand
 from gregory.management.database import clear_database_errors
 from gregory.runs.exit_codes import USAGE
 
 
-class Command(BaseCommand):
+class Command(ManagementCommand):
     """Reads a whole file, then stores all of its articles or none."""
 
     help = (

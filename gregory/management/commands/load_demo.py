@@ -3,18 +3,19 @@
 from collections import defaultdict
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import transaction
 from django.utils import timezone
 
 from gregory.data.csv_import import ImportRefused, ImportRow, article_urn
 from gregory.data.demo import DemoArticle, generate
 from gregory.data.store import import_rows, refuse_foreign_database
+from gregory.management.command import ManagementCommand
 from gregory.management.database import clear_database_errors
 from gregory.models import Articles, Subject
 
 
-class Command(BaseCommand):
+class Command(ManagementCommand):
     """Loads the demo articles once. A repetition changes nothing."""
 
     help = "Load two invented teams with three subjects and almost 500 articles, most of them labelled. A repetition changes nothing."

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
+from gregory.management.command import ManagementCommand
 from gregory.preflight import cluster, database, storage
 from gregory.preflight.finding import CheckResult, Finding
 from gregory.runs.exit_codes import FAILURE
@@ -22,11 +23,10 @@ AREAS: dict[str, Callable[[], Iterator[Finding]]] = {
 }
 
 
-class Command(BaseCommand):
+class Command(ManagementCommand):
     """Prints one line per finding, with its remedy. Changes nothing."""
 
     help = "Check everything that a training run needs. Print errors with remedies. Exit code 1 if a run would fail."
-    requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """The areas and the output format."""

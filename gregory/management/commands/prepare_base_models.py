@@ -4,9 +4,10 @@ import sys
 from pathlib import Path
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from gregory.env import BASE_DIR
+from gregory.management.command import ManagementCommand
 from gregory.ml.errors import BundleError
 from gregory.ml.progress import Progress
 from gregory.runs.exit_codes import FAILURE, USAGE
@@ -14,11 +15,10 @@ from gregory.runs.exit_codes import FAILURE, USAGE
 REQUIREMENTS = BASE_DIR / "requirements-demo-encoder.txt"
 
 
-class Command(BaseCommand):
+class Command(ManagementCommand):
     """Exit code SUCCESS: the bundle exists and is intact. FAILURE: it could not be made. USAGE."""
 
     help = "Prepare the base models of every training: BiomedBERT and BART. An intact bundle stays unchanged."
-    requires_system_checks: list[str] = []  # noqa: RUF012 - Django's own name and type
 
     def add_arguments(self, parser: CommandParser) -> None:
         """The flags of the real bundle, then those of the demo bundle."""

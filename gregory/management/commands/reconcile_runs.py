@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import DatabaseError, InterfaceError, connection
 
 from gregory.database import waits
 from gregory.launch.errors import LaunchError
+from gregory.management.command import ManagementCommand
 from gregory.management.database import clear_database_errors, describe
 from gregory.management.liveness import LivenessFile
 from gregory.management.runners import reconciler
@@ -29,11 +30,10 @@ GARBAGE_SECONDS = 600
 ONCE_SUBMISSION_SECONDS = 120.0
 
 
-class Command(BaseCommand):
+class Command(ManagementCommand):
     """Reconciles every unfinished run. Ends only runs that have certainly terminated, with the reason, or retries them."""
 
     help = "Close the rows of terminated runs, with the reason, or retry runs that the cluster removed. Other runs stay unchanged."
-    requires_system_checks = ()
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)

@@ -10,13 +10,14 @@ from io import StringIO
 from typing import Any, NoReturn
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser, OutputWrapper
+from django.core.management.base import CommandError, CommandParser, OutputWrapper
 from django.db import DatabaseError, InterfaceError, OperationalError
 from django.utils import timezone
 
 from gregory.launch.errors import LaunchError, UnknownRunner
 from gregory.launch.runner import Runner
 from gregory.management import closing, concurrent, sequential, unstarted
+from gregory.management.command import ManagementCommand
 from gregory.management.console import Console
 from gregory.management.database import again_if_lost, describe
 from gregory.management.runners import reconciler, runner_named
@@ -32,12 +33,10 @@ from gregory.training import flags, planning, request, resume
 from gregory.training.flags import TrainFlags
 
 
-class Command(BaseCommand):
+class Command(ManagementCommand):
     """Starts trainings. Exit code SUCCESS: all succeeded. FAILURE: at least one failed. USAGE. 128 + N: ended by signal N."""
 
     help = "Train the classifiers of a team's subjects into versioned folders, one PredictionRunLog row per subject and algorithm."
-    # Django's checks are for web sites and take time.
-    requires_system_checks = ()
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         """Replace Django's own --version by --version V."""

@@ -9,11 +9,12 @@ from typing import Any, NoReturn
 
 from django.conf import settings
 from django.core.management import call_command
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from gregory.launch.errors import LaunchError
 from gregory.launch.runner import Runner
 from gregory.management import run_logs
+from gregory.management.command import ManagementCommand
 from gregory.management.concurrent import situation
 from gregory.management.database import again_if_lost, clear_database_errors
 from gregory.management.runners import reconciler, runner_named
@@ -31,11 +32,10 @@ CLEAR_DEPRECATED = "use: training_runs cancel --all --purge"
 FINALIZE_SECONDS = 15.0
 
 
-class Command(BaseCommand):
+class Command(ManagementCommand):
     """Exit code 0: done. After `logs --follow`: the run succeeded. 1: failure. 2: usage."""
 
     help = "List runs. Show one run in full, print or follow its log, cancel it or resume it. Cancel all runs."
-    requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """One subcommand for each action. Most of them need the id of a run."""

@@ -4,19 +4,19 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
+from gregory.management.command import ManagementCommand
 from gregory.management.database import clear_database_errors
 from gregory.management.model_rows import contradictions
 from gregory.ml import artifacts
 from gregory.runs.exit_codes import FAILURE
 
 
-class Command(BaseCommand):
+class Command(ManagementCommand):
     """Reads every byte of every version folder. Exit code 0: no difference. 1: a difference, or no answer of the database. 2: usage."""
 
     help = "Compare every version folder with its manifest and with its row, and print the differences. Exit code 1 if there are any."
-    requires_system_checks = ()
 
     @clear_database_errors()
     def handle(self, *args: Any, **flags: Any) -> None:

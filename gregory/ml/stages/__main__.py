@@ -35,6 +35,7 @@ from gregory.ml.stages.contract import (
     kind_of,
     same_work,
 )
+from gregory.output import Output
 
 STAGES: dict[str, Callable[[Path, Path, Report, Path], BaseModel]] = {
     "find_gpu": work.find_gpu,
@@ -89,8 +90,7 @@ def _explain(error: StageError, unfinished: Path, report: Report) -> None:
     """Write error.json. The error can be a full disk."""
     # The files of a failed stage are useless, and without them the disk has more space.
     shutil.rmtree(unfinished, ignore_errors=True)
-    with suppress(OSError):
-        sys.stderr.write(error.traceback)
+    Output(sys.stderr).write(error.traceback)
     described = unfinished / ERROR
     try:
         unfinished.mkdir(parents=True)

@@ -1,0 +1,36 @@
+"""The base class of every command of this project."""
+
+import sys
+from typing import IO, Any, TextIO, cast
+
+from django.core.management.base import BaseCommand
+
+from gregory.output import Output
+
+
+class ManagementCommand(BaseCommand):
+    """A command whose output cannot end its work. Its exit code is that of its work."""
+
+    # Django's checks are for web sites and take time.
+    requires_system_checks = ()
+
+    def __init__(self, stdout: IO[str] | None = None, stderr: IO[str] | None = None, **options: Any) -> None:
+        """stdout, stderr: by default those of the process."""
+        self._outputs = Output(stdout or sys.stdout), Output(stderr or sys.stderr)
+        super().__init__(*cast(tuple[TextIO, TextIO], self._outputs), **options)
+
+    def execute(self, *args: Any, **options: Any) -> str | None:
+        """The call of `call_command`, with its streams in `options`."""
+        streams = {name: Output(options[name]) for name in ("stdout", "stderr") if options.get(name)}
+        return super().execute(*args, **{**options, **streams})
+
+    def run_from_argv(self, argv: list[str]) -> None:
+        """The call of the command line. An incomplete standard output is reported, unless its reader has ended."""
+        output, errors = self._outputs
+        try:
+            super().run_from_argv(argv)
+        finally:
+            output.finish()
+            if output.error is not None and not isinstance(output.error, BrokenPipeError):
+                self.stderr.write(f"standard output is incomplete: {output.error}")
+            errors.finish()

@@ -1,0 +1,65 @@
+"""Text output of a program. It is never the work of the program, so its errors end nothing."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+
+class Output:
+    """A text stream. Text that cannot be written is dropped: the disk is full, the reader of the pipe has ended, the terminal is closed.
+
+    A character that the encoding of the stream lacks is written as its escape sequence.
+    """
+
+    def __init__(self, stream: IO[str] | None) -> None:
+        """stream: None if the program was started without it."""
+        self._stream = stream
+        # The first error of the stream, and None before it.
+        self.error: OSError | ValueError | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        # `isatty`, `encoding` and `fileno` of the stream.
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> None:
+        """Write the text, or drop it."""
+        self._try(lambda stream: _write(stream, text))
+
+    def flush(self) -> None:
+        """Write the buffered text. If that fails, the next call may succeed."""
+        self._try(lambda stream: stream.flush())
+
+    def finish(self) -> None:
+        """Write the buffered text or drop it. Otherwise Python writes it at its exit, fails and changes the exit code."""
+        if not self._try(lambda stream: stream.flush()):
+            self._try(_drop_buffer)
+
+    def _try(self, call: Callable[[IO[str]], object]) -> bool:
+        if self._stream is None:
+            return True
+        try:
+            call(self._stream)
+        except (OSError, ValueError) as error:
+            # A closed stream raises ValueError.
+            self.error = self.error or error
+            return False
+        return True
+
+
+def counted(number: int, noun: str) -> str:
+    """The number with its noun, such as "1 article" or "2 articles"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _write(stream: IO[str], text: str) -> None:
+    try:
+        stream.write(text)
+    except UnicodeEncodeError as error:
+        stream.write(text.encode(error.encoding, "backslashreplace").decode(error.encoding))
+
+
+def _drop_buffer(stream: IO[str]) -> None:
+    with Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), stream.fileno())
+    stream.flush()
