@@ -39,7 +39,8 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 def execute(spec: RunSpec, handle: RunHandle | None, environment: Environment) -> int:
     """Claim the run, execute it and finish it. Return the exit code. handle: the container or Job of this process, if there is one."""
     shutdown = ShutdownRequest()
-    shutdown.listen(SIGNALS)
+    # A runner ends a run with SIGTERM.
+    shutdown.listen(SIGNALS, always={signal.SIGTERM})
     if environment.GREGORY_LIFELINE:
         parent_watch.watch(sys.stdin.fileno(), lambda: shutdown.request("interrupted: the command that started the run is gone"))
     log = EventLogger(spec, sys.stdout, event_format=environment.GREGORY_EVENT_FORMAT)

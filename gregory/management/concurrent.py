@@ -10,7 +10,7 @@ from django.db import InterfaceError, OperationalError, connection
 
 from gregory.launch.errors import LaunchError
 from gregory.launch.runner import Runner
-from gregory.management import polling, unstarted
+from gregory.management import polling
 from gregory.management.console import Console
 from gregory.management.database import describe
 from gregory.management.runners import reconciler
@@ -30,18 +30,15 @@ Answer = Future[RunHandle | LaunchError]
 FOLLOW, CANCEL, LIST = (f"python manage.py training_runs {action}" for action in ("logs --follow", "cancel", "list"))
 
 
-def submit_all(opened: Sequence[RunSpec], runner: Runner, console: Console) -> None:
-    """Submit every run, MAX_REQUESTS at a time. After a signal or an error it closes the runs that were not requested yet.
-
-    Then it raises the exception.
-    """
+def submit_all(opened: Sequence[RunSpec], queued: dict[str, str], runner: Runner, console: Console) -> None:
+    """Submit every run, MAX_REQUESTS at a time, and remove it from `queued`. The others stay queued after a signal or an error."""
     waiting, requested = deque(opened), deque[tuple[RunSpec, Answer]]()
     keep_alive = every(HEARTBEAT_SECONDS, partial(best_effort, partial(_heartbeat, waiting), otherwise=True))
     try:
         while waiting or requested:
             while waiting and len(requested) < MAX_REQUESTS:
                 requested.append((waiting[0], _request(waiting[0], runner)))
-                waiting.popleft()
+                queued.pop(waiting.popleft().run_id)
             spec, answer = requested[0]
             _report_submission(spec, record_submission(spec, runner, answer.result(), retry=persist), console)
             requested.popleft()
@@ -52,9 +49,6 @@ def submit_all(opened: Sequence[RunSpec], runner: Runner, console: Console) -> N
         for spec, answer in requested:
             if answer.done() and answer.exception() is None:
                 record_submission(spec, runner, answer.result(), retry=partial(settle, cause=cause))
-        begun = {spec.run_id for spec, _ in requested}
-        attempts = unstarted.tokens([spec for spec in waiting if spec.run_id not in begun])
-        unstarted.close(attempts, cause, console, before="it was submitted")
         raise
 
 

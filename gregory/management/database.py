@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from django.core.management.base import CommandError
-from django.db import DatabaseError, InterfaceError, OperationalError
+from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
 
 from gregory.runs.db_retry import close_connection
 from gregory.runs.exit_codes import FAILURE
@@ -32,6 +32,21 @@ def clear_database_errors() -> Iterator[None]:
         yield
     except (DatabaseError, InterfaceError) as error:
         raise CommandError(describe(error), returncode=FAILURE) from error
+
+
+def refuse_within_transaction(command: str) -> None:
+    """Raise CommandError if the caller has an open transaction. Runs are other processes, which cannot see its rows."""
+    if not connection.in_atomic_block:
+        return
+    try:
+        # Only Django knows the transaction of a test case, in which it allows this block.
+        with transaction.atomic(savepoint=False, durable=True):
+            return
+    except RuntimeError as error:
+        remedy = "call it after the transaction, for example with transaction.on_commit"
+        raise CommandError(
+            f"{command} was called in a transaction, so the processes of its runs cannot see their rows; {remedy}", returncode=FAILURE
+        ) from error
 
 
 def describe(error: DatabaseError | InterfaceError) -> str:

@@ -6,7 +6,6 @@ from django.conf import settings
 
 from gregory.launch.errors import LaunchError
 from gregory.launch.runner import Runner
-from gregory.management import unstarted
 from gregory.management.console import Console
 from gregory.management.database import describe
 from gregory.management.runners import reconciler
@@ -21,15 +20,10 @@ from gregory.runs.states import RunState
 
 
 def execute(opened: list[RunSpec], runner: Runner, console: Console) -> None:
-    """Execute every run. After a signal or an error it ends the current run, closes all others and raises the exception."""
+    """Execute every run. After a signal or an error it ends the current run and raises the exception. The others stay queued."""
     waiting = list(opened)
-    try:
-        while waiting:
-            _run_one(waiting.pop(0), waiting, runner, console)
-    except BaseException as cause:
-        # All of them: the signal may have come before the current run was started.
-        unstarted.close(unstarted.tokens(opened), cause, console)
-        raise
+    while waiting:
+        _run_one(waiting.pop(0), waiting, runner, console)
 
 
 def _run_one(spec: RunSpec, queued: list[RunSpec], runner: Runner, console: Console) -> None:

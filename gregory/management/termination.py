@@ -2,8 +2,9 @@
 
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from types import FrameType
 from typing import NoReturn, TypeVar
 
@@ -11,13 +12,14 @@ from django.db import InterfaceError, OperationalError
 
 from gregory.database import waits
 from gregory.runs.db_retry import close_connection, retry_on_disconnect
-from gregory.shutdown import describe_signal
+from gregory.shutdown import describe_signal, replaceable_handlers
 
 T = TypeVar("T")
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # Time for the last writes after a signal. A service manager or a pod's grace period gives at least 30 s.
 CLOSING_SECONDS = 10.0
-_received: list[int] = []
+# The signals that the command of this thread has received.
+_received: ContextVar[Sequence[int]] = ContextVar("received", default=())
 
 
 class Terminated(BaseException):
@@ -33,39 +35,46 @@ class Terminated(BaseException):
 
 @contextmanager
 def signals_raise() -> Iterator[None]:
-    """In this block, SIGINT, SIGTERM and SIGHUP raise Terminated. All further signals of these kinds are ignored."""
+    """In this block, SIGINT, SIGTERM and SIGHUP raise Terminated. All further signals of these kinds are ignored.
+
+    An ignored signal stays ignored. In another thread than the main one, the block changes nothing.
+    """
+    if not (before := replaceable_handlers(SIGNALS)):
+        yield
+        return
+    received: list[int] = []
 
     def terminate(number: int, frame: FrameType | None) -> NoReturn:
         for again in before:
             # A second Ctrl-C must not interrupt the closing of rows.
             signal.signal(again, signal.SIG_IGN)
-        _received.append(number)
+        received.append(number)
         raise Terminated(number)
 
-    before = {number: signal.getsignal(number) for number in SIGNALS}
+    token = _received.set(received)
     for number in before:
         signal.signal(number, terminate)
     try:
         # After a signal, the database gets seconds for an answer.
-        with waits.shortened_by(lambda: bool(_received)):
+        with waits.shortened_by(lambda: bool(received)):
             yield
     finally:
-        _received.clear()
+        _received.reset(token)
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
 def raise_if_terminated() -> None:
     """Raise Terminated again. A signal in the middle of a database call may appear as an error of the database, which is retried."""
-    if _received:
-        raise Terminated(_received[0])
+    if received := _received.get():
+        raise Terminated(received[0])
 
 
 def signal_behind(error: BaseException) -> Terminated | None:
     """The signal that ends the command, if there is one. error: the exception that arrived."""
     if isinstance(error, Terminated):
         return error
-    return Terminated(_received[0]) if _received else None
+    return Terminated(received[0]) if (received := _received.get()) else None
 
 
 def persist(call: Callable[[], T]) -> T:

@@ -1,6 +1,7 @@
 """The runs that a command opened and did not start. They end with the command, in few statements for any number of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 from gregory.management.console import Console
@@ -18,17 +19,28 @@ def tokens(specs: Sequence[RunSpec]) -> dict[str, str]:
     return {spec.run_id: spec.attempt_token for spec in specs}
 
 
-def close(attempts: Mapping[str, str], cause: BaseException, console: Console, *, before: str = "it was started") -> None:
-    """Close the attempts that are still queued, as `cause` ends the command. attempts: the token by run id, also of unopened runs.
+@contextmanager
+def closed_on_error(attempts: Mapping[str, str], console: Console) -> Iterator[dict[str, str]]:
+    """If the block ends with an exception, close the attempts that are queued. attempts: the token by run id, also of unopened runs.
 
-    Runs that were submitted or claimed stay as they are. If the database does not answer, print the remedy.
+    Yields a copy. The block removes the runs from it that its back end may have.
     """
+    queued = dict(attempts)
+    try:
+        yield queued
+    except BaseException as cause:
+        _close(queued, cause, console)
+        raise
+
+
+def _close(attempts: Mapping[str, str], cause: BaseException, console: Console) -> None:
+    """Runs that were submitted or claimed stay as they are. If the database does not answer, print the remedy."""
     signal = signal_behind(cause)
     if signal is not None:
-        state, end = RunState.CANCELLED, Diagnosis(summary=f"{signal} before {before}", reason=Reason.INTERRUPTED)
+        state, end = RunState.CANCELLED, Diagnosis(summary=f"{signal} before it was started", reason=Reason.INTERRUPTED)
     else:
         why = " ".join(str(cause).split()) or type(cause).__name__
-        state, end = RunState.FAILED, Diagnosis(summary=f"the command ended before {before}: {why}", reason=Reason.NOT_STARTED)
+        state, end = RunState.FAILED, Diagnosis(summary=f"the command ended before it was started: {why}", reason=Reason.NOT_STARTED)
     closed = settle(partial(store.end_queued, attempts, state, end), cause=cause)
     if isinstance(closed, Exception):
         remedy = "when it answers, run: python manage.py reconcile_runs --once"

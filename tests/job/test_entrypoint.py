@@ -36,7 +36,7 @@ def spec(subject, settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     # The connection holds the transaction of the test.
     monkeypatch.setattr(db_retry.connection, "close", lambda: None)
     monkeypatch.setattr(db_retry, "PAUSES", (0.0,))
-    monkeypatch.setattr(ShutdownRequest, "listen", lambda self, signals: None)
+    monkeypatch.setattr(ShutdownRequest, "listen", lambda self, signals, **options: None)
     return opened(subject)
 
 

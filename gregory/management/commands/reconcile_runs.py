@@ -12,7 +12,7 @@ from django.db import DatabaseError, InterfaceError, connection
 from gregory.database import waits
 from gregory.launch.errors import LaunchError
 from gregory.management.command import ManagementCommand
-from gregory.management.database import clear_database_errors, describe
+from gregory.management.database import clear_database_errors, describe, refuse_within_transaction
 from gregory.management.liveness import LivenessFile
 from gregory.management.runners import reconciler
 from gregory.management.unreachable import UnreachableTracker
@@ -53,6 +53,7 @@ class Command(ManagementCommand):
 
     def handle(self, *args: Any, **flags: Any) -> None:
         """Exit code SUCCESS, also if runs were ended. A pass with `--once` fails if the program itself failed for a run."""
+        refuse_within_transaction("reconcile_runs")
         if flags["once"]:
             self._once()
             return

@@ -3,7 +3,7 @@
 import getpass
 import socket
 from argparse import ArgumentParser
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from io import StringIO
@@ -19,7 +19,7 @@ from gregory.launch.runner import Runner
 from gregory.management import closing, concurrent, sequential, unstarted
 from gregory.management.command import ManagementCommand
 from gregory.management.console import Console
-from gregory.management.database import again_if_lost, describe
+from gregory.management.database import again_if_lost, describe, refuse_within_transaction
 from gregory.management.runners import reconciler, runner_named
 from gregory.management.termination import Terminated, persist, settle, signal_behind, signals_raise
 from gregory.ml.config import load_hyperparameters
@@ -51,6 +51,7 @@ class Command(ManagementCommand):
         """Translate every expected error into one line and an exit code."""
         given = TrainFlags.from_options(options)
         try:
+            refuse_within_transaction("train_models")
             self._train(given)
         except request.UsageError as error:
             self.stderr.write(self._usage())
@@ -80,8 +81,9 @@ class Command(ManagementCommand):
         runner.check(specs)
         opened: list[RunSpec] = []
         with self._until_signal(given, opened, runner) as console:
-            refusals = self._open(specs, opened, runner, console)
-            self._follow(given, opened, runner, console)
+            with unstarted.closed_on_error(unstarted.tokens(specs), console) as queued:
+                refusals = self._open(specs, opened, runner, console)
+                self._follow(given, opened, queued, runner, console)
             self._summarise(given, opened, refusals, continues=runner.max_parallel != 1 and not given.wait)
 
     def _resume(self, run_id: str, given: TrainFlags) -> None:
@@ -95,19 +97,17 @@ class Command(ManagementCommand):
         token = new_token()
         opened: list[RunSpec] = []
         with self._until_signal(given, opened, runner) as console:
-            with self._closing_unstarted({run_id: token}, console):
+            with unstarted.closed_on_error({run_id: token}, console) as queued:
                 following = partial(resume.next_attempt, run, ours, token=token, now=timezone.now(), verbosity=given.verbose)
                 opened.append(persist(partial(following, triggered_by=_triggered_by())))
-            self._continue(given, opened[0], runner, console)
+                self._continue(given, opened[0], queued, runner, console)
             self._summarise(given, opened, [], continues=runner.max_parallel != 1 and not given.wait)
 
-    def _continue(self, given: TrainFlags, spec: RunSpec, runner: Runner, console: Console) -> None:
-        with self._closing_unstarted(unstarted.tokens([spec]), console):
-            unfinished = persist(partial(store.is_unfinished, spec))
-        if unfinished:
+    def _continue(self, given: TrainFlags, spec: RunSpec, queued: dict[str, str], runner: Runner, console: Console) -> None:
+        if persist(partial(store.is_unfinished, spec)):
             remaining = ", ".join(f"{algorithm.algorithm} {algorithm.version}" for algorithm in spec.algorithms)
             console.info(f"{spec.label}: run {spec.run_id} is resumed, attempt {spec.attempt}: {remaining}")
-            self._follow(given, [spec], runner, console)
+            self._follow(given, [spec], queued, runner, console)
         else:
             complete = f"every model of run {spec.run_id} is complete"
             console.info(f"{spec.label}: {complete}; the rows are closed as successes and nothing is trained")
@@ -116,27 +116,17 @@ class Command(ManagementCommand):
     def _open(self, specs: list[RunSpec], opened: list[RunSpec], runner: Runner, console: Console) -> list[str]:
         """Create the rows of every subject, and add its run to `opened`. Returns the refusals.
 
-        No run starts before its rows are committed. After a signal or an error, every queued run is closed.
+        No run starts before its rows are committed.
         """
         refusals = []
         insert = partial(store.open_run, runner=runner.name, handle=runner.owner_handle(), triggered_by=_triggered_by())
-        with self._closing_unstarted(unstarted.tokens(specs), console):
-            for spec in specs:
-                try:
-                    opened.append(persist(partial(insert, spec)))
-                except RunRefused as refused:
-                    refusals.append(str(refused))
-                    console.warn(f"refused: {refused}")
+        for spec in specs:
+            try:
+                opened.append(persist(partial(insert, spec)))
+            except RunRefused as refused:
+                refusals.append(str(refused))
+                console.warn(f"refused: {refused}")
         return refusals
-
-    @contextmanager
-    def _closing_unstarted(self, attempts: Mapping[str, str], console: Console) -> Iterator[None]:
-        """If the block ends with an exception, close these attempts, unless they were started. attempts: the token by run id."""
-        try:
-            yield
-        except BaseException as cause:
-            unstarted.close(attempts, cause, console)
-            raise
 
     @contextmanager
     def _until_signal(self, given: TrainFlags, opened: list[RunSpec], runner: Runner) -> Iterator[Console]:
@@ -164,14 +154,12 @@ class Command(ManagementCommand):
             return [closing.left_open(rows), *hints]
         return ["the submitted runs continue", concurrent.next_commands(opened), *hints]
 
-    def _follow(self, given: TrainFlags, opened: list[RunSpec], runner: Runner, console: Console) -> None:
+    def _follow(self, given: TrainFlags, opened: list[RunSpec], queued: dict[str, str], runner: Runner, console: Console) -> None:
+        """queued: the token by run id. A run that its back end may have is removed from it."""
         if runner.max_parallel == 1:
             sequential.execute(opened, runner, console)
-        else:
-            self._submit_all(given, opened, runner, console)
-
-    def _submit_all(self, given: TrainFlags, opened: list[RunSpec], runner: Runner, console: Console) -> None:
-        concurrent.submit_all(opened, runner, console)
+            return
+        concurrent.submit_all(opened, queued, runner, console)
         if given.wait:
             concurrent.wait(opened, runner, console)
         elif opened:

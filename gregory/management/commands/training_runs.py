@@ -16,7 +16,7 @@ from gregory.launch.runner import Runner
 from gregory.management import run_logs
 from gregory.management.command import ManagementCommand
 from gregory.management.concurrent import situation
-from gregory.management.database import again_if_lost, clear_database_errors
+from gregory.management.database import again_if_lost, clear_database_errors, refuse_within_transaction
 from gregory.management.runners import reconciler, runner_named
 from gregory.management.termination import Terminated, signals_raise
 from gregory.reporting.runs import as_json, everything, full_text, list_table, summaries
@@ -111,6 +111,7 @@ class Command(ManagementCommand):
         self.stdout.write(f"run {run.run_id} {situation(run)}")
 
     def _cancel(self, flags: dict[str, Any]) -> None:
+        refuse_within_transaction("training_runs cancel")
         if flags["purge"] and not flags["all_runs"]:
             raise CommandError("--purge needs --all: it removes the remains of every ended run from the back end", returncode=USAGE)
         if flags["all_runs"]:
