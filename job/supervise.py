@@ -146,6 +146,9 @@ def _failure(
     if code < 0:
         message = f"the worker was killed by signal {-code} ({Signals(-code).name}) {where}"
         return StageFailed(Reason.KILLED, message, message + tail_text, usage)
+    if code == contract.NOT_WRITTEN:
+        message = f"the file system refused every write {where}"
+        return StageFailed(Reason.STORAGE, message, message + tail_text, usage)
     message = f"the worker exited with code {code} and no explanation {where}"
     return StageFailed(Reason.ERROR, message, message + tail_text, usage)
 

@@ -1,1 +1,1 @@
-"""Check an installation before a training. Each finding has a remedy. Nothing is changed."""
+"""Check an installation before a training. Each finding has a remedy. Trials in the models folder leave nothing."""

@@ -21,6 +21,7 @@ from gregory.ml.config import SummariserConfig
 from gregory.ml.dataset import Article, write_articles
 from gregory.ml.progress import silent
 from gregory.ml.stages import contract
+from gregory.runs.reasons import Reason
 from gregory.shutdown import ShutdownRequest
 from job.supervise import StageFailed, run_stage
 from tests.articles import Row, labelled, store
@@ -223,10 +224,11 @@ def test_a_stage_without_disk_space_reports_its_error_through_its_pipe(small_bun
         with pytest.raises(StageFailed) as caught:
             run_stage("summarise", tmp_path / "summarise", shutdown=ShutdownRequest(), overridden=ShutdownRequest(), report=silent)
     assert re.fullmatch(
-        r"the worker exited with code 1 and no explanation in stage summarise after \d+ s, "
+        r"the file system refused every write in stage summarise after \d+ s, "
         r"at: failed: \[Errno 28\] No space left on device; peak memory \d+ MiB",
-        caught.value.error,
+        str(caught.value),
     )
+    assert caught.value.reason is Reason.STORAGE
 
 
 OPEN_A_RUN = """

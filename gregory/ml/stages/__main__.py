@@ -25,6 +25,7 @@ from gregory.ml.progress import Report
 from gregory.ml.stages import work
 from gregory.ml.stages.contract import (
     ERROR,
+    NOT_WRITTEN,
     REQUEST,
     RESULT,
     GpuRequest,
@@ -63,8 +64,7 @@ def perform(stage: str, source: Path, target: Path, report: Report) -> int:
         flush_tree(unfinished)
         unfinished.rename(target)
     except Exception as error:  # noqa: BLE001 - every error of a stage becomes its error.json here
-        _explain(_describe(error), unfinished, report)
-        return 1
+        return 1 if _explain(_describe(error), unfinished, report) else NOT_WRITTEN
     return 0
 
 
@@ -86,8 +86,8 @@ def _is_for(request: BaseModel, kept: Path) -> bool:
         return False
 
 
-def _explain(error: StageError, unfinished: Path, report: Report) -> None:
-    """Write error.json. The error can be a full disk."""
+def _explain(error: StageError, unfinished: Path, report: Report) -> bool:
+    """Write error.json. False if that is not possible. The error can be a full disk."""
     # The files of a failed stage are useless, and without them the disk has more space.
     shutil.rmtree(unfinished, ignore_errors=True)
     Output(sys.stderr).write(error.traceback)
@@ -100,6 +100,8 @@ def _explain(error: StageError, unfinished: Path, report: Report) -> None:
             described.unlink()  # an incomplete file cannot be read
         # A pipe needs no disk.
         report(progress.Progress(message=f"failed: {error.message}"))
+        return False
+    return True
 
 
 def _describe(error: BaseException) -> StageError:

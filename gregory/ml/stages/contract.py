@@ -20,6 +20,9 @@ PSEUDO_LABELS = "pseudo_labels.jsonl"
 PSEUDO_LABELS_CSV = "pseudo_labels.csv"
 MODEL_FOLDER = "model"
 
+# The exit code of a failed stage that could not write its error (EX_IOERR of sysexits.h).
+NOT_WRITTEN = 74
+
 # What a supervisor may want to tell apart; the first class that fits wins.
 KINDS: tuple[tuple[type[BaseException], str], ...] = (
     (errors.DataError, "bad_data"),
