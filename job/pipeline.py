@@ -13,7 +13,7 @@ from django.conf import settings
 from pydantic import BaseModel
 
 from gregory.data import corpus
-from gregory.ml import artifacts, split, storage
+from gregory.ml import artifacts, storage, stratification
 from gregory.ml.artifacts import Provenance
 from gregory.ml.base_models import verify_bundle
 from gregory.ml.dataset import read_articles, write_articles
@@ -145,8 +145,9 @@ class Pipeline:
         labels = [article.label for article in read_articles(articles) if article.label is not None]
         relevant, not_relevant = sum(labels), len(labels) - sum(labels)
         self._log.info(f"{relevant} relevant and {not_relevant} not relevant articles")
-        split.require_both_classes(relevant=relevant, not_relevant=not_relevant)
-        request = contract.SummariseRequest(config=self._spec.config.hyperparameters.summariser, **self._base_request())
+        hyperparameters = self._spec.config.hyperparameters
+        stratification.require_possible(relevant, not_relevant, hyperparameters.split)
+        request = contract.SummariseRequest(config=hyperparameters.summariser, split=hyperparameters.split, **self._base_request())
         return self._run("summarise", folder, request, algorithms=self._spec.algorithms)
 
     def _write_corpus(self, path: Path) -> None:

@@ -1,13 +1,17 @@
 """Teams, subjects and training runs as tests need them in the database."""
 
+from datetime import UTC, datetime
+
 from organizations.models import Organization
 
 from gregory.ml.config import TrainConfig
-from gregory.models import Subject, Team
+from gregory.models import Articles, ArticleSubjectRelevance, Subject, Team
 from gregory.runs import store
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import AlgorithmOutcome, AlgorithmSpec, RunHandle, RunSpec, Scope, Window, new_run_id, new_token
 
+# Tests set the clock.
+IN_EVERY_WINDOW = datetime(2100, 1, 1, tzinfo=UTC)
 HERE = RunHandle(host="here", name="1", uid="1")
 
 
@@ -17,6 +21,24 @@ def make_team(slug: str) -> Team:
 
 def make_subject(team: Team | None, slug: str) -> Subject:
     return Subject.objects.create(team=team, subject_slug=slug, subject_name=slug)
+
+
+def label_articles(subject: Subject, *, relevant: int = 6, not_relevant: int = 6, discovered: datetime = IN_EVERY_WINDOW) -> None:
+    """Add reviewed articles to a subject. The default is enough for a training."""
+    labels = [True] * relevant + [False] * not_relevant
+    articles = [
+        Articles.objects.create(
+            title=f"Title {number}",
+            link=f"urn:test:{subject.pk}:{number}",
+            summary="Words.",
+            discovery_date=discovered,
+        )
+        for number in range(len(labels))
+    ]
+    ArticleSubjectRelevance.objects.bulk_create(
+        ArticleSubjectRelevance(article=article, subject=subject, is_relevant=label)
+        for article, label in zip(articles, labels, strict=True)
+    )
 
 
 def planned(subject: Subject, *, version: str = "20260101") -> RunSpec:

@@ -3,10 +3,10 @@
 Every query is read-only, streamed, and uses only columns that every version of GregoryAI's schema has.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime, timedelta
 
-from django.db.models import Exists, OuterRef
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 
 from gregory.ml.dataset import Article
 from gregory.ml.text import clean
@@ -26,11 +26,17 @@ def window(lookback_days: int | None, *, now: datetime) -> Window:
     return Window(cutoff=cutoff, description=f"articles of the last {days}, discovered since {cutoff:%Y-%m-%d %H:%M} UTC")
 
 
+def label_counts(subject_ids: Collection[int], cutoff: datetime | None) -> Mapping[int, tuple[int, int]]:
+    """The numbers of relevant and of not relevant articles by subject id, in one query."""
+    labels = _reviews(cutoff).filter(subject__in=subject_ids).order_by().values_list("subject_id")
+    relevant, not_relevant = Count("pk", filter=Q(is_relevant=True)), Count("pk", filter=Q(is_relevant=False))
+    counts = {subject: (yes, no) for subject, yes, no in labels.annotate(relevant=relevant, not_relevant=not_relevant)}
+    return {subject: counts.get(subject, (0, 0)) for subject in subject_ids}
+
+
 def labelled(subject_id: int, cutoff: datetime | None) -> Iterator[Article]:
-    """The reviewed articles of a subject, in order of article id. A label of None means: not reviewed. It does not count."""
-    reviews = ArticleSubjectRelevance.objects.filter(subject_id=subject_id, is_relevant__isnull=False)
-    if cutoff is not None:
-        reviews = reviews.filter(article__discovery_date__gte=cutoff)
+    """The reviewed articles of a subject, in order of article id."""
+    reviews = _reviews(cutoff).filter(subject_id=subject_id)
     columns = reviews.order_by("article_id").values_list("article_id", "article__title", "article__summary", "is_relevant")
     for article_id, title, summary, is_relevant in columns.iterator(chunk_size=CHUNK):
         yield Article(article_id=article_id, title=clean(title), abstract=clean(summary), label=1 if is_relevant else 0)
@@ -46,3 +52,9 @@ def unlabelled(subject_id: int, cutoff: datetime | None) -> Iterator[Article]:
     columns = articles.order_by("article_id").values_list("article_id", "title", "summary")
     for article_id, title, summary in columns.iterator(chunk_size=CHUNK):
         yield Article(article_id=article_id, title=clean(title), abstract=clean(summary), label=None)
+
+
+def _reviews(cutoff: datetime | None) -> QuerySet[ArticleSubjectRelevance]:
+    """The reviews of articles in the data window. A label of None means: not reviewed. It does not count."""
+    reviews = ArticleSubjectRelevance.objects.filter(is_relevant__isnull=False)
+    return reviews if cutoff is None else reviews.filter(article__discovery_date__gte=cutoff)

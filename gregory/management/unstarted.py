@@ -1,12 +1,16 @@
 """The runs that a command opened and did not start. They end with the command, in few statements for any number of them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from traceback import format_exception
+
+from django.db import transaction
 
 from gregory.management.console import Console
 from gregory.management.database import describe
 from gregory.management.termination import settle, signal_behind
+from gregory.ml.stages.contract import kind_of
 from gregory.runs import store
 from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.reasons import Reason
@@ -17,6 +21,16 @@ from gregory.runs.states import RunState
 def tokens(specs: Sequence[RunSpec]) -> dict[str, str]:
     """The attempt token of each run, by its id."""
     return {spec.run_id: spec.attempt_token for spec in specs}
+
+
+def open_failed(spec: RunSpec, error: Exception, insert: Callable[[RunSpec], RunSpec]) -> RunSpec:
+    """Open a run with `insert` and end it because of `error`, in one transaction. Raises RunRefused."""
+    with transaction.atomic():
+        opened = insert(spec)
+        reason = Reason(kind_of(error))
+        store.fail_open_rows(opened, reason=reason, error="".join(format_exception(error)))
+        store.finish_run(opened, RunState.FAILED, Diagnosis(summary=str(error), reason=reason))
+    return opened
 
 
 @contextmanager

@@ -112,8 +112,8 @@ class PseudoLabelConfig(_Section):
 class SplitConfig(_Section):
     """Shares of the validation part and the test part. The remainder is the training part. All algorithms of a run use one seed."""
 
-    validation: Annotated[float, Field(gt=0, lt=0.5)] = 0.15
-    test: Annotated[float, Field(gt=0, lt=0.5)] = 0.15
+    validation: Annotated[float, Field(ge=0.01, lt=0.5)] = 0.15
+    test: Annotated[float, Field(ge=0.01, lt=0.5)] = 0.15
     seed: int = SEED
 
 

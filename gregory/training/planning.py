@@ -2,13 +2,15 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 
 from gregory.data import corpus, schema
 from gregory.ml import artifacts, versions
 from gregory.ml.config import Algorithm
+from gregory.ml.errors import StratificationError
+from gregory.ml.stratification import require_possible
 from gregory.models import PredictionRunLog, Subject, Team
 from gregory.runs.db_retry import read_only_transaction
 from gregory.runs.spec import AlgorithmSpec, RunSpec, Scope, new_run_id, new_token
@@ -58,6 +60,21 @@ def _require_folder_name(slug: str) -> None:
         os.fsencode(slug)
     except UnicodeEncodeError as error:
         raise UsageError(f"the slug {slug!r} has letters that file names in {error.encoding} lack; set PYTHONUTF8=1") from error
+
+
+def unsplittable(specs: Sequence[RunSpec]) -> dict[int, StratificationError]:
+    """The subjects whose labels cannot be split, by subject id, with the error. specs: of one plan, so they have one data window."""
+    if not specs:
+        return {}
+    with read_only_transaction():
+        counts = corpus.label_counts([spec.subject.id for spec in specs], specs[0].window.cutoff)
+    found = {}
+    for spec in specs:
+        try:
+            require_possible(*counts[spec.subject.id], spec.config.hyperparameters.split)
+        except StratificationError as error:
+            found[spec.subject.id] = error
+    return found
 
 
 def recorded_versions(subject_ids: Collection[int], algorithms: Collection[Algorithm]) -> Recorded:

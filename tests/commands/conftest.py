@@ -11,18 +11,18 @@ from django.db import connections
 from gregory.launch.registry import RUNNERS
 from gregory.management import polling
 from tests.commands.command_line import INSTANT, NOW, Result, Shell
-from tests.database_rows import make_subject, make_team
+from tests.database_rows import label_articles, make_subject, make_team
 from tests.reconcile import pretend_cluster
 from tests.reconcile.pretend_cluster import PretendCluster
 
 
 @pytest.fixture
 def feed() -> None:
-    """Two teams with subjects, one team without."""
+    """Two teams with subjects that can be trained, one team without."""
     for slug, subjects in {"neurology": ("ms", "als"), "oncology": ("lung",), "idle": ()}.items():
         team = make_team(slug)
         for subject in subjects:
-            make_subject(team, subject)
+            label_articles(make_subject(team, subject))
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from gregory.models import Team
+from gregory.models import ArticleSubjectRelevance, Team
 from gregory.runs.models import TrainingRun
 from tests.commands.command_line import MS, NOW, WINDOW, assert_nothing_written, plan
 
@@ -65,5 +65,14 @@ def test_a_dry_run_shows_refusals(run, feed):
     assert reasons == {
         "als": "neurology/als has an unfinished run abc123 (pending since 2025-06-14 12:30 UTC); "
         "wait for its end; if it has terminated, run reconcile_runs --once",
+        "ms": None,
+    }
+
+
+def test_a_dry_run_refuses_labels_that_cannot_be_split(run, feed):
+    ArticleSubjectRelevance.objects.filter(subject__subject_slug="als").delete()
+    reasons = {row["subject"]: row["refused"] for row in plan(run, "--team", "neurology", "--algo", "lstm")}
+    assert reasons == {
+        "als": "no labelled article in the data window; label some, or widen the window with --lookback-days N or --all-articles",
         "ms": None,
     }

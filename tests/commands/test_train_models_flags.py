@@ -6,10 +6,10 @@ from datetime import datetime
 import pytest
 
 from gregory.ml.config import ALGORITHMS
-from gregory.models import PredictionRunLog, Subject
+from gregory.models import PredictionRunLog
 from gregory.runs.models import TrainingRun
 from tests.commands.command_line import DAY, MS, WINDOW, Result, plan, rows
-from tests.database_rows import make_team
+from tests.database_rows import label_articles, make_subject, make_team
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -34,7 +34,7 @@ def test_the_scope_flags_select_the_subjects(run, feed, flags: tuple[str, ...], 
 def test_the_longest_slug_beyond_ascii(run, models):
     slug = "Größenwahn-神経-" + "ß" * 36
     assert len(slug) == 50
-    Subject.objects.create(team=make_team(slug), subject_slug=slug, subject_name="x")
+    label_articles(make_subject(make_team(slug), slug))
     done = run("--team", slug, "--subject", slug, "--algo", "lstm", "--runner", "instant")
     assert (done.code, done.err) == (0, "")
     assert done.out.endswith(f" INFO {TrainingRun.objects.get().run_id} {slug}/{slug}/lstm: Finished version {DAY}\n")

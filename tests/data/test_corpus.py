@@ -8,7 +8,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from organizations.models import Organization
 
-from gregory.data.corpus import CHUNK, labelled, unlabelled, window
+from gregory.data.corpus import CHUNK, label_counts, labelled, unlabelled, window
 from gregory.ml.dataset import Article
 from gregory.models import Articles, ArticleSubjectRelevance, Subject, Team
 
@@ -116,6 +116,16 @@ def test_a_label_counts_even_if_the_article_is_not_in_the_subject(ms, als):
     review(add(2), ms, False)
     assert [(article.article_id, article.label) for article in labelled(ms.pk, None)] == [(1, 1), (2, 0)]
     assert ids(labelled(als.pk, None)) == []
+
+
+def test_labels_are_counted_by_subject_and_class_in_one_query(ms, als):
+    for number, label, age in ((1, True, 0), (2, False, 0), (3, False, 5), (4, None, 0), (5, True, 9)):
+        review(add(number, ms, discovered=NOW - timedelta(days=age)), ms, label)
+    review(add(6), als, True)
+    with CaptureQueriesContext(connection) as captured:
+        assert label_counts([ms.pk, als.pk, 999], None) == {ms.pk: (2, 2), als.pk: (1, 0), 999: (0, 0)}
+    assert len(captured) == 1
+    assert label_counts([ms.pk], NOW - timedelta(days=5)) == {ms.pk: (1, 2)}
 
 
 def test_the_pool_contains_only_articles_of_this_subject(ms, als):

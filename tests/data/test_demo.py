@@ -7,7 +7,8 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from gregory.data.demo import EMPTY_ABSTRACTS, DemoArticle, generate
-from gregory.ml.split import MINIMUM_PER_CLASS
+from gregory.ml.config import SplitConfig
+from gregory.ml.stratification import enough
 from gregory.ml.text import clean, join
 
 TODAY = date(2026, 3, 1)
@@ -53,7 +54,7 @@ def test_each_subject_has_enough_of_both_classes_in_the_window(articles, subject
     start = datetime(TODAY.year, TODAY.month, TODAY.day, tzinfo=UTC) - timedelta(days=90)
     recent = Counter(label for article, label in labels(articles, subject) if article.discovery_date >= start)
     assert recent[True] + recent[False] >= 95
-    assert min(recent[True], recent[False]) > 10 * MINIMUM_PER_CLASS
+    assert min(recent[True], recent[False]) > 5 * enough(SplitConfig())
 
 
 def test_no_article_comes_from_the_future_and_some_are_older_than_the_window(articles):

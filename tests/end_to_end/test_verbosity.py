@@ -27,23 +27,23 @@ from tests.articles import Row, labelled, store
 from tools.installation import REPOSITORY, Installation
 
 GOOD = ("train_models", "--team", "t", "--subject", "good", "--algo", "lgbm_tfidf")
-BAD = ("train_models", "--team", "t", "--subject", "unreviewed", "--algo", "lgbm_tfidf")
-EVENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ (INFO|WARNING|ERROR) [0-9a-f]{12} t/(good|unreviewed)(/lgbm_tfidf)?: \S.*")
+BAD = ("train_models", "--team", "t", "--subject", "contradictory", "--algo", "lgbm_tfidf")
+EVENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ (INFO|WARNING|ERROR) [0-9a-f]{12} t/(good|contradictory)(/lgbm_tfidf)?: \S.*")
 CONFLICT = "2 articles were left out: identical texts have both labels, relevant and not relevant"
-NO_LABEL = "no labelled article in the data window; label some, or widen the window with --lookback-days N or --all-articles"
+LEFT_OUT = "there are 0 relevant and 0 not relevant after 0 repeated and 20 contradictory texts were left out; label more, "
 COLUMNS = 80
 
 
 @pytest.fixture(scope="module")
 def installation_with_both(tmp_path_factory: pytest.TempPathFactory, small_bundle: Path) -> Installation:
-    """An installation with a subject that trains with a warning, and a subject without labels."""
+    """An installation with a subject that trains with a warning, and a subject that fails in its run."""
     installation = Installation(
         tmp_path_factory.mktemp("verbosity") / "installation", environment={"GREGORY_BASE_MODELS": str(small_bundle)}
     )
     installation.must("migrate", "-v0")
     contradiction = [Row(901, "The same", "Words.", "1"), Row(902, "The same", "Words.", "0")]
     store(installation, [*labelled(60, first=1), *contradiction], subject="good")
-    store(installation, [Row(1001, "A title", "Words.", "")], subject="unreviewed")
+    store(installation, [Row(number, "The same", "Words.", str(number % 2)) for number in range(1001, 1021)], subject="contradictory")
     return installation
 
 
@@ -141,7 +141,7 @@ def test_a_failure_ends_with_1_and_prints_its_reason(bad: CompletedProcess[str])
         lines = at_level(bad, level)
         assert messages(lines, "INFO")[0].startswith("Started run ")
         (failed,) = messages(lines, "ERROR")
-        assert re.fullmatch(rf"Failed version \d{{8}}(_\d+)?: {re.escape(NO_LABEL)}", failed)
+        assert re.fullmatch(rf"Failed version \d{{8}}(_\d+)?: .*{re.escape(LEFT_OUT)}.*", failed)
     assert "Finished" not in bad.stdout
     assert "failed: bad_data" in bad.stdout.splitlines()[-1]
 

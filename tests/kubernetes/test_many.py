@@ -26,9 +26,15 @@ IMAGE = "gregory.test/nothing:1"
 RESOURCE = re.compile(r"/namespaces/[^/?]+(?:/(\w+))?(?:/([^/?]+))?")
 OPEN = """
 from organizations.models import Organization
-from gregory.models import Subject, Team
+from gregory.models import Articles, ArticleSubjectRelevance, Subject, Team
 team = Team.objects.create(slug="team", organization=Organization.objects.create(name="o", slug="o"))
 Subject.objects.bulk_create(Subject(subject_name=f"s{n}", subject_slug=f"s{n}", team=team) for n in range(%d))
+articles = Articles.objects.bulk_create(Articles(title=f"article {n}", link=f"https://example.org/{n}") for n in range(12))
+ArticleSubjectRelevance.objects.bulk_create(
+    ArticleSubjectRelevance(article=article, subject=subject, is_relevant=number < 6)
+    for subject in Subject.objects.all()
+    for number, article in enumerate(articles)
+)
 """
 
 

@@ -14,12 +14,18 @@ UNFINISHED = (
     r"neurology/\w+ has an unfinished run [0-9a-f]{12} \((pending|submitted) since [^)]+\); "
     r"wait for its end; if it has terminated, run reconcile_runs --once"
 )
+SAME_LABELS = """
+INSERT INTO gregory_articlesubjectrelevance (article_id, subject_id, is_relevant)
+SELECT article_id, subjects.id, is_relevant FROM gregory_articlesubjectrelevance, subjects
+WHERE subject_id = 1 AND subjects.subject_slug IN ('als', 'stroke')
+"""
 TAKEN = r"neurology/\w+: version \w+ of (lgbm_tfidf|lstm) was just taken; run the command again"
 
 
 def test_each_subject_has_one_run(postgresql_server: Server, installation: Installation):
     database = live(postgresql_server, "newest")
     database.insert("subjects", *({"subject_name": name, "subject_slug": name, "team_id": 1} for name in ("als", "stroke")))
+    database.execute(SAME_LABELS)
     installation.environment |= database.environment()
     installation.must("migrate", "-v0")
 

@@ -5,7 +5,7 @@ import pytest
 from gregory.ml.config import SplitConfig
 from gregory.ml.dataset import Dataset, Example, deduplicate
 from gregory.ml.errors import StratificationError
-from gregory.ml.split import Part, Split, require_both_classes, stratified
+from gregory.ml.split import Part, Split, stratified
 
 
 def dataset(*, relevant: int, not_relevant: int) -> Dataset:
@@ -71,28 +71,14 @@ def test_no_labelled_article_is_an_error() -> None:
     assert str(caught.value) == message
 
 
-@pytest.mark.parametrize(("relevant", "not_relevant"), [(0, 40), (40, 0), (2, 40), (1, 1)])
-def test_class_of_fewer_than_three_is_an_error(relevant: int, not_relevant: int) -> None:
+@pytest.mark.parametrize(("relevant", "not_relevant"), [(0, 40), (40, 0), (1, 1), (2, 40), (3, 3), (4, 40), (40, 4), (5, 5)])
+def test_too_few_of_a_class_is_an_error(relevant: int, not_relevant: int) -> None:
     with pytest.raises(StratificationError) as caught:
         stratified(dataset(relevant=relevant, not_relevant=not_relevant), SplitConfig())
     assert str(caught.value) == (
-        f"a stratified 70/15/15 split needs at least 3 articles of each class, there are {relevant} relevant and "
-        f"{not_relevant} not relevant; label more, or widen the window with --lookback-days N or --all-articles"
+        "a stratified 70/15/15 split needs both classes in every part: 6 articles of each class are always enough, there are "
+        f"{relevant} relevant and {not_relevant} not relevant; label more, or widen the window with --lookback-days N or --all-articles"
     )
-
-
-@pytest.mark.parametrize(("relevant", "not_relevant"), [(3, 3), (3, 40)])
-def test_too_few_to_give_each_part_both_classes_is_an_error(relevant: int, not_relevant: int) -> None:
-    with pytest.raises(StratificationError) as caught:
-        stratified(dataset(relevant=relevant, not_relevant=not_relevant), SplitConfig())
-    assert str(caught.value) == (
-        f"{relevant} relevant and {not_relevant} not relevant articles do not fill training, validation and test with both classes; "
-        "label more, or widen the window with --lookback-days N or --all-articles"
-    )
-
-
-def test_three_of_each_class_pass_the_early_check() -> None:
-    require_both_classes(relevant=3, not_relevant=3)
 
 
 def test_small_split_gives_each_part_both_classes() -> None:

@@ -1,6 +1,6 @@
 """TrainingRequest -> [RunSpec] with a database and a models folder: scope, order, versions, number of queries."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,9 @@ from gregory.ml.config import Algorithm, Hyperparameters, TrainConfig
 from gregory.models import PredictionRunLog, Subject, Team
 from gregory.runs.models import TrainingRun
 from gregory.runs.spec import RunSpec, Scope
-from gregory.training.planning import plan
+from gregory.training.planning import plan, unsplittable
 from gregory.training.request import TrainingRequest, UsageError
-from tests.database_rows import make_subject, make_team
+from tests.database_rows import label_articles, make_subject, make_team
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
@@ -236,3 +236,19 @@ def test_twenty_subjects_need_as_many_queries_as_one(tmp_path):
         return len(specs), len(queries)
 
     assert (cost("neurology"), cost("oncology"), cost(None)) == ((1, 4), (20, 4), (21, 3))
+
+
+def test_subjects_whose_labels_cannot_be_split_are_found_in_one_query(ms, tmp_path):
+    four, old, empty = (make_subject(ms.team, slug) for slug in ("four", "old", "empty"))
+    label_articles(ms, discovered=NOW)
+    label_articles(four, relevant=40, not_relevant=4, discovered=NOW)
+    label_articles(old, discovered=NOW - timedelta(days=91))
+    specs = planned(tmp_path)
+    with CaptureQueriesContext(connection) as captured:
+        found = unsplittable(specs)
+    assert len(captured) == 1
+    assert sorted(found) == sorted(subject.pk for subject in (four, old, empty))
+    assert ": 6 articles of each class are always enough, there are 40 relevant and 4 not relevant; label more" in str(found[four.pk])
+    assert str(found[old.pk]).startswith("no labelled article in the data window; ")
+    assert set(unsplittable(planned(tmp_path, lookback_days=None))) == {four.pk, empty.pk}
+    assert unsplittable([]) == {}

@@ -3,7 +3,7 @@
 import getpass
 import socket
 from argparse import ArgumentParser
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from io import StringIO
@@ -75,15 +75,16 @@ class Command(ManagementCommand):
         runner = runner_named(given.runner or settings.RUNNER)
         plan = partial(planning.plan, wanted, models_dir=settings.MODELS_DIR, now=timezone.now())
         specs = again_if_lost(partial(plan, require_gpu=settings.REQUIRE_GPU or runner.gives_gpu))
+        unsplittable = again_if_lost(partial(planning.unsplittable, specs))
         if given.dry_run:
-            self._print_plan(specs, runner, as_json=given.output == "json")
+            self._print_plan(specs, unsplittable, runner, as_json=given.output == "json")
             return
         runner.check(specs)
         opened: list[RunSpec] = []
         with self._until_signal(given, opened, runner) as console:
             with unstarted.closed_on_error(unstarted.tokens(specs), console) as queued:
-                refusals = self._open(specs, opened, runner, console)
-                self._follow(given, opened, queued, runner, console)
+                refusals = self._open(specs, unsplittable, opened, runner, console)
+                self._follow(given, [spec for spec in opened if spec.subject.id not in unsplittable], queued, runner, console)
             self._summarise(given, opened, refusals, continues=runner.max_parallel != 1 and not given.wait)
 
     def _resume(self, run_id: str, given: TrainFlags) -> None:
@@ -113,16 +114,21 @@ class Command(ManagementCommand):
             console.info(f"{spec.label}: {complete}; the rows are closed as successes and nothing is trained")
             runner.cleanup(spec)
 
-    def _open(self, specs: list[RunSpec], opened: list[RunSpec], runner: Runner, console: Console) -> list[str]:
+    def _open(
+        self, specs: list[RunSpec], unsplittable: Mapping[int, Exception], opened: list[RunSpec], runner: Runner, console: Console
+    ) -> list[str]:
         """Create the rows of every subject, and add its run to `opened`. Returns the refusals.
 
-        No run starts before its rows are committed.
+        No run starts before its rows are committed. A run whose labels cannot be split fails at once.
         """
         refusals = []
         insert = partial(store.open_run, runner=runner.name, handle=runner.owner_handle(), triggered_by=_triggered_by())
         for spec in specs:
+            error = unsplittable.get(spec.subject.id)
             try:
-                opened.append(persist(partial(insert, spec)))
+                opened.append(persist(partial(insert, spec) if error is None else partial(unstarted.open_failed, spec, error, insert)))
+                if error is not None:
+                    console.error(f"{spec.label}: nothing is trained: {error}")
             except RunRefused as refused:
                 refusals.append(str(refused))
                 console.warn(f"refused: {refused}")
@@ -178,9 +184,10 @@ class Command(ManagementCommand):
         if problems:
             self._fail(given, "; ".join(problems))
 
-    def _print_plan(self, specs: list[RunSpec], runner: Runner, *, as_json: bool) -> None:
+    def _print_plan(self, specs: list[RunSpec], unsplittable: Mapping[int, Exception], runner: Runner, *, as_json: bool) -> None:
         active = store.active_runs([spec.subject.id for spec in specs])
-        refusals = {spec.subject.id: store.refusal(spec.label, active[spec.subject.id]) for spec in specs if spec.subject.id in active}
+        refusals = {subject: str(error) for subject, error in unsplittable.items()}
+        refusals |= {spec.subject.id: store.refusal(spec.label, active[spec.subject.id]) for spec in specs if spec.subject.id in active}
         rows = summary.plan_rows(specs, refusals, runner=runner.name)
         if as_json and runner.durable:
             requests = [(spec, runner.render(spec).request) for spec in specs if spec.subject.id not in refusals]

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from gregory.ml import errors
 from gregory.ml.artifacts import DataFacts, Provenance, PseudoLabelFacts, PseudoLabelRound
-from gregory.ml.config import Algorithm, SummariserConfig, TrainConfig
+from gregory.ml.config import Algorithm, SplitConfig, SummariserConfig, TrainConfig
 
 REQUEST = "request.json"
 RESULT = "result.json"
@@ -62,6 +62,8 @@ class SummariseRequest(StageRequest):
     """Input: articles.jsonl, articles with and without a label. Output: examples.jsonl, pool.jsonl."""
 
     config: SummariserConfig
+    # Requests of older releases have no split.
+    split: SplitConfig = SplitConfig()
 
 
 class SummariseResult(_Value):

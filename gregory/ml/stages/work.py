@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from gregory.ml import artifacts, progress
 from gregory.ml.artifacts import DataFacts, Manifest, Probe, PseudoLabelFacts, PseudoLabelRound
 from gregory.ml.base_models import Bundle, open_bundle
-from gregory.ml.config import Hyperparameters
+from gregory.ml.config import Hyperparameters, SplitConfig
 from gregory.ml.dataset import (
     Article,
     Dataset,
@@ -45,6 +45,7 @@ from gregory.ml.stages.contract import (
     TrainRequest,
     TrainResult,
 )
+from gregory.ml.stratification import is_certain
 from gregory.ml.text import TEXT_VERSION, join
 from gregory.ml.trainers.base import TrainedModel, TrainerContext
 
@@ -69,6 +70,7 @@ def summarise(source: Path, target: Path, report: Report, resume_dir: Path) -> S
 
     request = SummariseRequest.model_validate_json((source / REQUEST).read_text(encoding="utf-8"))
     articles = list(read_articles(source / ARTICLES))
+    _require_split(articles, request.split)
     summariser = load_summariser(open_bundle(request.bundle).summariser_dir, request.config, threads=request.threads)
     summaries = summarise_all(
         [article.abstract for article in articles],
@@ -157,6 +159,14 @@ def train(source: Path, target: Path, report: Report, resume_dir: Path) -> Train
     report(progress.Progress(message="loading the saved model back"))
     load_model(folder)
     return TrainResult(metrics=metrics, warnings=manifest.warnings, data=manifest.data, compute=manifest.compute)
+
+
+def _require_split(articles: list[Article], config: SplitConfig) -> None:
+    """Raise StratificationError before the summaries, which take hours. Equal articles get equal texts, so they would not help."""
+    texts = [join(article.title, article.abstract) for article in articles]
+    relevant, not_relevant = ({text for article, text in zip(articles, texts, strict=True) if article.label == label} for label in (1, 0))
+    if not is_certain(len(relevant - not_relevant), len(not_relevant - relevant), config):
+        stratified(deduplicate(_examples(articles, texts)), config)
 
 
 def _context(request: StageRequest, hyperparameters: Hyperparameters) -> TrainerContext:
