@@ -1,12 +1,16 @@
 """Threads and memory from control groups in the layouts of Docker, Kubernetes and systemd."""
 
 import os
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from gregory.ml import resources
 from gregory.ml.resources import MemoryEvents, available_memory, cpu_count, memory_events
+from tests.strict import need
 
 
 @pytest.fixture
@@ -31,13 +35,28 @@ def test_quota_of_a_container_with_version_2(machine: dict[str, str], quota: str
     assert cpu_count() == threads
 
 
-def test_own_group_comes_before_the_root(machine: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    ("own", "parent", "threads"), [("300000", "100000", 1), ("100000", "300000", 1), ("max", "200000", 2), ("200000", "max", 2)]
+)
+def test_the_least_quota_of_the_group_and_those_above_it_counts(machine: dict[str, str], own: str, parent: str, threads: int) -> None:
     machine |= {
-        "/proc/self/cgroup": "0::/user.slice/train.scope",
-        "/sys/fs/cgroup/user.slice/train.scope/cpu.max": "300000 100000",
-        "/sys/fs/cgroup/cpu.max": "100000 100000",
+        "/proc/self/cgroup": "0::/user.slice/limited.slice/train.scope",
+        "/sys/fs/cgroup/user.slice/limited.slice/train.scope/cpu.max": f"{own} 100000",
+        "/sys/fs/cgroup/user.slice/limited.slice/cpu.max": f"{parent} 100000",
+        "/sys/fs/cgroup/user.slice/cpu.max": "max 100000",
     }
-    assert cpu_count() == 3
+    assert cpu_count() == threads
+
+
+def test_a_quota_of_version_1_above_the_group_counts(machine: dict[str, str]) -> None:
+    machine |= {
+        "/proc/self/cgroup": "4:cpu,cpuacct:/docker/abc",
+        "/sys/fs/cgroup/cpu/docker/abc/cpu.cfs_quota_us": "-1",
+        "/sys/fs/cgroup/cpu/docker/abc/cpu.cfs_period_us": "100000",
+        "/sys/fs/cgroup/cpu/docker/cpu.cfs_quota_us": "50000",
+        "/sys/fs/cgroup/cpu/docker/cpu.cfs_period_us": "100000",
+    }
+    assert cpu_count() == 1
 
 
 def test_group_that_the_container_cannot_see_falls_back_to_the_mount(machine: dict[str, str]) -> None:
@@ -92,6 +111,19 @@ def test_memory_of_version_1(machine: dict[str, str]) -> None:
         "/sys/fs/cgroup/memory/docker/abc/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 1",
     }
     assert memory_events() == MemoryEvents(oom_kills=1, limit=1 << 30)
+
+
+@pytest.mark.parametrize(("own", "parent"), [("max", "536870912"), ("1073741824", "536870912"), ("536870912", "1073741824")])
+def test_the_least_memory_limit_of_the_group_and_those_above_it_counts(machine: dict[str, str], own: str, parent: str) -> None:
+    machine |= {
+        "/proc/self/cgroup": "0::/limited.slice/train.scope",
+        "/sys/fs/cgroup/limited.slice/train.scope/memory.max": own,
+        "/sys/fs/cgroup/limited.slice/memory.max": parent,
+        # The kills of the group itself, not those of the other groups below its parent.
+        "/sys/fs/cgroup/limited.slice/train.scope/memory.events": "oom_kill 1",
+        "/sys/fs/cgroup/limited.slice/memory.events": "oom_kill 7",
+    }
+    assert memory_events() == MemoryEvents(oom_kills=1, limit=512 << 20)
 
 
 @pytest.mark.parametrize(
@@ -157,6 +189,18 @@ def test_a_limit_of_version_1_includes_child_groups(machine: dict[str, str]) -> 
     assert available_memory() == 3 * 2**30
 
 
+def test_the_use_of_other_groups_below_a_limited_parent_counts(machine: dict[str, str]) -> None:
+    machine |= {
+        "/proc/meminfo": MEMINFO,
+        "/proc/self/cgroup": "0::/limited.slice/train.scope",
+        "/sys/fs/cgroup/limited.slice/train.scope/memory.max": str(6 * 2**30),
+        "/sys/fs/cgroup/limited.slice/train.scope/memory.current": str(2**30),
+        "/sys/fs/cgroup/limited.slice/memory.max": str(8 * 2**30),
+        "/sys/fs/cgroup/limited.slice/memory.current": str(5 * 2**30),
+    }
+    assert available_memory() == 3 * 2**30
+
+
 def test_a_limit_above_the_free_memory_has_no_effect(machine: dict[str, str]) -> None:
     machine |= {"/proc/meminfo": MEMINFO, "/proc/self/cgroup": "0::/", "/sys/fs/cgroup/memory.max": str(64 * 2**30)}
     assert available_memory() == 16 * 2**30
@@ -165,3 +209,40 @@ def test_a_limit_above_the_free_memory_has_no_effect(machine: dict[str, str]) ->
 def test_nothing_is_available_beyond_the_limit(machine: dict[str, str]) -> None:
     machine |= {"/proc/self/cgroup": "0::/", "/sys/fs/cgroup/memory.max": "1000", "/sys/fs/cgroup/memory.current": "4000"}
     assert available_memory() == 0
+
+
+# Real control groups of this machine
+
+
+@pytest.fixture
+def below_limits() -> Iterator[list[Path]]:
+    """New groups without limits of their own. Their parents have 512 MiB and half a processor."""
+    name, size, quota = f"gregory-test-{os.getpid()}", str(512 << 20), "50000"
+    version1 = [Path("/sys/fs/cgroup/memory", name, "memory.limit_in_bytes"), Path("/sys/fs/cgroup/cpu", name, "cpu.cfs_quota_us")]
+    version2 = [Path("/sys/fs/cgroup", name, "memory.max"), Path("/sys/fs/cgroup", name, "cpu.max")]
+    limits = version2 if Path("/sys/fs/cgroup/cgroup.procs").exists() else version1
+    groups = list(dict.fromkeys(limit.parent for limit in limits))
+    try:
+        for limit, value in zip(limits, (size, quota), strict=True):
+            (limit.parent / "child").mkdir(parents=True, exist_ok=True)
+            limit.write_text(value)
+    except OSError:
+        need(None, what="the right to make control groups", remedy="run the tests as root on a machine with cgroups")
+    try:
+        yield [group / "child" for group in groups]
+    finally:
+        for group in groups:
+            (group / "child").rmdir()
+            group.rmdir()
+
+
+@pytest.mark.root
+def test_the_kernels_limits_on_a_parent_group_count(below_limits: list[Path]) -> None:
+    code = f"""
+import os
+for group in {[str(group) for group in below_limits]}:
+    open(group + "/cgroup.procs", "w").write(str(os.getpid()))
+from gregory.ml.resources import available_memory, cpu_count, memory_events
+print(memory_events().limit, cpu_count(), available_memory() <= 512 << 20)
+"""
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == f"{512 << 20} 1 True\n"
