@@ -29,6 +29,12 @@ class Environment(BaseSettings):
         SecretStr(""), description="Django's signing key; empty: a new one per process, which is enough for commands"
     )
 
+    OMP_NUM_THREADS: str = Field(
+        "",
+        pattern=r"^([1-9][0-9]*(,[1-9][0-9]*)*)?$",
+        description="most threads of a stage; of several numbers, the first; empty: the processors that the run may use",
+    )
+
     GREGORY_RUNNER: str = Field("local", description="runner of train_models without --runner")
     GREGORY_BASE_MODELS: Path = Field(BASE_DIR / "base_models", description="folder of the bundle of base models")
     GREGORY_HYPERPARAMETERS: Path | None = Field(None, description="YAML file that overrides single hyper-parameters")

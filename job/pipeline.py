@@ -18,7 +18,6 @@ from gregory.ml.artifacts import Provenance
 from gregory.ml.base_models import verify_bundle
 from gregory.ml.dataset import read_articles, write_articles
 from gregory.ml.files import flush
-from gregory.ml.resources import cpu_count
 from gregory.ml.stages import contract
 from gregory.runs import store
 from gregory.runs.db_retry import best_effort, close_connection, read_only_transaction
@@ -32,6 +31,7 @@ from job.event_log import EventLogger
 from job.fence import SUPERSEDED, Fence, Superseded
 from job.outcome_report import OutcomeReport
 from job.publishing import failed_training, publish_model, publish_pseudo_labels
+from job.stage_environment import stage_threads
 from job.stage_runner import StageRunner, add_file, read_result
 from job.supervise import StageFailed, Usage
 
@@ -58,7 +58,7 @@ class Pipeline:
         self._retry = DatabaseRetry(shutdown, report)
         self._models_dir = models_dir
         self._bundle_dir = bundle_dir
-        self._threads = cpu_count()
+        self._threads = stage_threads(settings.ENVIRONMENT.OMP_NUM_THREADS)
         self._bundle_digest = ""
         self._stages = StageRunner(spec, log, shutdown, stages_dir=self.stages_dir)
 

@@ -16,30 +16,11 @@ from gregory.ml.progress import Progress
 from gregory.ml.stages import contract
 from gregory.runs.reasons import Reason
 from gregory.shutdown import ShutdownRequest
+from job.stage_environment import stage_environment
 from job.worker import Worker
 
 STANDARD_ERROR_TAIL = 4_000
 USAGE_FILE = "usage.json"
-# The variables that libraries need to start. None of them gives access to a database or a network service.
-ENVIRONMENT = (
-    "PATH",
-    "HOME",
-    "LANG",
-    "LC_ALL",
-    "TMPDIR",
-    "PYTHONPATH",
-    "LD_LIBRARY_PATH",
-    "CUDA_VISIBLE_DEVICES",
-    "NVIDIA_VISIBLE_DEVICES",
-)
-OFFLINE = {
-    "HF_HUB_OFFLINE": "1",
-    "TRANSFORMERS_OFFLINE": "1",
-    "TF_CPP_MIN_LOG_LEVEL": "2",
-    "TF_FORCE_GPU_ALLOW_GROWTH": "true",
-    "PYTHONUNBUFFERED": "1",
-    "PYTHONHASHSEED": "0",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,10 +51,9 @@ def run_stage(stage: str, folder: Path, *, shutdown: ShutdownRequest, overridden
     started = time.monotonic()
     memory_before = resources.memory_events()
     last = Progress(message="starting")
-    environment = {**{name: os.environ[name] for name in ENVIRONMENT if name in os.environ}, **OFFLINE}
     with (
         (folder / "stderr.log").open("wb") as errors,
-        Worker(worker_command(stage, folder), environment=environment, errors=errors) as worker,
+        Worker(worker_command(stage, folder), environment=stage_environment(os.environ), errors=errors) as worker,
     ):
 
         def watch() -> None:

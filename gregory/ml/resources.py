@@ -5,6 +5,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+# By default the idle threads of OpenMP wait in a loop for the next parallel part. If other programs use the processors, the threads take
+# the time of those that compute: docs/decisions/0022-threads.md. The libraries read this variable once, during their import.
+WAIT_POLICY = ("OMP_WAIT_POLICY", "PASSIVE")
+
 _UNLIMITED = 1 << 60  # cgroup v1 reports "no limit" as a number near 2**63
 
 
