@@ -1,3 +1,7 @@
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import cast
 
@@ -11,6 +15,7 @@ from gregory.ml.dataset import Example
 from gregory.ml.errors import DataError, MemoryExhausted
 from gregory.ml.progress import Progress, silent
 from gregory.ml.split import Part, Split
+from gregory.ml.trainers import lgbm
 from gregory.ml.trainers.base import TrainerContext
 from gregory.ml.trainers.lgbm import LgbmModel, LgbmTrainer
 from tests.ml.tiny_models import IRRELEVANT, NEUTRAL, RELEVANT
@@ -152,3 +157,33 @@ def raising(error: Exception):
         raise error
 
     return fit
+
+
+@pytest.mark.parametrize(("rows", "threads"), [(827, 1), (9_999, 1), (10_000, 2), (20_000, 4), (1_000_000, 4)])
+def test_threads_need_enough_rows(rows: int, threads: int) -> None:
+    assert lgbm._useful_threads(4, rows=rows) == threads
+
+
+def test_a_fit_on_few_rows_takes_one_thread() -> None:
+    assert classifier_of(fit(threads=8)).n_jobs == 1
+
+
+def test_a_prediction_for_few_texts_takes_one_thread(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    fit().save(tmp_path)
+    model = LgbmModel.load(tmp_path, threads=8)
+    given: list[dict[str, object]] = []
+    predict = lightgbm.Booster.predict
+    monkeypatch.setattr(
+        lightgbm.Booster, "predict", lambda booster, data, **options: given.append(options) or predict(booster, data, **options)
+    )
+    model.predict_proba(["relapse"])
+    assert given[0]["num_threads"] == 1
+
+
+@pytest.mark.parametrize(("inherited", "policy"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])
+def test_idle_threads_sleep_also_outside_a_stage(inherited: dict[str, str], policy: str) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    # OpenMP prints its settings when a library loads it.
+    command = [sys.executable, "-c", "import gregory.ml.trainers.lgbm"]
+    done = subprocess.run(command, env={**environment, **inherited, "OMP_DISPLAY_ENV": "true"}, capture_output=True, text=True, check=True)
+    assert set(re.findall(r"OMP_WAIT_POLICY = '(\w+)'", done.stderr)) == {policy}

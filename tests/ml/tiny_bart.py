@@ -30,14 +30,14 @@ WORDS = (
 )
 
 
-def tiny_bart(folder: Path) -> Path:
+def tiny_bart(folder: Path, *, width: int = WIDTH, layers: int = 1) -> Path:
     """Write the model, its tokenizer and its settings into the new folder `folder` and return it."""
     tokenizer = tiny_tokenizer()
     vocabulary = [token for token, _ in sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])]
     spec = transformer_spec.TransformerSpec.from_config(
-        (1, 1), HEADS, pre_norm=False, activation=common_spec.Activation.GELU, layernorm_embedding=True
+        (layers, layers), HEADS, pre_norm=False, activation=common_spec.Activation.GELU, layernorm_embedding=True
     )
-    _fill(spec, len(vocabulary))
+    _fill(spec, len(vocabulary), width)
     spec.register_source_vocabulary(vocabulary)
     spec.register_target_vocabulary(vocabulary)
     spec.config.bos_token, spec.config.eos_token, spec.config.unk_token = "<s>", "</s>", "<unk>"
@@ -66,7 +66,7 @@ def tiny_tokenizer() -> Tokenizer:
     return tokenizer
 
 
-def _fill(spec: transformer_spec.TransformerSpec, words: int) -> None:
+def _fill(spec: transformer_spec.TransformerSpec, words: int, width: int) -> None:
     rng = np.random.default_rng(69)
 
     def weights(*shape: int) -> np.ndarray:
@@ -76,26 +76,26 @@ def _fill(spec: transformer_spec.TransformerSpec, words: int) -> None:
         target.weight, target.bias = weights(outputs, inputs), weights(outputs)
 
     def norm(target: common_spec.LayerNormSpec) -> None:
-        target.gamma, target.beta = np.ones(WIDTH, np.float32), np.zeros(WIDTH, np.float32)
+        target.gamma, target.beta = np.ones(width, np.float32), np.zeros(width, np.float32)
 
     def attention(target: attention_spec.MultiHeadAttentionSpec) -> None:
         # Self-attention combines query, key and value. Attention to the source combines only key and value.
-        for part, outputs in zip(target.linear, (3 * WIDTH, WIDTH) if len(target.linear) == 2 else (WIDTH, 2 * WIDTH, WIDTH), strict=True):
-            linear(part, outputs, WIDTH)
+        for part, outputs in zip(target.linear, (3 * width, width) if len(target.linear) == 2 else (width, 2 * width, width), strict=True):
+            linear(part, outputs, width)
         norm(target.layer_norm)
 
-    shared = weights(words, WIDTH)
+    shared = weights(words, width)
     for side, embeddings in ((spec.encoder, spec.encoder.embeddings[0]), (spec.decoder, spec.decoder.embeddings)):
         side.scale_embeddings = 1.0
         embeddings.weight = shared
-        side.position_encodings.encodings = weights(GENERATION["positions"], WIDTH)
+        side.position_encodings.encodings = weights(GENERATION["positions"], width)
         norm(side.layernorm_embedding)
         for layer in side.layer:
             attention(layer.self_attention)
             if hasattr(layer, "attention"):
                 attention(layer.attention)
-            linear(layer.ffn.linear_0, 4 * WIDTH, WIDTH)
-            linear(layer.ffn.linear_1, WIDTH, 4 * WIDTH)
+            linear(layer.ffn.linear_0, 4 * width, width)
+            linear(layer.ffn.linear_1, width, 4 * width)
             norm(layer.ffn.layer_norm)
     spec.decoder.projection.weight = shared
     # BART has no bias here. With it the text ends at some point, and it contains no special tokens before.

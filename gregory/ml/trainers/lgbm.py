@@ -1,8 +1,14 @@
 """The classifier lgbm_tfidf: LightGBM on TF-IDF, two joblib files. It reports the validation loss and does not stop early."""
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
+
+from gregory.ml.resources import WAIT_POLICY
+
+# For programs that load a model. A stage gets it from its supervisor.
+os.environ.setdefault(*WAIT_POLICY)
 
 import joblib
 import lightgbm
@@ -21,6 +27,11 @@ VECTORISER_FILE = "tfidf_vectorizer.joblib"
 _REPORT_EVERY = 10
 _LOSS = "binary_logloss"
 _REMEDY = "give the run more memory, or shorten the data window"
+
+
+# One thread boosts this many rows for a hundred rounds in about ten seconds. For fewer rows, more threads gain seconds at most, and lose
+# them on busy processors: docs/decisions/0022-threads.md.
+_ROWS_PER_THREAD = 5_000
 
 
 class LgbmModel:
@@ -46,8 +57,9 @@ class LgbmModel:
         if len(texts) == 0:
             return np.empty(0)
         relevant = list(self._classifier.classes_).index(1)
-        probabilities: NDArray[np.float64] = self._classifier.predict_proba(self._vectoriser.transform(texts))[:, relevant]
-        return probabilities
+        threads = _useful_threads(self._classifier.n_jobs, rows=len(texts))
+        probabilities: NDArray[np.float64] = self._classifier.predict_proba(self._vectoriser.transform(texts), num_threads=threads)
+        return probabilities[:, relevant]
 
     def save(self, folder: Path) -> None:
         """Write the two joblib files."""
@@ -83,7 +95,7 @@ class LgbmTrainer:
         except ValueError as error:
             raise DataError(f"no word in the {len(split.train.texts)} training texts ({error}); check titles and abstracts") from error
         validation = vectoriser.transform(split.validation.texts)
-        classifier = _classifier(self._config, self._threads)
+        classifier = _classifier(self._config, _useful_threads(self._threads, rows=train.shape[0]))
         losses: dict[str, dict[str, list[float]]] = {}
         try:
             classifier.fit(
@@ -103,6 +115,10 @@ class LgbmTrainer:
             raise MemoryExhausted(f"LightGBM ran out of memory ({error}); {_REMEDY}") from error
         pairs = zip(losses["train"][_LOSS], losses["validation"][_LOSS], strict=True)
         return LgbmModel(vectoriser, classifier, [{"loss": loss, "val_loss": val_loss} for loss, val_loss in pairs])
+
+
+def _useful_threads(available: int, *, rows: int) -> int:
+    return max(1, min(available, rows // _ROWS_PER_THREAD))
 
 
 def _classifier(config: LgbmConfig, threads: int) -> Any:

@@ -1,0 +1,161 @@
+"""Processor time and wall time of each library with threads, alone and beside busy processes, of an older release and of this one.
+
+    python -m benchmarks.busy_neighbours --data DIR [--quick] [--encoder base_models/encoder] [--before bbf93e9] [--only NAME ...]
+
+DIR contains labelled CSV files. Each line of the table is a workload in a process of its own, with the environment and the number of
+threads of a stage. The busy processes are two for each processor. Exit code 1: a line of this release misses the target.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.busy_neighbours import workloads
+from benchmarks.labelled_files import read
+from tests.ml.tiny_bart import tiny_bart
+
+REPOSITORY = Path(__file__).parents[2]
+BEFORE = "bbf93e9"
+SUBJECT = "drug_reviews/ADHD"
+PER_PROCESSOR = 2
+# The most processor time beside busy processes, in that of the same work alone.
+TARGET = 1.3
+# The least gain of LightGBM beside busy processes, in wall time.
+GAIN = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """rounds: of LightGBM. epochs, examples: of the networks. repeats: of each measurement, and the table has the medians."""
+
+    rounds: int
+    epochs: int
+    examples: int
+    repeats: int
+
+
+WHOLE = Size(rounds=100, epochs=3, examples=256, repeats=3)
+QUICK = Size(rounds=20, epochs=1, examples=64, repeats=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Times:
+    """Seconds of processor and of wall time."""
+
+    processor: float
+    wall: float
+
+
+def prepare(folder: Path, data: Path, encoder: Path, size: Size) -> None:
+    """Write the input of all workloads."""
+    whole = [(example.text, example.label) for example in read(data / f"{SUBJECT}.csv", words=None).examples]
+    # Every class is in each part.
+    short = [(example.text, example.label) for example in read(data / f"{SUBJECT}.csv", words=60).examples]
+    short = sorted(short, key=lambda pair: -pair[1])[: size.examples // 4] + [pair for pair in short if not pair[1]][: size.examples]
+    networks: dict[str, Any] = {"train": short[: size.examples], "validation": short[size.examples // 8 : size.examples // 2]}
+    write(folder / "lgbm_tfidf.json", {"hyperparameters": {"lgbm": {"rounds": size.rounds}}, "train": whole, "validation": whole[::7]})
+    write(folder / "lstm.json", {"hyperparameters": {"lstm": {"epochs": size.epochs}}, **networks})
+    write(folder / "pubmed_bert.json", {"hyperparameters": {"bert": {"epochs": size.epochs}}, **networks})
+    write(folder / "summariser.json", [[text for text, _ in short[start : start + 4]] for start in range(0, size.examples, 4)])
+    write(folder / "scikit-learn.json", whole)
+    (folder / "encoder").symlink_to(encoder.resolve())
+    tiny_bart(folder / "summariser", width=256, layers=3)
+
+
+def write(path: Path, content: object) -> None:
+    """Write a file of JSON."""
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def measure(name: str, folder: Path, tree: Path, *, repeats: int) -> Times:
+    """The medians of a workload with the code of `tree`."""
+    found = [run(name, folder, tree, run("environment", folder, tree, dict(os.environ))) for _ in range(repeats)]
+    return Times(**{key: statistics.median(times[key] for times in found) for key in ("processor", "wall")})
+
+
+def run(name: str, folder: Path, tree: Path, environment: dict[str, str]) -> dict[str, Any]:
+    """The output of a process of `workloads`."""
+    command = [sys.executable, str(Path(workloads.__file__)), name, str(folder)]
+    done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{name} with the code of {tree}: {done.stderr}")
+    # Libraries may print before.
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+@contextmanager
+def busy_processes(number: int) -> Iterator[None]:
+    """Processes that need a whole processor each."""
+    processes = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(number)]
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+@contextmanager
+def release(commit: str) -> Iterator[Path]:
+    """The files of a commit in a temporary folder."""
+    with tempfile.TemporaryDirectory(prefix="release-") as folder:
+        archive = subprocess.run(["git", "archive", commit], cwd=REPOSITORY, check=True, capture_output=True).stdout
+        subprocess.run(["tar", "-x", "-C", folder], input=archive, check=True)
+        yield Path(folder)
+
+
+def compare(names: list[str], folder: Path, trees: dict[str, Path], *, repeats: int) -> bool:
+    """Print a line for each workload and release. True if this release reaches the targets."""
+    busy_walls: dict[tuple[str, str], float] = {}
+    reached = True
+    processors = len(os.sched_getaffinity(0))
+    print("| workload | release | alone: processor, s | wall, s | busy: processor, s | wall, s | processor, busy / alone |")
+    print("|---|---|---|---|---|---|---|")
+    for name in names:
+        for release_name, tree in trees.items():
+            alone = measure(name, folder, tree, repeats=repeats)
+            with busy_processes(PER_PROCESSOR * processors):
+                busy = measure(name, folder, tree, repeats=repeats)
+            ratio = busy.processor / alone.processor
+            busy_walls[name, release_name] = busy.wall
+            reached = reached and (ratio <= TARGET or tree != REPOSITORY)
+            figures = f"{alone.processor:.2f} | {alone.wall:.2f} | {busy.processor:.2f} | {busy.wall:.2f} | {ratio:.2f}"
+            print(f"| {name} | {release_name} | {figures} |", flush=True)
+    if len(trees) == 2 and "lgbm_tfidf" in names:
+        before, now = (busy_walls["lgbm_tfidf", release_name] for release_name in trees)
+        print(f"\nLightGBM beside busy processes: {before / now:.1f} times as fast as before")
+        reached = reached and before / now >= GAIN
+    return reached
+
+
+def main() -> int:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder of the labelled CSV files")
+    parser.add_argument("--encoder", type=Path, default=Path("base_models/encoder"))
+    parser.add_argument("--before", default=BEFORE, metavar="COMMIT", help="the older release; empty: none")
+    parser.add_argument("--only", nargs="+", choices=workloads.WORKLOADS, default=list(workloads.WORKLOADS), metavar="NAME")
+    parser.add_argument("--quick", action="store_true", help="one repeat and small networks, for two processors")
+    options = parser.parse_args()
+    size = QUICK if options.quick else WHOLE
+    with tempfile.TemporaryDirectory(prefix="busy-") as made:
+        folder = Path(made)
+        prepare(folder, options.data, options.encoder, size)
+        if not options.before:
+            return not compare(options.only, folder, {"this": REPOSITORY}, repeats=size.repeats)
+        with release(options.before) as older:
+            return not compare(options.only, folder, {options.before: older, "this": REPOSITORY}, repeats=size.repeats)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
