@@ -109,6 +109,10 @@ def test_a_correct_run_has_no_violation():
         (replace(WELL, jobs=(), requests=()), "attempt 1 has no Job"),
         (replace(WELL, events=(RETRIED,)), "1 events of a retry for 1 attempts"),
         (replace(WELL, requests=(MADE, DELETION)), "the product deleted the Job of attempt 1 while it was at work"),
+        (
+            replace(WELL, strikes=(strike(Fault.CANCELLED, seconds=41),), requests=(MADE, DELETION)),
+            "the product deleted the Job of attempt 1 while it was at work",
+        ),
     ],
 )  # fmt: skip
 def test_each_violation_is_found(evidence: Evidence, words: str):
@@ -225,6 +229,8 @@ def test_the_end_must_fit_the_faults(evidence: Evidence, allowed: bool):
         # An administrator deletes a Job.
         failed(strike(Fault.JOB_DELETED), reason="deleted", requests=(MADE, replace(DELETION, by_product=False))),
         failed(strike(Fault.CANCELLED), state="cancelled", reason="cancelled", requests=(MADE, DELETION)),
+        # A run that succeeded while an operator cancelled it.
+        replace(WELL, strikes=(strike(Fault.CANCELLED, struck=None, seconds=40),), requests=(MADE, DELETION)),
     ],
 )
 def test_permitted_executions(evidence: Evidence):

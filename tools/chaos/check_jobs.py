@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from tools.chaos.records import Evidence, Request, Run
+from tools.chaos.script import Fault
 
 CREATED, CONFLICT = 201, 409
 # The product deletes the Job of an attempt that has not ended only for these reasons.
@@ -43,7 +44,7 @@ def _one_job(evidence: Evidence, run: Run, attempt: int, existing: int, created:
 
 
 def _deletion(evidence: Evidence, run: Run, request: Request) -> Iterator[str]:
-    """The end of the attempt must come before the deletion, or have been announced."""
+    """The end of the attempt must come before the deletion, or have been announced, or an operator has cancelled the run."""
     retried = [event for event in evidence.events if event.kind == "retried"]
     if request.attempt < run.attempt:
         ends = [event.at for event in retried[request.attempt - 1 : request.attempt]]
@@ -51,5 +52,9 @@ def _deletion(evidence: Evidence, run: Run, request: Request) -> Iterator[str]:
         ends = [run.finished_at] if run.finished_at is not None else []
     ended_before = any(end.timestamp() <= request.at + 1 for end in ends)
     announced = request.attempt == run.attempt and run.reason in ANNOUNCED
-    if not ended_before and not announced:
+    # A run that succeeds at the same moment keeps its success.
+    cancelled = any(
+        strike.blow.fault is Fault.CANCELLED and strike.struck is not False and strike.began <= request.at for strike in evidence.strikes
+    )
+    if not ended_before and not announced and not cancelled:
         yield f"the product deleted the Job of attempt {request.attempt} while it was at work"
