@@ -1,56 +1,68 @@
-"""Version folders against the rows of trainings: each complete model has a successful row, and each success has its model."""
+"""Version folders against their manifests and the rows of trainings: each complete model has a successful row, and each success its model.
+
+GregoryAI's own trainer writes version folders beside them. They have no manifest, and no record of this project names them. When
+GregoryAI reassigns a team, it moves the folders of its subjects. Such a model stays complete, and an operator can accept its place.
+"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from gregory.ml import artifacts
 from gregory.ml.artifacts import Manifest
 from gregory.ml.errors import ArtifactError
-from gregory.models import PredictionRunLog
-from gregory.runs.models import AlgorithmRun
+from gregory.runs import store
+from gregory.runs.store import RecordedModel
+
+# Files that only this project writes.
+OUR_FILES = {artifacts.MANIFEST, artifacts.EVALUATION, artifacts.MODEL_CARD}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Row:
-    """The facts of a training in both tables. version, success: of GregoryAI's row, None if GregoryAI has deleted it.
+class Move:
+    """A model whose folder is at the present place of its subject, and not where its record says. Paths are in the models folder."""
 
-    success: None until the training ends. artifact: the path of its model in the models folder, empty without a model.
-    """
-
-    run_id: str
-    version: str | None
-    success: bool | None
-    artifact: str
+    run_log_id: int
     digest: str
+    origin: str
+    place: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: the model of row {self.run_log_id}, moved here from {self.origin} with its subject"
 
 
-def contradictions(models_dir: Path, folders: Sequence[Path]) -> list[str]:
-    """One sentence for each difference between these version folders and the rows. A row without an end contradicts nothing."""
-    rows = _rows()
+@dataclass(slots=True, kw_only=True)
+class Comparison:
+    """problems: one sentence each. foreign: folders of another program. moves: models whose new place can be accepted."""
+
+    problems: list[str] = field(default_factory=list)
+    foreign: list[Path] = field(default_factory=list)
+    moves: list[Move] = field(default_factory=list)
+
+
+def compare(models_dir: Path, folders: Sequence[Path]) -> Comparison:
+    """Compare these version folders with their manifests and with the rows. Reads every byte. A row without an end contradicts nothing."""
+    models, result = store.recorded_models(), Comparison()
     found = {folder.relative_to(models_dir).as_posix(): folder for folder in folders}
-    problems = [problem for path, folder in found.items() for problem in _of_folder(path, folder, rows)]
-    for pk, row in rows.items():
-        if row.success and not row.artifact:
-            problems.append(f"row {pk} is a success and names no model")
+    recorded = {model.artifact for model in models.values()}
+    for path, folder in found.items():
+        # An error of one folder must not hide the problems of the others.
+        try:
+            if path not in recorded and OUR_FILES.isdisjoint(file.name for file in folder.iterdir()):
+                result.foreign.append(folder)
+            else:
+                _compare(path, folder, models, found, result)
+        except OSError as error:
+            result.problems.append(f"{folder}: cannot be read: {error}")
+    moved = {move.run_log_id for move in result.moves}
+    for pk, model in models.items():
+        if model.success and not model.artifact:
+            changed = f"; another program changed it after its training failed ({model.reason}): correct it in GregoryAI's admin"
+            result.problems.append(f"row {pk} is a success and names no model{changed if model.reason else ''}")
         # A run may have published the model after the list of folders was made.
-        elif row.success and row.artifact not in found:
-            problems += _missing(models_dir / row.artifact, pk)
-    return problems
-
-
-def _rows() -> dict[int, _Row]:
-    """The trainings by the id of GregoryAI's row. GregoryAI may have deleted that row. The facts of this project remain."""
-    ours = AlgorithmRun.objects.order_by("run_log_id").values_list("run_log_id", "run_id", "artifact_path", "artifact_digest")
-    theirs = {
-        pk: (version, success)
-        for pk, version, success in PredictionRunLog.objects.filter(run_type="train").values_list("pk", "model_version", "success")
-    }
-    found = {}
-    for pk, run_id, artifact, digest in ours:
-        version, success = theirs.get(pk, (None, None))
-        found[pk] = _Row(run_id=run_id, version=version, success=success, artifact=artifact, digest=digest)
-    return found
+        elif model.success and model.artifact not in found and pk not in moved:
+            result.problems += _missing(models_dir / model.artifact, pk)
+    return result
 
 
 def _missing(folder: Path, pk: int) -> list[str]:
@@ -60,27 +72,45 @@ def _missing(folder: Path, pk: int) -> list[str]:
         return [f"{folder}: cannot be read, but row {pk} is a success: {error}"]
 
 
-def _of_folder(path: str, folder: Path, rows: dict[int, _Row]) -> list[str]:
+def _compare(path: str, folder: Path, models: dict[int, RecordedModel], found: dict[str, Path], result: Comparison) -> None:
     try:
         manifest = artifacts.read_manifest(folder)
-    except (ArtifactError, OSError):
-        # `verify` names the defect.
-        return []
-    if artifacts.misplaced(folder):
-        return []
+    except ArtifactError as error:
+        result.problems.append(str(error))
+        return
     pk = manifest.provenance.run_log_id
-    row = rows.get(pk)
-    if row is None:
-        return [f"{folder}: a model of row {pk}, and the database has no such row"]
-    if row.success is False:
-        return [f"{folder}: a complete model, but its row {pk} failed; remove the folder, or keep it and train again"]
-    return [f"{folder}: {difference}" for difference in _differences(path, folder, manifest, pk, row)] if row.artifact else []
+    model = models.get(pk)
+    trained = model if model is not None and _is_of(manifest, model) else None
+    defects = artifacts.verify(folder, recorded=trained.digest if trained else "")
+    result.problems += defects
+    if path != (trained.artifact if trained else artifacts.stated_place(manifest)):
+        # Of several copies of a model, none is the moved one.
+        unique = trained is not None and trained.artifact not in found and not defects
+        _compare_place(path, folder, manifest, trained if unique else None, result)
+    elif model is None:
+        result.problems.append(f"{folder}: a model of row {pk}, and the database has no such row")
+    elif model.success is False:
+        result.problems.append(f"{folder}: a complete model, but its row {pk} failed; remove the folder, or keep it and train again")
+    elif model.artifact and not trained:
+        named = f"version {model.version} of run {model.run_id} at {model.artifact}"
+        result.problems.append(f"{folder}: it names row {pk}, and that row has {named}")
 
 
-def _differences(path: str, folder: Path, manifest: Manifest, pk: int, row: _Row) -> list[str]:
+def _is_of(manifest: Manifest, model: RecordedModel) -> bool:
+    """Whether the row has this model, at any place."""
     stated = manifest.provenance
-    if (row.run_id, row.version or stated.version, row.artifact) != (stated.run_id, stated.version, path):
-        return [f"it names row {pk}, and that row has version {row.version} of run {row.run_id} at {row.artifact or 'no place'}"]
-    if artifacts.digest(folder) != row.digest:
-        return [f"its manifest was replaced since training (row {pk} has another sha256 of it)"]
-    return []
+    return bool(model.artifact) and (model.run_id, model.version or stated.version) == (stated.run_id, stated.version)
+
+
+def _compare_place(path: str, folder: Path, manifest: Manifest, moved: RecordedModel | None, result: Comparison) -> None:
+    """A folder that is not at its recorded place. moved: its record, if no other folder can be the model of that record."""
+    problem = f"{folder}: holds {artifacts.stated_place(manifest)}; it was moved or copied here"
+    if moved is None:
+        result.problems.append(problem)
+        return
+    place = f"{moved.subject}/{manifest.algorithm}/{manifest.provenance.version}" if moved.subject else ""
+    if path == place:
+        result.moves.append(Move(run_log_id=manifest.provenance.run_log_id, digest=moved.digest, origin=moved.artifact, place=path))
+        return
+    remedy = f"move it to {place}, the place of its subject" if place else "its subject was deleted, so remove the folder"
+    result.problems.append(f"{problem}; {remedy}")

@@ -222,15 +222,19 @@ def digest(folder: Path) -> str:
     return checksum(folder / MANIFEST, maximum=MAXIMUM_TEXT_BYTES)[0]
 
 
-def verify(folder: Path) -> list[str]:
+def verify(folder: Path, *, recorded: str = "") -> list[str]:
     """The defects of a version folder, one sentence each. Empty if nothing changed since its manifest. Reads every byte.
 
-    Raises OSError if a file cannot be read. Then its content is not known.
+    recorded: the sha256 of the manifest in the database. Empty: not compared. Raises OSError if a file cannot be read. Then its content
+    is not known.
     """
     try:
         manifest = read_manifest(folder)
     except ArtifactError as error:
         return [str(error)]
+    if recorded and digest(folder) != recorded:
+        row = manifest.provenance.run_log_id
+        return [f"{folder}: its manifest was replaced since training (row {row} has another sha256 of it)"]
     present = set(_files(folder)) - {MANIFEST}
     problems = [f"{folder / name}: missing" for name in sorted(manifest.files.keys() - present)]
     problems += [f"{folder / name}: not in the manifest" for name in sorted(present - manifest.files.keys())]
@@ -246,16 +250,21 @@ def verify(folder: Path) -> list[str]:
     return problems
 
 
+def stated_place(manifest: Manifest) -> str:
+    """The place in the models folder at which the model was trained."""
+    stated = manifest.provenance
+    return f"{stated.team}/{stated.subject}/{manifest.algorithm}/{stated.version}"
+
+
 def misplaced(folder: Path) -> list[str]:
     """A sentence if a version folder is not at the place in its manifest. A copy with another name is not that version."""
     try:
-        manifest = read_manifest(folder)
+        place = stated_place(read_manifest(folder))
     except ArtifactError:
         return []
-    stated = (manifest.provenance.team, manifest.provenance.subject, manifest.algorithm, manifest.provenance.version)
-    if folder.parts[-4:] == stated:
+    if "/".join(folder.parts[-4:]) == place:
         return []
-    return [f"{folder}: holds {'/'.join(stated)}; it was moved or copied here"]
+    return [f"{folder}: holds {place}; it was moved or copied here"]
 
 
 def _files(folder: Path) -> list[str]:

@@ -1,6 +1,9 @@
 """`verify_models` prints every problem with its folder. Its exit code is 1 if there are any."""
 
+import getpass
 import os
+import shutil
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +11,12 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from gregory.ml import artifacts
-from gregory.models import PredictionRunLog
+from gregory.models import PredictionRunLog, Subject
 from gregory.runs import store
+from gregory.runs.models import AlgorithmRun, RunEvent
 from gregory.runs.spec import AlgorithmOutcome, RunSpec
 from tests import damage
-from tests.database_rows import opened, outcome
+from tests.database_rows import make_team, opened, outcome
 from tests.published import publish
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -53,7 +57,8 @@ def test_a_successful_row_without_a_folder_is_printed(trained: tuple[RunSpec, Pa
         call_command("verify_models")
 
     assert capsys.readouterr().out.splitlines() == [
-        f"{folder.with_name('elsewhere')}: holds team/subject/lstm/20260101; it was moved or copied here",
+        f"{folder.with_name('elsewhere')}: holds team/subject/lstm/20260101; it was moved or copied here; "
+        "move it to team/subject/lstm/20260101, the place of its subject",
         f"{folder}: missing, but row {spec.algorithms[0].run_log_id} is a success",
     ]
 
@@ -172,4 +177,146 @@ def test_a_row_of_another_version_is_printed(trained: tuple[RunSpec, Path], caps
 
     assert problem(capsys) == (
         f"{folder}: it names row {row}, and that row has version 20260101_2 of run {spec.run_id} at team/subject/lstm/20260101"
+    )
+
+
+class TestForeignFolders:
+    """GregoryAI's own trainer writes version folders into the same tree."""
+
+    def test_they_are_named_and_are_no_problem(self, trained: tuple[RunSpec, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+        foreign = tmp_path / "team" / "subject" / "lgbm_tfidf" / "20250101"
+        foreign.mkdir(parents=True)
+        for name in ("lgbm_classifier.joblib", "tfidf_vectorizer.joblib", "metrics.json"):
+            (foreign / name).write_text("{}")
+        # A failed training of GregoryAI leaves an empty folder.
+        (foreign.parent / "20250102").mkdir()
+
+        call_command("verify_models")
+
+        cause = "of another program, for example GregoryAI's own trainer: no manifest, and no row of this project"
+        *named, count = capsys.readouterr().out.splitlines()
+        assert named == [f"{folder}: {cause}" for folder in (foreign, foreign.parent / "20250102")]
+        assert count == "1 version folders, all complete and unchanged; 2 of another program"
+
+    @pytest.mark.parametrize("left", ["", "report.html"])
+    def test_a_model_without_its_manifest_is_none_of_them(
+        self, trained: tuple[RunSpec, Path], capsys: pytest.CaptureFixture[str], left: str
+    ):
+        """Its row names it. Without the row, the files do that only this project writes."""
+        _, folder = trained
+        for file in list(folder.iterdir()):
+            file.unlink()
+        if left:
+            PredictionRunLog.objects.all().delete()
+            (folder / left).touch()
+
+        assert problem(capsys) == f"{folder}: no manifest.json: not a complete model"
+
+
+class TestMovedModels:
+    """GregoryAI's `reassign_team_objects` moves the subjects, their rows and their folders to another team."""
+
+    @pytest.fixture
+    def moved(self, trained: tuple[RunSpec, Path], tmp_path: Path) -> tuple[RunSpec, Path]:
+        """The model at the place of its subject in the new team."""
+        spec, folder = trained
+        another = make_team("another")
+        Subject.objects.update(team=another)
+        PredictionRunLog.objects.update(team=another)
+        place = tmp_path / "another" / folder.relative_to(tmp_path / "team")
+        place.parent.mkdir(parents=True)
+        shutil.move(folder, place)
+        return spec, place
+
+    def test_the_command_names_the_remedy_and_writes_nothing(self, moved: tuple[RunSpec, Path], capsys: pytest.CaptureFixture[str]):
+        spec, place = moved
+        row = spec.algorithms[0].run_log_id
+
+        assert problem(capsys) == (
+            f"{place}: the model of row {row}, moved here from team/subject/lstm/20260101 with its subject; "
+            "accept its place with: python manage.py verify_models --accept-moved"
+        )
+        assert (AlgorithmRun.objects.first().artifact_path, RunEvent.objects.count()) == ("team/subject/lstm/20260101", 0)
+
+    def test_an_accepted_place_is_recorded_with_its_operator(self, moved: tuple[RunSpec, Path], capsys: pytest.CaptureFixture[str]):
+        spec, place = moved
+        before = artifacts.digest(place)
+
+        call_command("verify_models", "--accept-moved")
+        call_command("verify_models")
+
+        accepted, *counts = capsys.readouterr().out.splitlines()
+        row = spec.algorithms[0].run_log_id
+        assert accepted == (
+            f"accepted: another/subject/lstm/20260101: the model of row {row}, moved here from team/subject/lstm/20260101 with its subject"
+        )
+        assert counts == ["1 version folders, all complete and unchanged"] * 2
+        assert AlgorithmRun.objects.first().artifact_path == "another/subject/lstm/20260101"
+        event = RunEvent.objects.get()
+        operator = f"{getpass.getuser()}@{socket.gethostname()}"
+        assert (event.run_id, event.kind) == (spec.run_id, "model moved")
+        assert event.message == (
+            f"row {row}: {operator} accepted the place another/subject/lstm/20260101; the model was trained at team/subject/lstm/20260101"
+        )
+        assert artifacts.digest(place) == before
+
+    def test_a_renamed_subject_needs_its_folder_first(
+        self, moved: tuple[RunSpec, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ):
+        """GregoryAI renames the slug of a subject if the team has it already, and not the folder."""
+        _, place = moved
+        Subject.objects.update(subject_slug="subject-from-team")
+
+        with pytest.raises(CommandError, match=r"^2 problems in 1 version folders$"):
+            call_command("verify_models", "--accept-moved")
+
+        assert capsys.readouterr().out.splitlines()[0] == (
+            f"{place}: holds team/subject/lstm/20260101; it was moved or copied here; "
+            "move it to another/subject-from-team/lstm/20260101, the place of its subject"
+        )
+        target = tmp_path / "another" / "subject-from-team" / "lstm" / "20260101"
+        target.parent.mkdir(parents=True)
+        place.rename(target)
+        call_command("verify_models", "--accept-moved")
+
+    @pytest.mark.parametrize("change", ["a copy", "another manifest", "a changed file"])
+    def test_only_the_unchanged_model_of_its_row_is_accepted(
+        self, moved: tuple[RunSpec, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], change: str
+    ):
+        _, place = moved
+        if change == "a copy":
+            shutil.copytree(place, tmp_path / "team" / place.relative_to(tmp_path / "another"))
+        elif change == "another manifest":
+            described = artifacts.read_manifest(place)
+            (place / "manifest.json").unlink()
+            artifacts.write_manifest(place, described.model_copy(update={"threads": described.threads + 1}))
+        else:
+            (place / "metrics.json").write_text("{}")
+
+        with pytest.raises(CommandError):
+            call_command("verify_models", "--accept-moved")
+
+        said = capsys.readouterr().out
+        assert f"{place}: holds team/subject/lstm/20260101; it was moved or copied here\n" in said
+        assert "accepted" not in said
+        assert AlgorithmRun.objects.first().artifact_path == "team/subject/lstm/20260101"
+
+    def test_the_model_of_a_deleted_subject_is_not_accepted(self, trained: tuple[RunSpec, Path], capsys: pytest.CaptureFixture[str]):
+        _, folder = trained
+        folder.rename(folder.with_name("elsewhere"))
+        for model in (PredictionRunLog, Subject):
+            model.objects.all()._raw_delete("default")
+
+        assert problem(capsys).endswith("it was moved or copied here; its subject was deleted, so remove the folder")
+
+
+def test_a_success_that_another_program_wrote_names_the_reason(trained: tuple[RunSpec, Path], capsys: pytest.CaptureFixture[str]):
+    spec, _ = trained
+    store.close_algorithm(spec, outcome(spec, 1, success=False, error="why"))
+    row = spec.algorithms[1].run_log_id
+    PredictionRunLog.objects.filter(pk=row).update(success=True)
+
+    assert problem(capsys) == (
+        f"row {row} is a success and names no model; another program changed it after its training failed (error): "
+        "correct it in GregoryAI's admin"
     )

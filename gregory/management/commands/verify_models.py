@@ -1,5 +1,8 @@
 """manage.py verify_models: compare every version folder with its manifest and with its row."""
 
+import getpass
+import socket
+from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +11,12 @@ from django.core.management.base import CommandError
 
 from gregory.management.command import ManagementCommand
 from gregory.management.database import clear_database_errors
-from gregory.management.model_rows import contradictions
+from gregory.management.model_rows import Move, compare
 from gregory.ml import artifacts
+from gregory.runs import store
 from gregory.runs.exit_codes import FAILURE
+
+ACCEPT = "accept its place with: python manage.py verify_models --accept-moved"
 
 
 class Command(ManagementCommand):
@@ -18,25 +24,36 @@ class Command(ManagementCommand):
 
     help = "Compare every version folder with its manifest and with its row, and print the differences. Exit code 1 if there are any."
 
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Without the flag, the command writes nothing."""
+        parser.add_argument(
+            "--accept-moved",
+            action="store_true",
+            help="record the new place of each unchanged model that GregoryAI moved with its subject, with an event of its run",
+        )
+
     @clear_database_errors()
-    def handle(self, *args: Any, **flags: Any) -> None:
+    def handle(self, *args: Any, accept_moved: bool, **flags: Any) -> None:
         """Print a line per problem, then the count."""
-        models_dir = settings.MODELS_DIR
+        models_dir: Path = settings.MODELS_DIR
         problems: list[str] = []
         folders = list(artifacts.version_folders(models_dir, lambda error: problems.append(f"cannot be listed: {error}")))
-        for folder in folders:
-            problems += _defects(folder)
-        problems += contradictions(models_dir, folders)
+        found = compare(models_dir, folders)
+        for folder in found.foreign:
+            self.stdout.write(f"{folder}: of another program, for example GregoryAI's own trainer: no manifest, and no row of this project")
+        moves = [move for move in found.moves if not (accept_moved and self._accept(move))]
+        problems += [*found.problems, *(f"{models_dir}/{move}; {ACCEPT}" for move in moves)]
         for problem in problems:
             self.stdout.write(self.style.ERROR(problem))
+        others = f"; {len(found.foreign)} of another program" if found.foreign else ""
+        ours = len(folders) - len(found.foreign)
         if problems:
-            raise CommandError(f"{len(problems)} problems in {len(folders)} version folders", returncode=FAILURE)
-        self.stdout.write(self.style.SUCCESS(f"{len(folders)} version folders, all complete and unchanged"))
+            raise CommandError(f"{len(problems)} problems in {ours} version folders{others}", returncode=FAILURE)
+        self.stdout.write(self.style.SUCCESS(f"{ours} version folders, all complete and unchanged{others}"))
 
-
-def _defects(folder: Path) -> list[str]:
-    """The problems of one version folder. An error of one folder must not hide the problems of the others."""
-    try:
-        return [*artifacts.verify(folder), *artifacts.misplaced(folder)]
-    except OSError as error:
-        return [f"{folder}: cannot be read: {error}"]
+    def _accept(self, move: Move) -> bool:
+        operator = f"{getpass.getuser()}@{socket.gethostname()}"
+        accepted = store.accept_place(move.run_log_id, digest=move.digest, origin=move.origin, place=move.place, by=operator)
+        if accepted:
+            self.stdout.write(f"accepted: {move}")
+        return accepted

@@ -5,7 +5,7 @@ if there is none. So the first writer wins, a superseded attempt writes nothing,
 the clock of the database. Every write is a transaction, because the limits of `gregory.database.waits` hold in transactions.
 
 `create` opens runs and attempts, `update` records their progress, `finish` ends rows and runs, `queries` and `trainings` read.
-Other packages import this package only.
+`recorded_models` has the places of models. Other packages import this package only.
 """
 
 from gregory.runs.store.create import RunRefused, open_run, resume, retry
@@ -40,6 +40,7 @@ from gregory.runs.store.queries import (
     runners_used,
     unfinished_runs,
 )
+from gregory.runs.store.recorded_models import RecordedModel, accept_place, recorded_models
 from gregory.runs.store.stored_spec import attempt_of, slugs_of, window_of
 from gregory.runs.store.trainings import (
     TrainingRecord,
@@ -71,9 +72,11 @@ __all__ = [
     "MAXIMUM_ERROR_CHARACTERS",
     "ObservedStatus",
     "OutcomeDetails",
+    "RecordedModel",
     "RunRefused",
     "RunWithTimers",
     "TrainingRecord",
+    "accept_place",
     "active_run",
     "active_runs",
     "announce_end",
@@ -112,6 +115,7 @@ __all__ = [
     "record_event",
     "record_observation",
     "record_progress",
+    "recorded_models",
     "refusal",
     "resume",
     "retry",
