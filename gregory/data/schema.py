@@ -19,6 +19,17 @@ def columns(table: str) -> frozenset[str]:
 
 def active(teams: QuerySet[Team]) -> QuerySet[Team]:
     """The active teams. An older GregoryAI has no inactive teams, and then the result is all teams."""
-    if "is_active" not in columns(Team._meta.db_table):
-        return teams
-    return teams.filter(pk__in=RawSQL("SELECT id FROM gregory_team WHERE is_active", ()))
+    return teams.filter(pk__in=_active_ids()) if _has_inactive() else teams
+
+
+def inactive(teams: QuerySet[Team]) -> QuerySet[Team]:
+    """The teams that `active` leaves out."""
+    return teams.exclude(pk__in=_active_ids()) if _has_inactive() else teams.none()
+
+
+def _has_inactive() -> bool:
+    return "is_active" in columns(Team._meta.db_table)
+
+
+def _active_ids() -> RawSQL:
+    return RawSQL("SELECT id FROM gregory_team WHERE is_active", ())

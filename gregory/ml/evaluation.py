@@ -167,9 +167,10 @@ def _at_threshold(test: PartEvaluation, threshold: float) -> str:
     if reached == test.n:
         return f"all {reached} test articles reach the threshold {threshold:g}: it excludes no article; {auc}"
     if confusion.tp < confusion.fn:
+        at_half = "" if threshold == HALF else f"; at {HALF:g} it is {test.at_half['recall']:.2f}"
         return (
             f"at the threshold {threshold:g} the model finds only {confusion.tp} of {test.relevant} relevant test articles "
-            f"(recall {test.metrics['recall']:.2f}; at 0.5 it is {test.at_half['recall']:.2f}); {auc}"
+            f"(recall {test.metrics['recall']:.2f}{at_half}); {auc}"
         )
     return ""
 

@@ -50,6 +50,8 @@ ADDED_BY = (
     ("0034", "gregory_team", "site_id"),
     ("0039", "gregory_team", "is_active"),
 )
+# The migration of the column `algorithm`, by GregoryAI's name.
+ALGORITHM = "gregory.0002_predictionrunlog_algorithm"
 # A column of the oldest generation. This project's own migrations never created it.
 OLDEST_COLUMN = ("articles", "takeaways")
 
@@ -131,7 +133,11 @@ def _migrations() -> Iterator[Finding]:
         yield _DATABASE.ok("every migration is recorded")
         return
     remedy = "as the owner of the tables: python manage.py migrate"
-    if any(not name.startswith("gregory_runs.") for name in pending):
+    if ALGORITHM in pending and "algorithm" in schema.columns(PredictionRunLog._meta.db_table):
+        # GregoryAI numbered its migrations anew, and this database has the column by one of the former numbers.
+        record = f"python manage.py migrate --fake {ALGORITHM.replace('.', ' ')}"
+        remedy = f"the column of {ALGORITHM} is there and not recorded; as the owner of the tables: {record}, then python manage.py migrate"
+    elif any(not name.startswith("gregory_runs.") for name in pending):
         remedy = f"this is normal if GregoryAI has not yet run the migrations of other apps; {remedy} --plan, then without --plan"
     yield _DATABASE.error(f"not migrated yet: {', '.join(pending)}", remedy)
 

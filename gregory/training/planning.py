@@ -26,7 +26,8 @@ def plan(request: TrainingRequest, *, models_dir: Path, now: datetime, require_g
     """
     with read_only_transaction():
         subjects = _subjects(request)
-        recorded = recorded_versions([subject.pk for subject in subjects], request.algorithms)
+        # A failed training left no folder, so its version can be given again. A version by date is never repeated.
+        recorded = recorded_versions([subject.pk for subject in subjects], request.algorithms, of_failures=request.version is None)
     window = corpus.window(request.lookback_days, now=now)
     specs = []
     for subject in subjects:
@@ -77,9 +78,20 @@ def unsplittable(specs: Sequence[RunSpec]) -> dict[int, StratificationError]:
     return found
 
 
-def recorded_versions(subject_ids: Collection[int], algorithms: Collection[Algorithm]) -> Recorded:
-    """The versions in the rows of PredictionRunLog by subject id and algorithm, in one query."""
+def left_out(request: TrainingRequest) -> list[str]:
+    """The slugs of the teams that the request excludes because GregoryAI deactivated them. A single team is refused instead."""
+    if request.team is not None:
+        return []
+    with read_only_transaction():
+        inactive = schema.inactive(Team.objects.filter(subjects__isnull=False))
+        return sorted(set(inactive.values_list("slug", flat=True)))
+
+
+def recorded_versions(subject_ids: Collection[int], algorithms: Collection[Algorithm], *, of_failures: bool = True) -> Recorded:
+    """The versions in the rows of PredictionRunLog by subject id and algorithm, in one query. of_failures: also those of failed rows."""
     rows = PredictionRunLog.objects.filter(subject__in=subject_ids, algorithm__in=algorithms, run_type="train")
+    if not of_failures:
+        rows = rows.exclude(success=False)
     recorded: Recorded = defaultdict(set)
     for subject_id, algorithm, version in rows.values_list("subject_id", "algorithm", "model_version").distinct():
         recorded[subject_id, str(algorithm)].add(version)

@@ -108,7 +108,7 @@ def test_every_flag_in_the_documents_exists(document: str):
         *(flags_of(command) for command in COMMANDS), BaseCommand().create_parser("manage.py", "any")._option_string_actions
     )
     # Flags of Django's migrate, of a stage, of tests.live.cuts, of Docker, kubectl and Helm.
-    known |= {"--plan", "--sample", "--in", "--out", "--filter", "--follow", "--time", "--secret", "--no-deps"}
+    known |= {"--plan", "--fake", "--in", "--out", "--filter", "--follow", "--time", "--secret", "--no-deps"}
     known |= {"--from", "--kustomize", "--logs", "--no-hooks", "--reuse-values", "--values"}
     # Of tests/live/cuts.py.
     known |= {"--sample"}

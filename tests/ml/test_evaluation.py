@@ -197,6 +197,12 @@ def test_more_missed_than_found_articles_give_a_warning() -> None:
     )
 
 
+def test_a_threshold_of_one_half_is_compared_with_nothing() -> None:
+    found = warnings([0.9] * 2 + [0.3] * 8, [0.1] * 20, threshold=0.5)
+
+    assert found == ("at the threshold 0.5 the model finds only 2 of 10 relevant test articles (recall 0.20); ROC AUC is 1.00",)
+
+
 def test_half_of_the_articles_found_gives_no_warning() -> None:
     assert warnings([0.9] * 6 + [0.6] * 6, [0.1] * 20) == ()
 

@@ -18,11 +18,25 @@ def facts(*rounds: tuple[int, int]) -> PseudoLabelFacts:
         (((45, 0), (5, 0)), ["all 50 pseudo-labels are relevant: they shift the balance of the classes in the training part"]),
         (((0, 2),), ["all 2 pseudo-labels are not relevant: they shift the balance of the classes in the training part"]),
         (((4, 0), (0, 1)), []),
-        (((0, 0),), []),
     ],
 )
 def test_pseudo_labels_of_one_class_give_a_warning(rounds: tuple[tuple[int, int], ...], warnings: list[str]) -> None:
     assert list(_data_warnings(DATASET, facts(*rounds))) == warnings
+
+
+@pytest.mark.parametrize(
+    ("pool", "asked", "cause"),
+    [
+        (0, None, "every article of the subject in the data window has a review"),
+        (3, None, "each of the 3 articles without a review has the text of another article, or no text"),
+        (9, 8, "no prediction for the 8 texts without a review reached `pseudo_label.confidence_threshold`"),
+    ],
+)
+def test_pseudo_labels_that_add_nothing_give_a_warning(pool: int, asked: int | None, cause: str) -> None:
+    rounds = () if asked is None else (PseudoLabelRound(asked=asked, relevant=0, not_relevant=0),)
+    without = PseudoLabelFacts(pool=pool, rounds=rounds, file="t/s/pseudo_labels/1.csv")
+
+    assert list(_data_warnings(DATASET, without)) == [f"no pseudo-label was added: {cause}"]
 
 
 def test_contradicting_labels_give_a_warning() -> None:

@@ -54,7 +54,9 @@ def test_an_ended_run_allows_another_of_its_subject(subject):
 
 
 def test_a_version_taken_after_planning_is_refused(subject):
-    store.end_run(opened(subject), RunState.FAILED, Diagnosis(summary="gone", reason=Reason.LOST))
+    first = opened(subject)
+    store.close_algorithm(first, outcome(first))
+    store.end_run(first, RunState.FAILED, Diagnosis(summary="gone", reason=Reason.LOST))
 
     with pytest.raises(store.RunRefused, match=r"team/subject: version 20260101 of lstm was just taken; run the command again"):
         opened(subject)

@@ -204,10 +204,20 @@ def taken(version: str) -> str:
     return f"--version {version}: neurology/ms/lstm already has this version; versions are never overwritten, choose another"
 
 
-@pytest.mark.parametrize("success", [True, False, None])
+@pytest.mark.parametrize("success", [True, None])
 def test_a_given_version_of_a_row_is_refused(ms, tmp_path, success: bool | None):
     make_row(ms, "lstm", "v1", success=success)
     assert refusal(tmp_path, version="v1", algorithms=("lgbm_tfidf", "lstm")) == taken("v1")
+
+
+def test_the_given_version_of_a_failed_training_can_be_given_again(ms, tmp_path):
+    make_row(ms, "lstm", "v1", success=False)
+    assert versions(planned(tmp_path, version="v1", algorithms=("lstm",))) == {"lstm": "v1"}
+
+
+def test_a_date_of_a_failed_training_is_not_repeated(ms, tmp_path):
+    make_row(ms, "lstm", DAY, success=False)
+    assert versions(planned(tmp_path, algorithms=("lstm",))) == {"lstm": f"{DAY}_2"}
 
 
 def test_a_given_version_of_a_folder_is_refused(ms, tmp_path):

@@ -76,12 +76,19 @@ class Command(ManagementCommand):
         plan = partial(planning.plan, wanted, models_dir=settings.MODELS_DIR, now=timezone.now())
         specs = again_if_lost(partial(plan, require_gpu=settings.REQUIRE_GPU or runner.gives_gpu))
         unsplittable = again_if_lost(partial(planning.unsplittable, specs))
+        inactive = again_if_lost(partial(planning.left_out, wanted))
+        left_out = [f"team {slug} is left out: it was deactivated in GregoryAI" for slug in inactive]
         if given.dry_run:
+            for line in left_out:
+                # Standard output may be JSON for a program.
+                self.stderr.write(line)
             self._print_plan(specs, unsplittable, runner, as_json=given.output == "json")
             return
         runner.check(specs)
         opened: list[RunSpec] = []
         with self._until_signal(given, opened, runner) as console:
+            for line in left_out:
+                console.info(line)
             with unstarted.closed_on_error(unstarted.tokens(specs), console) as queued:
                 refusals = self._open(specs, unsplittable, opened, runner, console)
                 self._follow(given, [spec for spec in opened if spec.subject.id not in unsplittable], queued, runner, console)
@@ -130,8 +137,8 @@ class Command(ManagementCommand):
                 if error is not None:
                     console.error(f"{spec.label}: nothing is trained: {error}")
             except RunRefused as refused:
+                # The command prints it at its end, with its exit code.
                 refusals.append(str(refused))
-                console.warn(f"refused: {refused}")
         return refusals
 
     @contextmanager

@@ -203,9 +203,19 @@ def _data_warnings(dataset: Dataset, pseudo_labels: PseudoLabelFacts | None) -> 
             sum(done.relevant for done in pseudo_labels.rounds),
             sum(done.not_relevant for done in pseudo_labels.rounds),
         )
-        if relevant + not_relevant and not (relevant and not_relevant):
+        if not relevant + not_relevant:
+            yield f"no pseudo-label was added: {_without_labels(pseudo_labels)}"
+        elif not (relevant and not_relevant):
             only = "relevant" if relevant else "not relevant"
             yield f"all {relevant + not_relevant} pseudo-labels are {only}: they shift the balance of the classes in the training part"
+
+
+def _without_labels(facts: PseudoLabelFacts) -> str:
+    if not facts.pool:
+        return "every article of the subject in the data window has a review"
+    if not facts.rounds:
+        return f"each of the {facts.pool} articles without a review has the text of another article, or no text"
+    return f"no prediction for the {facts.rounds[0].asked} texts without a review reached `pseudo_label.confidence_threshold`"
 
 
 def _origins(bundle: Bundle) -> dict[str, dict[str, str]]:

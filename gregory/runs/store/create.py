@@ -202,7 +202,7 @@ def _insert(spec: RunSpec, *, runner: str, handle: RunHandle, triggered_by: str)
 def _insert_rows(spec: RunSpec, algorithms: Mapping[int, AlgorithmSpec], triggered_by: str) -> list[AlgorithmSpec]:
     """Write the row of each training in GregoryAI's table and in ours. Returns the algorithms with their ids. algorithms: by position."""
     versions = [Q(algorithm=algorithm.algorithm, model_version=algorithm.version) for algorithm in algorithms.values()]
-    trained = PredictionRunLog.objects.filter(subject_id=spec.subject.id, run_type="train")
+    trained = PredictionRunLog.objects.filter(subject_id=spec.subject.id, run_type="train").exclude(success=False)
     if taken := trained.filter(reduce(or_, versions)).first():
         raise RunRefused(f"{spec.label}: version {taken.model_version} of {taken.algorithm} was just taken; run the command again")
     rows = PredictionRunLog.objects.bulk_create(
