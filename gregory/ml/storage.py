@@ -25,8 +25,8 @@ _REMEDIES = {
     errno.EROFS: "mount it read-write",
     errno.ENOSPC: "free space",
     errno.EDQUOT: "free space, or raise the quota",
-    errno.EXDEV: "it is another file system or another mount than the working folders of runs, and a rename cannot leave a mount: "
-    "mount the whole models folder from one file system, without links to others",
+    errno.EXDEV: "a model is renamed into it, which is impossible between two mounts: keep the whole models folder on one mount, without "
+    "links to others",
 }
 
 

@@ -25,7 +25,7 @@ from gregory.runs.reasons import Reason
 from gregory.shutdown import ShutdownRequest
 from job.supervise import StageFailed, run_stage
 from tests.articles import Row, labelled, store
-from tests.file_systems import fill, tmpfs
+from tests.file_systems import bound, fill, tmpfs
 from tools.installation import REPOSITORY, Installation
 
 NO_LABEL = "no labelled article in the data window; label some, or widen the window with --lookback-days N or --all-articles"
@@ -148,6 +148,19 @@ def test_a_models_folder_without_write_access(ready: Installation, options: str,
     with tmpfs(ready.models, options):
         prepare(ready.models)
         refused(ready, f"the models folder {ready.models} cannot take a model: {cause}")
+
+
+@pytest.mark.root
+def test_a_team_that_is_a_mount_of_its_own(ready: Installation, tmp_path: Path):
+    place = ready.models / "t"
+    place.mkdir()
+    with bound(tmp_path, place):
+        refused(
+            ready,
+            f"lgbm_tfidf of t/good could not be published: the folder {place} cannot take a model: Invalid cross-device link; a model is "
+            "renamed into it, which is impossible between two mounts: keep the whole models folder on one mount, without links to others",
+        )
+    place.rmdir()
 
 
 def test_a_missing_bundle(ready: Installation, tmp_path: Path):

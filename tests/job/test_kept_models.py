@@ -56,9 +56,8 @@ IN_THE_PLACE = Cause(
 ANOTHER_FILE_SYSTEM = Cause(
     spoil=lambda models, other: (models / "team").symlink_to(other),
     mend=lambda models: (models / "team").unlink(),
-    told="the folder {models}/team/subject/lstm cannot take a model: Invalid cross-device link; it is another file system or another mount "
-    "than the working folders of runs, and a rename cannot leave a mount: mount the whole models folder from one file system, without "
-    "links to others",
+    told="the folder {models}/team/subject/lstm cannot take a model: Invalid cross-device link; a model is renamed into it, which is "
+    "impossible between two mounts: keep the whole models folder on one mount, without links to others",
 )
 FULL = Cause(
     spoil=lambda models, _: fill(models),

@@ -76,9 +76,8 @@ def everything(folder: Path) -> list[Path]:
 
 def on_another_file_system(folder: Path) -> str:
     return (
-        f"the folder {folder} cannot take a model: Invalid cross-device link; it is another file system or another mount than the "
-        "working folders of runs, and a rename cannot leave a mount: mount the whole models folder from one file system, without links to "
-        "others"
+        f"the folder {folder} cannot take a model: Invalid cross-device link; a model is renamed into it, which is impossible between two "
+        "mounts: keep the whole models folder on one mount, without links to others"
     )
 
 
