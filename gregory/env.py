@@ -11,6 +11,20 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 BASE_DIR = Path(__file__).resolve().parents[1]
 # The variables of the database connection, by the names that Django and the cluster file give to its parts.
 DATABASE_VARIABLES = {"name": "POSTGRES_DB", "user": "POSTGRES_USER", "password": "POSTGRES_PASSWORD", "host": "DB_HOST", "port": "DB_PORT"}
+DEFAULT_PORT = 5432
+# How the connection is encrypted and checked.
+SSL_MODE, SSL_ROOT_CERTIFICATE = "DB_SSLMODE", "DB_SSLROOTCERT"
+LIBPQ_ROOT_CERTIFICATE = "PGSSLROOTCERT"
+# This value of the root certificate means the certificates of the operating system.
+SYSTEM_CERTIFICATES = "system"
+# Variables of libpq that change a connection and name no file. A container and a pod get them too.
+LIBPQ_VARIABLES = (
+    "PGSSLMODE", "PGOPTIONS", "PGCHANNELBINDING", "PGGSSENCMODE", "PGREQUIREAUTH", "PGSSLMINPROTOCOLVERSION", "PGSSLMAXPROTOCOLVERSION",
+    "PGSSLNEGOTIATION", "PGSSLSNI", "PGTARGETSESSIONATTRS", "PGLOADBALANCEHOSTS",
+)  # fmt: skip
+# Variables of libpq with files of this machine, which a container and a pod do not have.
+LIBPQ_FILES = ("PGSSLCERT", "PGSSLKEY", "PGSSLCRL", "PGSSLCRLDIR", "PGSERVICE")
+SSL_MODES = r"^(disable|allow|prefer|require|verify-ca|verify-full)?$"
 _BYTES = r"^([1-9][0-9]*[kmg])?$"
 
 
@@ -23,7 +37,15 @@ class Environment(BaseSettings):
     POSTGRES_USER: str = Field("", description="PostgreSQL role")
     POSTGRES_PASSWORD: SecretStr = Field(SecretStr(""), description="its password; never logged, never in a run's specification")
     DB_HOST: str = Field("localhost", description="PostgreSQL host; of several, separated by commas, the one that accepts writes")
-    DB_PORT: int = Field(5432, description="PostgreSQL port")
+    DB_PORT: int = Field(DEFAULT_PORT, description="PostgreSQL port")
+    DB_SSLMODE: str = Field(
+        "",
+        pattern=SSL_MODES,
+        description="encryption of the connection; `verify-full` also checks the server; empty: libpq's default, `prefer`",
+    )
+    DB_SSLROOTCERT: str = Field(
+        "", description="file with the certificates of the authorities that sign the server's; `system`: those of the operating system"
+    )
     SQLITE_FILE: Path = Field(BASE_DIR / "db.sqlite3", description="database file without PostgreSQL")
     SECRET_KEY: SecretStr = Field(
         SecretStr(""), description="Django's signing key; empty: a new one per process, which is enough for commands"

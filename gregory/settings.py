@@ -45,6 +45,8 @@ if env.POSTGRES_DB:
                 "tcp_user_timeout": 60_000,
                 # Of several hosts, the one that accepts writes. With one host the default stays: `preflight` explains a standby.
                 **({"target_session_attrs": "read-write"} if "," in env.DB_HOST else {}),
+                **({"sslmode": env.DB_SSLMODE} if env.DB_SSLMODE else {}),
+                **({"sslrootcert": env.DB_SSLROOTCERT} if env.DB_SSLROOTCERT else {}),
             },
         }
     }

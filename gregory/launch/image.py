@@ -2,3 +2,4 @@
 
 PROJECT_IN_IMAGE = "/home/brunoamaral/gregory-ai/django"
 BASE_MODELS_IN_IMAGE = "/opt/base-models"
+DATABASE_CERTIFICATE_IN_IMAGE = "/etc/gregory-database/ca.crt"

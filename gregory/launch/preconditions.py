@@ -7,8 +7,9 @@ from gregory.launch.errors import PreconditionFailed
 from gregory.ml import models_folder, storage
 from gregory.ml.artifacts import version_folder
 from gregory.ml.base_models import verify_bundle
+from gregory.ml.config import TrainConfig
 from gregory.ml.errors import BundleError
-from gregory.runs.spec import RunSpec
+from gregory.runs.spec import RunSpec, Scope, Window, new_run_id, new_token
 
 # Models in one message.
 NAMED = 6
@@ -51,6 +52,14 @@ def require_writable_by(user: str, models_dir: Path, specs: Sequence[RunSpec], *
             raise PreconditionFailed(
                 f"{kind} {place} cannot be written by the containers' user {user}; chown -R {user} {models_dir}, or {remedy}"
             )
+
+
+def probe_spec() -> RunSpec:
+    """A specification for a request that starts no run. The back end answers as it would for every run."""
+    scope, window = Scope(id=0, slug="check"), Window(cutoff=None, description="none")
+    return RunSpec(
+        run_id=new_run_id(), attempt_token=new_token(), team=scope, subject=scope, algorithms=(), config=TrainConfig(), window=window
+    )
 
 
 def _algorithm_folders(models_dir: Path, specs: Sequence[RunSpec]) -> Iterator[tuple[Path, str]]:

@@ -9,7 +9,8 @@ from gregory.launch.kubernetes.diagnose.pod_status import Object
 from gregory.launch.kubernetes.kube import Api
 from gregory.launch.kubernetes.manifest import render_job
 from gregory.launch.kubernetes.namespace import RIGHTS, Namespace
-from gregory.launch.kubernetes.preconditions import KINDS, probe_spec, referenced_objects
+from gregory.launch.kubernetes.preconditions import KINDS, referenced_objects
+from gregory.launch.preconditions import probe_spec
 from gregory.preflight.finding import Area, Finding
 
 _CLUSTER = Area("cluster")

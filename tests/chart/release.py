@@ -47,7 +47,6 @@ def values(namespace: str) -> dict[str, Any]:
             "gpu": {"required": False},
             "resources": SMALL,
             "sharedMemory": {"size": "16Mi"},
-            "database": {"portKey": "DB_PORT"},
             "gracePeriodSeconds": 5,
         },
         "cronJobs": schedules(ticking=False),

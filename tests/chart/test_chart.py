@@ -406,3 +406,64 @@ def test_objects_that_are_switched_off_are_not_made():
         ("Pod", "gregory-train-preflight"),
         ("ServiceAccount", "gregory-train-trainer"),
     ]
+
+
+# --- the connection to the database ----------------------------------------------------------------------------------------------------
+
+
+def database_ports(objects: list[dict[str, Any]]) -> set[int]:
+    """The ports of the database in the network policies."""
+    return {policy["spec"]["egress"][1]["ports"][0]["port"] for policy in of_kind(objects, "NetworkPolicy")}
+
+
+def variables_of_pods(objects: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The variables of each pod of the chart, by the name of its container."""
+    pods = [found for one in objects for found in _pods(one)]
+    return {pod["containers"][0]["name"]: {each["name"]: each for each in pod["containers"][0]["env"]} for pod in pods}
+
+
+def _pods(thing: Any) -> list[dict[str, Any]]:
+    if isinstance(thing, dict):
+        return [thing] if "containers" in thing else [pod for value in thing.values() for pod in _pods(value)]
+    return [pod for value in thing for pod in _pods(value)] if isinstance(thing, list) else []
+
+
+@pytest.mark.parametrize(
+    ("values", "port"),
+    [((), 5432), (("job.database.port=6543",), 6543), (("job.database.port=6543", "networkPolicy.database.port=6432"), 6432)],
+)
+def test_the_network_policies_permit_the_port_of_the_database(values: tuple[str, ...], port: int):
+    assert database_ports(template(*(word for value in values for word in ("--set", value)))) == {port}
+
+
+def test_the_port_of_the_secret_reaches_every_pod(tmp_path: Path):
+    objects = template("--set", "migration.enabled=true")
+
+    reference = {"secretKeyRef": {"name": "gregory-database", "key": "DB_PORT", "optional": True}}
+    job = render_job(golden.SPEC, cluster_file(objects, tmp_path), cluster_id=golden.CLUSTER_ID)
+    found = variables_of_pods([*objects, job])
+    assert found
+    assert {name: variables["DB_PORT"].get("valueFrom") for name, variables in found.items()} == dict.fromkeys(found, reference)
+
+
+def test_a_given_port_reaches_every_pod(tmp_path: Path):
+    objects = template("--set", "migration.enabled=true", "--set", "job.database.port=6543")
+
+    job = render_job(golden.SPEC, cluster_file(objects, tmp_path), cluster_id=golden.CLUSTER_ID)
+    assert {variables["DB_PORT"].get("value") for variables in variables_of_pods([*objects, job]).values()} == {"6543"}
+
+
+def test_every_pod_gets_the_certificates_of_the_database(tmp_path: Path):
+    tls = ("--set", "job.database.sslMode=verify-full", "--set", "job.database.sslRootCertKey=ca.pem")
+    objects = template("--set", "migration.enabled=true", *tls)
+
+    job = render_job(golden.SPEC, cluster_file(objects, tmp_path), cluster_id=golden.CLUSTER_ID)
+    pods = [pod for one in [*objects, job] for pod in _pods(one)]
+    assert len(pods) >= 5
+    for pod in pods:
+        (container,) = pod["containers"]
+        variables = {each["name"]: each.get("value") for each in container["env"]}
+        (mount,) = [mount for mount in container["volumeMounts"] if mount["name"] == "database-certificate"]
+        (volume,) = [volume for volume in pod["volumes"] if volume["name"] == "database-certificate"]
+        assert (variables["DB_SSLMODE"], variables["DB_SSLROOTCERT"]) == ("verify-full", f"{mount['mountPath']}/ca.crt")
+        assert volume["secret"] == {"secretName": "gregory-database", "items": [{"key": "ca.pem", "path": "ca.crt"}]}

@@ -54,7 +54,7 @@ def _above(lines: list[str], line: int) -> str:
 
 def _default(node: yaml.Node) -> str:
     value = yaml.safe_load(yaml.serialize(node))
-    return "" if value == "" else f"`{json.dumps(value) if not isinstance(value, str) else value}`"
+    return "" if value in ("", None) else f"`{json.dumps(value) if not isinstance(value, str) else value}`"
 
 
 def _values() -> str:

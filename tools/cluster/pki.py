@@ -20,20 +20,26 @@ CURVE = ["-pkeyopt", "ec_paramgen_curve:prime256v1"]
 def create(folder: Path, *, node: str) -> None:
     """Create keys, certificates and kubeconfigs in `folder`. The key of the API server also signs service account tokens."""
     folder.mkdir()
-    # The OpenSSL configuration of the machine has no influence.
-    (folder / "openssl.cnf").write_text("[req]\ndistinguished_name = name\n[name]\n")
-    _certificate(folder, "ca", "/CN=gregory-cluster", "basicConstraints=critical,CA:TRUE", "keyUsage=critical,keyCertSign")
+    authority(folder, "ca", "/CN=gregory-cluster")
     names = {
         "kube-apiserver": f"IP:127.0.0.1,IP:{HOST.ip},IP:{SERVICE},DNS:localhost,DNS:kubernetes.default.svc",
         "kubelet": f"IP:{HOST.ip},DNS:{node}",
     }
     for user, subject in {**SUBJECTS, "kubelet": f"/O=system:nodes/CN=system:node:{node}"}.items():
         extensions = [f"subjectAltName={names[user]}"] if user in names else []
-        _certificate(folder, user, subject, "extendedKeyUsage=serverAuth,clientAuth", *extensions, issuer="ca")
+        certificate(folder, user, subject, "extendedKeyUsage=serverAuth,clientAuth", *extensions, issuer="ca")
         (folder / f"{user}.kubeconfig").write_text(json.dumps(_kubeconfig(folder, user)))
 
 
-def _certificate(folder: Path, name: str, subject: str, *extensions: str, issuer: str | None = None) -> None:
+def authority(folder: Path, name: str, subject: str) -> None:
+    """Create the key and the certificate of an authority in this folder."""
+    # The OpenSSL configuration of the machine has no influence.
+    (folder / "openssl.cnf").write_text("[req]\ndistinguished_name = name\n[name]\n")
+    certificate(folder, name, subject, "basicConstraints=critical,CA:TRUE", "keyUsage=critical,keyCertSign")
+
+
+def certificate(folder: Path, name: str, subject: str, *extensions: str, issuer: str | None = None) -> None:
+    """Create a key and a certificate. `issuer` is the name of an authority in the folder. Without one, the certificate signs itself."""
     signed = ["-CA", f"{issuer}.crt", "-CAkey", f"{issuer}.key"] if issuer else []
     added = [word for extension in extensions for word in ("-addext", extension)]
     subprocess.run(

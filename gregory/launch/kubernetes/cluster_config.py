@@ -16,9 +16,9 @@ from yaml.scanner import ScannerError
 
 from gregory.launch.errors import BadClusterConfig
 from gregory.launch.kubernetes import plaintext_secrets, pod_patch
+from gregory.launch.kubernetes.cluster_database import Database
 from gregory.launch.kubernetes.cluster_sections import (
     Affinity,
-    Database,
     Deadlines,
     EnvironmentSource,
     EnvironmentVariable,

@@ -4,7 +4,6 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from gregory.env import DATABASE_VARIABLES
 from gregory.launch.kubernetes.cluster_values import (
     DAY_SECONDS,
     Name,
@@ -177,31 +176,6 @@ class Volumes(Section):
 
     models: ModelsVolume = Field(description="place of the models")
     base_models: BaseModelsVolume = Field(BaseModelsVolume(), description="place of the base models (empty: inside the image)")
-
-
-class Database(Section):
-    """The connection to GregoryAI's PostgreSQL. The password comes from a Secret, all other values from the Secret or this file."""
-
-    existing_secret: Name = Field(description="Secret of the namespace that holds the password")
-    password_key: Annotated[SecretKey, Field(min_length=1)] = Field(
-        DATABASE_VARIABLES["password"], description="key of the Secret with the password"
-    )
-    host: str = Field("", pattern=r"^[A-Za-z0-9._:-]*$", description="host of the database as pods reach it (empty: from hostKey)")
-    host_key: SecretKey = Field("", description="key of the Secret with the host")
-    port: int = Field(5432, ge=1, le=65_535, description="port of the database, unless portKey is given")
-    port_key: SecretKey = Field("", description="key of the Secret with the port")
-    name: str = Field("", description="name of the database (empty: from nameKey)")
-    name_key: SecretKey = Field("", description="key of the Secret with the name")
-    user: str = Field("", description="database role of the runs (empty: from userKey)")
-    user_key: SecretKey = Field("", description="key of the Secret with the role")
-
-    @model_validator(mode="after")
-    def _has_one_source_each(self) -> Self:
-        for name in ("host", "name", "user"):
-            given = [key for key in (name, f"{name}_key") if getattr(self, key)]
-            if len(given) != 1:
-                raise ValueError(f"give either {name} or {name}Key; {'both are' if given else 'neither is'} given")
-        return self
 
 
 class KeyReference(Section):

@@ -7,12 +7,13 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gregory.env import DATABASE_VARIABLES
+from gregory.env import DATABASE_VARIABLES, DEFAULT_PORT, SSL_MODE, SSL_ROOT_CERTIFICATE
 from gregory.launch.errors import SubmitError
-from gregory.launch.image import BASE_MODELS_IN_IMAGE, PROJECT_IN_IMAGE
+from gregory.launch.image import BASE_MODELS_IN_IMAGE, DATABASE_CERTIFICATE_IN_IMAGE, PROJECT_IN_IMAGE
 from gregory.launch.kubernetes import pod_patch
 from gregory.launch.kubernetes.cluster_config import ClusterConfig
-from gregory.launch.kubernetes.cluster_sections import Database, Toleration
+from gregory.launch.kubernetes.cluster_database import Database
+from gregory.launch.kubernetes.cluster_sections import Toleration
 from gregory.launch.kubernetes.cluster_values import Section
 from gregory.launch.kubernetes.labels import APP, CONTROLLER_UID, KUEUE_PRIORITY, KUEUE_QUEUE, annotations_of, labels_of
 from gregory.launch.kubernetes.pod_patch import CONTAINER
@@ -65,8 +66,11 @@ def matched_rule(message: str) -> str | None:
     return FAILURE_RULES[int(found[1])] if found and int(found[1]) < len(FAILURE_RULES) else None
 
 
-def render_job(spec: RunSpec, config: ClusterConfig, *, cluster_id: str) -> dict[str, Any]:
-    """The Job of this attempt. It contains no secret. `cluster_id` is the uid of the namespace kube-system."""
+def render_job(spec: RunSpec, config: ClusterConfig, *, cluster_id: str, connection: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """The Job of this attempt. It contains no secret. `cluster_id` is the uid of the namespace kube-system.
+
+    connection: variables of the submitter that change the connection to the database. The cluster file takes precedence.
+    """
     deadlines, kueue = config.deadlines, config.kueue
     working_seconds = deadlines.image_pull_seconds + deadlines.run_seconds
     queue = {KUEUE_QUEUE: kueue.queue_name, KUEUE_PRIORITY: kueue.priority_class}
@@ -99,7 +103,8 @@ def render_job(spec: RunSpec, config: ClusterConfig, *, cluster_id: str) -> dict
                         | annotations_of(spec),
                     },
                     # This time begins when the kubelet accepts the pod, so it includes the image pull.
-                    "spec": {"activeDeadlineSeconds": working_seconds} | _pod(spec, config, cluster_id=cluster_id),
+                    "spec": {"activeDeadlineSeconds": working_seconds}
+                    | _pod(spec, config, cluster_id=cluster_id, connection=connection or {}),
                 },
                 config.pod_template_patch,
             ),
@@ -119,7 +124,7 @@ def _on_exit(action: str, **codes: Any) -> dict[str, Any]:
     return {"action": action, "onExitCodes": {"containerName": CONTAINER, **codes}}
 
 
-def _pod(spec: RunSpec, config: ClusterConfig, *, cluster_id: str) -> dict[str, Any]:
+def _pod(spec: RunSpec, config: ClusterConfig, *, cluster_id: str, connection: Mapping[str, str]) -> dict[str, Any]:
     security = config.security
     return {
         "restartPolicy": "Never",
@@ -138,7 +143,7 @@ def _pod(spec: RunSpec, config: ClusterConfig, *, cluster_id: str) -> dict[str, 
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         **_placement(config),
-        "containers": [_container(spec, config, cluster_id=cluster_id)],
+        "containers": [_container(spec, config, cluster_id=cluster_id, connection=connection)],
         "volumes": _volumes(config),
     }
 
@@ -161,14 +166,18 @@ def _placement(config: ClusterConfig) -> dict[str, Any]:
     )
 
 
-def _container(spec: RunSpec, config: ClusterConfig, *, cluster_id: str) -> dict[str, Any]:
+def _container(spec: RunSpec, config: ClusterConfig, *, cluster_id: str, connection: Mapping[str, str]) -> dict[str, Any]:
     # GPUs are only in limits: Kubernetes sets the request to the same number.
     gpus = {config.gpu.resource: str(config.gpu.count)} if config.gpu.count else {}
     return {
         "name": CONTAINER,
         "image": config.image.reference,
         "imagePullPolicy": config.image.pull_policy,
-        "env": [*_our_variables(spec, config, cluster_id=cluster_id), *(_plain(variable) for variable in config.env)],
+        "env": [
+            *_our_variables(spec, config, cluster_id=cluster_id),
+            *_connection_variables(config, connection),
+            *(_plain(variable) for variable in config.env),
+        ],
         **drop_empty({"envFrom": [_plain(source) for source in config.env_from]}),
         "resources": {
             "requests": drop_empty(config.resources.requests.model_dump(by_alias=True)),
@@ -205,13 +214,23 @@ def _our_variables(spec: RunSpec, config: ClusterConfig, *, cluster_id: str) -> 
 
 
 def _database_variables(database: Database) -> list[dict[str, Any]]:
-    sources = database.model_dump()
+    sources = database.model_dump() | {"port": database.port or DEFAULT_PORT}
+    # A Secret without a port has the default port.
+    optional = {"port": {"optional": True}}
     return [
-        {"name": variable, "valueFrom": {"secretKeyRef": {"name": database.existing_secret, "key": key}}}
+        {"name": variable, "valueFrom": {"secretKeyRef": {"name": database.existing_secret, "key": key, **optional.get(part, {})}}}
         if (key := sources[f"{part}_key"])
         else _variable(variable, str(sources[part]))
         for part, variable in DATABASE_VARIABLES.items()
     ]
+
+
+def _connection_variables(config: ClusterConfig, connection: Mapping[str, str]) -> list[dict[str, Any]]:
+    """How the run connects to the database: encryption, certificates and the variables of libpq."""
+    database, named = config.database, {variable.name for variable in config.env}
+    certificate = {SSL_ROOT_CERTIFICATE: DATABASE_CERTIFICATE_IN_IMAGE} if database.ssl_root_cert_key else {}
+    values = {**connection, **certificate, **drop_empty({SSL_MODE: database.ssl_mode})}
+    return [_variable(name, value) for name, value in values.items() if name not in named]
 
 
 def _variable(name: str, value: str) -> dict[str, Any]:
@@ -229,6 +248,9 @@ def _mounts(config: ClusterConfig) -> list[dict[str, Any]]:
     if not volumes.base_models.in_image:
         base_models = {"name": "base-models", "mountPath": BASE_MODELS_IN_IMAGE, "readOnly": True, "subPath": volumes.base_models.sub_path}
         mounts.append(drop_empty(base_models))
+    if config.database.ssl_root_cert_key:
+        folder = DATABASE_CERTIFICATE_IN_IMAGE.rpartition("/")[0]
+        mounts.append({"name": "database-certificate", "mountPath": folder, "readOnly": True})
     return [*mounts, {"name": "tmp", "mountPath": "/tmp"}, {"name": "shm", "mountPath": "/dev/shm"}]  # noqa: S108 - inside the container
 
 
@@ -239,6 +261,10 @@ def _volumes(config: ClusterConfig) -> list[dict[str, Any]]:
         volumes.append({"name": "base-models", "persistentVolumeClaim": {"claimName": base_models.claim_name, "readOnly": True}})
     if base_models.image:
         volumes.append({"name": "base-models", "image": base_models.image.model_dump(by_alias=True)})
+    if key := config.database.ssl_root_cert_key:
+        item = {"key": key, "path": DATABASE_CERTIFICATE_IN_IMAGE.rpartition("/")[2]}
+        secret = {"secretName": config.database.existing_secret, "items": [item]}
+        volumes.append({"name": "database-certificate", "secret": secret})
     shared = {"medium": "Memory", "sizeLimit": config.shared_memory.size}
     return [*volumes, {"name": "tmp", "emptyDir": {}}, {"name": "shm", "emptyDir": shared}]
 

@@ -8,13 +8,15 @@ from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from typing import Any
 
-from gregory.env import DATABASE_VARIABLES
+from gregory.env import DATABASE_VARIABLES, SSL_MODE, SSL_ROOT_CERTIFICATE
 from gregory.launch.kubernetes.labels import is_ours
 
 CONTAINER = "run"
 OUR_VARIABLES = frozenset(
     {
         *DATABASE_VARIABLES.values(),
+        SSL_MODE,
+        SSL_ROOT_CERTIFICATE,
         "GREGORY_RUN_SPEC",
         "GREGORY_RUN_HANDLE",
         "GREGORY_JOB_UID",

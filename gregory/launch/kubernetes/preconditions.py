@@ -6,8 +6,6 @@ from typing import Any
 from gregory.launch.errors import ClusterError, PreconditionFailed, Refused
 from gregory.launch.kubernetes.cluster_config import ClusterConfig
 from gregory.launch.kubernetes.namespace import Namespace
-from gregory.ml.config import TrainConfig
-from gregory.runs.spec import RunSpec, Scope, Window, new_run_id, new_token
 
 KINDS = {
     "persistentvolumeclaims": "PersistentVolumeClaim",
@@ -33,14 +31,6 @@ def require_cluster(namespace: Namespace, config: ClusterConfig, job: Mapping[st
         ) from error
     except ClusterError as error:
         raise PreconditionFailed(str(error)) from error
-
-
-def probe_spec() -> RunSpec:
-    """A specification for a dry run. The server answers as it would for every run."""
-    scope, window = Scope(id=0, slug="check"), Window(cutoff=None, description="none")
-    return RunSpec(
-        run_id=new_run_id(), attempt_token=new_token(), team=scope, subject=scope, algorithms=(), config=TrainConfig(), window=window
-    )
 
 
 def referenced_objects(config: ClusterConfig) -> Iterator[tuple[str, str, str]]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 
-from gregory.launch import processes
+from gregory.launch import database, processes
 from gregory.launch.errors import BadClusterConfig, ClusterError, LaunchError, PreconditionFailed, TerminationTimeout
 from gregory.launch.kubernetes import orphans
 from gregory.launch.kubernetes.cluster_config import ClusterConfig, load_cluster_config
@@ -24,10 +24,11 @@ from gregory.launch.kubernetes.labels import ATTEMPT, ATTEMPT_TOKEN, CONTROLLER_
 from gregory.launch.kubernetes.manifest import handle_host, job_name, render_job
 from gregory.launch.kubernetes.namespace import Namespace
 from gregory.launch.kubernetes.pod_patch import CONTAINER
-from gregory.launch.kubernetes.preconditions import probe_spec, require_cluster
+from gregory.launch.kubernetes.preconditions import require_cluster
 from gregory.launch.kubernetes.submission import RateLimiter, create_once
 from gregory.launch.kubernetes.terminate_job import job_exists, terminate_job
 from gregory.launch.log_stream import Cursor, follow
+from gregory.launch.preconditions import probe_spec
 from gregory.launch.runner import Installation, Observation, Rendered, Status
 from gregory.runs.diagnosis import log_tail_of
 from gregory.runs.spec import Attempt, HandleKind, RunHandle, RunSpec
@@ -61,7 +62,7 @@ class KubernetesRunner:
 
     def __init__(self, installation: Installation) -> None:
         """Reads nothing and sends nothing. The first call does."""
-        self._environment = installation.environment
+        self._environment, self._inherited = installation.environment, installation.inherited
         self.api = Api(
             kubeconfig=self._environment.KUBECONFIG, context=self._environment.GREGORY_KUBECONTEXT, inherited=installation.inherited
         )
@@ -88,6 +89,12 @@ class KubernetesRunner:
         config = self._config
         if not self._environment.POSTGRES_DB:
             raise PreconditionFailed("the kubernetes runner needs PostgreSQL, which pods can reach; set POSTGRES_DB, or use --runner local")
+        database.require_transferable(self._inherited, place="a pod")
+        if (file := database.certificate_file(self._inherited)) and not config.database.ssl_root_cert_key:
+            raise PreconditionFailed(
+                f"the certificates {file} of the database are a file of this machine, which a pod does not have; put them into the Secret "
+                f"{config.database.existing_secret}, and name their key in database.sslRootCertKey of the cluster file"
+            )
         try:
             there = self._namespace.is_there()
             job = self.render(probe_spec()).request
@@ -105,7 +112,8 @@ class KubernetesRunner:
 
     def render(self, spec: RunSpec) -> Rendered:
         """The Job. The first call requests the id of the cluster and may raise ClusterError."""
-        return Rendered(spec=spec, request=render_job(spec, self._config, cluster_id=self._cluster_ids[0]))
+        job = render_job(spec, self._config, cluster_id=self._cluster_ids[0], connection=database.connection(self._inherited))
+        return Rendered(spec=spec, request=job)
 
     def submit(self, rendered: Rendered) -> RunHandle:
         """Create the Job, or adopt the one that an earlier call for this attempt has made; at most so many a second."""

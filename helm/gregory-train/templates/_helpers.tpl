@@ -89,6 +89,11 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- fail (printf "job.database: set %s or %sKey, both are empty" $name $name) -}}
 {{- end -}}
 {{- end -}}
+{{- if $database.port -}}
+{{- $_ := unset $database "portKey" -}}
+{{- else -}}
+{{- $_ := unset $database "port" -}}
+{{- end -}}
 {{- toYaml $database -}}
 {{- end -}}
 
@@ -103,9 +108,40 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
     secretKeyRef:
       name: {{ $database.existingSecret }}
       key: {{ $key }}
+      {{- if eq $name "port" }}
+      optional: true
+      {{- end }}
   {{- else }}
-  value: {{ get $database $name | toString | replace "$" "$$" | quote }}
+  value: {{ get $database $name | default (eq $name "port" | ternary 5432 "") | toString | replace "$" "$$" | quote }}
   {{- end }}
+{{- end }}
+{{- with $database.sslMode }}
+- name: DB_SSLMODE
+  value: {{ . }}
+{{- end }}
+{{- if $database.sslRootCertKey }}
+- name: DB_SSLROOTCERT
+  value: /etc/gregory-database/ca.crt
+{{- end }}
+{{- end -}}
+
+{{/* The certificates that sign the database's, mounted as in a run. */}}
+{{- define "gregory-train.certificateMount" -}}
+{{- if .sslRootCertKey }}
+- name: database-certificate
+  mountPath: /etc/gregory-database
+  readOnly: true
+{{- end }}
+{{- end -}}
+
+{{- define "gregory-train.certificateVolume" -}}
+{{- if .sslRootCertKey }}
+- name: database-certificate
+  secret:
+    secretName: {{ .existingSecret }}
+    items:
+      - key: {{ .sslRootCertKey }}
+        path: ca.crt
 {{- end }}
 {{- end -}}
 
@@ -206,6 +242,9 @@ spec:
         {{- if .models }}
         {{- include "gregory-train.modelsMount" $ | nindent 8 }}
         {{- end }}
+        {{- with include "gregory-train.certificateMount" .database | trim }}
+        {{- . | nindent 8 }}
+        {{- end }}
         - name: tmp
           mountPath: /tmp
   volumes:
@@ -216,6 +255,9 @@ spec:
     {{- end }}
     {{- if .models }}
     {{- include "gregory-train.modelsVolume" $ | nindent 4 }}
+    {{- end }}
+    {{- with include "gregory-train.certificateVolume" .database | trim }}
+    {{- . | nindent 4 }}
     {{- end }}
     - name: tmp
       emptyDir: {}

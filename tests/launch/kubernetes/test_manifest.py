@@ -9,8 +9,9 @@ import pytest
 import yaml
 from kubernetes.client import ApiClient, V1Job
 
-from gregory.env import Environment
+from gregory.env import DATABASE_VARIABLES, Environment
 from gregory.launch.errors import SubmitError
+from gregory.launch.image import DATABASE_CERTIFICATE_IN_IMAGE
 from gregory.launch.kubernetes.cluster_config import ClusterConfig, load_cluster_config
 from gregory.launch.kubernetes.manifest import FAILURE_RULES, handle_host, job_name, matched_rule, render_job
 from gregory.runs import exit_codes
@@ -192,7 +193,28 @@ def test_no_variable_is_set_twice(golden: dict[str, Any]):
 def test_the_database_variables_are_fields_of_the_environment(golden: dict[str, Any]):
     database = {name for name in environment(golden) if name.startswith(("POSTGRES_", "DB_"))}
 
-    assert database == {name for name in Environment.model_fields if name.startswith(("POSTGRES_", "DB_"))}
+    assert {*DATABASE_VARIABLES.values()} <= database <= set(Environment.model_fields)
+
+
+def test_the_connection_of_the_submitter_reaches_the_run():
+    config = load_cluster_config(HERE / "cluster-minimal.yaml")
+    connection = {"DB_SSLMODE": "require", "PGOPTIONS": "-c search_path=gregory"}
+
+    made = render_job(SPEC, config, cluster_id=CLUSTER_ID, connection=connection)
+
+    variables = environment(made)
+    assert {name: variables[name] for name in connection} == connection
+
+
+def test_the_cluster_file_takes_precedence_for_the_encryption():
+    config = load_cluster_config(HERE / "cluster.yaml")
+
+    made = render_job(SPEC, config, cluster_id=CLUSTER_ID, connection={"DB_SSLMODE": "require"})
+
+    variables = environment(made)
+    assert (variables["DB_SSLMODE"], variables["DB_SSLROOTCERT"]) == ("verify-full", DATABASE_CERTIFICATE_IN_IMAGE)
+    (volume,) = [volume for volume in pod(made)["volumes"] if volume["name"] == "database-certificate"]
+    assert volume["secret"] == {"secretName": "postgres", "items": [{"key": "ca.crt", "path": "ca.crt"}]}
 
 
 def test_the_password_is_a_reference(golden: dict[str, Any], monkeypatch: pytest.MonkeyPatch):

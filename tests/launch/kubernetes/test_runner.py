@@ -16,8 +16,8 @@ from gregory.launch.kubernetes.labels import CONTROLLER_UID, ORPHANED
 from gregory.launch.kubernetes.manifest import handle_host
 from gregory.launch.kubernetes.namespace import Listed, Namespace
 from gregory.launch.kubernetes.orphans import is_orphan, remove
-from gregory.launch.kubernetes.preconditions import probe_spec
 from gregory.launch.kubernetes.runner import KubernetesRunner
+from gregory.launch.preconditions import probe_spec
 from gregory.launch.runner import Observation, Status
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunHandle
