@@ -183,10 +183,12 @@ class Pipeline:
         add_file(summaries / contract.EXAMPLES, folder / "in")
         if pseudo_labels is not None:
             add_file(pseudo_labels / contract.PSEUDO_LABELS, folder / "in")
+        summarised = read_result(summaries, contract.SummariseResult)
         request = contract.TrainRequest(
             algorithm=algorithm.algorithm,
             config=spec.config,
-            title_only=read_result(summaries, contract.SummariseResult).title_only,
+            title_only=summarised.title_only,
+            summariser=summarised.summariser,
             pseudo_labels=publish_pseudo_labels(spec, pseudo_labels, self._models_dir, self._fence) if pseudo_labels else None,
             **self._base_request(),
             provenance=Provenance(

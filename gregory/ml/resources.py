@@ -2,6 +2,7 @@
 
 import math
 import os
+import platform
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -10,6 +11,10 @@ from pathlib import Path, PurePosixPath
 WAIT_POLICY = ("OMP_WAIT_POLICY", "PASSIVE")
 
 _UNLIMITED = 1 << 60  # cgroup v1 reports "no limit" as a number near 2**63
+# The instructions for products of int8, by their names in /proc/cpuinfo, the most recent first. They round in different ways.
+_INTEGER_INSTRUCTIONS = ("amx_int8", "avx512_vnni", "avx_vnni", "avx512bw", "avx2", "avx", "sse4_1", "i8mm", "asimddp", "asimd")
+# With these variables an operator limits the libraries to older instructions.
+_INSTRUCTION_LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "CT2_FORCE_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +33,13 @@ def cpu_count() -> int:
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
     quota = min(map(_quota, _groups("cpu")))
     return max(1, min(available, available if math.isinf(quota) else math.ceil(quota)))
+
+
+def integer_instructions() -> str:
+    """The most recent instructions of this processor for int8, and the limits that an operator set, e.g. "avx512_vnni"."""
+    flags = set(_read(Path("/proc/cpuinfo")).split())
+    found = next((name for name in _INTEGER_INSTRUCTIONS if name in flags), platform.machine())
+    return ", ".join((found, *(f"{name}={os.environ[name]}" for name in _INSTRUCTION_LIMITS if name in os.environ)))
 
 
 def memory_events() -> MemoryEvents:

@@ -22,6 +22,10 @@ SECONDS_BETWEEN_REPORTS = 5.0
 class Summariser(Protocol):
     """A model that shortens texts."""
 
+    @property
+    def compute(self) -> dict[str, str]:
+        """Facts of the machine that change summaries, e.g. {"compute_type": "int8"}. The manifest keeps them."""
+
     def summarise(self, texts: Sequence[str]) -> list[str]:
         """One summary per text, in the same order. `texts` is one batch without empty texts."""
 

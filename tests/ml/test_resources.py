@@ -1,6 +1,7 @@
 """Threads and memory from control groups in the layouts of Docker, Kubernetes and systemd."""
 
 import os
+import platform
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gregory.ml import resources
-from gregory.ml.resources import MemoryEvents, available_memory, cpu_count, memory_events
+from gregory.ml.resources import MemoryEvents, available_memory, cpu_count, integer_instructions, memory_events
 from tests.strict import need
 
 
@@ -156,6 +157,28 @@ def test_a_control_group_can_have_any_name(tmp_path: Path) -> None:
 def test_file_is_read_without_its_newline(tmp_path: Path) -> None:
     (tmp_path / "cpu.max").write_text("max 100000\n", encoding="ascii")
     assert resources._read(tmp_path / "cpu.max") == "max 100000"
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "instructions"),
+    [
+        ("flags\t\t: fpu sse4_1 avx avx2", "avx2"),
+        ("flags\t\t: fpu sse4_1 avx avx2 avx512f avx512bw", "avx512bw"),
+        ("flags\t\t: fpu sse4_1 avx avx2 avx512bw avx512_vnni", "avx512_vnni"),
+        ("flags\t\t: fpu sse4_1 avx avx2 avx_vnni", "avx_vnni"),
+        ("Features\t: fp asimd asimddp", "asimddp"),
+        ("", platform.machine()),
+    ],
+)
+def test_the_most_recent_instructions_for_int8_are_named(machine: dict[str, str], cpuinfo: str, instructions: str) -> None:
+    machine["/proc/cpuinfo"] = cpuinfo
+    assert integer_instructions() == instructions
+
+
+def test_a_limit_of_the_operator_is_named_beside_the_instructions(machine: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX512_CORE")
+    machine["/proc/cpuinfo"] = "flags : avx512_vnni"
+    assert integer_instructions() == "avx512_vnni, ONEDNN_MAX_CPU_ISA=AVX512_CORE"
 
 
 MEMINFO = "MemTotal:       25165824 kB\nMemFree:         1048576 kB\nMemAvailable:   16777216 kB"

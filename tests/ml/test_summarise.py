@@ -4,12 +4,14 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from tokenizers import Tokenizer
 
+from gregory.ml import resources
 from gregory.ml.base_models import REMEDY
 from gregory.ml.config import SummariserConfig
 from gregory.ml.errors import BundleError, ConfigError, MemoryExhausted
@@ -245,6 +247,29 @@ def test_bart_writes_the_same_after_each_loading(bart_folder: Path) -> None:
     assert _bart(bart_folder).summarise(TEXTS) == _bart(bart_folder).summarise(TEXTS)
 
 
+@pytest.mark.parametrize(("compute_type", "used"), [("float32", "float32"), ("int8", "int8_float32")])
+def test_the_facts_that_change_a_summary_are_named(bart_folder: Path, compute_type: str, used: str) -> None:
+    assert BartOnCTranslate2(bart_folder, SMALL, threads=1, compute_type=compute_type).compute == {
+        "ctranslate2": version("ctranslate2"),
+        "device": "cpu",
+        "compute_type": used,
+        "instructions": resources.integer_instructions(),
+    }
+
+
+def test_the_score_counts_the_end_token_whether_it_is_returned_or_not(bart_folder: Path) -> None:
+    """Decision 0008 compares this with transformers."""
+    translator = bart.ctranslate2.Translator(str(bart_folder / "float32"), compute_type="float32")
+    with_end, without = (
+        translator.translate_batch(
+            [["<s>", "dose", "</s>"]], beam_size=4, length_penalty=2.0, return_scores=True, return_end_token=returned
+        )[0]
+        for returned in (True, False)
+    )
+    assert [*without.hypotheses[0], "</s>"] == with_end.hypotheses[0]
+    assert without.scores == with_end.scores
+
+
 def test_bart_writes_another_summary_for_each_text(bart_folder: Path) -> None:
     summaries = _bart(bart_folder).summarise(TEXTS)
     assert all(summaries)
@@ -360,6 +385,12 @@ def test_a_search_at_the_limit_without_a_forced_end_is_not_changed(recorded: Cal
     translator.hypotheses = [["<s>", *["dose"] * 39]]
     assert summariser.summarise(["dose"]) == ["dose" * 39]
     assert len(translator.calls) == 1
+
+
+def test_the_smallest_limit_of_tokens_is_obeyed(recorded: Callable) -> None:
+    summariser, translator = recorded(SummariserConfig(max_source_tokens=3, max_new_tokens=40))
+    summariser.summarise(["dose dose dose"])
+    assert translator.calls[0][0] == [["<s>", "dose", "</s>"]]
 
 
 def test_a_truncated_source_has_its_end_token(recorded: Callable) -> None:

@@ -4,6 +4,9 @@ from gregory.ml.artifacts import DataFacts, Manifest
 from gregory.ml.evaluation import Evaluation
 from gregory.ml.model_card.page import FactSection, ModelCard
 
+# The facts of the machine that change summaries, in the manifest beside the source of the summariser.
+SUMMARISER_FACTS = ("ctranslate2", "device", "compute_type", "instructions")
+
 
 def make_card(manifest: Manifest, evaluation: Evaluation) -> ModelCard:
     """The content of the page, in reading order."""
@@ -52,10 +55,13 @@ def _pseudo_labels(data: DataFacts) -> tuple[tuple[str, str], ...]:
 def _base_models(manifest: Manifest) -> FactSection:
     # Only BERT starts from the encoder. The summariser comes before every algorithm.
     used = ("encoder", "summariser") if manifest.algorithm == "pubmed_bert" else ("summariser",)
+    models = {name: base for name, base in manifest.base_models.items() if name in used}
+    summariser = models.get("summariser", {})
     return FactSection(
         heading="Base models",
-        facts=tuple(
-            (name, f"{base['source']}, revision {base['revision']}") for name, base in manifest.base_models.items() if name in used
+        facts=(
+            *((name, f"{base['source']}, revision {base['revision']}") for name, base in models.items()),
+            *((f"summaries: {name.replace('_', ' ')}", summariser[name]) for name in SUMMARISER_FACTS if name in summariser),
         ),
     )
 

@@ -67,11 +67,15 @@ class SummariseRequest(StageRequest):
 
 
 class SummariseResult(_Value):
-    """labelled: labelled articles. title_only: labelled articles without an abstract. pool: unlabelled articles."""
+    """labelled: labelled articles. title_only: labelled articles without an abstract. pool: unlabelled articles.
+
+    summariser: the facts of the machine that change summaries. Results of older releases have none.
+    """
 
     labelled: int
     title_only: int
     pool: int
+    summariser: dict[str, str] = {}
 
 
 class PseudoLabelRequest(StageRequest):
@@ -94,6 +98,7 @@ class TrainRequest(StageRequest):
     config: TrainConfig
     provenance: Provenance
     title_only: int
+    summariser: dict[str, str] = {}
     pseudo_labels: PseudoLabelFacts | None = None
 
 

@@ -83,7 +83,7 @@ def summarise(source: Path, target: Path, report: Report, resume_dir: Path) -> S
     labelled = write_texts(target / EXAMPLES, _examples(articles, texts))
     pool = write_texts(target / POOL, _pool(articles, texts))
     title_only = sum(not article.abstract for article in articles if article.label is not None)
-    return SummariseResult(labelled=labelled, title_only=title_only, pool=pool)
+    return SummariseResult(labelled=labelled, title_only=title_only, pool=pool, summariser=summariser.compute)
 
 
 def pseudo_label(source: Path, target: Path, report: Report, resume_dir: Path) -> PseudoLabelResult:
@@ -141,7 +141,7 @@ def train(source: Path, target: Path, report: Report, resume_dir: Path) -> Train
             fingerprint=dataset.fingerprint(),
             text_version=TEXT_VERSION,
         ),
-        base_models=_origins(open_bundle(request.bundle)),
+        base_models=_origins(open_bundle(request.bundle), summariser=request.summariser),
         libraries=_libraries(),
         threads=request.threads,
         compute=model.compute,
@@ -218,12 +218,12 @@ def _without_labels(facts: PseudoLabelFacts) -> str:
     return f"no prediction for the {facts.rounds[0].asked} texts without a review reached `pseudo_label.confidence_threshold`"
 
 
-def _origins(bundle: Bundle) -> dict[str, dict[str, str]]:
-    """The sources and the identity of the base models."""
-    parts = {"encoder": bundle.description.encoder, "summariser": bundle.description.summariser}
+def _origins(bundle: Bundle, *, summariser: dict[str, str]) -> dict[str, dict[str, str]]:
+    """The sources and the identity of the base models. summariser: the facts of the machine that summarised."""
+    parts = {"encoder": (bundle.description.encoder, {}), "summariser": (bundle.description.summariser, summariser)}
     return {
-        name: {"source": part.source, "revision": part.revision, "licence": part.licence, "bundle_sha256": bundle.digest()}
-        for name, part in parts.items()
+        name: {"source": part.source, "revision": part.revision, "licence": part.licence, "bundle_sha256": bundle.digest(), **facts}
+        for name, (part, facts) in parts.items()
     }
 
 

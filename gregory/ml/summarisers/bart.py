@@ -1,8 +1,9 @@
 """BART on CTranslate2: a folder with tokenizer.json, generation.json, and the converted model once per stored precision.
 
 The folder has the settings of the model (beams, penalties, positions). The configuration has the limits of the specification.
-Beam search uses no random numbers: the same texts give the same summaries. In float32 they are the summaries of transformers'
-`generate` with renormalised scores. docs/decisions/0008-real-base-models.md has the differences from its default.
+Beam search uses no random numbers. So the same texts give the same summaries with the same version of CTranslate2, the same precision
+and the same instructions of the processor, which `compute` names. In float32 they are the summaries of transformers' `generate` with
+renormalised scores. docs/decisions/0008-real-base-models.md has the differences from its default.
 """
 
 from collections.abc import Sequence
@@ -13,13 +14,13 @@ import ctranslate2
 from pydantic import BaseModel, ConfigDict, Field
 from tokenizers import Tokenizer
 
+from gregory.ml import resources
 from gregory.ml.base_models import REMEDY, read_settings
 from gregory.ml.config import SummariserConfig
 from gregory.ml.errors import BundleError, ConfigError, MemoryExhausted
 
 Positive = Annotated[int, Field(ge=1)]
 _MOST_PRECISE_FIRST = ("float32", "float16", "int8")
-_SHORTEST = 3  # the first token, a word, the last token
 
 
 class Generation(BaseModel):
@@ -52,6 +53,13 @@ class BartOnCTranslate2:
         # tokens that the model reads. Without the limit the tokenizer takes 10 to 25 s for 5 MB of text.
         self._characters = config.max_source_tokens * max(map(len, self._tokenizer.get_vocab()))
         self._translator = _load_translator(folder, threads=threads, compute_type=compute_type)
+
+    @property
+    def compute(self) -> dict[str, str]:
+        """Version, device and precision, and on a CPU the instructions that determine the rounding of int8."""
+        device = self._translator.device
+        processor = {"instructions": resources.integer_instructions()} if device == "cpu" else {}
+        return {"ctranslate2": ctranslate2.__version__, "device": device, "compute_type": self._translator.compute_type, **processor}
 
     def summarise(self, texts: Sequence[str]) -> list[str]:
         """One summary per text, in the same order. Raises MemoryExhausted if CTranslate2 cannot allocate."""
@@ -110,10 +118,10 @@ def _check_limits(config: SummariserConfig, generation: Generation) -> None:
     for name, asked in (("max_source_tokens", config.max_source_tokens), ("max_new_tokens", config.max_new_tokens)):
         if asked > generation.positions:
             raise ConfigError(f"summariser.{name} is {asked}, but this summariser has {generation.positions} positions: lower the value")
-    shortest = max(generation.min_length, _SHORTEST)
-    if config.max_new_tokens < shortest:
+    if config.max_new_tokens < generation.min_length:
         raise ConfigError(
-            f"summariser.max_new_tokens is {config.max_new_tokens}, but this summariser writes at least {shortest}: raise the value"
+            f"summariser.max_new_tokens is {config.max_new_tokens}, but this summariser writes at least {generation.min_length}: "
+            "raise the value"
         )
 
 
