@@ -22,6 +22,8 @@ SEED = 69
 Positive = Annotated[int, Field(ge=1)]
 Rate = Annotated[float, Field(gt=0, le=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
+# The first token, a word, the last token.
+AtLeastOneWord = Annotated[int, Field(ge=3)]
 Penalty = Annotated[float, Field(ge=0)]
 
 
@@ -95,10 +97,10 @@ class LstmConfig(_Section):
 
 
 class SummariserConfig(_Section):
-    """The limits of the summariser. Its beams and its length penalty are part of the bundle."""
+    """The limits of the summariser, with the two tokens around a text. Its beams and its length penalty are part of the bundle."""
 
-    max_new_tokens: Positive = 300
-    max_source_tokens: Positive = 1024
+    max_new_tokens: AtLeastOneWord = 300
+    max_source_tokens: AtLeastOneWord = 1024
     batch_size: Positive = 4
 
 

@@ -70,6 +70,8 @@ def test_a_whole_number_is_a_valid_fraction(tmp_path: Path) -> None:
             "bert:\n  learning_rate: 2e-5\n",
             "bert.learning_rate: Input should be a valid number (got '2e-5'); YAML reads this as a word, write 2.0e-5",
         ),
+        ("summariser:\n  max_source_tokens: 1\n", "summariser.max_source_tokens: Input should be greater than or equal to 3 (got 1)"),
+        ("summariser:\n  max_new_tokens: 2\n", "summariser.max_new_tokens: Input should be greater than or equal to 3 (got 2)"),
         ("bert:\n  max_length: 513\n", "bert.max_length: Input should be less than or equal to 512 (got 513)"),
         ("split:\n  test: 0.5\n", "split.test: Input should be less than 0.5 (got 0.5)"),
         ("lstm:\n", "lstm: Input should be a valid dictionary or instance of LstmConfig (got None)"),

@@ -9,6 +9,7 @@ from gregory.ml._keras import keras, training_loop
 from gregory.ml._keras.batching import micro_batches, training_batches
 from gregory.ml.errors import ArtifactError, MemoryExhausted
 from gregory.ml.progress import Progress, silent
+from tools import gpu_check
 
 
 def lengths(count: int) -> list[int]:
@@ -213,3 +214,29 @@ def test_exhausted_memory_is_translated_in_predict(monkeypatch: pytest.MonkeyPat
 
 def exhausted(*arguments: object, **options: object) -> None:
     raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating a tensor\n\t[[node dense]]")
+
+
+def test_a_training_computes_float32_without_shortened_factors() -> None:
+    tf.config.experimental.enable_tensor_float_32_execution(True)
+    _keras.prepare(threads=1)
+    assert not tf.config.experimental.tensor_float_32_execution_enabled()
+
+
+def test_the_check_of_a_gpu_finds_none_here_and_measures_on_any_device(capsys: pytest.CaptureFixture[str]) -> None:
+    if tf.config.list_physical_devices("GPU"):
+        pytest.skip("this machine has a GPU")
+    assert gpu_check.main() == 1
+    assert capsys.readouterr().out.startswith("nothing is measured: this run requires a GPU, but TensorFlow, built with")
+    measured = gpu_check.measure("CPU", size=64, layers=1)
+    assert [(each.computation, each.way) for each in measured] == [
+        ("product", "TF32"), ("[CLS] of BERT", "TF32"), ("product", "training"), ("[CLS] of BERT", "training"),
+    ]  # fmt: skip
+    assert gpu_check.problems(measured) == []
+
+
+def test_a_gpu_that_shortens_the_factors_of_a_training_is_a_problem() -> None:
+    measured = [
+        gpu_check.Measured(computation="product", way=way, difference=difference, seconds=0.1)
+        for way, difference in (("TF32", 1e-3), ("training", 1e-3), ("training", 1e-6))
+    ]
+    assert gpu_check.problems(measured) == ["product: a training differs by 1.0e-03, more than 1e-05: TF32 is in use"]

@@ -159,6 +159,16 @@ def raising(error: Exception):
     return fit
 
 
+def test_trees_without_a_split_give_a_warning() -> None:
+    few = fit(Split(train=part(11, 1), validation=part(20, 2), test=part(0, 3)))
+    assert len(set(few.predict_proba(part(30, 4).texts))) == 1
+    assert few.warnings == (
+        "no tree of LightGBM has a split, so the model gives the same probability to every text: each side of a split needs "
+        "lgbm.min_child_samples = 6 of the 11 training texts; label more articles, or lower that value",
+    )
+    assert fit().warnings == ()
+
+
 @pytest.mark.parametrize(("rows", "threads"), [(827, 1), (9_999, 1), (10_000, 2), (20_000, 4), (1_000_000, 4)])
 def test_threads_need_enough_rows(rows: int, threads: int) -> None:
     assert lgbm._useful_threads(4, rows=rows) == threads

@@ -39,12 +39,14 @@ class Device:
 
 
 def prepare(*, threads: int, seed: int | None = None, gpu_required: bool = False) -> None:
-    """Limit the threads and the GPU memory. A seed also makes all random numbers repeatable.
+    """Limit the threads and the GPU memory, and compute float32 exactly. A seed also makes all random numbers repeatable.
 
     Raises NoGpu if a GPU is required and missing.
     """
     _limit_threads(threads)
     _let_gpu_memory_grow()
+    # By default NVIDIA GPUs since Ampere shorten the factors of a float32 product to ten bits (TF32).
+    tf.config.experimental.enable_tensor_float_32_execution(False)
     # A network is part of reference cycles, and the collector counts objects, not bytes. So the last fit's network is freed here.
     gc.collect()
     if gpu_required:

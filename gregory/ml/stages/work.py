@@ -145,7 +145,7 @@ def train(source: Path, target: Path, report: Report, resume_dir: Path) -> Train
         libraries=_libraries(),
         threads=request.threads,
         compute=model.compute,
-        warnings=(*_data_warnings(dataset, request.pseudo_labels), *evaluation.warnings),
+        warnings=(*_data_warnings(dataset, request.pseudo_labels), *model.warnings, *evaluation.warnings),
         probe=_probe(model, split),
     )
     metrics = flat(evaluation.validation.metrics, evaluation.test.metrics, threshold)

@@ -41,6 +41,10 @@ class TrainedModel(Protocol):
         """One dict per epoch or boosting round, e.g. {"loss": .., "val_loss": ..}."""
 
     @property
+    def warnings(self) -> tuple[str, ...]:
+        """Warnings of the fit for an operator. Empty after `load`."""
+
+    @property
     def compute(self) -> Compute:
         """Facts of the fit that differ between machines, e.g. {"device": "CPU", "precision": "float32"}. Empty after `load`."""
 

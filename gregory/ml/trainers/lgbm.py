@@ -1,7 +1,7 @@
 """The classifier lgbm_tfidf: LightGBM on TF-IDF, two joblib files. It reports the validation loss and does not stop early."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -37,15 +37,21 @@ _ROWS_PER_THREAD = 5_000
 class LgbmModel:
     """A fitted vectoriser and classifier."""
 
-    def __init__(self, vectoriser: Any, classifier: Any, history: list[dict[str, float]]) -> None:
+    def __init__(self, vectoriser: Any, classifier: Any, history: list[dict[str, float]], warnings: tuple[str, ...] = ()) -> None:
         self._vectoriser = vectoriser
         self._classifier = classifier
         self._history = history
+        self._warnings = warnings
 
     @property
     def history(self) -> list[dict[str, float]]:
         """Log-loss of the training part and the validation part per boosting round."""
         return self._history
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """A warning if no tree has a split."""
+        return self._warnings
 
     @property
     def compute(self) -> Compute:
@@ -114,11 +120,20 @@ class LgbmTrainer:
                 raise
             raise MemoryExhausted(f"LightGBM ran out of memory ({error}); {_REMEDY}") from error
         pairs = zip(losses["train"][_LOSS], losses["validation"][_LOSS], strict=True)
-        return LgbmModel(vectoriser, classifier, [{"loss": loss, "val_loss": val_loss} for loss, val_loss in pairs])
+        history = [{"loss": loss, "val_loss": val_loss} for loss, val_loss in pairs]
+        return LgbmModel(vectoriser, classifier, history, tuple(_warnings(classifier, self._config, rows=train.shape[0])))
 
 
 def _useful_threads(available: int, *, rows: int) -> int:
     return max(1, min(available, rows // _ROWS_PER_THREAD))
+
+
+def _warnings(classifier: Any, config: LgbmConfig, *, rows: int) -> Iterator[str]:
+    if not classifier.booster_.feature_importance("split").any():
+        yield (
+            f"no tree of LightGBM has a split, so the model gives the same probability to every text: each side of a split needs "
+            f"lgbm.min_child_samples = {config.min_child_samples} of the {rows} training texts; label more articles, or lower that value"
+        )
 
 
 def _classifier(config: LgbmConfig, threads: int) -> Any:

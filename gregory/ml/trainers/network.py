@@ -30,6 +30,11 @@ class NetworkModel(ABC):
         return self._history
 
     @property
+    def warnings(self) -> tuple[str, ...]:
+        """None. The evaluation warns of a network that learned nothing."""
+        return ()
+
+    @property
     def compute(self) -> Compute:
         """Device and precision of the fit. Predictions always use float32."""
         return self._compute
