@@ -3,11 +3,11 @@
 import csv
 import json
 import random
-import signal
 import statistics
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -63,14 +63,19 @@ def confidences(installation: Installation) -> list[float]:
 
 
 def kill(command: subprocess.Popen[str]) -> None:
-    """Kill the command and its descendants. They are stopped first, so that none reacts."""
-    processes = [psutil.Process(command.pid)]
-    processes += processes[0].children(recursive=True)
-    for number in (signal.SIGSTOP, signal.SIGKILL):
-        for process in processes:
-            if process.is_running():
-                process.send_signal(number)
-    psutil.wait_procs(processes)
+    """Kill the command and its descendants. Each is stopped before its children are listed, so that none reacts and none is missed."""
+    stopped: list[psutil.Process] = []
+    found = [psutil.Process(command.pid)]
+    while found:
+        process = found.pop()
+        with suppress(psutil.NoSuchProcess):
+            process.suspend()
+            stopped.append(process)
+            found += process.children()
+    for process in stopped:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(stopped)
 
 
 def kill_when(installation: Installation, happened: Callable[[Path], bool], *arguments: str) -> str:
