@@ -42,17 +42,19 @@ class Held:
         self._anew = False
         self._all = False
         self._stopped_with_all: set[str] = set()
+        self._let_go: set[str] = set()
         self._over = threading.Event()
 
     def hold(self, run_id: str, *, stage: str = "train-") -> None:
         """stage: prefix of the stages to stop."""
         self._stopped_with_all.discard(run_id)
+        self._let_go.discard(run_id)
         self._held[run_id] = stage
         self._anew = True
 
     @contextlib.contextmanager
     def all(self) -> Iterator[None]:
-        """Hold every run that trains in this block. After it, the runs that are not held by their ids continue.
+        """Hold every run that trains in this block and was not let go. After it, the runs that are not held by their ids continue.
 
         The command that submits a run may return after its training.
         """
@@ -75,6 +77,7 @@ class Held:
 
         on: whether the stopped worker continues.
         """
+        self._let_go.add(run_id)
         self._held.pop(run_id, None)
         for pid in [pid for pid, held in list(self._stopped.items()) if held == run_id]:
             del self._stopped[pid]
@@ -98,7 +101,7 @@ class Held:
                 run_id = next(
                     (run_id for run_id, stage in list(self._held.items()) if re.search(_FOLDER.format(run_id, stage), command)), None
                 )
-                if run_id is None and self._all and (found := _TRAINING.search(command)):
+                if run_id is None and self._all and (found := _TRAINING.search(command)) and found[1] not in self._let_go:
                     run_id = found[1]
                     self._stopped_with_all.add(run_id)
                 if run_id is not None:
