@@ -15,6 +15,8 @@ LEFT_OUT = "team oncology is left out: it was deactivated in GregoryAI\n"
 @pytest.fixture
 def inactive(feed: None) -> None:
     """GregoryAI's newest schema has this column. One team with a subject, and one without, are not active."""
+    # PostgreSQL changes no table whose constraints are still to be checked.
+    connection.check_constraints()
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE gregory_team ADD COLUMN is_active boolean NOT NULL DEFAULT true")
         cursor.execute("UPDATE gregory_team SET is_active = false WHERE slug IN ('oncology', 'idle')")
