@@ -3,6 +3,7 @@
 A container has process ids of its own. The host of its handles therefore includes the id of its pid namespace.
 """
 
+import os
 import socket
 from pathlib import Path
 
@@ -21,28 +22,47 @@ def handle_of(pid: int) -> RunHandle:
     return RunHandle(host=_machine(), name=str(pid), uid=_started(psutil.Process(pid)))
 
 
-def is_here(handle: RunHandle) -> bool:
-    """Whether the handle belongs to this machine, so that its process can be observed."""
-    return handle.host == _machine()
-
-
-def is_alive(handle: RunHandle) -> bool:
-    """Whether exactly this process still runs. A zombie does not run."""
-    try:
-        process = psutil.Process(int(handle.name))
-        return _started(process) == handle.uid and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
 def observe(handle: RunHandle) -> Observation:
-    """Observe a process. The status is UNKNOWN if it belongs to another machine."""
-    if not is_here(handle):
-        return Observation(status=Status.UNKNOWN, detail=f"process {handle.name} belongs to host {handle.host}")
-    if is_alive(handle):
-        return Observation(status=Status.ALIVE, detail=f"process {handle.name} runs")
-    summary = f"process {handle.name} on {handle.host} ended without a report"
-    return Observation(status=Status.TERMINATED, diagnosis=Diagnosis(summary=summary))
+    """Observe a process. TERMINATED is certain.
+
+    The status is UNKNOWN if the process belongs to another machine, or if this account cannot see it. After another boot the process has
+    ended, unless another machine has the same name. So the status is UNKNOWN too, with that end as the diagnosis.
+    """
+    process = f"process {handle.name}"
+    if handle.host != _machine():
+        return Observation(status=Status.UNKNOWN, detail=f"{process} belongs to host {handle.host}")
+    boot, colon, _ = handle.uid.rpartition(":")
+    if boot != _boot() or (colon and not boot):
+        detail = f"{process} belongs to another boot of {handle.host}, or to another machine of that name"
+        return Observation(status=Status.UNKNOWN, detail=detail, diagnosis=Diagnosis(summary=detail))
+    status = _status(int(handle.name), handle.uid)
+    if status is Status.TERMINATED:
+        return Observation(status=status, diagnosis=Diagnosis(summary=f"{process} on {handle.host} ended without a report"))
+    return Observation(status=status, detail=f"{process} runs" if status is Status.ALIVE else f"{process} is hidden from this account")
+
+
+def _status(pid: int, uid: str) -> Status:
+    """The status of exactly this process. A zombie has ended. With `hidepid`, /proc hides the processes of other accounts."""
+    try:
+        process = psutil.Process(pid)
+        return Status.ALIVE if _started(process) == uid and process.status() != psutil.STATUS_ZOMBIE else Status.TERMINATED
+    except psutil.ZombieProcess:
+        return Status.TERMINATED
+    except psutil.NoSuchProcess:
+        return Status.UNKNOWN if _has_number(pid) else Status.TERMINATED
+    except (psutil.AccessDenied, PermissionError):
+        return Status.UNKNOWN
+
+
+def _has_number(pid: int) -> bool:
+    """Whether any process has this id. The kernel also answers for a process that /proc hides."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _machine() -> str:
@@ -55,12 +75,19 @@ def _machine() -> str:
     return name if namespace == _FIRST_NAMESPACE else f"{name} {namespace}"
 
 
+def _boot() -> str:
+    """The id of this boot, which no other boot of any machine has. Empty if the system has none or hides it."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
+
+
 def _started(process: psutil.Process) -> str:
     """The start of a process. A later correction of the system clock does not change it."""
     try:
         fields = Path(f"/proc/{process.pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except FileNotFoundError:
         return f"{process.create_time():.2f}"
     # Field 22 of proc(5) is the start in clock ticks since boot. Field 2, the name, may contain blanks and is removed above.
-    return f"{boot}:{fields[19]}"
+    return f"{_boot()}:{fields[19]}"

@@ -30,6 +30,7 @@ class Observation:
 
     detail: the condition of a run that has not ended, for example the cause for which it waits.
     diagnosis: of a terminated run: its end. Of a pending run: it waited longer than its limit, so the reconciler terminates it.
+    Of an unknown run: its end, unless a recent heartbeat proves that it lives.
     node: the node of the cluster that has or had the run. report: the outcome report that the back end kept, as JSON.
     missing: the back end answered and does not have the run. The run counts as terminated only if it is still missing later.
     """

@@ -20,6 +20,8 @@ MODELS_NOT_VISIBLE_GRACE = 2 * MISSING_GRACE
 SUBMISSION_GRACE = 60.0
 # A heartbeat of at most this age is the present word of a run: it writes one every 15 s, and one or two may be lost.
 RECENT_HEARTBEAT = 60.0
+# A run that its machine cannot observe has probably ended. It lives if it wrote a heartbeat within this time.
+UNOBSERVED_GRACE = 2 * RECENT_HEARTBEAT
 # A run that lives may be cut off from the database. So its silence may last this much longer than its idle time, or twice as long.
 CUT_OFF_GRACE = 900
 # A reconciler of the version that specified the run comes first, because it can retry the run.
@@ -82,6 +84,9 @@ class RunSnapshot:
 
 def decide(observation: Observation, run: RunSnapshot) -> Decision:
     """The action for the run."""
+    if observation.status is Status.UNKNOWN and observation.diagnosis is not None and run.silent > UNOBSERVED_GRACE:
+        end = observation.diagnosis.noting(f"it wrote no heartbeat for {run.silent:.0f} s")
+        observation = replace(observation, status=Status.TERMINATED, diagnosis=end)
     if run.state is RunState.PENDING:
         return _decide_pending(observation, run)
     if observation.status is Status.UNKNOWN:

@@ -167,7 +167,7 @@ def test_before_submission_the_handle_is_that_of_this_process(runner: Runner):
     here = runner.owner_handle()
 
     assert (here.name, runner.observe([here])[0].status) == (str(os.getpid()), Status.ALIVE)
-    assert runner.observe([here.model_copy(update={"uid": "another start"})])[0].status is Status.TERMINATED
+    assert runner.observe([here.model_copy(update={"uid": f"{here.uid}0"})])[0].status is Status.TERMINATED
 
 
 def test_a_runner_has_its_properties(runner: Runner):
@@ -239,7 +239,7 @@ def test_another_uid_is_not_the_run(back_end: BackEnd, runner: Runner, spec: Run
     handle = runner.submit(back_end.python(spec, SLEEPS))
     another = back_end.runner()
 
-    assert another.observe([handle.model_copy(update={"uid": "another"})])[0].status is Status.TERMINATED
+    assert another.observe([handle.model_copy(update={"uid": f"{handle.uid}0"})])[0].status is Status.TERMINATED
     runner.cancel(handle, grace_seconds=1)
 
 

@@ -222,18 +222,18 @@ def test_a_cascade_of_the_database_itself_passes_through(living: Living):
 
 
 OPEN_RUN = """
-import socket
+import os
 from django.conf import settings
 from django.utils import timezone
 from gregory.training import planning, request
 from gregory.training.flags import TrainFlags
 from gregory.ml.config import Hyperparameters
+from gregory.launch import processes
 from gregory.runs import store
-from gregory.runs.spec import RunHandle
 flags = TrainFlags(team="neurology", subject="ms", all_articles=True, algo="lgbm_tfidf,lstm")
 wanted = request.from_flags(flags, hyperparameters=Hyperparameters())
 (spec,) = planning.plan(wanted, models_dir=settings.MODELS_DIR, now=timezone.now(), require_gpu=False)
-gone = RunHandle(host=socket.gethostname(), name="999999999", uid="1")
+gone = processes.handle_of(os.getpid()).model_copy(update={"name": "999999999"})
 spec = store.open_run(spec, runner="local", handle=gone, triggered_by="a test")
 store.mark_submitted(spec, gone)
 store.claim(spec, gone, image_digest="")

@@ -32,6 +32,9 @@ KILLED = Observation(
     diagnosis=Diagnosis(summary="the run's process was killed by signal 9 (SIGKILL)", reason=Reason.KILLED, exit_code=-9),
 )
 ELSEWHERE = Observation(status=Status.UNKNOWN, detail="process 7 belongs to host there")
+NOT_OBSERVED = Observation(
+    status=Status.UNKNOWN, detail="process 7 belongs to another boot", diagnosis=Diagnosis(summary="process 7 belongs to another boot")
+)
 MISSING = Observation(status=Status.TERMINATED, diagnosis=Diagnosis(summary="the Job is not there"), missing=True)
 
 FACTS = RunSnapshot(
@@ -74,6 +77,26 @@ CANCELLED = {"announced": Diagnosis(summary="cancelled by me", reason=Reason.CAN
             Reason.LOST,
             "lost: process 7 belongs to host there and wrote no heartbeat for more than 900 s",
         ),
+        # The machine of the process cannot observe it. A recent heartbeat proves that it lives.
+        (NOT_OBSERVED, {}, Action.NONE, None, "process 7 belongs to another boot; its status is unknown"),
+        (NOT_OBSERVED, {"silent": 120.0}, Action.NONE, None, "process 7 belongs to another boot; its status is unknown"),
+        (
+            NOT_OBSERVED,
+            {"silent": 121.0},
+            Action.FINALIZE,
+            Reason.LOST,
+            "lost: process 7 belongs to another boot; it wrote no heartbeat for 121 s",
+        ),
+        (NOT_OBSERVED, QUEUED_HERE, Action.NONE, None, "process 7 belongs to another boot; its status is unknown"),
+        (
+            NOT_OBSERVED,
+            {**QUEUED_HERE, "silent": 121.0},
+            Action.FINALIZE,
+            Reason.NOT_STARTED,
+            "never started: the command that queued it is gone (process 7 belongs to another boot; it wrote no heartbeat for 121 s)",
+        ),
+        (NOT_OBSERVED, {**CANCELLED, "silent": 121.0}, Action.FINALIZE, Reason.CANCELLED, "cancelled by me"),
+        (NOT_OBSERVED, {**QUEUED_HERE, **DURABLE}, Action.NONE, None, NOT_OBSERVED.detail),
         # On a durable back end a missing heartbeat proves nothing, and a run that was not submitted is.
         (ELSEWHERE, {"silent": 99999.0, **DURABLE}, Action.NONE, None, "process 7 belongs to host there; its status is unknown"),
         (QUEUED, {"state": RunState.SUBMITTED, "silent": 99999.0, **DURABLE}, Action.NONE, None, QUEUED.detail),

@@ -1,6 +1,9 @@
 """The reconciler over a cluster whose observations the test sets."""
 
+import os
+import re
 import shutil
+import socket
 import threading
 from datetime import timedelta
 from pathlib import Path
@@ -50,6 +53,15 @@ def at_work(subject: Subject, cluster: PretendCluster, tmp_path: Path) -> RunSpe
     store.mark_submitted(spec, cluster.submit(cluster.render(spec)))
     store.claim(spec, handle_of(spec), image_digest="")
     stages_folder(tmp_path, spec.run_id).mkdir(parents=True)
+    return spec
+
+
+@pytest.fixture
+def of_another_boot(subject: Subject, cluster: PretendCluster) -> RunSpec:
+    """A running run of a process whose handle has the name of this host and another boot."""
+    cluster.durable, cluster.stall_seconds = False, 0
+    spec, handle = queued(subject), cluster.owner_handle()
+    store.claim(spec, handle.model_copy(update={"uid": "a5b07c9e-0000-4000-8000-000000000000:1"}), image_digest="")
     return spec
 
 
@@ -575,11 +587,36 @@ class TestTermination:
             reconciler.cancel(before, by="me@here")
 
 
+class TestAProcessThatThisMachineCannotObserve:
+    @pytest.mark.parametrize("age", [1, 119])
+    def test_a_heartbeat_proves_that_it_lives(self, of_another_boot, reconcile, age: int):
+        ago(heartbeat_at=age)
+
+        detail = f"process {os.getpid()} belongs to another boot of {socket.gethostname()}, or to another machine of that name"
+        assert [(result.action, result.detail) for result in reconcile()] == [(ResultKind.NOTED, f"{detail}; its status is unknown")]
+        assert run().state == "running"
+
+    def test_without_a_heartbeat_it_has_ended(self, of_another_boot, reconcile):
+        ago(heartbeat_at=130)
+
+        assert [result.action for result in reconcile()] == [ResultKind.CLOSED]
+        assert (run().state, run().reason) == ("failed", "lost")
+        detail = f"lost: process {os.getpid()} belongs to another boot of {socket.gethostname()}, or to another machine of that name"
+        assert re.sub(r"\d+ s$", "N s", run().detail) == f"{detail}; it wrote no heartbeat for N s"
+
+    def test_a_heartbeat_during_the_pass_keeps_it(self, of_another_boot, cluster, reconcile):
+        ago(heartbeat_at=130)
+        cluster.steps = [lambda: None, lambda: ago(heartbeat_at=0)]
+
+        assert [result.action for result in reconcile()] == [ResultKind.LEFT]
+        assert run().state == "running"
+
+
 class TestSubmission:
     def test_a_queued_run_of_an_ended_command_is_submitted(self, subject, cluster, reconcile):
-        spec = store.open_run(
-            planned(subject), runner="pretend", handle=cluster.owner_handle().model_copy(update={"uid": "ended"}), triggered_by="a test"
-        )
+        here = cluster.owner_handle()
+        ended = here.model_copy(update={"uid": f"{here.uid}0"})
+        spec = store.open_run(planned(subject), runner="pretend", handle=ended, triggered_by="a test")
 
         assert [result.action for result in reconcile()] == [ResultKind.SUBMITTED]
         assert (cluster.submitted, run().state) == ([job(spec)], "submitted")

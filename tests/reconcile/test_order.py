@@ -304,7 +304,8 @@ class TestStaleObservations:
     def test_a_run_that_was_submitted_meanwhile_is_not_closed_as_not_started(self, subject, cluster, reconciler):
         cluster.durable = False
         spec = opened(subject)
-        ended = cluster.owner_handle().model_copy(update={"uid": "ended"})
+        here = cluster.owner_handle()
+        ended = here.model_copy(update={"uid": f"{here.uid}0"})
         TrainingRun.objects.update(host=ended.host, external_name=ended.name, external_uid=ended.uid)
 
         def submit() -> None:

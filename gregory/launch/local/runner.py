@@ -111,18 +111,19 @@ class LocalRunner:
         return handle
 
     def observe(self, handles: Sequence[RunHandle]) -> list[Observation]:
-        """Observe each process. The status is UNKNOWN for processes of other machines."""
+        """Observe each process. The status is UNKNOWN for processes of other machines, and for those that this account cannot see."""
         return [self._observe(handle) for handle in handles]
 
     def cancel(self, handle: RunHandle, *, grace_seconds: float) -> None:
         """Send SIGTERM, and SIGKILL after the grace period. A stage ends together with the process that started it.
 
-        Raises TerminationTimeout if the process survives: it waits in the kernel, for example for a file server that hangs.
+        A process of another account gets no signal. It reads the announced end with its next heartbeat. Raises TerminationTimeout if
+        the process survives: it waits in the kernel, for example for a file server that hangs.
         """
         if self._observe(handle).status is not Status.ALIVE:
             return
         # It may end at any of these steps.
-        with suppress(psutil.NoSuchProcess):
+        with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
             process = psutil.Process(int(handle.name))
             process.terminate()
             try:
