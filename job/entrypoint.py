@@ -175,8 +175,9 @@ class _Attempt:
             return exit_codes.SIGTERM
         announced = self._retry(partial(store.announced_end, self._spec))
         end = announced or Diagnosis(reason=Reason.INTERRUPTED, summary=self._shutdown.reason)
-        error = f"{announced.summary}: {failure.error}" if announced else failure.error
-        self._close_open_rows(reason=end.reason, error=error, message=str(failure))
+        # The signal is only the means of an announced end.
+        error = f"{announced.summary} {failure.where}" if announced else failure.error
+        self._close_open_rows(reason=end.reason, error=error, message=error)
         if not self._retry(partial(store.unsuccessful, self._spec)):
             return self._succeed()
         state = RunState.FAILED if end.reason is Reason.STALLED else RunState.CANCELLED

@@ -32,13 +32,17 @@ class Usage:
 
 
 class StageFailed(Exception):
-    """A stage ended without a result. `error` is its traceback, or a description of its end if there is none."""
+    """A stage ended without a result. `error` is its traceback, or a description of its end if there is none.
 
-    def __init__(self, reason: Reason, message: str, error: str, usage: Usage) -> None:
+    where: of a stage that was ended: its name, its time and its last progress.
+    """
+
+    def __init__(self, reason: Reason, message: str, error: str, usage: Usage, *, where: str = "") -> None:
         super().__init__(message)
         self.reason = reason
         self.error = error
         self.usage = usage
+        self.where = where
 
 
 def run_stage(stage: str, folder: Path, *, shutdown: ShutdownRequest, overridden: ShutdownRequest, report: progress.Report) -> Usage:
@@ -109,7 +113,7 @@ def _failure(
     for request, reason in zip(requests, (Reason.INTERRUPTED, Reason.OVERRIDDEN), strict=True):
         if request.requested:
             message = f"{request.reason} {where}"
-            return StageFailed(reason, message, message, usage)
+            return StageFailed(reason, message, message, usage, where=where)
     described = folder / "out.partial" / contract.ERROR
     if code == 1 and described.exists():
         error = contract.StageError.model_validate_json(read_text(described))

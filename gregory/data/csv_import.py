@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gregory.data.dataset_csv import title_and_abstract
+from gregory.output import counted
 
 # Python's csv stops at 128 KiB per field, and real "abstracts" with a full text are longer. The limit ends an unclosed quote.
 FIELD_LIMIT = 64 * 1024 * 1024
@@ -182,7 +183,9 @@ def _columns(header: list[str], path: Path) -> _Columns:
 
 def _row(record: list[str], columns: _Columns) -> ImportRow:
     if len(record) != columns.width:
-        raise _BadRow(f"{len(record)} fields where the header has {columns.width}; a text with commas or line breaks needs quotes")
+        raise _BadRow(
+            f"{counted(len(record), 'field')} where the header has {columns.width}; a text with commas or line breaks needs quotes"
+        )
     article_id = _article_id(record[columns.article_id].strip())
     title, summary = _title_and_summary(record, columns)
     if "\0" in title or "\0" in summary:

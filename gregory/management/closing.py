@@ -7,6 +7,7 @@ from django.db import InterfaceError, OperationalError
 
 from gregory.management.database import describe
 from gregory.management.runners import reconciler
+from gregory.output import counted
 from gregory.reporting.summary import Outcome
 from gregory.runs import store
 from gregory.runs.spec import RunSpec
@@ -28,7 +29,7 @@ def failures(outcomes: Sequence[Outcome], *, continues: bool) -> list[str]:
     """The number of failed trainings, if there are any. continues: a run without an end may still succeed."""
     results = [outcome.training.success for outcome in outcomes]
     failed = sum(success is False or (success is None and not continues) for success in results)
-    return [f"{failed} of {len(results)} trainings failed"] if failed else []
+    return [f"{failed} of {counted(len(results), 'training')} failed"] if failed else []
 
 
 def left_open(outcomes: Sequence[Outcome]) -> str:

@@ -11,6 +11,7 @@ from gregory.management.console import Console
 from gregory.management.database import describe
 from gregory.management.termination import settle, signal_behind
 from gregory.ml.stages.contract import kind_of
+from gregory.output import counted
 from gregory.runs import store
 from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.reasons import Reason
@@ -58,4 +59,4 @@ def _close(attempts: Mapping[str, str], cause: BaseException, console: Console) 
     closed = settle(partial(store.end_queued, attempts, state, end), cause=cause)
     if isinstance(closed, Exception):
         remedy = "when it answers, run: python manage.py reconcile_runs --once"
-        console.error(f"{describe(closed)}; up to {len(attempts)} runs may still be queued; {remedy}")
+        console.error(f"{describe(closed)}; up to {counted(len(attempts), 'run')} may still be queued; {remedy}")

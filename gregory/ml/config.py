@@ -19,7 +19,10 @@ DEFAULT_THRESHOLD = 0.8
 DEFAULT_LOOKBACK_DAYS = 90
 SEED = 69
 
-Positive = Annotated[int, Field(ge=1)]
+# The libraries store whole numbers in 32 bits.
+LARGEST = 2**31 - 1
+Positive = Annotated[int, Field(ge=1, le=LARGEST)]
+Seed = Annotated[int, Field(ge=0, le=LARGEST)]
 Rate = Annotated[float, Field(gt=0, le=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 # The first token, a word, the last token.
@@ -66,20 +69,20 @@ class LgbmConfig(_Section):
     rounds: Positive = 100
     colsample_bytree: Rate = 0.5527441519925319
     learning_rate: Rate = 0.05670501625777839
-    max_depth: int = 13
+    max_depth: Annotated[int, Field(ge=-1, le=LARGEST)] = 13
     min_child_samples: Positive = 6
-    num_leaves: Annotated[int, Field(ge=2)] = 19
+    num_leaves: Annotated[int, Field(ge=2, le=131_072)] = 19
     reg_alpha: Penalty = 0.028846140312283053
     reg_lambda: Penalty = 0.5494358889794788
     subsample: Rate = 0.8310616529434425
-    random_state: int = 42
+    random_state: Seed = 42
 
 
 class LstmConfig(_Section):
     """Embedding -> LSTM layers -> Dropout -> Dense(1, sigmoid); Adam at its default rate, binary cross-entropy."""
 
-    vocabulary_size: Annotated[int, Field(ge=3)] = 22_000
-    sequence_length: Annotated[int, Field(ge=1)] = 512
+    vocabulary_size: Annotated[int, Field(ge=3, le=LARGEST)] = 22_000
+    sequence_length: Positive = 512
     embedding_dim: Positive = 200
     embedding_l2: Penalty = 0.0
     units: Positive = 32
@@ -89,11 +92,11 @@ class LstmConfig(_Section):
     recurrent_l2: Penalty = 0.01
     dense_l2: Penalty = 0.01
     dropout: Share = 0.5
-    weight_seed: int = 42
+    weight_seed: Seed = 42
     batch_size: Positive = 32
     epochs: Positive = 10
     patience: Positive = 3
-    start_from_epoch: Annotated[int, Field(ge=0)] = 3
+    start_from_epoch: Annotated[int, Field(ge=0, le=LARGEST)] = 3
 
 
 class SummariserConfig(_Section):
@@ -116,7 +119,7 @@ class SplitConfig(_Section):
 
     validation: Annotated[float, Field(ge=0.01, lt=0.5)] = 0.15
     test: Annotated[float, Field(ge=0.01, lt=0.5)] = 0.15
-    seed: int = SEED
+    seed: Seed = SEED
 
 
 class Hyperparameters(_Section):

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from gregory.ml.metrics import measure
+from gregory.output import counted
 
 # labels int8 (n,) of 0 and 1, probabilities float64 (n,) in the same order
 Scored: TypeAlias = tuple[NDArray[np.int8], NDArray[np.float64]]
@@ -145,8 +146,7 @@ def quality_warnings(test: PartEvaluation, threshold: float) -> tuple[str, ...]:
         found.append(f"on the test part the ROC AUC is {test.metrics['roc_auc']:.2f}, worse than chance (0.5)")
     for name, count in (("relevant", test.relevant), ("not relevant", test.not_relevant)):
         if count < FEW_ARTICLES:
-            articles = f"{count} {name} article" if count == 1 else f"{count} {name} articles"
-            found.append(f"the test part holds only {articles}: the test figures are uncertain by several points")
+            found.append(f"the test part holds only {counted(count, f'{name} article')}: the test figures are uncertain by several points")
     return tuple(sentence for sentence in found if sentence)
 
 

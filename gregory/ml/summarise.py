@@ -14,6 +14,7 @@ from gregory.ml.base_models import read_settings
 from gregory.ml.config import SummariserConfig
 from gregory.ml.progress import Progress, Report
 from gregory.ml.progress_log import ProgressLog, work_digest
+from gregory.output import counted
 
 SETTINGS_FILE = "summariser.json"
 SECONDS_BETWEEN_REPORTS = 5.0
@@ -100,5 +101,5 @@ def summarise_all(
             last_reported = now
             report(Progress(message=f"summarised {done} of {len(waiting)} abstracts", fraction=done / len(waiting)))
     blank = len(abstracts) - len(waiting)
-    report(Progress(message=f"summarised {len(waiting)} abstracts, {blank} blank", fraction=1.0))
+    report(Progress(message=f"summarised {counted(len(waiting), 'abstract')}, {blank} blank", fraction=1.0))
     return summaries

@@ -8,6 +8,7 @@ from typing import Any
 from tabulate import tabulate
 
 from gregory.ml.metrics import NAMES
+from gregory.output import counted
 from gregory.runs import store
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunSpec
@@ -111,5 +112,5 @@ def result(training: TrainingRecord) -> str:
     if not training.success:
         return f"failed: {training.reason or Reason.ERROR}"
     count = len(training.record.warnings)
-    words = ["success", *([f"{count} warning{'s' if count > 1 else ''}"] if count else [])]
+    words = ["success", *([counted(count, "warning")] if count else [])]
     return ", ".join(words if training.row else [*words, "row deleted"])

@@ -38,7 +38,7 @@ class Diagnosis:
     @property
     def text(self) -> str:
         """The text of a row: summary, remedy and log tail."""
-        return f"{self.headline}; last lines of its log:\n{self.log_tail}" if self.log_tail else self.headline
+        return f"{self.headline}\nlast lines of its log:\n{self.log_tail}" if self.log_tail else self.headline
 
     def after(self, cause: str) -> Self:
         """The same with an earlier cause in front of the summary."""

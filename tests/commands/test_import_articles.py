@@ -48,7 +48,7 @@ def test_verbosity_0_prints_nothing(db, papers):
 def test_a_file_without_labels_is_imported_with_a_warning(db, papers):
     papers.write_text("article_id,title,summary,relevent\n11,Tea,Cups.,1\n", encoding="utf-8")
     assert run(papers) == (
-        "drinks/hot: 1 articles new, 0 updated, 0 unchanged; 0 with a label (0 relevant), 1 without\n",
+        "drinks/hot: 1 article new, 0 updated, 0 unchanged; 0 with a label (0 relevant), 1 without\n",
         f"no line of {papers} has a label (column relevant or label); training learns from labelled articles only\n",
     )
 
@@ -56,7 +56,7 @@ def test_a_file_without_labels_is_imported_with_a_warning(db, papers):
 def test_other_summaries_are_kept_with_a_warning(db, papers):
     run(papers)
     papers.write_text(papers.read_text(encoding="utf-8").replace("Cups.", "Pots."), encoding="utf-8")
-    assert run(papers)[1] == "1 articles have another summary in the database, which was kept\n"
+    assert run(papers)[1] == "the database keeps its other summary of 1 article\n"
 
 
 def test_a_bad_file_is_refused_with_every_line_and_exit_code_1(db, papers):

@@ -18,7 +18,7 @@ def test_each_finding_is_a_line_and_an_error_is_exit_code_1(installation: Instal
     assert [(finding["area"], finding["verdict"]) for finding in findings] == [("models", "ok"), ("base-models", "error")]
     assert "prepare_base_models" in findings[1]["words"]
     assert done.returncode == 1
-    assert "1 of 2 findings are errors" in done.stderr
+    assert "1 error in 2 findings" in done.stderr
 
 
 def errors(found: list[Finding]) -> list[str]:

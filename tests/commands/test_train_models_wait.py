@@ -159,7 +159,7 @@ class TestWait:
         assert done.code == 1
         assert "neurology/ms: failed (killed): exit code 137: SIGKILL" in done.out.splitlines()
         hint = f"resume it with: python manage.py train_models --resume {run_id}"
-        assert done.err == f"CommandError: 1 of 1 trainings failed; {hint}\n"
+        assert done.err == f"CommandError: 1 of 1 training failed; {hint}\n"
 
     def test_a_run_that_the_cluster_evicted_is_retried(self, shell, cluster):
         cluster.steps = [

@@ -36,13 +36,13 @@ def trained(subject: Any, settings: Any, tmp_path: Path) -> tuple[RunSpec, Path]
 def test_complete_folders_are_counted(trained: Any, capsys: pytest.CaptureFixture[str]):
     call_command("verify_models")
 
-    assert capsys.readouterr().out == "1 version folders, all complete and unchanged\n"
+    assert capsys.readouterr().out == "1 version folder, all complete and unchanged\n"
 
 
 def test_a_changed_file_is_printed(trained: tuple[RunSpec, Path], capsys: pytest.CaptureFixture[str]):
     (trained[1] / "metrics.json").write_text("{}")
 
-    with pytest.raises(CommandError, match=r"^1 problems in 1 version folders$") as error:
+    with pytest.raises(CommandError, match=r"^1 problem in 1 version folder$") as error:
         call_command("verify_models")
 
     assert error.value.returncode == 1
@@ -53,7 +53,7 @@ def test_a_successful_row_without_a_folder_is_printed(trained: tuple[RunSpec, Pa
     spec, folder = trained
     folder.rename(folder.with_name("elsewhere"))
 
-    with pytest.raises(CommandError, match=r"^2 problems in 1 version folders$"):
+    with pytest.raises(CommandError, match=r"^2 problems in 1 version folder$"):
         call_command("verify_models")
 
     assert capsys.readouterr().out.splitlines() == [
@@ -84,7 +84,7 @@ def test_a_damaged_folder_is_printed_and_the_others_are_checked(
 def test_an_object_in_the_place_of_a_model_file_is_printed(trained: tuple[RunSpec, Path], capsys: pytest.CaptureFixture[str], kind: str):
     damage.replace(trained[1] / "metrics.json", kind)
 
-    with pytest.raises(CommandError, match=r"^1 problems in 1 version folders$"):
+    with pytest.raises(CommandError, match=r"^1 problem in 1 version folder$"):
         call_command("verify_models")
 
     assert capsys.readouterr().out.startswith(f"{trained[1]}/metrics.json: ")
@@ -101,7 +101,7 @@ def test_a_folder_that_cannot_be_listed_is_printed(trained: Any, tmp_path: Path,
 
     monkeypatch.setattr(os, "scandir", refuse)
 
-    with pytest.raises(CommandError, match=r"^1 problems in 1 version folders$"):
+    with pytest.raises(CommandError, match=r"^1 problem in 1 version folder$"):
         call_command("verify_models")
 
     assert capsys.readouterr().out == f"cannot be listed: [Errno 13] Permission denied: '{tmp_path}/another'\n"
@@ -109,7 +109,7 @@ def test_a_folder_that_cannot_be_listed_is_printed(trained: Any, tmp_path: Path,
 
 def problem(capsys: pytest.CaptureFixture[str]) -> str:
     """The only problem that the command prints."""
-    with pytest.raises(CommandError, match=r"^1 problems in \d+ version folders$"):
+    with pytest.raises(CommandError, match=r"^1 problem in \d+ version folders?$"):
         call_command("verify_models")
     return capsys.readouterr().out.rstrip("\n")
 
@@ -154,7 +154,7 @@ def test_a_model_whose_row_gregoryai_deleted_keeps_its_digest(trained: tuple[Run
     # GregoryAI's statements do not include the tables of this project.
     PredictionRunLog.objects.all()._raw_delete("default")
     call_command("verify_models")
-    assert capsys.readouterr().out == "1 version folders, all complete and unchanged\n"
+    assert capsys.readouterr().out == "1 version folder, all complete and unchanged\n"
 
     described = artifacts.read_manifest(folder)
     (folder / "manifest.json").unlink()
@@ -196,7 +196,7 @@ class TestForeignFolders:
         cause = "of another program, for example GregoryAI's own trainer: no manifest, and no row of this project"
         *named, count = capsys.readouterr().out.splitlines()
         assert named == [f"{folder}: {cause}" for folder in (foreign, foreign.parent / "20250102")]
-        assert count == "1 version folders, all complete and unchanged; 2 of another program"
+        assert count == "1 version folder, all complete and unchanged; 2 of another program"
 
     @pytest.mark.parametrize("left", ["", "report.html"])
     def test_a_model_without_its_manifest_is_none_of_them(
@@ -250,7 +250,7 @@ class TestMovedModels:
         assert accepted == (
             f"accepted: another/subject/lstm/20260101: the model of row {row}, moved here from team/subject/lstm/20260101 with its subject"
         )
-        assert counts == ["1 version folders, all complete and unchanged"] * 2
+        assert counts == ["1 version folder, all complete and unchanged"] * 2
         assert AlgorithmRun.objects.first().artifact_path == "another/subject/lstm/20260101"
         event = RunEvent.objects.get()
         operator = f"{getpass.getuser()}@{socket.gethostname()}"
@@ -267,7 +267,7 @@ class TestMovedModels:
         _, place = moved
         Subject.objects.update(subject_slug="subject-from-team")
 
-        with pytest.raises(CommandError, match=r"^2 problems in 1 version folders$"):
+        with pytest.raises(CommandError, match=r"^2 problems in 1 version folder$"):
             call_command("verify_models", "--accept-moved")
 
         assert capsys.readouterr().out.splitlines()[0] == (

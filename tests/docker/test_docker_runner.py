@@ -234,7 +234,7 @@ class TestEnds:
         assert (observation.status, observation.reason) == (Status.TERMINATED, Reason.OUT_OF_MEMORY)
         assert observation.text == (
             "OOMKilled: the kernel ended container gregory-train-0123456789ab-a1 for lack of memory: its memory limit is 64 MiB; "
-            "raise GREGORY_DOCKER_MEMORY; last lines of its log:\ngrowing"
+            "raise GREGORY_DOCKER_MEMORY\nlast lines of its log:\ngrowing"
         )
 
     def test_removed_from_outside(self, engine_variables, spec, models: Path, docker_engine: Engine):

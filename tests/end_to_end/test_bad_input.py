@@ -219,7 +219,7 @@ def test_a_disk_that_fills_up_during_training(ready: Installation):
 
     row = ready.rows()[-1]
     hint = f"resume it with: python manage.py train_models --resume {row['run_id']}"
-    assert (done.returncode, done.stderr) == (1, f"CommandError: 1 of 1 trainings failed; {hint}\n")
+    assert (done.returncode, done.stderr) == (1, f"CommandError: 1 of 1 training failed; {hint}\n")
     assert re.search(r"/lgbm_tfidf: Failed version \w+: \[Errno 28\] No space left on device", done.stdout)
     assert (row["success"], row["finished"], row["reason"], row["state"]) == (False, True, "storage", "failed")
     assert row["error"].startswith("Traceback (most recent call last):\n")

@@ -46,7 +46,7 @@ def test_a_killed_command_ends_its_run_and_reconcile_closes_the_other_rows(long_
 
         report = long_lstm.must("reconcile_runs", "--once")
 
-    assert "1 unfinished runs, 1 closed" in report
+    assert "1 unfinished run, 1 closed" in report
     started, waiting = long_lstm.rows()
     assert (waiting["success"], waiting["reason"], waiting["state"]) == (False, "not_started", "failed")
     assert waiting["error"].startswith("never started: the command that queued it is gone (process ")

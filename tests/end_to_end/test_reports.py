@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -164,7 +165,9 @@ def test_runs_are_listed_shown_read_and_cancelled(long_lstm: Installation):
     assert f"run {queued} was ended while it was queued" in output
     rows = long_lstm.rows()
     assert {(row["success"], row["reason"], row["state"]) for row in rows} == {(False, "cancelled", "cancelled")}
-    assert f"@{os.uname().nodename}" in rows[0]["error"]
+    assert re.match(rf"cancelled by \S+@{os.uname().nodename} in stage train-lstm after ", rows[0]["error"])
+    assert f": {rows[0]['error']}\n" in output
+    assert "SIGTERM" not in output
 
     retried = long_lstm.must("training_runs", "list", "--state", "cancelled")
     assert working in retried

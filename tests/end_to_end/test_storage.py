@@ -29,7 +29,7 @@ def test_a_training_with_pseudo_labels_on_a_file_system_without_links(demo_insta
     assert f"the file system of {demo_installation.models} has no hard links" in told
     assert (row["success"], row["state"]) == (True, "succeeded")
     assert labels == manifest.data.pseudo_labelled
-    assert "1 version folders, all complete and unchanged" in verified
+    assert "1 version folder, all complete and unchanged" in verified
     assert left == [".runs"]
 
 
@@ -58,4 +58,4 @@ def test_a_model_on_a_file_system_that_became_read_only_is_published_by_the_resu
     assert "train-lgbm_tfidf: done by an earlier attempt" in resumed
     first, second = demo_installation.rows()
     assert (first["error"], second["success"], second["state"]) == (failed["error"], True, "succeeded")
-    assert "1 version folders, all complete and unchanged" in verified
+    assert "1 version folder, all complete and unchanged" in verified

@@ -74,4 +74,4 @@ def test_the_earlier_attempt_publishes_nothing(
     assert (artifacts.digest(folder), artifacts.verify(folder)) == (before, [])
     assert [path.name for path in folder.parent.iterdir()] == [row["version"]]
     assert installation.rows() == [row]
-    assert "1 version folders, all complete and unchanged" in installation.must("verify_models")
+    assert "1 version folder, all complete and unchanged" in installation.must("verify_models")

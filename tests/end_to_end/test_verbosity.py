@@ -136,7 +136,7 @@ def test_level_0_prints_no_error_before_a_run(installation_with_both: Installati
 
 
 def test_a_failure_ends_with_1_and_prints_its_reason(bad: CompletedProcess[str]):
-    assert (bad.returncode, bad.stderr) == (1, "CommandError: 1 of 1 trainings failed\n")
+    assert (bad.returncode, bad.stderr) == (1, "CommandError: 1 of 1 training failed\n")
     for level in (1, 2, 3):
         lines = at_level(bad, level)
         assert messages(lines, "INFO")[0].startswith("Started run ")
@@ -144,6 +144,8 @@ def test_a_failure_ends_with_1_and_prints_its_reason(bad: CompletedProcess[str])
         assert re.fullmatch(rf"Failed version \d{{8}}(_\d+)?: .*{re.escape(LEFT_OUT)}.*", failed)
     assert "Finished" not in bad.stdout
     assert "failed: bad_data" in bad.stdout.splitlines()[-1]
+    # Without a model there is no card.
+    assert "Model cards" not in bad.stdout
 
 
 def on_terminal(installation: Installation, *arguments: str) -> tuple[int, str]:

@@ -27,7 +27,8 @@ from tests.published import publish
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
-INTERRUPTED = "interrupted by signal 15 (SIGTERM) in stage train-lstm after 9 s"
+WHERE = "in stage train-lstm after 9 s"
+INTERRUPTED = f"interrupted by signal 15 (SIGTERM) {WHERE}"
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ def results() -> list[bool | None]:
 
 def interrupted(pipeline: Pipeline) -> None:
     pipeline._stages._shutdown.request("interrupted by signal 15 (SIGTERM)")
-    raise StageFailed(Reason.INTERRUPTED, INTERRUPTED, INTERRUPTED, Usage(seconds=9.0, peak_bytes=1))
+    raise StageFailed(Reason.INTERRUPTED, INTERRUPTED, INTERRUPTED, Usage(seconds=9.0, peak_bytes=1), where=WHERE)
 
 
 def run() -> TrainingRun:
@@ -87,7 +88,7 @@ def test_an_interrupted_run_with_retries_leaves_its_rows_open_and_writes_its_rep
 
 
 @pytest.mark.parametrize(("reason", "state"), [(Reason.CANCELLED, "cancelled"), (Reason.STALLED, "failed")])
-def test_an_announced_end_is_the_reason(spec, execute, reason, state):
+def test_an_announced_end_is_the_reason(spec, execute, capfd, reason, state):
     def announced(pipeline: Pipeline) -> None:
         store.announce_end(spec, Diagnosis(summary="the announced detail", reason=reason), cancelled_by="me")
         interrupted(pipeline)
@@ -95,7 +96,9 @@ def test_an_announced_end_is_the_reason(spec, execute, reason, state):
     assert execute(announced) == 143
 
     assert (run().state, run().reason, run().detail) == (state, reason, "the announced detail")
-    assert set(PredictionRunLog.objects.values_list("error_message", flat=True)) == {f"the announced detail: {INTERRUPTED}"}
+    assert set(PredictionRunLog.objects.values_list("error_message", flat=True)) == {f"the announced detail {WHERE}"}
+    log = capfd.readouterr().out
+    assert (log.count(f": the announced detail {WHERE}\n"), "signal 15" in log) == (2, False)
 
 
 def test_without_a_database_it_writes_its_report_and_gives_up(spec, execute, tmp_path, monkeypatch):

@@ -69,7 +69,7 @@ CAUSES = {
         code=CHILD,
         reason=Reason.OUT_OF_MEMORY,
         exit_code=7,
-        detail=rf"OOMKilled: {POD} ran out of memory: its limit is 128Mi \(exit code 7\); .*; last lines of its log:\ngrowing",
+        detail=rf"OOMKilled: {POD} ran out of memory: its limit is 128Mi \(exit code 7\); .*\nlast lines of its log:\ngrowing",
     ),
     "no_report": Cause(
         code="print('bye')", reason=Reason.NO_REPORT, exit_code=0, detail=rf"{POD} exited with code 0 and left no report; read its log"
@@ -78,7 +78,7 @@ CAUSES = {
         code="raise ValueError('zero: \\x00')",
         reason=None,
         exit_code=1,
-        detail=rf"{POD} exited with code 1 and left no report; last lines of its log:\n(?s:.*)ValueError: zero: \0",
+        detail=rf"{POD} exited with code 1 and left no report\nlast lines of its log:\n(?s:.*)ValueError: zero: \0",
     ),
     "reported": Cause(
         code=REPORTS.format(outcome(SUCCESS), 0),

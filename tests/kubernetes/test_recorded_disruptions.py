@@ -91,7 +91,7 @@ def test_killed_by_hand(cluster_namespace: ClusterNamespace, record: Record):
     seen = end_of(cluster_namespace, handle, record, "killed")
     assert (seen.reason, seen.diagnosis.exit_code, seen.node) == (Reason.KILLED, 137, NODE)
     assert seen.text == (
-        f"pod {pod} was ended by signal 9 (SIGKILL), exit code 137, not because of its memory; find the sender on node {NODE}; "
+        f"pod {pod} was ended by signal 9 (SIGKILL), exit code 137, not because of its memory; find the sender on node {NODE}\n"
         "last lines of its log:\nready"
     )
 

@@ -153,7 +153,7 @@ CASES: dict[tuple[str, str], Case] = {
         act=kill,
         reason="killed",
         exit_code=137,
-        error=rf"{POD} was ended by signal 9 \(SIGKILL\), exit code 137, not because of its memory; find the sender on node {NODE}; .*",
+        error=rf"{POD} was ended by signal 9 \(SIGKILL\), exit code 137, not because of its memory; find the sender on node {NODE}.*",
     ),
     ("plain", "evicted"): Case(act=evict, **RETRIED),
     ("plain", "pod-deleted"): Case(act=delete_pod, **RETRIED),

@@ -81,4 +81,4 @@ def test_required_gpu_is_missing(demo: Production):
 
     row = demo.row(TEAM, SUBJECT)
     assert (row["success"], row["reason"], row["run_reason"], row["node"]) == (False, "no_gpu", "no_gpu", NODE), row
-    assert "1 of 1 trainings failed" in done.stderr
+    assert "1 of 1 training failed" in done.stderr

@@ -76,7 +76,7 @@ def test_mark_as_failed_ends_that_training_and_the_next_one_trains(database, liv
     assert rows(database) == [("lstm", False, "Manually marked as failed by admin."), ("lgbm_tfidf", True, None)]
     assert database.execute(OURS) == [("failed", "overridden", ["ended overridden", "ended "])]
     assert folders(live_installation) == ["lgbm_tfidf"]
-    assert "1 version folders, all complete" in live_installation.must("verify_models")
+    assert "1 version folder, all complete" in live_installation.must("verify_models")
 
 
 @pytest.mark.slow

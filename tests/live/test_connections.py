@@ -147,7 +147,7 @@ def test_reconcile_reads_the_outcome_of_a_run_whose_server_stayed_stopped(databa
     assert told.interrupted.startswith("the database could not be reached: ")
     assert ended(database) == [(True, None, "succeeded", 1)]
     assert database.execute("SELECT metrics FROM gregory_runs_algorithmrun") == [(end.metrics,)]
-    assert reconciled.endswith("1 unfinished runs, 1 closed\n")
+    assert reconciled.endswith("1 unfinished run, 1 closed\n")
 
 
 def outcome_of(installation: Installation) -> Path:

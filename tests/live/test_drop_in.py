@@ -192,11 +192,11 @@ def test_their_deletes_work_and_what_is_left_of_ours_bothers_nobody(living: Livi
 
     told = json.loads(living.at(database).run_code(COMMANDS))
     # A run without rows ends too, and its subject can be trained again.
-    assert told["reconciled"].endswith("1 unfinished runs, 1 closed")
+    assert told["reconciled"].endswith("1 unfinished run, 1 closed")
     assert sorted(run["state"] for run in json.loads(told["listed"])) == ["failed", "succeeded"]
     assert [text.splitlines()[0].partition(":")[0][-12:] for text in told["shown"]] == ["neurology/ms"] * 2
     # A model without a row is still a model.
-    assert told["verified"] == "1 version folders, all complete and unchanged"
+    assert told["verified"] == "1 version folder, all complete and unchanged"
     again = told["again"].splitlines()[-1]
     if statements == CLEAR_LOGS:
         # The folder has the version if no row has it.

@@ -73,6 +73,13 @@ def test_a_whole_number_is_a_valid_fraction(tmp_path: Path) -> None:
         ("summariser:\n  max_source_tokens: 1\n", "summariser.max_source_tokens: Input should be greater than or equal to 3 (got 1)"),
         ("summariser:\n  max_new_tokens: 2\n", "summariser.max_new_tokens: Input should be greater than or equal to 3 (got 2)"),
         ("bert:\n  max_length: 513\n", "bert.max_length: Input should be less than or equal to 512 (got 513)"),
+        ("split:\n  seed: -1\n", "split.seed: Input should be greater than or equal to 0 (got -1)"),
+        ("split:\n  seed: 2147483648\n", "split.seed: Input should be less than or equal to 2147483647 (got 2147483648)"),
+        ("lgbm:\n  random_state: -1\n", "lgbm.random_state: Input should be greater than or equal to 0 (got -1)"),
+        ("lgbm:\n  num_leaves: 131073\n", "lgbm.num_leaves: Input should be less than or equal to 131072 (got 131073)"),
+        ("lgbm:\n  max_depth: -2\n", "lgbm.max_depth: Input should be greater than or equal to -1 (got -2)"),
+        ("lgbm:\n  rounds: 2147483648\n", "lgbm.rounds: Input should be less than or equal to 2147483647 (got 2147483648)"),
+        ("lstm:\n  weight_seed: -1\n", "lstm.weight_seed: Input should be greater than or equal to 0 (got -1)"),
         ("split:\n  test: 0.5\n", "split.test: Input should be less than 0.5 (got 0.5)"),
         ("lstm:\n", "lstm: Input should be a valid dictionary or instance of LstmConfig (got None)"),
     ],
@@ -80,6 +87,16 @@ def test_a_whole_number_is_a_valid_fraction(tmp_path: Path) -> None:
 def test_wrong_value_is_named_with_its_key(tmp_path: Path, text: str, expected: str) -> None:
     path = written(tmp_path, text)
     assert message(path) == f"hyper-parameter file {path}: {expected}"
+
+
+def test_every_whole_number_has_a_lower_and_an_upper_bound() -> None:
+    sections = Hyperparameters().model_dump()
+    numbers = [(name, key) for name, section in sections.items() for key, value in section.items() if type(value) is int]
+
+    for value in (-(2**63), 2**63):
+        for name, key in numbers:
+            with pytest.raises(ValidationError, match=rf"{name}.{key}\n"):
+                Hyperparameters.model_validate({name: {key: value}})
 
 
 @pytest.mark.parametrize("text", ["3", "- bert", "bert"])

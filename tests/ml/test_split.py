@@ -81,6 +81,13 @@ def test_too_few_of_a_class_is_an_error(relevant: int, not_relevant: int) -> Non
     )
 
 
+def test_an_error_of_the_library_is_not_told_as_too_few_articles() -> None:
+    with pytest.raises(ValueError, match=r"random_state") as caught:
+        stratified(dataset(relevant=40, not_relevant=40), SplitConfig.model_construct(validation=0.15, test=0.15, seed=-1))
+
+    assert not isinstance(caught.value, StratificationError)
+
+
 def test_small_split_gives_each_part_both_classes() -> None:
     counts = stratified(dataset(relevant=7, not_relevant=14), SplitConfig()).counts()
     assert min(count for part in counts.values() for count in part.values()) == 1

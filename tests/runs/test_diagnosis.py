@@ -11,7 +11,14 @@ def test_the_text_has_summary_remedy_and_log_tail_in_this_order():
     diagnosis = Diagnosis(summary="OOMKilled: the limit is 1 GiB", remedy="raise it", reason=Reason.OUT_OF_MEMORY, log_tail="one\ntwo")
 
     assert diagnosis.headline == "OOMKilled: the limit is 1 GiB; raise it"
-    assert diagnosis.text == "OOMKilled: the limit is 1 GiB; raise it; last lines of its log:\none\ntwo"
+    assert diagnosis.text == "OOMKilled: the limit is 1 GiB; raise it\nlast lines of its log:\none\ntwo"
+
+
+def test_the_first_line_is_complete_in_itself():
+    """Lists and summaries print the first line of a text only."""
+    diagnosis = Diagnosis(summary="exited with code 3", log_tail="one\ntwo")
+
+    assert diagnosis.text.splitlines()[0] == "exited with code 3"
 
 
 def test_a_part_that_is_empty_leaves_no_separator():
@@ -22,7 +29,7 @@ def test_a_part_that_is_empty_leaves_no_separator():
 def test_an_earlier_cause_is_in_front_and_a_further_fact_before_the_remedy():
     diagnosis = Diagnosis(summary="evicted", remedy="stop the drain", log_tail="end").after("SIGTERM").noting("3 attempts")
 
-    assert diagnosis.text == "SIGTERM; evicted; 3 attempts; stop the drain; last lines of its log:\nend"
+    assert diagnosis.text == "SIGTERM; evicted; 3 attempts; stop the drain\nlast lines of its log:\nend"
 
 
 @pytest.mark.parametrize("log", [b"\xff" + b"a" * LOG_TAIL_CHARACTERS + b"\n", "b" + "a" * (LOG_TAIL_CHARACTERS - 1) + "\n"])

@@ -105,7 +105,7 @@ def test_the_event_of_a_terminated_run_keeps_its_log_tail(subject, tmp_path):
 
     (message,) = RunEvent.objects.values_list("message", flat=True)
     assert message.startswith(
-        "attempt 1 ended: running: the run's process was killed by signal 9; last lines of its log:\nKilled in epoch 3 (queued "
+        "attempt 1 ended: running: the run's process was killed by signal 9\nlast lines of its log:\nKilled in epoch 3 (queued "
     )
 
 

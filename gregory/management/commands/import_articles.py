@@ -9,6 +9,7 @@ from gregory.data.csv_import import ImportRefused, read_csv
 from gregory.data.store import SlugRefused, import_rows
 from gregory.management.command import ManagementCommand
 from gregory.management.database import clear_database_errors
+from gregory.output import counted
 from gregory.runs.exit_codes import USAGE
 
 
@@ -40,7 +41,7 @@ class Command(ManagementCommand):
             return
         relevant = sum(row.label is True for row in rows)
         self.stdout.write(
-            f"{team}/{subject}: {result.created} articles new, {result.updated} updated, {result.unchanged} unchanged; "
+            f"{team}/{subject}: {counted(result.created, 'article')} new, {result.updated} updated, {result.unchanged} unchanged; "
             f"{result.labelled} with a label ({relevant} relevant), {result.unlabelled} without"
         )
         if not result.labelled:
@@ -48,4 +49,4 @@ class Command(ManagementCommand):
                 self.style.WARNING(f"no line of {file} has a label (column relevant or label); training learns from labelled articles only")
             )
         if result.summaries_kept:
-            self.stderr.write(self.style.WARNING(f"{result.summaries_kept} articles have another summary in the database, which was kept"))
+            self.stderr.write(self.style.WARNING(f"the database keeps its other summary of {counted(result.summaries_kept, 'article')}"))

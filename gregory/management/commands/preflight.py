@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core.management.base import CommandError
 
 from gregory.management.command import ManagementCommand
+from gregory.output import counted
 from gregory.preflight import cluster, database, storage
 from gregory.preflight.finding import CheckResult, Finding
 from gregory.runs.exit_codes import FAILURE
@@ -48,7 +49,7 @@ class Command(ManagementCommand):
             self.stdout.write(json.dumps([finding.as_json() for finding in findings], indent=2))
         errors = sum(finding.result is CheckResult.ERROR for finding in findings)
         if errors:
-            raise CommandError(f"{errors} of {len(findings)} findings are errors", returncode=FAILURE)
+            raise CommandError(f"{counted(errors, 'error')} in {counted(len(findings), 'finding')}", returncode=FAILURE)
 
     def _painted(self, finding: Finding) -> str:
         paint = {CheckResult.OK: self.style.SUCCESS, CheckResult.WARNING: self.style.WARNING, CheckResult.ERROR: self.style.ERROR}[

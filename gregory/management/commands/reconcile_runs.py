@@ -16,6 +16,7 @@ from gregory.management.database import clear_database_errors, describe, refuse_
 from gregory.management.liveness import LivenessFile
 from gregory.management.runners import reconciler
 from gregory.management.unreachable import UnreachableTracker
+from gregory.output import counted
 from gregory.reconcile.results import ReconcileResult, ResultKind
 from gregory.runs import store
 from gregory.runs.db_retry import close_connection
@@ -71,7 +72,7 @@ class Command(ManagementCommand):
             self.stdout.write(self._line(change))
             self._write_traceback(change)
         closed = sum(change.action in (ResultKind.CLOSED, ResultKind.SUCCEEDED) for change in changes)
-        self.stdout.write(f"{len(changes)} unfinished runs, {closed} closed")
+        self.stdout.write(f"{counted(len(changes), 'unfinished run')}, {closed} closed")
         self._collect_garbage()
         if failed := [change.run.run_id for change in changes if change.action is ResultKind.ERROR]:
             raise CommandError(f"these runs could not be reconciled: {', '.join(failed)}", returncode=FAILURE)

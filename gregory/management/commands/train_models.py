@@ -1,7 +1,5 @@
 """manage.py train_models: flags -> request -> plan -> rows -> one run per subject. With --resume: the next attempt of one run."""
 
-import getpass
-import socket
 from argparse import ArgumentParser
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +15,7 @@ from django.utils import timezone
 from gregory.launch.errors import LaunchError, UnknownRunner
 from gregory.launch.runner import Runner
 from gregory.management import closing, concurrent, sequential, unstarted
+from gregory.management.account import operator
 from gregory.management.command import ManagementCommand
 from gregory.management.console import Console
 from gregory.management.database import again_if_lost, describe, refuse_within_transaction
@@ -184,7 +183,8 @@ class Command(ManagementCommand):
         except (OperationalError, InterfaceError) as error:
             self._fail(given, "; ".join([closing.not_known(opened, error), *refusals]), cause=error)
         if given.verbose >= 3 and rows and not continues:
-            self.stdout.write(f"Model cards: {settings.MODELS_DIR}/<team>/<subject>/<algorithm>/<version>/report.html")
+            if any(outcome.training.success for outcome in rows):
+                self.stdout.write(f"Model cards: {settings.MODELS_DIR}/<team>/<subject>/<algorithm>/<version>/report.html")
             self.stdout.write(summary.summary_table(rows))
         # A run that continues without this command may still succeed. All others have ended.
         problems = [*closing.failures(rows, continues=continues), *refusals, *hints]
@@ -214,4 +214,4 @@ class Command(ManagementCommand):
 
 
 def _triggered_by() -> str:
-    return f"train_models {getpass.getuser()}@{socket.gethostname()}"
+    return f"train_models {operator()}"

@@ -1,7 +1,5 @@
 """manage.py training_runs: list and show runs, print their logs, cancel and resume them."""
 
-import getpass
-import socket
 import time
 from argparse import ArgumentParser
 from functools import partial
@@ -14,6 +12,7 @@ from django.core.management.base import CommandError
 from gregory.launch.errors import LaunchError
 from gregory.launch.runner import Runner
 from gregory.management import run_logs
+from gregory.management.account import operator
 from gregory.management.command import ManagementCommand
 from gregory.management.concurrent import situation
 from gregory.management.database import again_if_lost, clear_database_errors, refuse_within_transaction
@@ -123,7 +122,7 @@ class Command(ManagementCommand):
         run = self._find(run_id)
         if RunState(run.state).is_final:
             raise CommandError(f"run {run_id} has already ended: {situation(run)}", returncode=FAILURE)
-        change = reconciler().cancel(run, by=_operator())
+        change = reconciler().cancel(run, by=operator())
         run = self._find(run_id)
         # A reconciler may have observed the end at the same moment. It then writes the end, not this command.
         deadline = time.monotonic() + FINALIZE_SECONDS
@@ -140,7 +139,7 @@ class Command(ManagementCommand):
     def _cancel_all(self, *, purge: bool) -> None:
         """Cancel the unfinished runs of this installation's runner. Runs of other runners continue."""
         runner = runner_named(settings.RUNNER)
-        changes = reconciler(lambda name: runner).cancel_all(runner, by=_operator())
+        changes = reconciler(lambda name: runner).cancel_all(runner, by=operator())
         for run_id in [change.run.run_id for change in changes]:
             self.stdout.write(f"run {run_id} {situation(self._find(run_id))}")
         unfinished = [timed.run for timed in store.unfinished_runs()]
@@ -177,10 +176,6 @@ class Command(ManagementCommand):
 
     def _runner(self, run: TrainingRun) -> Runner:
         return runner_named(run.runner)
-
-
-def _operator() -> str:
-    return f"{getpass.getuser()}@{socket.gethostname()}"
 
 
 def _commands(run: TrainingRun) -> list[str]:

@@ -1,7 +1,5 @@
 """manage.py verify_models: compare every version folder with its manifest and with its row."""
 
-import getpass
-import socket
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
@@ -9,10 +7,12 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import CommandError
 
+from gregory.management.account import operator
 from gregory.management.command import ManagementCommand
 from gregory.management.database import clear_database_errors
 from gregory.management.model_rows import Move, compare
 from gregory.ml import artifacts
+from gregory.output import counted
 from gregory.runs import store
 from gregory.runs.exit_codes import FAILURE
 
@@ -46,14 +46,13 @@ class Command(ManagementCommand):
         for problem in problems:
             self.stdout.write(self.style.ERROR(problem))
         others = f"; {len(found.foreign)} of another program" if found.foreign else ""
-        ours = len(folders) - len(found.foreign)
+        ours = counted(len(folders) - len(found.foreign), "version folder")
         if problems:
-            raise CommandError(f"{len(problems)} problems in {ours} version folders{others}", returncode=FAILURE)
-        self.stdout.write(self.style.SUCCESS(f"{ours} version folders, all complete and unchanged{others}"))
+            raise CommandError(f"{counted(len(problems), 'problem')} in {ours}{others}", returncode=FAILURE)
+        self.stdout.write(self.style.SUCCESS(f"{ours}, all complete and unchanged{others}"))
 
     def _accept(self, move: Move) -> bool:
-        operator = f"{getpass.getuser()}@{socket.gethostname()}"
-        accepted = store.accept_place(move.run_log_id, digest=move.digest, origin=move.origin, place=move.place, by=operator)
+        accepted = store.accept_place(move.run_log_id, digest=move.digest, origin=move.origin, place=move.place, by=operator())
         if accepted:
             self.stdout.write(f"accepted: {move}")
         return accepted

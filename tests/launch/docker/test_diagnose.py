@@ -62,4 +62,4 @@ def test_diagnosis_of_an_ended_container(state: dict[str, Any], memory: int, rea
 def test_the_log_tail_follows_the_summary():
     diagnosis = diagnose.ended_container(CONTAINER, "Traceback\nValueError")
 
-    assert diagnosis.text.endswith("left no report; last lines of its log:\nTraceback\nValueError")
+    assert diagnosis.text.endswith("left no report\nlast lines of its log:\nTraceback\nValueError")

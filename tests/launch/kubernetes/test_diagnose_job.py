@@ -78,7 +78,7 @@ RESUMABLE: dict[str, Expected] = {
         Status.TERMINATED,
         Reason.NODE_LOST,
         255,
-        rf"{POD}: its node was down or restarted, and lost its container \(Unknown, exit code 255\); check node {NODE}; "
+        rf"{POD}: its node was down or restarted, and lost its container \(Unknown, exit code 255\); check node {NODE}\n"
         r"last lines of its log:\nready",
     ),
     "power_lost_pod_gone": (
@@ -325,7 +325,7 @@ NOT_PREPARED = {"type": "PodScheduled", "status": "True", "lastTransitionTime": 
             container_ended(exitCode=255, reason="Unknown", message="last line"),
             Status.TERMINATED,
             Reason.NODE_LOST,
-            rf"{POD}: its node was down or restarted, and lost its container \(Unknown, exit code 255\); check node {NODE}; "
+            rf"{POD}: its node was down or restarted, and lost its container \(Unknown, exit code 255\); check node {NODE}\n"
             "last lines of its log:\nlast line",
         ),
         (
@@ -474,7 +474,7 @@ NOT_PREPARED = {"type": "PodScheduled", "status": "True", "lastTransitionTime": 
             lambda r: r.update(job=None),
             Status.TERMINATED,
             Reason.DELETED,
-            rf"the Job of {POD} was deleted, and the pod ended with exit code 143; find the cause of the deletion; then resume the run; .*",
+            rf"the Job of {POD} was deleted, and the pod ended with exit code 143; find the cause of the deletion; then resume the run.*",
         ),
         (
             "pod_deleted",

@@ -11,7 +11,7 @@ from gregory.runs.reasons import Reason
     [
         (-9, "", Reason.KILLED, "the run's process was killed by signal 9 (SIGKILL)"),
         (3, "", None, "the run's process exited with code 3 without a report"),
-        (3, "bad", None, "the run's process exited with code 3 without a report; last lines of its log:\nbad"),
+        (3, "bad", None, "the run's process exited with code 3 without a report\nlast lines of its log:\nbad"),
     ],
 )
 def test_diagnosis_of_an_ended_process(code: int, log_tail: str, reason: Reason | None, text: str):
