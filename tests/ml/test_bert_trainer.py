@@ -14,6 +14,7 @@ from gregory.ml._keras import keras
 from gregory.ml.config import BertConfig, Hyperparameters
 from gregory.ml.dataset import Example
 from gregory.ml.errors import BundleError, ConfigError, NoGpu
+from gregory.ml.preparation import check
 from gregory.ml.progress import silent
 from gregory.ml.split import Part, Split
 from gregory.ml.trainers import bert, bert_encoder
@@ -65,7 +66,7 @@ def tanh_gelu(x: Array) -> Array:
     return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
 
 
-def by_hand(folder: Path, ids: Array, gelu: Callable[[Array], Array]) -> Array:
+def by_hand(folder: Path, ids: Array, gelu: Callable[[Array], Array], *, epsilon: float = 1e-12) -> Array:
     """The last hidden state of one sequence without padding, from the published equations in float64."""
     weights = {name: value.astype(np.float64) for name, value in load_file(folder / "model.safetensors").items()}
 
@@ -74,7 +75,7 @@ def by_hand(folder: Path, ids: Array, gelu: Callable[[Array], Array]) -> Array:
 
     def norm(name: str, x: Array) -> Array:
         centred = x - x.mean(axis=-1, keepdims=True)
-        scaled = centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + 1e-12)
+        scaled = centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + epsilon)
         return scaled * weights[f"{name}.weight"] + weights[f"{name}.bias"]
 
     def heads(name: str, x: Array) -> Array:
@@ -99,11 +100,6 @@ def encoder_output(folder: Path, ids: Array) -> Array:
     return output
 
 
-def rename_activation(folder: Path, name: str) -> None:
-    path = folder / "config.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "hidden_act": name}))
-
-
 def test_the_encoder_computes_the_exact_gelu_it_was_trained_with(tmp_path: Path) -> None:
     folder = tiny_encoder(tmp_path)
     ids = np.array([2, 5, 16, 9, 12, 3])
@@ -114,10 +110,48 @@ def test_the_encoder_computes_the_exact_gelu_it_was_trained_with(tmp_path: Path)
 
 
 def test_the_encoder_computes_the_approximation_where_config_json_names_it(tmp_path: Path) -> None:
-    folder = tiny_encoder(tmp_path)
-    rename_activation(folder, "gelu_new")
+    folder = tiny_encoder(tmp_path, hidden_act="gelu_new")
     ids = np.array([2, 5, 16, 9, 12, 3])
     np.testing.assert_allclose(encoder_output(folder, ids), by_hand(folder, ids, tanh_gelu), atol=5e-6)
+
+
+def test_the_encoder_normalises_with_the_epsilon_of_config_json(tmp_path: Path) -> None:
+    folder = tiny_encoder(tmp_path / "encoder", layer_norm_eps=0.01)
+    ids = np.array([2, 5, 16, 9, 12, 3])
+    expected = by_hand(folder, ids, exact_gelu, epsilon=0.01)
+    np.testing.assert_allclose(encoder_output(folder, ids), expected, atol=5e-6)
+    assert np.abs(expected - by_hand(folder, ids, exact_gelu)).max() > 1e-3
+
+
+def test_a_saved_model_keeps_the_epsilon_of_its_encoder(tmp_path: Path) -> None:
+    model = train(tiny_encoder(tmp_path / "encoder", layer_norm_eps=0.01), BertConfig(epochs=1))
+    (tmp_path / "model").mkdir()
+    model.save(tmp_path / "model")
+    texts = part(6, 5).texts
+    np.testing.assert_array_equal(bert.BertModel.load(tmp_path / "model", threads=1).predict_proba(texts), model.predict_proba(texts))
+    shape = json.loads((tmp_path / "model" / "model.json").read_text())
+    assert shape.pop("layer_norm_eps") == 0.01
+    # As a model of an older release.
+    assert bert._Shape.model_validate(shape).layer_norm_eps == 1e-12
+
+
+def test_the_encoder_has_the_dropout_and_the_segments_of_config_json(tmp_path: Path) -> None:
+    folder = tiny_encoder(tmp_path, hidden_dropout_prob=0.25, attention_probs_dropout_prob=0.25, type_vocab_size=3)
+    backbone = bert_encoder.load_backbone(folder)
+    layer = backbone.transformer_layers[1]
+    rates = (backbone.embeddings_dropout.rate, layer._self_attention_dropout.rate, layer._feedforward_dropout.rate)
+    assert (*rates, layer._self_attention_layer._dropout, backbone.num_segments) == (0.25, 0.25, 0.25, 0.25, 3)
+    assert bert_encoder.load_backbone(folder, dropout=0.0).embeddings_dropout.rate == 0
+
+
+def test_a_preparation_compares_the_settings_of_the_encoder(tmp_path: Path) -> None:
+    folder = tiny_encoder(tmp_path, layer_norm_eps=0.01, hidden_dropout_prob=0.25, attention_probs_dropout_prob=0.25)
+    backbone = bert_encoder.load_backbone(folder)
+    check._check_settings(backbone, folder)
+    # As KerasHub builds it.
+    bert_encoder.normalisations(backbone)[-1].epsilon = 1e-12
+    with pytest.raises(BundleError, match="dropout, epsilon and segments of the encoder are "):
+        check._check_settings(backbone, folder)
 
 
 def test_the_small_real_encoder_gives_probabilities(demo_bundle: Path) -> None:
@@ -230,14 +264,26 @@ def test_an_encoder_of_another_family_is_refused(tmp_path: Path) -> None:
         bert_encoder.load_backbone(folder)
 
 
-def test_another_activation_is_refused(tmp_path: Path) -> None:
-    folder = tiny_encoder(tmp_path)
-    rename_activation(folder, "relu")
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("hidden_act", "relu", "hidden_act 'relu': Input should be 'gelu', 'gelu_new' or 'gelu_pytorch_tanh';"),
+        ("position_embedding_type", "relative_key", "position_embedding_type 'relative_key': Input should be 'absolute';"),
+        ("is_decoder", True, "is_decoder True: Input should be False;"),
+        (
+            "attention_probs_dropout_prob", 0.0,
+            "hidden_dropout_prob 0.1 and attention_probs_dropout_prob 0 differ, and KerasHub has one rate: "
+            "set bert.encoder_dropout in the hyper-parameter file, or",
+        ),
+    ],
+)  # fmt: skip
+def test_settings_that_cannot_be_computed_are_refused(tmp_path: Path, key: str, value: object, message: str) -> None:
+    folder = tiny_encoder(tmp_path, **{key: value})
     with pytest.raises(BundleError) as caught:
-        bert_encoder.read_activation(folder)
-    assert str(caught.value) == (
-        f"{folder / 'config.json'}: hidden_act 'relu' is none of gelu, gelu_new, gelu_pytorch_tanh; choose another encoder"
-    )
+        bert_encoder.load_backbone(folder)
+    assert str(caught.value) == f"{folder / 'config.json'}: {message} choose another encoder"
+    if "dropout" in key:
+        assert bert_encoder.load_backbone(folder, dropout=0.2).dropout == 0.2
 
 
 def test_more_tokens_than_positions_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

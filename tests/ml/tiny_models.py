@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import save_file
@@ -18,12 +19,15 @@ NEUTRAL = ("a", "the", "of", "in", "study", "##s", "new", "patient")
 LAYERS, WIDTH, HEADS, INNER, POSITIONS = 2, 8, 2, 16, 512
 
 
-def tiny_encoder(folder: Path) -> Path:
-    """Write config.json, model.safetensors, tokenizer.json, tokenizer_config.json and vocab.txt into `folder` and return it."""
+def tiny_encoder(folder: Path, **settings: object) -> Path:
+    """Write config.json, model.safetensors, tokenizer.json, tokenizer_config.json and vocab.txt into `folder` and return it.
+
+    settings: other values of config.json.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     words = (*SPECIAL, *RELEVANT, *IRRELEVANT, *NEUTRAL)
     _write_tokenizer(folder, words)
-    config = {
+    config: dict[str, Any] = {
         "architectures": ["BertModel"],
         "model_type": "bert",
         "vocab_size": len(words),
@@ -38,9 +42,10 @@ def tiny_encoder(folder: Path) -> Path:
         "type_vocab_size": 2,
         "layer_norm_eps": 1e-12,
         "pad_token_id": 0,
+        **settings,
     }
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    save_file(_weights(len(words)), folder / "model.safetensors", metadata={"format": "np"})
+    save_file(_weights(len(words), config["type_vocab_size"]), folder / "model.safetensors", metadata={"format": "np"})
     return folder
 
 
@@ -60,7 +65,7 @@ def _write_tokenizer(folder: Path, words: tuple[str, ...]) -> None:
     (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
 
 
-def _weights(vocabulary: int) -> dict[str, np.ndarray]:
+def _weights(vocabulary: int, segments: int) -> dict[str, np.ndarray]:
     generator = np.random.default_rng(7)
 
     def normal(*shape: int) -> np.ndarray:
@@ -75,7 +80,7 @@ def _weights(vocabulary: int) -> dict[str, np.ndarray]:
     weights = {
         "embeddings.word_embeddings.weight": normal(vocabulary, WIDTH),
         "embeddings.position_embeddings.weight": normal(POSITIONS, WIDTH),
-        "embeddings.token_type_embeddings.weight": normal(2, WIDTH),
+        "embeddings.token_type_embeddings.weight": normal(segments, WIDTH),
         **norm("embeddings.LayerNorm"),
         **dense("pooler.dense", WIDTH, WIDTH),
     }

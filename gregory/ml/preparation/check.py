@@ -5,6 +5,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,8 @@ from gregory.ml.progress import Progress, Report
 from gregory.ml.resources import cpu_count
 from gregory.ml.summarise import load_summariser
 from gregory.ml.summarisers.bart import Generation
-from gregory.ml.trainers.bert_encoder import load_backbone, load_tokenizer, require_match
+from gregory.ml.trainers.bert_config import read_config
+from gregory.ml.trainers.bert_encoder import load_backbone, load_tokenizer, normalisations, require_match
 
 # Two implementations of the same arithmetic in float32 differ by about 1e-6 after twelve layers.
 TOLERANCE = 1e-4
@@ -39,6 +41,7 @@ def check(folder: Path, reference: Path, *, report: Report) -> None:
 def _check_encoder(folder: Path, reference: Path) -> float:
     backbone, tokenizer = load_backbone(folder), load_tokenizer(folder)
     require_match(tokenizer, backbone, folder)
+    _check_settings(backbone, folder)
     with np.load(reference) as expected:
         texts, ids, mask, cls = (expected[name] for name in ("texts", "ids", "mask", "cls"))
     batch = tokenizer(texts.tolist(), truncation=True, max_length=backbone.max_sequence_length, padding=True, return_tensors="np")
@@ -50,6 +53,15 @@ def _check_encoder(folder: Path, reference: Path) -> float:
     if not difference <= TOLERANCE:
         raise BundleError(f"{folder}: the encoder differs from torch by {difference:.1e}, more than {TOLERANCE:.0e}")
     return difference
+
+
+def _check_settings(backbone: Any, folder: Path) -> None:
+    """Compare the settings that [CLS] does not show, because dropout has no effect and a small epsilon nearly none."""
+    config = read_config(folder)
+    expected = (config.hidden_dropout_prob, {config.layer_norm_eps}, config.type_vocab_size)
+    found = (backbone.dropout, {norm.epsilon for norm in normalisations(backbone)}, backbone.num_segments)
+    if found != expected:
+        raise BundleError(f"{folder}: dropout, epsilon and segments of the encoder are {found}, and of its config.json {expected}")
 
 
 def _check_summariser(folder: Path) -> int:

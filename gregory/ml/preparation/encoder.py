@@ -16,6 +16,7 @@ from transformers import BertModel
 from gregory.ml.preparation import worker
 from gregory.ml.preparation.source import read_model, read_tokenizer, require_kind
 from gregory.ml.progress import Progress, Report
+from gregory.ml.trainers.bert_config import dropout_of, read_config
 
 # Of different lengths, so that most sentences of the batch are padded.
 SENTENCES = (
@@ -39,6 +40,8 @@ def convert(source: Path, folder: Path, reference: Path, *, report: Report) -> N
     report(Progress(message="converting the encoder to safetensors"))
     torch.set_grad_enabled(False)
     require_kind(source, "bert", role="encoder")
+    # The trainer refuses the same settings.
+    dropout_of(read_config(source), source)
     # Checkpoints of masked language models have no pooler. This project does not use it, but KerasHub's reader requires it.
     model = read_model(BertModel, source, kind="bert", dispensable="pooler.", dtype=torch.float32)
     tokenizer = read_tokenizer(source, "vocab.txt")

@@ -17,12 +17,11 @@ from gregory.ml.errors import ConfigError
 from gregory.ml.progress import Report
 from gregory.ml.split import Part, Split
 from gregory.ml.trainers.base import Compute, TrainerContext
+from gregory.ml.trainers.bert_config import Activation, read_config
 from gregory.ml.trainers.bert_encoder import (
-    Activation,
     build_network,
     load_backbone,
     load_tokenizer,
-    read_activation,
     require_match,
     restore_backbone,
 )
@@ -45,6 +44,8 @@ class _Shape(BaseModel):
 
     head: BertConfig
     activation: Activation
+    # Models of older releases have no such field. They were computed with this value.
+    layer_norm_eps: float = 1e-12
 
 
 class BertModel(NetworkModel):
@@ -126,7 +127,8 @@ class BertTrainer:
             report=report,
             checkpoint_file=checkpoint,
         )
-        shape = _Shape(head=config, activation=read_activation(encoder_dir))
+        encoder = read_config(encoder_dir)
+        shape = _Shape(head=config, activation=encoder.hidden_act, layer_norm_eps=encoder.layer_norm_eps)
         # Keras counts generated names per process. A fixed name makes the files of equal fits equal.
         settings = {**backbone.get_config(), "name": ENCODER_FOLDER, "dtype": "float32"}
         if precision != "float32":
@@ -202,7 +204,7 @@ def _in_float32(network: Any, settings: dict[str, Any], shape: _Shape) -> Any:
 
 def _rebuilt(settings: dict[str, Any], shape: _Shape) -> Any:
     """The network of a model folder. Its weights are random."""
-    return build_network(restore_backbone(settings, shape.activation), shape.head)
+    return build_network(restore_backbone(settings, shape.activation, shape.layer_norm_eps), shape.head)
 
 
 def _encoded(tokenizer: Any, part: Part, max_length: int) -> _keras.Encoded:

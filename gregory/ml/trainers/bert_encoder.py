@@ -1,24 +1,19 @@
 """The BERT encoder of a Hugging Face folder: network, tokenizer, and the classifier's network on top of it."""
 
-import json
 import os
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any
 
 from gregory.ml import _keras
 from gregory.ml._keras import keras, keras_hub
 from gregory.ml.config import BertConfig
 from gregory.ml.errors import BundleError
+from gregory.ml.trainers.bert_config import PREPARE, Activation, dropout_of, read_config
 
 # Without it transformers warns that torch is missing. This project needs only its tokenizers.
 os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
 
 from transformers import AutoTokenizer
-
-# The names of Hugging Face. The first is exact, the others are the tanh approximation.
-Activation = Literal["gelu", "gelu_new", "gelu_pytorch_tanh"]
-
-_PREPARE = "make the bundle again with manage.py prepare_base_models"
 
 
 def load_backbone(encoder_dir: Path, *, precision: str = "float32", dropout: float | None = None) -> Any:
@@ -29,51 +24,40 @@ def load_backbone(encoder_dir: Path, *, precision: str = "float32", dropout: flo
     """
     # If the folder does not exist, from_preset sends a request to a hub.
     if not (encoder_dir / "model.safetensors").is_file():
-        raise BundleError(f"{encoder_dir} holds no model.safetensors; {_PREPARE}")
-    activation = read_activation(encoder_dir)
-    settings: dict[str, Any] = {"dtype": precision} if dropout is None else {"dtype": precision, "dropout": dropout}
+        raise BundleError(f"{encoder_dir} holds no model.safetensors; {PREPARE}")
+    config = read_config(encoder_dir)
+    rate = dropout_of(config, encoder_dir) if dropout is None else dropout
     try:
-        backbone = keras_hub.models.BertBackbone.from_preset(str(encoder_dir), **settings)
+        backbone = keras_hub.models.BertBackbone.from_preset(
+            str(encoder_dir), dtype=precision, dropout=rate, num_segments=config.type_vocab_size
+        )
     except (OSError, ValueError, KeyError) as error:
-        raise BundleError(f"{encoder_dir} is no BERT that KerasHub can read: {error}; {_PREPARE}") from error
-    return _activated(backbone, activation)
+        raise BundleError(f"{encoder_dir} is no BERT that KerasHub can read: {error}; {PREPARE}") from error
+    return _adapted(backbone, config.hidden_act, config.layer_norm_eps)
 
 
-def restore_backbone(settings: dict[str, Any], activation: Activation) -> Any:
+def restore_backbone(settings: dict[str, Any], activation: Activation, layer_norm_eps: float) -> Any:
     """Build a backbone from the settings of a model folder. Its weights are random."""
-    return _activated(keras_hub.models.BertBackbone.from_config(settings), activation)
-
-
-def read_activation(encoder_dir: Path) -> Activation:
-    """The GELU that the encoder was trained with. Raises BundleError for any other activation."""
-    path = encoder_dir / "config.json"
-    try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise BundleError(f"{path} cannot be read: {error}; {_PREPARE}") from error
-    activation = settings.get("hidden_act", "gelu")
-    if activation not in get_args(Activation):
-        raise BundleError(f"{path}: hidden_act {activation!r} is none of {', '.join(get_args(Activation))}; choose another encoder")
-    return cast(Activation, activation)
+    return _adapted(keras_hub.models.BertBackbone.from_config(settings), activation, layer_norm_eps)
 
 
 def load_tokenizer(folder: Path) -> Any:
     """The fast tokenizer of a Hugging Face folder. Raises BundleError."""
     # Without both files transformers creates a tokenizer with an empty vocabulary.
     if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.txt")):
-        raise BundleError(f"{folder} holds neither tokenizer.json nor vocab.txt; {_PREPARE}")
+        raise BundleError(f"{folder} holds neither tokenizer.json nor vocab.txt; {PREPARE}")
     try:
         return AutoTokenizer.from_pretrained(str(folder), local_files_only=True, use_fast=True)
     except (OSError, ValueError) as error:
-        raise BundleError(f"{folder} holds no tokenizer that can be read: {error}; {_PREPARE}") from error
+        raise BundleError(f"{folder} holds no tokenizer that can be read: {error}; {PREPARE}") from error
 
 
 def require_match(tokenizer: Any, backbone: Any, folder: Path) -> None:
     """Raise BundleError if the tokenizer has more tokens than the encoder, or another padding id."""
     if len(tokenizer) > backbone.vocabulary_size:
-        raise BundleError(f"{folder}: the tokenizer has {len(tokenizer)} tokens, the encoder {backbone.vocabulary_size}; {_PREPARE}")
+        raise BundleError(f"{folder}: the tokenizer has {len(tokenizer)} tokens, the encoder {backbone.vocabulary_size}; {PREPARE}")
     if tokenizer.pad_token_id != _keras.PADDING_ID:
-        raise BundleError(f"{folder}: the tokenizer pads with id {tokenizer.pad_token_id}, not {_keras.PADDING_ID}; {_PREPARE}")
+        raise BundleError(f"{folder}: the tokenizer pads with id {tokenizer.pad_token_id}, not {_keras.PADDING_ID}; {PREPARE}")
 
 
 def build_network(backbone: Any, head: BertConfig) -> Any:
@@ -96,9 +80,17 @@ def build_network(backbone: Any, head: BertConfig) -> Any:
     return keras.Model(token_ids, probabilities, name="bert_classifier")
 
 
-def _activated(backbone: Any, activation: Activation) -> Any:
+def normalisations(backbone: Any) -> list[Any]:
+    """Every layer normalisation of a backbone."""
+    in_layers = [(layer._self_attention_layer_norm, layer._feedforward_layer_norm) for layer in backbone.transformer_layers]
+    return [backbone.embeddings_layer_norm, *(norm for pair in in_layers for norm in pair)]
+
+
+def _adapted(backbone: Any, activation: Activation, layer_norm_eps: float) -> Any:
+    # KerasHub has constants for both and no arguments: docs/decisions/0005-bert-gelu.md.
     if activation == "gelu":
-        # KerasHub always uses the approximation and has no argument for it: docs/decisions/0005-bert-gelu.md.
         for layer in backbone.transformer_layers:
             layer._feedforward_intermediate_dense.activation = keras.activations.gelu
+    for norm in normalisations(backbone):
+        norm.epsilon = layer_norm_eps
     return backbone
