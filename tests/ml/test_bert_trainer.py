@@ -154,6 +154,24 @@ def test_a_preparation_compares_the_settings_of_the_encoder(tmp_path: Path) -> N
         check._check_settings(backbone, folder)
 
 
+def test_control_tokens_in_a_text_are_words(tmp_path: Path) -> None:
+    tokenizer = bert_encoder.load_tokenizer(tiny_encoder(tmp_path))
+    words = ["[PAD]", "[SEP]", "[CLS]", "[MASK]", "[UNK]"]
+    for ids in bert.encode(tokenizer, [f"study of {word} in a patient" for word in words], 400):
+        assert (ids[0], ids[-1]) == (tokenizer.cls_token_id, tokenizer.sep_token_id)
+        # The word is not in the small vocabulary, and neither are its brackets.
+        assert ids[1:-1] == tokenizer.convert_tokens_to_ids(["study", "of", *["[UNK]"] * 3, "in", "a", "patient"])
+
+
+def test_the_saved_tokenizer_reads_control_tokens_as_words(built: Callable[[BertConfig], Fit], tmp_path: Path) -> None:
+    saved = tmp_path / "saved"
+    saved.mkdir()
+    trained = built(BertConfig())["trained"]
+    trained.save(saved)
+    again = bert_encoder.load_tokenizer(saved / "encoder")
+    assert bert.encode(again, ["a [PAD] b"], 400) == bert.encode(trained._tokenizer, ["a [PAD] b"], 400) == [[2, 15, 1, 1, 1, 1, 3]]
+
+
 def test_the_small_real_encoder_gives_probabilities(demo_bundle: Path) -> None:
     folder = demo_bundle / "encoder"
     backbone, tokenizer = bert_encoder.load_backbone(folder), bert_encoder.load_tokenizer(folder)
