@@ -9,7 +9,9 @@ from uuid import uuid4
 import pytest
 
 from tests.docker import image_archive
+from tests.strict import need
 from tools import postgresql
+from tools.cluster import run_image
 from tools.docker_engine import Engine
 from tools.installation import Installation
 
@@ -24,6 +26,17 @@ def cpu_image(docker_engine: Engine, demo_bundle: Path) -> str:
 def gpu_image(docker_engine: Engine) -> str:
     """The GPU image without its CUDA libraries, which are 3 GB."""
     return docker_engine.build("train", "gregory-tested:gpu", REVISION="tested")
+
+
+@pytest.fixture(scope="session")
+def small_image(docker_engine: Engine, small_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An image that trains `lgbm_tfidf`, and takes no build."""
+    need(run_image.usable(), what="Python 3.11", remedy=run_image.REMEDY)
+    archive = tmp_path_factory.mktemp("run") / "images.tar"
+    run_image.write(archive, small_bundle)
+    docker_engine.must("load", "--input", str(archive))
+    archive.unlink()
+    return run_image.NAME
 
 
 @pytest.fixture(scope="session")

@@ -15,11 +15,13 @@ from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunSpec
 from tests.launch.example_run import at_once
 from tests.tiny_bundle import tiny_bundle
+from tools import postgresql
 from tools.docker_engine import Engine
-from tools.installation import REPOSITORY
+from tools.installation import REPOSITORY, Installation
 from tools.launch_installation import installation
 
 READY = {"POSTGRES_DB": "gregory", "GREGORY_DOCKER_NETWORK": "host"}
+ELSEWHERE = r"GREGORY_DOCKER_NETWORK and GREGORY_DOCKER_DB_HOST determine how a container reaches the database, .*$"
 
 
 def docker_runner(models: Path, bundle: Path | None = None, **variables: str) -> DockerRunner:
@@ -40,6 +42,15 @@ def engine_variables(docker_engine: Engine, submit_image: str) -> Iterator[dict[
     """Variables with the address of the engine and an image on it."""
     yield {"DOCKER_HOST": docker_engine.host, "GREGORY_DOCKER_IMAGE": submit_image}
     docker_engine.remove_containers()
+
+
+@pytest.fixture(scope="module")
+def database(postgresql_server: postgresql.Server, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The variables of a migrated database, which a container in the network of the host reaches."""
+    postgresql_server.create("docker_runner")
+    variables = postgresql_server.environment("docker_runner")
+    Installation(tmp_path_factory.mktemp("installation"), environment=variables).must("migrate", "-v0")
+    return {**variables, "GREGORY_DOCKER_NETWORK": "host"}
 
 
 def code(runner: DockerRunner, spec: RunSpec, text: str) -> Rendered:
@@ -101,8 +112,12 @@ class TestRequest:
 
 
 class TestCheck:
-    def test_complete_settings_pass(self, engine_variables, models: Path, small_bundle: Path):
-        docker_runner(models, small_bundle, **engine_variables, **READY).check([])
+    def test_complete_settings_pass_and_leave_no_container(
+        self, engine_variables, models: Path, small_bundle: Path, database: dict[str, str], docker_engine: Engine
+    ):
+        docker_runner(models, small_bundle, **engine_variables, **database).check([])
+
+        assert docker_engine.containers() == []
 
     def test_no_daemon(self, models: Path, tmp_path: Path):
         with pytest.raises(
@@ -118,14 +133,38 @@ class TestCheck:
         with pytest.raises(PreconditionFailed, match=r"^the docker runner needs PostgreSQL, .*; set POSTGRES_DB, or use --runner local$"):
             docker_runner(models, **engine_variables).check([])
 
-    @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
-    def test_localhost_is_refused_for_a_bridge(self, engine_variables, models: Path, host: str):
-        refusal = rf"^inside a container {host} is the container itself and .* in the network bridge, or"
-        with pytest.raises(PreconditionFailed, match=refusal):
-            docker_runner(models, POSTGRES_DB="gregory", DB_HOST=host, **engine_variables).check([])
+    @pytest.mark.parametrize("host", ["127.0.1.1", "LOCALHOST", "0.0.0.0", "ip6-localhost", "", "/var/run/postgresql"])
+    def test_an_address_that_only_the_host_reaches_is_refused(
+        self, engine_variables, models: Path, small_bundle: Path, database: dict[str, str], docker_engine: Engine, host: str
+    ):
+        # Without a network, a container has only its own loopback, as in a bridge.
+        variables = {**engine_variables, **database, "DB_HOST": host, "GREGORY_DOCKER_NETWORK": "none"}
 
-    def test_database_can_have_another_name_inside(self, engine_variables, models: Path, small_bundle: Path):
-        docker_runner(models, small_bundle, POSTGRES_DB="gregory", GREGORY_DOCKER_DB_HOST="db", **engine_variables).check([])
+        with pytest.raises(PreconditionFailed, match=rf"^in a container for a run: the database cannot be used: .*; {ELSEWHERE}"):
+            docker_runner(models, small_bundle, **variables).check([])
+
+        assert docker_engine.containers() == []
+
+    def test_database_can_have_another_name_inside(self, engine_variables, models: Path, small_bundle: Path, database: dict[str, str]):
+        variables = {**engine_variables, **database, "DB_HOST": "nowhere.invalid", "GREGORY_DOCKER_DB_HOST": "127.0.0.1"}
+
+        docker_runner(models, small_bundle, **variables).check([])
+
+    def test_host_without_gpu_is_refused(self, engine_variables, models: Path, small_bundle: Path, database: dict[str, str]):
+        runner = docker_runner(models, small_bundle, GREGORY_DOCKER_GPUS="all", **engine_variables, **database)
+
+        with pytest.raises(PreconditionFailed, match=rf"^a container for a run cannot be started: could not select device .*; {ELSEWHERE}"):
+            runner.check([])
+
+    def test_variables_of_libpq_reach_the_container(self, engine_variables, models: Path, small_bundle: Path, database: dict[str, str]):
+        runner = docker_runner(models, small_bundle, PGOPTIONS="-c search_path=nowhere", **engine_variables, **database)
+
+        with pytest.raises(PreconditionFailed, match=r"^in a container for a run: .*the database has no table "):
+            runner.check([])
+
+    def test_certificate_of_the_client_is_refused(self, models: Path):
+        with pytest.raises(PreconditionFailed, match=r"^PGSSLKEY=/k belongs to a file of this machine, which a container does not have; "):
+            docker_runner(models, PGSSLKEY="/k", **READY).check([])
 
     def test_models_folder_of_root_is_refused(self, engine_variables, models: Path):
         os.chown(models, 0, 0)

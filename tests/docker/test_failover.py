@@ -12,7 +12,6 @@ from tests.articles import labelled, store
 from tests.end_to_end.trainings import wait_for
 from tests.strict import need
 from tools import postgresql
-from tools.cluster import run_image
 from tools.docker_engine import Engine
 from tools.installation import Installation
 
@@ -32,17 +31,6 @@ def primary() -> Iterator[postgresql.Server]:
     with postgresql.running(programs) as server:
         server.create("gregory")
         yield server
-
-
-@pytest.fixture
-def small_image(docker_engine: Engine, small_bundle: Path, tmp_path: Path) -> str:
-    """An image that trains `lgbm_tfidf`, and takes no build."""
-    need(run_image.usable(), what="Python 3.11", remedy=run_image.REMEDY)
-    archive = tmp_path / "images.tar"
-    run_image.write(archive, small_bundle)
-    docker_engine.must("load", "--input", str(archive))
-    archive.unlink()
-    return run_image.NAME
 
 
 @pytest.fixture

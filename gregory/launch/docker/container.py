@@ -4,8 +4,8 @@ from typing import Any
 
 from docker.types import DeviceRequest, LogConfig, Mount
 
-from gregory.env import Environment
-from gregory.launch.image import BASE_MODELS_IN_IMAGE, PROJECT_IN_IMAGE
+from gregory.env import SSL_ROOT_CERTIFICATE, Environment
+from gregory.launch.image import BASE_MODELS_IN_IMAGE, DATABASE_CERTIFICATE_IN_IMAGE, PROJECT_IN_IMAGE
 from gregory.runs.spec import Attempt, RunSpec
 
 LABEL = "gregory-train"
@@ -22,15 +22,23 @@ def is_folder(source: str) -> bool:
     return source.startswith("/")
 
 
-def container_request(spec: RunSpec, options: Environment, *, models: str, base_models: str) -> dict[str, Any]:
-    """The arguments of `containers.create`, without the database credentials and the values that only the daemon knows."""
+def container_request(spec: RunSpec, options: Environment, *, models: str, base_models: str, certificate: str) -> dict[str, Any]:
+    """The arguments of `containers.create`, without the database credentials and the values that only the daemon knows.
+
+    certificate: the file of the database's root certificate, or empty.
+    """
     mounts = [_mount(models, f"{PROJECT_IN_IMAGE}/models")]
     if base_models != INSIDE_IMAGE:
         mounts.append(_mount(base_models, BASE_MODELS_IN_IMAGE, read_only=True))
+    if certificate:
+        mounts.append(_mount(certificate, DATABASE_CERTIFICATE_IN_IMAGE, read_only=True))
     request: dict[str, Any] = {
         "name": container_name(spec),
         "image": options.GREGORY_DOCKER_IMAGE,
-        "environment": {"GREGORY_RUN_SPEC": spec.model_dump_json()},
+        "environment": {
+            "GREGORY_RUN_SPEC": spec.model_dump_json(),
+            **({SSL_ROOT_CERTIFICATE: DATABASE_CERTIFICATE_IN_IMAGE} if certificate else {}),
+        },
         "labels": _labels(spec, models=models, image=options.GREGORY_DOCKER_IMAGE),
         "mounts": mounts,
         "network_mode": options.GREGORY_DOCKER_NETWORK,

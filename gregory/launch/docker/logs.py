@@ -1,4 +1,4 @@
-"""The log of a container as a stream."""
+"""Answers of the daemon: the log of a container as a stream, and the text of an error."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
@@ -12,6 +12,11 @@ from urllib3.exceptions import HTTPError
 UNREACHABLE = (DockerException, RequestException, HTTPError, OSError)
 
 Daemon = Callable[[], AbstractContextManager[docker.DockerClient]]
+
+
+def words(error: Exception) -> str:
+    """The text of an error, without the request to the daemon."""
+    return str(getattr(error, "explanation", None) or error)
 
 
 def stream(daemon: Daemon, name: str) -> Iterator[bytes]:

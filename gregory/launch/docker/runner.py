@@ -18,10 +18,10 @@ from docker.errors import APIError, ImageNotFound, NotFound
 from docker.models.containers import Container
 
 from gregory.env import DATABASE_VARIABLES
-from gregory.launch import preconditions, processes
-from gregory.launch.docker import diagnose
+from gregory.launch import database, preconditions, processes
+from gregory.launch.docker import diagnose, probe
 from gregory.launch.docker.container import INSIDE_IMAGE, LABEL, container_name, container_request, is_folder
-from gregory.launch.docker.logs import UNREACHABLE, stream
+from gregory.launch.docker.logs import UNREACHABLE, stream, words
 from gregory.launch.errors import PreconditionFailed, SubmitError, TerminationTimeout
 from gregory.launch.log_stream import Cursor, follow
 from gregory.launch.runner import Installation, Observation, Rendered, Status
@@ -33,7 +33,6 @@ TIMEOUT_SECONDS = 30
 RECONNECT_SECONDS = 2.0
 # A log stream without data for this time is opened again, so that a reader thread without a caller ends.
 SILENCE_SECONDS = 60.0
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class DockerRunner:
@@ -59,10 +58,16 @@ class DockerRunner:
         return bool(self._options.GREGORY_DOCKER_GPUS)
 
     def check(self, specs: Sequence[RunSpec]) -> None:
-        """Check daemon, image, database, models folder and base models. Raises PreconditionFailed."""
+        """Check daemon, image, models folder and base models, then a container like that of a run. Raises PreconditionFailed."""
+        if not self._options.POSTGRES_DB:
+            raise PreconditionFailed(
+                "the docker runner needs PostgreSQL, which a container can reach; set POSTGRES_DB, or use --runner local"
+            )
+        database.require_transferable(self._installation.inherited, place="a container")
         try:
             with self._daemon() as daemon:
-                image = daemon.images.get(self._options.GREGORY_DOCKER_IMAGE)
+                image, user = daemon.images.get(self._options.GREGORY_DOCKER_IMAGE), self.user_of_containers(daemon)
+                maps_users = _maps_users(daemon)
         except ImageNotFound as error:
             raise PreconditionFailed(
                 f"the image {self._options.GREGORY_DOCKER_IMAGE} is not on this Docker host; build it from Dockerfile.train, "
@@ -70,14 +75,17 @@ class DockerRunner:
             ) from error
         except UNREACHABLE as error:
             raise PreconditionFailed(f"the Docker daemon does not answer: {error}; start it, or name its address in DOCKER_HOST") from error
-        self._require_database()
         if is_folder(self._models):
             preconditions.require_models_folder(Path(self._models), specs)
-            user = self._user() or image.attrs["Config"].get("User", "")
-            preconditions.require_writable_by(user, Path(self._models), specs, remedy="set GREGORY_DOCKER_USER")
+            if not maps_users:
+                user = user or image.attrs["Config"].get("User", "")
+                preconditions.require_writable_by(user, Path(self._models), specs, remedy="set GREGORY_DOCKER_USER")
         if self._base_models != INSIDE_IMAGE and is_folder(self._base_models):
             preconditions.require_bundle(Path(self._base_models))
             self._require_readable_base_models()
+        # The last check tries the rest: the address of the database, its certificate, the GPUs and the folders, as a container sees them.
+        with self._daemon(timeout=probe.SECONDS) as daemon:
+            probe.require_working_container(daemon, self._completed(daemon, self.render(preconditions.probe_spec()).request))
 
     def owner_handle(self) -> RunHandle:
         """This process."""
@@ -85,28 +93,26 @@ class DockerRunner:
 
     def render(self, spec: RunSpec) -> Rendered:
         """The request to the Docker API, without the database credentials and the values that only the daemon knows."""
-        request = container_request(spec, self._options, models=self._models, base_models=self._base_models)
+        request = container_request(
+            spec,
+            self._options,
+            models=self._models,
+            base_models=self._base_models,
+            certificate=database.certificate_file(self._installation.inherited),
+        )
         return Rendered(spec=spec, request=request)
 
     def submit(self, rendered: Rendered) -> RunHandle:
         """Create and start the container, or find the one of an earlier call for this attempt. Raises SubmitError."""
-        spec, request = rendered.spec, dict(rendered.request)
+        spec, request = rendered.spec, rendered.request
         try:
             with self._daemon() as daemon:
                 handle = RunHandle(host=_host(daemon), name=request["name"], uid=spec.attempt_token)
-                image = daemon.images.get(request["image"])
-                request["image"] = image.id
-                if user := self._user():
-                    request["user"] = user
-                request["environment"] = {
-                    **self._database(),
-                    **request["environment"],
-                    "GREGORY_RUN_HANDLE": handle.model_dump_json(),
-                    "GREGORY_IMAGE_DIGEST": (image.attrs.get("RepoDigests") or [image.id])[0],
-                }
+                request = self._completed(daemon, request)
+                request["environment"]["GREGORY_RUN_HANDLE"] = handle.model_dump_json()
                 _start(_created(daemon, spec, request))
         except UNREACHABLE as error:
-            raise SubmitError(f"cannot start {spec.label} in a container: {_words(error)}") from error
+            raise SubmitError(f"cannot start {spec.label} in a container: {words(error)}") from error
         return handle
 
     def observe(self, handles: Sequence[RunHandle]) -> list[Observation]:
@@ -118,7 +124,7 @@ class DockerRunner:
                 host, containers = _host(daemon), _containers(daemon)
                 return [_observe(handle, host, containers) for handle in handles]
         except UNREACHABLE as error:
-            detail = f"the Docker daemon does not answer ({_words(error)})"
+            detail = f"the Docker daemon does not answer ({words(error)})"
             return [
                 Observation(status=Status.UNKNOWN, detail=detail) if _is_container(handle) else processes.observe(handle)
                 for handle in handles
@@ -134,7 +140,7 @@ class DockerRunner:
                     container.stop(timeout=int(grace_seconds))
         except UNREACHABLE as error:
             raise TerminationTimeout(
-                f"the Docker daemon does not answer, so container {handle.name} may still run: {_words(error)}"
+                f"the Docker daemon does not answer, so container {handle.name} may still run: {words(error)}"
             ) from error
 
     def logs(self, spec: Attempt, handle: RunHandle, *, waiting: Callable[[], bool]) -> Iterator[str]:
@@ -194,29 +200,21 @@ class DockerRunner:
         finally:
             client.close()
 
-    def _database(self) -> dict[str, str]:
-        inherited = self._installation.inherited
-        given = {name: inherited[name] for name in DATABASE_VARIABLES.values() if name in inherited}
-        return {**given, DATABASE_VARIABLES["host"]: self._database_host()}
+    def _completed(self, daemon: docker.DockerClient, request: Mapping[str, Any]) -> dict[str, Any]:
+        """The request with image, user and database."""
+        image, user = daemon.images.get(request["image"]), self.user_of_containers(daemon)
+        variables = {
+            **database.credentials(self._installation.inherited),
+            **database.connection(self._installation.inherited),
+            DATABASE_VARIABLES["host"]: self._options.GREGORY_DOCKER_DB_HOST or self._options.DB_HOST,
+            **request["environment"],
+            "GREGORY_IMAGE_DIGEST": (image.attrs.get("RepoDigests") or [image.id])[0],
+        }
+        return {**request, "image": image.id, "environment": variables} | ({"user": user} if user else {})
 
-    def _database_host(self) -> str:
-        return self._options.GREGORY_DOCKER_DB_HOST or self._options.DB_HOST
-
-    def _require_database(self) -> None:
-        if not self._options.POSTGRES_DB:
-            raise PreconditionFailed(
-                "the docker runner needs PostgreSQL, which a container can reach; set POSTGRES_DB, or use --runner local"
-            )
-        host, network = self._database_host(), self._options.GREGORY_DOCKER_NETWORK
-        if host in LOOPBACK and network != "host":
-            raise PreconditionFailed(
-                f"inside a container {host} is the container itself and not the database; set GREGORY_DOCKER_DB_HOST to its name in the "
-                f"network {network}, or GREGORY_DOCKER_NETWORK=host"
-            )
-
-    def _user(self) -> str:
+    def user_of_containers(self, daemon: docker.DockerClient) -> str:
         """The user of the container, who owns the models. Empty means the user of the image."""
-        if self._options.GREGORY_DOCKER_USER or not is_folder(self._models):
+        if self._options.GREGORY_DOCKER_USER or not is_folder(self._models) or _maps_users(daemon):
             return self._options.GREGORY_DOCKER_USER
         owner = Path(self._models).stat()
         return "" if owner.st_uid == 0 else f"{owner.st_uid}:{owner.st_gid}"
@@ -225,6 +223,11 @@ class DockerRunner:
         for path in sorted(Path(self._base_models).rglob("*")):
             if not path.stat().st_mode & 0o004:
                 raise PreconditionFailed(f"{path} cannot be read by the containers' user; chmod -R a+rX {self._base_models}")
+
+
+def _maps_users(daemon: docker.DockerClient) -> bool:
+    """Whether a user of this machine has another id in a container (`userns-remap`, rootless mode)."""
+    return any(option.startswith(("name=userns", "name=rootless")) for option in daemon.info().get("SecurityOptions") or ())
 
 
 def _host(daemon: docker.DockerClient) -> str:
@@ -285,7 +288,3 @@ def _log_tail(container: Container) -> str:
 def _is_container(handle: RunHandle) -> bool:
     """Whether the run was submitted. Before that, its handle is that of the submitting process."""
     return handle.kind is HandleKind.CONTAINER
-
-
-def _words(error: Exception) -> str:
-    return str(getattr(error, "explanation", None) or error)
