@@ -33,9 +33,10 @@ class Move:
 
 @dataclass(slots=True, kw_only=True)
 class Comparison:
-    """problems: one sentence each. foreign: folders of another program. moves: models whose new place can be accepted."""
+    """problems, notices: one sentence each. foreign: folders of another program. moves: models whose new place can be accepted."""
 
     problems: list[str] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
     foreign: list[Path] = field(default_factory=list)
     moves: list[Move] = field(default_factory=list)
 
@@ -94,6 +95,8 @@ def _compare(path: str, folder: Path, models: dict[int, RecordedModel], found: d
     elif model.artifact and not trained:
         named = f"version {model.version} of run {model.run_id} at {model.artifact}"
         result.problems.append(f"{folder}: it names row {pk}, and that row has {named}")
+    elif trained and (place := _present_place(manifest, trained)) not in ("", path):
+        result.notices.append(f"{folder}: its subject is now elsewhere, so GregoryAI does not find this model; move the folder to {place}")
 
 
 def _is_of(manifest: Manifest, model: RecordedModel) -> bool:
@@ -102,13 +105,18 @@ def _is_of(manifest: Manifest, model: RecordedModel) -> bool:
     return bool(model.artifact) and (model.run_id, model.version or stated.version) == (stated.run_id, stated.version)
 
 
+def _present_place(manifest: Manifest, model: RecordedModel) -> str:
+    """The place at which GregoryAI looks for the model now. Empty if the subject was deleted."""
+    return f"{model.subject}/{manifest.algorithm}/{manifest.provenance.version}" if model.subject else ""
+
+
 def _compare_place(path: str, folder: Path, manifest: Manifest, moved: RecordedModel | None, result: Comparison) -> None:
     """A folder that is not at its recorded place. moved: its record, if no other folder can be the model of that record."""
     problem = f"{folder}: holds {artifacts.stated_place(manifest)}; it was moved or copied here"
     if moved is None:
         result.problems.append(problem)
         return
-    place = f"{moved.subject}/{manifest.algorithm}/{manifest.provenance.version}" if moved.subject else ""
+    place = _present_place(manifest, moved)
     if path == place:
         result.moves.append(Move(run_log_id=manifest.provenance.run_log_id, digest=moved.digest, origin=moved.artifact, place=path))
         return

@@ -71,7 +71,8 @@ def check(run: TrainingRun, reconciler: Reconciler) -> tuple[RunSpec, Diagnosis]
     if observation.status in (Status.ALIVE, Status.PENDING) or (decision.action is not Action.FINALIZE and not state.is_final):
         raise RunRefused(f"{name} may be at work, nothing is resumed: {decision.diagnosis.headline}")
     if not Subject.objects.filter(pk=spec.subject.id, team_id=spec.team.id).exists():
-        raise RunRefused(f"{name}: its subject was deleted")
+        moved = Subject.objects.filter(pk=spec.subject.id).exists()
+        raise RunRefused(f"{name}: its subject was {'moved to another team; train it there' if moved else 'deleted'}")
     if runner.shares_models_dir and not _has_folder(run, reconciler):
         remedy = "train again" if state.is_final else "run reconcile_runs --once and train again"
         raise RunRefused(f"{name} has no working folder, so it cannot be resumed; {remedy}")

@@ -260,6 +260,19 @@ class TestMovedModels:
         )
         assert artifacts.digest(place) == before
 
+    def test_a_model_that_its_subject_left_behind_is_named(self, trained: tuple[RunSpec, Path], capsys: pytest.CaptureFixture[str]):
+        """GregoryAI's admin can give one subject to another team. That moves no folder."""
+        _, folder = trained
+        Subject.objects.update(team=make_team("another"))
+
+        call_command("verify_models")
+
+        assert capsys.readouterr().out.splitlines() == [
+            f"{folder}: its subject is now elsewhere, so GregoryAI does not find this model; "
+            "move the folder to another/subject/lstm/20260101",
+            "1 version folders, all complete and unchanged",
+        ]
+
     def test_a_renamed_subject_needs_its_folder_first(
         self, moved: tuple[RunSpec, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ):

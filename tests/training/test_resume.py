@@ -17,7 +17,7 @@ from gregory.runs.spec import RunHandle, RunSpec, new_token
 from gregory.runs.states import RunState
 from gregory.training import resume
 from gregory.training.request import UsageError
-from tests.database_rows import HERE, opened, outcome
+from tests.database_rows import HERE, make_team, opened, outcome
 from tests.published import publish
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -175,6 +175,14 @@ def test_a_subject_with_an_unfinished_run_is_refused(subject, tmp_path):
     other = opened(subject, version="20260101_2")
 
     assert refusal(spec, tmp_path).startswith(f"team/subject has an unfinished run {other.run_id} (pending since ")
+
+
+def test_a_subject_of_another_team_is_refused(subject, tmp_path):
+    spec = killed_run(subject, tmp_path)
+    subject.team = make_team("another")
+    subject.save()
+
+    assert refusal(spec, tmp_path) == f"run {spec.run_id} of team/subject: its subject was moved to another team; train it there"
 
 
 def test_a_deleted_subject_is_refused(subject, tmp_path):

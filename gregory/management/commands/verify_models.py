@@ -41,6 +41,8 @@ class Command(ManagementCommand):
         found = compare(models_dir, folders)
         for folder in found.foreign:
             self.stdout.write(f"{folder}: of another program, for example GregoryAI's own trainer: no manifest, and no row of this project")
+        for notice in found.notices:
+            self.stdout.write(notice)
         moves = [move for move in found.moves if not (accept_moved and self._accept(move))]
         problems += [*found.problems, *(f"{models_dir}/{move}; {ACCEPT}" for move in moves)]
         for problem in problems:
