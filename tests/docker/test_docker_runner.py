@@ -197,6 +197,14 @@ class TestSubmit:
         assert list(runner.logs(spec, handle, waiting=at_once)) == ["12345 23456"]
         assert ((models / "file").stat().st_uid, (models / "file").stat().st_gid) == (12345, 23456)
 
+    def test_long_line_has_no_time_stamp_inside(self, engine_variables, spec, models: Path):
+        (models / "no bundle").mkdir()
+        runner = docker_runner(models, **engine_variables, **READY)
+
+        handle = runner.submit(code(runner, spec, "print('x' * 40_000); print('end')"))
+
+        assert list(runner.logs(spec, handle, waiting=at_once)) == ["x" * 40_000, "end"]
+
     def test_container_gets_its_handle_and_the_database(self, engine_variables, spec, models: Path, docker_engine: Engine):
         (models / "no bundle").mkdir()
         credentials = {"POSTGRES_USER": "u", "POSTGRES_PASSWORD": "p", "DB_HOST": "outside", "GREGORY_DOCKER_DB_HOST": "inside"}

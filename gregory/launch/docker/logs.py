@@ -1,6 +1,6 @@
 """Answers of the daemon: the log of a container as a stream, and the text of an error."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, suppress
 
 import docker
@@ -22,4 +22,12 @@ def words(error: Exception) -> str:
 def stream(daemon: Daemon, name: str) -> Iterator[bytes]:
     """The whole log with time stamps, until the log ends or the connection breaks."""
     with suppress(*UNREACHABLE), daemon() as client:
-        yield from client.containers.get(name).logs(stream=True, follow=True, timestamps=True)
+        yield from joined(client.containers.get(name).logs(stream=True, follow=True, timestamps=True))
+
+
+def joined(messages: Iterable[bytes]) -> Iterator[bytes]:
+    """The messages of a log, with one time stamp for each line. The daemon splits a line after 16 KiB, and stamps each part."""
+    ended = True
+    for message in messages:
+        yield message if ended else message.partition(b" ")[2]
+        ended = message.endswith(b"\n")
