@@ -232,7 +232,8 @@ def test_a_stage_without_disk_space_reports_its_error_through_its_pipe(small_bun
     with tmpfs(tmp_path, "size=256k"):
         source = tmp_path / "summarise" / "in"
         source.mkdir(parents=True)
-        write_articles(source / contract.ARTICLES, [Article(article_id=1, title="A title", abstract="Words.", label=1)])
+        articles = [Article(article_id=number, title=f"Title {number}", abstract="Words.", label=number % 2) for number in range(12)]
+        write_articles(source / contract.ARTICLES, articles)
         request = contract.SummariseRequest(bundle=small_bundle, config=SummariserConfig(), threads=1)
         (source / contract.REQUEST).write_text(request.model_dump_json(), encoding="utf-8")
         fill(tmp_path)

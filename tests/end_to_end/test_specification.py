@@ -35,12 +35,14 @@ def run_stage(stage: str, folder: Path) -> subprocess.CompletedProcess[str]:
 def test_a_stage_works_by_hand_without_django_or_a_database(small_bundle: Path, tmp_path: Path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "request.json").write_text(json.dumps({"bundle": str(small_bundle), "config": {}, "threads": 1}))
-    write_articles(tmp_path / "in" / "articles.jsonl", [Article(article_id=1, title="T", abstract="One. Two.", label=1)])
+    articles = [Article(article_id=number, title=f"T{number}", abstract="One. Two.", label=number % 2) for number in range(1, 13)]
+    write_articles(tmp_path / "in" / "articles.jsonl", articles)
 
     done = run_stage("summarise", tmp_path)
 
     assert done.returncode == 0, done.stderr
-    assert json.loads((tmp_path / "out" / "examples.jsonl").read_text()) == {"article_id": 1, "text": "T One. Two.", "label": 1}
+    first, *others = (tmp_path / "out" / "examples.jsonl").read_text().splitlines()
+    assert (json.loads(first), len(others)) == ({"article_id": 1, "text": "T1 One. Two.", "label": 1}, 11)
     assert all(json.loads(line)["message"] for line in done.stdout.splitlines())
 
 

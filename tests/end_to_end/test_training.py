@@ -85,13 +85,19 @@ def test_the_real_small_bert_trains(demo_installation: Installation, demo_bundle
     demo_installation.environment["GREGORY_BASE_MODELS"] = str(demo_bundle)
     demo_installation.set_hyperparameters("bert: {epochs: 1, max_length: 24, freeze_weights: true}\n")
 
-    demo_installation.must("train_models", "--team", "public-health", "--algo", "pubmed_bert")
+    trained = demo_installation.manage("train_models", "--team", "public-health", "--algo", "pubmed_bert", "--verbose", "2")
 
     (row,) = demo_installation.rows()
     assert (row["success"], row["state"]) == (True, "succeeded")
     encoder = json.loads((demo_bundle / "bundle.json").read_text(encoding="utf-8"))["encoder"]
     folder = demo_installation.models / row["artifact"]
     assert artifacts.read_manifest(folder).base_models["encoder"]["source"] == encoder["source"]
+    # In the row, in the log and in the model card.
+    demo = f"the encoder is {encoder['source']} and not BiomedBERT"
+    assert demo in row["warnings"][0]
+    assert demo in trained.stdout
+    assert demo in (folder / "report.html").read_text(encoding="utf-8")
+    assert demo in demo_installation.must("training_runs", "show", row["run_id"])
     assert load_model(folder).predict_proba(["a vaccine", "a railway"]).shape == (2,)
 
 

@@ -1,9 +1,15 @@
+from pathlib import Path
+
 import pytest
 
 from gregory.ml.artifacts import PseudoLabelFacts, PseudoLabelRound
+from gregory.ml.base_models import Bundle, BundleDescription
+from gregory.ml.config import Algorithm
 from gregory.ml.dataset import Dataset
-from gregory.ml.stages.work import _data_warnings
+from gregory.ml.stages.work import _bundle_warnings, _data_warnings
 
+TRIALS = "trained with the demo bundle, for trials only: "
+SENTENCES = "the summaries are leading sentences and not those of BART; make the real bundle with prepare_base_models --replace-demo"
 DATASET = Dataset(examples=(), duplicates=3, conflicts=0)
 
 
@@ -37,6 +43,21 @@ def test_pseudo_labels_that_add_nothing_give_a_warning(pool: int, asked: int | N
     without = PseudoLabelFacts(pool=pool, rounds=rounds, file="t/s/pseudo_labels/1.csv")
 
     assert list(_data_warnings(DATASET, without)) == [f"no pseudo-label was added: {cause}"]
+
+
+@pytest.mark.parametrize(
+    ("name", "algorithm", "warnings"),
+    [
+        ("demo", "pubmed_bert", [f"{TRIALS}the encoder is MiniLM and not BiomedBERT, {SENTENCES}"]),
+        ("demo", "lstm", [f"{TRIALS}{SENTENCES}"]),
+        ("gregory", "pubmed_bert", []),
+    ],
+)
+def test_the_demo_bundle_gives_a_warning(tmp_path: Path, name: str, algorithm: Algorithm, warnings: list[str]) -> None:
+    part = {"source": "MiniLM", "revision": "1", "licence": "none", "files": {"a": {"sha256": "0" * 64, "bytes": 0}}}
+    description = BundleDescription.model_validate({"name": name, "encoder": part, "summariser": part})
+    bundle = Bundle(root=tmp_path, encoder_dir=tmp_path, summariser_dir=tmp_path, description=description)
+    assert list(_bundle_warnings(bundle, algorithm)) == warnings
 
 
 def test_contradicting_labels_give_a_warning() -> None:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from gregory.ml import artifacts, progress
 from gregory.ml.artifacts import DataFacts, Manifest, Probe, PseudoLabelFacts, PseudoLabelRound
-from gregory.ml.base_models import Bundle, open_bundle
-from gregory.ml.config import Hyperparameters, SplitConfig
+from gregory.ml.base_models import DEMO_NAME, Bundle, open_bundle
+from gregory.ml.config import Algorithm, Hyperparameters, SplitConfig
 from gregory.ml.dataset import (
     Article,
     Dataset,
@@ -70,8 +70,9 @@ def summarise(source: Path, target: Path, report: Report, resume_dir: Path) -> S
 
     request = SummariseRequest.model_validate_json((source / REQUEST).read_text(encoding="utf-8"))
     articles = list(read_articles(source / ARTICLES))
+    bundle = open_bundle(request.bundle)
     _require_split(articles, request.split)
-    summariser = load_summariser(open_bundle(request.bundle).summariser_dir, request.config, threads=request.threads)
+    summariser = load_summariser(bundle.summariser_dir, request.config, threads=request.threads)
     summaries = summarise_all(
         [article.abstract for article in articles],
         summariser,
@@ -113,6 +114,7 @@ def train(source: Path, target: Path, report: Report, resume_dir: Path) -> Train
     dataset = deduplicate(read_examples(source / EXAMPLES))
     split = stratified(dataset, hyperparameters.split)
     pseudo = list(read_examples(source / PSEUDO_LABELS)) if (source / PSEUDO_LABELS).exists() else []
+    bundle = open_bundle(request.bundle)
     trainer = trainer_class(request.algorithm)(hyperparameters, _context(request, hyperparameters))
     model = trainer.fit(split.with_more_training(pseudo), report=report, checkpoint=resume_dir / "fit.npz")
 
@@ -141,11 +143,16 @@ def train(source: Path, target: Path, report: Report, resume_dir: Path) -> Train
             fingerprint=dataset.fingerprint(),
             text_version=TEXT_VERSION,
         ),
-        base_models=_origins(open_bundle(request.bundle), summariser=request.summariser),
+        base_models=_origins(bundle, summariser=request.summariser),
         libraries=_libraries(),
         threads=request.threads,
         compute=model.compute,
-        warnings=(*_data_warnings(dataset, request.pseudo_labels), *model.warnings, *evaluation.warnings),
+        warnings=(
+            *_bundle_warnings(bundle, request.algorithm),
+            *_data_warnings(dataset, request.pseudo_labels),
+            *model.warnings,
+            *evaluation.warnings,
+        ),
         probe=_probe(model, split),
     )
     metrics = flat(evaluation.validation.metrics, evaluation.test.metrics, threshold)
@@ -216,6 +223,17 @@ def _without_labels(facts: PseudoLabelFacts) -> str:
     if not facts.rounds:
         return f"each of the {facts.pool} articles without a review has the text of another article, or no text"
     return f"no prediction for the {facts.rounds[0].asked} texts without a review reached `pseudo_label.confidence_threshold`"
+
+
+def _bundle_warnings(bundle: Bundle, algorithm: Algorithm) -> Iterator[str]:
+    """The demo bundle replaces both base models of the specification, so its models have their names and not their quality."""
+    if bundle.description.name != DEMO_NAME:
+        return
+    encoder = f"the encoder is {bundle.description.encoder.source} and not BiomedBERT, " if algorithm == "pubmed_bert" else ""
+    yield (
+        f"trained with the demo bundle, for trials only: {encoder}the summaries are leading sentences and not those of BART; "
+        "make the real bundle with prepare_base_models --replace-demo"
+    )
 
 
 def _origins(bundle: Bundle, *, summariser: dict[str, str]) -> dict[str, dict[str, str]]:
