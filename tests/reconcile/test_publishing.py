@@ -47,7 +47,7 @@ def in_one_process(settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     settings.MODELS_DIR = tmp_path / "models"
     settings.MODELS_DIR.mkdir()
     monkeypatch.setattr(db_retry.connection, "close", lambda: None)
-    monkeypatch.setattr(ShutdownRequest, "listen", lambda self, signals: None)
+    monkeypatch.setattr(ShutdownRequest, "listen", lambda self, *signals, **always: None)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import pytest
 from django.db import connection
 from django.db.models.functions import Now
 
+from gregory.ml.progress import Progress
 from gregory.models import PredictionRunLog
 from gregory.reporting import runs, summary
 from gregory.runs import store
@@ -121,6 +122,19 @@ def test_a_queued_run_whose_rows_were_deleted_ends_with_the_command(subject):
     assert store.end_queued({spec.run_id: spec.attempt_token}, RunState.CANCELLED, Diagnosis(summary="", reason=Reason.INTERRUPTED)) == 1
 
     assert records() == [("ended", "overridden")] * 2
+
+
+def test_a_late_heartbeat_changes_no_ended_training(spec):
+    """It may have waited for the database while the row was closed."""
+    store.close_algorithm(spec, outcome(spec, 0))
+
+    row = spec.algorithms[0].run_log_id
+    store.record_progress(spec, row, stage="train", progress=Progress(message="epoch 9"))
+    store.begin_algorithm(spec, row)
+    store.begin_publishing(spec, row)
+
+    assert records()[0] == ("ended", "")
+    assert results(spec)[0] == "success"
 
 
 class TestMarkedAsSuccessful:

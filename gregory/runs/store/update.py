@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import DateTimeField, ExpressionWrapper, Q
+from django.db.models import DateTimeField, ExpressionWrapper, Q, QuerySet
 from django.db.models.functions import Coalesce, Greatest, Least, Now
 
 from gregory.ml.progress import Progress
@@ -15,7 +15,7 @@ from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.models import AlgorithmRun, TrainingRun
 from gregory.runs.spec import Attempt, RunHandle
 from gregory.runs.states import RunState
-from gregory.runs.store.fencing import FINAL, PUBLISH, current, record_event, sanitize_text
+from gregory.runs.store.fencing import ENDED, FINAL, PUBLISH, current, record_event, sanitize_text
 
 MAXIMUM_REASON_CHARACTERS = 4_000
 MILLISECOND = timedelta(milliseconds=1)
@@ -123,15 +123,14 @@ def heartbeat(specs: Iterable[Attempt], *, idle: float | None = None) -> None:
 @transaction.atomic
 def begin_algorithm(spec: Attempt, run_log_id: int) -> None:
     """Record the start of one training. The row of GregoryAI has had the time of the queueing, which may be hours earlier."""
-    mine = AlgorithmRun.objects.filter(run_log_id=run_log_id, run_id=spec.run_id, run__attempt_token=spec.attempt_token)
-    if mine.update(stage="train"):
+    if _unended(spec, run_log_id).update(stage="train"):
         PredictionRunLog.objects.filter(pk=run_log_id, success__isnull=True).update(run_started=Now())
 
 
 @transaction.atomic
 def begin_publishing(spec: Attempt, run_log_id: int) -> None:
     """Record that the model of one training is about to get its version folder. From then on the folder may exist before the row ends."""
-    AlgorithmRun.objects.filter(run_log_id=run_log_id, run_id=spec.run_id, run__attempt_token=spec.attempt_token).update(stage=PUBLISH)
+    _unended(spec, run_log_id).update(stage=PUBLISH)
 
 
 @transaction.atomic
@@ -144,8 +143,9 @@ def record_progress(spec: Attempt, run_log_id: int, *, stage: str, progress: Pro
         "seconds_left": seconds_left,
         **progress.figures,
     }
-    mine = AlgorithmRun.objects.filter(run_log_id=run_log_id, run_id=spec.run_id, run__attempt_token=spec.attempt_token)
-    mine.exclude(stage=PUBLISH).update(stage=stage, progress={key: value for key, value in figures.items() if value is not None})
+    _unended(spec, run_log_id).exclude(stage=PUBLISH).update(
+        stage=stage, progress={key: value for key, value in figures.items() if value is not None}
+    )
 
 
 @transaction.atomic
@@ -184,6 +184,13 @@ def record_observation(spec: Attempt, run: TrainingRun, observed: ObservedStatus
                 run.run_id, "suspended", f"attempt {spec.attempt} was suspended by its back end and waits again: {observed.waiting_for}"
             )
     return written
+
+
+def _unended(spec: Attempt, run_log_id: int) -> QuerySet[AlgorithmRun]:
+    """The record of a training of this attempt, if the attempt is the current one. No record with an end: a heartbeat may come late."""
+    # A subquery and no join: after a wait for the row, PostgreSQL compares only its own columns again.
+    run = TrainingRun.objects.filter(pk=spec.run_id, attempt_token=spec.attempt_token)
+    return AlgorithmRun.objects.filter(run_log_id=run_log_id, run__in=run).exclude(stage=ENDED)
 
 
 def _no_later(name: str, time: datetime | None) -> Q:
