@@ -140,7 +140,7 @@ class Api:
 
     def _connected(self) -> ApiClient:
         settings = Configuration()
-        file = Path(self._kubeconfig or "~/.kube/config").expanduser()
+        file = _kubeconfig(self._kubeconfig)
         try:
             # Like kubectl: without a kubeconfig, use the account of the pod.
             if self._kubeconfig or self._context or file.exists():
@@ -154,6 +154,15 @@ class Api:
         # `request` repeats requests, so the client must not.
         settings.retries = False
         return ApiClient(settings)
+
+
+def _kubeconfig(name: str) -> Path:
+    """The kubeconfig of this name, by default that of the account. A user id without an account has no home."""
+    file = Path(name or "~/.kube/config")
+    try:
+        return file.expanduser()
+    except RuntimeError:
+        return file
 
 
 def _pause(error: ClusterError, planned: float | None, *, repeatable: bool) -> float | None:

@@ -218,8 +218,13 @@ def test_a_missing_kubeconfig_is_an_error(tmp_path: Path):
         api.request("GET", "/x", resource="things")
 
 
-def test_a_pod_without_a_kubeconfig_uses_its_own_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("has_home", [True, False])
+def test_a_pod_without_a_kubeconfig_uses_its_own_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_home: bool):
     monkeypatch.setenv("HOME", str(tmp_path))
+    if not has_home:
+        # A user id without an account.
+        monkeypatch.delenv("HOME")
+        monkeypatch.setattr("os.getuid", lambda: 54321)
     (tmp_path / "token").write_text("the pod's")
     (tmp_path / "ca.crt").write_text("certificate")
     monkeypatch.setattr(kube, "SERVICE_TOKEN_FILENAME", str(tmp_path / "token"))
