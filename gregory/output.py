@@ -12,9 +12,10 @@ class Output:
     A character that the encoding of the stream lacks is written as its escape sequence.
     """
 
-    def __init__(self, stream: IO[str] | None) -> None:
+    def __init__(self, stream: "IO[str] | Output | None") -> None:
         """stream: None if the program was started without it."""
-        self._stream = stream
+        # The outermost output knows the errors.
+        self._stream: IO[str] | None = stream._stream if isinstance(stream, Output) else stream
         # The first error of the stream, and None before it.
         self.error: OSError | ValueError | None = None
 

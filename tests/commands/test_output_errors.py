@@ -69,10 +69,12 @@ class TestInOneProcess:
         assert f"{GREEK}/ms".encode("ascii", "backslashreplace") in (tmp_path / "log").read_bytes()
 
 
-def run_with(installation: Installation, stdout: int | IO[str], *arguments: str) -> tuple[int, str]:
+def run_with(installation: Installation, stdout: int | IO[str], *arguments: str, **environment: str) -> tuple[int, str]:
     """The exit code and the standard error of a command with this standard output."""
     argv = [sys.executable, str(REPOSITORY / "manage.py"), *arguments]
-    done = subprocess.run(argv, cwd=REPOSITORY, env=installation.environment, stdout=stdout, stderr=subprocess.PIPE, text=True)
+    done = subprocess.run(
+        argv, cwd=REPOSITORY, env={**installation.environment, **environment}, stdout=stdout, stderr=subprocess.PIPE, text=True
+    )
     return done.returncode, done.stderr
 
 
@@ -83,6 +85,16 @@ def test_an_incomplete_output_is_reported_and_the_exit_code_is_that_of_the_work(
 
     assert listed == (0, "standard output is incomplete: [Errno 28] No space left on device\n")
     assert unknown == (2, "CommandError: there is no run 0123456789ab; the newest: none\n")
+
+
+def test_the_commands_of_django_work_too(installation: Installation):
+    Path(installation.environment["SQLITE_FILE"]).unlink()
+
+    with Path("/dev/full").open("w") as full:
+        migrated = run_with(installation, full, "migrate", PYTHONUNBUFFERED="1")
+
+    assert migrated == (0, "")
+    assert installation.rows() == []
 
 
 def test_a_reader_that_ended_is_no_error(installation: Installation):
