@@ -17,7 +17,7 @@ import yaml
 FIRST_ID = 1_000_000_001
 LABELLED, UNLABELLED = 120, 40
 # As in real data, some labels are wrong, some abstracts are missing and some contain mark-up.
-LABELS_PER_ERROR = 40
+LABELS_PER_ERROR = 14
 EMPTY_ABSTRACTS = 0.09
 TAGGED, CRLF = 0.05, 0.05
 WITH_BACKGROUND, WITH_CLOSING = 0.3, 0.7
@@ -122,7 +122,7 @@ def _kind(vocabulary: Mapping[str, Any], subject: Mapping[str, Any], kind: Mappi
     return _Kind(
         words=vocabulary["words"] | subject["words"],
         titles=kind["titles"],
-        backgrounds=kind.get("backgrounds", subject["backgrounds"]),
+        backgrounds=subject["backgrounds"],
         openings=kind["openings"],
         methods=kind["methods"],
         results=vocabulary[kind.get("results", "results")],
