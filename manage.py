@@ -10,6 +10,10 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gregory.settings")
     from django.core.management import execute_from_command_line
 
+    from gregory.output import Output
+
+    # Django's own commands write there too.
+    sys.stdout, sys.stderr = Output(sys.stdout), Output(sys.stderr)
     execute_from_command_line(sys.argv)
 
 
