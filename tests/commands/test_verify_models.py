@@ -270,7 +270,7 @@ class TestMovedModels:
         assert capsys.readouterr().out.splitlines() == [
             f"{folder}: its subject is now elsewhere, so GregoryAI does not find this model; "
             "move the folder to another/subject/lstm/20260101",
-            "1 version folders, all complete and unchanged",
+            "1 version folder, all complete and unchanged",
         ]
 
     def test_a_renamed_subject_needs_its_folder_first(
