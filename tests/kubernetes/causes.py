@@ -29,6 +29,11 @@ def pod_changed(**pod: Any) -> Change:
     return lambda job: pod_of(job).update(pod)
 
 
+def with_init_container(**container: Any) -> Change:
+    """An init container like the run's container, with these differences."""
+    return lambda job: pod_of(job).update(initContainers=[{**pod_of(job)["containers"][0], "name": "first", **container}])
+
+
 def with_volume(source: dict[str, Any]) -> Change:
     def apply(job: dict[str, Any]) -> None:
         pod_of(job)["volumes"].append({"name": "none", **source})
@@ -125,11 +130,21 @@ CAUSES = {
         detail=rf"{POD} was rejected by its node {NODE}: UnexpectedAdmissionError: .*{GPU}.*; resume it; check the node",
     ),
     "init_container": Cause(
-        change=lambda job: pod_of(job).update(
-            initContainers=[{**pod_of(job)["containers"][0], "name": "first", "command": ["python3", "-c", "import sys; sys.exit('no')"]}]
-        ),
+        change=with_init_container(command=["python3", "-c", "import sys; sys.exit('no')"]),
         reason=Reason.NOT_STARTED,
         detail=rf"{POD} never started: its init container first exited with code 1: no; correct podTemplatePatch",
+    ),
+    "init_image_pull": Cause(
+        change=with_init_container(image="gregory.test/none:1"),
+        status=Status.PENDING,
+        reason=Reason.IMAGE_PULL,
+        detail=r'init container first: (ErrImagePull|ImagePullBackOff): .*"gregory\.test/none:1".*' + TOO_LATE.format("imagePullSeconds"),
+    ),
+    "init_slow": Cause(
+        change=with_init_container(command=["python3", "-c", SLEEPS]),
+        status=Status.PENDING,
+        reason=Reason.NOT_STARTED,
+        detail="init container first runs, and the run waits for it" + TOO_LATE.format("imagePullSeconds"),
     ),
     "disk": Cause(
         code="open('/tmp/big', 'wb').write(b'x' * 30_000_000); " + SLEEPS,
