@@ -27,8 +27,9 @@ REPOSITORY = Path(__file__).parents[2]
 BEFORE = "bbf93e9"
 SUBJECT = "drug_reviews/ADHD"
 PER_PROCESSOR = 2
-# The most processor time beside busy processes, in that of the same work alone.
+# The most processor time beside busy processes, in that of the same work alone, for the work of stages.
 TARGET = 1.3
+TARGETED = ("lgbm_tfidf", "lstm", "pubmed_bert", "summariser")
 # The least gain of LightGBM beside busy processes, in wall time.
 GAIN = 20
 
@@ -44,7 +45,7 @@ class Size:
 
 
 WHOLE = Size(rounds=100, epochs=3, examples=256, repeats=3)
-QUICK = Size(rounds=20, epochs=1, examples=64, repeats=1)
+QUICK = Size(rounds=20, epochs=1, examples=32, repeats=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +120,7 @@ def compare(names: list[str], folder: Path, trees: dict[str, Path], *, repeats: 
     busy_walls: dict[tuple[str, str], float] = {}
     reached = True
     processors = len(os.sched_getaffinity(0))
+    print(f"{processors} processors, load {os.getloadavg()[0]:.1f} before the first measurement\n")
     print("| workload | release | alone: processor, s | wall, s | busy: processor, s | wall, s | processor, busy / alone |")
     print("|---|---|---|---|---|---|---|")
     for name in names:
@@ -128,7 +130,7 @@ def compare(names: list[str], folder: Path, trees: dict[str, Path], *, repeats: 
                 busy = measure(name, folder, tree, repeats=repeats)
             ratio = busy.processor / alone.processor
             busy_walls[name, release_name] = busy.wall
-            reached = reached and (ratio <= TARGET or tree != REPOSITORY)
+            reached = reached and (ratio <= TARGET or tree != REPOSITORY or name not in TARGETED)
             figures = f"{alone.processor:.2f} | {alone.wall:.2f} | {busy.processor:.2f} | {busy.wall:.2f} | {ratio:.2f}"
             print(f"| {name} | {release_name} | {figures} |", flush=True)
     if len(trees) == 2 and "lgbm_tfidf" in names:
