@@ -21,7 +21,7 @@ from django.core.management import call_command
 threading.Thread(target=call_command, args=["train_models", *sys.argv[2:]], daemon=True).start()
 with open(sys.argv[1], "w") as file:
     file.write(str(os.getpid()))
-time.sleep(600)
+time.sleep(3600)
 """
 
 
@@ -43,7 +43,7 @@ def test_a_training_goes_on_after_its_terminal_is_closed_and_its_log_is_full(dem
 
         os.close(terminal)
         _, status = os.waitpid(shell, 0)
-        wait_for(lambda: all(row["state"] != "running" for row in demo_installation.rows()), seconds=300)
+        wait_for(lambda: all(row["state"] != "running" for row in demo_installation.rows()), seconds=900)
 
         os.kill(worker, 0)
     finally:
