@@ -11,7 +11,7 @@ REST := docker or cluster or torch or packages or root or slow
 RUNS ?= 100
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo base-models test test-rest test-all chaos lint bench cluster-up cluster-down chart locks clean
+.PHONY: help setup demo base-models test test-rest test-pythons test-all chaos lint bench cluster-up cluster-down chart locks clean
 
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -21,6 +21,7 @@ setup: $(VENV)/.complete ## create the virtual environment from the hash-locked 
 # A changed lock file makes it again. The marker is written last, so an interrupted set-up is repeated.
 $(VENV)/.complete: locks/requirements-dev.lock
 	@test ! -L $(VENV) || { echo "$(VENV) is a link to the environment of another checkout, and set-up would empty that one. Remove the link and run make setup"; exit 1; }
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else "$(PYTHON) is Python %d.%d, and TensorFlow has packages for 3.11 to 3.13 only. Give another one: make setup PYTHON=python3.13" % v)'
 	@echo "setting up $(VENV) (one or two minutes, because TensorFlow is large)"
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(UV)
@@ -54,7 +55,10 @@ test-rest: WORKERS ?= 2
 test-rest: setup ## the tests that test leaves out: Docker, Kubernetes, Helm, torch, packages, long ones; for root
 	$(BIN)/python -m pytest $(PARALLEL) -m "$(REST)"
 
-test-all: test test-rest ## every test
+test-pythons: setup ## the quick tests with Python 3.12 and 3.13, in environments that are kept outside the checkout
+	$(BIN)/python -m tools.pythons 3.12 3.13
+
+test-all: test test-pythons test-rest ## every test
 
 chaos: setup ## run RUNS runs on a Kubernetes of one node, with the faults of SEED (needs root)
 	$(BIN)/python -m tools.chaos --runs $(RUNS) $(if $(SEED),--seed $(SEED))

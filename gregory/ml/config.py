@@ -26,7 +26,7 @@ Seed = Annotated[int, Field(ge=0, le=LARGEST)]
 Rate = Annotated[float, Field(gt=0, le=1)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 # The first token, a word, the last token.
-AtLeastOneWord = Annotated[int, Field(ge=3)]
+AtLeastOneWord = Annotated[int, Field(ge=3, le=LARGEST)]
 Penalty = Annotated[float, Field(ge=0)]
 
 

@@ -18,7 +18,7 @@ SHELL = {"sh", "bash", "console"}
 SHOWN = {"text", "mermaid"}
 FILES = {"csv", "yaml", "ini"}
 
-LEFT_TO_CI = ("make setup", "make lint", "make test", "make test-rest")
+LEFT_TO_CI = ("make setup", "make lint", "make test", "make test-pythons", "make test-rest")
 # A training that failed because of its settings fails again, also when it is repeated by hand or resumed.
 FAILS = {
     "python -m gregory.ml.stages train --in models/.runs/$run/stages/train-lgbm_tfidf/in --out again": 1,

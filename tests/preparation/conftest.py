@@ -1,18 +1,14 @@
 """The environment with torch, installed from its lock file once per machine, and tiny models for the preparations."""
 
-import fcntl
-import hashlib
 import os
-import shutil
 import subprocess
-import sys
-import tempfile
 from pathlib import Path
 
 import pytest
 
 from tests.preparation.fetching import Run
 from tests.strict import need
+from tools.cached_environment import NotInstalled, cached_environment
 from tools.installation import REPOSITORY
 
 LOCK = REPOSITORY / "locks" / "requirements-prepare.lock"
@@ -21,40 +17,11 @@ LOCK = REPOSITORY / "locks" / "requirements-prepare.lock"
 @pytest.fixture(scope="session")
 def torch_python() -> Path:
     """A Python with torch: 8 GB, but hard links to uv's cache, kept outside the checkout under the lock's checksum."""
-    digest = hashlib.sha256(LOCK.read_bytes()).hexdigest()[:16]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gregory-train"
-    environment = cache / f"prepare-{digest}-{sys.version_info.major}.{sys.version_info.minor}"
-    cache.mkdir(parents=True, exist_ok=True)
-    with (cache / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        failure = "" if environment.exists() else _make(environment)
-    need(not failure, what=f"an environment from {LOCK.name}", remedy=f"give it a package index: {failure}")
+    try:
+        environment = cached_environment("prepare", LOCK)
+    except NotInstalled as error:
+        need(False, what=f"an environment from {LOCK.name}", remedy=f"give it a package index: {error}")
     return environment / "bin" / "python"
-
-
-def _make(environment: Path) -> str:
-    """Install the lock file and return the error, if any. One rename at the end puts the complete folder in place."""
-    uv = Path(sys.executable).with_name("uv")
-    with tempfile.TemporaryDirectory(dir=environment.parent, ignore_cleanup_errors=True) as folder:
-        made = Path(folder, "environment")
-        subprocess.run([sys.executable, "-m", "venv", "--without-pip", made], check=True)
-        command = [
-            uv,
-            "pip",
-            "install",
-            "--quiet",
-            "--compile-bytecode",
-            "--python",
-            made / "bin" / "python",
-            "--require-hashes",
-            "-r",
-            LOCK,
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            return done.stderr.strip()
-        shutil.move(made, environment)
-    return ""
 
 
 @pytest.fixture(scope="session")
