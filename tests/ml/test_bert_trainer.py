@@ -13,7 +13,7 @@ from gregory.ml import _keras
 from gregory.ml._keras import keras
 from gregory.ml.config import BertConfig, Hyperparameters
 from gregory.ml.dataset import Example
-from gregory.ml.errors import BundleError, ConfigError, NoGpu
+from gregory.ml.errors import ArtifactError, BundleError, ConfigError, NoGpu
 from gregory.ml.preparation import check
 from gregory.ml.progress import silent
 from gregory.ml.split import Part, Split
@@ -312,6 +312,39 @@ def test_more_tokens_than_positions_are_refused(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(ConfigError) as caught:
         train(folder, BertConfig())
     assert str(caught.value) == f"bert.max_length 400 exceeds the 128 positions of {folder}; lower it"
+
+
+CODE = "from transformers import BertTokenizer\nopen({effect!r}, 'w').close()\nclass Custom(BertTokenizer): pass\n"
+
+
+def test_no_code_of_a_tokenizer_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tiny_encoder(tmp_path / "encoder")
+    settings = {"tokenizer_class": "Custom", "auto_map": {"AutoTokenizer": ["custom.Custom", None]}}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    (folder / "custom.py").write_text(CODE.format(effect=str(tmp_path / "effect")))
+    # A version folder has none, and then transformers asks.
+    (folder / "config.json").unlink()
+    answers: list[str] = []
+    monkeypatch.setattr("builtins.input", lambda question: answers.append(question) or "yes")
+
+    with pytest.raises(BundleError, match="holds no tokenizer that can be read"):
+        bert_encoder.load_tokenizer(folder)
+
+    assert answers == []
+    assert not (tmp_path / "effect").exists()
+
+
+def test_settings_of_an_encoder_are_numbers_and_texts(tmp_path: Path) -> None:
+    path = tmp_path / "encoder" / "backbone.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps({"num_layers": 2, "dtype": {"module": "os", "class_name": "system", "config": {"command": "true"}}}))
+    shape = bert._Shape(head=BertConfig(), activation="gelu")
+    (tmp_path / "model.json").write_text(shape.model_dump_json())
+
+    with pytest.raises(ArtifactError) as caught:
+        bert.BertModel.load(tmp_path, threads=1)
+
+    assert str(caught.value) == f"{path} holds another value than numbers and texts; train the model again"
 
 
 @pytest.mark.parametrize("missing", [("tokenizer.json", "vocab.txt"), ("tokenizer.json", "tokenizer_config.json", "vocab.txt")])

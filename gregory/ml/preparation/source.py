@@ -13,7 +13,7 @@ from gregory.ml.errors import BundleError
 def require_kind(source: Path, kind: str, *, role: str) -> None:
     """Raise BundleError if the model type in config.json is not `kind`."""
     try:
-        found = AutoConfig.from_pretrained(source).model_type
+        found = AutoConfig.from_pretrained(source, trust_remote_code=False).model_type
     except (OSError, ValueError) as error:
         raise BundleError(f"{source}: config.json cannot be read: {_first_line(error)}") from error
     if found != kind:
@@ -45,7 +45,7 @@ def read_tokenizer(source: Path, *vocabulary: str) -> Any:
     if not (source / "tokenizer.json").is_file() and not all((source / name).is_file() for name in vocabulary):
         raise BundleError(f"{source} holds neither tokenizer.json nor {' with '.join(vocabulary)}")
     try:
-        return AutoTokenizer.from_pretrained(source, use_fast=True)
+        return AutoTokenizer.from_pretrained(source, use_fast=True, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise BundleError(f"{source} holds no tokenizer that can be read: {_first_line(error)}") from error
 

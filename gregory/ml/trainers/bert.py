@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from gregory.ml import _keras
 from gregory.ml.config import BertConfig, Hyperparameters
-from gregory.ml.errors import ConfigError
+from gregory.ml.errors import ArtifactError, ConfigError
 from gregory.ml.progress import Report
 from gregory.ml.split import Part, Split
 from gregory.ml.trainers.base import Compute, TrainerContext
@@ -33,6 +33,8 @@ SHAPE_FILE = "model.json"
 ENCODER_FOLDER = "encoder"
 BACKBONE_FILE = "backbone.json"
 _TEXTS_AT_ONCE = 1000
+# Keras makes an object of any class from a nested value with the name of the class.
+_BACKBONE = TypeAdapter(dict[str, bool | int | float | str | None])
 # More tokens do not make a CPU faster, and fewer examples need less padding: docs/decisions/0011-memory-and-precision.md.
 _TOKENS_ON_CPU = 2048
 
@@ -80,7 +82,7 @@ class BertModel(NetworkModel):
         _keras.prepare(threads=threads)
         shape = _Shape.model_validate_json((folder / SHAPE_FILE).read_text(encoding="utf-8"))
         encoder = folder / ENCODER_FOLDER
-        settings = json.loads((encoder / BACKBONE_FILE).read_text(encoding="utf-8"))
+        settings = _read_backbone(encoder / BACKBONE_FILE)
         tokenizer = load_tokenizer(encoder)
         network = _rebuilt(settings, shape)
         _keras.load_weights(network, folder / WEIGHTS_FILE)
@@ -200,6 +202,13 @@ def _in_float32(network: Any, settings: dict[str, Any], shape: _Shape) -> Any:
     plain = _rebuilt(settings, shape)
     plain.set_weights(network.get_weights())
     return plain
+
+
+def _read_backbone(path: Path) -> dict[str, Any]:
+    try:
+        return dict(_BACKBONE.validate_json(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        raise ArtifactError(f"{path} holds another value than numbers and texts; train the model again") from error
 
 
 def _rebuilt(settings: dict[str, Any], shape: _Shape) -> Any:

@@ -47,8 +47,15 @@ def load_tokenizer(folder: Path) -> Any:
     if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.txt")):
         raise BundleError(f"{folder} holds neither tokenizer.json nor vocab.txt; {PREPARE}")
     try:
-        # A title may contain "[PAD]" or "[SEP]". These are words there, and not the control tokens of that name.
-        return AutoTokenizer.from_pretrained(str(folder), local_files_only=True, use_fast=True, split_special_tokens=True)
+        return AutoTokenizer.from_pretrained(
+            str(folder),
+            local_files_only=True,
+            use_fast=True,
+            # A title may contain "[PAD]" or "[SEP]". These are words there, and not the control tokens of that name.
+            split_special_tokens=True,
+            # Without it, transformers asks on the terminal whether to execute code of the folder.
+            trust_remote_code=False,
+        )
     except (OSError, ValueError) as error:
         raise BundleError(f"{folder} holds no tokenizer that can be read: {error}; {PREPARE}") from error
 
