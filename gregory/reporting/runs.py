@@ -78,7 +78,7 @@ def full_text(facts: dict[str, Any]) -> str:
     for row in facts["algorithms"]:
         deleted = "" if row["started"] else ", deleted by another program"
         lines.append(f"{row['algorithm']} {row['version']} (row {row['run_log_id']}{deleted}): {row['result']}")
-        done = {"stage": row["stage"], "artifact": row["artifact"], "error": row["error"] or "", "progress": _pairs(row["progress"])}
+        done = {name: row[name] or "" for name in ("stage", "artifact", "digest", "error")} | {"progress": _pairs(row["progress"])}
         done |= {"metrics": _pairs(row["metrics"]), "warnings": "\n".join(row["warnings"]), "compute": _pairs(row["compute"])}
         lines += [f"  {name}: {_indented(text)}" for name, text in done.items() if text]
     lines += [f"{event['at']} {event['kind']}: {_indented(event['message'])}" for event in facts["events"]]
@@ -106,6 +106,7 @@ def _training(training: TrainingRecord) -> dict[str, Any]:
         "warnings": record.warnings,
         "metrics": record.metrics,
         "artifact": record.artifact_path,
+        "digest": record.artifact_digest,
         "resources": record.resources,
         "data": record.data,
         "compute": record.compute,
