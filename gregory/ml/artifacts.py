@@ -5,6 +5,7 @@ the folder gets its name. So a version folder that exists is complete. `verify` 
 """
 
 import errno
+import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -16,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from gregory.ml.config import ALGORITHMS, Algorithm, TrainConfig
 from gregory.ml.errors import ArtifactError, DamagedFile, VersionTaken
-from gregory.ml.files import MAXIMUM_FILE_BYTES, MAXIMUM_TEXT_BYTES, checksum, flush, flush_tree, read_text
+from gregory.ml.files import MAXIMUM_FILE_BYTES, MAXIMUM_TEXT_BYTES, checksum, copy_and_checksum, flush, flush_tree, read_text
 from gregory.ml.text import UNSTAMPED_VERSION
 
 MANIFEST = "manifest.json"
@@ -207,12 +208,17 @@ def publish(folder: Path, destination: Path, *, guard: Callable[[], AbstractCont
 
 def read_manifest(folder: Path) -> Manifest:
     """The manifest of a version folder. Raises ArtifactError if it is missing or damaged, and OSError if the volume does not answer."""
+    return _manifest(folder)[0]
+
+
+def _manifest(folder: Path) -> tuple[Manifest, bytes]:
+    """The manifest and its bytes, of one read."""
     try:
         text = read_text(folder / MANIFEST)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ArtifactError(f"{folder}: no {MANIFEST}: not a complete model") from error
     try:
-        return Manifest.model_validate_json(text)
+        return Manifest.model_validate_json(text), text.encode()
     except ValidationError as error:
         raise ArtifactError(f"{folder}: {MANIFEST} is damaged: {error.errors()[0]['msg']}") from error
 
@@ -222,26 +228,28 @@ def digest(folder: Path) -> str:
     return checksum(folder / MANIFEST, maximum=MAXIMUM_TEXT_BYTES)[0]
 
 
-def verify(folder: Path, *, recorded: str = "") -> list[str]:
-    """The defects of a version folder, one sentence each. Empty if nothing changed since its manifest. Reads every byte.
+def verify(folder: Path, *, recorded: str = "", copy: Path | None = None) -> list[str]:
+    """The defects of a version folder, one sentence each. Empty if nothing changed since its manifest. Reads every byte, once.
 
-    recorded: the sha256 of the manifest in the database. Empty: not compared. Raises OSError if a file cannot be read. Then its content
-    is not known.
+    recorded: the sha256 of the manifest in the database. Empty: not compared. copy: an empty folder that gets the compared bytes.
+    Raises OSError if a file cannot be read. Then its content is not known.
     """
     try:
-        manifest = read_manifest(folder)
+        manifest, content = _manifest(folder)
     except ArtifactError as error:
         return [str(error)]
-    if recorded and digest(folder) != recorded:
+    if recorded and hashlib.sha256(content).hexdigest() != recorded:
         row = manifest.provenance.run_log_id
         return [f"{folder}: its manifest was replaced since training (row {row} has another sha256 of it)"]
+    if copy is not None:
+        (copy / MANIFEST).write_bytes(content)
     present = set(_files(folder)) - {MANIFEST}
     problems = [f"{folder / name}: missing" for name in sorted(manifest.files.keys() - present)]
     problems += [f"{folder / name}: not in the manifest" for name in sorted(present - manifest.files.keys())]
     for name in sorted(present & manifest.files.keys()):
         try:
             # A larger file is not read.
-            changed = _facts(folder / name, maximum=manifest.files[name].bytes) != manifest.files[name]
+            changed = _facts(folder / name, maximum=manifest.files[name].bytes, copy=copy and copy / name) != manifest.files[name]
         except DamagedFile as error:
             problems.append(str(error))
             continue
@@ -282,6 +290,11 @@ def _files(folder: Path) -> list[str]:
     return sorted(names)
 
 
-def _facts(path: Path, *, maximum: int = MAXIMUM_FILE_BYTES) -> FileFacts:
-    digest, size = checksum(path, maximum=min(maximum, MAXIMUM_FILE_BYTES))
+def _facts(path: Path, *, maximum: int = MAXIMUM_FILE_BYTES, copy: Path | None = None) -> FileFacts:
+    maximum = min(maximum, MAXIMUM_FILE_BYTES)
+    if copy is None:
+        digest, size = checksum(path, maximum=maximum)
+    else:
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        digest, size = copy_and_checksum(path, copy, maximum=maximum)
     return FileFacts(sha256=digest, bytes=size)

@@ -25,6 +25,7 @@ MAXIMUM_TEXT_BYTES = 16 * 2**20
 MAXIMUM_FILE_BYTES = 16 * 2**30
 # Of a log only the end is read, so its size does not matter.
 ANY_SIZE = 2**63
+_CHUNK = 2**20
 # O_NONBLOCK: opening a pipe without a writer would wait for ever. O_NOFOLLOW: a link could lead out of the volume.
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 # NFS refuses the exclusive lock of a file that is open for reading with EBADF.
@@ -111,6 +112,21 @@ def checksum(path: Path, *, maximum: int = MAXIMUM_FILE_BYTES) -> tuple[str, int
     """The sha256 of a regular file in hexadecimal, and its size in bytes. Raises DamagedFile and OSError as `open_regular`."""
     with open_regular(path, maximum=maximum) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest(), os.fstat(stream.fileno()).st_size
+
+
+def copy_and_checksum(source: Path, target: Path, *, maximum: int = MAXIMUM_FILE_BYTES) -> tuple[str, int]:
+    """Copy a regular file. The sha256 in hexadecimal and the size are those of the copied bytes. At most `maximum` + 1 bytes are copied.
+
+    Raises DamagedFile and OSError as `open_regular`, and FileExistsError if the target exists.
+    """
+    digest, size = hashlib.sha256(), 0
+    with open_regular(source, maximum=maximum) as stream, target.open("xb") as copy:
+        # The file may grow while it is read.
+        while chunk := stream.read(min(_CHUNK, maximum + 1 - size)):
+            size += len(chunk)
+            digest.update(chunk)
+            copy.write(chunk)
+    return digest.hexdigest(), size
 
 
 def link_or_copy(source: Path, target: Path) -> bool:

@@ -1,33 +1,58 @@
 """Load a published model, or refuse it with the reason."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
 from gregory.ml.artifacts import read_manifest, verify
-from gregory.ml.errors import ArtifactError
+from gregory.ml.errors import ArtifactError, TrainingError
 from gregory.ml.registry import trainer_class
 from gregory.ml.resources import cpu_count
 from gregory.ml.text import require_version
 from gregory.ml.trainers.base import TrainedModel
 
 
-def load_model(folder: Path) -> TrainedModel:
-    """The model of a version folder. No file outside the folder is read.
+def load_model(folder: Path, *, digest: str = "") -> TrainedModel:
+    """The model of a version folder. No other folder is read.
 
-    Raises ArtifactError in three cases: a file is missing or changed, the model was trained on texts of another version, or the
-    model gives its probe texts other probabilities than before its publication. Raises OSError if a file cannot be read.
+    The files are copied into a private temporary folder while they are compared with the manifest, and loaded from there. So a later
+    change of the folder has no effect.
+
+    digest: the expected sha256 of manifest.json. Empty: not compared, and then a forged folder can be loaded.
+
+    Raises ArtifactError in four cases: a file is missing or changed, the manifest has another digest, the model was trained on texts of
+    another version, or it gives its probe texts other probabilities than before its publication.
+    Raises OSError if a file cannot be read, or the temporary folder is full.
     """
+    with TemporaryDirectory() as temporary:
+        copy = Path(temporary)
+        problems = verify(folder, recorded=digest, copy=copy)
+        if problems:
+            raise ArtifactError("; ".join(problems))
+        try:
+            return _load(copy)
+        except TrainingError as error:
+            raise type(error)(str(error).replace(temporary, str(folder))) from error
+
+
+def load_saved(folder: Path) -> TrainedModel:
+    """As `load_model`, without a copy: for the process that has just written the folder."""
     problems = verify(folder)
     if problems:
         raise ArtifactError("; ".join(problems))
+    return _load(folder)
+
+
+def _load(folder: Path) -> TrainedModel:
     manifest = read_manifest(folder)
     require_version(
         manifest.data.text_version,
         subject=f"{folder}: the model",
         remedy="train the subject again, or load the model with the release that trained it",
     )
-    model = trainer_class(manifest.algorithm).model_class.load(folder, threads=cpu_count())
+    model_class = trainer_class(manifest.algorithm).model_class
+    model = model_class.load(folder, threads=cpu_count())
     probabilities = model.predict_proba(manifest.probe.texts)
     moved = float(np.max(np.abs(probabilities - np.array(manifest.probe.probabilities)), initial=0.0))
     if not moved <= manifest.probe.tolerance:

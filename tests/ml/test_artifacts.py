@@ -74,6 +74,33 @@ def test_every_damage_is_named(published: Path, damage, problem: str):
     assert problem in found
 
 
+def test_the_manifest_is_compared_and_used_as_the_same_bytes(published: Path, monkeypatch: pytest.MonkeyPatch):
+    """Another process replaces the manifest between two reads."""
+    forged = published / "manifest.json"
+    recorded, read = artifacts.digest(published), artifacts.read_text
+    genuine = forged.read_bytes()
+    forged.write_bytes(genuine + b"\n")
+
+    def replaced_after_the_read(path: Path) -> str:
+        text = read(path)
+        forged.write_bytes(genuine)
+        return text
+
+    monkeypatch.setattr(artifacts, "read_text", replaced_after_the_read)
+    (found,) = artifacts.verify(published, recorded=recorded)
+
+    assert found == f"{published}: its manifest was replaced since training (row 1 has another sha256 of it)"
+
+
+@pytest.mark.parametrize("name", ["weights.h5", "encoder/vocab.txt", "manifest.json"])
+def test_the_copy_has_the_compared_bytes(published: Path, tmp_path: Path, name: str):
+    (tmp_path / "copy").mkdir()
+
+    assert artifacts.verify(published, copy=tmp_path / "copy") == []
+
+    assert (tmp_path / "copy" / name).read_bytes() == (published / name).read_bytes()
+
+
 def test_a_copy_under_another_name_is_not_that_version(published: Path):
     moved = published.rename(published.with_name("20260102"))
 
@@ -139,6 +166,41 @@ def test_a_changed_file_is_refused_before_the_model_is_loaded(published: Path):
 
     with pytest.raises(ArtifactError, match="changed since training"):
         load.load_model(published)
+
+
+@pytest.mark.usefixtures("fake_trainer")
+def test_a_file_that_changes_after_the_comparison_has_no_effect(published: Path, monkeypatch: pytest.MonkeyPatch):
+    """Another process replaces every file after the comparison, and before the model reads the first one."""
+    loaded: list[bytes] = []
+
+    def read(folder: Path, *, threads: int) -> Answers:
+        for path in published.rglob("*.*"):
+            path.write_bytes(b"other")
+        loaded.append((folder / "weights.h5").read_bytes())
+        return Answers()
+
+    monkeypatch.setattr(Answers, "load", read)
+
+    load.load_model(published)
+
+    assert loaded == [b"weights"]
+
+
+@pytest.mark.usefixtures("fake_trainer")
+def test_an_error_names_the_version_folder_and_no_copy_remains(published: Path, monkeypatch: pytest.MonkeyPatch):
+    copies: list[Path] = []
+
+    def refuse(folder: Path, *, threads: int) -> Answers:
+        copies.append(folder)
+        raise ArtifactError(f"{folder / 'weights.h5'} is strange")
+
+    monkeypatch.setattr(Answers, "load", refuse)
+
+    with pytest.raises(ArtifactError) as caught:
+        load.load_model(published)
+
+    assert str(caught.value) == f"{published / 'weights.h5'} is strange"
+    assert not copies[0].exists()
 
 
 @pytest.mark.usefixtures("fake_trainer")

@@ -23,7 +23,7 @@ from gregory.ml.dataset import (
     read_unlabelled,
     write_texts,
 )
-from gregory.ml.load import load_model
+from gregory.ml.load import load_saved
 from gregory.ml.metrics import flat
 from gregory.ml.progress import Report
 from gregory.ml.registry import trainer_class
@@ -164,7 +164,7 @@ def train(source: Path, target: Path, report: Report, resume_dir: Path) -> Train
     (folder / artifacts.MODEL_CARD).write_text(render(make_card(manifest, evaluation)), encoding="utf-8")
     artifacts.write_manifest(folder, manifest)
     report(progress.Progress(message="loading the saved model back"))
-    load_model(folder)
+    load_saved(folder)
     return TrainResult(metrics=metrics, warnings=manifest.warnings, data=manifest.data, compute=manifest.compute)
 
 
