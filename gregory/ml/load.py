@@ -1,4 +1,4 @@
-"""Load a published model, or refuse it with the reason."""
+"""Load a published model, or refuse it with the reason. Loading runs no code of the folder."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,16 +13,17 @@ from gregory.ml.text import require_version
 from gregory.ml.trainers.base import TrainedModel
 
 
-def load_model(folder: Path, *, digest: str = "") -> TrainedModel:
+def load_model(folder: Path, *, digest: str = "", allow_pickle: bool = False) -> TrainedModel:
     """The model of a version folder. No other folder is read.
 
     The files are copied into a private temporary folder while they are compared with the manifest, and loaded from there. So a later
     change of the folder has no effect.
 
     digest: the expected sha256 of manifest.json. Empty: not compared, and then a forged folder can be loaded.
+    allow_pickle: accept a LightGBM model of an older release, which is saved as pickles only. A pickle can execute any code.
 
-    Raises ArtifactError in four cases: a file is missing or changed, the manifest has another digest, the model was trained on texts of
-    another version, or it gives its probe texts other probabilities than before its publication.
+    Raises ArtifactError in five cases: a file is missing or changed, the manifest has another digest, the model was trained on texts of
+    another version, it is saved as pickles only, or it gives its probe texts other probabilities than before its publication.
     Raises OSError if a file cannot be read, or the temporary folder is full.
     """
     with TemporaryDirectory() as temporary:
@@ -31,7 +32,7 @@ def load_model(folder: Path, *, digest: str = "") -> TrainedModel:
         if problems:
             raise ArtifactError("; ".join(problems))
         try:
-            return _load(copy)
+            return _load(copy, allow_pickle=allow_pickle)
         except TrainingError as error:
             raise type(error)(str(error).replace(temporary, str(folder))) from error
 
@@ -44,7 +45,7 @@ def load_saved(folder: Path) -> TrainedModel:
     return _load(folder)
 
 
-def _load(folder: Path) -> TrainedModel:
+def _load(folder: Path, *, allow_pickle: bool = False) -> TrainedModel:
     manifest = read_manifest(folder)
     require_version(
         manifest.data.text_version,
@@ -52,6 +53,10 @@ def _load(folder: Path) -> TrainedModel:
         remedy="train the subject again, or load the model with the release that trained it",
     )
     model_class = trainer_class(manifest.algorithm).model_class
+    if allow_pickle and manifest.algorithm == "lgbm_tfidf":
+        from gregory.ml.trainers import lgbm_pickles
+
+        lgbm_pickles.convert(folder)
     model = model_class.load(folder, threads=cpu_count())
     probabilities = model.predict_proba(manifest.probe.texts)
     moved = float(np.max(np.abs(probabilities - np.array(manifest.probe.probabilities)), initial=0.0))

@@ -17,6 +17,7 @@ from gregory.runs.models import AlgorithmRun, RunEvent
 from gregory.runs.spec import AlgorithmOutcome, RunSpec
 from tests import damage
 from tests.database_rows import make_team, opened, outcome
+from tests.planted import plant
 from tests.published import publish
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
@@ -123,6 +124,22 @@ def test_a_replaced_file_with_its_own_checksum_is_printed(trained: tuple[RunSpec
 
     row = spec.algorithms[0].run_log_id
     assert problem(capsys) == f"{folder}: its manifest was replaced since training (row {row} has another sha256 of it)"
+
+
+def test_a_planted_pickle_is_printed_and_not_read(trained: tuple[RunSpec, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    spec, folder = trained
+    plant(folder, tmp_path / "effect")
+
+    row = spec.algorithms[0].run_log_id
+    assert problem(capsys) == f"{folder}: its manifest was replaced since training (row {row} has another sha256 of it)"
+    assert not (tmp_path / "effect").exists()
+
+
+def test_the_digest_of_a_model_is_printed_with_its_run(trained: tuple[RunSpec, Path], capsys: pytest.CaptureFixture[str]):
+    """`load_model` takes it."""
+    spec, folder = trained
+    call_command("training_runs", "show", spec.run_id)
+    assert f"  digest: {artifacts.digest(folder)}\n" in capsys.readouterr().out
 
 
 def test_a_model_whose_row_failed_is_printed(trained: tuple[RunSpec, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -14,7 +14,7 @@ from tools.installation import Installation
 
 SPEC_FILES = {
     "pubmed_bert": {"bert_weights.h5", "metrics.json"},
-    "lgbm_tfidf": {"lgbm_classifier.joblib", "tfidf_vectorizer.joblib", "metrics.json"},
+    "lgbm_tfidf": {"lgbm_classifier.joblib", "tfidf_vectorizer.joblib", "metrics.json", "lgbm_classifier.txt", "tfidf_vectorizer.json"},
     "lstm": {"lstm_weights.h5", "tokenizer.json", "metrics.json"},
 }
 SUBJECT = ("--team", "neurology", "--subject", "migraine-prevention")

@@ -27,6 +27,7 @@ from job.supervise import Usage
 from tests.database_rows import HERE, planned
 from tests.fences import taken
 from tests.file_systems import ext4, fill, remount
+from tests.planted import plant
 from tests.published import complete_model
 
 pytestmark = pytest.mark.django_db
@@ -154,6 +155,7 @@ def test_a_finished_model_is_kept_and_published_by_the_next_attempt(
     assert list(artifacts.version_folders(models)) == []
 
     cause.mend(models)
+    plant(kept, effect := tmp_path / "effect")
     store.finish_run(spec, RunState.FAILED, Diagnosis(summary="failed: lstm", reason=store.failure_reason(spec)))
     resumed = store.resume(spec, token=new_token(), handle=HERE, triggered_by="a test", why="", next_version=lambda _: "20260101_2")
     run(resumed, models, small_bundle, tmp_path / "log")
@@ -165,3 +167,5 @@ def test_a_finished_model_is_kept_and_published_by_the_next_attempt(
     assert list(artifacts.version_folders(models)) == [folder]
     assert (artifacts.verify(folder), artifacts.misplaced(folder)) == ([], [])
     assert recovery.published(resumed, resumed.algorithms[0], models) is not None
+    # A resumed run reads no pickle.
+    assert not effect.exists()

@@ -1,6 +1,7 @@
 """Checkpoints: an interrupted fit gives the same result as an uninterrupted one. Micro-batches give the update of the batch."""
 
 import errno
+import pickle
 import shutil
 from collections.abc import Callable
 from functools import cache
@@ -18,6 +19,7 @@ from gregory.ml.registry import trainer_class
 from gregory.ml.split import Part, Split
 from gregory.ml.trainers.base import TrainedModel, TrainerContext
 from tests.ml.tiny_models import IRRELEVANT, NEUTRAL, RELEVANT, tiny_encoder
+from tests.planted import Payload
 
 EPOCHS = 5
 # A device without free memory: the micro batch is 1.
@@ -175,6 +177,17 @@ def test_a_full_disk_prevents_the_checkpoint_and_not_the_fit(tmp_path: Path, mon
         f"cannot write the checkpoint after epoch {epoch}: [Errno 28] No space left on device" for epoch in range(1, EPOCHS + 1)
     ]
     assert not list(tmp_path.glob("fit*"))
+
+
+def test_a_planted_pickle_is_a_damaged_checkpoint_and_not_read(tmp_path: Path) -> None:
+    file, effect = tmp_path / "fit.npz", tmp_path / "effect"
+    planted = np.array([Payload(effect)], dtype=object)
+    for write in (lambda: np.savez(file, reached=planted, state00000=planted), lambda: file.write_bytes(pickle.dumps(Payload(effect)))):
+        write()
+        assert checkpoint.read(file) is None
+        with pytest.raises(checkpoint.CorruptCheckpoint):
+            checkpoint.restore(file, None)
+    assert not effect.exists()
 
 
 def test_the_best_weights_are_written_once(finished: Finished) -> None:

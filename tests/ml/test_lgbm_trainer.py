@@ -18,6 +18,7 @@ from gregory.ml.split import Part, Split
 from gregory.ml.trainers import lgbm
 from gregory.ml.trainers.base import TrainerContext
 from gregory.ml.trainers.lgbm import LgbmModel, LgbmTrainer
+from tests.ml.model_files import FILES
 from tests.ml.tiny_models import IRRELEVANT, NEUTRAL, RELEVANT
 
 
@@ -68,7 +69,7 @@ def test_the_same_run_twice_writes_the_same_bytes(tmp_path: Path, threads: int) 
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
         fit(threads=threads).save(tmp_path / name)
-    for file in ("lgbm_classifier.joblib", "tfidf_vectorizer.joblib"):
+    for file in FILES["lgbm_tfidf"]:
         assert (tmp_path / "first" / file).read_bytes() == (tmp_path / "second" / file).read_bytes()
 
 
@@ -114,7 +115,7 @@ def test_lightgbm_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
 
 def test_loading_sets_the_threads_of_this_machine(tmp_path: Path) -> None:
     fit(threads=1).save(tmp_path)
-    assert classifier_of(LgbmModel.load(tmp_path, threads=3)).n_jobs == 3
+    assert LgbmModel.load(tmp_path, threads=3)._threads == 3
 
 
 def test_texts_without_words_are_a_data_error() -> None:

@@ -1,4 +1,7 @@
-"""The classifier lgbm_tfidf: LightGBM on TF-IDF, two joblib files. It reports the validation loss and does not stop early."""
+"""The classifier lgbm_tfidf: LightGBM on TF-IDF. It reports the validation loss and does not stop early.
+
+`lgbm_data` writes and reads the model, `lgbm_pickles` writes it for other programs.
+"""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -10,20 +13,18 @@ from gregory.ml.resources import WAIT_POLICY
 # For programs that load a model. A stage gets it from its supervisor.
 os.environ.setdefault(*WAIT_POLICY)
 
-import joblib
 import lightgbm
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from gregory.ml.config import Hyperparameters, LgbmConfig
-from gregory.ml.errors import DataError, MemoryExhausted
+from gregory.ml.errors import ArtifactError, DataError, MemoryExhausted
 from gregory.ml.progress import Progress, Report
 from gregory.ml.split import Split
+from gregory.ml.trainers import lgbm_data, lgbm_pickles
 from gregory.ml.trainers.base import Compute, TrainerContext
 
-CLASSIFIER_FILE = "lgbm_classifier.joblib"
-VECTORISER_FILE = "tfidf_vectorizer.joblib"
 _REPORT_EVERY = 10
 _LOSS = "binary_logloss"
 _REMEDY = "give the run more memory, or shorten the data window"
@@ -35,12 +36,26 @@ _ROWS_PER_THREAD = 5_000
 
 
 class LgbmModel:
-    """A fitted vectoriser and classifier."""
+    """A fitted vectoriser and booster.
 
-    def __init__(self, vectoriser: Any, classifier: Any, history: list[dict[str, float]], warnings: tuple[str, ...] = ()) -> None:
+    classifier: the scikit-learn object of the fit, for the pickles. None after `load`.
+    """
+
+    def __init__(
+        self,
+        vectoriser: Any,
+        booster: lightgbm.Booster,
+        *,
+        threads: int,
+        history: Sequence[dict[str, float]] = (),
+        warnings: tuple[str, ...] = (),
+        classifier: Any = None,
+    ) -> None:
         self._vectoriser = vectoriser
+        self._booster = booster
+        self._threads = threads
+        self._history = list(history)
         self._classifier = classifier
-        self._history = history
         self._warnings = warnings
 
     @property
@@ -62,23 +77,25 @@ class LgbmModel:
         """Probability of "relevant" for each text: array (n,)."""
         if len(texts) == 0:
             return np.empty(0)
-        relevant = list(self._classifier.classes_).index(1)
-        threads = _useful_threads(self._classifier.n_jobs, rows=len(texts))
-        probabilities: NDArray[np.float64] = self._classifier.predict_proba(self._vectoriser.transform(texts), num_threads=threads)
-        return probabilities[:, relevant]
+        threads = _useful_threads(self._threads, rows=len(texts))
+        return np.asarray(self._booster.predict(self._vectoriser.transform(texts), num_threads=threads), dtype=np.float64)
 
     def save(self, folder: Path) -> None:
-        """Write the two joblib files."""
-        joblib.dump(self._classifier, folder / CLASSIFIER_FILE, compress=3)
-        joblib.dump(self._vectoriser, folder / VECTORISER_FILE, compress=3)
+        """Write the data files. A model of this process also gets the pickles of the specification, for other programs."""
+        lgbm_data.write(folder, vectoriser=self._vectoriser, booster=self._booster)
+        if self._classifier is not None:
+            lgbm_pickles.write(folder, vectoriser=self._vectoriser, classifier=self._classifier)
 
     @classmethod
     def load(cls, folder: Path, *, threads: int) -> Self:
-        """Read the two joblib files. Unpickling runs code, so load only folders that you trust."""
-        vectoriser = joblib.load(folder / VECTORISER_FILE)
-        classifier = joblib.load(folder / CLASSIFIER_FILE)
-        classifier.set_params(n_jobs=threads)
-        return cls(vectoriser, classifier, [])
+        """Read the data files, and no pickle. Raises ArtifactError for a folder without data files."""
+        if not lgbm_data.are_in(folder):
+            raise ArtifactError(
+                f"{folder}: an older release saved this model as pickles only, and a pickle can execute any code: "
+                "train the subject again, or, if you trust the folder, load it with load_model(folder, allow_pickle=True)"
+            )
+        vectoriser, booster = lgbm_data.read(folder)
+        return cls(vectoriser, booster, threads=threads)
 
 
 class LgbmTrainer:
@@ -121,7 +138,14 @@ class LgbmTrainer:
             raise MemoryExhausted(f"LightGBM ran out of memory ({error}); {_REMEDY}") from error
         pairs = zip(losses["train"][_LOSS], losses["validation"][_LOSS], strict=True)
         history = [{"loss": loss, "val_loss": val_loss} for loss, val_loss in pairs]
-        return LgbmModel(vectoriser, classifier, history, tuple(_warnings(classifier, self._config, rows=train.shape[0])))
+        return LgbmModel(
+            vectoriser,
+            classifier.booster_,
+            threads=self._threads,
+            history=history,
+            warnings=tuple(_warnings(classifier, self._config, rows=train.shape[0])),
+            classifier=classifier,
+        )
 
 
 def _useful_threads(available: int, *, rows: int) -> int:
