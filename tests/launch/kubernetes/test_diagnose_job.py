@@ -202,6 +202,10 @@ def pod_gone_with_events(**events: str) -> Change:
     return apply
 
 
+def ended_now(recording: Recording) -> None:
+    recording["job"]["status"]["conditions"][0]["lastTransitionTime"] = recording["now"]
+
+
 def all_of(*changes: Change) -> Change:
     return lambda recording: [change(recording) for change in changes]
 
@@ -312,6 +316,27 @@ NOT_PREPARED = {"type": "PodScheduled", "status": "True", "lastTransitionTime": 
             Status.TERMINATED,
             Reason.NODE_LOST,
             rf"pod of {JOB}: its node was down or restarted, and lost its container; it no longer exists; resume it; .*",
+        ),
+        (
+            "no_report",
+            pod_gone_with_events(FailedScheduling="0/1 nodes are available: 1 Insufficient cpu."),
+            Status.TERMINATED,
+            Reason.INTERRUPTED,
+            rf"pod of {JOB} was deleted before it got a node; find .*",
+        ),
+        (
+            "pod_deleted_pod_gone",
+            all_of(pod_gone_with_events(FailedScheduling="0/1 nodes are available: 1 Insufficient cpu."), ended_now),
+            Status.UNKNOWN,
+            None,
+            rf"pod of {JOB} no longer exists, and the node may still report why it ended",
+        ),
+        (
+            "no_report",
+            pod_gone_with_events(FailedScheduling="0/1 nodes are available", Scheduled="to node-1", Started="Started container run"),
+            Status.TERMINATED,
+            Reason.KILLED,
+            rf"pod of {JOB} {BY_A_SIGNAL}",
         ),
         (
             "no_report",

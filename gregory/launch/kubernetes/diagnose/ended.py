@@ -167,6 +167,9 @@ def _unclassified(job: str, events: Events, *, age: timedelta) -> Observation:
         return _without_pod(Reason.INTERRUPTED, f"pod of Job {job} ended before its run began, and no longer exists", _DELETED_POD)
     if age < _LATE_EVENTS:
         return Observation(status=Status.UNKNOWN, detail=f"pod of Job {job} no longer exists, and the node may still report why it ended")
+    # The cluster removes a deleted pod without a node at once. Events of a node that started it would have arrived by now.
+    if "FailedScheduling" in messages and not {"Scheduled", "Started"} & messages.keys():
+        return _without_pod(Reason.INTERRUPTED, f"pod of Job {job} was deleted before it got a node", _DELETED_POD)
     summary = f"pod of Job {job} was ended by a signal (exit code 137 or 143), perhaps because of its memory, and no longer exists"
     return _without_pod(Reason.KILLED, summary, "compare its memory with resources.limits.memory, or find the sender of the signal")
 
