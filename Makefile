@@ -32,7 +32,7 @@ demo: setup ## train three classifiers for each subject of invented articles
 	$(BIN)/python manage.py migrate --verbosity 0
 	$(BIN)/python manage.py prepare_base_models --demo
 	$(BIN)/python manage.py load_demo
-	$(BIN)/python manage.py train_models --all-teams --verbose 3
+	GREGORY_HYPERPARAMETERS=gregory/data/demo/hyperparameters.yaml $(BIN)/python manage.py train_models --all-teams --verbose 3
 	@echo "Next: open a report.html in the folder above. Check all folders with $(BIN)/python manage.py verify_models. Read docs/architecture.md."
 
 base-models: $(PREPARE)/.complete ## make the real base models, BiomedBERT and BART: fetches 2 GB, needs torch (8 GB)

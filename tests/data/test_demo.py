@@ -117,4 +117,5 @@ def test_a_simple_classifier_learns_the_labels_but_not_perfectly(articles, subje
         cv=StratifiedKFold(3, shuffle=True, random_state=0),
         scoring="roc_auc",
     )
-    assert 0.70 <= scores.mean() <= 0.97
+    # Most articles of another subject are obvious. Some labels are wrong.
+    assert 0.85 <= scores.mean() <= 0.99

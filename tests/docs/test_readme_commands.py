@@ -72,10 +72,15 @@ def test_ci_runs_the_commands_that_are_not_run_here(command: str):
 
 
 def test_the_readme_works_from_top_to_bottom(reader: Reader):
-    reader.follow(on_sqlite("README.md"))
+    some = on_sqlite("README.md")
+    outputs = reader.follow(some)
 
+    (answers,) = [outputs[block.line] for block in some if "predict_proba" in block.text]
+    assert [line.split(":")[0].split(" ", 1)[1] for line in answers.splitlines()] == ["relevant", "not relevant"]
+    assert answers in (REPOSITORY / "README.md").read_text(encoding="utf-8")
     rows = reader.installation.rows()
     assert {row["success"] for row in rows} == {True}
+    assert min(row["metrics"][name] for row in rows for name in ("test_f1", "val_f1")) > 0
     again = [row["version"] for row in rows if row["subject"] == "migraine-prevention"]
     assert again[1] == f"{again[0]}_2"
 

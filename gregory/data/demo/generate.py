@@ -17,13 +17,14 @@ import yaml
 FIRST_ID = 1_000_000_001
 LABELLED, UNLABELLED = 120, 40
 # As in real data, some labels are wrong, some abstracts are missing and some contain mark-up.
-LABELS_PER_ERROR = 14
+LABELS_PER_ERROR = 40
 EMPTY_ABSTRACTS = 0.09
 TAGGED, CRLF = 0.05, 0.05
 WITH_BACKGROUND, WITH_CLOSING = 0.3, 0.7
-# Most articles are well inside the default window of 90 days, so a loaded demo remains usable for some days.
+# Most articles are well inside the default window of 90 days, so a loaded demo remains usable for some days. No age is near its edge, so
+# the models do not depend on the day.
 RECENT = 0.9
-RECENT_DAYS, OLDEST_DAYS = 75, 500
+RECENT_DAYS, OLD_DAYS, OLDEST_DAYS = 75, 100, 500
 
 _SLOT = re.compile(r"\{(?:(\d+)-(\d+)|(\w+))\}")
 
@@ -96,7 +97,7 @@ def _random(seed: int, purpose: str) -> Random:
 
 
 def _age(random: Random) -> int:
-    return random.randint(0, RECENT_DAYS) if random.random() < RECENT else random.randint(RECENT_DAYS, OLDEST_DAYS)
+    return random.randint(0, RECENT_DAYS) if random.random() < RECENT else random.randint(OLD_DAYS, OLDEST_DAYS)
 
 
 def _drafts(vocabulary: Mapping[str, Any], seed: int) -> Iterator[_Draft]:
@@ -122,7 +123,7 @@ def _kind(vocabulary: Mapping[str, Any], subject: Mapping[str, Any], kind: Mappi
     return _Kind(
         words=vocabulary["words"] | subject["words"],
         titles=kind["titles"],
-        backgrounds=subject["backgrounds"],
+        backgrounds=kind.get("backgrounds", subject["backgrounds"]),
         openings=kind["openings"],
         methods=kind["methods"],
         results=vocabulary[kind.get("results", "results")],
