@@ -43,7 +43,7 @@ def test_the_metadata_names_version_licence_extras_and_readme(metadata: Message)
     assert metadata["Name"] == "gregory-train"
     assert metadata["Version"] == PROJECT["version"]
     assert metadata["License-Expression"] == "Apache-2.0"
-    assert metadata["Requires-Python"] == ">=3.11"
+    assert set(metadata["Requires-Python"].split(",")) == set(PROJECT["requires-python"].split(","))
     assert metadata.get_all("Provides-Extra") == ["score-lgbm", "score", "submit", "train"]
     assert metadata.get_payload() == (REPOSITORY / "README.md").read_text(encoding="utf-8")
 
