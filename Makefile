@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PREPARE := .venv-prepare
 UV := uv==0.13.9
+# On two processors: tests wait for a quarter of their time, which a third worker uses. A worker and its training take up to 4 GB.
+WORKERS ?= 3
 PARALLEL = --numprocesses $(WORKERS) --dist loadscope --no-loadscope-reorder
 # Markers of the tests that the fast tier leaves out. pyproject.toml describes them.
 REST := docker or cluster or torch or packages or root or slow
@@ -44,14 +46,10 @@ $(PREPARE)/.complete: locks/requirements-prepare.lock | setup
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(PREPARE)/bin/python --require-hashes -r $<
 	@touch $@
 
-# On two processors: tests wait for a quarter of their time, which a third worker uses. A worker and its training take up to 4 GB.
-test: WORKERS ?= 3
 test: setup ## the fast tier, in minutes: no engine, no root; on SQLite, the database tests again on PostgreSQL
 	$(BIN)/python -m pytest $(PARALLEL) -m "not ($(REST))"
 	$(BIN)/python -m tests.on_postgresql $(PARALLEL)
 
-# Clusters and engines use the processors too.
-test-rest: WORKERS ?= 2
 test-rest: setup ## the tests that test leaves out: Docker, Kubernetes, Helm, torch, packages, long ones; for root
 	$(BIN)/python -m pytest $(PARALLEL) -m "$(REST)"
 
