@@ -30,22 +30,23 @@ PER_PROCESSOR = 2
 # The most processor time beside busy processes, in that of the same work alone, for the work of stages.
 TARGET = 1.3
 TARGETED = ("lgbm_tfidf", "lstm", "pubmed_bert", "summariser")
+# Of LightGBM, as specified. Fewer rounds are mostly the start of the process.
+ROUNDS = 100
 # The least gain of LightGBM beside busy processes, in wall time.
 GAIN = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Size:
-    """rounds: of LightGBM. epochs, examples: of the networks. repeats: of each measurement, and the table has the medians."""
+    """epochs, examples: of the networks. repeats: of each measurement, and the table has the medians."""
 
-    rounds: int
     epochs: int
     examples: int
     repeats: int
 
 
-WHOLE = Size(rounds=100, epochs=3, examples=256, repeats=3)
-QUICK = Size(rounds=20, epochs=1, examples=32, repeats=1)
+WHOLE = Size(epochs=3, examples=256, repeats=3)
+QUICK = Size(epochs=1, examples=32, repeats=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +64,7 @@ def prepare(folder: Path, data: Path, encoder: Path, size: Size) -> None:
     short = [(example.text, example.label) for example in read(data / f"{SUBJECT}.csv", words=60).examples]
     short = sorted(short, key=lambda pair: -pair[1])[: size.examples // 4] + [pair for pair in short if not pair[1]][: size.examples]
     networks: dict[str, Any] = {"train": short[: size.examples], "validation": short[size.examples // 8 : size.examples // 2]}
-    write(folder / "lgbm_tfidf.json", {"hyperparameters": {"lgbm": {"rounds": size.rounds}}, "train": whole, "validation": whole[::7]})
+    write(folder / "lgbm_tfidf.json", {"hyperparameters": {"lgbm": {"rounds": ROUNDS}}, "train": whole, "validation": whole[::7]})
     write(folder / "lstm.json", {"hyperparameters": {"lstm": {"epochs": size.epochs}}, **networks})
     write(folder / "pubmed_bert.json", {"hyperparameters": {"bert": {"epochs": size.epochs}}, **networks})
     write(folder / "summariser.json", [[text for text, _ in short[start : start + 4]] for start in range(0, size.examples, 4)])

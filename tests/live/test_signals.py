@@ -10,9 +10,15 @@ from tools.installation import Installation
 SUBJECTS = 2_000
 INSERT = f"""
 from organizations.models import Organization
-from gregory.models import Subject, Team
+from gregory.models import Articles, ArticleSubjectRelevance, Subject, Team
 team = Team.objects.create(slug="t", organization=Organization.objects.create(name="t"))
 Subject.objects.bulk_create(Subject(team=team, subject_slug=f"s-{{n}}", subject_name=f"s-{{n}}") for n in range({SUBJECTS}))
+articles = Articles.objects.bulk_create(Articles(title=f"article {{n}}", link=f"https://example.org/{{n}}") for n in range(12))
+ArticleSubjectRelevance.objects.bulk_create(
+    ArticleSubjectRelevance(article=article, subject=subject, is_relevant=number < 6)
+    for subject in Subject.objects.all()
+    for number, article in enumerate(articles)
+)
 """
 
 
@@ -20,7 +26,7 @@ Subject.objects.bulk_create(Subject(team=team, subject_slug=f"s-{{n}}", subject_
 def test_no_run_stays_queued(postgresql_installation: Installation, number: signal.Signals, code: int):
     postgresql_installation.run_code(INSERT)
 
-    with postgresql_installation.start("train_models", "--team", "t", "--algo", "lgbm_tfidf,lstm") as command:
+    with postgresql_installation.start("train_models", "--team", "t", "--all-articles", "--algo", "lgbm_tfidf,lstm") as command:
         deadline = time.monotonic() + 120
         while not (opened := len(postgresql_installation.rows())):
             assert time.monotonic() < deadline
