@@ -3,6 +3,7 @@
 import gc
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -42,10 +43,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure() -> None:
-    """Bind a worker of pytest-xdist and its trainings to its share of the processors. More threads than processors cost time.
+    """Give the tests the same signals and processors wherever they are started.
 
-    A worker without a share uses any processor, while the tests of the others wait.
+    A shell ignores SIGINT for background jobs, nohup SIGHUP, and the program keeps both ignored. More threads than processors cost time,
+    so a worker of pytest-xdist and its trainings are bound to their share. A worker without a share uses any processor, while the
+    tests of the others wait.
     """
+    for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
     if "PYTEST_XDIST_WORKER" in os.environ:
         number, workers = int(os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw")), int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
         processors = sorted(PROCESSORS)
