@@ -1,6 +1,6 @@
 """Checks of this machine before any row is written: an intact bundle, and folders in which the models can be published."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from gregory.launch.errors import PreconditionFailed
@@ -27,14 +27,20 @@ def require_models_folder(models_dir: Path, specs: Sequence[RunSpec] = ()) -> No
     """Raise PreconditionFailed if no model can be published in the folder, or none of an algorithm of these runs. Each folder is tried."""
     if problem := storage.obstacle(models_dir, models_dir):
         raise PreconditionFailed(problem)
+    for models, problem in obstacles(models_dir, algorithm_folders(models_dir, specs)):
+        raise PreconditionFailed(f"{models} could not be published: {problem}")
+
+
+def obstacles(models_dir: Path, folders: Iterable[tuple[Path, str]]) -> Iterator[tuple[str, str]]:
+    """For each existing folder that takes no model: the names of the models that this costs, and the cause. Each is tried once."""
     costs: dict[Path, list[tuple[Path, str]]] = {}
-    for folder, model in _algorithm_folders(models_dir, specs):
+    for folder, model in folders:
         costs.setdefault(models_folder.nearest(models_dir, folder), []).append((folder, model))
     for models in costs.values():
         if problem := storage.obstacle(models_dir, models[0][0]):
             names = [model for _, model in models]
             more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-            raise PreconditionFailed(f"{', '.join(names[:NAMED])}{more} could not be published: {problem}")
+            yield f"{', '.join(names[:NAMED])}{more}", problem
 
 
 def require_writable_by(user: str, models_dir: Path, specs: Sequence[RunSpec], *, remedy: str) -> None:
@@ -43,7 +49,7 @@ def require_writable_by(user: str, models_dir: Path, specs: Sequence[RunSpec], *
     if not uid.isdigit() or uid == "0":
         return
     groups = {int(gid)} if gid.isdigit() else set()
-    for folder in (models_dir, *(folder for folder, _ in _algorithm_folders(models_dir, specs))):
+    for folder in (models_dir, *(folder for folder, _ in algorithm_folders(models_dir, specs))):
         place = models_folder.nearest(models_dir, folder)
         status = place.stat()
         allowed = 0o200 if status.st_uid == int(uid) else 0o020 if status.st_gid in groups else 0o002
@@ -62,7 +68,7 @@ def probe_spec() -> RunSpec:
     )
 
 
-def _algorithm_folders(models_dir: Path, specs: Sequence[RunSpec]) -> Iterator[tuple[Path, str]]:
+def algorithm_folders(models_dir: Path, specs: Sequence[RunSpec]) -> Iterator[tuple[Path, str]]:
     """The folder of each model, and the name of the model for people."""
     for spec in specs:
         for algorithm in spec.algorithms:

@@ -1,14 +1,15 @@
 """Checks of the two folders of a run: base models and models."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from gregory.launch.errors import PreconditionFailed
-from gregory.launch.preconditions import require_bundle
+from gregory.launch.preconditions import obstacles, require_bundle
 from gregory.ml import storage
 from gregory.ml.artifacts import is_place_of_models
 from gregory.ml.config import ALGORITHMS
+from gregory.output import counted
 from gregory.preflight.finding import Area, Finding
 
 _MODELS, _BASE_MODELS = Area("models"), Area("base-models")
@@ -20,16 +21,25 @@ _LEVELS = 3
 _ACCEPT = "if that does not matter, do nothing"
 
 
-def check_models(models_dir: Path) -> Iterator[Finding]:
-    """Try the steps of a publication in the models folder and in each folder of a team, a subject and an algorithm."""
+def check_models(models_dir: Path, folders: Collection[Path] | None = None) -> Iterator[Finding]:
+    """Try the steps of a publication in the models folder and in these folders below it, which a publication would make.
+
+    None: in each folder of a team, a subject and an algorithm.
+    """
     if problem := storage.obstacle(models_dir, models_dir):
         yield _MODELS.error(f"no model can be published: {problem}")
         return
     yield from _features(models_dir)
-    refused = list(_refused_below(models_dir, models_dir))
+    refused = list(_refused_below(models_dir, models_dir) if folders is None else _refused_of(models_dir, folders))
     yield from refused
     if not refused:
-        yield _MODELS.ok(f"{models_dir} takes models: writing, flushing, reading back and renaming was tried in every folder of models")
+        tried = "every folder of models" if folders is None else counted(len(folders), "folder")
+        yield _MODELS.ok(f"{models_dir} takes models: writing, flushing, reading back and renaming was tried in {tried}")
+
+
+def _refused_of(models_dir: Path, folders: Collection[Path]) -> Iterator[Finding]:
+    for models, problem in obstacles(models_dir, ((models_dir / folder, folder.as_posix()) for folder in folders)):
+        yield _MODELS.error(f"no model of {models} can be published: {problem}")
 
 
 def _refused_below(models_dir: Path, folder: Path) -> Iterator[Finding]:

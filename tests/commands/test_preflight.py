@@ -54,6 +54,25 @@ def test_folders_that_take_models_are_one_finding(tmp_path: Path):
     assert (found.result, found.summary) == (CheckResult.OK, f"{tmp_path} takes models: {tried}")
 
 
+def test_only_the_named_folders_are_tried(installation: Installation, other_file_system: Path):
+    """Another team's folder refuses models. A training of this team needs it for nothing."""
+    models = installation.models
+    (models / "-team").mkdir(parents=True)
+    (models / "other").symlink_to(other_file_system)
+    flags = ("preflight", "--only", "models", "--folders", ".")
+
+    ours = installation.manage(*flags, "./-team/subject/lstm")
+    theirs = installation.manage(*flags, "./-team/subject/lstm", "./other/a/lstm", "./other/b/lstm")
+    outside = installation.manage(*flags, "../models/other")
+
+    assert ours.returncode == 0, ours.stdout + ours.stderr
+    assert f"no model of other/a/lstm, other/b/lstm can be published: the folder {models}/other cannot take a model: " in theirs.stdout
+    assert (theirs.returncode, theirs.stdout.count("ERROR")) == (1, 1)
+    assert outside.returncode == 2
+    assert "../models/other is not a folder below the models folder; name it relative to that: TEAM/SUBJECT/ALGORITHM" in outside.stderr
+    assert sorted(path.name for path in models.rglob("*")) == ["-team", "other"]
+
+
 def test_a_missing_models_folder_is_one_error(tmp_path: Path):
     (found,) = errors(list(storage.check_models(tmp_path / "models")))
 

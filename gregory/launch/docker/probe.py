@@ -1,38 +1,48 @@
 """Try a container like that of a run before any row is written: it starts, reaches the database and can write the models."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import docker
 from docker.models.containers import Container
+from requests.exceptions import ConnectionError as ConnectionFailed
+from requests.exceptions import Timeout
+from urllib3.exceptions import ReadTimeoutError
 
+from gregory.launch.docker.container import LABEL
 from gregory.launch.docker.logs import UNREACHABLE, words
 from gregory.launch.errors import PreconditionFailed
 
 # The program of the image `train` in place of the run.
-COMMAND = ["dumb-init", "--", "python", "manage.py", "preflight", "--only", "database", "models"]
+COMMAND = ["dumb-init", "--", "python", "manage.py", "preflight", "--only", "database", "models", "--folders", "."]
 # A line of its output.
 _ERROR = re.compile(r"^ERROR +\S+ +(.+)$", re.MULTILINE)
 # A database that drops packets answers after 20 s. A busy host takes seconds for the start.
 SECONDS = 120
+# It has no label of a run, so that no list of runs contains it. Garbage collection finds it by the label `models`.
+LABEL_OF_TRIAL = f"{LABEL}.trial"
+# Longer than any trial. A command that was killed leaves its trial.
+KEEP_SECONDS = 3600
 REMEDY = (
     "GREGORY_DOCKER_NETWORK and GREGORY_DOCKER_DB_HOST determine how a container reaches the database, GREGORY_DOCKER_USER its user, "
     "and GREGORY_DOCKER_GPUS its GPUs"
 )
 
 
-def require_working_container(daemon: docker.DockerClient, request: Mapping[str, Any]) -> None:
-    """Run `preflight` in a container with the request of a run, and remove the container. Raises PreconditionFailed."""
+def require_working_container(daemon: docker.DockerClient, request: Mapping[str, Any], folders: Sequence[Path]) -> None:
+    """Run `preflight` in a container with the request of a run, and remove the container. Raises PreconditionFailed.
+
+    folders: those of the algorithms to train, below the models folder. No other folder is tried.
+    """
     container = None
-    # Without a name and labels, it is no container of a run.
-    probe = {key: value for key, value in request.items() if key not in ("name", "labels")} | {"entrypoint": COMMAND, "command": []}
     try:
-        container = daemon.containers.create(**probe)
+        container = daemon.containers.create(**_trial(request, folders))
         container.start()
-        code = container.wait(timeout=SECONDS)["StatusCode"]
-        problems = _problems(container, code)
+        # A slow file system needs up to a second for each folder.
+        problems = _problems(container, _exit_code(container, seconds=SECONDS + len(folders)))
     except UNREACHABLE as error:
         raise PreconditionFailed(f"a container for a run cannot be started: {words(error)}; {REMEDY}") from error
     finally:
@@ -41,6 +51,27 @@ def require_working_container(daemon: docker.DockerClient, request: Mapping[str,
                 container.remove(force=True)
     if problems:
         raise PreconditionFailed(f"in a container for a run: {'; '.join(problems)}; {REMEDY}")
+
+
+def _trial(request: Mapping[str, Any], folders: Sequence[Path]) -> dict[str, Any]:
+    """The request of a run, with another command, and with labels of a trial in place of name and labels."""
+    models = f"{LABEL}.models"
+    return {key: value for key, value in request.items() if key != "name"} | {
+        "labels": {LABEL_OF_TRIAL: "preflight", models: request["labels"][models]},
+        # A slug can begin with a hyphen, like an option.
+        "entrypoint": [*COMMAND, *(f"./{folder.as_posix()}" for folder in folders)],
+        "command": [],
+    }
+
+
+def _exit_code(container: Container, *, seconds: int) -> int:
+    try:
+        return int(container.wait(timeout=seconds)["StatusCode"])
+    except (Timeout, ConnectionFailed) as error:
+        # After the first byte of an answer, requests reports the end of the time as a broken connection.
+        if isinstance(error, Timeout) or any(isinstance(cause, ReadTimeoutError) for cause in error.args):
+            raise PreconditionFailed(f"a container for a run did not finish its check within {seconds} s; {REMEDY}") from error
+        raise
 
 
 def _problems(container: Container, code: int) -> list[str]:

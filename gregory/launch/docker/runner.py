@@ -85,7 +85,8 @@ class DockerRunner:
             self._require_readable_base_models()
         # The last check tries the rest: the address of the database, its certificate, the GPUs and the folders, as a container sees them.
         with self._daemon(timeout=probe.SECONDS) as daemon:
-            probe.require_working_container(daemon, self._completed(daemon, self.render(preconditions.probe_spec()).request))
+            request = self._completed(daemon, self.render(preconditions.probe_spec()).request)
+            probe.require_working_container(daemon, request, [folder for folder, _ in preconditions.algorithm_folders(Path(), specs)])
 
     def owner_handle(self) -> RunHandle:
         """This process."""
@@ -183,11 +184,12 @@ class DockerRunner:
         """Remove containers of this installation that ended more than `keep_seconds` ago."""
         removed = []
         with suppress(*UNREACHABLE), self._daemon() as daemon:
-            for container in daemon.containers.list(all=True, filters={"label": f"{LABEL}.models={self._models}"}):
-                state = container.attrs["State"]
-                if state["Running"] or container.labels[f"{LABEL}.run-id"] in unfinished:
+            for container in daemon.containers.list(all=True, ignore_removed=True, filters={"label": f"{LABEL}.models={self._models}"}):
+                if container.attrs["State"]["Running"] or container.labels.get(f"{LABEL}.run-id") in unfinished:
                     continue
-                if datetime.now(UTC) - datetime.fromisoformat(state["FinishedAt"]) > timedelta(seconds=keep_seconds):
+                # A trial holds no evidence, but the password of the database.
+                keep = min(keep_seconds, probe.KEEP_SECONDS) if probe.LABEL_OF_TRIAL in container.labels else keep_seconds
+                if datetime.now(UTC) - _end_of(container) > timedelta(seconds=keep):
                     container.remove()
                     removed.append(f"container {container.name}")
         return removed
@@ -259,6 +261,12 @@ def _start(container: Container) -> None:
         with suppress(*UNREACHABLE):
             container.remove(force=True)
         raise
+
+
+def _end_of(container: Container) -> datetime:
+    """The end of the container. One that was not started has none, so it is the time of its creation."""
+    state = container.attrs["State"]
+    return datetime.fromisoformat(container.attrs["Created"] if state["Status"] == "created" else state["FinishedAt"])
 
 
 def _containers(daemon: docker.DockerClient) -> dict[str, Container]:

@@ -2,8 +2,9 @@
 
 import json
 import os
-from argparse import ArgumentParser
-from collections.abc import Callable, Iterator
+from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -16,11 +17,11 @@ from gregory.preflight.finding import CheckResult, Finding
 from gregory.runs.exit_codes import FAILURE
 
 # In the order of the checks. Later areas need the earlier ones.
-AREAS: dict[str, Callable[[], Iterator[Finding]]] = {
-    "database": database.check_database,
-    "models": lambda: storage.check_models(settings.MODELS_DIR),
-    "base-models": lambda: storage.check_base_models(settings.BASE_MODELS_DIR),
-    "cluster": lambda: cluster.check_cluster(settings.ENVIRONMENT, inherited=os.environ),
+AREAS: dict[str, Callable[[Mapping[str, Any]], Iterator[Finding]]] = {
+    "database": lambda _: database.check_database(),
+    "models": lambda flags: storage.check_models(settings.MODELS_DIR, flags["folders"]),
+    "base-models": lambda _: storage.check_base_models(settings.BASE_MODELS_DIR),
+    "cluster": lambda _: cluster.check_cluster(settings.ENVIRONMENT, inherited=os.environ),
 }
 
 
@@ -34,6 +35,13 @@ class Command(ManagementCommand):
         parser.add_argument(
             "--only", nargs="+", choices=[*AREAS], default=[*AREAS], metavar="AREA", help=f"check only these areas: {', '.join(AREAS)}"
         )
+        parser.add_argument(
+            "--folders",
+            nargs="+",
+            type=_below,
+            metavar="FOLDER",
+            help="of the models folder, try only these folders: TEAM/SUBJECT/ALGORITHM, or . for the models folder itself",
+        )
         parser.add_argument("--output", choices=["text", "json"], default="text")
 
     def handle(self, *args: Any, **flags: Any) -> None:
@@ -41,7 +49,7 @@ class Command(ManagementCommand):
         findings = []
         for area in AREAS:
             if area in flags["only"]:
-                for finding in AREAS[area]():
+                for finding in AREAS[area](flags):
                     findings.append(finding)
                     if flags["output"] == "text":
                         self.stdout.write(self._painted(finding))
@@ -56,3 +64,10 @@ class Command(ManagementCommand):
             finding.result
         ]
         return paint(str(finding))
+
+
+def _below(value: str) -> Path:
+    folder = Path(value)
+    if folder.is_absolute() or ".." in folder.parts:
+        raise ArgumentTypeError(f"{value} is not a folder below the models folder; name it relative to that: TEAM/SUBJECT/ALGORITHM")
+    return folder
