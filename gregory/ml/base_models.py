@@ -140,7 +140,9 @@ def prepare(root: Path, *, name: str, fill: Callable[[Path], BundleDescription],
             # It may be a volume that is not mounted.
             raise BundleError(f"{root.parent} does not exist, so the bundle {root.name} cannot be made there; mount its volume, or make it")
         with _made(root), _staging(root) as staging:
-            _try_to_publish(root, staging)
+            with _locked(root):
+                # A preparation that begins now would take the trial for the folder of a killed one.
+                _try_to_publish(root, staging)
             staged = staging / "bundle"
             staged.mkdir()
             description = fill(staged)
@@ -247,7 +249,11 @@ def _locked(folder: Path) -> Iterator[None]:
 
 def _remove_unless_used(folder: Path) -> None:
     """Remove the folder of a killed preparation. Without locks, nobody knows whether its process lives, so it stays."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except FileNotFoundError:
+        # A preparation that ends removes its folder without the lock of the place.
+        return
     try:
         if try_lock(descriptor):
             shutil.rmtree(folder, ignore_errors=True)

@@ -3,13 +3,18 @@
 import hashlib
 import json
 import os
+import shutil
 import sys
 import zipfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
+from threading import current_thread, main_thread
+from typing import Any
 
 import pytest
 
+from gregory.ml import base_models
 from gregory.ml.base_models import PARTS, REMEDY, Bundle, BundleDescription, BundlePart, open_bundle, prepare, verify_bundle
 from gregory.ml.config import SummariserConfig
 from gregory.ml.errors import BundleError
@@ -329,6 +334,40 @@ def test_a_bundle_of_a_concurrent_preparation_is_not_replaced(root: Path, make: 
 
     make(report=overtake)
     assert theirs == [(root / "encoder").stat().st_ino]
+
+
+def test_two_preparations_that_begin_together_both_succeed(root: Path, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    remove, others = shutil.rmtree, []
+
+    def with_another(path: Path | str, **options: Any) -> None:
+        """The second preparation begins while the trial of the first one is in its place."""
+        if str(path).endswith(".trial") and current_thread() is main_thread():
+            others.append(executor.submit(make))
+            wait(others, timeout=0.5)
+        remove(path, **options)
+
+    monkeypatch.setattr(base_models.shutil, "rmtree", with_another)
+    with ThreadPoolExecutor() as executor:
+        bundles = [make(), *(other.result() for other in others)]
+
+    assert [bundle.description.name for bundle in bundles] == ["demo", "demo"]
+    assert names(root) == ["bundle.json", "encoder", "summariser"]
+
+
+def test_a_folder_of_a_preparation_that_ends_meanwhile_is_no_error(root: Path, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    ending = root / ".prepared-ending"
+    ending.mkdir(parents=True)
+    open_folder = os.open
+
+    def after_the_end(path: Path | str, *flags: int, **options: Any) -> int:
+        if path == ending:
+            ending.rmdir()
+        return open_folder(path, *flags, **options)
+
+    monkeypatch.setattr(base_models.os, "open", after_the_end)
+    make()
+
+    assert names(root) == ["bundle.json", "encoder", "summariser"]
 
 
 # Downloads with pip
