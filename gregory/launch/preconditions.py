@@ -6,7 +6,7 @@ from pathlib import Path
 from gregory.launch.errors import PreconditionFailed
 from gregory.ml import models_folder, storage
 from gregory.ml.artifacts import version_folder
-from gregory.ml.base_models import verify_bundle
+from gregory.ml.base_models import DESCRIPTION_FILE, PARTS, verify_bundle
 from gregory.ml.config import TrainConfig
 from gregory.ml.errors import BundleError
 from gregory.runs.spec import RunSpec, Scope, Window, new_run_id, new_token
@@ -21,6 +21,15 @@ def require_bundle(bundle_dir: Path) -> None:
         verify_bundle(bundle_dir)
     except BundleError as error:
         raise PreconditionFailed(str(error)) from error
+
+
+def require_readable_bundle(bundle_dir: Path) -> None:
+    """Raise PreconditionFailed if the user of a container cannot read the base models. Other files of their volume do not count."""
+    parts = [bundle_dir / name for name in PARTS]
+    for path in (bundle_dir, bundle_dir / DESCRIPTION_FILE, *parts, *(path for part in parts for path in sorted(part.rglob("*")))):
+        needed = 0o005 if path.is_dir() else 0o004
+        if path.stat().st_mode & needed != needed:
+            raise PreconditionFailed(f"{path} cannot be read by the containers' user; chmod -R a+rX {bundle_dir}")
 
 
 def require_models_folder(models_dir: Path, specs: Sequence[RunSpec] = ()) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from gregory.launch.errors import PreconditionFailed
 from gregory.launch.local.runner import LocalRunner
-from gregory.launch.preconditions import require_models_folder, require_writable_by
+from gregory.launch.preconditions import require_models_folder, require_readable_bundle, require_writable_by
 from gregory.runs.spec import AlgorithmSpec, RunSpec
 from tools.launch_installation import installation
 
@@ -66,3 +66,42 @@ def test_a_folder_that_the_user_of_the_containers_cannot_write_is_refused(spec, 
         return
     with pytest.raises(PreconditionFailed, match=rf"^the folder {place} cannot be written by the containers' user 10001:10001; chown -R"):
         check()
+
+
+@pytest.fixture
+def readable_bundle(tmp_path: Path) -> Path:
+    """Files with the names of a bundle, in a volume with a folder of its file system and one of a preparation."""
+    root = tmp_path / "base_models"
+    for name in ("encoder/model.safetensors", "summariser/summariser.json", "bundle.json"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    for path in [root, *root.rglob("*")]:
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    for name in ("lost+found", ".prepared-abc"):
+        (root / name).mkdir(mode=0o700)
+    return root
+
+
+def test_private_folders_beside_the_bundle_refuse_no_container(readable_bundle: Path):
+    require_readable_bundle(readable_bundle)
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [
+        (".", 0o750),
+        ("bundle.json", 0o640),
+        ("encoder", 0o700),
+        ("summariser", 0o754),
+        ("encoder/model.safetensors", 0o600),
+        ("summariser/summariser.json", 0o600),
+    ],
+)
+def test_a_private_part_of_the_bundle_is_refused(readable_bundle: Path, name: str, mode: int):
+    private = readable_bundle / name
+    private.chmod(mode)
+
+    with pytest.raises(PreconditionFailed) as refused:
+        require_readable_bundle(readable_bundle)
+
+    assert str(refused.value) == f"{private} cannot be read by the containers' user; chmod -R a+rX {readable_bundle}"

@@ -82,7 +82,7 @@ class DockerRunner:
                 preconditions.require_writable_by(user, Path(self._models), specs, remedy="set GREGORY_DOCKER_USER")
         if self._base_models != INSIDE_IMAGE and is_folder(self._base_models):
             preconditions.require_bundle(Path(self._base_models))
-            self._require_readable_base_models()
+            preconditions.require_readable_bundle(Path(self._base_models))
         # The last check tries the rest: the address of the database, its certificate, the GPUs and the folders, as a container sees them.
         with self._daemon(timeout=probe.SECONDS) as daemon:
             request = self._completed(daemon, self.render(preconditions.probe_spec()).request)
@@ -220,11 +220,6 @@ class DockerRunner:
             return self._options.GREGORY_DOCKER_USER
         owner = Path(self._models).stat()
         return "" if owner.st_uid == 0 else f"{owner.st_uid}:{owner.st_gid}"
-
-    def _require_readable_base_models(self) -> None:
-        for path in sorted(Path(self._base_models).rglob("*")):
-            if not path.stat().st_mode & 0o004:
-                raise PreconditionFailed(f"{path} cannot be read by the containers' user; chmod -R a+rX {self._base_models}")
 
 
 def _maps_users(daemon: docker.DockerClient) -> bool:
