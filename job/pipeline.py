@@ -30,7 +30,7 @@ from job.database_retry import DatabaseRetry
 from job.event_log import EventLogger
 from job.fence import SUPERSEDED, Fence, Superseded
 from job.outcome_report import OutcomeReport
-from job.publishing import failed_training, publish_model, publish_pseudo_labels
+from job.publishing import defect_of_kept_model, failed_training, publish_model, publish_pseudo_labels
 from job.stage_environment import stage_threads
 from job.stage_runner import StageRunner, add_file, read_result
 from job.supervise import StageFailed, Usage
@@ -203,8 +203,17 @@ class Pipeline:
                 image_digest=settings.IMAGE_DIGEST,
             ),
         )
+        self._remove_unless_publishable(algorithm, folder / "out")
         out = self._run("train", folder, request, algorithms=(algorithm,))
         return self._publish(algorithm, out)
+
+    def _remove_unless_publishable(self, algorithm: AlgorithmSpec, kept: Path) -> None:
+        """Remove a finished training whose model is gone or damaged. A published model had its row closed before the first stage."""
+        if kept.exists() and (defect := defect_of_kept_model(algorithm, kept)):
+            self._fence.require()
+            message = f"the model of an earlier attempt cannot be published, so it is trained again: {defect}"
+            self._log.warn(message, algorithm=algorithm.algorithm, stage="train")
+            shutil.rmtree(kept)
 
     def _publish(self, algorithm: AlgorithmSpec, out: Path) -> tuple[AlgorithmOutcome, store.OutcomeDetails]:
         """Give a finished model its name. Row and report say so before: a process that cannot read the models must not fail the row."""

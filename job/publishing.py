@@ -85,6 +85,19 @@ def publish_model(
     return outcome, store.OutcomeDetails(evaluation=evaluation, resources=resources, data=data, compute=result.compute)
 
 
+def defect_of_kept_model(algorithm: AlgorithmSpec, out: Path) -> str:
+    """The defect for which the model of an earlier attempt cannot be published. Empty if it can, or if only the publication will tell."""
+    model = out / contract.MODEL_FOLDER
+    try:
+        # First, because an attempt that ended within this change left a model card that differs from the manifest.
+        renaming.state_row(model, algorithm.run_log_id, algorithm.version)
+        return next(iter(artifacts.verify(model)), "")
+    except (ArtifactError, FileNotFoundError) as error:
+        return str(error)
+    except OSError:
+        return ""
+
+
 def failed_training(algorithm: AlgorithmSpec, failure: StageFailed, resources: dict[str, Any]) -> Result:
     """The outcome of a training with a failed stage."""
     outcome = AlgorithmOutcome(

@@ -12,7 +12,7 @@ import pytest
 from gregory.ml import artifacts
 from gregory.ml.dataset import Article, write_articles
 from gregory.ml.stages import contract
-from gregory.models import PredictionRunLog
+from gregory.models import PredictionRunLog, Subject
 from gregory.runs import recovery, store
 from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.reasons import Reason
@@ -27,7 +27,7 @@ from job.supervise import Usage
 from tests.database_rows import HERE, planned
 from tests.fences import taken
 from tests.file_systems import ext4, fill, remount
-from tests.planted import plant
+from tests.planted import plant, reseal
 from tests.published import complete_model
 
 pytestmark = pytest.mark.django_db
@@ -104,6 +104,42 @@ def fill_in(spec: RunSpec, models: Path) -> None:
     write_articles(folder / contract.ARTICLES, articles)
 
 
+def opened_for_one(subject: Subject, models: Path) -> RunSpec:
+    """A run of one algorithm."""
+    planned_run = planned(subject)
+    alone = planned_run.model_copy(update={"algorithms": planned_run.algorithms[:1]})
+    spec = store.open_run(alone, runner="local", handle=HERE, triggered_by="a test")
+    fill_in(spec, models)
+    return spec
+
+
+def resumed_after_failure(spec: RunSpec) -> RunSpec:
+    store.finish_run(spec, RunState.FAILED, Diagnosis(summary="failed: lstm", reason=store.failure_reason(spec)))
+    return store.resume(spec, token=new_token(), handle=HERE, triggered_by="a test", why="", next_version=lambda _: "20260101_2")
+
+
+def faked_stages(monkeypatch: pytest.MonkeyPatch, spec: RunSpec, *, after_training: Callable[[Path], object]) -> list[str]:
+    """Stages that train nothing and leave complete results. Returns the list of their names, in the order of their calls."""
+    stages: list[str] = []
+
+    def run_stage(stage: str, folder: Path, **options: object) -> Usage:
+        stages.append(stage)
+        out = folder / "out"
+        if stage == "summarise":
+            out.mkdir()
+            (out / contract.EXAMPLES).touch()
+            (out / contract.RESULT).write_text(contract.SummariseResult(labelled=20, title_only=20, pool=0).model_dump_json())
+        else:
+            described = complete_model(out / contract.MODEL_FOLDER, spec, position=0)
+            result = contract.TrainResult(metrics=METRICS, warnings=(), data=described.data, compute={"device": "cpu"})
+            (out / contract.RESULT).write_text(result.model_dump_json())
+            after_training(out / contract.MODEL_FOLDER)
+        return Usage(seconds=1.0, peak_bytes=1)
+
+    monkeypatch.setattr(stage_runner, "run_stage", run_stage)
+    return stages
+
+
 def run(spec: RunSpec, models: Path, bundle: Path, log: Path) -> None:
     """One attempt in this process."""
     assert store.claim(spec, HERE, image_digest="")
@@ -122,27 +158,8 @@ def test_a_finished_model_is_kept_and_published_by_the_next_attempt(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    planned_run = planned(subject)
-    alone = planned_run.model_copy(update={"algorithms": planned_run.algorithms[:1]})
-    spec = store.open_run(alone, runner="local", handle=HERE, triggered_by="a test")
-    fill_in(spec, models)
-    stages: list[str] = []
-
-    def run_stage(stage: str, folder: Path, **options: object) -> Usage:
-        stages.append(stage)
-        out = folder / "out"
-        if stage == "summarise":
-            out.mkdir()
-            (out / contract.EXAMPLES).touch()
-            (out / contract.RESULT).write_text(contract.SummariseResult(labelled=20, title_only=20, pool=0).model_dump_json())
-        else:
-            described = complete_model(out / contract.MODEL_FOLDER, spec, position=0)
-            result = contract.TrainResult(metrics=METRICS, warnings=(), data=described.data, compute={"device": "cpu"})
-            (out / contract.RESULT).write_text(result.model_dump_json())
-            cause.spoil(models, other_file_system)
-        return Usage(seconds=1.0, peak_bytes=1)
-
-    monkeypatch.setattr(stage_runner, "run_stage", run_stage)
+    spec = opened_for_one(subject, models)
+    stages = faked_stages(monkeypatch, spec, after_training=lambda _: cause.spoil(models, other_file_system))
     run(spec, models, small_bundle, tmp_path / "log")
 
     kept = artifacts.stages_folder(models, spec.run_id) / "train-lstm" / "out" / contract.MODEL_FOLDER
@@ -156,16 +173,95 @@ def test_a_finished_model_is_kept_and_published_by_the_next_attempt(
 
     cause.mend(models)
     plant(kept, effect := tmp_path / "effect")
-    store.finish_run(spec, RunState.FAILED, Diagnosis(summary="failed: lstm", reason=store.failure_reason(spec)))
-    resumed = store.resume(spec, token=new_token(), handle=HERE, triggered_by="a test", why="", next_version=lambda _: "20260101_2")
+    resumed = resumed_after_failure(spec)
     run(resumed, models, small_bundle, tmp_path / "log")
 
     assert stages == ["summarise", "train"]
-    rows = PredictionRunLog.objects.order_by("pk")
-    assert [(row.success, row.model_version) for row in rows] == [(False, "20260101"), (True, "20260101_2")]
+    assert rows() == [(False, "20260101"), (True, "20260101_2")]
     folder = models / "team" / "subject" / "lstm" / "20260101_2"
     assert list(artifacts.version_folders(models)) == [folder]
     assert (artifacts.verify(folder), artifacts.misplaced(folder)) == ([], [])
     assert recovery.published(resumed, resumed.algorithms[0], models) is not None
     # A resumed run reads no pickle.
     assert not effect.exists()
+
+
+class Killed(BaseException):
+    """SIGKILL of the process of the run."""
+
+
+def test_a_model_that_was_published_for_a_failed_row_is_trained_again(
+    subject: Subject, small_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    spec = opened_for_one(subject, tmp_path)
+    stages = faked_stages(monkeypatch, spec, after_training=lambda _: None)
+
+    def kill(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as killed:
+        killed.setattr(Pipeline, "_close", kill)
+        with pytest.raises(Killed):
+            run(spec, tmp_path, small_bundle, tmp_path / "log")
+    store.fail_open_rows(spec, reason=Reason.KILLED, error="killed")
+    out = artifacts.stages_folder(tmp_path, spec.run_id) / "train-lstm" / "out"
+    assert [path.name for path in out.iterdir()] == [contract.RESULT]
+
+    run(resumed_after_failure(spec), tmp_path, small_bundle, tmp_path / "log")
+
+    assert stages == ["summarise", "train", "train"]
+    assert rows() == [(False, "20260101"), (True, "20260101_2")]
+    assert [folder.name for folder in sorted(artifacts.version_folders(tmp_path))] == ["20260101", "20260101_2"]
+
+
+def change_a_byte(model: Path) -> None:
+    (model / artifacts.METRICS).write_text('{"test_f1": 0.26}')
+
+
+def change_only_the_card(model: Path) -> None:
+    """As a process that is killed before it has also changed the manifest."""
+    (model / artifacts.MODEL_CARD).write_text("of version 20260101_2")
+
+
+DAMAGE = {
+    "changed": (change_a_byte, ["train"]),
+    "without a file": (lambda model: (model / artifacts.METRICS).unlink(), ["train"]),
+    "without its model card": (lambda model: (model / artifacts.MODEL_CARD).unlink(), ["train"]),
+    "with a damaged manifest": (lambda model: (model / artifacts.MANIFEST).write_bytes(b"\xff"), ["train"]),
+    "half changed to another version": (change_only_the_card, []),
+}
+
+
+@pytest.mark.parametrize(("damage", "trained"), DAMAGE.values(), ids=DAMAGE)
+def test_a_kept_model_is_trained_again_only_if_it_is_damaged(
+    subject: Subject,
+    small_bundle: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    damage: Callable[[Path], object],
+    trained: list[str],
+):
+    spec = opened_for_one(subject, tmp_path)
+    in_the_place = tmp_path / "team"
+
+    def refuse(model: Path) -> None:
+        (model / artifacts.MODEL_CARD).write_text("of version 20260101")
+        reseal(model)
+        in_the_place.touch()
+
+    stages = faked_stages(monkeypatch, spec, after_training=refuse)
+    run(spec, tmp_path, small_bundle, tmp_path / "log")
+    in_the_place.unlink()
+    damage(artifacts.stages_folder(tmp_path, spec.run_id) / "train-lstm" / "out" / contract.MODEL_FOLDER)
+    stages = faked_stages(monkeypatch, spec, after_training=lambda _: None)
+
+    run(resumed_after_failure(spec), tmp_path, small_bundle, tmp_path / "log")
+
+    assert stages == trained
+    assert rows() == [(False, "20260101"), (True, "20260101_2")]
+    (folder,) = artifacts.version_folders(tmp_path)
+    assert (folder.name, artifacts.verify(folder)) == ("20260101_2", [])
+
+
+def rows() -> list[tuple[bool, str]]:
+    return [(row.success, row.model_version) for row in PredictionRunLog.objects.order_by("pk")]
