@@ -4,8 +4,10 @@ The variables of the database have the names of GregoryAI, so that its `.env` wo
 """
 
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 BASE_DIR = Path(__file__).resolve().parents[1]
@@ -28,6 +30,16 @@ SSL_MODES = r"^(disable|allow|prefer|require|verify-ca|verify-full)?$"
 _BYTES = r"^([1-9][0-9]*[kmg])?$"
 
 
+def _absolute(value: str) -> str:
+    """A container and a pod have other folders, so a relative path would name another file there."""
+    if value in ("", SYSTEM_CERTIFICATES) or value.startswith("/"):
+        return value
+    raise PydanticCustomError("relative_path", "a relative path depends on the folder of the command; give an absolute path, or `system`")
+
+
+RootCertificate = Annotated[str, AfterValidator(_absolute)]
+
+
 class Environment(BaseSettings):
     """All variables. Each field is one variable with its meaning as description."""
 
@@ -43,9 +55,12 @@ class Environment(BaseSettings):
         pattern=SSL_MODES,
         description="encryption of the connection; `verify-full` also checks the server; empty: libpq's default, `prefer`",
     )
-    DB_SSLROOTCERT: str = Field(
-        "", description="file with the certificates of the authorities that sign the server's; `system`: those of the operating system"
+    DB_SSLROOTCERT: RootCertificate = Field(
+        "",
+        description="file, by its absolute path, with the certificates of the authorities that sign the server's; "
+        "`system`: those of the operating system",
     )
+    PGSSLROOTCERT: RootCertificate = Field("", description="libpq's name of DB_SSLROOTCERT, read if that is empty")
     SQLITE_FILE: Path = Field(BASE_DIR / "db.sqlite3", description="database file without PostgreSQL")
     SECRET_KEY: SecretStr = Field(
         SecretStr(""), description="Django's signing key; empty: a new one per process, which is enough for commands"

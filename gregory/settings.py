@@ -1,10 +1,12 @@
 """Django settings from the table in `env`. A value that no installation changes is a constant here."""
 
+import os
 from typing import Any
 
 from django.core.management.utils import get_random_secret_key
 
-from gregory.env import BASE_DIR, read_environment
+from gregory.database.certificates import use_system_certificates
+from gregory.env import BASE_DIR, SYSTEM_CERTIFICATES, read_environment
 
 env = read_environment()
 
@@ -26,6 +28,8 @@ INSTALLED_APPS = [
 MIDDLEWARE: list[str] = []
 
 if env.POSTGRES_DB:
+    if (env.DB_SSLROOTCERT or env.PGSSLROOTCERT) == SYSTEM_CERTIFICATES:
+        use_system_certificates(os.environ)
     DATABASES: dict[str, dict[str, Any]] = {
         "default": {
             "ENGINE": "gregory.database.postgresql",

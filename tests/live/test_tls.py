@@ -1,5 +1,9 @@
 """TLS to the database: a server with a certificate of a private authority, which refuses other connections. A local run."""
 
+import os
+import ssl
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -8,9 +12,10 @@ import pytest
 
 from tests.articles import labelled, store
 from tools import postgresql
-from tools.installation import Installation
+from tools.installation import REPOSITORY, Installation
 from tools.postgresql_tls import encrypted
 
+CONNECT = "from django.db import connection; connection.ensure_connection(); print(connection.connection.pgconn.ssl_in_use)"
 TRAIN = ("train_models", "--team", "t", "--all-articles", "--algo", "lgbm_tfidf")
 
 
@@ -55,3 +60,78 @@ def test_a_wrong_mode_is_named(installation: Installation):
 
     assert done.returncode == 1
     assert "environment variable DB_SSLMODE: String should match pattern" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["DB_SSLROOTCERT", "PGSSLROOTCERT"])
+def test_a_relative_path_of_the_certificates_is_named(installation: Installation, name: str):
+    done = installation.manage("preflight", "--only", "database", **{"DB_SSLROOTCERT": "", name: "certificates/ca.crt"})
+
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"environment variable {name}: a relative path depends on the folder of the command; "
+        "give an absolute path, or `system` (got 'certificates/ca.crt')\n"
+    )
+
+
+@pytest.fixture
+def system_store(installation: Installation, tmp_path: Path) -> Path:
+    """A folder of the certificates of an operating system that trusts the authority of the database alone."""
+    authority = Path(installation.environment["DB_SSLROOTCERT"])
+    argv = ["openssl", "x509", "-noout", "-hash", "-in", str(authority)]
+    name = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip()
+    folder = tmp_path / "certificates"
+    folder.mkdir()
+    for file in (f"{name}.0", "ca-certificates.crt"):
+        (folder / file).write_bytes(authority.read_bytes())
+    return folder
+
+
+def connect(installation: Installation, *, store: Path | None, **changes: str) -> subprocess.CompletedProcess[str]:
+    """Connect to the database. store: replaces the certificates of the operating system for this process."""
+    environment = {name: value for name, value in installation.environment.items() if name not in ("SSL_CERT_FILE", "SSL_CERT_DIR")}
+    mount = f"mount --bind {store} {os.path.realpath(ssl.get_default_verify_paths().openssl_capath)} &&" if store else ""
+    argv = [sys.executable, str(REPOSITORY / "manage.py"), "shell", "--no-imports", "-c", CONNECT]
+    return subprocess.run(
+        ["unshare", "--mount", "sh", "-c", f'{mount} exec "$@"', "sh", *argv],
+        cwd=REPOSITORY,
+        env=environment | changes,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("name", ["DB_SSLROOTCERT", "PGSSLROOTCERT"])
+def test_the_certificates_of_the_system_are_found(installation: Installation, system_store: Path, name: str):
+    changes = {"DB_SSLROOTCERT": "", name: "system"}
+
+    trusted = connect(installation, store=system_store, **changes)
+    other = connect(installation, store=None, **changes)
+
+    assert (trusted.returncode, trusted.stdout) == (0, "True\n"), trusted.stderr
+    assert other.returncode == 1
+    assert "certificate verify failed" in other.stderr
+
+
+@pytest.mark.root
+def test_certificates_that_the_environment_names_replace_those_of_the_system(
+    installation: Installation, system_store: Path, tmp_path: Path
+):
+    (tmp_path / "none").mkdir()
+
+    done = connect(installation, store=system_store, DB_SSLROOTCERT="system", SSL_CERT_DIR=str(tmp_path / "none"))
+
+    assert done.returncode == 1
+    assert "certificate verify failed" in done.stderr
+
+
+@pytest.mark.root
+def test_a_system_without_certificates_is_refused(installation: Installation, tmp_path: Path):
+    (tmp_path / "none").mkdir()
+
+    done = connect(installation, store=tmp_path / "none", DB_SSLROOTCERT="system")
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("the certificates of the operating system are missing (")
+    assert done.stderr.endswith("or name a file in DB_SSLROOTCERT, for example /etc/ssl/certs/ca-certificates.crt\n")
