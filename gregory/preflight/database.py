@@ -19,6 +19,8 @@ from gregory.runs.models import AlgorithmRun, RunEvent, TrainingRun
 
 _DATABASE = Area("database")
 ROLE_SCRIPT = "docs/sql/least-privilege.sql"
+# Only preflight reads it. A run works without this permission.
+RECORDS = "django_migrations"
 READ, WRITTEN = ("SELECT",), ("SELECT", "INSERT", "UPDATE")
 
 
@@ -34,7 +36,7 @@ NEEDED: dict[str, tuple[frozenset[str], tuple[str, ...]]] = {
     "articles_subjects": (_columns_of(Articles.subjects.through), READ),
     "gregory_articlesubjectrelevance": (_columns_of(ArticleSubjectRelevance), READ),
     "gregory_predictionrunlog": (_columns_of(PredictionRunLog), WRITTEN),
-    "django_migrations": (frozenset({"app", "name"}), READ),
+    RECORDS: (frozenset({"app", "name"}), READ),
     **{model._meta.db_table: (_columns_of(model), WRITTEN) for model in (TrainingRun, AlgorithmRun, RunEvent)},
 }
 OURS = frozenset(model._meta.db_table for model in (TrainingRun, AlgorithmRun, RunEvent))
@@ -82,11 +84,16 @@ def _check() -> Iterator[Finding]:
         )
         return
     yield from _tables(found)
-    if not on_postgresql or _has_permission("SELECT", "django_migrations"):
+    unreadable = {RECORDS} if on_postgresql and not _has_permission("SELECT", RECORDS) else set()
+    if unreadable:
+        yield _DATABASE.warning(
+            f"this role may not read {RECORDS}, so it is not known whether a migration is missing",
+            f"as the owner of the tables: GRANT SELECT ON {RECORDS} TO {_role()};",
+        )
+    else:
         yield from _migrations()
     if on_postgresql:
-        tables = [table for table in found if found[table]]
-        yield from _permissions(tables)
+        yield from _permissions([table for table in found if found[table] and table not in unreadable])
         yield from _indexes()
 
 
@@ -143,10 +150,10 @@ def _migrations() -> Iterator[Finding]:
 
 
 def _permissions(tables: list[str]) -> Iterator[Finding]:
-    role = _quoted(_query("SELECT current_user")[0][0])
+    role = _role()
     lacking = []
     for table in tables:
-        permissions = [permission for permission in NEEDED[table][1] if not _has_permission(permission, table)]
+        permissions = [permission for permission in NEEDED[table][1] if not _suffices(permission, table)]
         if permissions:
             lacking.append(f"GRANT {', '.join(permissions)} ON {table} TO {role};")
     for (sequence,) in _query(SEQUENCES):
@@ -192,6 +199,18 @@ def _indexes() -> Iterator[Finding]:
 def _has_permission(permissions: str, table: str) -> bool:
     """Whether this role has one of the permissions."""
     return bool(_query("SELECT has_table_privilege(%s, %s)", table, permissions)[0][0])
+
+
+def _suffices(permission: str, table: str) -> bool:
+    """Whether this role has the permission for the table, or for each of its columns that runs use."""
+    columns = NEEDED[table][0] if permission == "SELECT" else NEEDED[table][0] - {"id"}  # The database gives the id.
+    statement = "SELECT bool_and(has_column_privilege(attrelid, attnum, %s)) FROM pg_attribute "
+    statement += "WHERE attrelid = to_regclass(%s) AND attname = ANY(%s) AND NOT attisdropped"
+    return bool(_query(statement, permission, table, list(columns))[0][0])
+
+
+def _role() -> str:
+    return _quoted(_query("SELECT current_user")[0][0])
 
 
 def _query(statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
