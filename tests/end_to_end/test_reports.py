@@ -15,7 +15,7 @@ import pytest
 
 from gregory.runs import report_key
 from gregory.runs.spec import RunOutcome
-from tests.end_to_end.trainings import SUBJECT, processes, training, wait_for
+from tests.end_to_end.trainings import SUBJECT, processes, suspend_between_writes, training, wait_for
 from tools.installation import REPOSITORY, Installation
 
 AN_HOUR_AGO = """
@@ -112,11 +112,10 @@ def test_a_run_that_hangs_is_terminated_as_stalled(long_lstm: Installation, stop
     with long_lstm.start("train_models", *SUBJECT, "--algo", "lstm,lgbm_tfidf") as command:
         worker = training(long_lstm, command, "lstm")
         (job,) = processes(command, "-m job")
-        hung = worker if stopped == "worker" else job
-        # A process that is stopped during a write keeps the lock of SQLite's file. Between two heartbeats the file is closed.
-        wait_for(lambda: not any(Path(file.path).name == "db.sqlite3" for file in job.open_files()))
-        hung.send_signal(signal.SIGSTOP)
-        if stopped == "run":
+        if stopped == "worker":
+            worker.suspend()
+        else:
+            suspend_between_writes(job)
             # A run that lives and is silent may be cut off from the database. So its limit is 920 s.
             long_lstm.run_code(AN_HOUR_AGO)
         assert "left alone" in long_lstm.must("reconcile_runs", "--once")

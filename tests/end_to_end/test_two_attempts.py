@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from gregory.ml import artifacts
-from tests.end_to_end.trainings import OPEN_RUN, WAITS, started, wait_for
+from tests.end_to_end.trainings import OPEN_RUN, WAITS, started, suspend_between_writes, wait_for
 from tools.installation import Installation
 
 pytestmark = pytest.mark.slow
@@ -52,8 +52,9 @@ def test_the_earlier_attempt_publishes_nothing(
     with started(installation, OPEN_RUN, *command) as first:
         job = psutil.Process(first.pid)
         wait_for(lambda: reached(tmp_path, installation.models), seconds=120)
+        suspend_between_writes(job)
         stopped = [job, *job.children(recursive=True)]
-        for process in stopped:
+        for process in stopped[1:]:
             process.suspend()
         with started(installation, NEXT_ATTEMPT, "-m", "job") as second:
             output = second.communicate(timeout=300)[0]

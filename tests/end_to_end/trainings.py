@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TypeVar
 
 import psutil
@@ -60,6 +61,19 @@ def wait_for(find: Callable[[], T], *, seconds: float = 120) -> T:
             return found
         time.sleep(0.1)
     raise AssertionError("it did not happen in time")
+
+
+def suspend_between_writes(job: psutil.Process) -> None:
+    """Stop a run while it does not have the file of SQLite open. A run that is stopped during a write keeps the lock of the file."""
+
+    def suspended() -> bool:
+        job.suspend()
+        if any(Path(file.path).name == "db.sqlite3" for file in job.open_files()):
+            job.resume()
+            return False
+        return True
+
+    wait_for(suspended)
 
 
 def processes(command: subprocess.Popen[str], *words: str) -> list[psutil.Process]:
