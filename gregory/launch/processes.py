@@ -87,7 +87,8 @@ def _started(process: psutil.Process) -> str:
     """The start of a process. A later correction of the system clock does not change it."""
     try:
         fields = Path(f"/proc/{process.pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
+        # The process may end between the opening and the reading.
         return f"{process.create_time():.2f}"
     # Field 22 of proc(5) is the start in clock ticks since boot. Field 2, the name, may contain blanks and is removed above.
     return f"{_boot()}:{fields[19]}"

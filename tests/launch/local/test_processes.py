@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,6 +59,26 @@ def test_a_process_that_ended_on_this_machine_has_certainly_ended():
     ended.wait()
 
     assert (zombie, processes.observe(handle).status) == (Status.TERMINATED, Status.TERMINATED)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc")
+def test_a_process_that_ends_while_its_start_is_read_has_certainly_ended(monkeypatch: pytest.MonkeyPatch):
+    ending = subprocess.Popen(["sleep", "60"])
+    handle = processes.handle_of(ending.pid)
+    read_text = Path.read_text
+
+    def read_after_the_end(path: Path, **options: Any) -> str:
+        if path != Path(f"/proc/{ending.pid}/stat"):
+            return read_text(path, **options)
+        with path.open(**options) as stat:
+            ending.kill()
+            ending.wait()
+            return stat.read()
+
+    monkeypatch.setattr(Path, "read_text", read_after_the_end)
+
+    assert processes.observe(handle).status is Status.TERMINATED
+    assert ending.returncode == -9
 
 
 # Another account in a mount namespace whose /proc hides processes. The libraries are imported before the change of the account.
