@@ -56,8 +56,9 @@ def counted(number: int, noun: str) -> str:
 def _write(stream: IO[str], text: str) -> None:
     try:
         stream.write(text)
-    except UnicodeEncodeError as error:
-        stream.write(text.encode(error.encoding, "backslashreplace").decode(error.encoding))
+    except UnicodeEncodeError:
+        # The error has the name `charmap` for every encoding with a table of 256 characters.
+        stream.write(text.encode(stream.encoding, "backslashreplace").decode(stream.encoding))
 
 
 def _drop_buffer(stream: IO[str]) -> None:

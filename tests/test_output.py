@@ -42,6 +42,24 @@ def test_a_character_that_the_encoding_lacks_is_written_as_its_escape_sequence()
     assert output.error is None
 
 
+@pytest.mark.parametrize(
+    ("encoding", "text", "written"),
+    [
+        ("iso8859-7", "Modèle Ελλάδα\n", "Mod\\xe8le Ελλάδα\n"),
+        ("iso8859-2", "Modèle łódź\n", "Mod\\xe8le łódź\n"),
+        ("koi8-r", "Modèle модель\n", "Mod\\xe8le модель\n"),
+    ],
+)
+def test_a_character_that_a_table_of_256_lacks_is_escaped_and_the_others_are_kept(encoding: str, text: str, written: str):
+    content = BytesIO()
+    output = Output(TextIOWrapper(content, encoding=encoding))
+
+    output.write(text)
+    output.flush()
+
+    assert (content.getvalue().decode(encoding), output.error) == (written, None)
+
+
 def test_a_process_without_standard_output_has_no_output():
     output = Output(None)
 
