@@ -172,6 +172,8 @@ def _decide_pending(observation: Observation, run: RunSnapshot) -> Decision:
 def _decide_unknown(observation: Observation, run: RunSnapshot) -> Decision:
     if run.durable or run.silent <= run.stale_after:
         return _none(f"{observation.detail}; its status is unknown")
+    if run.announced is not None:
+        return Decision(action=Action.FINALIZE, diagnosis=run.announced)
     summary = f"lost: {observation.detail} and wrote no heartbeat for more than {run.stale_after} s"
     return Decision(action=Action.FINALIZE, diagnosis=Diagnosis(summary=summary, reason=Reason.LOST))
 

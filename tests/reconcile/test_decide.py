@@ -137,6 +137,7 @@ CANCELLED = {"announced": Diagnosis(summary="cancelled by me", reason=Reason.CAN
         (KILLED, CANCELLED, Action.FINALIZE, Reason.CANCELLED, "cancelled by me"),
         (ALIVE, {**CANCELLED, **QUEUED_HERE, **DURABLE}, Action.FINALIZE, Reason.CANCELLED, "cancelled by me"),
         (ELSEWHERE, CANCELLED, Action.NONE, None, "process 7 belongs to host there; its status is unknown"),
+        (ELSEWHERE, {**CANCELLED, "silent": 901.0}, Action.FINALIZE, Reason.CANCELLED, "cancelled by me"),
         # A run that says itself that it makes no progress is terminated if there is a limit and the run has begun.
         (ALIVE, {"idle": 9999.0}, Action.NONE, None, "process 7 runs"),
         (ALIVE, {"idle": 1800.0, "heard": 59.0, "stall_after": 1800}, Action.NONE, None, "process 7 runs"),
