@@ -45,7 +45,7 @@ def request(spec: RunSpec, runner: Runner) -> RunHandle | LaunchError:
 def record_submission(spec: RunSpec, runner: Runner, answer: RunHandle | LaunchError, *, retry: Retry = retry_on_disconnect) -> Submission:
     """Second half: record the answer in the run store. A run that was ended in the meantime is terminated.
 
-    retry: calls the database, again while it does not answer.
+    retry: calls the database, again while it does not answer. It may return the error of the last call.
     """
     submission = record_answer(spec, answer, retry=retry)
     return revoke(runner, answer) if submission.superseded and isinstance(answer, RunHandle) else submission
@@ -56,7 +56,7 @@ def record_answer(spec: RunSpec, answer: RunHandle | LaunchError, *, retry: Retr
     if isinstance(answer, LaunchError) and not isinstance(answer, SubmitError):
         lacks_permission = isinstance(answer, Refused) and answer.lacks_permission
         seconds = retry(partial(store.record_delay, spec, str(answer), refused=lacks_permission))
-        if seconds <= PERMISSION_SECONDS:
+        if isinstance(seconds, Exception) or seconds <= PERMISSION_SECONDS:
             return Submission(detail=f"not submitted yet: {answer}")
         summary = f"cannot start {spec.label}: refused for {seconds:.0f} s, the limit is {PERMISSION_SECONDS} s: {answer}"
         answer = SubmitError(summary, reason=Reason.REFUSED)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from django.db import OperationalError
 
+from gregory.launch.errors import Unreachable
 from gregory.management import closing, termination
 from gregory.management.termination import Terminated
 from gregory.models import PredictionRunLog
@@ -155,6 +156,14 @@ class TestWhileRunsAreExecuted:
         # Its process ended without a claim. Each of the others was never started.
         assert runs() == {("failed", "lost"), ("failed", "not_started")}
         assert [row[3] for row in rows()] == [False] * 6
+
+    def test_a_database_that_is_away_leaves_a_run_queued_that_its_back_end_does_not_take_yet(self, shell, cluster, monkeypatch):
+        cluster.refuses = Unreachable("no answer")
+        at_call(monkeypatch, store, "record_delay", away(1))
+
+        done = shell("train_models", *MS_ON_CLUSTER)
+
+        assert (done.code, done.err, runs()) == (1, f"CommandError: {AWAY}\n", {("pending", "")})
 
     def test_a_signal_that_appears_as_an_error_of_the_database_ends_the_wait(self, shell, cluster):
         def in_a_statement() -> None:
