@@ -192,6 +192,15 @@ def initializing(*statuses: dict[str, Any], sidecars: tuple[str, ...] = (), **ev
     return apply
 
 
+def init_container_ended(*, last: bool = False, **end: Any) -> Change:
+    """The pod's last init container ended like this, and so the pod failed. last: the kubelet has written it as an earlier end."""
+    state = (
+        {"state": {"waiting": {"reason": "PodInitializing"}}, "lastState": {"terminated": end}} if last else {"state": {"terminated": end}}
+    )
+    waits = initializing({"name": "first", "state": DONE}, {"name": "second", **state})
+    return all_of(waits, lambda recording: pod_of(recording)["status"].update(phase="Failed"))
+
+
 def pod_gone_with_events(**events: str) -> Change:
     """The Job failed for a pod without a rule. The pod is gone, and the cluster still has these events of it."""
 
@@ -396,6 +405,31 @@ NOT_PREPARED = {"type": "PodScheduled", "status": "True", "lastTransitionTime": 
             Status.TERMINATED,
             Reason.DELETED,
             rf"the Job of {POD} was deleted, and the pod ended with exit code 137; .*",
+        ),
+        *(
+            (
+                "init_container",
+                init_container_ended(last=last, exitCode=code, reason=kind, message=LOCATED),
+                Status.TERMINATED,
+                Reason.NODE_LOST,
+                rf"{POD}: its node was down or restarted, and lost its container \(init container second: {words}, exit code {code}\); "
+                "resume it; check the node",
+            )
+            for last, code, kind, words in [
+                (False, 255, "Unknown", "Unknown"),
+                (False, 137, "ContainerStatusUnknown", f"ContainerStatusUnknown: {LOCATED}"),
+                (True, 137, "ContainerStatusUnknown", f"ContainerStatusUnknown: {LOCATED}"),
+            ]
+        ),
+        *(
+            (
+                "init_container",
+                init_container_ended(exitCode=code, reason="Error"),
+                Status.TERMINATED,
+                Reason.NOT_STARTED,
+                rf"{POD} never started: its init container second exited with code {code}; correct podTemplatePatch",
+            )
+            for code in (137, 255)
         ),
         *(
             ("init_container", change, Status.PENDING, reason, detail)

@@ -10,6 +10,7 @@ from gregory.launch.kubernetes.diagnose.pod_status import (
     Events,
     Object,
     condition,
+    end_of,
     exit_text,
     is_being_deleted,
     log_tail,
@@ -196,7 +197,10 @@ def _never_ran(pod: Object) -> Observation:
     if is_being_deleted(pod):
         return _with_pod(pod, Reason.INTERRUPTED, f"pod {name_of(pod)} was deleted before its run began", _DELETED_POD)
     for container in status.get("initContainerStatuses") or []:
-        end = container.get("state", {}).get("terminated", {})
+        end = end_of(container, pod) or {}
+        if _is_unseen(end):
+            summary = f"pod {name_of(pod)}: {_UNSEEN.summary} (init container {container['name']}: {_unseen_text(end)})"
+            return _with_pod(pod, _UNSEEN.reason, summary, _UNSEEN.remedy)
         if end.get("exitCode"):
             summary = f"its init container {container['name']} {exit_text(end)}"
             return _with_pod(pod, Reason.NOT_STARTED, f"pod {name_of(pod)} never started: {summary}", "correct podTemplatePatch")
@@ -224,17 +228,13 @@ def _exited(pod: Object, *, was_deleted: bool, with_its_job: bool) -> Observatio
     if report and any(algorithm.reason is Reason.NO_GPU for algorithm in report.algorithms):
         summary = f"pod {name} was assigned a GPU and found none on node {node_of(pod)}"
         return _with_pod(pod, Reason.NO_GPU, summary, "check driver and device plugin of the node, or set gpu.required to false")
-    unseen = end.get("reason") == _UNSEEN_CONTAINER or (code, end.get("reason")) == (_UNSEEN_CODE, _UNSEEN_REASON)
-    if with_its_job and (signal_of(code) or unseen):
+    if with_its_job and (signal_of(code) or _is_unseen(end)):
         # This takes precedence over the outcome report: the deletion of a Job is a request to end the run.
         summary = f"the Job of pod {name} was deleted, and the pod ended with exit code {code}"
         return _with_pod(pod, Reason.DELETED, summary, "find the cause of the deletion; then resume the run")
-    if unseen:
-        # A message of the container runtime would be the log.
-        by_kubelet = end["reason"] == _UNSEEN_CONTAINER
-        words = ": ".join(part for part in (end["reason"], end.get("message", "").strip() if by_kubelet else "") if part)
-        summary = f"pod {name}: {_UNSEEN.summary} ({words}, exit code {code})"
-        return _with_pod(pod, _UNSEEN.reason, summary, f"check node {node_of(pod)}", with_log=not by_kubelet)
+    if _is_unseen(end):
+        summary, with_log = f"pod {name}: {_UNSEEN.summary} ({_unseen_text(end)})", end["reason"] != _UNSEEN_CONTAINER
+        return _with_pod(pod, _UNSEEN.reason, summary, f"check node {node_of(pod)}", with_log=with_log)
     if report and (code == exit_codes.SIGTERM or not signal_of(code)):
         return _with_pod(pod, None, f"pod {name} exited with code {code} and left a report", "")
     if was_deleted and signal_of(code):
@@ -246,6 +246,17 @@ def _exited(pod: Object, *, was_deleted: bool, with_its_job: bool) -> Observatio
     if code == 0:
         return _with_pod(pod, Reason.NO_REPORT, f"pod {name} exited with code 0 and left no report", "read its log")
     return _with_pod(pod, None, f"pod {name} exited with code {code} and left no report", "")
+
+
+def _is_unseen(end: Object) -> bool:
+    """Whether a container ended while its node was down, so that nobody observed its end."""
+    return end.get("reason") == _UNSEEN_CONTAINER or (end.get("exitCode"), end.get("reason")) == (_UNSEEN_CODE, _UNSEEN_REASON)
+
+
+def _unseen_text(end: Object) -> str:
+    # A message of the container runtime would be the log.
+    message = end.get("message", "").strip() if end["reason"] == _UNSEEN_CONTAINER else ""
+    return f"{end['reason']}{f': {message}' if message else ''}, exit code {end['exitCode']}"
 
 
 def _with_pod(pod: Object, reason: Reason | None, summary: str, remedy: str, *, with_log: bool = True) -> Observation:

@@ -118,7 +118,11 @@ def exit_text(end: Object) -> str:
 
 def terminated(pod: Object) -> Object | None:
     """The state of the run's container after its end. None before."""
-    status = run_status(pod)
+    return end_of(run_status(pod), pod)
+
+
+def end_of(status: Object, pod: Object) -> Object | None:
+    """The state of a container of the pod after its end. None before."""
     found: Object | None = status.get("state", {}).get("terminated")
     if found is None and pod.get("status", {}).get("phase") in _ENDED:
         # A kubelet that lost the container first writes its end here, and fails the pod.
