@@ -45,14 +45,14 @@ def compare(models_dir: Path, folders: Sequence[Path]) -> Comparison:
     """Compare these version folders with their manifests and with the rows. Reads every byte. A row without an end contradicts nothing."""
     models, result = store.recorded_models(), Comparison()
     found = {folder.relative_to(models_dir).as_posix(): folder for folder in folders}
-    recorded = {model.artifact for model in models.values()}
+    owners = {model.artifact: pk for pk, model in models.items() if model.artifact}
     for path, folder in found.items():
         # An error of one folder must not hide the problems of the others.
         try:
-            if path not in recorded and OUR_FILES.isdisjoint(file.name for file in folder.iterdir()):
+            if path not in owners and OUR_FILES.isdisjoint(file.name for file in folder.iterdir()):
                 result.foreign.append(folder)
             else:
-                _compare(path, folder, models, found, result)
+                _compare(path, folder, models, owners, found, result)
         except OSError as error:
             result.problems.append(f"{folder}: cannot be read: {error}")
     moved = {move.run_log_id for move in result.moves}
@@ -73,7 +73,10 @@ def _missing(folder: Path, pk: int) -> list[str]:
         return [f"{folder}: cannot be read, but row {pk} is a success: {error}"]
 
 
-def _compare(path: str, folder: Path, models: dict[int, RecordedModel], found: dict[str, Path], result: Comparison) -> None:
+def _compare(
+    path: str, folder: Path, models: dict[int, RecordedModel], owners: dict[str, int], found: dict[str, Path], result: Comparison
+) -> None:
+    """owners: the rows by the recorded places of their models."""
     try:
         manifest = artifacts.read_manifest(folder)
     except ArtifactError as error:
@@ -81,6 +84,13 @@ def _compare(path: str, folder: Path, models: dict[int, RecordedModel], found: d
         return
     pk = manifest.provenance.run_log_id
     model = models.get(pk)
+    # The row that the manifest names may have no digest, so a manifest in the place of another model says nothing of this folder.
+    if path in owners and (model is None or model.artifact != path):
+        named = f"row {pk} at {artifacts.stated_place(manifest)}"
+        result.problems.append(
+            f"{folder}: row {owners[path]} has its model here, and the manifest names {named}; it was replaced since training"
+        )
+        return
     trained = model if model is not None and _is_of(manifest, model) else None
     defects = artifacts.verify(folder, recorded=trained.digest if trained else "")
     result.problems += defects

@@ -159,6 +159,31 @@ def test_a_model_of_an_open_row_is_no_problem(trained: tuple[RunSpec, Path], tmp
     assert capsys.readouterr().out == "2 version folders, all complete and unchanged\n"
 
 
+@pytest.mark.parametrize("named", ["an open row", "another row's model", "no row of the database"])
+def test_a_manifest_of_another_row_in_the_place_of_a_model_is_printed(
+    trained: tuple[RunSpec, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], named: str
+):
+    """The record of the place decides. The row that a manifest names may have no digest."""
+    spec, folder = trained
+    row, pk = spec.algorithms[0].run_log_id, spec.algorithms[1].run_log_id
+    if named == "another row's model":
+        other = publish(tmp_path, spec, position=1)
+        facts = {"artifact": other.relative_to(tmp_path).as_posix(), "digest": artifacts.digest(other)}
+        store.close_algorithm(spec, AlgorithmOutcome(**spec.algorithms[1].model_dump(), success=True, **facts))
+    elif named == "no row of the database":
+        pk = 10**6
+    described = artifacts.read_manifest(folder)
+    plant(folder, tmp_path / "effect")
+    (folder / "manifest.json").unlink()
+    provenance = described.provenance.model_copy(update={"run_log_id": pk})
+    artifacts.write_manifest(folder, described.model_copy(update={"provenance": provenance}))
+
+    assert problem(capsys) == (
+        f"{folder}: row {row} has its model here, and the manifest names row {pk} at team/subject/lstm/20260101; "
+        "it was replaced since training"
+    )
+
+
 def test_a_model_without_a_row_is_printed(trained: tuple[RunSpec, Path], capsys: pytest.CaptureFixture[str]):
     spec, folder = trained
     PredictionRunLog.objects.all().delete()
@@ -308,6 +333,21 @@ class TestMovedModels:
         target.parent.mkdir(parents=True)
         place.rename(target)
         call_command("verify_models", "--accept-moved")
+
+    def test_the_place_of_another_model_is_not_accepted(self, moved: tuple[RunSpec, Path], capsys: pytest.CaptureFixture[str]):
+        spec, place = moved
+        facts = {"artifact": "another/subject/lstm/20260101", "digest": "0" * 64}
+        store.close_algorithm(spec, AlgorithmOutcome(**spec.algorithms[1].model_dump(), success=True, **facts))
+
+        with pytest.raises(CommandError, match=r"^2 problems in 1 version folder$"):
+            call_command("verify_models", "--accept-moved")
+
+        row, other = (algorithm.run_log_id for algorithm in spec.algorithms[:2])
+        assert capsys.readouterr().out.splitlines()[0] == (
+            f"{place}: row {other} has its model here, and the manifest names row {row} at team/subject/lstm/20260101; "
+            "it was replaced since training"
+        )
+        assert AlgorithmRun.objects.get(run_log_id=row).artifact_path == "team/subject/lstm/20260101"
 
     @pytest.mark.parametrize("change", ["a copy", "another manifest", "a changed file"])
     def test_only_the_unchanged_model_of_its_row_is_accepted(
