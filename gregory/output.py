@@ -58,7 +58,8 @@ def _write(stream: IO[str], text: str) -> None:
         stream.write(text)
     except UnicodeEncodeError:
         # The error has the name `charmap` for every encoding with a table of 256 characters.
-        stream.write(text.encode(stream.encoding, "backslashreplace").decode(stream.encoding))
+        encoding: str = getattr(stream, "encoding", "ascii")
+        stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def _drop_buffer(stream: IO[str]) -> None:
