@@ -111,15 +111,36 @@ def test_contributing_works(reader: Reader):
     assert "passed" in "".join(printed.values())
 
 
+WITHOUT_WORDS = """
+import json, pathlib
+from gregory.models import Articles
+articles = list(Articles.objects.all())
+pathlib.Path("{kept}").write_text(json.dumps({{article.pk: [article.title, article.summary] for article in articles}}))
+for article in articles:
+    article.title, article.summary = " ".join(str(article.pk)), ""
+Articles.objects.bulk_update(articles, ["title", "summary"])
+"""
+WITH_WORDS = """
+import json, pathlib
+from gregory.models import Articles
+articles = list(Articles.objects.all())
+kept = json.loads(pathlib.Path("{kept}").read_text())
+for article in articles:
+    article.title, article.summary = kept[str(article.pk)]
+Articles.objects.bulk_update(articles, ["title", "summary"])
+"""
+
+
 @pytest.mark.slow
 def test_operations_work_after_a_failure(reader: Reader, tmp_path: Path):
     installation = reader.installation
     installation.must("load_demo")
-    # LightGBM refuses so many leaves during the training. So the failed stage leaves its folder.
-    broken = tmp_path / "broken.yaml"
-    broken.write_text("lgbm: {num_leaves: 200000}\n")
+    # No text has a word, so the training fails, and the failed stage leaves its folder.
+    kept = tmp_path / "articles.json"
+    installation.run_code(WITHOUT_WORDS.format(kept=kept))
     subject = ("--team", "neurology", "--subject", "migraine-prevention")
-    assert installation.manage("train_models", *subject, "--algo", "lgbm_tfidf", GREGORY_HYPERPARAMETERS=str(broken)).returncode == 1
+    assert installation.manage("train_models", *subject, "--algo", "lgbm_tfidf").returncode == 1
+    installation.run_code(WITH_WORDS.format(kept=kept))
     # SQLite needs no variables.
     (reader.checkout.parent / "gregory.env").touch()
 
@@ -127,7 +148,7 @@ def test_operations_work_after_a_failure(reader: Reader, tmp_path: Path):
 
     assert [(row["success"], row["attempt"]) for row in installation.rows()] == [(False, 2), (False, 2), (True, 1)]
     (asked,) = [printed[block.line] for block in on_sqlite("docs/operations.md") if block.language == "sql"]
-    assert "num_leaves" in asked
+    assert "empty vocabulary" in asked
     assert "migraine-prevention" in asked
 
 
