@@ -122,7 +122,7 @@ def _present_place(manifest: Manifest, model: RecordedModel) -> str:
 
 def _compare_place(path: str, folder: Path, manifest: Manifest, moved: RecordedModel | None, result: Comparison) -> None:
     """A folder that is not at its recorded place. moved: its record, if no other folder can be the model of that record."""
-    problem = f"{folder}: holds {artifacts.stated_place(manifest)}; it was moved or copied here"
+    problem = artifacts.not_its_place(folder, manifest)
     if moved is None:
         result.problems.append(problem)
         return

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from gregory.ml.config import ALGORITHMS, Algorithm, TrainConfig
 from gregory.ml.errors import ArtifactError, DamagedFile, VersionTaken
-from gregory.ml.files import MAXIMUM_FILE_BYTES, MAXIMUM_TEXT_BYTES, checksum, copy_and_checksum, flush, flush_tree, read_text
+from gregory.ml.files import MAXIMUM_FILE_BYTES, MAXIMUM_TEXT_BYTES, checksum, copy_and_checksum, flush, flush_tree, is_of_volume, read_text
 from gregory.ml.text import UNSTAMPED_VERSION
 
 MANIFEST = "manifest.json"
@@ -124,11 +124,6 @@ def is_folder_name(slug: str) -> bool:
     return slug not in ("", ".", "..") and not slug.startswith(".") and not set(slug) & {"/", "\\", "\0"} and len(slug.encode()) <= 255
 
 
-def is_place_of_models(name: str) -> bool:
-    """False for the names of hidden folders, and of the folder that file systems make for the remains of damaged files."""
-    return not name.startswith(".") and name != "lost+found"
-
-
 def version_folder(models_dir: Path, *, team: str, subject: str, algorithm: str, version: str) -> Path:
     """models/<team>/<subject>/<algorithm>/<version>, as the specification defines."""
     return models_dir / team / subject / algorithm / version
@@ -166,9 +161,8 @@ def _folders(folder: Path, on_error: Callable[[OSError], object]) -> list[Path]:
     """The folders of models in a folder, in order of name. A link to a folder is none. Empty if there is no such folder."""
     try:
         with os.scandir(folder) as entries:
-            return sorted(
-                folder / entry.name for entry in entries if is_place_of_models(entry.name) and entry.is_dir(follow_symlinks=False)
-            )
+            below = (entry for entry in entries if not is_of_volume(entry.name))
+            return sorted(folder / entry.name for entry in below if entry.is_dir(follow_symlinks=False))
     except FileNotFoundError:
         return []
     except OSError as error:
@@ -267,12 +261,15 @@ def stated_place(manifest: Manifest) -> str:
 def misplaced(folder: Path) -> list[str]:
     """A sentence if a version folder is not at the place in its manifest. A copy with another name is not that version."""
     try:
-        place = stated_place(read_manifest(folder))
+        manifest = read_manifest(folder)
     except ArtifactError:
         return []
-    if "/".join(folder.parts[-4:]) == place:
-        return []
-    return [f"{folder}: holds {place}; it was moved or copied here"]
+    return [] if "/".join(folder.parts[-4:]) == stated_place(manifest) else [not_its_place(folder, manifest)]
+
+
+def not_its_place(folder: Path, manifest: Manifest) -> str:
+    """The sentence about a version folder that is not at the place in its manifest."""
+    return f"{folder}: holds {stated_place(manifest)}; it was moved or copied here"
 
 
 def _files(folder: Path) -> list[str]:

@@ -19,7 +19,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gregory.ml.errors import BundleError
-from gregory.ml.files import flush, flush_tree, sha256, try_lock
+from gregory.ml.files import flush, flush_tree, is_of_volume, sha256, try_lock
 from gregory.ml.progress import Progress, Report
 
 REMEDY = "run: python manage.py prepare_base_models (with --demo for the small bundle; or copy a prepared one there)"
@@ -177,7 +177,7 @@ def _present(root: Path, name: str, replace_demo: bool) -> Bundle | None:
     else:
         if bundle.description.name != DEMO_NAME or name == DEMO_NAME:
             return bundle
-    foreign = sorted({path.name for path in root.iterdir() if not _is_of_the_volume(path.name)} - {DESCRIPTION_FILE, *PARTS})
+    foreign = sorted({path.name for path in root.iterdir() if not is_of_volume(path.name)} - {DESCRIPTION_FILE, *PARTS})
     if foreign:
         raise BundleError(f"{root} is no base-model bundle, it holds {foreign[0]}: choose another folder or empty it")
     claimed = _claimed_name(root)
@@ -188,11 +188,6 @@ def _present(root: Path, name: str, replace_demo: bool) -> Bundle | None:
     raise BundleError(
         f"{root} holds the damaged bundle {claimed!r}: copy it there again, or remove the folder for the {name} bundle"
     ) from damage
-
-
-def _is_of_the_volume(name: str) -> bool:
-    """True for files that a file system or a preparation puts there: lost+found, snapshots, waste bins. They stay as they are."""
-    return name.startswith(".") or name == "lost+found"
 
 
 def _claimed_name(root: Path) -> object:

@@ -82,6 +82,11 @@ def read_json(path: Path) -> Any:
     return value
 
 
+def is_of_volume(name: str) -> bool:
+    """True for the names of hidden files and of lost+found: a file system, a snapshot or a trial puts them there. They stay as they are."""
+    return name.startswith(".") or name == "lost+found"
+
+
 def is_storable(value: Any) -> bool:
     """Whether both databases can store a JSON value: PostgreSQL refuses NUL, and no database takes NaN."""
     try:

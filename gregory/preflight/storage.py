@@ -7,8 +7,8 @@ from pathlib import Path
 from gregory.launch.errors import PreconditionFailed
 from gregory.launch.preconditions import obstacles, require_bundle
 from gregory.ml import storage
-from gregory.ml.artifacts import is_place_of_models
 from gregory.ml.config import ALGORITHMS
+from gregory.ml.files import is_of_volume
 from gregory.output import counted
 from gregory.preflight.finding import Area, Finding
 
@@ -62,7 +62,7 @@ def _refused_below(models_dir: Path, folder: Path) -> Iterator[Finding]:
 def _folders(folder: Path) -> list[Path]:
     """The folders in a folder. A link to a folder is one, because models can be published through it."""
     with os.scandir(folder) as entries:
-        return sorted(folder / entry.name for entry in entries if is_place_of_models(entry.name) and entry.is_dir())
+        return sorted(folder / entry.name for entry in entries if not is_of_volume(entry.name) and entry.is_dir())
 
 
 def _features(models_dir: Path) -> Iterator[Finding]:
