@@ -1,7 +1,5 @@
 """Built images, and installations whose runs are containers."""
 
-import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -9,6 +7,7 @@ from uuid import uuid4
 import pytest
 
 from tests.docker import image_archive
+from tests.docker.installations import of_containers
 from tests.strict import need
 from tools import postgresql
 from tools.cluster import run_image
@@ -53,20 +52,6 @@ def docker_installation(
     """A migrated installation on PostgreSQL whose runs are containers that train from the tiny bundle."""
     database = f"site_{uuid4().hex[:12]}"
     postgresql_server.create(database)
-    environment = {
-        "DOCKER_HOST": docker_engine.host,
-        "GREGORY_RUNNER": "docker",
-        "GREGORY_DOCKER_IMAGE": cpu_image,
-        "GREGORY_DOCKER_NETWORK": "host",
-        "GREGORY_BASE_MODELS": str(small_bundle),
-        **postgresql_server.environment(database),
-    }
-    installation = Installation(tmp_path / "installation", environment=environment)
-    # Containers read the folders as another user, and pytest's temporary folders are private.
-    for folder in (*installation.models.parents, *small_bundle.parents):
-        if folder.is_relative_to(tempfile.gettempdir()) and folder.stat().st_mode & 0o077 == 0:
-            folder.chmod(0o755)
-    os.chown(installation.models, 12345, 12345)
-    installation.must("migrate", "-v0")
-    yield installation
-    docker_engine.remove_containers()
+    variables = postgresql_server.environment(database)
+    with of_containers(tmp_path / "installation", docker_engine, image=cpu_image, bundle=small_bundle, database=variables) as installation:
+        yield installation

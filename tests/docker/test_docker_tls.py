@@ -1,7 +1,5 @@
 """TLS to the database from a container: a server with a certificate of a private authority, which refuses other connections."""
 
-import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -9,6 +7,7 @@ from uuid import uuid4
 import pytest
 
 from tests.articles import labelled, store
+from tests.docker.installations import of_containers
 from tools import postgresql
 from tools.docker_engine import Engine
 from tools.installation import Installation
@@ -27,26 +26,11 @@ def installation(
     database = f"tls_{uuid4().hex[:12]}"
     postgresql_server.create(database)
     with encrypted(postgresql_server, database, names="IP:127.0.0.1") as authority:
-        environment = {
-            "DOCKER_HOST": docker_engine.host,
-            "GREGORY_RUNNER": "docker",
-            "GREGORY_DOCKER_IMAGE": small_image,
-            "GREGORY_DOCKER_NETWORK": "host",
-            "GREGORY_BASE_MODELS": str(small_bundle),
-            **postgresql_server.environment(database),
-            "DB_SSLMODE": "verify-full",
-            "DB_SSLROOTCERT": str(authority),
-        }
-        installation = Installation(tmp_path / "installation", environment=environment)
-        # Containers read the folders as another user, and pytest's temporary folders are private.
-        for folder in (*installation.models.parents, *small_bundle.parents):
-            if folder.is_relative_to(tempfile.gettempdir()) and folder.stat().st_mode & 0o077 == 0:
-                folder.chmod(0o755)
-        os.chown(installation.models, 12345, 12345)
-        installation.must("migrate", "-v0")
-        store(installation, labelled(24, first=1), subject="s")
-        yield installation
-        docker_engine.remove_containers()
+        variables = {**postgresql_server.environment(database), "DB_SSLMODE": "verify-full", "DB_SSLROOTCERT": str(authority)}
+        folder = tmp_path / "installation"
+        with of_containers(folder, docker_engine, image=small_image, bundle=small_bundle, database=variables) as installation:
+            store(installation, labelled(24, first=1), subject="s")
+            yield installation
 
 
 def test_a_container_checks_the_server(installation: Installation):

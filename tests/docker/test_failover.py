@@ -1,7 +1,5 @@
 """A PostgreSQL failover while the containers of three subjects train: the address moves to the standby, which accepts writes later."""
 
-import os
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.articles import labelled, store
+from tests.docker.installations import of_containers
 from tests.end_to_end.trainings import wait_for
 from tests.strict import need
 from tools import postgresql
@@ -38,25 +37,13 @@ def containers(
     primary: postgresql.Server, docker_engine: Engine, small_image: str, small_bundle: Path, tmp_path: Path
 ) -> Iterator[Installation]:
     """An installation whose runs are containers."""
-    environment = {
-        "DOCKER_HOST": docker_engine.host,
-        "GREGORY_RUNNER": "docker",
-        "GREGORY_DOCKER_IMAGE": small_image,
-        "GREGORY_DOCKER_NETWORK": "host",
-        "GREGORY_BASE_MODELS": str(small_bundle),
-        **primary.environment("gregory"),
-    }
-    installation = Installation(tmp_path / "installation", environment=environment)
-    # Containers read the folders as another user, and pytest's temporary folders are private.
-    for folder in (*installation.models.parents, *small_bundle.parents):
-        if folder.is_relative_to(tempfile.gettempdir()) and folder.stat().st_mode & 0o077 == 0:
-            folder.chmod(0o755)
-    os.chown(installation.models, 12345, 12345)
-    installation.must("migrate", "-v0")
-    for subject in SUBJECTS:
-        store(installation, labelled(24, first=1), team="team", subject=subject)
-    yield installation
-    docker_engine.remove_containers()
+    variables = primary.environment("gregory")
+    with of_containers(
+        tmp_path / "installation", docker_engine, image=small_image, bundle=small_bundle, database=variables
+    ) as installation:
+        for subject in SUBJECTS:
+            store(installation, labelled(24, first=1), team="team", subject=subject)
+        yield installation
 
 
 def test_a_failover_while_three_containers_train_loses_nothing(containers: Installation, primary: postgresql.Server):
