@@ -3,9 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PREPARE := .venv-prepare
-UV := uv==0.13.9
-# On two processors: tests wait for a quarter of their time, which a third worker uses. A worker and its training take up to 4 GB.
-WORKERS ?= 3
+# On two processors: tests wait for half of their time, which two more workers use. A worker and its training take up to 4 GB.
+WORKERS ?= 4
 PARALLEL = --numprocesses $(WORKERS) --dist loadscope --no-loadscope-reorder
 # Markers of the tests that the fast tier leaves out. pyproject.toml describes them.
 REST := docker or cluster or torch or packages or root or slow
@@ -21,12 +20,12 @@ help: ## print this list
 setup: $(VENV)/.complete ## create the virtual environment from the hash-locked requirements
 
 # A changed lock file makes it again. The marker is written last, so an interrupted set-up is repeated.
-$(VENV)/.complete: locks/requirements-dev.lock
+$(VENV)/.complete: locks/requirements-uv.lock locks/requirements-dev.lock
 	@test ! -L $(VENV) || { echo "$(VENV) is a link to the environment of another checkout, and set-up would empty that one. Remove the link and run make setup"; exit 1; }
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 11) <= v <= (3, 13) else "$(PYTHON) is Python %d.%d, and TensorFlow has packages for 3.11 to 3.13 only. Give another one: make setup PYTHON=python3.13" % v)'
 	@echo "setting up $(VENV) (one or two minutes, because TensorFlow is large)"
 	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(UV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r locks/requirements-uv.lock
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r locks/requirements-dev.lock
 	@touch $@
 
@@ -87,7 +86,7 @@ chart: setup ## write the files that are made from the chart: its README, the pa
 	$(BIN)/python -m tools.chart
 
 locks: setup ## resolve the requirements again and write locks/
-	for name in requirements-dev requirements requirements-submit requirements-prepare requirements-gpu requirements-image; do \
+	for name in requirements-dev requirements requirements-submit requirements-prepare requirements-gpu requirements-uv requirements-sbom; do \
 	  $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --quiet --constraints locks/requirements-dev.lock $$name.txt --output-file locks/$$name.lock || exit 1; \
 	done
 

@@ -6,6 +6,9 @@ python3 -m venv --without-pip "$1"
 /opt/uv/bin/uv pip install --quiet --python "$1/bin/python" --require-hashes -r "$2"
 # uv leaves this file, which every user may write.
 rm -f "$1/.lock"
+# Linux shows the variables of a process to its user, unless the user cannot read its program. Those of process 1 have the password of the
+# database, as those of the run. A stage must not read them.
+if [ -e "$1/bin/dumb-init" ]; then chmod 0711 "$1/bin/dumb-init"; fi
 
 # Compile bytecode that is not checked against a time stamp. So it is the same in every build, and valid in a copied layer.
 # Bytecode depends on the files that the same process compiled before. So each batch has the same files in the same order, and its own

@@ -29,7 +29,8 @@ def interpreter(path: Path, version: tuple[int, int]) -> Path:
 def test_make_setup_accepts_the_versions_of_the_package(tmp_path: Path, version: tuple[int, int]):
     shutil.copy(REPOSITORY / "Makefile", tmp_path)
     (tmp_path / "locks").mkdir()
-    (tmp_path / "locks" / "requirements-dev.lock").touch()
+    for lock in ("requirements-uv.lock", "requirements-dev.lock"):
+        (tmp_path / "locks" / lock).touch()
     python = interpreter(tmp_path / "python", version)
 
     done = subprocess.run(["make", "setup", f"PYTHON={python}"], cwd=tmp_path, capture_output=True, text=True)
