@@ -82,6 +82,12 @@ cluster-up: setup ## start the Kubernetes of the tests: one node with simulated 
 cluster-down: setup ## stop it and restore the machine
 	$(BIN)/python -m tools.cluster down
 
+audit: setup ## compare the locked packages with known vulnerabilities: of OSV's service, or of the folder ADVISORIES
+	$(BIN)/python -m tools.audit $(if $(ADVISORIES),--advisories $(ADVISORIES))
+
+sbom: setup ## list the packages of .venv and their licences in build/sbom
+	$(BIN)/python images/sbom.py checkout --python $(BIN)/python --output build/sbom
+
 chart: setup ## write the files that are made from the chart: its README, the part `job` of its schema, k8s/
 	$(BIN)/python -m tools.chart
 
