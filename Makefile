@@ -10,6 +10,7 @@ PARALLEL = --numprocesses $(WORKERS) --dist loadscope --no-loadscope-reorder
 REST := docker or cluster or torch or packages or root or slow
 # The number of runs of `make chaos`.
 RUNS ?= 100
+# make gives its own variables to the programs: KUBERNETES=1.37.2 is the version of test-rest, test-all, chaos and cluster-up.
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo base-models test test-rest test-pythons test-all chaos lint bench cluster-up cluster-down chart locks clean

@@ -1,5 +1,7 @@
-"""Fixtures of several folders: base models, a temporary installation, PostgreSQL, a Docker engine, a Kubernetes cluster."""
+"""Fixtures of several folders: base models, an installation, PostgreSQL, a browser, a Docker engine, a Kubernetes cluster."""
 
+import contextlib
+import fcntl
 import gc
 import os
 import shutil
@@ -9,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
@@ -29,17 +32,23 @@ from tools.cluster import binaries, images, network, run_image
 from tools.cluster import cluster as kubernetes
 from tools.cluster.cluster import Cluster
 from tools.cluster.namespace import ClusterNamespace, prepared_namespace
-from tools.docker_engine import Engine, base_archive
-from tools.installation import REPOSITORY, Installation
+from tools.docker_engine import CACHE, Engine, base_archive
+from tools.installation import REPOSITORY, Installation, create_migrated
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 # Of the whole session. A worker is bound to its share later.
 PROCESSORS = os.sched_getaffinity(0)
+# A browser waits this long for a page, an element or a text.
+BROWSER_MILLISECONDS = 300_000
 # No DNS server resolves this domain, so no node pulls the image.
 BASE_IMAGE = "gregory.test/base:1"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--record", action="store_true", help="write tests/launch/kubernetes/recorded anew, from the tests' cluster")
+    parser.addoption("--pictures", metavar="FOLDER", help="folder for the pictures of the documents, such as docs/images")
 
 
 def pytest_configure() -> None:
@@ -111,7 +120,13 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def demo_bundle() -> Path:
     """The small real bundle in the folder base_models of the checkout."""
-    subprocess.run([sys.executable, "manage.py", "prepare_base_models", "--demo"], cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL)
+    CACHE.mkdir(parents=True, exist_ok=True)
+    # A build of an image must not copy the folder while another worker prepares it.
+    with (CACHE / ".bundle.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        subprocess.run(
+            [sys.executable, "manage.py", "prepare_base_models", "--demo"], cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL
+        )
     return REPOSITORY / "base_models"
 
 
@@ -142,6 +157,9 @@ def docker_engine(all_processors: None) -> Iterator[Engine]:
 def cluster(all_processors: None) -> Iterator[Cluster]:
     """A Kubernetes cluster of one node that advertises two GPUs."""
     need(binaries.usable(), what="a program of the Kubernetes cluster that root starts", remedy=binaries.REMEDY)
+    # Its tests take the longest of all, so they come before those of the other workers.
+    with contextlib.suppress(PermissionError):
+        os.setpriority(os.PRIO_PROCESS, 0, -5)
     with kubernetes.running() as running:
         yield running
 
@@ -214,6 +232,22 @@ def spec() -> RunSpec:
     return example_spec()
 
 
+@pytest.fixture(scope="module")
+def chromium() -> Iterator["Browser"]:
+    """A browser, for one module: its event loop would disturb the tests of other modules in this process."""
+    # Most sessions need no browser.
+    from playwright.sync_api import expect, sync_playwright
+
+    # Its own 5 s are too short for a page on a busy machine.
+    expect.set_options(timeout=BROWSER_MILLISECONDS)
+    program = shutil.which("chromium")
+    need(program, what="Chromium", remedy="install it, for example: apt-get install chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"], timeout=BROWSER_MILLISECONDS)
+        yield browser
+        browser.close()
+
+
 @pytest.fixture(scope="session")
 def small_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle with a tiny BERT, which trains in seconds."""
@@ -240,9 +274,7 @@ def installation(tmp_path: Path, small_bundle: Path, migrated_database: Path) ->
 def postgresql_installation(tmp_path: Path, small_bundle: Path, postgresql_server: postgresql.Server) -> Installation:
     """A migrated installation with its own database on PostgreSQL, without articles."""
     database = f"installation_{uuid4().hex[:12]}"
-    postgresql_server.create(database)
-    installation = Installation(
+    create_migrated(postgresql_server, database)
+    return Installation(
         tmp_path / "installation", environment={"GREGORY_BASE_MODELS": str(small_bundle), **postgresql_server.environment(database)}
     )
-    installation.must("migrate", "-v0")
-    return installation

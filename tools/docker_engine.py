@@ -64,7 +64,7 @@ class Engine:
                 stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         (CACHE / "docker.pid").write_text(str(self._process.pid))
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while time.monotonic() < deadline and self._process.poll() is None:
             if self.docker("version").returncode == 0:
                 return
@@ -74,7 +74,7 @@ class Engine:
     def stop(self, number: int = signal.SIGTERM) -> None:
         assert self._process is not None
         self._process.send_signal(number)
-        self._process.wait(60)
+        self._process.wait(300)
 
     def kill(self) -> None:
         """Kill the daemon with SIGKILL. Its containers continue."""
@@ -168,4 +168,4 @@ def _end_leftover(pid_file: Path) -> None:
         process = psutil.Process(int(pid_file.read_text()))
         if process.name() == "dockerd":
             process.terminate()
-            process.wait(60)
+            process.wait(300)

@@ -5,6 +5,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -13,6 +14,8 @@ from typing import Any
 
 import psycopg
 from psycopg.rows import dict_row
+
+from tools.postgresql import Server
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -28,6 +31,8 @@ FROM gregory_predictionrunlog log
   JOIN gregory_team team ON team.id = log.team_id
 WHERE log.run_type = 'train' ORDER BY log.id
 """
+# The database of a server that `create_migrated` copies.
+TEMPLATE = "migrated"
 # Columns that SQLite returns as numbers, and columns that it returns as text.
 TRUTHS, VALUES = ("success", "finished"), ("warnings", "metrics", "resources", "data", "compute")
 
@@ -51,7 +56,7 @@ class Installation:
         }
         self.environment = {**inherited, **defaults, **self.environment}
 
-    def manage(self, *arguments: str, timeout: float = 300, **environment: str) -> subprocess.CompletedProcess[str]:
+    def manage(self, *arguments: str, timeout: float = 900, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a management command. Returns its output and exit code."""
         return subprocess.run(
             self._argv(arguments), cwd=REPOSITORY, env={**self.environment, **environment}, capture_output=True, text=True, timeout=timeout
@@ -88,20 +93,25 @@ class Installation:
 
     def rows(self) -> list[dict[str, Any]]:
         """Every training row, with its columns of the run tables."""
+        rows = self.select(ROWS)
+        if "POSTGRES_DB" not in self.environment:
+            for row in rows:
+                row |= {name: None if row[name] is None else bool(row[name]) for name in TRUTHS}
+                row |= {name: json.loads(row[name]) for name in VALUES}
+        return rows
+
+    def select(self, statement: str) -> list[dict[str, Any]]:
+        """The rows of a statement."""
         here = self.environment
         if "POSTGRES_DB" in here:
             with psycopg.connect(
                 host=here["DB_HOST"], port=here["DB_PORT"], user=here["POSTGRES_USER"], password=here["POSTGRES_PASSWORD"],
                 dbname=here["POSTGRES_DB"], row_factory=dict_row,
             ) as connection:  # fmt: skip
-                return connection.execute(ROWS).fetchall()
-        with closing(sqlite3.connect(here["SQLITE_FILE"], timeout=60)) as connection:
+                return connection.execute(statement).fetchall()
+        with closing(sqlite3.connect(here["SQLITE_FILE"], timeout=300)) as connection:
             connection.row_factory = sqlite3.Row
-            rows = [dict(row) for row in connection.execute(ROWS)]
-        for row in rows:
-            row |= {name: None if row[name] is None else bool(row[name]) for name in TRUTHS}
-            row |= {name: json.loads(row[name]) for name in VALUES}
-        return rows
+            return [dict(row) for row in connection.execute(statement)]
 
     def run_code(self, code: str) -> str:
         """Run Python code in the Django of the installation."""
@@ -110,3 +120,16 @@ class Installation:
     @staticmethod
     def _argv(arguments: tuple[str, ...]) -> list[str]:
         return [sys.executable, str(REPOSITORY / "manage.py"), *arguments]
+
+
+def create_migrated(server: Server, database: str) -> None:
+    """Create a database with every table and no row. Each server migrates once. Later databases are copies."""
+    with server.connect() as connection:
+        migrated = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [TEMPLATE]).fetchone()
+    if migrated is None:
+        server.create(unfinished := f"{TEMPLATE}_unfinished")
+        with tempfile.TemporaryDirectory() as folder:
+            Installation(Path(folder), environment=server.environment(unfinished)).must("migrate", "-v0")
+        with server.connect() as connection:
+            connection.execute(f'ALTER DATABASE "{unfinished}" RENAME TO "{TEMPLATE}"')
+    server.create(database, template=TEMPLATE)

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -16,6 +15,8 @@ from typing import Any
 
 import psutil
 import psycopg
+
+from tools.ports import free_port
 
 USER = "gregory"
 PASSWORD = "test-only"
@@ -73,7 +74,7 @@ class Server:
                 ],
                 user=owner(), cwd=self.folder, stdout=log, stderr=log,
             )  # fmt: skip
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while time.monotonic() < deadline and self._process.poll() is None:
             try:
                 self.connect().close()
@@ -123,7 +124,7 @@ class Server:
         """End every session. crash: in the middle of its work."""
         if self._process is not None:
             self._process.send_signal(SIGQUIT if crash else SIGINT)
-            self._process.wait(30)
+            self._process.wait(120)
             self._process = None
 
 
@@ -159,7 +160,7 @@ def running(programs: Path, *, pods: IPv4Interface | None = None) -> Iterator[Se
         addresses.append(str(pods.ip))
         with (data / "pg_hba.conf").open("a") as access:
             access.write(f"host all all {pods.network} scram-sha-256\n")
-    with _started(Server(port=_free_port(), programs=programs, folder=folder, addresses=addresses)) as server:
+    with _started(Server(port=free_port(), programs=programs, folder=folder, addresses=addresses)) as server:
         yield server
 
 
@@ -173,7 +174,7 @@ def standby(primary: Server) -> Iterator[Server]:
         [primary.programs / "pg_basebackup", "-D", folder / "data", "-d", source, "-R", "-X", "stream", "-c", "fast", "--no-sync"],
         check=True, capture_output=True, user=user, cwd=folder,
     )  # fmt: skip
-    with _started(Server(port=_free_port(), programs=primary.programs, folder=folder, addresses=primary.addresses)) as server:
+    with _started(Server(port=free_port(), programs=primary.programs, folder=folder, addresses=primary.addresses)) as server:
         yield server
 
 
@@ -182,13 +183,6 @@ def _folder(user: str | None) -> Path:
     if user:
         shutil.chown(folder, user)
     return folder
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 @contextlib.contextmanager

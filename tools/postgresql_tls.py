@@ -8,16 +8,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tools.cluster import pki
-from tools.postgresql import Server, owner
+from tools.postgresql import USER, Server, owner
 
-SETTINGS = ("ssl", "ssl_cert_file", "ssl_key_file")
+SETTINGS = ("ssl", "ssl_cert_file", "ssl_key_file", "ssl_ca_file")
 
 
 @contextlib.contextmanager
-def encrypted(server: Server, database: str, *, names: str) -> Iterator[Path]:
+def encrypted(server: Server, database: str, *, names: str, by_certificate: bool = False) -> Iterator[Path]:
     """Refuse connections to the database without TLS, for the block. Yields the file of the authority's certificate.
 
     names: of the server, as in the subjectAltName of a certificate. The server keeps its other databases and connections.
+    by_certificate: instead of a password, the client needs `client.crt` and `client.key`, which are beside the file.
     """
     folder = Path(tempfile.mkdtemp(prefix="gregory-tls-"))
     access = server.folder / "data" / "pg_hba.conf"
@@ -25,11 +26,13 @@ def encrypted(server: Server, database: str, *, names: str) -> Iterator[Path]:
     try:
         pki.authority(folder, "ca", "/CN=private-authority")
         pki.certificate(folder, "server", "/CN=database", "extendedKeyUsage=serverAuth", f"subjectAltName={names}", issuer="ca")
+        pki.certificate(folder, "client", f"/CN={USER}", "extendedKeyUsage=clientAuth", issuer="ca")
         folder.chmod(0o755)
         if user := owner():
             shutil.chown(folder / "server.key", user)
-        access.write_text(f'hostnossl "{database}" all all reject\n{before}', encoding="utf-8")
-        _configure(server, "on", folder / "server.crt", folder / "server.key")
+        rules = f'hostnossl "{database}" all all reject\n' + (f'hostssl "{database}" all all cert\n' if by_certificate else "")
+        access.write_text(rules + before, encoding="utf-8")
+        _configure(server, "on", folder / "server.crt", folder / "server.key", folder / "ca.crt")
         yield folder / "ca.crt"
     finally:
         access.write_text(before, encoding="utf-8")
@@ -43,7 +46,7 @@ def _configure(server: Server, *values: object) -> None:
         for number, name in enumerate(SETTINGS):
             connection.execute(f"ALTER SYSTEM SET {name} = '{values[number]}'" if values else f"ALTER SYSTEM RESET {name}")
         connection.execute("SELECT pg_reload_conf()")
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         with server.connect() as connection:
             if (connection.execute("SHOW ssl").fetchone() or ("",))[0] == ("on" if values else "off"):

@@ -104,7 +104,7 @@ class Release:
         return file
 
     def helm(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return helm.helm(*arguments, "--namespace", self.namespace, "--timeout", "180s", KUBECONFIG=str(self.cluster.kubeconfig))
+        return helm.helm(*arguments, "--namespace", self.namespace, "--timeout", "600s", KUBECONFIG=str(self.cluster.kubeconfig))
 
     def must(self, *arguments: str) -> str:
         """Standard output and standard error. Warnings of the API server are on standard error."""
@@ -134,7 +134,7 @@ class Release:
 
     def ended(self, name: str) -> dict[str, Any]:
         """The first finished Job with this prefix. A schedule can take a minute to start it."""
-        return self.cluster.until(lambda: self._ended(name), what=f"a Job {name} to end", seconds=150)
+        return self.cluster.until(lambda: self._ended(name), what=f"a Job {name} to end")
 
     def _ended(self, name: str) -> dict[str, Any] | None:
         jobs = [job for job in self.production.cluster_namespace.jobs() if job["metadata"]["name"].startswith(name)]

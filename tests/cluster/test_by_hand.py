@@ -43,7 +43,7 @@ def kubectl(kubeconfig: str, *arguments: str) -> str:
 def run_a_pod(kubeconfig: str) -> None:
     """A pod that does not end."""
     kubectl(kubeconfig, "run", "stays", "--image=gregory.test/pause:1", "--image-pull-policy=Never")
-    kubectl(kubeconfig, "wait", "pod/stays", "--for=condition=Ready", "--timeout=60s")
+    kubectl(kubeconfig, "wait", "pod/stays", "--for=condition=Ready", "--timeout=300s")
 
 
 def traces() -> dict[str, object]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tools import postgresql
-from tools.cluster import network
+from tools.cluster import binaries, network
 from tools.cluster.binaries import IP
 from tools.cluster.cluster import GPU, NODE, Cluster
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 STARTUP = """
 import socket, struct
 said = struct.pack("!i", 196608) + b"user\\0gregory\\0database\\0postgres\\0\\0"
-with socket.create_connection(("{host}", {port}), 5) as connection:
+with socket.create_connection(("{host}", {port}), 60) as connection:
     connection.sendall(struct.pack("!i", len(said) + 4) + said)
     print(connection.recv(1).decode())
 """
@@ -37,7 +37,7 @@ ASK_THE_API_SERVER = f"""
 import ssl, urllib.request
 context = ssl.create_default_context(cafile="{TOKEN}/ca.crt")
 request = urllib.request.Request("https://10.96.0.1/api", headers={{"Authorization": "Bearer " + open("{TOKEN}/token").read()}})
-print(urllib.request.urlopen(request, timeout=5, context=context).status)
+print(urllib.request.urlopen(request, timeout=60, context=context).status)
 """
 
 
@@ -85,7 +85,7 @@ def container(pod: dict[str, Any]) -> dict[str, Any]:
 def test_the_node_is_ready(cluster: Cluster):
     nodes = cluster.get("nodes")["items"]
 
-    assert [(node["metadata"]["name"], node["status"]["nodeInfo"]["kubeletVersion"]) for node in nodes] == [(NODE, "v1.34.4")]
+    assert [(node["metadata"]["name"], node["status"]["nodeInfo"]["kubeletVersion"]) for node in nodes] == [(NODE, binaries.version())]
     assert cluster.is_ready()
 
 
@@ -163,7 +163,8 @@ def test_paused_api_server_does_not_disturb_pods(pods: Pods):
 
     after = pods.wait("clock", "Running")
     assert (container(after)["containerID"], container(after)["restartCount"]) == (container(before)["containerID"], 0)
-    assert len([line for line in pods.logs("clock").splitlines() if paused < float(line) < resumed]) > 5
+    # A pod without processor time prints rarely, and a stopped one not at all.
+    assert [line for line in pods.logs("clock").splitlines() if paused < float(line) < resumed]
 
 
 @pytest.mark.parametrize("names", [("etcd", "kube-apiserver"), ("containerd", "kubelet")], ids="-".join)

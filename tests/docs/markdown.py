@@ -12,6 +12,9 @@ DOCUMENTS = [
     if not path.is_symlink()
 ]
 
+# Bytes of a picture. It is in the history of every clone.
+LARGEST_PICTURE = 200_000
+
 # Headings of the README. The blocks below them run in tests/docker and tests/chart.
 DOCKER, KUBERNETES = "On Docker", "On Kubernetes"
 

@@ -21,7 +21,7 @@ FILES = {"csv", "yaml", "ini"}
 LEFT_TO_CI = ("make setup", "make lint", "make test", "make test-pythons", "make test-rest")
 # A training that failed because of its settings fails again, also when it is repeated by hand or resumed.
 FAILS = {
-    "python -m gregory.ml.stages train --in models/.runs/$run/stages/train-lgbm_tfidf/in --out again": 1,
+    "python -m gregory.ml.stages train --in $folder/stages/train-lgbm_tfidf/in --out again": 1,
     "python manage.py train_models --resume $run": 1,
 }
 ACTIVATE = "source .venv/bin/activate"
@@ -82,7 +82,7 @@ class Reader:
         return "".join(f"{name}={shlex.quote(self.environment[name])}\n" for name in names if name in self.environment)
 
     def _run(self, block: Block, argv: list[str]) -> str:
-        done = subprocess.run(argv, cwd=self.checkout, env=self.environment, capture_output=True, text=True, timeout=600)
+        done = subprocess.run(argv, cwd=self.checkout, env=self.environment, capture_output=True, text=True, timeout=1200)
         assert done.returncode == 0, f"{block} ends with {done.returncode}:\n{done.stdout}\n{done.stderr}"
         return done.stdout
 

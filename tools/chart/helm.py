@@ -1,12 +1,14 @@
-"""The helm program of one pinned version, built once from the Go module proxy, and its commands for the chart."""
+"""The helm programs of two pinned versions, built once from the Go module proxy, and their commands for the chart."""
 
 import json
 import os
+import re
 import shutil
 import subprocess
-import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +16,32 @@ import yaml
 
 from tools.cluster import binaries
 from tools.docker_engine import CACHE
+from tools.go_programs import build_once, go
 from tools.installation import REPOSITORY
 
-VERSION = "v3.22.0"
-PACKAGE = f"helm.sh/helm/v3/cmd/helm@{VERSION}"
+# Helm 3 reaches its end of life, and many clusters still use it. The first version is the default.
+VERSIONS = ("v4.3.1", "v3.22.0")
+_CHOSEN: ContextVar[str] = ContextVar("version of helm", default=VERSIONS[0])
 CHART = REPOSITORY / "helm" / "gregory-train"
 DEFAULT = REPOSITORY / "tests" / "chart" / "golden" / "default.yaml"
+# The objects of the values in docs/kubernetes.md for predictions.
+PREDICTIONS = DEFAULT.with_name("predictions.yaml")
+PREDICTION_VALUES = DEFAULT.with_name("predictions-values.yaml")
+# The same for the operator pages.
+PAGES = DEFAULT.with_name("pages.yaml")
+PAGE_VALUES = DEFAULT.with_name("pages-values.yaml")
 PRESETS = CHART / "presets"
 RELEASE, NAMESPACE = "gregory-train", "gregory-train"
-REMEDY = "install Go 1.24 or later and put it on the PATH"
+
+
+@contextmanager
+def using(version: str) -> Iterator[None]:
+    """Use this version in the block."""
+    token = _CHOSEN.set(version)
+    try:
+        yield
+    finally:
+        _CHOSEN.reset(token)
 
 
 def usable() -> bool:
@@ -32,38 +51,31 @@ def usable() -> bool:
 
 def program() -> Path:
     """The path of the program, built or not."""
-    return CACHE / "helm" / VERSION / "helm"
+    return CACHE / "helm" / _CHOSEN.get() / "helm"
 
 
 def build() -> Path:
-    """Build the program if it is not there: some minutes of two cores. Returns its path."""
-    if not program().exists():
-        sys.stderr.write(f"building helm {VERSION}, once: some minutes\n")
-        program().parent.parent.mkdir(parents=True, exist_ok=True)
-        # One rename at the end: a folder that exists is complete.
-        with tempfile.TemporaryDirectory(dir=program().parent.parent) as temporary:
-            unfinished = Path(temporary) / "bin"
-            subprocess.run(
-                ["go", "install", "-trimpath", "-ldflags", _linker_flags(), PACKAGE],
-                cwd=temporary, env={**os.environ, "CGO_ENABLED": "0", "GOBIN": str(unfinished)}, check=True,
-            )  # fmt: skip
-            try:
-                unfinished.rename(program().parent)
-            except OSError:
-                # Another process has built the program meanwhile.
-                if not program().exists():
-                    raise
-    return program()
+    """Build the program if it is not there. Returns its path."""
+    return build_once(program().parent, f"helm {_CHOSEN.get()}", _build) / program().name
 
 
-def _linker_flags() -> str:
-    """The Kubernetes version for rendering without a cluster, as helm's own build sets it. Without it the version is 1.20."""
-    major, minor, _ = binaries.VERSION.removeprefix("v").split(".")
+def _build(programs: Path) -> None:
+    version = _CHOSEN.get()
+    major = version.removeprefix("v").partition(".")[0]
+    package = f"helm.sh/helm/v{major}/cmd/helm@{version}"
+    go("install", "-trimpath", "-ldflags", _linker_flags(major), package, folder=programs, GOBIN=str(programs))
+
+
+def _linker_flags(major_of_helm: str) -> str:
+    """For Helm 3 the Kubernetes version for rendering without a cluster, as its own build sets it. Without it the version is 1.20."""
+    if major_of_helm != "3":
+        return "-s -w"
+    major, minor, _ = binaries.DEFAULT.removeprefix("v").split(".")
     places = ("helm.sh/helm/v3/pkg/chartutil", "helm.sh/helm/v3/pkg/lint/rules")
     return " ".join(["-s", "-w", *(f"-X {place}.k8sVersionMajor={major} -X {place}.k8sVersionMinor={minor}" for place in places)])
 
 
-def helm(*arguments: str, timeout: float = 600, **variables: str) -> subprocess.CompletedProcess[str]:
+def helm(*arguments: str, timeout: float = 1200, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run helm. The caller checks the exit code."""
     # Without the developer's own helm settings, and without a cluster that is not named.
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("HELM_", "KUBE"))}
@@ -80,6 +92,23 @@ def must(*arguments: str, **options: Any) -> str:
     return done.stdout
 
 
+def predictions() -> str:
+    """The objects of the chart that a schedule of predictions changes, as text."""
+    return _shown(PREDICTION_VALUES, "cronjobs", "configmap", "role")
+
+
+def pages() -> str:
+    """The objects of the chart that the operator pages add or change, as text."""
+    return _shown(PAGE_VALUES, "pages", "networkpolicies", "tests/pages")
+
+
+def _shown(values: Path, *names: str) -> str:
+    shown = [argument for name in names for argument in ("--show-only", f"templates/{name}.yaml")]
+    rendered = must("template", RELEASE, str(CHART), "--namespace", NAMESPACE, "--values", str(values), *shown)
+    # Helm 4 keeps the empty lines at the end of a template.
+    return re.sub(r"\n+(?=\n---\n|\n\Z)", "", rendered)
+
+
 def template(
     *arguments: str, release: str = RELEASE, namespace: str = NAMESPACE, values: Mapping[str, Any] | None = None
 ) -> list[dict[str, Any]]:
@@ -88,4 +117,5 @@ def template(
         file = Path(folder) / "values.yaml"
         file.write_text(json.dumps(dict(values or {})), encoding="utf-8")
         rendered = must("template", release, str(CHART), "--namespace", namespace, *arguments, "--values", str(file))
-    return [one for one in yaml.safe_load_all(rendered) if one]
+    # The parser in C: hundreds of tests render the chart.
+    return [one for one in yaml.load_all(rendered, Loader=yaml.CSafeLoader) if one]

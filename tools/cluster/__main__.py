@@ -30,7 +30,7 @@ def up(labels: list[str], gpus: int, *, wait: bool) -> str:
             cluster.down()
             raise
     return USE.format(
-        version=binaries.VERSION,
+        version=binaries.version(),
         seconds=time.monotonic() - began,
         kubeconfig=cluster.kubeconfig,
         programs=programs,

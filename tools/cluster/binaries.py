@@ -1,16 +1,18 @@
-"""Kubernetes programs of one pinned version, built once from the Go module proxy, and the paths of Debian's programs."""
+"""Kubernetes programs of pinned versions, each built once from the Go module proxy, and the paths of Debian's programs."""
 
 import os
 import shutil
-import subprocess
-import sys
-import tempfile
 from pathlib import Path
 
 from tools.docker_engine import BOOTSTRAP, CACHE
+from tools.go_programs import build_once, go
 
-VERSION = "v1.34.4"
 SOURCE = Path(__file__).parent / "kubernetes"
+# The modules of each version. The first version is the default.
+VERSIONS = {"v1.34.4": "go.mod", "v1.37.2": "v1.37.2.mod"}
+DEFAULT = next(iter(VERSIONS))
+# Names another version: KUBERNETES=1.37.2.
+VARIABLE = "KUBERNETES"
 PROGRAMS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kubectl")
 PACKAGES = ["k8s.io/kubernetes/cmd/" + program for program in PROGRAMS] + ["./pause"]
 # Absolute paths: daemons have an environment of their own, and a developer's PATH can find another version.
@@ -23,6 +25,15 @@ REMEDY = (
 )
 
 
+def version() -> str:
+    """The version of the clusters of this process. Raises RuntimeError if KUBERNETES names one without modules."""
+    chosen = "v" + (os.environ.get(VARIABLE) or DEFAULT).removeprefix("v")
+    if chosen not in VERSIONS:
+        known = ", ".join(name.removeprefix("v") for name in VERSIONS)
+        raise RuntimeError(f"{VARIABLE}={chosen.removeprefix('v')} cannot be built; use one of these versions: {known}")
+    return chosen
+
+
 def usable() -> bool:
     """Whether this user on this machine can start a cluster."""
     built = folder().exists() or shutil.which("go")
@@ -31,33 +42,21 @@ def usable() -> bool:
 
 def folder() -> Path:
     """The folder of the programs of this version, built or not."""
-    return CACHE / "kubernetes" / VERSION
+    return CACHE / "kubernetes" / version()
 
 
 def build() -> Path:
-    """Build the programs if they are not there: some minutes of two cores. Returns their folder."""
-    if not folder().exists():
-        sys.stderr.write(f"building Kubernetes {VERSION}, once: some minutes\n")
-        folder().parent.mkdir(parents=True, exist_ok=True)
-        # One rename at the end: a folder that exists is complete.
-        with tempfile.TemporaryDirectory(dir=folder().parent) as temporary:
-            unfinished = Path(temporary) / "programs"
-            unfinished.mkdir()
-            subprocess.run(
-                ["go", "build", "-mod=readonly", "-trimpath", "-ldflags", _linker_flags(), "-o", f"{unfinished}/", *PACKAGES],
-                cwd=SOURCE, env={**os.environ, "CGO_ENABLED": "0"}, check=True,
-            )  # fmt: skip
-            try:
-                unfinished.rename(folder())
-            except OSError:
-                # Another process has built the programs meanwhile.
-                if not folder().exists():
-                    raise
-    return folder()
+    """Build the programs if they are not there. Returns their folder."""
+    return build_once(folder(), f"Kubernetes {version()}", _build)
+
+
+def _build(programs: Path) -> None:
+    modules = f"-modfile={VERSIONS[version()]}"
+    go("build", modules, "-mod=readonly", "-trimpath", "-ldflags", _linker_flags(), "-o", f"{programs}/", *PACKAGES, folder=SOURCE)
 
 
 def _linker_flags() -> str:
     """The version stamps of Kubernetes' own build. Without them nodes and servers report version v0.0.0."""
-    major, minor, _ = VERSION.removeprefix("v").split(".")
-    stamps = {"gitVersion": VERSION, "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
+    major, minor, _ = version().removeprefix("v").split(".")
+    stamps = {"gitVersion": version(), "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
     return " ".join(["-s", "-w", *(f"-X k8s.io/component-base/version.{name}={value}" for name, value in stamps.items())])

@@ -30,7 +30,7 @@ def create() -> None:
 
 def kill() -> None:
     """Kill every process of every pod and wait until none is left."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while left := members():
         if time.monotonic() > deadline:
             raise RuntimeError(f"processes {sorted(left)} in the control group {NAME} do not end")

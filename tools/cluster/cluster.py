@@ -68,8 +68,8 @@ class Cluster:
         on_node = node.daemons(self.folder, self.programs, name=NODE, labels=labels or {})
         for daemon in (*control_plane.daemons(self.folder, self.programs), *on_node):
             self.daemons[daemon.name] = daemon
-        self.daemons["containerd"].ready = lambda: self._ctr("version").returncode == 0
-        self.daemons["kube-apiserver"].ready = lambda: self.kubectl("get", "--raw", "/readyz", timeout=5).returncode == 0
+        self.daemons["containerd"].ready = lambda: node.runtime_answers(self.folder)
+        self.daemons["kube-apiserver"].ready = lambda: self.kubectl("get", "--raw", "/readyz", timeout=30).returncode == 0
         self._launch("etcd")
         self._launch("kube-apiserver")
         self.start("containerd")
@@ -122,7 +122,7 @@ class Cluster:
 
     def is_ready(self, name: str = NODE) -> bool:
         ready = "jsonpath={.status.conditions[?(@.type=='Ready')].status}"
-        return self.kubectl("get", "node", name, "--output", ready, timeout=10).stdout == "True"
+        return self.kubectl("get", "node", name, "--output", ready, timeout=60).stdout == "True"
 
     def offer(self, resource: str, count: int) -> None:
         """Offer imaginary devices through a device plugin. The daemon has the name of the resource."""
@@ -146,7 +146,7 @@ class Cluster:
         self.must("delete", "node", name)
 
     def allocatable(self, resource: str) -> int:
-        node = self.kubectl("get", "node", NODE, "--output=json", timeout=10)
+        node = self.kubectl("get", "node", NODE, "--output=json", timeout=60)
         return int(json.loads(node.stdout)["status"].get("allocatable", {}).get(resource, 0)) if node.returncode == 0 else 0
 
     def import_image(self, archive: Path) -> list[str]:
@@ -157,7 +157,7 @@ class Cluster:
             self._must_ctr("images", "tag", "--force", name, reference)
         return by_digest
 
-    def kubectl(self, *arguments: str, timeout: float = 120, **options: Any) -> subprocess.CompletedProcess[str]:
+    def kubectl(self, *arguments: str, timeout: float = 300, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run kubectl as administrator. The exit code is 124 after `timeout` seconds."""
         # kubectl's cache must end with the cluster: the next one has the same address.
         environment = {**os.environ, "KUBECONFIG": str(self.kubeconfig), "KUBECACHEDIR": str(self.folder / "kubectl")}
@@ -180,7 +180,7 @@ class Cluster:
         return found
 
     @staticmethod
-    def until(condition: Any, *, what: str, seconds: float = 60) -> Any:
+    def until(condition: Any, *, what: str, seconds: float = 300) -> Any:
         """The first true value of `condition`."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:

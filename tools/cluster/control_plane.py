@@ -48,6 +48,8 @@ def daemons(folder: Path, programs: Path) -> list[Daemon]:
         f"--kubelet-certificate-authority={keys}/ca.crt", "--kubelet-preferred-address-types=InternalIP",
         f"--audit-policy-file={audit_policy}", f"--audit-log-path={folder / AUDIT_LOG}",
         "--service-account-issuer=https://kubernetes.default.svc",
+        # Calls of webhooks go to the pods of their Service, because no kube-proxy runs.
+        "--enable-aggregator-routing=true",
         f"--service-account-key-file={keys}/kube-apiserver.crt", f"--service-account-signing-key-file={keys}/kube-apiserver.key",
     ]  # fmt: skip
     controller_manager = [

@@ -39,7 +39,7 @@ class Daemon:
                 self.argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=ENVIRONMENT, cwd=REPOSITORY, start_new_session=True
             )
 
-    def wait(self, seconds: float = 60) -> None:
+    def wait(self, seconds: float = 300) -> None:
         """Wait until it serves."""
         deadline = time.monotonic() + seconds
         while self.ready is not None and not self.ready():
@@ -60,4 +60,4 @@ class Daemon:
         """Send SIGKILL, paused or not."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait(30)
+            self._process.wait(120)

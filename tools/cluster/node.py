@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import grpc
+
 from tools.cluster import cgroups
 from tools.cluster.binaries import CNI, CONTAINERD
 from tools.cluster.daemon import Daemon
@@ -31,6 +33,16 @@ disabled_plugins = ["io.containerd.internal.v1.opt"]
     bin_dir = "{cni}"
     conf_dir = "{folder}/cni"
 """
+
+
+def runtime_answers(folder: Path) -> bool:
+    """Whether containerd answers a kubelet. It serves its other users before that, and a kubelet that asks too early ends."""
+    with grpc.insecure_channel(f"unix://{folder}/containerd.sock") as channel:
+        try:
+            channel.unary_unary("/runtime.v1.RuntimeService/Version")(b"", timeout=2)
+        except grpc.RpcError:
+            return False
+    return True
 
 
 def daemons(folder: Path, programs: Path, *, name: str, labels: dict[str, str]) -> list[Daemon]:

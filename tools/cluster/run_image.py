@@ -5,6 +5,7 @@ train `lgbm_tfidf` as an image of Dockerfile.train does. In the image `SCRIPTED`
 All images share their layers and are one archive.
 """
 
+import re
 import subprocess
 import sys
 import tarfile
@@ -35,8 +36,12 @@ SCRIPTED = "gregory.test/scripted:1"
 PYTHON = (3, 11)
 REMEDY = "the base image contains Python 3.11 and takes its packages from this environment; make setup PYTHON=python3.11"
 PACKAGES = "/usr/local/lib/python3.11/dist-packages"
-NEEDED = ("django", "django-organizations", "psycopg[binary]", "pydantic", "pydantic-settings", "pyyaml", "psutil", "tabulate", "tqdm",
-          "kubernetes", "dumb-init", "pandas", "lightgbm", "scikit-learn", "jinja2", "matplotlib", "safetensors")  # fmt: skip
+# Those of the commands, and those of the algorithm that trains in the image.
+_REQUIREMENTS = (REPOSITORY / "requirements-submit.txt").read_text(encoding="utf-8")
+NEEDED = (
+    *re.findall(r"^([\w.\[\]-]+)==", _REQUIREMENTS, re.MULTILINE),
+    "pandas", "lightgbm", "scikit-learn", "jinja2", "matplotlib", "safetensors",
+)  # fmt: skip
 RUN = ["/usr/local/bin/dumb-init", "--", "python3", "-m", "job"]
 COMMAND = ["/usr/local/bin/dumb-init", "--", "python3", "manage.py"]
 VARIABLES = {
@@ -76,7 +81,8 @@ def _packages() -> Path:
     installed = _closure(NEEDED)
     versions = sorted(f"{name} {found.version}" for name, found in installed.items())
     versions += [f"{name} {metadata.version(name)}" for name in LIBRARIES]
-    kept = CACHE / f"run-packages-{sha256(' '.join(versions).encode()).hexdigest()[:16]}.tar"
+    # The name changes with the content of the layer.
+    kept = CACHE / f"run-packages-{sha256(' '.join(versions).encode()).hexdigest()[:16]}-2.tar"
     if not kept.exists():
         for older in CACHE.glob("run-packages-*.tar"):
             older.unlink()
@@ -101,12 +107,18 @@ def _pack_libraries(archive: Path, installed: Mapping[str, metadata.Distribution
             if canonicalize_name(name) not in installed:
                 (file,) = (file for file in distribution.files or [] if file.name == "METADATA")
                 tar.add(file.locate(), f"{PACKAGES}/{file}")
-        tar.add(Path(sys.prefix) / "bin" / "dumb-init", "usr/local/bin/dumb-init")
+        tar.add(Path(sys.prefix) / "bin" / "dumb-init", "usr/local/bin/dumb-init", filter=_executable_only)
         # As in a virtual environment, which the images of Dockerfile.train have.
         _link(tar, "usr/local/bin/python", "/usr/bin/python3")
         # LightGBM needs OpenMP from the system, and scikit-learn contains it.
         (openmp,) = (file for file in installed["scikit-learn"].files or [] if file.name.startswith("libgomp"))
         _link(tar, "usr/local/lib/openmp/libgomp.so.1", f"{PACKAGES}/{openmp}")
+
+
+def _executable_only(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    """As `install.sh` leaves it: no user sees the variables of a process whose program the user cannot read."""
+    member.uid, member.gid, member.mode = 0, 0, 0o711
+    return member
 
 
 def _link(tar: tarfile.TarFile, name: str, target: str) -> None:
