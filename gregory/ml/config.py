@@ -11,6 +11,7 @@ from typing import Annotated, Literal, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from gregory import bounded_yaml
 from gregory.ml.errors import ConfigError
 
 Algorithm = Literal["pubmed_bert", "lgbm_tfidf", "lstm"]
@@ -141,6 +142,13 @@ class TrainConfig(_Section):
     hyperparameters: Hyperparameters = Hyperparameters()
 
 
+class CardConfig(_Section):
+    """What the model card names. subject_name: its heading; empty: the slug. titles: articles by title and id, else by id only."""
+
+    subject_name: str = ""
+    titles: bool = True
+
+
 def load_hyperparameters(path: Path | None) -> Hyperparameters:
     """The values of the specification, overridden by those of the YAML mapping at `path`.
 
@@ -149,7 +157,7 @@ def load_hyperparameters(path: Path | None) -> Hyperparameters:
     if path is None:
         return Hyperparameters()
     try:
-        overrides = yaml.safe_load(path.read_text(encoding="utf-8"))
+        overrides = bounded_yaml.load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"hyper-parameter file {path} cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

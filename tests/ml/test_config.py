@@ -1,5 +1,6 @@
 """Hyper-parameters: the values of the specification and the file that overrides them."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,25 @@ def test_every_whole_number_has_a_lower_and_an_upper_bound() -> None:
         for name, key in numbers:
             with pytest.raises(ValidationError, match=rf"{name}.{key}\n"):
                 Hyperparameters.model_validate({name: {key: value}})
+
+
+FRACTIONS = [
+    (name, key)
+    for name, section in Hyperparameters.model_fields.items()
+    for key, field in section.annotation.model_fields.items()
+    if re.search(r"\bfloat\b", str(field.annotation))
+]
+
+
+@pytest.mark.parametrize("value", [".inf", "-.inf", ".nan", "1.0e+999"])
+def test_no_fraction_is_infinite_or_no_number(tmp_path: Path, value: str) -> None:
+    assert ("lgbm", "reg_lambda") in FRACTIONS
+    assert ("bert", "encoder_dropout") in FRACTIONS
+    for name, key in FRACTIONS:
+        path = written(tmp_path, f"{name}: {{{key}: {value}}}\n")
+        shown = "inf" if value == "1.0e+999" else value.replace(".", "")
+
+        assert message(path) == f"hyper-parameter file {path}: {name}.{key}: Input should be a finite number (got {shown})"
 
 
 @pytest.mark.parametrize("text", ["3", "- bert", "bert"])
