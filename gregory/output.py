@@ -1,15 +1,19 @@
 """Text output of a program. It is never the work of the program, so its errors end nothing."""
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
+
+# Control characters without tab and line feed, line separators, marks that change the direction of letters, and halves of characters.
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class Output:
     """A text stream. Text that cannot be written is dropped: the disk is full, the reader of the pipe has ended, the terminal is closed.
 
-    A character that the encoding of the stream lacks is written as its escape sequence.
+    A character that the encoding of the stream lacks, or that acts on a terminal, is written as its escape sequence.
     """
 
     def __init__(self, stream: "IO[str] | Output | None") -> None:
@@ -24,7 +28,11 @@ class Output:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> None:
-        """Write the text, or drop it."""
+        """Write the text as `visible`, or drop it."""
+        self.draw(visible(text))
+
+    def draw(self, text: str) -> None:
+        """Write a text whose control characters are ours: colours and the progress bar."""
         self._try(lambda stream: _write(stream, text))
 
     def flush(self) -> None:
@@ -46,6 +54,16 @@ class Output:
             self.error = self.error or error
             return False
         return True
+
+
+def visible(text: str) -> str:
+    """The text with escape sequences for the characters that act on a terminal or change the order of letters. Tabs and lines stay."""
+    return _UNSEEN.sub(lambda found: found[0].encode("unicode_escape", "surrogatepass").decode(), text)
+
+
+def one_line(text: str) -> str:
+    """The visible text, with a blank for every run of blanks and line breaks."""
+    return visible(" ".join(text.split()))
 
 
 def counted(number: int, noun: str) -> str:

@@ -5,6 +5,7 @@ from typing import IO, Any, TextIO, cast
 
 from django.core.management.base import BaseCommand
 
+from gregory.management.text_stream import TextStream
 from gregory.output import Output
 
 
@@ -13,16 +14,23 @@ class ManagementCommand(BaseCommand):
 
     # Django's checks are for web sites and take time.
     requires_system_checks = ()
+    stdout: TextStream
+    stderr: TextStream
 
     def __init__(self, stdout: IO[str] | None = None, stderr: IO[str] | None = None, **options: Any) -> None:
         """stdout, stderr: by default those of the process."""
         self._outputs = Output(stdout or sys.stdout), Output(stderr or sys.stderr)
         super().__init__(*cast(tuple[TextIO, TextIO], self._outputs), **options)
+        paint = self.stderr.style_func
+        self.stdout, self.stderr = (TextStream(output) for output in self._outputs)
+        self.stderr.style_func = paint
 
     def execute(self, *args: Any, **options: Any) -> str | None:
         """The call of `call_command`, with its streams in `options`."""
-        streams = {name: Output(options[name]) for name in ("stdout", "stderr") if options.get(name)}
-        return super().execute(*args, **{**options, **streams})
+        for name in ("stdout", "stderr"):
+            if stream := options.pop(name, None):
+                setattr(self, name, stream if isinstance(stream, TextStream) else TextStream(Output(stream)))
+        return super().execute(*args, **options)
 
     def run_from_argv(self, argv: list[str]) -> None:
         """The call of the command line. An incomplete standard output is reported, unless its reader has ended."""

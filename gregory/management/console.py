@@ -2,19 +2,21 @@
 
 import time
 from collections.abc import Callable
+from typing import cast
 
-from django.core.management.base import OutputWrapper
 from django.core.management.color import Style
 from tqdm import tqdm
 
+from gregory.management.text_stream import Paint, TextStream
+from gregory.output import one_line
 from gregory.runs import events
 from gregory.runs.events import QUIET_SECONDS, Event, Level
 
 
 class _BarLine:
-    """The stream for tqdm. OutputWrapper alone would add a line break after every update of the bar."""
+    """The stream for tqdm, which moves the cursor."""
 
-    def __init__(self, stdout: OutputWrapper) -> None:
+    def __init__(self, stdout: TextStream) -> None:
         self._stdout = stdout
         self.encoding: str = stdout.encoding
         self.fileno: Callable[[], int] = stdout.fileno
@@ -22,13 +24,13 @@ class _BarLine:
 
     def write(self, text: str) -> None:
         """Write without a line break."""
-        self._stdout.write(text, ending="")
+        self._stdout.draw(text)
 
 
 class Console:
     """Prints the events of the runs of one command."""
 
-    def __init__(self, stdout: OutputWrapper, style: Style, *, verbosity: int) -> None:
+    def __init__(self, stdout: TextStream, style: Style, *, verbosity: int) -> None:
         self._stdout = stdout
         self._style = style
         self._verbosity = verbosity
@@ -57,23 +59,23 @@ class Console:
                 return
             self._last_progress = now
         self.close()
-        self._stdout.write(self._styled(event))
+        self._stdout.write(events.to_text(event), self._paint(event))
 
-    def info(self, message: str) -> None:
+    def info(self, message: str, paint: Paint | None = None) -> None:
         """Print a line of the command itself, from verbosity 1."""
         if self._verbosity >= Level.PROGRESS:
             self.close()
-            self._stdout.write(message)
+            self._stdout.write(one_line(message), paint)
 
     def error(self, message: str) -> None:
         """Print a failure that the run could not log itself, from verbosity 1."""
-        self.info(self._style.ERROR(message))
+        self.info(message, self._style.ERROR)
 
     def warn(self, message: str) -> None:
         """Print a warning of the command itself, from verbosity 2."""
         if self._verbosity >= Level.WARNING:
             self.close()
-            self._stdout.write(self._style.WARNING(f"WARNING {message}"))
+            self._stdout.write(one_line(f"WARNING {message}"), self._style.WARNING)
 
     def close(self) -> None:
         """Remove the bar from the terminal."""
@@ -88,21 +90,19 @@ class Console:
             # tqdm measures the time and draws. The event has the fraction.
             self._bar = tqdm(
                 total=100,
-                desc=" ".join(part for part in (event.subject, event.algorithm or event.stage) if part),
+                desc=one_line(f"{event.subject} {event.algorithm or event.stage}"),
                 file=_BarLine(self._stdout),
                 leave=False,
                 dynamic_ncols=True,  # a bar wider than the terminal would wrap and leave a line at every update
                 bar_format="{desc} {percentage:3.0f}% {elapsed}<{remaining} |{bar:20}|{postfix}",
             )
             self._bar_stage = stage
-        self._bar.set_postfix_str(event.message, refresh=False)
+        self._bar.set_postfix_str(one_line(event.message), refresh=False)
         self._bar.n = round(100 * (event.fraction or 0))
         # Without refresh, tqdm skips updates, and a short stage would have no bar at all.
         self._bar.refresh()
 
-    def _styled(self, event: Event) -> str:
-        text = events.to_text(event)
+    def _paint(self, event: Event) -> Paint | None:
         if event.level >= Level.WARNING:
-            return str(self._style.WARNING(text))
-        paint = {"good": self._style.SUCCESS, "bad": self._style.ERROR}.get(event.tone)
-        return str(paint(text)) if paint else text
+            return cast(Paint, self._style.WARNING)
+        return {"good": self._style.SUCCESS, "bad": self._style.ERROR}.get(event.tone)

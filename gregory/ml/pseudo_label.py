@@ -20,6 +20,7 @@ from gregory.ml.dataset import Example, UnlabelledText
 from gregory.ml.progress import Progress, Report
 from gregory.ml.progress_log import ProgressLog, work_digest
 from gregory.ml.split import Split
+from gregory.ml.spreadsheet import as_cell
 from gregory.ml.trainers.base import Trainer
 
 
@@ -92,7 +93,8 @@ def write_csv(path: Path, labels: Sequence[PseudoLabel]) -> None:
         writer = csv.writer(stream)
         writer.writerow(["article_id", "text", "label", "confidence", "round"])
         for label in labels:
-            writer.writerow([label.example.article_id, label.example.text, label.example.label, f"{label.confidence:.6f}", label.round])
+            example = label.example
+            writer.writerow([example.article_id, as_cell(example.text), example.label, f"{label.confidence:.6f}", label.round])
 
 
 def _predict(

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from gregory.output import one_line
+
 
 class CheckResult(StrEnum):
     """OK: correct. WARNING: runs work, but a part is missing, slow or unknown. ERROR: runs will fail."""
@@ -22,7 +24,7 @@ class Finding:
     remedy: str = ""
 
     def __str__(self) -> str:
-        return "; ".join(part for part in (f"{self.result.upper():<7} {self.area:<11} {self.summary}", self.remedy) if part)
+        return f"{self.result.upper():<7} {self.area:<11} {one_line('; '.join(part for part in (self.summary, self.remedy) if part))}"
 
     def as_json(self) -> dict[str, str]:
         """The object of `--output json`. Programs read its keys, so the keys never change."""

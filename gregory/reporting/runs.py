@@ -7,6 +7,7 @@ from typing import Any
 
 from tabulate import tabulate
 
+from gregory.output import one_line
 from gregory.reporting import summary
 from gregory.runs import store
 from gregory.runs.models import TrainingRun
@@ -14,6 +15,8 @@ from gregory.runs.store import TrainingRecord
 
 _TIMES = ("queued_at", "submitted_at", "started_at", "heartbeat_at", "progress_at", "finished_at", "unknown_since", "missing_since")
 _FACTS = ("runner", "host", "external_name", "external_uid", "node", "image_digest", "exit_code", "retries", "cancelled_by")
+# Long enough for the cause of a wait in the words of Kueue.
+_WHY_CHARACTERS = 160
 
 
 def summaries(runs: Sequence[TrainingRun]) -> list[dict[str, Any]]:
@@ -28,6 +31,7 @@ def _summary(run: TrainingRun, trainings: Sequence[TrainingRecord]) -> dict[str,
         "run_id": run.run_id,
         "team": team,
         "subject": subject,
+        "kind": run.kind,
         "runner": run.runner,
         "state": run.state,
         "reason": run.reason,
@@ -66,13 +70,13 @@ def as_json(value: Any) -> str:
 
 def list_table(runs: Sequence[TrainingRun]) -> str:
     """A table with a line per run."""
-    headers = ["run", "team/subject", "runner", "state", "attempt", "queued", "algorithms", "why"]
+    headers = ["run", "kind", "team/subject", "runner", "state", "attempt", "queued", "algorithms", "why"]
     return str(tabulate([_list_row(facts) for facts in summaries(runs)], headers=headers, disable_numparse=True))
 
 
 def full_text(facts: dict[str, Any]) -> str:
     """All facts of `everything` as text, without empty values."""
-    lines = [f"run {facts['run_id']} of {facts['team']}/{facts['subject']}: {facts['state']}"]
+    lines = [f"run {facts['run_id']} of {_label(facts)}: {facts['state']}"]
     heads = ("reason", "detail", "waiting_for", "attempt", "window", *_FACTS, *_TIMES)
     lines += [f"  {name.replace('_', ' ')}: {_indented(facts[name])}" for name in heads if facts[name] not in ("", None)]
     for row in facts["algorithms"]:
@@ -122,9 +126,22 @@ def _list_row(facts: dict[str, Any]) -> list[str]:
     if facts["unknown_since"]:
         why = "; ".join(part for part in (f"unknown since {facts['unknown_since'].replace('T', ' ')}", why) if part)
     state = f"{facts['state']} ({facts['reason']})" if facts["reason"] else facts["state"]
-    label = f"{facts['team']}/{facts['subject']}"
     queued = facts["queued_at"].replace("T", " ")
-    return [facts["run_id"], label, facts["runner"], state, str(facts["attempt"]), queued, results, why.partition("\n")[0][:80]]
+    return [
+        facts["run_id"],
+        facts["kind"],
+        _label(facts),
+        facts["runner"],
+        state,
+        str(facts["attempt"]),
+        queued,
+        results,
+        one_line(why.partition("\n")[0])[:_WHY_CHARACTERS],
+    ]
+
+
+def _label(facts: dict[str, Any]) -> str:
+    return one_line(f"{facts['team']}/{facts['subject']}")
 
 
 def _pairs(values: dict[str, Any]) -> str:

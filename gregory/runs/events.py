@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from enum import IntEnum
 
+from gregory.output import one_line
+
 _TEXT = re.compile(
     r"(?P<at>\S+Z) (?P<level>INFO|WARNING|ERROR) (?P<run_id>\S+) (?P<about>[^\s:]+):(?: \[ *(?P<share>\d+)%\])? (?P<message>.*)"
 )
@@ -61,12 +63,11 @@ def from_json(line: str) -> Event:
 
 
 def to_text(event: Event) -> str:
-    """One line for a log: time, level, run, subject and algorithm, message. Carriage returns of libraries become blanks."""
+    """One line for a log: time, level, run, subject and algorithm, message."""
     about = "/".join(part for part in (event.subject, event.algorithm) if part)
     level = "WARNING" if event.level >= Level.WARNING else "ERROR" if event.tone == "bad" else "INFO"
     share = "" if event.fraction is None else f" [{event.fraction:4.0%}]"
-    message = " ".join(event.message.split())
-    return f"{event.at} {level} {event.run_id} {about}:{share} {message}"
+    return f"{event.at} {level} {event.run_id} {one_line(about)}:{share} {one_line(event.message)}"
 
 
 def from_text(line: str) -> Event:

@@ -3,6 +3,7 @@
 from django.db import models, transaction
 from django.db.models.functions import Now
 
+from gregory.output import visible
 from gregory.runs.models import RunEvent, TrainingRun
 from gregory.runs.spec import Attempt
 from gregory.runs.states import FINAL_STATES
@@ -20,6 +21,12 @@ def current(spec: Attempt) -> models.QuerySet[TrainingRun]:
 
 
 @transaction.atomic(savepoint=False)
+def hold(spec: Attempt) -> bool:
+    """Lock the run until the end of the transaction, with a heartbeat. False if it has ended, or if another attempt is the current one."""
+    return bool(current(spec).update(heartbeat_at=Now()))
+
+
+@transaction.atomic(savepoint=False)
 def record_event(run_id: str, kind: str, message: str) -> None:
     """Write an event of a run. A run that was deleted with its subject gets none."""
     if TrainingRun.objects.filter(pk=run_id).exists():
@@ -27,6 +34,6 @@ def record_event(run_id: str, kind: str, message: str) -> None:
 
 
 def sanitize_text(text: str, limit: int) -> str:
-    """The text without NUL and lone surrogates, which PostgreSQL refuses. Its head is cut, because its end names the cause."""
-    text = text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode("utf-8")
+    """The visible text: PostgreSQL refuses NUL and halves of characters. Its head is cut, because its end names the cause."""
+    text = visible(text)
     return text if len(text) <= limit else f"[{len(text) - limit} characters cut]\n{text[-limit:]}"

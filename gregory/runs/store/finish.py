@@ -5,9 +5,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from django.db import transaction
+from django.db.models import F
 from django.db.models.functions import Now
 
 from gregory.models import PredictionRunLog
+from gregory.output import visible
 from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.models import AlgorithmRun, TrainingRun
 from gregory.runs.reasons import Reason
@@ -49,7 +51,7 @@ def close_algorithms(spec: Attempt, ends: Sequence[tuple[AlgorithmOutcome, Outco
     with transaction.atomic():
         # This update changes nothing and locks the run's row, so one writer at a time compares token and end. It is no heartbeat, because
         # the writer may be a reconciler.
-        is_current = bool(current(spec).update(attempt_token=spec.attempt_token))
+        is_current = bool(current(spec).update(heartbeat_at=F("heartbeat_at")))
         return [outcome for outcome, details in ends if _close(spec, outcome, details, is_current=is_current)]
 
 
@@ -77,7 +79,7 @@ def _close(spec: Attempt, outcome: AlgorithmOutcome, details: OutcomeDetails, *,
     record.update(
         stage=ENDED,
         reason=outcome.reason or "",
-        warnings=list(outcome.warnings),
+        warnings=[visible(warning) for warning in outcome.warnings],
         metrics=outcome.metrics,
         evaluation=details.evaluation,
         resources={**details.resources, "seconds": outcome.seconds, "peak_bytes": outcome.peak_bytes},

@@ -5,6 +5,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from gregory.models import PredictionRunLog
+from gregory.output import one_line
 from gregory.runs.models import AlgorithmRun, TrainingRun
 from gregory.runs.spec import Attempt, RunSpec, Scope, Training
 
@@ -22,6 +23,11 @@ def attempt_of(run: TrainingRun) -> Attempt:
 def slugs_of(run: TrainingRun) -> tuple[str, str]:
     """The slugs of team and subject."""
     return _scope(run, "team").slug, _scope(run, "subject").slug
+
+
+def label_of(run: TrainingRun) -> str:
+    """team/subject, by slugs, for messages."""
+    return one_line("/".join(slugs_of(run)))
 
 
 def window_of(run: TrainingRun) -> str:

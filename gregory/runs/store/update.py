@@ -11,9 +11,10 @@ from django.db.models.functions import Coalesce, Greatest, Least, Now
 
 from gregory.ml.progress import Progress
 from gregory.models import PredictionRunLog
+from gregory.output import visible
 from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.models import AlgorithmRun, TrainingRun
-from gregory.runs.spec import Attempt, RunHandle
+from gregory.runs.spec import Attempt, RunHandle, RunSpec
 from gregory.runs.states import RunState
 from gregory.runs.store.fencing import ENDED, FINAL, PUBLISH, current, record_event, sanitize_text
 
@@ -121,9 +122,9 @@ def heartbeat(specs: Iterable[Attempt], *, idle: float | None = None) -> None:
 
 
 @transaction.atomic
-def begin_algorithm(spec: Attempt, run_log_id: int) -> None:
-    """Record the start of one training. The row of GregoryAI has had the time of the queueing, which may be hours earlier."""
-    if _unended(spec, run_log_id).update(stage="train"):
+def begin_algorithm(spec: RunSpec, run_log_id: int) -> None:
+    """Record the start of the work on one algorithm. The row of GregoryAI has had the time of the queueing, which may be hours earlier."""
+    if _unended(spec, run_log_id).update(stage=spec.work):
         PredictionRunLog.objects.filter(pk=run_log_id, success__isnull=True).update(run_started=Now())
 
 
@@ -137,7 +138,7 @@ def begin_publishing(spec: Attempt, run_log_id: int) -> None:
 def record_progress(spec: Attempt, run_log_id: int, *, stage: str, progress: Progress, seconds_left: float | None = None) -> None:
     """Record the progress of one training. A model that is being published makes no more progress."""
     figures = {
-        "message": progress.message,
+        "message": visible(progress.message),
         "fraction": progress.fraction,
         "epoch": progress.epoch,
         "seconds_left": seconds_left,
@@ -214,6 +215,7 @@ def _changes(run: TrainingRun, observed: ObservedStatus) -> dict[str, Any]:
     waiting_for = sanitize_text(observed.waiting_for or "", MAXIMUM_REASON_CHARACTERS)
     if waiting_for != run.waiting_for:
         changes["waiting_for"] = waiting_for
-    if observed.waiting_for is not None and run.state == RunState.RUNNING:
+    # A node reports the start of a container later than the run claims its row.
+    if observed.waiting_for is not None and not observed.node and run.state == RunState.RUNNING:
         changes["state"] = RunState.SUBMITTED
     return changes
