@@ -10,10 +10,12 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gregory.settings")
     from django.core.management import execute_from_command_line
 
+    from gregory.collector import skip_at_exit
     from gregory.output import Output
 
     # Django's own commands write there too.
     sys.stdout, sys.stderr = Output(sys.stdout), Output(sys.stderr)
+    skip_at_exit()
     execute_from_command_line(sys.argv)
 
 

@@ -3,8 +3,8 @@
     python -m benchmarks.bert_memory [--size base] [--rows 16 4] [--threads 2]
 
 The weights of the encoder are random, so no download is needed. Each step runs twice, in processes of their own. The first run uses
-Adam, for the peak (VmHWM). The second uses plain gradient descent at rate 1 without dropout, so that the step is the gradient. Its
-difference from the gradient of the whole batch is the error of micro-batches.
+Adam, for the peak (VmHWM). The second has no dropout and settings of Adam with which the step is the gradient. Its difference from the
+gradient of the whole batch is the error of micro-batches.
 """
 
 import argparse
@@ -29,16 +29,17 @@ SIZES = {
 def step(size: EncoderSize, *, rows: int, threads: int, weights_to: Path | None) -> int:
     """Train one step in this process and return its peak in bytes.
 
-    With `weights_to` the step is gradient descent without dropout, and the weights are written to that file.
+    With `weights_to` the step is the gradient without dropout, and the weights are written to that file.
     """
     from gregory.ml import _keras
+    from gregory.ml._keras.hub import keras_hub
     from gregory.ml.config import BertConfig
     from gregory.ml.progress import silent
     from gregory.ml.trainers import bert_encoder
 
     _keras.prepare(threads=threads, seed=69)
     exact = weights_to is not None
-    backbone = _keras.keras_hub.models.BertBackbone(
+    backbone = keras_hub.models.BertBackbone(
         vocabulary_size=VOCABULARY,
         num_layers=size.layers,
         num_heads=size.heads,
@@ -48,9 +49,9 @@ def step(size: EncoderSize, *, rows: int, threads: int, weights_to: Path | None)
     )
     network = bert_encoder.build_network(backbone, BertConfig(dropout=0.0) if exact else BertConfig())
     schedule = _keras.Schedule(epochs=1, batch_size=BATCH, patience=1, micro_batch=rows)
-    optimiser = _keras.keras.optimizers.SGD(1.0, gradient_accumulation_steps=schedule.accumulation_steps)
-    if not exact:
-        optimiser = _keras.Adam(2e-5, gradient_accumulation_steps=schedule.accumulation_steps)
+    # Without momentum, and with an epsilon of the size of the rate, the first update of Adam is the gradient.
+    settings = {"learning_rate": 1e6, "beta_1": 0.0, "beta_2": 0.0, "epsilon": 1e6} if exact else {"learning_rate": 2e-5}
+    optimiser = _keras.Adam(**settings, gradient_accumulation_steps=schedule.accumulation_steps)
     network.compile(optimizer=optimiser, loss="categorical_crossentropy", jit_compile=False)
     generator = np.random.default_rng(69)
     train, validation = (

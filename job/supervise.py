@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -14,9 +13,9 @@ from gregory.ml.errors import DamagedFile
 from gregory.ml.files import read_end, read_json, read_text
 from gregory.ml.progress import Progress
 from gregory.ml.stages import contract
+from gregory.ml.stages.environment import stage_environment, worker_command
 from gregory.runs.reasons import Reason
 from gregory.shutdown import ShutdownRequest
-from job.stage_environment import stage_environment
 from job.worker import Worker
 
 STANDARD_ERROR_TAIL = 4_000
@@ -83,11 +82,6 @@ def read_usage(folder: Path) -> Usage:
         return Usage(**read_json(folder / USAGE_FILE))
     except (OSError, DamagedFile, TypeError):
         return Usage(seconds=0.0, peak_bytes=0)
-
-
-def worker_command(stage: str, folder: Path) -> list[str]:
-    """The command line of the worker process of a stage."""
-    return [sys.executable, "-m", "gregory.ml.stages", stage, "--in", str(folder / "in"), "--out", str(folder / "out"), "--lifeline"]
 
 
 def _pass_on(line: str, report: progress.Report) -> Progress | None:

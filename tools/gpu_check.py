@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gregory.ml import _keras
-from gregory.ml._keras import keras_hub, tf
+from gregory.ml._keras import tf
+from gregory.ml._keras.hub import keras_hub
 from gregory.ml.errors import NoGpu
 
 # float32 has 24 bits, TF32 has 11. A sum of two thousand products loses a few of them.

@@ -1,9 +1,11 @@
 """Processor time and wall time of each library with threads, alone and beside busy processes, of an older release and of this one.
 
     python -m benchmarks.busy_neighbours --data DIR [--quick] [--encoder base_models/encoder] [--before bbf93e9] [--only NAME ...]
+        [--neighbours N]
 
 DIR contains labelled CSV files. Each line of the table is a workload in a process of its own, with the environment and the number of
-threads of a stage. The busy processes are two for each processor. Exit code 1: a line of this release misses the target.
+threads of a stage. Fair share: the wall time if each runnable thread gets the same part of the processors, and the workload has one.
+Exit code 1: a line of this release misses the target.
 """
 
 import argparse
@@ -26,7 +28,8 @@ from tests.ml.tiny_bart import tiny_bart
 REPOSITORY = Path(__file__).parents[2]
 BEFORE = "bbf93e9"
 SUBJECT = "drug_reviews/ADHD"
-PER_PROCESSOR = 2
+# Busy processes for each processor.
+NEIGHBOURS = 2
 # The most processor time beside busy processes, in that of the same work alone, for the work of stages.
 TARGET = 1.3
 TARGETED = ("lgbm_tfidf", "lstm", "pubmed_bert", "summariser")
@@ -116,23 +119,25 @@ def release(commit: str) -> Iterator[Path]:
         yield Path(folder)
 
 
-def compare(names: list[str], folder: Path, trees: dict[str, Path], *, repeats: int) -> bool:
+def compare(names: list[str], folder: Path, trees: dict[str, Path], *, repeats: int, neighbours: int) -> bool:
     """Print a line for each workload and release. True if this release reaches the targets."""
     busy_walls: dict[tuple[str, str], float] = {}
     reached = True
     processors = len(os.sched_getaffinity(0))
-    print(f"{processors} processors, load {os.getloadavg()[0]:.1f} before the first measurement\n")
-    print("| workload | release | alone: processor, s | wall, s | busy: processor, s | wall, s | processor, busy / alone |")
-    print("|---|---|---|---|---|---|---|")
+    busy_number = neighbours * processors
+    print(f"{processors} processors, {busy_number} busy processes, load {os.getloadavg()[0]:.1f} before the first measurement\n")
+    print("| workload | release | alone: processor, s | wall, s | busy: processor, s | wall, s | fair share, s | processor, busy / alone |")
+    print("|---|---|---|---|---|---|---|---|")
     for name in names:
         for release_name, tree in trees.items():
             alone = measure(name, folder, tree, repeats=repeats)
-            with busy_processes(PER_PROCESSOR * processors):
+            with busy_processes(busy_number):
                 busy = measure(name, folder, tree, repeats=repeats)
             ratio = busy.processor / alone.processor
             busy_walls[name, release_name] = busy.wall
             reached = reached and (ratio <= TARGET or tree != REPOSITORY or name not in TARGETED)
-            figures = f"{alone.processor:.2f} | {alone.wall:.2f} | {busy.processor:.2f} | {busy.wall:.2f} | {ratio:.2f}"
+            share = alone.processor * (busy_number + 1) / processors
+            figures = f"{alone.processor:.2f} | {alone.wall:.2f} | {busy.processor:.2f} | {busy.wall:.2f} | {share:.2f} | {ratio:.2f}"
             print(f"| {name} | {release_name} | {figures} |", flush=True)
     if len(trees) == 2 and "lgbm_tfidf" in names:
         before, now = (busy_walls["lgbm_tfidf", release_name] for release_name in trees)
@@ -149,15 +154,18 @@ def main() -> int:
     parser.add_argument("--before", default=BEFORE, metavar="COMMIT", help="the older release; empty: none")
     parser.add_argument("--only", nargs="+", choices=workloads.WORKLOADS, default=list(workloads.WORKLOADS), metavar="NAME")
     parser.add_argument("--quick", action="store_true", help="one repeat and small networks, for two processors")
+    parser.add_argument("--neighbours", type=int, default=NEIGHBOURS, metavar="N", help="busy processes for each processor")
     options = parser.parse_args()
     size = QUICK if options.quick else WHOLE
     with tempfile.TemporaryDirectory(prefix="busy-") as made:
         folder = Path(made)
         prepare(folder, options.data, options.encoder, size)
         if not options.before:
-            return not compare(options.only, folder, {"this": REPOSITORY}, repeats=size.repeats)
+            return not compare(options.only, folder, {"this": REPOSITORY}, repeats=size.repeats, neighbours=options.neighbours)
         with release(options.before) as older:
-            return not compare(options.only, folder, {options.before: older, "this": REPOSITORY}, repeats=size.repeats)
+            return not compare(
+                options.only, folder, {options.before: older, "this": REPOSITORY}, repeats=size.repeats, neighbours=options.neighbours
+            )
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ def threads() -> int:
 def environment() -> dict[str, str]:
     """The environment that the supervisor of a run gives to each stage."""
     try:
-        made: dict[str, str] = import_module("job.stage_environment").stage_environment(os.environ)
+        made: dict[str, str] = import_module("gregory.ml.stages.environment").stage_environment(os.environ)
     except ModuleNotFoundError:
         supervise = import_module("job.supervise")
         made = {**{name: os.environ[name] for name in supervise.ENVIRONMENT if name in os.environ}, **supervise.OFFLINE}

@@ -1,11 +1,9 @@
 """The trainers by algorithm. The table has strings, so that reading it imports no training library."""
 
-import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import import_module
 from typing import cast
 
+from gregory.collector import without_collector
 from gregory.ml.config import Algorithm
 from gregory.ml.trainers.base import Trainer
 
@@ -19,17 +17,5 @@ TRAINERS: dict[Algorithm, str] = {
 def trainer_class(algorithm: Algorithm) -> type[Trainer]:
     """Import the trainer of an algorithm. Its libraries are loaded now."""
     module, _, name = TRAINERS[algorithm].partition(":")
-    with _without_collector():
+    with without_collector():
         return cast(type[Trainer], getattr(import_module(module), name))
-
-
-@contextmanager
-def _without_collector() -> Iterator[None]:
-    """Import without the garbage collector. Libraries create thousands of modules without garbage, and it takes a quarter of the import."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()

@@ -122,7 +122,9 @@ def test_fit_stops_early_and_restores_the_best_epoch() -> None:
     assert -np.log((outputs * held.targets).sum(axis=1)).mean() == pytest.approx(history[0]["val_loss"], rel=1e-5)
 
 
-def test_fit_reports_epochs() -> None:
+def test_fit_reports_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A slow machine reports the steps of a long epoch too.
+    monkeypatch.setattr(training_loop, "_SECONDS_BETWEEN_STEPS", float("inf"))
     said: list[Progress] = []
     history = fit(network(), report=said.append)
     first = history[0]
@@ -159,6 +161,22 @@ def test_fit_traces_the_training_step_once(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(model, "train_step", lambda data: (traces.append("one"), step(data))[1])
     fit(model)
     assert traces == ["one"]
+
+
+@pytest.mark.parametrize("pieces", [None, 3])
+def test_adam_makes_the_same_updates_as_that_of_keras(pieces: int | None) -> None:
+    numbers = np.random.default_rng(3).normal(size=(12, 4)).astype(np.float32)
+
+    def trained(kind: type[keras.optimizers.Optimizer]) -> list[np.ndarray]:
+        keras.utils.set_random_seed(3)
+        inputs = keras.Input((4,))
+        model = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Dense(3)(inputs)))
+        model.compile(optimizer=kind(0.1, gradient_accumulation_steps=pieces), loss="mse", jit_compile=False)
+        model.fit(numbers, numbers[:, :2], batch_size=2, epochs=3, shuffle=False, verbose=0)
+        return [np.asarray(variable) for variable in [*model.variables, *model.optimizer.variables]]
+
+    for mine, theirs in zip(trained(_keras.Adam), trained(keras.optimizers.Adam), strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-5)
 
 
 def test_predictor_traces_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from gregory.ml import resources
 from gregory.ml.errors import MemoryExhausted, NoGpu
+from gregory.ml.imports import hidden
 
 # The libraries read these variables once, during their import.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -16,10 +17,11 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 # The allocator of the system returns every large tensor to the kernel and requests it again: a quarter of BERT's time on a CPU.
 os.environ.setdefault("TF_CPU_ALLOCATOR_USE_BFC", "1")
 
-import keras as keras
-import keras_hub as keras_hub
-import tensorflow
-from tensorflow.python.client import device_lib
+# Keras draws images with it if it is installed. No training needs that, and the import takes an eighth of the start of a process.
+with hidden("matplotlib"):
+    import keras as keras
+    import tensorflow
+    from tensorflow.python.client import device_lib
 
 tf = tensorflow
 

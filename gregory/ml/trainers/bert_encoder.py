@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from gregory.ml import _keras
-from gregory.ml._keras import keras, keras_hub
+from gregory.ml._keras import keras
+from gregory.ml._keras.hub import keras_hub
 from gregory.ml.config import BertConfig
 from gregory.ml.errors import BundleError
 from gregory.ml.trainers.bert_config import PREPARE, Activation, dropout_of, read_config

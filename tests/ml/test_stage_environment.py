@@ -3,7 +3,7 @@
 import pytest
 
 from gregory.ml import resources
-from job.stage_environment import stage_environment, stage_threads
+from gregory.ml.stages.environment import stage_environment, stage_threads
 
 BARE = {
     "OMP_WAIT_POLICY": "PASSIVE",
