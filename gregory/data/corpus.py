@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 
 from gregory.ml.dataset import Article
-from gregory.ml.text import clean
+from gregory.ml.text import TEXT_VERSION, abstract, clean
 from gregory.models import Articles, ArticleSubjectRelevance
 from gregory.runs.spec import Window
 
@@ -34,12 +34,14 @@ def label_counts(subject_ids: Collection[int], cutoff: datetime | None) -> Mappi
     return {subject: counts.get(subject, (0, 0)) for subject in subject_ids}
 
 
-def labelled(subject_id: int, cutoff: datetime | None) -> Iterator[Article]:
+def labelled(subject_id: int, cutoff: datetime | None, *, text_version: int = TEXT_VERSION) -> Iterator[Article]:
     """The reviewed articles of a subject, in order of article id."""
     reviews = _reviews(cutoff).filter(subject_id=subject_id)
     columns = reviews.order_by("article_id").values_list("article_id", "article__title", "article__summary", "is_relevant")
     for article_id, title, summary, is_relevant in columns.iterator(chunk_size=CHUNK):
-        yield Article(article_id=article_id, title=clean(title), abstract=clean(summary), label=1 if is_relevant else 0)
+        yield Article(
+            article_id=article_id, title=clean(title), abstract=abstract(summary, version=text_version), label=1 if is_relevant else 0
+        )
 
 
 def unlabelled(subject_id: int, cutoff: datetime | None) -> Iterator[Article]:
@@ -51,7 +53,7 @@ def unlabelled(subject_id: int, cutoff: datetime | None) -> Iterator[Article]:
         articles = articles.filter(discovery_date__gte=cutoff)
     columns = articles.order_by("article_id").values_list("article_id", "title", "summary")
     for article_id, title, summary in columns.iterator(chunk_size=CHUNK):
-        yield Article(article_id=article_id, title=clean(title), abstract=clean(summary), label=None)
+        yield Article(article_id=article_id, title=clean(title), abstract=abstract(summary), label=None)
 
 
 def _reviews(cutoff: datetime | None) -> QuerySet[ArticleSubjectRelevance]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gregory.ml import text
+from gregory.ml.text import TEXT_VERSION, UNSTAMPED_VERSION, require_version
 
 _VERSION = "text_version"
 # In bytes. The default buffer of Python is smaller than most texts.
@@ -26,11 +26,12 @@ class Article:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
-    """One text with its label: the input of the trainers."""
+    """One text with its label: the input of the trainers. title: for people only; pseudo-labelled texts have none."""
 
     article_id: int
     text: str
     label: int
+    title: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +40,14 @@ class UnlabelledText:
 
     article_id: int
     text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """The probability of one article."""
+
+    article_id: int
+    probability: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,25 +77,20 @@ class Dataset:
 
 def deduplicate(examples: Iterable[Example]) -> Dataset:
     """Drop repeated texts, so that no text is in two parts of a split. Drop texts with both labels too."""
-    import pandas as pd  # here, because the commands use this module without pandas
-
     rows = sorted(examples, key=lambda example: example.article_id)
-    if not rows:
-        return Dataset(examples=(), duplicates=0, conflicts=0)
-    frame = pd.DataFrame({"text": [row.text for row in rows], "label": [row.label for row in rows]})
-    conflicting = frame.groupby("text")["label"].transform("nunique") > 1
-    repeated = frame.duplicated("text") & ~conflicting
-    keep = ~(conflicting | repeated)
-    return Dataset(
-        examples=tuple(row for row, kept in zip(rows, keep, strict=True) if kept),
-        duplicates=int(repeated.sum()),
-        conflicts=int(conflicting.sum()),
-    )
+    first: dict[str, Example] = {}
+    labels: dict[str, set[int]] = {}
+    for row in rows:
+        first.setdefault(row.text, row)
+        labels.setdefault(row.text, set()).add(row.label)
+    kept = tuple(row for text, row in first.items() if len(labels[text]) == 1)
+    conflicts = sum(len(labels[row.text]) > 1 for row in rows)
+    return Dataset(examples=kept, duplicates=len(rows) - conflicts - len(kept), conflicts=conflicts)
 
 
-def write_articles(path: Path, articles: Iterable[Article]) -> int:
+def write_articles(path: Path, articles: Iterable[Article], *, version: int = TEXT_VERSION) -> int:
     """Write the text version in the first line and one article in each other line, streamed. Returns the number of articles."""
-    return _write(path, articles, header={_VERSION: text.TEXT_VERSION})
+    return _write(path, articles, header={_VERSION: version})
 
 
 def write_texts(path: Path, texts: Iterable[Example] | Iterable[UnlabelledText]) -> int:
@@ -94,16 +98,17 @@ def write_texts(path: Path, texts: Iterable[Example] | Iterable[UnlabelledText])
     return _write(path, texts)
 
 
-def read_articles(path: Path) -> Iterator[Article]:
+def read_articles(path: Path, *, version: int = TEXT_VERSION) -> Iterator[Article]:
     """The articles of a file that `write_articles` wrote, streamed. A file without a version has version 1.
 
-    Raises ArtifactError if the file has another text version than this release. The run is refused and its texts are not made anew,
+    Raises ArtifactError if the file has another text version than the run needs. The run is refused and its texts are not made anew,
     so no work is lost. The release that started the run can still use the articles, summaries and checkpoints.
     """
     for position, value in enumerate(_read(path)):
         if position == 0:
-            text.require_version(
-                value.get(_VERSION, text.UNSTAMPED_VERSION),
+            require_version(
+                value.get(_VERSION, UNSTAMPED_VERSION),
+                (version,),
                 subject=f"{path}, written by an earlier attempt,",
                 remedy="resume the run with the release that started it, or start a new run",
             )
@@ -119,6 +124,16 @@ def read_examples(path: Path) -> Iterator[Example]:
 def read_unlabelled(path: Path) -> Iterator[UnlabelledText]:
     """The unlabelled texts of a file that `write_texts` wrote, streamed."""
     return (UnlabelledText(**value) for value in _read(path))
+
+
+def write_predictions(path: Path, predictions: Iterable[Prediction]) -> int:
+    """Write one prediction per line, streamed. Returns their number."""
+    return _write(path, predictions)
+
+
+def read_predictions(path: Path) -> Iterator[Prediction]:
+    """The predictions of a file that `write_predictions` wrote, streamed."""
+    return (Prediction(**value) for value in _read(path))
 
 
 def _write(path: Path, values: Iterable[Any], *, header: dict[str, int] | None = None) -> int:

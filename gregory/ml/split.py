@@ -56,14 +56,14 @@ class Split:
         return {"train": self.train.counts(), "validation": self.validation.counts(), "test": self.test.counts()}
 
 
-def stratified(dataset: Dataset, config: SplitConfig) -> Split:
+def stratified(dataset: Dataset, config: SplitConfig, *, whole: bool = False) -> Split:
     """Split by label with the configured shares and seed.
 
-    Raises StratificationError if a part would lack a class. Section 3.5 of the specification: such a run is skipped and never split
-    without stratification.
+    whole: the data set has all articles of the subject. Raises StratificationError if a part would lack a class. Section 3.5 of the
+    specification: such a run is skipped and never split without stratification.
     """
     counts, left_out = dataset.counts(), _left_out(dataset)
-    require_possible(**counts, config=config, left_out=left_out)
+    require_possible(**counts, config=config, left_out=left_out, whole=whole)
     outside_training, test_size = part_sizes(len(dataset.examples), config)
     train, rest = _divided(dataset.examples, outside_training, config.seed)
     if min(Part.of(rest).counts().values()) > 1:
@@ -71,7 +71,7 @@ def stratified(dataset: Dataset, config: SplitConfig) -> Split:
         split = Split(train=Part.of(train), validation=Part.of(validation), test=Part.of(test))
         if all(min(part.values()) for part in split.counts().values()):
             return split
-    raise too_few(**counts, config=config, left_out=left_out)
+    raise too_few(**counts, config=config, left_out=left_out, whole=whole)
 
 
 def _divided(examples: Sequence[Example], size: int, seed: int) -> tuple[Sequence[Example], Sequence[Example]]:

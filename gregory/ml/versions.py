@@ -7,6 +7,7 @@ from datetime import date
 # model_version is varchar(100) in GregoryAI's table. The name is also a folder: no separators and no leading dot.
 _LENGTH = 100
 _VERSION = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{_LENGTH - 1}}}")
+_DATED = re.compile(r"([0-9]{8})(?:_([0-9]+))?")
 
 
 def next_version(taken: Collection[str], day: date) -> str:
@@ -26,6 +27,12 @@ def following(version: str, taken: Collection[str]) -> str:
     while (name := f"{day[: _LENGTH - len(f'_{suffix}')]}_{suffix}") in taken:
         suffix += 1
     return name
+
+
+def age_key(version: str) -> tuple[int, int, int, str]:
+    """The key that sorts versions from the oldest to the newest, as GregoryAI does. Names without a date come first, by text."""
+    dated = _DATED.fullmatch(version)
+    return (1, int(dated[1]), int(dated[2] or 1), version) if dated else (0, 0, 0, version)
 
 
 def is_valid(version: str) -> bool:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from gregory.ml import text
 from gregory.ml.dataset import (
     Article,
     Example,
@@ -18,6 +17,7 @@ from gregory.ml.dataset import (
     write_texts,
 )
 from gregory.ml.errors import ArtifactError
+from gregory.ml.text import TEXT_VERSION
 
 
 def test_deduplicate_keeps_the_first_of_equal_examples_and_counts_the_others() -> None:
@@ -68,21 +68,18 @@ def test_articles_are_read_as_they_were_written(tmp_path: Path, label: int | Non
     assert list(read_articles(tmp_path / "articles.jsonl")) == articles
 
 
-def test_articles_file_begins_with_the_text_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(text, "TEXT_VERSION", 7)
-    write_articles(tmp_path / "articles.jsonl", [])
+def test_articles_file_begins_with_the_text_version(tmp_path: Path) -> None:
+    write_articles(tmp_path / "articles.jsonl", [], version=7)
     assert json.loads((tmp_path / "articles.jsonl").read_text()) == {"text_version": 7}
 
 
-def test_articles_of_another_text_version_are_refused_with_both_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_articles_of_another_text_version_are_refused_with_both_versions(tmp_path: Path) -> None:
     path = tmp_path / "articles.jsonl"
-    write_articles(path, [Article(article_id=7, title="Title", abstract="", label=1)])
-    written = text.TEXT_VERSION
-    monkeypatch.setattr(text, "TEXT_VERSION", written + 1)
+    write_articles(path, [Article(article_id=7, title="Title", abstract="", label=1)], version=1)
     with pytest.raises(ArtifactError) as caught:
         list(read_articles(path))
     assert str(caught.value) == (
-        f"{path}, written by an earlier attempt, has text version {written}, this release has text version {written + 1}: "
+        f"{path}, written by an earlier attempt, has text version 1, and not {TEXT_VERSION}: "
         "resume the run with the release that started it, or start a new run"
     )
 
@@ -90,13 +87,11 @@ def test_articles_of_another_text_version_are_refused_with_both_versions(tmp_pat
 OLD_LINE = '{"article_id": 7, "title": "Title", "abstract": "", "label": 1}\n'
 
 
-def test_articles_file_without_a_version_has_version_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_articles_file_without_a_version_has_version_1(tmp_path: Path) -> None:
     (tmp_path / "articles.jsonl").write_text(OLD_LINE)
-    monkeypatch.setattr(text, "TEXT_VERSION", 1)
-    assert list(read_articles(tmp_path / "articles.jsonl")) == [Article(article_id=7, title="Title", abstract="", label=1)]
-    monkeypatch.setattr(text, "TEXT_VERSION", 2)
-    with pytest.raises(ArtifactError, match="has text version 1, this release has text version 2"):
-        list(read_articles(tmp_path / "articles.jsonl"))
+    assert list(read_articles(tmp_path / "articles.jsonl", version=1)) == [Article(article_id=7, title="Title", abstract="", label=1)]
+    with pytest.raises(ArtifactError, match="has text version 1, and not 2"):
+        list(read_articles(tmp_path / "articles.jsonl", version=2))
 
 
 def test_unlabelled_texts_are_read_as_they_were_written(tmp_path: Path) -> None:
