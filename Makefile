@@ -75,6 +75,7 @@ bench: setup ## run the benchmarks, with DATA=folder of labelled articles
 	$(BIN)/python -m benchmarks.bert_padding --data $(DATA)
 	$(BIN)/python -m benchmarks.bert_memory
 	$(BIN)/python -m benchmarks.busy_neighbours --data $(DATA)
+	$(BIN)/python -m benchmarks.summaries
 	$(BIN)/python -m benchmarks.live_database
 
 cluster-up: setup ## start the Kubernetes of the tests: one node with simulated GPUs (needs root)

@@ -5,6 +5,7 @@ The summarisers are in `summarisers/`. This module has no cache and does not joi
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Literal, Protocol
 
@@ -21,7 +22,9 @@ SECONDS_BETWEEN_REPORTS = 5.0
 
 
 class Summariser(Protocol):
-    """A model that shortens texts."""
+    """A model that shortens texts. at_once: the number of threads that may call `summarise` at the same time."""
+
+    at_once: int
 
     @property
     def compute(self) -> dict[str, str]:
@@ -46,6 +49,11 @@ class _Bart(BaseModel):
 
 class _Settings(RootModel[_LeadingSentences | _Bart]):
     root: Annotated[_LeadingSentences | _Bart, Field(discriminator="kind")]
+
+
+def has_generation(folder: Path) -> bool:
+    """Whether the bundle's summariser writes tokens, so that it has limits of them. Raises BundleError."""
+    return isinstance(read_settings(folder / SETTINGS_FILE, _Settings).root, _Bart)
 
 
 def load_summariser(folder: Path, config: SummariserConfig, *, threads: int) -> Summariser:
@@ -86,20 +94,26 @@ def summarise_all(
     begun = len(progress_log.entries) * batch_size
     if begun:
         report(Progress(message=f"continuing after {min(begun, len(waiting))} of {len(waiting)} abstracts"))
-    last_reported = clock()
-    for start in range(begun, len(waiting), batch_size):
-        batch = waiting[start : start + batch_size]
-        made = summariser.summarise([abstracts[index] for index in batch])
-        if len(made) != len(batch):
-            raise RuntimeError(f"{type(summariser).__name__} returned {len(made)} summaries for a batch of {len(batch)} texts")
-        for index, summary in zip(batch, made, strict=True):
-            summaries[index] = summary
-        progress_log.append(list(zip(batch, made, strict=True)))
-        done = start + len(batch)
-        now = clock()
-        if done < len(waiting) and now - last_reported >= SECONDS_BETWEEN_REPORTS:
-            last_reported = now
-            report(Progress(message=f"summarised {done} of {len(waiting)} abstracts", fraction=done / len(waiting)))
+    last_reported, done = clock(), begun
+    batches = [waiting[start : start + batch_size] for start in range(begun, len(waiting), batch_size)]
+    executor = ThreadPoolExecutor(summariser.at_once)
+    try:
+        results = executor.map(lambda batch: summariser.summarise([abstracts[index] for index in batch]), batches)
+        # The results are in order, also if a later batch is complete first. So the log has no gap.
+        for batch, made in zip(batches, results, strict=True):
+            if len(made) != len(batch):
+                raise RuntimeError(f"{type(summariser).__name__} returned {len(made)} summaries for a batch of {len(batch)} texts")
+            for index, summary in zip(batch, made, strict=True):
+                summaries[index] = summary
+            progress_log.append(list(zip(batch, made, strict=True)))
+            done += len(batch)
+            now = clock()
+            if done < len(waiting) and now - last_reported >= SECONDS_BETWEEN_REPORTS:
+                last_reported = now
+                report(Progress(message=f"summarised {done} of {len(waiting)} abstracts", fraction=done / len(waiting)))
+    finally:
+        # After an error the executor would first complete all other batches.
+        executor.shutdown(cancel_futures=True)
     blank = len(abstracts) - len(waiting)
     report(Progress(message=f"summarised {counted(len(waiting), 'abstract')}, {blank} blank", fraction=1.0))
     return summaries

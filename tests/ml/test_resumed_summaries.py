@@ -13,6 +13,8 @@ ABSTRACTS = ["one", "", "three words here", "two words", "a", "five whole words 
 class Upper:
     """Counts its batches, and fails before a given batch."""
 
+    at_once = 1
+
     def __init__(self, fails_before: int = 99) -> None:
         self.batches: list[list[str]] = []
         self.fails_before = fails_before

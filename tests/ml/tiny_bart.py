@@ -30,24 +30,40 @@ WORDS = (
 )
 
 
-def tiny_bart(folder: Path, *, width: int = WIDTH, layers: int = 1) -> Path:
-    """Write the model, its tokenizer and its settings into the new folder `folder` and return it."""
+def tiny_bart(
+    folder: Path,
+    *,
+    width: int = WIDTH,
+    layers: int = 1,
+    heads: int = HEADS,
+    vocabulary_size: int = 0,
+    precision: str = "float32",
+    **generation: object,
+) -> Path:
+    """Write the model, its tokenizer and its settings into the new folder `folder` and return it.
+
+    vocabulary_size: if larger than that of the tokenizer, tokens that no text contains fill it. generation: replaces settings.
+    """
+    settings = {**GENERATION, **generation}
     tokenizer = tiny_tokenizer()
     vocabulary = [token for token, _ in sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])]
+    vocabulary += [f"<unused{number}>" for number in range(len(vocabulary), vocabulary_size)]
     spec = transformer_spec.TransformerSpec.from_config(
-        (layers, layers), HEADS, pre_norm=False, activation=common_spec.Activation.GELU, layernorm_embedding=True
+        (layers, layers), heads, pre_norm=False, activation=common_spec.Activation.GELU, layernorm_embedding=True
     )
-    _fill(spec, len(vocabulary), width)
+    _fill(spec, len(vocabulary), width, settings["positions"])
     spec.register_source_vocabulary(vocabulary)
     spec.register_target_vocabulary(vocabulary)
     spec.config.bos_token, spec.config.eos_token, spec.config.unk_token = "<s>", "</s>", "<unk>"
     spec.config.decoder_start_token = "</s>"
     spec.validate()
-    model = folder / "float32"
+    if precision != "float32":
+        spec.optimize(quantization=precision)
+    model = folder / precision
     model.mkdir(parents=True)
     spec.save(str(model))
     tokenizer.save(str(folder / "tokenizer.json"))
-    (folder / "generation.json").write_text(json.dumps(GENERATION), encoding="utf-8")
+    (folder / "generation.json").write_text(json.dumps(settings), encoding="utf-8")
     (folder / "summariser.json").write_text(json.dumps({"kind": "bart_ctranslate2"}), encoding="utf-8")
     return folder
 
@@ -66,7 +82,7 @@ def tiny_tokenizer() -> Tokenizer:
     return tokenizer
 
 
-def _fill(spec: transformer_spec.TransformerSpec, words: int, width: int) -> None:
+def _fill(spec: transformer_spec.TransformerSpec, words: int, width: int, positions: int) -> None:
     rng = np.random.default_rng(69)
 
     def weights(*shape: int) -> np.ndarray:
@@ -88,7 +104,7 @@ def _fill(spec: transformer_spec.TransformerSpec, words: int, width: int) -> Non
     for side, embeddings in ((spec.encoder, spec.encoder.embeddings[0]), (spec.decoder, spec.decoder.embeddings)):
         side.scale_embeddings = 1.0
         embeddings.weight = shared
-        side.position_encodings.encodings = weights(GENERATION["positions"], width)
+        side.position_encodings.encodings = weights(positions, width)
         norm(side.layernorm_embedding)
         for layer in side.layer:
             attention(layer.self_attention)

@@ -16,7 +16,7 @@ from gregory.ml.preparation import worker
 from gregory.ml.progress import Progress, Report
 from gregory.ml.resources import cpu_count
 from gregory.ml.summarise import load_summariser
-from gregory.ml.summarisers.bart import Generation
+from gregory.ml.summarisers.generation import GENERATION_FILE, Generation
 from gregory.ml.trainers.bert_config import read_config
 from gregory.ml.trainers.bert_encoder import load_backbone, load_tokenizer, normalisations, require_match
 
@@ -65,7 +65,7 @@ def _check_settings(backbone: Any, folder: Path) -> None:
 
 
 def _check_summariser(folder: Path) -> int:
-    positions = read_settings(folder / "generation.json", Generation).positions
+    positions = read_settings(folder / GENERATION_FILE, Generation).positions
     limits = SummariserConfig(
         max_source_tokens=min(_ASKED.max_source_tokens, positions), max_new_tokens=min(_ASKED.max_new_tokens, positions)
     )

@@ -8,43 +8,27 @@ renormalised scores. docs/decisions/0008-real-base-models.md has the differences
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
 
 import ctranslate2
-from pydantic import BaseModel, ConfigDict, Field
 from tokenizers import Tokenizer
 
 from gregory.ml import resources
 from gregory.ml.base_models import REMEDY, read_settings
 from gregory.ml.config import SummariserConfig
-from gregory.ml.errors import BundleError, ConfigError, MemoryExhausted
+from gregory.ml.errors import BundleError, MemoryExhausted
+from gregory.ml.summarisers.generation import GENERATION_FILE, Generation, require_within
+from gregory.ml.summarisers.workers import Workers, batch_bytes, divided
 
-Positive = Annotated[int, Field(ge=1)]
 _MOST_PRECISE_FIRST = ("float32", "float16", "int8")
-
-
-class Generation(BaseModel):
-    """The generation settings of the model, with the names of Hugging Face. positions: its longest input or output, in tokens."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    num_beams: Positive
-    length_penalty: float
-    no_repeat_ngram_size: Annotated[int, Field(ge=0)]
-    min_length: Positive
-    early_stopping: Literal[True] = True
-    forced_bos_token: str | None
-    forced_eos_token: str | None
-    positions: Positive
 
 
 class BartOnCTranslate2:
     """An abstractive summariser: float16 on a GPU if there is one, otherwise int8 on the CPU."""
 
     def __init__(self, folder: Path, config: SummariserConfig, *, threads: int, compute_type: str | None = None) -> None:
-        self._generation = read_settings(folder / "generation.json", Generation)
+        self._generation = read_settings(folder / GENERATION_FILE, Generation)
         self._config = config
-        _check_limits(config, self._generation)
+        require_within(config, self._generation)
         self._tokenizer = _load_tokenizer(folder / "tokenizer.json")
         # The files of hubs have limits of their own. Truncation here, and not in the translator, keeps the final </s>.
         self._tokenizer.no_padding()
@@ -52,7 +36,9 @@ class BartOnCTranslate2:
         # A byte-level token has at most as many characters as its name. So characters beyond this limit cannot be part of the
         # tokens that the model reads. Without the limit the tokenizer takes 10 to 25 s for 5 MB of text.
         self._characters = config.max_source_tokens * max(map(len, self._tokenizer.get_vocab()))
-        self._translator = _load_translator(folder, threads=threads, compute_type=compute_type)
+        self._translator, self.at_once = _load_translator(
+            folder, threads=threads, batch=batch_bytes(config, beams=self._generation.num_beams), compute_type=compute_type
+        )
 
     @property
     def compute(self) -> dict[str, str]:
@@ -62,7 +48,7 @@ class BartOnCTranslate2:
         return {"ctranslate2": ctranslate2.__version__, "device": device, "compute_type": self._translator.compute_type, **processor}
 
     def summarise(self, texts: Sequence[str]) -> list[str]:
-        """One summary per text, in the same order. Raises MemoryExhausted if CTranslate2 cannot allocate."""
+        """One summary per text, in the same order. Threads may call it. Raises MemoryExhausted if CTranslate2 cannot allocate."""
         sources = [self._tokenizer.encode(text[: self._characters]).tokens for text in texts]
         longest = self._config.max_new_tokens
         found = self._translate(sources, longest)
@@ -114,17 +100,6 @@ class BartOnCTranslate2:
         return self._tokenizer.decode(ids, skip_special_tokens=True).strip()
 
 
-def _check_limits(config: SummariserConfig, generation: Generation) -> None:
-    for name, asked in (("max_source_tokens", config.max_source_tokens), ("max_new_tokens", config.max_new_tokens)):
-        if asked > generation.positions:
-            raise ConfigError(f"summariser.{name} is {asked}, but this summariser has {generation.positions} positions: lower the value")
-    if config.max_new_tokens < generation.min_length:
-        raise ConfigError(
-            f"summariser.max_new_tokens is {config.max_new_tokens}, but this summariser writes at least {generation.min_length}: "
-            "raise the value"
-        )
-
-
 def _load_tokenizer(path: Path) -> Tokenizer:
     try:
         content = path.read_bytes()
@@ -136,14 +111,22 @@ def _load_tokenizer(path: Path) -> Tokenizer:
         raise BundleError(f"{path} is no tokenizer: {error}; {REMEDY}") from error
 
 
-def _load_translator(folder: Path, *, threads: int, compute_type: str | None) -> ctranslate2.Translator:
+def _load_translator(folder: Path, *, threads: int, batch: int, compute_type: str | None) -> tuple[ctranslate2.Translator, int]:
+    """The translator, and the number of batches that it translates at once. batch: the memory of one, in bytes."""
     device, preferred = ("cuda", "float16") if ctranslate2.get_cuda_device_count() else ("cpu", "int8")
     if compute_type is None:
         # Old GPUs have no fast float16, and old CPUs have no int8. float32 works on all.
         compute_type = preferred if preferred in ctranslate2.get_supported_compute_types(device) else "float32"
     stored = _stored(folder, compute_type)
+    # Nobody has measured more batches on a GPU.
+    workers = Workers(batches=1, threads=threads)
+    if device == "cpu":
+        weights = sum(file.stat().st_size for file in stored.glob("model.bin"))
+        workers = divided(threads, free=resources.available_memory(), weights=weights, batch=batch)
     try:
-        return ctranslate2.Translator(str(stored), device=device, compute_type=compute_type, inter_threads=1, intra_threads=threads)
+        translator = ctranslate2.Translator(
+            str(stored), device=device, compute_type=compute_type, inter_threads=workers.batches, intra_threads=workers.threads
+        )
     except MemoryError as error:
         raise MemoryExhausted(f"not enough memory to load the summariser {stored}") from error
     except RuntimeError as error:
@@ -152,6 +135,7 @@ def _load_translator(folder: Path, *, threads: int, compute_type: str | None) ->
         if "cannot be loaded" in str(error):
             raise  # a CUDA library is missing on this machine, and the bundle is intact
         raise BundleError(f"summariser model {stored} cannot be loaded: {error}; {REMEDY}") from error
+    return translator, workers.batches
 
 
 def _stored(folder: Path, compute_type: str) -> Path:

@@ -20,6 +20,8 @@ _ABBREVIATION = re.compile(r"[a-z](\.[a-z])*|al|approx|ca|cf|dr|eqs?|figs?|incl|
 class LeadingSentences:
     """Returns the first sentences of a text, at least one. A first sentence above the limit is cut at the limit."""
 
+    at_once = 1
+
     def __init__(self, *, words: int) -> None:
         self._words = words
 
