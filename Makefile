@@ -38,7 +38,7 @@ demo: setup ## train three classifiers for each subject of invented articles
 	@echo "Next: open a report.html in the folder above. Check all folders with $(BIN)/python manage.py verify_models. Read docs/architecture.md."
 
 base-models: $(PREPARE)/.complete ## make the real base models, BiomedBERT and BART: fetches 2 GB, needs torch (8 GB)
-	$(PREPARE)/bin/python manage.py prepare_base_models
+	$(PREPARE)/bin/python manage.py prepare_base_models $(if $(ENCODER_SHA256),--encoder-sha256 $(ENCODER_SHA256))
 
 $(PREPARE)/.complete: locks/requirements-prepare.lock | setup
 	@echo "setting up $(PREPARE) (fetches 3 GB: torch and its CUDA libraries)"

@@ -35,6 +35,7 @@ def test_verbosity_0_prints_nothing(demo_bundle: Path, settings: Settings) -> No
         ({"wheel": Path("some.whl")}, "--wheel needs --demo"),
         ({"demo": True, "encoder_dir": Path("bert")}, "--encoder-dir and --demo exclude each other"),
         ({"demo": True, "summariser_dir": Path("bart")}, "--summariser-dir and --demo exclude each other"),
+        ({"demo": True, "encoder_sha256": "1" * 64}, "--encoder-sha256 and --demo exclude each other"),
         ({"demo": True, "replace_demo": True}, "--replace-demo and --demo exclude each other"),
     ],
 )
@@ -51,10 +52,17 @@ def test_without_demo_the_real_bundle_is_made_from_the_given_folders(
     calls: list[tuple[Path, dict[str, object]]] = []
     settings.BASE_MODELS_DIR = tmp_path / "bundle"
     monkeypatch.setattr("gregory.ml.preparation.real.prepare_real", lambda root, **options: calls.append((root, options)))
-    call_command("prepare_base_models", "--encoder-dir", "bert", "--replace-demo")
+    call_command("prepare_base_models", "--encoder-dir", "bert", "--replace-demo", "--encoder-sha256", "1" * 64)
     [(root, options)] = calls
     assert root == tmp_path / "bundle"
     assert (options["encoder_dir"], options["summariser_dir"], options["replace_demo"]) == (Path("bert"), None, True)
+    assert (options["encoder_sha256"], options["summariser_sha256"]) == ("1" * 64, "")
+
+
+def test_a_checksum_of_another_form_is_refused() -> None:
+    with pytest.raises(CommandError) as caught:
+        call_command("prepare_base_models", "--encoder-sha256", "1234")
+    assert str(caught.value) == "Error: argument --encoder-sha256: '1234' is not a sha256: give 64 hexadecimal digits"
 
 
 def test_a_failure_has_exit_code_1(tmp_path: Path, settings: Settings) -> None:

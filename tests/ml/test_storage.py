@@ -77,15 +77,23 @@ def everything(folder: Path) -> list[Path]:
 def on_another_file_system(folder: Path) -> str:
     return (
         f"the folder {folder} cannot take a model: Invalid cross-device link; a model is renamed into it, which is impossible between two "
-        "mounts: keep the whole models folder on one mount, without links to others"
+        "mounts: keep the folder of a subject on one mount, without links to others"
     )
 
 
-def test_a_team_that_is_a_link_to_another_file_system_is_found(models: Path, other_file_system: Path):
-    (models / "linked").symlink_to(other_file_system)
+def test_an_algorithm_that_is_a_link_to_another_file_system_is_found(models: Path, other_file_system: Path):
+    place(models).symlink_to(other_file_system)
 
-    assert storage.obstacle(models, models / "linked" / "subject" / "lstm") == on_another_file_system(models / "linked")
-    assert storage.obstacle(models, place(models)) == ""
+    assert storage.obstacle(models, place(models)) == on_another_file_system(place(models))
+    assert storage.obstacle(models, models / "team" / "subject" / "lgbm_tfidf") == ""
+    assert everything(other_file_system) == []
+
+
+def test_a_subject_on_another_file_system_takes_models(models: Path, other_file_system: Path):
+    """Its working folders are there too. In a pod the folder of the subject is a mount of its own."""
+    (models / "team" / "linked").symlink_to(other_file_system)
+
+    assert storage.obstacle(models, models / "team" / "linked" / "lstm") == ""
     assert everything(other_file_system) == []
 
 
@@ -111,9 +119,10 @@ def test_a_trial_leaves_nothing_and_its_folders_are_no_versions(models: Path, mo
 @pytest.mark.root
 def test_a_subfolder_that_is_mounted_a_second_time_is_found(models: Path, tmp_path: Path):
     """It is the same file system, and its device number is the same."""
-    with bound(tmp_path, models / "team" / "subject"):
-        assert (models / "team" / "subject").stat().st_dev == models.stat().st_dev
-        assert storage.obstacle(models, place(models)) == on_another_file_system(models / "team" / "subject")
+    place(models).mkdir()
+    with bound(tmp_path, place(models)):
+        assert place(models).stat().st_dev == models.stat().st_dev
+        assert storage.obstacle(models, place(models)) == on_another_file_system(place(models))
     assert storage.obstacle(models, place(models)) == ""
 
 

@@ -38,18 +38,20 @@ def with_torch(torch_python: Path) -> Run:
 
 
 @pytest.fixture(scope="session")
-def encoder_source(with_torch: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny BERT in the layout of the real repository."""
-    folder = tmp_path_factory.mktemp("source") / "tiny-bert"
-    done = with_torch("-m", "tests.preparation.hugging_face", "encoder", folder)
+def sources(with_torch: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a tiny BERT and a tiny BART, each in the layout of the real repository, and with the BART's weights for torch."""
+    folder = tmp_path_factory.mktemp("source")
+    places = (folder / "tiny-bert", folder / "tiny-bart", folder / "pytorch_model.bin")
+    done = with_torch("-m", "tests.preparation.hugging_face", "sources", *places)
     assert done.returncode == 0, done.stderr
     return folder
 
 
 @pytest.fixture(scope="session")
-def summariser_source(with_torch: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny BART in the layout of the real repository."""
-    folder = tmp_path_factory.mktemp("source") / "tiny-bart"
-    done = with_torch("-m", "tests.preparation.hugging_face", "summariser", folder, 1)
-    assert done.returncode == 0, done.stderr
-    return folder
+def encoder_source(sources: Path) -> Path:
+    return sources / "tiny-bert"
+
+
+@pytest.fixture(scope="session")
+def summariser_source(sources: Path) -> Path:
+    return sources / "tiny-bart"

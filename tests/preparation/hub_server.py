@@ -22,6 +22,7 @@ class Hub:
     url: str = ""
     asked: list[tuple[str, str, str]] = field(default_factory=list)
     claimed_sha256: dict[str, str] = field(default_factory=dict)
+    claimed_blob: dict[str, str] = field(default_factory=dict)
     claimed_revision: str = ""
     drop_after: dict[str, int] = field(default_factory=dict)
     stall_after: dict[str, int] = field(default_factory=dict)
@@ -34,7 +35,7 @@ class Hub:
 
     def sibling(self, name: str, content: bytes) -> dict[str, object]:
         """The entry of one file in the information of the model."""
-        blob = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+        blob = self.claimed_blob.get(name, hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest())
         entry: dict[str, object] = {"rfilename": name, "size": len(content), "blobId": blob}
         if name.endswith(_LARGE):
             digest = self.claimed_sha256.get(name, hashlib.sha256(content).hexdigest())
@@ -108,7 +109,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(206 if start else 200, content[start:], headers, only=cut or stall)
         if stall is not None:
             self.hub.stalled.set()
-            self.hub.closing.wait(30)
+            self.hub.closing.wait(300)
         if cut is not None or stall is not None:
             self.close_connection = True
 

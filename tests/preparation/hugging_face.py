@@ -1,6 +1,7 @@
 """Tiny models in the layout of Hugging Face, and the output of transformers for them. It needs torch.
 
-`python -m tests.preparation.hugging_face encoder DIR`, `... summariser DIR SEED`, `... taught DIR`, `... summaries DIR REQUEST`.
+`python -m tests.preparation.hugging_face sources ENCODER SUMMARISER BIN` makes both sources of a bundle.
+`... summaries REQUESTS` makes the model of each request, prepares it, and prints the summaries of transformers as JSON.
 """
 
 import json
@@ -9,9 +10,11 @@ import sys
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 from transformers import AutoTokenizer, BartConfig, BartForConditionalGeneration, BertConfig, BertForMaskedLM, GenerationConfig
 
-from gregory.ml.preparation.bart import Converter
+from gregory.ml.preparation import bart
+from gregory.ml.progress import silent
 from tests.ml.tiny_bart import END_BIAS, WORDS, tiny_tokenizer
 from tests.ml.tiny_models import tiny_encoder
 
@@ -47,9 +50,9 @@ def encoder(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps(settings))
 
 
-def summariser(folder: Path, seed: str) -> None:
+def summariser(folder: Path, seed: int) -> None:
     """A BART of two layers and sixteen dimensions. Its meaningless output ends at some point and differs between texts."""
-    torch.manual_seed(int(seed))
+    torch.manual_seed(seed)
     model = _bart(layers=2, width=16, init_std=0.6)
     model.final_logits_bias[0, :4] = torch.tensor([-20, -20, END_BIAS, -20])
     _save(model, folder)
@@ -111,28 +114,43 @@ def _save(model: BartForConditionalGeneration, folder: Path) -> None:
     (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "BartTokenizer", "model_max_length": 1024, **names}))
 
 
-def summaries(folder: Path, request: str) -> None:
-    """Print as JSON the summaries of transformers' generate for request["texts"], in batches of four, in float32, for each of
-    request["options"].
+def sources(encoder_folder: str, summariser_folder: str, weights: str) -> None:
+    """Both sources of a bundle. weights: a file with the weights of the summariser in the format of torch."""
+    encoder(Path(encoder_folder))
+    summariser(Path(summariser_folder), 1)
+    torch.save(load_file(Path(summariser_folder) / "model.safetensors"), weights)
 
-    Also write the model for CTranslate2 in float32 to request["float32"], if given.
+
+def summaries(requests: str) -> None:
+    """Print the summaries for each request in this file.
+
+    A request has the folder `source` of a model that is made there, its `seed` or null for a taught one, and the folder `prepared` of its
+    preparation, with `float32` for CTranslate2. `texts` are summarised in batches of four, in float32, with each of `options`.
     """
-    asked = json.loads(Path(request).read_text())
-    torch.set_grad_enabled(False)
-    model = BartForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
-    tokenizer = AutoTokenizer.from_pretrained(folder, use_fast=True)
     said = []
-    for options in asked["options"]:
-        made = []
-        for start in range(0, len(asked["texts"]), 4):
-            batch = tokenizer(asked["texts"][start : start + 4], return_tensors="pt", padding=True, truncation=True, max_length=1024)
-            ids = model.generate(batch["input_ids"], attention_mask=batch["attention_mask"], **options)
-            made += [text.strip() for text in tokenizer.batch_decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)]
-        said.append(made)
-    if "float32" in asked:
-        Converter(str(folder)).convert(asked["float32"])
+    for request in json.loads(Path(requests).read_text()):
+        source, prepared = Path(request["source"]), Path(request["prepared"])
+        taught(source) if request["seed"] is None else summariser(source, request["seed"])
+        bart.convert(source, prepared, report=silent)
+        bart.Converter(str(source)).convert(str(prepared / "float32"))
+        said.append(_summaries(source, request["texts"], request["options"]))
     sys.stdout.write(json.dumps(said))
 
 
+def _summaries(folder: Path, texts: list[str], options: list[dict[str, object]]) -> list[list[str]]:
+    model = BartForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder, use_fast=True)
+    said = []
+    for chosen in options:
+        made = []
+        for start in range(0, len(texts), 4):
+            batch = tokenizer(texts[start : start + 4], return_tensors="pt", padding=True, truncation=True, max_length=1024)
+            with torch.no_grad():
+                ids = model.generate(batch["input_ids"], attention_mask=batch["attention_mask"], **chosen)
+            made += [text.strip() for text in tokenizer.batch_decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)]
+        said.append(made)
+    return said
+
+
 if __name__ == "__main__":
-    {"encoder": encoder, "summariser": summariser, "taught": taught, "summaries": summaries}[sys.argv[1]](Path(sys.argv[2]), *sys.argv[3:])
+    {"sources": sources, "summaries": summaries}[sys.argv[1]](*sys.argv[2:])

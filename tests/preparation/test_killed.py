@@ -26,7 +26,7 @@ def fill(folder):
     (folder / "encoder").mkdir()
     (folder / "encoder" / "model.safetensors").write_bytes(b"half")
     print("filling", flush=True)
-    time.sleep(60)
+    time.sleep(600)
 
 prepare(Path(sys.argv[1]), name="gregory", fill=fill, report=silent)
 """

@@ -13,7 +13,8 @@ import pytest
 
 from gregory.ml.base_models import verify_bundle
 from gregory.ml.config import SummariserConfig
-from gregory.ml.preparation.real import ENCODER, SUMMARISER
+from gregory.ml.files import sha256
+from gregory.ml.preparation.pins import ENCODER, PICKLE, SAFETENSORS, SUMMARISER
 from gregory.ml.summarise import load_summariser
 from tests.preparation.fetching import Run
 from tests.preparation.hub_server import serving
@@ -37,7 +38,7 @@ def prepared(
 ) -> tuple[Path, list[str]]:
     """The bundle from two folders, and the output of the command."""
     root = tmp_path_factory.mktemp("prepared") / "base_models"
-    folders = ["--encoder-dir", encoder_source, "--summariser-dir", summariser_source]
+    folders = ["--encoder-dir", encoder_source, "--summariser-dir", summariser_source, "--encoder-sha256", sha256(encoder_source / PICKLE)]
     # A hub that does not exist, so a request to it fails.
     done = with_torch("manage.py", "prepare_base_models", *folders, GREGORY_BASE_MODELS=root, HF_ENDPOINT="http://127.0.0.1:9")
     assert done.returncode == 0, done.stderr
@@ -125,41 +126,35 @@ def test_the_stage_s_code_loads_the_summariser_without_torch(prepared: tuple[Pat
 
 
 def test_a_bundle_from_the_hub_has_the_same_bytes_and_the_pinned_origin(
-    with_torch: Run, encoder_source: Path, summariser_source: Path, prepared: tuple[Path, list[str]], tmp_path: Path
+    with_torch: Run, sources: Path, encoder_source: Path, summariser_source: Path, prepared: tuple[Path, list[str]], tmp_path: Path
 ):
     encoder = {path.name: path.read_bytes() for path in encoder_source.iterdir()}
     summariser = {path.name: path.read_bytes() for path in summariser_source.iterdir()}
     root = tmp_path / "base_models"
+    checksums = ["--encoder-sha256", sha256(encoder_source / PICKLE), "--summariser-sha256"]
     with serving({ENCODER.repository: {ENCODER.revision: encoder}, SUMMARISER.repository: {SUMMARISER.revision: summariser}}) as hub:
-        done = with_torch("manage.py", "prepare_base_models", GREGORY_BASE_MODELS=root, HF_ENDPOINT=hub.url, HF_HOME=tmp_path / "hub")
-        # The checksum of the tiny weights is not the pinned one.
-        found = hashlib.sha256(summariser["model.safetensors"]).hexdigest()
-        assert (
-            f"has the checksum {found} instead of {SUMMARISER.sha256['model.safetensors']}: the file was removed, run the command again"
-            in done.stderr
-        )
+        variables = {"GREGORY_BASE_MODELS": root, "HF_ENDPOINT": hub.url, "HF_HOME": tmp_path / "hub"}
+        tiny = sha256(summariser_source / SAFETENSORS)
+        done = with_torch("manage.py", "prepare_base_models", *checksums, tiny, **variables)
+        # A checksum of the release has precedence over that of the operator.
+        assert f"states the sha256 {tiny} instead of {SUMMARISER.sha256[SAFETENSORS]}; check HF_ENDPOINT; " in done.stderr
         assert not root.exists()
-        summariser["pytorch_model.bin"] = _as_bin(with_torch, summariser_source, tmp_path)
-        del summariser["model.safetensors"]
+        summariser[PICKLE] = (sources / PICKLE).read_bytes()
+        del summariser[SAFETENSORS]
         hub.asked.clear()
-        done = with_torch("manage.py", "prepare_base_models", GREGORY_BASE_MODELS=root, HF_ENDPOINT=hub.url, HF_HOME=tmp_path / "hub")
+        done = with_torch("manage.py", "prepare_base_models", *checksums, hashlib.sha256(summariser[PICKLE]).hexdigest(), **variables)
         assert done.returncode == 0, done.stderr
-        # The first attempt has stored all other files.
-        assert hub.downloads() == [("pytorch_model.bin", "")]
+        # The first attempt has stored the encoder.
+        assert {name for name, _ in hub.downloads()} == summariser.keys()
     assert "\r" not in done.stdout
     made, folders = verify_bundle(root).description, verify_bundle(prepared[0]).description
     assert (made.encoder.source, made.encoder.revision, made.encoder.licence) == (ENCODER.repository, ENCODER.revision, "MIT")
     assert made.summariser.revision == "37f520fa929c961707657b28798b30c003dd100b"
+    assert made.encoder.note.startswith(
+        f"Converted from {PICKLE}, sha256 {sha256(encoder_source / PICKLE)}, to safetensors by transformers"
+    )
     assert made.encoder.files == folders.encoder.files
     assert made.summariser.files == folders.summariser.files
-
-
-def _as_bin(with_torch: Run, source: Path, folder: Path) -> bytes:
-    target = folder / "pytorch_model.bin"
-    weights = str(source / "model.safetensors")
-    code = f"import torch; from safetensors.torch import load_file; torch.save(load_file({weights!r}), {str(target)!r})"
-    assert with_torch("-c", code).returncode == 0
-    return target.read_bytes()
 
 
 # A present bundle
@@ -248,7 +243,7 @@ print(json.dumps(said))
 @pytest.mark.parametrize("option", ["--encoder-dir", "--summariser-dir"])
 def test_a_missing_folder_is_named(with_torch: Run, encoder_source: Path, tmp_path: Path, option: str):
     other = {"--encoder-dir": "--summariser-dir", "--summariser-dir": "--encoder-dir"}[option]
-    arguments = [option, tmp_path / "absent", other, encoder_source]
+    arguments = [option, tmp_path / "absent", other, encoder_source, "--encoder-sha256", sha256(encoder_source / PICKLE)]
     done = with_torch("manage.py", "prepare_base_models", *arguments, GREGORY_BASE_MODELS=tmp_path / "base_models")
 
     assert done.returncode == 1

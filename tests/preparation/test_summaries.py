@@ -2,6 +2,7 @@
 
 import json
 import random
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -29,28 +30,43 @@ def texts() -> list[str]:
     return [" ".join(chance.choice(WORDS.split()) for _ in range(length)) for length in LENGTHS * 2]
 
 
-def prepared(run: Run, folder: Path, *made: object, said: dict[str, object]) -> tuple[Path, list[list[str]]]:
-    """The prepared model of `made` with additional float32 weights, and the summaries of transformers."""
-    source, target, asked = folder / "source", folder / "prepared", folder / "asked.json"
-    asked.write_text(json.dumps({**said, "float32": str(target / "float32")}))
-    for arguments in (
-        ["tests.preparation.hugging_face", made[0], source, *made[1:]],
-        ["gregory.ml.preparation.bart", source, target],
-        ["tests.preparation.hugging_face", "summaries", source, asked],
-    ):
-        done = run("-m", *arguments)
-        assert done.returncode == 0, done.stderr
-    return target, json.loads(done.stdout.splitlines()[-1])
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A prepared model with additional float32 weights. said: the summaries of transformers with each of its options."""
+
+    folder: Path
+    texts: list[str]
+    said: list[list[str]]
 
 
-@pytest.fixture(scope="module", params=SEEDS)
-def summariser(request: pytest.FixtureRequest, with_torch: Run, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Said]:
+@pytest.fixture(scope="module")
+def models(with_torch: Run, tmp_path_factory: pytest.TempPathFactory) -> dict[int | None, Prepared]:
+    """Models with meaningless output, by their seeds, and a taught one. One process makes all, because it loads torch once."""
+    chance = random.Random(7)
+    some = [" ".join(chance.choice(WORDS.split()) for _ in range(chance.randint(TAUGHT_SUMMARY, TAUGHT_LENGTH))) for _ in range(60)]
+    plain: dict[str, object] = {"max_new_tokens": LIMITS[1]}
+    options = [*({"max_new_tokens": limit, "renormalize_logits": True} for limit in LIMITS), plain]
+    folder = tmp_path_factory.mktemp("summarisers")
+    requests = [
+        {"seed": seed, "source": f"{folder}/{seed}/source", "prepared": f"{folder}/{seed}/prepared", "texts": given, "options": wanted}
+        for seed, given, wanted in [*((seed, texts(), options) for seed in SEEDS), (None, some, [plain])]
+    ]
+    (folder / "requests.json").write_text(json.dumps(requests))
+
+    done = with_torch("-m", "tests.preparation.hugging_face", "summaries", folder / "requests.json")
+
+    assert done.returncode == 0, done.stderr
+    return {
+        request["seed"]: Prepared(folder=Path(request["prepared"]), texts=request["texts"], said=said)
+        for request, said in zip(requests, json.loads(done.stdout.splitlines()[-1]), strict=True)
+    }
+
+
+@pytest.fixture(params=SEEDS)
+def summariser(request: pytest.FixtureRequest, models: dict[int | None, Prepared]) -> tuple[Path, Said]:
     """A model with meaningless output, and the summaries of transformers."""
-    options = [{"max_new_tokens": limit, "renormalize_logits": True} for limit in LIMITS] + [{"max_new_tokens": LIMITS[1]}]
-    folder, (*renormalised, plain) = prepared(
-        with_torch, tmp_path_factory.mktemp("summariser"), "summariser", request.param, said={"texts": texts(), "options": options}
-    )
-    return folder, {**{str(limit): said for limit, said in zip(LIMITS, renormalised, strict=True)}, "plain": plain}
+    found = models[request.param]
+    return found.folder, dict(zip([*map(str, LIMITS), "plain"], found.said, strict=True))
 
 
 def summaries(folder: Path, limit: int, compute_type: str, some: list[str] | None = None) -> list[str]:
@@ -89,11 +105,9 @@ def test_the_stored_precisions_write_a_summary_of_every_text(summariser: tuple[P
         assert all(summaries(folder, 60, compute_type if compute_type == "int8" else "float32"))
 
 
-def test_a_confident_model_writes_the_default_summaries_of_transformers(with_torch: Run, tmp_path: Path):
+def test_a_confident_model_writes_the_default_summaries_of_transformers(models: dict[int | None, Prepared]):
     """If no probable token is forbidden, renormalising has no effect: no 3-gram repeats, and no end comes before the minimum."""
-    chance = random.Random(7)
-    some = [" ".join(chance.choice(WORDS.split()) for _ in range(chance.randint(TAUGHT_SUMMARY, TAUGHT_LENGTH))) for _ in range(60)]
-    folder, (said,) = prepared(with_torch, tmp_path, "taught", said={"texts": some, "options": [{"max_new_tokens": 60}]})
+    folder, some, (said,) = models[None].folder, models[None].texts, models[None].said
 
     assert summaries(folder, 60, "float32", some) == said
     # The model has learned its task, and eight bits hardly change its confident predictions.

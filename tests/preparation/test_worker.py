@@ -76,9 +76,9 @@ def test_a_step_ends_with_its_parent():
     code = """
 import sys, time
 from gregory.ml.preparation import worker
-sys.exit(worker.step(lambda report: time.sleep(60), ["--lifeline"]))
+sys.exit(worker.step(lambda report: time.sleep(600), ["--lifeline"]))
 """
     # No process has the other end of its standard input.
-    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, stdin=subprocess.DEVNULL, timeout=30, check=False)
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, stdin=subprocess.DEVNULL, timeout=300, check=False)
 
     assert done.returncode == 1

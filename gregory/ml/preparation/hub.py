@@ -8,7 +8,6 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,31 +20,19 @@ from huggingface_hub.utils._headers import build_hf_headers
 
 from gregory.ml.errors import BundleError
 from gregory.ml.files import sha256, symlink_or_copy
+from gregory.ml.preparation.pins import WEIGHTS, Pin
 from gregory.ml.progress import Progress, Report
 
 SECONDS_BETWEEN_REPORTS = 5.0
 _LOCAL = "without a network give the model's folder with {option}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pin:
-    """A model of the hub. sha256: known checksums of files. option: the flag for a folder in place of the download."""
-
-    repository: str
-    revision: str
-    licence: str
-    option: str
-    sha256: Mapping[str, str]
-
-
-def fetch(pin: Pin, *, small: Sequence[str], weights: Sequence[str], report: Report) -> Path:
-    """A folder with all `small` files of the model and with the first file of `weights` that it has. Raises BundleError."""
+def fetch(pin: Pin, *, small: Sequence[str], report: Report) -> Path:
+    """A folder with the `small` files that the model has, and with its weights. Raises BundleError."""
     # Its warnings about retries and missing tokens have several lines. This module reports the important facts.
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     siblings = _siblings(pin)
-    heaviest = next((name for name in weights if name in siblings), None)
-    if heaviest is None:
-        raise BundleError(f"{_named(pin)} holds none of {', '.join(weights)}")
+    heaviest = _weights(pin, siblings)
     folder = Path(constants.HF_HOME, "gregory", pin.repository.replace("/", "--"), pin.revision)
     for name in [*(name for name in small if name in siblings), heaviest]:
         try:
@@ -65,9 +52,30 @@ def _siblings(pin: Pin) -> dict[str, RepoSibling]:
     return {sibling.rfilename: sibling for sibling in info.siblings or []}
 
 
+def _weights(pin: Pin, siblings: Mapping[str, RepoSibling]) -> str:
+    """The file of weights with a known checksum. No other one is downloaded."""
+    offered = {name: _stated(siblings[name]) for name in WEIGHTS if name in siblings}
+    if not offered:
+        raise BundleError(f"{_named(pin)} holds none of {', '.join(WEIGHTS)}")
+    for name, stated in offered.items():
+        if stated and stated == pin.known(name):
+            return name
+    name, stated = next(((name, stated) for name, stated in offered.items() if pin.known(name)), next(iter(offered.items())))
+    refused = f"{name} of {_named(pin)} was not downloaded: {constants.ENDPOINT} states {f'the sha256 {stated}' if stated else 'no sha256'}"
+    if known := pin.known(name):
+        raise BundleError(f"{refused} instead of {known}; check HF_ENDPOINT; {_LOCAL.format(option=pin.folder_option)}")
+    raise BundleError(
+        f"{refused}, which this release does not know; compare it with https://huggingface.co/{pin.repository}/blob/{pin.revision}/{name} "
+        f"and give {pin.checksum_option} with that value"
+    )
+
+
+def _stated(sibling: RepoSibling) -> str:
+    return sibling.lfs.sha256 if sibling.lfs else ""
+
+
 def _fetch_file(pin: Pin, sibling: RepoSibling, target: Path, report: Report) -> None:
     name, size = sibling.rfilename, sibling.size or 0
-    expected = pin.sha256.get(name) or (sibling.lfs.sha256 if sibling.lfs else None)
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
         cached = try_to_load_from_cache(pin.repository, name, revision=pin.revision)
@@ -77,14 +85,18 @@ def _fetch_file(pin: Pin, sibling: RepoSibling, target: Path, report: Report) ->
         else:
             _download(pin, name, size, target, report)
     report(Progress(message=f"checking {name} of {pin.repository}, {size:,} bytes"))
-    found = sha256(target) if expected else _blob(target)
-    if found not in (expected, sibling.blob_id):
+    digest = sha256(target)
+    # The hub states git's checksum of small files and sha256 of large ones. A known checksum is compared with nothing that a hub states.
+    known = pin.known(name) or _stated(sibling)
+    found, expected = (digest, known) if known else (_blob(target), sibling.blob_id)
+    if found != expected:
         target.resolve().unlink()
         target.unlink(missing_ok=True)
         raise BundleError(
-            f"{name} of {_named(pin)} has the checksum {found} instead of {expected or sibling.blob_id}: "
-            "the file was removed, run the command again"
+            f"{name} of {_named(pin)} has the checksum {found} instead of {expected}: the file was removed, run the command again"
         )
+    if not pin.known(name):
+        report(Progress(message=f"{name} has the sha256 {digest}, which this release does not compare"))
 
 
 def _download(pin: Pin, name: str, size: int, target: Path, report: Report) -> None:
@@ -141,7 +153,7 @@ def _named(pin: Pin) -> str:
 
 
 def _fault(pin: Pin, error: Exception) -> str:
-    remedy = _LOCAL.format(option=pin.option)
+    remedy = _LOCAL.format(option=pin.folder_option)
     # The first two are subclasses of the hub's general HTTP error, which is an HTTPError and an OSError.
     if isinstance(error, RevisionNotFoundError):
         return f"{pin.repository} has no revision {pin.revision} on {constants.ENDPOINT}: check HF_ENDPOINT; {remedy}"

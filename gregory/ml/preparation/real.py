@@ -3,31 +3,19 @@
 The steps are processes (see `worker`). torch converts the models, TensorFlow and CTranslate2 check the result.
 """
 
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
 from gregory.ml.base_models import Bundle, BundleDescription, BundlePart, describe_files, prepare
 from gregory.ml.errors import BundleError
+from gregory.ml.files import sha256
 from gregory.ml.preparation import worker
-from gregory.ml.preparation.hub import Pin, fetch
+from gregory.ml.preparation.hub import fetch
+from gregory.ml.preparation.pins import ENCODER, PICKLE, SUMMARISER, WEIGHTS, Pin
 from gregory.ml.progress import Report
 
 NAME = "gregory"
-ENCODER = Pin(
-    repository="microsoft/BiomedNLP-BiomedBERT-base-uncased-abstract-fulltext",
-    revision="e1354b7a3a09615f6aba48dfad4b7a613eef7062",
-    licence="MIT",
-    option="--encoder-dir",
-    sha256={},
-)
-SUMMARISER = Pin(
-    repository="facebook/bart-large-cnn",
-    revision="37f520fa929c961707657b28798b30c003dd100b",
-    licence="MIT",
-    option="--summariser-dir",
-    sha256={"model.safetensors": "40041830399afb5348525ef8354b007ecec4286fdf3524f7e6b54377e17096cb"},
-)
-
 _SMALL_FILES = (
     "config.json",
     "generation_config.json",
@@ -38,7 +26,15 @@ _SMALL_FILES = (
     "vocab.json",
     "merges.txt",
 )
-_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A Hugging Face folder, and the only file of weights that a conversion reads."""
+
+    folder: Path
+    weights: str
+    sha256: str
 
 
 def prepare_real(
@@ -47,28 +43,31 @@ def prepare_real(
     report: Report,
     encoder_dir: Path | None = None,
     summariser_dir: Path | None = None,
+    encoder_sha256: str = "",
+    summariser_sha256: str = "",
     replace_demo: bool = False,
 ) -> Bundle:
     """The real bundle at `root`. An intact bundle is not changed. Raises BundleError.
 
-    With `encoder_dir` or `summariser_dir` that part is made from a Hugging Face folder, without a download.
+    With `encoder_dir` or `summariser_dir` that part is made from a Hugging Face folder, without a download. `encoder_sha256` and
+    `summariser_sha256` are checksums of weights that this release does not know.
     """
 
     def fill(folder: Path) -> BundleDescription:
         _require_torch()
-        encoder = _source(ENCODER, encoder_dir, report)
-        summariser = _source(SUMMARISER, summariser_dir, report)
+        encoder = source(replace(ENCODER, given=encoder_sha256), encoder_dir, report=report)
+        summariser = source(replace(SUMMARISER, given=summariser_sha256), summariser_dir, report=report)
         reference = folder.parent / "reference.npz"
-        worker.run("encoder", encoder, folder / "encoder", reference, report=report)
-        worker.run("bart", summariser, folder / "summariser", report=report)
+        worker.run("encoder", encoder.folder, folder / "encoder", reference, report=report)
+        worker.run("bart", summariser.folder, folder / "summariser", report=report)
         worker.run("check", folder, reference, report=report)
         return BundleDescription(
             name=NAME,
             encoder=_part(
-                ENCODER, encoder_dir, folder / "encoder", "Converted to safetensors by transformers; [CLS] checked against torch."
+                ENCODER, encoder_dir, encoder, folder / "encoder", "to safetensors by transformers; [CLS] checked against torch."
             ),
             summariser=_part(
-                SUMMARISER, summariser_dir, folder / "summariser", "Converted by CTranslate2, int8 for CPUs, float16 for GPUs."
+                SUMMARISER, summariser_dir, summariser, folder / "summariser", "by CTranslate2, int8 for CPUs, float16 for GPUs."
             ),
         )
 
@@ -83,18 +82,28 @@ def _require_torch() -> None:
         )
 
 
-def _source(pin: Pin, folder: Path | None, report: Report) -> Path:
-    if folder is None:
-        return fetch(pin, small=_SMALL_FILES, weights=_WEIGHTS, report=report)
-    if not folder.is_dir():
-        raise BundleError(f"{pin.option}: there is no folder {folder}")
-    if not any((folder / name).is_file() for name in _WEIGHTS):
-        raise BundleError(f"{pin.option}: {folder} holds none of {', '.join(_WEIGHTS)}")
-    return folder.resolve()
+def source(pin: Pin, folder: Path | None, *, report: Report) -> Source:
+    """The model of the hub, or of a folder, with weights that may be read. Raises BundleError."""
+    found = fetch(pin, small=_SMALL_FILES, report=report) if folder is None else folder.resolve()
+    if not found.is_dir():
+        raise BundleError(f"{pin.folder_option}: there is no folder {folder}")
+    name = next((name for name in WEIGHTS if (found / name).is_file()), None)
+    if name is None:
+        raise BundleError(f"{pin.folder_option}: {folder} holds none of {', '.join(WEIGHTS)}")
+    digest = sha256(found / name)
+    if pin.given not in ("", digest):
+        raise BundleError(f"{pin.checksum_option} is {pin.given}, but {found / name} has the sha256 {digest}")
+    if name == PICKLE and digest not in (pin.given, pin.sha256.get(name)):
+        raise BundleError(
+            f"{pin.folder_option}: {found / name} is a pickle, which can run code, and this release does not know its sha256 {digest}; "
+            f"use a folder with {WEIGHTS[0]}, or compare the value with that of the author and give {pin.checksum_option} {digest}"
+        )
+    return Source(folder=found, weights=name, sha256=digest)
 
 
-def _part(pin: Pin, folder: Path | None, written: Path, note: str) -> BundlePart:
+def _part(pin: Pin, folder: Path | None, source: Source, written: Path, how: str) -> BundlePart:
     """The description of a part. The origin of a local folder is unknown, and only the checksums identify its files."""
+    note, files = f"Converted from {source.weights}, sha256 {source.sha256}, {how}", describe_files(written)
     if folder is None:
-        return BundlePart(source=pin.repository, revision=pin.revision, licence=pin.licence, note=note, files=describe_files(written))
-    return BundlePart(source=f"the folder {folder.name}", revision="unknown", licence="unknown", note=note, files=describe_files(written))
+        return BundlePart(source=pin.repository, revision=pin.revision, licence=pin.licence, note=note, files=files)
+    return BundlePart(source=f"the folder {folder.name}", revision="unknown", licence="unknown", note=note, files=files)

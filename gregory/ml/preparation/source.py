@@ -8,6 +8,7 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoTokenizer
 
 from gregory.ml.errors import BundleError
+from gregory.ml.preparation.pins import SAFETENSORS
 
 
 def require_kind(source: Path, kind: str, *, role: str) -> None:
@@ -21,12 +22,15 @@ def require_kind(source: Path, kind: str, *, role: str) -> None:
 
 
 def read_model(model_class: Any, source: Path, *, kind: str, dispensable: str | None = None, **how: Any) -> Any:
-    """The model in evaluation mode. dispensable: prefix of the weights that may be missing; they become zero.
+    """The model in evaluation mode, from safetensors if the folder has them.
 
+    dispensable: prefix of the weights that may be missing; they become zero.
     Raises BundleError.
     """
     try:
-        model, loading = model_class.from_pretrained(source, output_loading_info=True, **how)
+        model, loading = model_class.from_pretrained(
+            source, output_loading_info=True, use_safetensors=(source / SAFETENSORS).is_file(), weights_only=True, **how
+        )
     except (OSError, ValueError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
         raise BundleError(f"{source} holds no {kind.upper()} that torch can read: {_first_line(error)}") from error
     missing = sorted(loading["missing_keys"])
