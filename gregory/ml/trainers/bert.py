@@ -12,8 +12,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from gregory.ml import _keras
+from gregory.ml.bundle_limits import require_positions
 from gregory.ml.config import BertConfig, Hyperparameters
-from gregory.ml.errors import ArtifactError, ConfigError
+from gregory.ml.errors import ArtifactError
 from gregory.ml.progress import Report
 from gregory.ml.split import Part, Split
 from gregory.ml.trainers.base import Compute, TrainerContext
@@ -111,8 +112,7 @@ class BertTrainer:
         device = _keras.device()
         precision = _precision(config, device)
         backbone = load_backbone(encoder_dir, precision=precision, dropout=config.encoder_dropout)
-        if (positions := backbone.max_sequence_length) < config.max_length:
-            raise ConfigError(f"bert.max_length {config.max_length} exceeds the {positions} positions of {encoder_dir}; lower it")
+        require_positions(config.max_length, backbone.max_sequence_length, encoder_dir)
         tokenizer = load_tokenizer(encoder_dir)
         require_match(tokenizer, backbone, encoder_dir)
         train, validation = (_encoded(tokenizer, part, config.max_length) for part in (split.train, split.validation))

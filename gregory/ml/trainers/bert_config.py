@@ -24,6 +24,7 @@ class EncoderConfig(BaseModel):
     attention_probs_dropout_prob: Rate = 0.1
     layer_norm_eps: Annotated[float, Field(gt=0)] = 1e-12
     type_vocab_size: Annotated[int, Field(ge=1)] = 2
+    max_position_embeddings: Annotated[int, Field(ge=1)] = 512
     position_embedding_type: Literal["absolute"] = "absolute"
     is_decoder: Literal[False] = False
 
