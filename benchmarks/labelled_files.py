@@ -5,7 +5,7 @@ from pathlib import Path
 
 from gregory.ml.dataset import Dataset, Example, deduplicate
 from gregory.ml.summarisers.leading import LeadingSentences
-from gregory.ml.text import clean, join
+from gregory.ml.text import abstract, clean, join
 
 LABEL_COLUMNS = ("relevant", "label")
 
@@ -15,7 +15,7 @@ def read(path: Path, *, words: int | None) -> Dataset:
     with path.open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     label = next(column for column in LABEL_COLUMNS if column in rows[0])
-    abstracts = [clean(row["abstract"]) for row in rows]
+    abstracts = [abstract(row["abstract"]) for row in rows]
     summaries = abstracts if words is None else LeadingSentences(words=words).summarise(abstracts)
     return deduplicate(
         Example(article_id=number, text=join(clean(row["title"]), summary), label=int(float(row[label])))

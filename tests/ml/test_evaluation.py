@@ -11,7 +11,8 @@ import pytest
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from gregory.ml.evaluation import Confusion, Evaluation, PartEvaluation, Scored, evaluate
+from gregory.ml.evaluation import Confusion, Evaluation, PartEvaluation
+from gregory.ml.evaluator import Scored, evaluate
 
 REPOSITORY = Path(__file__).parents[2]
 HISTORY = [{"loss": 0.7, "val_loss": 0.6}, {"loss": 0.4, "val_loss": 0.5}]
@@ -144,7 +145,7 @@ def test_the_file_contains_no_nan() -> None:
         raise AssertionError(constant)
 
     text = evaluate(validation=SMALL, test=SMALL, threshold=0.8, history=[{"loss": math.nan, "val_loss": math.inf}]).encode()
-    assert set(json.loads(text, parse_constant=refuse)) == {"format", "threshold", "validation", "test", "history", "warnings"}
+    assert set(json.loads(text, parse_constant=refuse)) == set(Evaluation.model_fields)
 
 
 def test_evaluation_refuses_a_nan() -> None:
@@ -169,17 +170,17 @@ def test_sound_model_gives_no_warning() -> None:
 
 def test_no_article_above_the_threshold_gives_a_warning_with_figures() -> None:
     assert warnings([0.439, 0.2] * 8, [0.3, 0.1] * 8) == (
-        "no test article reaches the threshold 0.8: the highest probability is 0.43, so precision, recall and f1 are 0; ROC AUC is 0.75",
+        "no test article reaches the threshold 0.8: the highest probability is 0.439, so precision, recall and f1 are 0; ROC AUC is 0.750",
     )
 
 
 def test_highest_probability_is_never_rounded_up_to_the_threshold() -> None:
-    assert "the highest probability is 0.79, " in warnings([0.7999999, 0.2] * 8, [0.3, 0.1] * 8)[0]
+    assert "the highest probability is 0.799, " in warnings([0.7999999, 0.2] * 8, [0.3, 0.1] * 8)[0]
 
 
 def test_only_false_alarms_at_the_threshold() -> None:
     assert warnings([0.7] * 10, [0.9, 0.9] + [0.1] * 18) == (
-        "2 test articles reach the threshold 0.8 and none is relevant, so precision, recall and f1 are 0; ROC AUC is 0.90",
+        "2 test articles reach the threshold 0.8 and none is relevant, so precision, recall and f1 are 0; ROC AUC is 0.900",
     )
 
 
@@ -188,19 +189,19 @@ def test_one_false_alarm_at_the_threshold() -> None:
 
 
 def test_all_articles_above_the_threshold_give_a_warning() -> None:
-    assert warnings([0.95] * 10, [0.85] * 10) == ("all 20 test articles reach the threshold 0.8: it excludes no article; ROC AUC is 1.00",)
+    assert warnings([0.95] * 10, [0.85] * 10) == ("all 20 test articles reach the threshold 0.8: it excludes no article; ROC AUC is 1.000",)
 
 
 def test_more_missed_than_found_articles_give_a_warning() -> None:
     assert warnings([0.9] * 2 + [0.6] * 4 + [0.3] * 6, [0.1] * 20) == (
-        "at the threshold 0.8 the model finds only 2 of 12 relevant test articles (recall 0.17; at 0.5 it is 0.50); ROC AUC is 1.00",
+        "at the threshold 0.8 the model finds only 2 of 12 relevant test articles (recall 0.167; at 0.5 it is 0.500); ROC AUC is 1.000",
     )
 
 
 def test_a_threshold_of_one_half_is_compared_with_nothing() -> None:
     found = warnings([0.9] * 2 + [0.3] * 8, [0.1] * 20, threshold=0.5)
 
-    assert found == ("at the threshold 0.5 the model finds only 2 of 10 relevant test articles (recall 0.20); ROC AUC is 1.00",)
+    assert found == ("at the threshold 0.5 the model finds only 2 of 10 relevant test articles (recall 0.200); ROC AUC is 1.000",)
 
 
 def test_half_of_the_articles_found_gives_no_warning() -> None:
@@ -221,7 +222,43 @@ def test_a_deviation_of_one_percentage_point_gives_no_warning(spread: float, war
 
 
 def test_worse_than_chance() -> None:
-    assert warnings([0.9] * 7 + [0.1] * 5, [0.95] * 10 + [0.2] * 2) == ("on the test part the ROC AUC is 0.10, worse than chance (0.5)",)
+    assert warnings([0.9] * 7 + [0.1] * 5, [0.95] * 10 + [0.2] * 2) == ("on the test part the ROC AUC is 0.097, worse than chance (0.5)",)
+
+
+def test_an_interval_that_includes_chance_gives_a_warning() -> None:
+    assert warnings([0.9] * 7 + [0.1] * 5, [0.9] * 4 + [0.1] * 6)[-1] == (
+        "on the test part the ROC AUC is 0.592, and its 95 % interval 0.367 to 0.783 includes chance (0.5)"
+    )
+
+
+def test_a_baseline_that_ranks_better_than_the_interval_gives_a_warning() -> None:
+    labels, probabilities = scored([0.9] * 9 + [0.1] * 3, [0.9] * 3 + [0.1] * 17)
+
+    def evaluated(baseline: NDArray[np.float64]) -> Evaluation:
+        return evaluate(validation=SMALL, test=(labels, probabilities), threshold=0.8, history=[], baseline=baseline)
+
+    assert evaluated(labels.astype(np.float64)).warnings == (
+        "TF-IDF and logistic regression rank the test articles better: ROC AUC 1.000 against 0.800 (95 % interval 0.625 to 0.925)",
+    )
+    assert evaluated(probabilities).warnings == ()
+
+
+def test_curves_have_the_threshold_of_each_point() -> None:
+    test = part(scored([0.9, 0.6], [0.7, 0.1]))
+    assert test.roc.thresholds == (None, 0.9, 0.7, 0.6, 0.1)
+    assert test.pr.thresholds == (0.1, 0.6, 0.7, 0.9, None)
+
+
+def test_the_file_of_an_older_release_is_read() -> None:
+    content = json.loads(evaluate(validation=SMALL, test=SMALL, threshold=0.8, history=[]).encode())
+    for name in ("operating_points", "ranking", "baseline"):
+        del content[name]
+    for name in ("validation", "test"):
+        del content[name]["roc"]["thresholds"], content[name]["pr"]["thresholds"]
+
+    older = Evaluation.model_validate(content)
+
+    assert (older.operating_points, older.ranking, older.test.roc.thresholds) == ((), None, ())
 
 
 def test_chance_itself_is_not_worse_than_chance() -> None:
@@ -233,8 +270,8 @@ def test_chance_itself_is_not_worse_than_chance() -> None:
     [(9, 20, "9 relevant articles"), (1, 20, "1 relevant article"), (20, 9, "9 not relevant articles"), (20, 1, "1 not relevant article")],
 )
 def test_few_articles_of_a_class(relevant: int, not_relevant: int, articles: str) -> None:
-    assert warnings([0.9] * relevant, [0.1] * not_relevant) == (
-        f"the test part holds only {articles}: the test figures are uncertain by several points",
+    assert warnings([0.9] * relevant, [0.1] * not_relevant)[-1] == (
+        f"the test part holds only {articles}: the test figures are uncertain by several points"
     )
 
 

@@ -10,7 +10,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from gregory.ml.evaluation import Evaluation, evaluate
+from gregory.ml.evaluation import Evaluation
+from gregory.ml.evaluator import evaluate
+from gregory.ml.model_card.mistakes import Mistake, Mistakes
 from gregory.ml.model_card.page import FactSection, ModelCard, render
 
 EPOCHS = [{"loss": 0.9 * 0.8**number, "val_loss": 0.9 * 0.85**number} for number in range(10)]
@@ -29,7 +31,8 @@ def evaluation(history: list[dict[str, float]], *, n: int = 120, threshold: floa
 def card_of(history: list[dict[str, float]], *, n: int = 120, step: str = "epoch") -> ModelCard:
     return ModelCard(
         team="Team Clinical",
-        subject="Multiple Sclerosis",
+        subject="multiple-sclerosis",
+        subject_name="Multiple Sclerosis",
         algorithm="pubmed_bert",
         version="20250614_2",
         trained_at=datetime(2025, 6, 14, 13, 5, tzinfo=UTC),
@@ -133,8 +136,8 @@ def test_there_are_six_drawings_each_with_a_title_and_a_description(page: Page) 
 
 
 def test_tables_have_captions_and_row_headers(page: Page) -> None:
-    assert page.count("table") == page.count("caption") == 4
-    assert Counter(page.attributes("scope")) == {"col": 16, "row": 16, "rowgroup": 3}
+    assert page.count("table") == page.count("caption") == 6
+    assert Counter(page.attributes("scope")) == {"col": 28, "row": 24, "rowgroup": 3}
 
 
 def test_headings_go_down_one_level_at_a_time(page: Page) -> None:
@@ -146,7 +149,14 @@ def test_headings_go_down_one_level_at_a_time(page: Page) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["Team Clinical", "Multiple Sclerosis", "pubmed_bert, version 20250614_2", "2025-06-14 13:05 UTC", "7f3c2a1e", "1234"],
+    [
+        "Team Clinical / multiple-sclerosis",
+        "Multiple Sclerosis",
+        "pubmed_bert, version 20250614_2",
+        "2025-06-14 13:05 UTC",
+        "7f3c2a1e",
+        "1234",
+    ],
 )
 def test_header_names_the_model(page: Page, text: str) -> None:
     assert text in page.texts
@@ -223,10 +233,12 @@ def test_text_of_the_manifest_is_escaped() -> None:
         card_of([{SCRIPT: 0.5, f"val_{SCRIPT}": 0.6}, {SCRIPT: 0.4, f"val_{SCRIPT}": 0.5}]),
         team=SCRIPT,
         subject=SCRIPT,
+        subject_name=SCRIPT,
         algorithm=SCRIPT,
         version=SCRIPT,
         run_id=SCRIPT,
         sections=[FactSection(heading=SCRIPT, facts=[(SCRIPT, SCRIPT)])],
+        mistakes=Mistakes(false_alarms=(Mistake(article_id=1, title=SCRIPT, probability=0.9),)),
         step=SCRIPT,
     )
     warned = replace(card, evaluation=card.evaluation.model_copy(update={"warnings": (SCRIPT,)}))
@@ -235,6 +247,101 @@ def test_text_of_the_manifest_is_escaped() -> None:
     assert page.count("script") == 0
     assert "<script" not in html
     assert page.texts.count(SCRIPT) == 7
+
+
+def test_operating_points_come_before_every_other_figure(page: Page) -> None:
+    at = page.texts.index("How many articles to read")
+    assert at < page.texts.index("Test ROC AUC")
+    assert [text for text in page.texts[at:] if text in ("0.8", "0.5", "best f1", "recall 90 %", "recall 95 %", "recall 99 %")][:6] == [
+        *("0.8", "0.5", "best f1", "recall 90 %", "recall 95 %", "recall 99 %")
+    ]
+
+
+def test_an_operating_point_has_its_figures_with_intervals(page: Page) -> None:
+    (point,) = [one for one in card_of(EPOCHS).evaluation.operating_points if one.choice == "best-f1"]
+    at = page.texts.index("best f1")
+    assert page.texts[at + 1 : at + 7] == [
+        *(f"{point.selected.value:.0f}", f"{point.selected.low:.0f} to {point.selected.high:.0f}"),
+        *(f"{point.found.value:.0f}", f"{point.found.low:.0f} to {point.found.high:.0f}"),
+        *(f"{point.recall.value:.3f}", f"{point.recall.low:.3f} to {point.recall.high:.3f}"),
+    ]
+
+
+def test_the_articles_to_read_are_told_in_a_sentence(page: Page) -> None:
+    ranking = card_of(EPOCHS).evaluation.ranking
+    assert ranking is not None
+    assert (
+        f"The {ranking.read.value:.0f} articles with the highest probabilities, of 120 in the test part, "
+        "contain 29 of its 30 relevant articles (95 % or more)."
+    ) in page.texts
+
+
+def test_few_relevant_articles_are_told() -> None:
+    (note,) = [text for text in Page(render(card_of([], n=40))).texts if text.startswith("The thresholds")]
+    assert "Only 10 articles of the validation part and 10 articles of the test part are relevant, so the intervals are wide." in note
+
+
+def test_enough_relevant_articles_need_no_words(page: Page) -> None:
+    assert not any("wide" in text for text in page.texts)
+
+
+def test_the_baseline_is_beside_the_model() -> None:
+    labels = (np.arange(60) % 3 == 0).astype(np.int8)
+    probabilities = np.linspace(0, 1, 60)
+    part = (labels, probabilities)
+    compared = evaluate(validation=part, test=part, threshold=0.8, history=[], baseline=labels * 0.9)
+    texts = Page(render(replace(card_of([]), evaluation=compared))).texts
+    at = texts.index("TF-IDF and logistic regression")
+    assert texts[at + 1 : at + 6 : 2] == ["1.000", "1.000", "20"]
+
+
+def test_the_evaluation_of_an_older_release_has_no_operating_points() -> None:
+    card = card_of([])
+    older = card.evaluation.model_copy(update={"operating_points": (), "ranking": None})
+    assert "How many articles to read" not in Page(render(replace(card, evaluation=older))).texts
+
+
+def test_the_base_rate_is_below_accuracy(page: Page) -> None:
+    at = page.texts.index("accuracy of always the larger class")
+    assert page.texts[at - 3] == "accuracy"
+    assert page.texts[at + 1 : at + 3] == ["0.750", "0.750"]
+
+
+def test_missed_articles_and_false_alarms_are_listed() -> None:
+    mistakes = Mistakes(
+        missed=(Mistake(article_id=7, title="A missed one", probability=0.01),),
+        all_missed=4,
+        false_alarms=(Mistake(article_id=8, title="", probability=0.97),),
+    )
+    texts = Page(render(replace(card_of([]), mistakes=mistakes))).texts
+    assert "1 of 4 relevant test articles below the threshold 0.8, the lowest probability first." in texts
+    for expected in (["A missed one", "7", "0.010"], ["without title", "8", "0.970"]):
+        at = texts.index(expected[0])
+        assert texts[at : at + 3] == expected
+
+
+def test_a_model_without_mistakes_has_no_list(page: Page) -> None:
+    assert "Articles to look at" not in page.texts
+
+
+def test_calibration_leaves_out_bins_with_few_articles() -> None:
+    labels = np.array([1, 0] * 5 + [1], dtype=np.int8)
+    part = (labels, np.array([0.25] * 10 + [0.95]))
+    card = replace(card_of([]), evaluation=evaluate(validation=part, test=part, threshold=0.8, history=[]))
+    (description,) = [text for text in Page(render(card)).texts if text.startswith("Test part, predicted probability")]
+    assert description == "Test part, predicted probability and share of relevant articles: 0.25: 0.50."
+
+
+def test_one_article_of_a_large_class_has_a_bar() -> None:
+    labels = np.array([1] * 5 + [0] * 2000, dtype=np.int8)
+    part = (labels, np.array([0.9] * 5 + [0.01] * 1999 + [0.6]))
+    texts = Page(render(replace(card_of([]), evaluation=evaluate(validation=part, test=part, threshold=0.8, history=[])))).texts
+    at = texts.index("not relevant (2,000)")
+    assert {"1", "10", "100", "1,000"} <= set(texts[at - 12 : at + 12])
+
+
+def test_letters_of_drawings_are_large_enough(bert: str) -> None:
+    assert {float(size) for size in re.findall(r"font-size: ([\d.]+)px", bert)} == {10.5, 18}
 
 
 def test_dollar_signs_are_no_formulas() -> None:

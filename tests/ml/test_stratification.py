@@ -5,7 +5,7 @@ import pytest
 from gregory.ml.config import SplitConfig
 from gregory.ml.errors import StratificationError
 from gregory.ml.split import stratified
-from gregory.ml.stratification import enough, is_certain, require_possible
+from gregory.ml.stratification import enough, is_certain, prospect, require_possible
 from tests.ml.test_split import dataset
 
 TOTALS = (*range(5, 26), 30, 31, 40, 50)
@@ -61,3 +61,21 @@ def test_the_message_names_the_configured_shares() -> None:
         "a stratified 60/20/20 split needs both classes in every part: 4 articles of each class are always enough, there are 3 relevant "
         "and 40 not relevant; label more, or widen the window with --lookback-days N or --all-articles"
     )
+
+
+@pytest.mark.parametrize(
+    ("relevant", "not_relevant", "advice"),
+    [
+        (67, 67, ""),
+        (20, 500, "too few for certain test figures: label 47 more relevant"),
+        (20, 66, "too few for certain test figures: label 47 more relevant and 1 more not relevant"),
+    ],
+)
+def test_labels_that_can_be_split_may_be_too_few_for_certain_figures(relevant: int, not_relevant: int, advice: str) -> None:
+    found = prospect(relevant, not_relevant, SplitConfig())
+    assert (found.error, found.advice) == (None, advice)
+
+
+def test_labels_that_cannot_be_split_need_no_advice() -> None:
+    found = prospect(4, 40, SplitConfig(), whole=True)
+    assert (str(found.error)[-12:], found.advice) == ("; label more", "")

@@ -1,19 +1,30 @@
 """Manifest -> facts of the model card: data, base models, settings, libraries and hardware."""
 
-from gregory.ml.artifacts import DataFacts, Manifest
+from gregory.ml.config import Algorithm
 from gregory.ml.evaluation import Evaluation
+from gregory.ml.manifest import DataFacts, Manifest
+from gregory.ml.model_card.mistakes import NO_MISTAKES, Mistakes
 from gregory.ml.model_card.page import FactSection, ModelCard
 
 # The facts of the machine that change summaries, in the manifest beside the source of the summariser.
 SUMMARISER_FACTS = ("ctranslate2", "device", "compute_type", "instructions")
 
 
-def make_card(manifest: Manifest, evaluation: Evaluation) -> ModelCard:
-    """The content of the page, in reading order."""
+# The libraries that give the probabilities. The manifest has the versions of all.
+LIBRARIES: dict[Algorithm, tuple[str, ...]] = {
+    "pubmed_bert": ("tensorflow", "keras", "keras-hub", "transformers", "tokenizers", "numpy"),
+    "lgbm_tfidf": ("lightgbm", "scikit-learn", "numpy"),
+    "lstm": ("tensorflow", "keras", "tokenizers", "numpy"),
+}
+
+
+def make_card(manifest: Manifest, evaluation: Evaluation, *, subject_name: str = "", mistakes: Mistakes = NO_MISTAKES) -> ModelCard:
+    """The content of the page, in reading order. subject_name: the heading, or empty for the slug."""
     provenance = manifest.provenance
     return ModelCard(
         team=provenance.team,
         subject=provenance.subject,
+        subject_name=subject_name or provenance.subject,
         algorithm=manifest.algorithm,
         version=provenance.version,
         trained_at=manifest.created_at,
@@ -23,6 +34,7 @@ def make_card(manifest: Manifest, evaluation: Evaluation) -> ModelCard:
         evaluation=evaluation.model_copy(update={"warnings": manifest.warnings}),
         train_counts=manifest.data.parts["train"],
         sections=(_data(manifest), _base_models(manifest), _settings(manifest), _compute(manifest)),
+        mistakes=mistakes,
         step="round" if manifest.algorithm == "lgbm_tfidf" else "epoch",
     )
 
@@ -76,6 +88,6 @@ def _settings(manifest: Manifest) -> FactSection:
 def _compute(manifest: Manifest) -> FactSection:
     image = (("image", manifest.provenance.image_digest),) if manifest.provenance.image_digest else ()
     compute = ((name.replace("_", " "), str(value)) for name, value in manifest.compute.items())
-    return FactSection(
-        heading="Libraries and hardware", facts=(*manifest.libraries.items(), ("threads", str(manifest.threads)), *compute, *image)
-    )
+    used = ("python", *LIBRARIES[manifest.algorithm])
+    libraries = ((name, manifest.libraries[name]) for name in used if name in manifest.libraries)
+    return FactSection(heading="Libraries and hardware", facts=(*libraries, ("threads", str(manifest.threads)), *compute, *image))

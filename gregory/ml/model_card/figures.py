@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gregory.ml.evaluation import CALIBRATION_EDGES, HISTOGRAM_EDGES, Evaluation, History, PartEvaluation
+from gregory.ml.evaluation import Calibration, Evaluation, History, PartEvaluation
+from gregory.ml.evaluator import CALIBRATION_EDGES, HISTOGRAM_EDGES
 from gregory.ml.model_card.inline_svg import GRID, INK, TEST, TRAIN, VALIDATION, inline_svg
 
 if TYPE_CHECKING:
@@ -16,12 +17,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
 
+# At least 12 pixels where a drawing is 309 pixels wide: on a page of 390 pixels with a scroll bar.
+FONT_SIZE = 10.5
+# A share of fewer articles says little.
+LEAST_IN_BIN = 5
+
 _STYLE: dict[str, object] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "gregory",
     "text.parse_math": False,
     "figure.figsize": (3.6, 2.75),
-    "font.size": 9,
+    "font.size": FONT_SIZE,
     "text.color": INK,
     "axes.labelcolor": INK,
     "axes.edgecolor": GRID,
@@ -36,10 +42,11 @@ _STYLE: dict[str, object] = {
     "xtick.bottom": False,
     "ytick.left": False,
     "legend.frameon": False,
-    "legend.fontsize": 9,
+    "legend.fontsize": FONT_SIZE,
     "legend.borderaxespad": 0.2,
     "legend.handlelength": 1.8,
 }
+_HALF_AN_ARTICLE = 0.5
 _MARGINS = {"left": 0.145, "right": 0.97, "bottom": 0.165, "top": 0.88}
 _DOTTED = (0, (1, 3))
 _DASHED = (0, (5, 2.5))
@@ -80,17 +87,21 @@ def _histogram(evaluation: Evaluation) -> Drawing:
     ):
         axes.bar(HISTOGRAM_EDGES[:-1] + 0.1 * width, values, width=0.8 * width, align="edge", color=colour)
         axes.axvline(evaluation.threshold, color=INK, linewidth=1, linestyle=_DASHED)
-        axes.set_title(f"{name} ({sum(values):,})", loc="left", fontsize=9, pad=4)
-        axes.locator_params(axis="y", nbins=4, integer=True)
-        axes.set_ylim(0, max(values) * 1.08)
+        axes.set_title(f"{name} ({sum(values):,})", loc="left", fontsize=FONT_SIZE, pad=4)
+        # On a linear scale, one article beside a thousand has no height.
+        axes.set_yscale("log")
+        axes.set_ylim(_HALF_AN_ARTICLE, max(*values, 1) * 2)
+        ticks = _ticks(max(values))
+        axes.set_yticks(ticks, [f"{tick:,}" for tick in ticks])
+        axes.minorticks_off()
         axes.grid(visible=False, axis="x")
-    upper.set_title(f"dashed: threshold {evaluation.threshold:g}", loc="right", fontsize=9, pad=4)
+    upper.set_title(f"dashed: threshold {evaluation.threshold:g}", loc="right", fontsize=FONT_SIZE, pad=4)
     lower.set_xlim(0, 1)
     lower.set_xlabel("predicted probability of relevant")
     reached = evaluation.test.confusion
     return Drawing(
         heading="Predicted probabilities",
-        caption="Test articles by predicted probability, one panel per label, each with its own scale. "
+        caption="Test articles by predicted probability, one panel per label. The scale is logarithmic. "
         "At the dashed line and to its right, an article counts as relevant.",
         svg=inline_svg(
             figure,
@@ -102,6 +113,13 @@ def _histogram(evaluation: Evaluation) -> Drawing:
     )
 
 
+def _ticks(most: int) -> list[int]:
+    """At most four numbers of articles on a logarithmic scale, from 1 on."""
+    powers = [10**power for power in range(len(str(most)))]
+    steps = [step * power for power in powers for step in (1, 2, 5) if step * power <= most]
+    return (steps if len(steps) <= 4 else powers) or [1]
+
+
 def _confusion(evaluation: Evaluation) -> Drawing:
     figure, axes = _axes("predicted", "labelled")
     counts = evaluation.test.confusion
@@ -111,7 +129,7 @@ def _confusion(evaluation: Evaluation) -> Drawing:
             share = count / sum(cells)
             axes.add_patch(_cell(column, row, share, right=row == column))
             axes.text(column + 0.5, row + 0.46, f"{count:,}", ha="center", va="center", fontsize=18)
-            axes.text(column + 0.5, row + 0.7, f"{share:.0%} of the label", ha="center", va="center", fontsize=8.5)
+            axes.text(column + 0.5, row + 0.7, f"{share:.0%} of the label", ha="center", va="center", fontsize=FONT_SIZE)
     names = [name for name, *_ in rows]
     axes.set(xlim=(0, 2), ylim=(2, 0))
     axes.set_xticks([0.5, 1.5], names)
@@ -132,7 +150,7 @@ def _confusion(evaluation: Evaluation) -> Drawing:
 
 
 def _roc(evaluation: Evaluation) -> Drawing:
-    figure, axes = _axes("false positive rate", "true positive rate")
+    figure, axes = _axes("share of the others selected", "share of relevant found")
     axes.plot([0, 1], [0, 1], color=INK, linewidth=0.9, linestyle=_DOTTED)
     for name, part, colour, line in _parts(evaluation):
         axes.plot(part.roc.fpr, part.roc.tpr, color=colour, linestyle=line, label=f"{name} {part.metrics['roc_auc']:.3f}")
@@ -164,24 +182,31 @@ def _calibration(evaluation: Evaluation) -> Drawing:
     figure, axes = _axes("predicted probability", "share of relevant articles")
     axes.plot([0, 1], [0, 1], color=INK, linewidth=0.9, linestyle=_DOTTED)
     for name, part, colour, line in _parts(evaluation):
-        bins = part.calibration
-        sizes = [8 + 60 * count / max(bins.counts) for count in bins.counts]
-        axes.plot(bins.predicted, bins.observed, color=colour, linestyle=line, linewidth=1.1, label=name)
-        axes.scatter(bins.predicted, bins.observed, s=sizes, color=colour, linewidths=0, clip_on=False)
+        predicted, observed, counts = _filled(part.calibration)
+        sizes = [8 + 60 * count / max(counts) for count in counts]
+        axes.plot(predicted, observed, color=colour, linestyle=line, linewidth=1.1, label=name)
+        axes.scatter(predicted, observed, s=sizes, color=colour, linewidths=0, clip_on=False)
     axes.set_xticks(CALIBRATION_EDGES[::2])
     _finish(axes)
-    bins = evaluation.test.calibration
-    points = ", ".join(f"{predicted:.2f}: {observed:.2f}" for predicted, observed in zip(bins.predicted, bins.observed, strict=True))
+    points = ", ".join(f"{at:.2f}: {share:.2f}" for at, share, _ in zip(*_filled(evaluation.test.calibration), strict=True))
     return Drawing(
         heading="Calibration",
-        caption="Share of relevant articles by predicted probability. Larger dots contain more articles. Dotted: perfect calibration.",
+        caption="Share of relevant articles by predicted probability. Larger dots contain more articles, at least "
+        f"{LEAST_IN_BIN}. Dotted: perfect calibration.",
         svg=inline_svg(
             figure,
             key="calibration",
             title="Calibration",
-            description=f"Test part, predicted probability and share of relevant articles: {points}.",
+            description=f"Test part, predicted probability and share of relevant articles: {points or 'no bin has enough articles'}.",
         ),
     )
+
+
+def _filled(calibration: Calibration) -> tuple[list[float], list[float], list[int]]:
+    """Probabilities, shares and numbers of the bins with enough articles."""
+    bins = zip(calibration.predicted, calibration.observed, calibration.counts, strict=True)
+    kept = [one for one in bins if one[2] >= LEAST_IN_BIN]
+    return [one[0] for one in kept], [one[1] for one in kept], [one[2] for one in kept]
 
 
 def _training(history: History, step: str) -> Iterator[Drawing]:

@@ -7,8 +7,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from gregory.ml import errors
-from gregory.ml.artifacts import DataFacts, Provenance, PseudoLabelFacts, PseudoLabelRound
-from gregory.ml.config import Algorithm, SplitConfig, SummariserConfig, TrainConfig
+from gregory.ml.config import Algorithm, CardConfig, SplitConfig, SummariserConfig, TrainConfig
+from gregory.ml.manifest import DataFacts, Provenance, PseudoLabelFacts, PseudoLabelRound
+from gregory.ml.text import TEXT_VERSION
 
 REQUEST = "request.json"
 RESULT = "result.json"
@@ -18,6 +19,8 @@ EXAMPLES = "examples.jsonl"
 POOL = "pool.jsonl"
 PSEUDO_LABELS = "pseudo_labels.jsonl"
 PSEUDO_LABELS_CSV = "pseudo_labels.csv"
+TEXTS = "texts.jsonl"
+PREDICTIONS = "predictions.jsonl"
 MODEL_FOLDER = "model"
 
 # The exit code of a failed stage that could not write its error (EX_IOERR of sysexits.h).
@@ -59,11 +62,15 @@ class GpuResult(_Value):
 
 
 class SummariseRequest(StageRequest):
-    """Input: articles.jsonl, articles with and without a label. Output: examples.jsonl, pool.jsonl."""
+    """Input: articles.jsonl, articles with and without a label. Output: examples.jsonl, pool.jsonl.
+
+    text_version: that of the articles. split: the labels must fill these parts. None: there is no training.
+    """
 
     config: SummariserConfig
+    text_version: int = TEXT_VERSION
     # Requests of older releases have no split.
-    split: SplitConfig = SplitConfig()
+    split: SplitConfig | None = SplitConfig()
 
 
 class SummariseResult(_Value):
@@ -100,6 +107,8 @@ class TrainRequest(StageRequest):
     title_only: int
     summariser: dict[str, str] = {}
     pseudo_labels: PseudoLabelFacts | None = None
+    # Requests of older releases have none.
+    card: CardConfig = CardConfig()
 
 
 class TrainResult(_Value):
@@ -111,6 +120,46 @@ class TrainResult(_Value):
     compute: dict[str, str | int]
 
 
+class ModelFolder(_Value):
+    """A version folder. digest: sha256 of its manifest."""
+
+    folder: Path
+    digest: str
+
+
+class CompareRequest(_Value):
+    """Input: examples.jsonl, if there are texts. minimum: the least number of articles of each class for a conclusion."""
+
+    first: ModelFolder
+    second: ModelFolder
+    minimum: int
+
+
+class ReportRequest(_Value):
+    """Output: report.html. subject_dir: the folder of a subject in the models folder."""
+
+    subject_dir: Path
+
+
+class ReportResult(_Value):
+    """compared: the articles with which the models are shown together."""
+
+    compared: int
+
+
+class PredictRequest(_Value):
+    """Input: texts.jsonl. Output: predictions.jsonl. folder: the version folder. digest: sha256 of its manifest."""
+
+    folder: Path
+    digest: str
+
+
+class PredictResult(_Value):
+    """predicted: the number of texts."""
+
+    predicted: int
+
+
 class StageError(_Value):
     """error.json of a failed stage."""
 
@@ -120,7 +169,14 @@ class StageError(_Value):
 
 
 # The fields that can differ between two machines, two attempts or two rows with the same work.
-_EXCEPT: dict[str, Any] = {"bundle": True, "threads": True, "require_gpu": True, "provenance": True}
+_EXCEPT: dict[str, Any] = {
+    "bundle": True,
+    "threads": True,
+    "require_gpu": True,
+    "provenance": True,
+    "folder": True,
+    "card": {"subject_name": True},
+}
 # The file system of the models refuses every write. The cause is outside of the run.
 _OF_THE_STORAGE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 

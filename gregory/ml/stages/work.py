@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gregory.ml import artifacts, progress
-from gregory.ml.artifacts import DataFacts, Manifest, Probe, PseudoLabelFacts, PseudoLabelRound
 from gregory.ml.base_models import DEMO_NAME, Bundle, open_bundle
 from gregory.ml.config import Algorithm, Hyperparameters, SplitConfig
 from gregory.ml.dataset import (
@@ -23,11 +22,10 @@ from gregory.ml.dataset import (
     read_unlabelled,
     write_texts,
 )
-from gregory.ml.load import load_saved
+from gregory.ml.manifest import DataFacts, Manifest, Probe, PseudoLabelFacts, PseudoLabelRound
 from gregory.ml.metrics import flat
+from gregory.ml.predictions import predictions, write_predictions
 from gregory.ml.progress import Report
-from gregory.ml.registry import trainer_class
-from gregory.ml.split import Split, stratified
 from gregory.ml.stages.contract import (
     ARTICLES,
     EXAMPLES,
@@ -47,10 +45,11 @@ from gregory.ml.stages.contract import (
 )
 from gregory.ml.stratification import is_certain
 from gregory.ml.text import TEXT_VERSION, join
-from gregory.ml.trainers.base import TrainedModel, TrainerContext
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the summaries of a small bundle need no library
     from gregory.ml.pseudo_label import Round
+    from gregory.ml.split import Split
+    from gregory.ml.trainers.base import TrainedModel, TrainerContext
 
 PROBES = 8
 PROBE_CHARACTERS = 300
@@ -69,9 +68,10 @@ def summarise(source: Path, target: Path, report: Report, resume_dir: Path) -> S
     from gregory.ml.summarise import load_summariser, summarise_all
 
     request = SummariseRequest.model_validate_json((source / REQUEST).read_text(encoding="utf-8"))
-    articles = list(read_articles(source / ARTICLES))
+    articles = list(read_articles(source / ARTICLES, version=request.text_version))
     bundle = open_bundle(request.bundle)
-    _require_split(articles, request.split)
+    if request.split is not None:
+        _require_split(articles, request.split)
     summariser = load_summariser(bundle.summariser_dir, request.config, threads=request.threads)
     summaries = summarise_all(
         [article.abstract for article in articles],
@@ -90,11 +90,14 @@ def summarise(source: Path, target: Path, report: Report, resume_dir: Path) -> S
 def pseudo_label(source: Path, target: Path, report: Report, resume_dir: Path) -> PseudoLabelResult:
     """Examples and pool -> texts with pseudo-labels of BERT, for the training part of every algorithm of the run."""
     from gregory.ml.pseudo_label import self_train, write_csv
+    from gregory.ml.split import stratified
+    from gregory.ml.stages import libraries
 
     request = PseudoLabelRequest.model_validate_json((source / REQUEST).read_text(encoding="utf-8"))
+    trainer_class = libraries.load("pubmed_bert")
     hyperparameters = request.config.hyperparameters
     split = stratified(deduplicate(read_examples(source / EXAMPLES)), hyperparameters.split)
-    trainer = trainer_class("pubmed_bert")(hyperparameters, _context(request, hyperparameters))
+    trainer = trainer_class(hyperparameters, _context(request, hyperparameters))
     pool = list(read_unlabelled(source / POOL))
     rounds = self_train(trainer, split, pool, hyperparameters.pseudo_label, report=report, resume_dir=resume_dir)
     accepted = [label for done in rounds for label in done.accepted]
@@ -105,25 +108,34 @@ def pseudo_label(source: Path, target: Path, report: Report, resume_dir: Path) -
 
 def train(source: Path, target: Path, report: Report, resume_dir: Path) -> TrainResult:
     """Examples -> one complete model folder. At the end the model is loaded from it and compared with its probe."""
-    from gregory.ml.evaluation import evaluate
+    from gregory.ml.baseline import baseline
+    from gregory.ml.evaluator import evaluate
+    from gregory.ml.load import load_saved
     from gregory.ml.model_card.facts import make_card
+    from gregory.ml.model_card.mistakes import find_mistakes
     from gregory.ml.model_card.page import render
+    from gregory.ml.split import stratified
+    from gregory.ml.stages import libraries
 
     request = TrainRequest.model_validate_json((source / REQUEST).read_text(encoding="utf-8"))
+    trainer_class = libraries.load(request.algorithm)
     hyperparameters, threshold = request.config.hyperparameters, request.config.prob_threshold
     dataset = deduplicate(read_examples(source / EXAMPLES))
-    split = stratified(dataset, hyperparameters.split)
+    split = stratified(dataset, hyperparameters.split, whole=request.provenance.cutoff is None)
     pseudo = list(read_examples(source / PSEUDO_LABELS)) if (source / PSEUDO_LABELS).exists() else []
     bundle = open_bundle(request.bundle)
-    trainer = trainer_class(request.algorithm)(hyperparameters, _context(request, hyperparameters))
-    model = trainer.fit(split.with_more_training(pseudo), report=report, checkpoint=resume_dir / "fit.npz")
+    trainer = trainer_class(hyperparameters, _context(request, hyperparameters))
+    grown = split.with_more_training(pseudo)
+    model = trainer.fit(grown, report=report, checkpoint=resume_dir / "fit.npz")
 
     report(progress.Progress(message="evaluating"))
+    scores = {"validation": model.predict_proba(split.validation.texts), "test": model.predict_proba(split.test.texts)}
     evaluation = evaluate(
-        validation=(split.validation.labels, model.predict_proba(split.validation.texts)),
-        test=(split.test.labels, model.predict_proba(split.test.texts)),
+        validation=(split.validation.labels, scores["validation"]),
+        test=(split.test.labels, scores["test"]),
         threshold=threshold,
         history=model.history,
+        baseline=baseline(grown.train, split.test.texts),
     )
     manifest = Manifest(
         algorithm=request.algorithm,
@@ -161,7 +173,15 @@ def train(source: Path, target: Path, report: Report, resume_dir: Path) -> Train
     model.save(folder)
     (folder / artifacts.METRICS).write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     (folder / artifacts.EVALUATION).write_text(evaluation.encode() + "\n", encoding="utf-8")
-    (folder / artifacts.MODEL_CARD).write_text(render(make_card(manifest, evaluation)), encoding="utf-8")
+    titles = {example.article_id: example.title for example in dataset.examples} if request.card.titles else {}
+    card = make_card(
+        manifest,
+        evaluation,
+        subject_name=request.card.subject_name,
+        mistakes=find_mistakes(split.test, scores["test"], threshold, titles),
+    )
+    (folder / artifacts.MODEL_CARD).write_text(render(card), encoding="utf-8")
+    write_predictions(folder, predictions(grown, **scores, pseudo_labelled=len(pseudo)))
     artifacts.write_manifest(folder, manifest)
     report(progress.Progress(message="loading the saved model back"))
     load_saved(folder)
@@ -173,10 +193,14 @@ def _require_split(articles: list[Article], config: SplitConfig) -> None:
     texts = [join(article.title, article.abstract) for article in articles]
     relevant, not_relevant = ({text for article, text in zip(articles, texts, strict=True) if article.label == label} for label in (1, 0))
     if not is_certain(len(relevant - not_relevant), len(not_relevant - relevant), config):
+        from gregory.ml.split import stratified
+
         stratified(deduplicate(_examples(articles, texts)), config)
 
 
-def _context(request: StageRequest, hyperparameters: Hyperparameters) -> TrainerContext:
+def _context(request: StageRequest, hyperparameters: Hyperparameters) -> "TrainerContext":
+    from gregory.ml.trainers.base import TrainerContext
+
     return TrainerContext(
         encoder_dir=open_bundle(request.bundle).encoder_dir,
         threads=request.threads,
@@ -193,7 +217,7 @@ def _counted(done: "Round") -> PseudoLabelRound:
 def _examples(articles: list[Article], texts: list[str]) -> Iterator[Example]:
     for article, text in zip(articles, texts, strict=True):
         if article.label is not None:
-            yield Example(article_id=article.article_id, text=text, label=article.label)
+            yield Example(article_id=article.article_id, text=text, label=article.label, title=article.title)
 
 
 def _pool(articles: list[Article], texts: list[str]) -> Iterator[UnlabelledText]:
@@ -245,7 +269,7 @@ def _origins(bundle: Bundle, *, summariser: dict[str, str]) -> dict[str, dict[st
     }
 
 
-def _probe(model: TrainedModel, split: Split) -> Probe:
+def _probe(model: "TrainedModel", split: "Split") -> Probe:
     texts = tuple(text[:PROBE_CHARACTERS] for text in split.test.texts[:PROBES])
     return Probe(texts=texts, probabilities=tuple(float(value) for value in model.predict_proba(texts)))
 
