@@ -9,10 +9,12 @@ import fcntl
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import stat
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ MAXIMUM_FILE_BYTES = 16 * 2**30
 # Of a log only the end is read, so its size does not matter.
 ANY_SIZE = 2**63
 _CHUNK = 2**20
+_LOCK_POLL_SECONDS = 0.1
 # O_NONBLOCK: opening a pipe without a writer would wait for ever. O_NOFOLLOW: a link could lead out of the volume.
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 # NFS refuses the exclusive lock of a file that is open for reading with EBADF.
@@ -189,6 +192,32 @@ def try_lock(descriptor: int) -> bool | None:
     return True
 
 
+def wait_for_lock(descriptor: int, *, seconds: float) -> bool | None:
+    """As `try_lock`, and wait for another process that has the lock. False if it still has it after these seconds."""
+    deadline = time.monotonic() + seconds
+    while (locked := try_lock(descriptor)) is False and time.monotonic() < deadline:
+        time.sleep(_LOCK_POLL_SECONDS)
+    return locked
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Replace a file as a whole: a reader finds the old text or the new one, also after a power cut. Raises OSError.
+
+    Every account can read it. The unfinished copy has a hidden name. A process that is killed leaves it.
+    """
+    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with unfinished.open("x", encoding="utf-8") as stream:
+            stream.write(text)
+        let_all_read(unfinished)
+        flush(unfinished)
+        unfinished.replace(path)
+    except OSError:
+        unfinished.unlink(missing_ok=True)
+        raise
+    flush(path.parent)
+
+
 def flush(path: Path) -> bool:
     """Flush a file, or the names in a folder, to the disk, so that they survive a power cut. False if it is a folder that has no flush."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -207,3 +236,25 @@ def flush_tree(folder: Path) -> None:
     """Flush a folder and all its files to the disk."""
     for path in [*folder.rglob("*"), folder]:
         flush(path)
+
+
+def let_all_read(path: Path) -> None:
+    """Let every account read a file, or a folder with all its files, and only its owner write, whatever the umask was."""
+    for each in [*path.rglob("*"), path]:
+        # Another account may have made it, or the file system has no modes.
+        with suppress(PermissionError):
+            each.chmod(0o755 if each.is_dir() else 0o644)
+
+
+def keep_private(folder: Path, *, group: int) -> None:
+    """Let only the owner and its group enter a folder, whatever the umask was. group: the bit with which the group may write."""
+    with suppress(PermissionError):
+        folder.chmod(0o750 | group)
+
+
+def group_write(folder: Path) -> int:
+    """The bit of the mode with which the group may write into a folder. 0 if it may not, or if there is no such folder."""
+    try:
+        return folder.stat().st_mode & stat.S_IWGRP
+    except OSError:
+        return 0
