@@ -14,7 +14,7 @@ from gregory.ml.trainers.base import TrainedModel
 
 
 def load_model(folder: Path, *, digest: str = "", allow_pickle: bool = False) -> TrainedModel:
-    """The model of a version folder. No other folder is read.
+    """The model of a version folder. No other folder is read. Ask it with texts of the text version in its manifest.
 
     The files are copied into a private temporary folder while they are compared with the manifest, and loaded from there. So a later
     change of the folder has no effect.
@@ -23,7 +23,7 @@ def load_model(folder: Path, *, digest: str = "", allow_pickle: bool = False) ->
     allow_pickle: accept a LightGBM model of an older release, which is saved as pickles only. A pickle can execute any code.
 
     Raises ArtifactError in five cases: a file is missing or changed, the manifest has another digest, the model was trained on texts of
-    another version, it is saved as pickles only, or it gives its probe texts other probabilities than before its publication.
+    an unknown version, it is saved as pickles only, or it gives its probe texts other probabilities than before its publication.
     Raises OSError if a file cannot be read, or the temporary folder is full.
     """
     with TemporaryDirectory() as temporary:

@@ -6,7 +6,7 @@ from itertools import chain, count
 from pathlib import Path
 
 from gregory.ml.errors import DamagedFile
-from gregory.ml.files import checksum, link_or_copy
+from gregory.ml.files import checksum, let_all_read, link_or_copy
 
 FOLDER = "pseudo_labels"
 
@@ -16,6 +16,7 @@ def keep_pseudo_labels(csv_file: Path, models_dir: Path, *, team: str, subject: 
 
     The name has the time of the file, so a repeated call finds the file of the first one, whether it is a link or a copy.
     """
+    let_all_read(csv_file)
     folder = models_dir / team / subject / FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     stamp = datetime.fromtimestamp(csv_file.stat().st_mtime, UTC).strftime("%Y%m%d_%H%M%S")

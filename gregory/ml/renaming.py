@@ -3,9 +3,10 @@
 import re
 from pathlib import Path
 
-from gregory.ml.artifacts import MANIFEST, MODEL_CARD, FileFacts, read_manifest
+from gregory.ml.artifacts import MANIFEST, MODEL_CARD, read_manifest
 from gregory.ml.config import Algorithm
 from gregory.ml.files import checksum, flush, read_text
+from gregory.ml.manifest import FileFacts
 
 
 def state_row(folder: Path, run_log_id: int, version: str) -> None:

@@ -25,7 +25,7 @@ _REMEDIES = {
     errno.EROFS: "mount it read-write",
     errno.ENOSPC: "free space",
     errno.EDQUOT: "free space, or raise the quota",
-    errno.EXDEV: "a model is renamed into it, which is impossible between two mounts: keep the whole models folder on one mount, without "
+    errno.EXDEV: "a model is renamed into it, which is impossible between two mounts: keep the folder of a subject on one mount, without "
     "links to others",
 }
 
@@ -39,19 +39,24 @@ def refused(models_dir: Path, folder: Path, error: OSError) -> str:
     return f"{name} {folder} cannot take a model: {error.strerror or error}; {remedy}"
 
 
+def write_trial(folder: Path) -> Path:
+    """A small model in the folder, written and flushed, with which a rename can be tried. Raises OSError."""
+    model = folder / "model"
+    model.mkdir()
+    (model / "file").write_bytes(_CONTENT)
+    flush_tree(model)
+    return model
+
+
 def obstacle(models_dir: Path, folder: Path) -> str:
     """The cause why this process cannot publish a model in `folder`, below the models folder, with the remedy. Empty if it can."""
     if problem := models_folder.missing(models_dir):
         return problem
     place = models_folder.nearest(models_dir, folder)
-    # The working folders of runs are made on demand, by the user of the run.
-    where = start = models_folder.nearest(models_dir, models_dir / RUNS_FOLDER)
+    where = start = _start(models_dir, folder)
     try:
         with _trial_folder(start) as begin:
-            model = begin / "model"
-            model.mkdir()
-            (model / "file").write_bytes(_CONTENT)
-            flush_tree(model)
+            model = write_trial(begin)
             where = place
             with _trial_folder(place) as end:
                 # With the names of the missing folders, which the file system may refuse.
@@ -65,6 +70,18 @@ def obstacle(models_dir: Path, folder: Path) -> str:
     return ""
 
 
+def unwritable(models_dir: Path, folder: Path) -> str:
+    """The cause why this process cannot write files into an existing folder, with the remedy. Empty if it can."""
+    if problem := models_folder.missing(models_dir):
+        return problem
+    try:
+        with _trial_folder(folder) as trial:
+            write_trial(trial)
+    except OSError as error:
+        return refused(models_dir, folder, error)
+    return ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Features:
     """What the file system of the working folders can do. A run works without each of them, with less speed or less protection."""
@@ -75,13 +92,20 @@ class Features:
 
 
 def features(models_dir: Path) -> Features:
-    """The features of the file system, tried in a folder that takes models. Raises OSError."""
-    with _trial_folder(models_folder.nearest(models_dir, models_dir / RUNS_FOLDER)) as folder:
+    """The features of the file system, tried in the models folder. Raises OSError."""
+    with _trial_folder(models_dir) as folder:
         file = folder / "file"
         file.write_bytes(_CONTENT)
         with file.open("rb+") as stream:
             locks = try_lock(stream.fileno()) is not None
         return Features(links=link_or_copy(file, folder / "second"), locks=locks, folder_flush=flush(folder))
+
+
+def _start(models_dir: Path, folder: Path) -> Path:
+    """The folder in which the models of `folder` begin: that of the working folders of its subject, which are made on demand."""
+    parts = folder.relative_to(models_dir).parts
+    runs = models_dir.joinpath(*parts[:2], RUNS_FOLDER)
+    return models_folder.nearest(models_dir, runs if len(parts) > 1 else folder)
 
 
 @contextmanager

@@ -18,24 +18,29 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
+from gregory.collector import skip_at_exit
 from gregory.ml import parent_watch, progress
 from gregory.ml.errors import DamagedFile
 from gregory.ml.files import flush_tree, read_text
 from gregory.ml.progress import Report
-from gregory.ml.stages import work
+from gregory.ml.stages import compare, predict, work
 from gregory.ml.stages.contract import (
     ERROR,
     NOT_WRITTEN,
     REQUEST,
     RESULT,
+    CompareRequest,
     GpuRequest,
+    PredictRequest,
     PseudoLabelRequest,
+    ReportRequest,
     StageError,
     SummariseRequest,
     TrainRequest,
     kind_of,
     same_work,
 )
+from gregory.ml.stages.report import make_report
 from gregory.output import Output
 
 STAGES: dict[str, Callable[[Path, Path, Report, Path], BaseModel]] = {
@@ -43,12 +48,18 @@ STAGES: dict[str, Callable[[Path, Path, Report, Path], BaseModel]] = {
     "summarise": work.summarise,
     "pseudo_label": work.pseudo_label,
     "train": work.train,
+    "compare": compare.compare,
+    "report": make_report,
+    "predict": predict.predict_texts,
 }
 REQUESTS: dict[str, type[BaseModel]] = {
     "find_gpu": GpuRequest,
     "summarise": SummariseRequest,
     "pseudo_label": PseudoLabelRequest,
     "train": TrainRequest,
+    "compare": CompareRequest,
+    "report": ReportRequest,
+    "predict": PredictRequest,
 }
 
 
@@ -127,4 +138,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    skip_at_exit()
     sys.exit(main())
