@@ -110,6 +110,10 @@ class Environment(BaseSettings):
     )
     GREGORY_KUBECONTEXT: str = Field("", description="context of the kubeconfig; empty: its current context")
 
+    GREGORY_IMPORT_LINE: int = Field(16_777_216, ge=1, lt=2**31, description="most characters of a line in an imported file")
+    GREGORY_IMPORT_CELL: int = Field(16_777_216, ge=1, lt=2**31, description="most characters of a cell in an imported file")
+    GREGORY_IMPORT_UNPACKED: int = Field(1_073_741_824, ge=1, description="most bytes of an imported workbook when it is unpacked")
+
     GREGORY_RUN_SPEC: str = Field("", description="the RunSpec, as JSON, that `python -m job` executes")
     GREGORY_RUN_HANDLE: str = Field("", description="the RunHandle, as JSON, of a run that is a container or a Job")
     GREGORY_EVENT_FORMAT: str = Field(

@@ -23,6 +23,7 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "organizations",
     "gregory",
+    "gregory.data",
     "gregory.runs",
 ]
 MIDDLEWARE: list[str] = []

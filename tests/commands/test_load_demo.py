@@ -9,7 +9,7 @@ from django.db import OperationalError, connection
 from django.utils import timezone
 
 from gregory.data import store
-from gregory.data.csv_import import ImportRow
+from gregory.data.imports.read import ImportRow
 from gregory.data.store import import_rows
 from gregory.models import Articles, ArticleSubjectRelevance, Subject, Team
 
@@ -93,7 +93,7 @@ def test_it_loads_again_after_its_articles_were_deleted(db):
 
 
 def test_a_subject_with_real_articles_is_refused_and_nothing_is_loaded(db):
-    own = ImportRow(article_id=1, title="Own", summary="", link="urn:article:1", label=True, discovery_date=None)
+    own = ImportRow(source_id="1", title="Own", summary="", link="urn:article:1", label=True, discovery_date=None)
     import_rows([own], team_slug="public-health", subject_slug="vaccine-uptake")
     with pytest.raises(CommandError) as caught:
         run()

@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gregory.data.imports.read import Wanted, read_file
+from gregory.data.imports.table import Limits
 from gregory.ml.config import PseudoLabelConfig
 from gregory.ml.dataset import Example, UnlabelledText
 from gregory.ml.progress import Progress, silent
-from gregory.ml.pseudo_label import self_train, write_csv
+from gregory.ml.pseudo_label import PseudoLabel, self_train, write_csv
 from gregory.ml.split import Part, Split
 
 SPLIT = Split(
@@ -111,6 +113,19 @@ def test_the_file_has_the_columns_for_people(tmp_path: Path):
             ["article_id", "text", "label", "confidence", "round"],
             ["100", 'quoted, "text" 0.95', "1", "0.950000", "1"],
         ]
+
+
+@pytest.mark.parametrize("beginning", ["=", "+", "-", "@", "\t", "\r", "'="])
+def test_the_file_has_no_formula_and_an_import_reads_its_texts(beginning: str, tmp_path: Path):
+    text = f"{beginning}1+1 of a title"
+    label = PseudoLabel(example=Example(article_id=7, text=text, label=1), confidence=0.95, round=1)
+
+    write_csv(tmp_path / "labels.csv", [label])
+
+    with (tmp_path / "labels.csv").open(newline="") as stream:
+        assert next(csv.DictReader(stream))["text"] == f"'{text}"
+    (row,) = read_file(tmp_path / "labels.csv", Wanted(), Limits(line=1000, cell=1000, unpacked=0)).rows
+    assert (row.source_id, row.title, row.summary, row.label) == ("7", text, "", True)
 
 
 class Breaking(Oracle):

@@ -7,9 +7,11 @@ from django.core.management.base import CommandError
 from django.db import transaction
 from django.utils import timezone
 
-from gregory.data.csv_import import ImportRefused, ImportRow, article_urn
 from gregory.data.demo import DemoArticle, generate
-from gregory.data.store import import_rows, refuse_foreign_database
+from gregory.data.imports.errors import ImportRefused
+from gregory.data.imports.read import ImportRow, article_urn
+from gregory.data.place import refuse_foreign_database
+from gregory.data.store import import_rows
 from gregory.management.command import ManagementCommand
 from gregory.management.database import clear_database_errors
 from gregory.models import Articles, Subject
@@ -64,10 +66,10 @@ def _by_subject(articles: list[DemoArticle]) -> dict[tuple[str, str], list[Impor
         for review in article.reviews:
             rows[review.team, review.subject].append(
                 ImportRow(
-                    article_id=article.article_id,
+                    source_id=str(article.article_id),
                     title=article.title,
                     summary=article.abstract,
-                    link=article_urn(article.article_id),
+                    link=article_urn(str(article.article_id)),
                     label=review.label,
                     discovery_date=article.discovery_date,
                 )

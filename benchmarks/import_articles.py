@@ -1,0 +1,96 @@
+"""Processor time and peak memory of an import of 25,000 articles with 35 MB, beside an older release.
+
+    git worktree add --detach BASELINE bbf93e9
+    python -m benchmarks.import_articles --baseline BASELINE [--articles 25000] [--rounds 3]
+
+The file is made with a seed: CSV for both releases, and the same rows as .xlsx for this one. Each import is a process of its own with an
+empty SQLite database. The releases alternate, and the smallest figures of each count.
+"""
+
+import argparse
+import csv
+import random
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from openpyxl import Workbook
+
+from tools.installation import REPOSITORY
+
+HEADER = ("id", "title", "abstract", "label", "discovery_date")
+WORDS = [f"w{number}" for number in range(3000)]
+# Runs one command and prints its processor time in seconds and its peak memory in KiB.
+MEASURED = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(used.ru_utime + used.ru_stime, used.ru_maxrss)
+"""
+
+
+def articles(count: int) -> list[tuple[int, str, str, int, str]]:
+    """Rows with quotes, accents, commas and line breaks."""
+    choices = random.Random(1)
+    return [
+        (
+            number,
+            f'A "quoted" naïve title, part {number}',
+            "Objective: words, and more.\n" + " ".join(choices.choices(WORDS, k=230)),
+            number % 2,
+            "2024-02-03 04:05:06+00:00",
+        )
+        for number in range(1, count + 1)
+    ]
+
+
+def write(folder: Path, count: int) -> tuple[Path, Path]:
+    """The CSV file and the workbook."""
+    rows = [HEADER, *articles(count)]
+    table, book = folder / "articles.csv", Workbook(write_only=True)
+    with table.open("w", encoding="utf-8", newline="") as stream:
+        csv.writer(stream).writerows(rows)
+    sheet = book.create_sheet("articles")
+    for row in rows:
+        sheet.append(row)
+    book.save(folder / "articles.xlsx")
+    return table, folder / "articles.xlsx"
+
+
+def measure(tree: Path, file: Path, database: Path) -> tuple[float, float]:
+    """Processor seconds and peak MiB of one import by the release in this folder."""
+    database.unlink(missing_ok=True)
+    command = [sys.executable, "manage.py"]
+    environment = {"PATH": "", "SQLITE_FILE": str(database)}
+    subprocess.run([*command, "migrate", "-v0"], cwd=tree, env=environment, check=True)
+    imported = [*command, "import_articles", str(file), "--team", "a", "--subject", "b"]
+    argv = [sys.executable, "-c", MEASURED, *imported]
+    done = subprocess.run(argv, cwd=tree, env=environment, check=True, capture_output=True, text=True)
+    seconds, peak = map(float, done.stdout.split())
+    return seconds, peak / 1024
+
+
+def main() -> None:
+    """Print the figures and their ratios."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--baseline", type=Path, required=True, help="checkout of the older release")
+    parser.add_argument("--articles", type=int, default=25_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    with TemporaryDirectory() as temporary:
+        table, book = write(Path(temporary), options.articles)
+        print(f"{options.articles} articles, {table.stat().st_size / 1e6:.0f} MB of CSV")
+        cases = {"baseline, CSV": (options.baseline, table), "this, CSV": (REPOSITORY, table), "this, .xlsx": (REPOSITORY, book)}
+        found: dict[str, list[tuple[float, float]]] = {name: [] for name in cases}
+        for _ in range(options.rounds):
+            for name, (tree, file) in cases.items():
+                found[name].append(measure(tree, file, Path(temporary) / "db.sqlite3"))
+    base_seconds, base_peak = (min(values) for values in zip(*found["baseline, CSV"], strict=True))
+    for name, figures in found.items():
+        seconds, peak = (min(values) for values in zip(*figures, strict=True))
+        print(f"{name}: {seconds:.2f} s ({seconds / base_seconds:.2f}), {peak:.0f} MiB ({peak / base_peak:.2f})")
+
+
+if __name__ == "__main__":
+    main()
