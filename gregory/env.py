@@ -5,18 +5,25 @@ The variables of the database have the names of GregoryAI, so that its `.env` wo
 
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 BASE_DIR = Path(__file__).resolve().parents[1]
+# The specification fixes the models folder, so there is no flag and no variable. The image puts the project at that path.
+MODELS_DIR = BASE_DIR / "models"
 # The variables of the database connection, by the names that Django and the cluster file give to its parts.
 DATABASE_VARIABLES = {"name": "POSTGRES_DB", "user": "POSTGRES_USER", "password": "POSTGRES_PASSWORD", "host": "DB_HOST", "port": "DB_PORT"}
 DEFAULT_PORT = 5432
-# How the connection is encrypted and checked.
-SSL_MODE, SSL_ROOT_CERTIFICATE = "DB_SSLMODE", "DB_SSLROOTCERT"
-LIBPQ_ROOT_CERTIFICATE = "PGSSLROOTCERT"
+# The role of the runs, by the variables that have it in the process of a run.
+RUN_ROLE = {"POSTGRES_USER": "POSTGRES_RUN_USER", "POSTGRES_PASSWORD": "POSTGRES_RUN_PASSWORD"}
+# How the connection is encrypted, and what the server may ask for.
+SSL_MODE, REQUIRE_AUTH = "DB_SSLMODE", "DB_REQUIRE_AUTH"
+SSL_ROOT_CERTIFICATE, SSL_CERTIFICATE, SSL_KEY = "DB_SSLROOTCERT", "DB_SSLCERT", "DB_SSLKEY"
+# The variables with files of the connection, and libpq's names of them, which are read if ours are empty.
+SSL_FILES = {SSL_ROOT_CERTIFICATE: "PGSSLROOTCERT", SSL_CERTIFICATE: "PGSSLCERT", SSL_KEY: "PGSSLKEY"}
 # This value of the root certificate means the certificates of the operating system.
 SYSTEM_CERTIFICATES = "system"
 # Variables of libpq that change a connection and name no file. A container and a pod get them too.
@@ -25,8 +32,13 @@ LIBPQ_VARIABLES = (
     "PGSSLNEGOTIATION", "PGSSLSNI", "PGTARGETSESSIONATTRS", "PGLOADBALANCEHOSTS",
 )  # fmt: skip
 # Variables of libpq with files of this machine, which a container and a pod do not have.
-LIBPQ_FILES = ("PGSSLCERT", "PGSSLKEY", "PGSSLCRL", "PGSSLCRLDIR", "PGSERVICE")
+LIBPQ_FILES = ("PGSSLCRL", "PGSSLCRLDIR", "PGSERVICE")
 SSL_MODES = r"^(disable|allow|prefer|require|verify-ca|verify-full)?$"
+_METHOD = "!?(password|md5|gss|sspi|scram-sha-256|oauth|none)"
+AUTH_METHODS = f"^({_METHOD}(,{_METHOD})*)?$"
+BASE_MODELS_DIGEST = "GREGORY_BASE_MODELS_DIGEST"
+# The sha256 of a file in hexadecimal, or nothing.
+SHA256 = r"^([0-9a-f]{64})?$"
 _BYTES = r"^([1-9][0-9]*[kmg])?$"
 
 
@@ -37,7 +49,32 @@ def _absolute(value: str) -> str:
     raise PydanticCustomError("relative_path", "a relative path depends on the folder of the command; give an absolute path, or `system`")
 
 
+def _absolute_file(value: str) -> str:
+    if value == "" or value.startswith("/"):
+        return value
+    raise PydanticCustomError("relative_path", "a relative path depends on the folder of the command; give an absolute path")
+
+
+def _web_address(value: str) -> str:
+    """Passwords go through this address, so another machine must use TLS."""
+    parts = urlsplit(value)
+    local = parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost", "::1")
+    if value == "" or ((local or parts.scheme == "https") and parts.hostname and not parts.path.strip("/")):
+        return value
+    raise PydanticCustomError("web_address", "give https:// and a host without a path; http:// is for 127.0.0.1 and localhost only")
+
+
+def _webhook(value: SecretStr) -> SecretStr:
+    parts = urlsplit(value.get_secret_value())
+    if not value.get_secret_value() or (parts.scheme in ("http", "https") and parts.hostname):
+        return value
+    raise PydanticCustomError("webhook", "give https:// or http://, a host and a path")
+
+
 RootCertificate = Annotated[str, AfterValidator(_absolute)]
+SslFile = Annotated[str, AfterValidator(_absolute_file)]
+WebAddress = Annotated[str, AfterValidator(_web_address)]
+WebhookAddress = Annotated[SecretStr, AfterValidator(_webhook)]
 
 
 class Environment(BaseSettings):
@@ -48,6 +85,8 @@ class Environment(BaseSettings):
     POSTGRES_DB: str = Field("", description="PostgreSQL database; empty: the SQLite file")
     POSTGRES_USER: str = Field("", description="PostgreSQL role")
     POSTGRES_PASSWORD: SecretStr = Field(SecretStr(""), description="its password; never logged, never in a run's specification")
+    POSTGRES_RUN_USER: str = Field("", description="PostgreSQL role of the runs that this process starts; empty: POSTGRES_USER")
+    POSTGRES_RUN_PASSWORD: SecretStr = Field(SecretStr(""), description="its password")
     DB_HOST: str = Field("localhost", description="PostgreSQL host; of several, separated by commas, the one that accepts writes")
     DB_PORT: int = Field(DEFAULT_PORT, description="PostgreSQL port")
     DB_SSLMODE: str = Field(
@@ -60,10 +99,26 @@ class Environment(BaseSettings):
         description="file, by its absolute path, with the certificates of the authorities that sign the server's; "
         "`system`: those of the operating system",
     )
+    DB_SSLCERT: SslFile = Field("", description="file, by its absolute path, with the certificate of this client, in PEM")
+    DB_SSLKEY: SslFile = Field("", description="file, by its absolute path, with the key of DB_SSLCERT; only its user may read it")
+    DB_REQUIRE_AUTH: str = Field(
+        "",
+        pattern=AUTH_METHODS,
+        description="proofs that the server may ask for, as libpq's require_auth, such as `scram-sha-256`; "
+        "empty: all, but a password in clear text only to a checked server or through a local socket",
+    )
     PGSSLROOTCERT: RootCertificate = Field("", description="libpq's name of DB_SSLROOTCERT, read if that is empty")
+    PGSSLCERT: SslFile = Field("", description="libpq's name of DB_SSLCERT, read if that is empty")
+    PGSSLKEY: SslFile = Field("", description="libpq's name of DB_SSLKEY, read if that is empty")
+    PGSSLMODE: str = Field("", description="libpq's name of DB_SSLMODE, read if that is empty")
+    PGREQUIREAUTH: str = Field("", description="libpq's name of DB_REQUIRE_AUTH, read if that is empty")
     SQLITE_FILE: Path = Field(BASE_DIR / "db.sqlite3", description="database file without PostgreSQL")
     SECRET_KEY: SecretStr = Field(
         SecretStr(""), description="Django's signing key; empty: a new one per process, which is enough for commands"
+    )
+
+    GREGORY_WEB_URL: WebAddress = Field(
+        "", description="address of the operator pages in browsers, such as `https://models.example.org`; http only for this machine"
     )
 
     OMP_NUM_THREADS: str = Field(
@@ -74,15 +129,27 @@ class Environment(BaseSettings):
 
     GREGORY_RUNNER: str = Field("local", description="runner of train_models without --runner")
     GREGORY_BASE_MODELS: Path = Field(BASE_DIR / "base_models", description="folder of the bundle of base models")
+    GREGORY_BASE_MODELS_DIGEST: str = Field(
+        "", pattern=SHA256, description="sha256 of their `bundle.json`; commands and runs refuse another bundle; empty: any bundle"
+    )
     GREGORY_HYPERPARAMETERS: Path | None = Field(None, description="YAML file that overrides single hyper-parameters")
     GREGORY_STALE_AFTER: int = Field(900, ge=60, description="seconds without a heartbeat until a run on another host counts as terminated")
+    # The longest step without a message is one prediction: BERT on a processor, for a pool of some ten thousand articles.
     GREGORY_STALL_AFTER: int = Field(
-        0, ge=0, description="seconds without progress until reconcile_runs ends a local run or a container; 0: never"
+        6 * 3600, ge=0, description="seconds without progress until reconcile_runs ends a local run or a container; 0: never"
     )
     GREGORY_LIVENESS_FILE: Path | None = Field(
         None, description="file that the loop of reconcile_runs touches after each pass, for a liveness probe; empty: none"
     )
     GREGORY_REQUIRE_GPU: bool = Field(False, description="runs must find a GPU and fail at once without one")
+    GREGORY_PROMOTE_MARGIN: float | None = Field(
+        None,
+        ge=0,
+        lt=1,
+        description="promote a new version whose ROC AUC and PR AUC are at most this much lower than those of the version in use; "
+        "empty: a training promotes nothing",
+    )
+    GREGORY_PROMOTE_MINIMUM: int = Field(10, ge=1, description="articles of each class that such a comparison needs")
     GREGORY_IMAGE_DIGEST: str = Field("", description="digest of the image that executes a run; the manifest keeps it")
 
     GREGORY_DOCKER_IMAGE: str = Field("gregory-train:cpu", description="image of the docker runner's containers")
@@ -103,6 +170,11 @@ class Environment(BaseSettings):
     GREGORY_DOCKER_MEMORY: str = Field("", pattern=_BYTES, description="memory limit of a container, such as 8g; empty: none")
     GREGORY_DOCKER_SHM: str = Field("1g", pattern=_BYTES, description="size of a container's /dev/shm")
 
+    GREGORY_MODELS_MOUNTED: bool = Field(
+        False,
+        description="with the kubernetes runner: the models folder of this process is the volume of the runs, so predict_articles chooses "
+        "the versions and starts no run without an article",
+    )
     GREGORY_CLUSTER_CONFIG: Path | None = Field(None, description="cluster file: how runs become Jobs of a Kubernetes cluster")
 
     KUBECONFIG: str = Field(
@@ -138,4 +210,6 @@ def read_environment() -> Environment:
         return Environment()
     except ValidationError as error:
         first = error.errors()[0]
-        raise SystemExit(f"environment variable {first['loc'][0]}: {first['msg']} (got {first['input']!r})") from None
+        name = str(first["loc"][0])
+        value = "" if Environment.model_fields[name].annotation is SecretStr else f" (got {first['input']!r})"
+        raise SystemExit(f"environment variable {name}: {first['msg']}{value}") from None

@@ -6,7 +6,9 @@ from typing import Any
 from django.core.management.utils import get_random_secret_key
 
 from gregory.database.certificates import use_system_certificates
-from gregory.env import BASE_DIR, SYSTEM_CERTIFICATES, read_environment
+from gregory.database.encryption import connection_options, uses_system_certificates
+from gregory.env import MODELS_DIR as MODELS_DIR
+from gregory.env import read_environment
 
 env = read_environment()
 
@@ -29,7 +31,7 @@ INSTALLED_APPS = [
 MIDDLEWARE: list[str] = []
 
 if env.POSTGRES_DB:
-    if (env.DB_SSLROOTCERT or env.PGSSLROOTCERT) == SYSTEM_CERTIFICATES:
+    if uses_system_certificates(env):
         use_system_certificates(os.environ)
     DATABASES: dict[str, dict[str, Any]] = {
         "default": {
@@ -50,8 +52,7 @@ if env.POSTGRES_DB:
                 "tcp_user_timeout": 60_000,
                 # Of several hosts, the one that accepts writes. With one host the default stays: `preflight` explains a standby.
                 **({"target_session_attrs": "read-write"} if "," in env.DB_HOST else {}),
-                **({"sslmode": env.DB_SSLMODE} if env.DB_SSLMODE else {}),
-                **({"sslrootcert": env.DB_SSLROOTCERT} if env.DB_SSLROOTCERT else {}),
+                **connection_options(env),
             },
         }
     }
@@ -65,13 +66,12 @@ else:
         }
     }
 
-# The specification fixes the models folder, so there is no flag and no variable. The image puts the project at that path.
 ENVIRONMENT = env
-MODELS_DIR = BASE_DIR / "models"
 BASE_MODELS_DIR = env.GREGORY_BASE_MODELS
 HYPERPARAMETERS_FILE = env.GREGORY_HYPERPARAMETERS
 RUNNER = env.GREGORY_RUNNER
 STALE_AFTER_SECONDS = env.GREGORY_STALE_AFTER
 LIVENESS_FILE = env.GREGORY_LIVENESS_FILE
 REQUIRE_GPU = env.GREGORY_REQUIRE_GPU
+PROMOTE_MARGIN, PROMOTE_MINIMUM = env.GREGORY_PROMOTE_MARGIN, env.GREGORY_PROMOTE_MINIMUM
 IMAGE_DIGEST = env.GREGORY_IMAGE_DIGEST

@@ -3,32 +3,42 @@
 import os
 import sys
 
-from pydantic import ValidationError
-
+from gregory.collector import skip_at_exit, without_collector
 from gregory.env import read_environment
 from gregory.runs import exit_codes
-from gregory.runs.spec import RunHandle, RunSpec
+from gregory.runs.spec import RunHandle
+from job import privacy
+from job.specification import specification
 
 
 def main() -> int:
     """The exit code: SUCCESS if every training succeeded, FAILURE, USAGE without a usable specification, or SIGTERM."""
-    environment = read_environment()
-    try:
-        spec = RunSpec.model_validate_json(environment.GREGORY_RUN_SPEC)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        sys.stderr.write(f"GREGORY_RUN_SPEC is not a run specification: {field or 'it'}: {first['msg']}\n")
+    privacy.hide_memory()
+    environment, spec = read_environment(), specification()
+    if spec is None:
         return exit_codes.USAGE
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gregory.settings")
-    import django
+    with without_collector():
+        import django
 
-    django.setup()
-    from job.entrypoint import execute
+        django.setup()
+        from django.conf import settings
+
+        from gregory.runs.db_retry import close_connection
+        from job.entrypoint import execute
+
+    # Other programs read the published models, and a group that shares the models folder shares the folders in it. The working folder is
+    # private as a whole.
+    os.umask(0o022 & ~spec.folder(settings.MODELS_DIR).group_write())
 
     handle = RunHandle.model_validate_json(environment.GREGORY_RUN_HANDLE) if environment.GREGORY_RUN_HANDLE else None
-    return execute(spec, handle, environment)
+    try:
+        return execute(spec, handle, environment)
+    finally:
+        # Without the collector, the end of the process does not close it in order.
+        close_connection()
 
 
 if __name__ == "__main__":
+    skip_at_exit()
     sys.exit(main())

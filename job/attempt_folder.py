@@ -9,21 +9,21 @@ import os
 import shutil
 from pathlib import Path
 
-from gregory.ml import artifacts, run_folder
 from gregory.ml.files import link_or_copy
+from gregory.ml.run_folder import RunFolder
 
 # Parts of a stage that the next attempt can use. The rest is that of an unfinished stage.
 _IN, _OUT, _KEPT, _USAGE = "in", "out", "out.kept", "usage.json"
 _CHECKPOINT, _ARTICLES, _UNFINISHED = ".npz", ".jsonl", ".partial"
 
 
-def take_over(models_dir: Path, run_id: str, attempt: int) -> Path:
+def take_over(folder: RunFolder, attempt: int) -> Path:
     """The stages folder of this attempt. Raises OSError.
 
     If it is missing, it gets the work of the latest other attempt. The folders of all other attempts are removed.
     """
-    mine = artifacts.stages_folder(models_dir, run_id, attempt)
-    others = {number: path for number, path in run_folder.attempt_folders(models_dir, run_id).items() if number != attempt}
+    mine = folder.stages(attempt)
+    others = {number: path for number, path in folder.attempts().items() if number != attempt}
     if not mine.is_dir():
         unfinished = mine.with_name(f"{mine.name}{_UNFINISHED}")
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -32,15 +32,15 @@ def take_over(models_dir: Path, run_id: str, attempt: int) -> Path:
             for stage in _folders(others[max(others)]):
                 _take_stage(stage, unfinished / stage.name)
         unfinished.rename(mine)
-    for folder in others.values():
-        shutil.rmtree(folder, ignore_errors=True)
+    for other in others.values():
+        shutil.rmtree(other, ignore_errors=True)
     return mine
 
 
-def remove_all(models_dir: Path, run_id: str) -> None:
+def remove_all(folder: RunFolder) -> None:
     """Remove the stages folders of all attempts."""
-    for folder in artifacts.working_folder(models_dir, run_id).glob("stages*"):
-        shutil.rmtree(folder, ignore_errors=True)
+    for stages in folder.path.glob("stages*"):
+        shutil.rmtree(stages, ignore_errors=True)
 
 
 def _take_stage(stage: Path, target: Path) -> None:

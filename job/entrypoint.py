@@ -4,24 +4,27 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from typing import Any, cast
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError
 
-from gregory.database import waits
+from gregory.database import run_token, waits
 from gregory.env import Environment
 from gregory.launch import processes
-from gregory.ml import artifacts, models_folder, parent_watch
+from gregory.ml import models_folder, parent_watch
 from gregory.ml.errors import TrainingError
 from gregory.ml.stages.contract import kind_of
+from gregory.output import one_line
 from gregory.runs import exit_codes, recovery, report_key, store
 from gregory.runs.diagnosis import SUCCEEDED, Diagnosis
 from gregory.runs.heartbeat import HEARTBEAT_SECONDS
 from gregory.runs.reasons import Reason
-from gregory.runs.spec import RunHandle, RunSpec
+from gregory.runs.spec import PredictSpec, RunHandle, RunSpec, TrainSpec
 from gregory.runs.states import RunState
 from gregory.shutdown import ShutdownRequest
 from job import attempt_folder
@@ -31,7 +34,9 @@ from job.fence import SUPERSEDED, Fence, Superseded
 from job.heartbeats import RepeatedCall
 from job.outcome_report import OutcomeReport
 from job.pipeline import Pipeline
+from job.prediction import PredictionPipeline
 from job.supervise import StageFailed
+from job.training import TrainingPipeline
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -48,7 +53,7 @@ def execute(spec: RunSpec, handle: RunHandle | None, environment: Environment) -
     report = OutcomeReport(spec, key=key, models_dir=settings.MODELS_DIR, termination_log=environment.GREGORY_TERMINATION_LOG)
     attempt = _Attempt(spec, log, shutdown, report, key=key, retried=environment.GREGORY_RETRIED)
     try:
-        with waits.shortened_by(lambda: shutdown.requested):
+        with waits.shortened_by(lambda: shutdown.requested), run_token.of_attempt(spec.attempt_token):
             code = attempt.execute(handle or processes.handle_of(os.getpid()), node=environment.GREGORY_NODE_NAME)
     except (OperationalError, InterfaceError) as error:
         code = attempt.give_up(error)
@@ -87,7 +92,7 @@ class _Attempt:
         try:
             self._take_fence()
             watch = RepeatedCall(self._check_fence, seconds=HEARTBEAT_SECONDS, after=None)
-            self._train()
+            self._work()
         except Superseded as superseded:
             return self._superseded(superseded)
         except (OperationalError, InterfaceError):
@@ -119,8 +124,8 @@ class _Attempt:
         if self._fence.is_lost():
             self._shutdown.request(SUPERSEDED)
 
-    def _train(self) -> None:
-        """Train the algorithms of the open rows."""
+    def _work(self) -> None:
+        """Work on the algorithms of the open rows."""
         spec = self._spec
         # An earlier start of this run may have published a model and ended before it wrote the row.
         # The process that opened this attempt may have no access to the models folder.
@@ -128,22 +133,25 @@ class _Attempt:
         still_open = self._retry(partial(store.open_algorithms, spec))
         remaining = tuple(algorithm for algorithm in spec.algorithms if algorithm.run_log_id in still_open)
         if remaining:
-            Pipeline(
-                spec.model_copy(update={"algorithms": remaining}),
-                self._log,
-                self._shutdown,
-                self._report,
-                models_dir=settings.MODELS_DIR,
-                bundle_dir=settings.BASE_MODELS_DIR,
-                fence=self._fence,
-            ).run()
+            self._pipeline(spec.model_copy(update={"algorithms": remaining})).run()
+
+    def _pipeline(self, spec: RunSpec) -> Pipeline[Any]:
+        pipeline: Callable[..., Pipeline[Any]] = partial(TrainingPipeline, cast(TrainSpec, spec))
+        if isinstance(spec, PredictSpec):
+            pipeline = partial(PredictionPipeline, spec)
+        return pipeline(
+            self._log,
+            self._shutdown,
+            self._report,
+            models_dir=settings.MODELS_DIR,
+            bundle_dir=settings.BASE_MODELS_DIR,
+            fence=self._fence,
+        )
 
     def _close_published(self) -> bool:
         """Close the row of a model that got its version folder before an error. False if the models folder cannot be read."""
-        # The model may have got another version than the specification names.
-        spec = self._retry(partial(store.with_recorded_versions, self._spec))
         try:
-            self._retry(partial(recovery.close_published, spec, models_dir=settings.MODELS_DIR))
+            self._retry(partial(recovery.close_published, self._spec, models_dir=settings.MODELS_DIR))
         except OSError:
             return False
         return True
@@ -152,7 +160,7 @@ class _Attempt:
         """End without the database. The outcome report keeps the results, so that no finished training is repeated."""
         if self._fence.is_lost():
             return self._superseded(error)
-        return self._leave_open(f"the database could not be reached: {' '.join(str(error).split())}")
+        return self._leave_open(f"the database could not be reached: {one_line(str(error))}")
 
     def _leave_open(self, cause: str) -> int:
         """End without the ends of the open rows. The outcome report has the cause and the known results."""
@@ -205,12 +213,13 @@ class _Attempt:
     def _succeed(self) -> int:
         self._finish_run(RunState.SUCCEEDED, SUCCEEDED)
         # The version folders have all results of a successful run.
-        attempt_folder.remove_all(settings.MODELS_DIR, self._spec.run_id)
+        folder = self._spec.folder(settings.MODELS_DIR)
+        attempt_folder.remove_all(folder)
         with suppress(OSError):
             self._report.remove()
             self._fence.remove()
             # Fails if a runner keeps its logs in this folder.
-            artifacts.working_folder(settings.MODELS_DIR, self._spec.run_id).rmdir()
+            folder.path.rmdir()
         return exit_codes.SUCCESS
 
     def _finish_run(self, state: RunState, end: Diagnosis) -> None:

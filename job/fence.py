@@ -5,19 +5,16 @@ has begun. The file names the attempt and a random id of the start. Publishing h
 """
 
 import os
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from gregory.ml import models_folder, run_folder
-from gregory.ml.files import try_lock
+from gregory.ml.files import wait_for_lock
 from gregory.runs.spec import RunSpec, new_token
 
 SUPERSEDED = "superseded: a later attempt of the run works in the models folder"
 # The lock is held for milliseconds. A holder that was stopped, or that lost its node, must not stop the next attempt.
 LOCK_SECONDS = 30.0
-_POLL_SECONDS = 0.1
 _MAXIMUM_BYTES = 200
 
 
@@ -29,8 +26,8 @@ class Fence:
     """The fence of one run, for one start of `python -m job`."""
 
     def __init__(self, models_dir: Path, spec: RunSpec) -> None:
-        self._models_dir = models_dir
-        self._file = run_folder.fence_file(models_dir, spec.run_id)
+        self._folder = spec.folder(models_dir)
+        self._file = self._folder.fence_file
         self._attempt = spec.attempt
         self._mine = f"{spec.attempt} {new_token()}\n"
         self._taken = False
@@ -41,7 +38,7 @@ class Fence:
         is_current: called if the file names this attempt or a later one. Its answer is that of the database, which may have lost the
         later attempt.
         """
-        models_folder.make_below(self._models_dir, self._file.parent)
+        self._folder.make()
         replaceable = self._mine
         while True:
             with self._locked(os.O_RDWR | os.O_CREAT) as descriptor:
@@ -98,10 +95,8 @@ class Fence:
     def _locked(self, flags: int) -> Iterator[int]:
         """The open file with its lock. Without the lock if the volume has no locks, or if its holder keeps it too long."""
         with self._opened(flags) as descriptor:
-            deadline = time.monotonic() + LOCK_SECONDS
             # On a volume without locks only the comparison protects.
-            while try_lock(descriptor) is False and time.monotonic() < deadline:
-                time.sleep(_POLL_SECONDS)
+            wait_for_lock(descriptor, seconds=LOCK_SECONDS)
             yield descriptor
 
     @contextmanager

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from gregory.ml import artifacts, models_folder
 from gregory.ml.errors import DamagedFile
 from gregory.ml.files import flush, read_text
 from gregory.runs import report_key
@@ -31,8 +30,8 @@ class OutcomeReport:
         self._outcomes: dict[int, AlgorithmOutcome] = {}
         self._interrupted = ""
         self._publishing: AlgorithmOutcome | None = None
-        self._models_dir = models_dir
-        self._file = artifacts.outcome_file(models_dir, spec.run_id)
+        self._folder = spec.folder(models_dir)
+        self._file = self._folder.outcome_file
         self._termination_log = termination_log
 
     def add(self, outcome: AlgorithmOutcome) -> None:
@@ -84,7 +83,7 @@ class OutcomeReport:
     def _replace(self, outcome: RunOutcome) -> None:
         if self._later_attempt_wrote():
             return
-        models_folder.make_below(self._models_dir, self._file.parent)
+        self._folder.make()
         unfinished = self._file.with_suffix(".partial")
         unfinished.write_text(report_key.sign(outcome, self._key).model_dump_json(), encoding="utf-8")
         flush(unfinished)

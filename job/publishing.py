@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from gregory.ml import artifacts, models_folder, pseudo_label_file, renaming, storage
-from gregory.ml.artifacts import PseudoLabelFacts
 from gregory.ml.errors import ArtifactError, VersionTaken
 from gregory.ml.files import read_json
+from gregory.ml.manifest import PseudoLabelFacts
 from gregory.ml.pseudo_label_file import keep_pseudo_labels
 from gregory.ml.stages import contract
 from gregory.runs import recovery, store
 from gregory.runs.reasons import Reason
-from gregory.runs.spec import AlgorithmOutcome, AlgorithmSpec, RunSpec
+from gregory.runs.spec import AlgorithmOutcome, AlgorithmSpec, TrainSpec
 from job.fence import SUPERSEDED, Fence, Superseded
 from job.stage_runner import read_result
 from job.supervise import StageFailed, Usage
@@ -25,7 +25,7 @@ NextVersion = Callable[[AlgorithmSpec], AlgorithmSpec | None]
 
 
 def publish_model(
-    spec: RunSpec,
+    spec: TrainSpec,
     algorithm: AlgorithmSpec,
     out: Path,
     *,
@@ -98,8 +98,8 @@ def defect_of_kept_model(algorithm: AlgorithmSpec, out: Path) -> str:
         return ""
 
 
-def failed_training(algorithm: AlgorithmSpec, failure: StageFailed, resources: dict[str, Any]) -> Result:
-    """The outcome of a training with a failed stage."""
+def failed_outcome(algorithm: AlgorithmSpec, failure: StageFailed, resources: dict[str, Any]) -> Result:
+    """The outcome of an algorithm with a failed stage."""
     outcome = AlgorithmOutcome(
         algorithm=algorithm.algorithm,
         run_log_id=algorithm.run_log_id,
@@ -113,7 +113,7 @@ def failed_training(algorithm: AlgorithmSpec, failure: StageFailed, resources: d
     return outcome, store.OutcomeDetails(resources=resources)
 
 
-def publish_pseudo_labels(spec: RunSpec, out: Path, models_dir: Path, fence: Fence) -> PseudoLabelFacts:
+def publish_pseudo_labels(spec: TrainSpec, out: Path, models_dir: Path, fence: Fence) -> PseudoLabelFacts:
     """Give the file of pseudo-labels its place in the folder of the subject, once. Return the facts for the manifests.
 
     Raises Superseded, and StageFailed if the file system refuses the file.
@@ -130,7 +130,7 @@ def publish_pseudo_labels(spec: RunSpec, out: Path, models_dir: Path, fence: Fen
     return PseudoLabelFacts(pool=result.pool, rounds=result.rounds, file=csv_file.relative_to(models_dir).as_posix())
 
 
-def _refused(spec: RunSpec, models_dir: Path, folder: Path, error: OSError, *, kept: Path, what: str, usage: Usage) -> StageFailed:
+def _refused(spec: TrainSpec, models_dir: Path, folder: Path, error: OSError, *, kept: Path, what: str, usage: Usage) -> StageFailed:
     """The error of a finished stage whose result `what` did not get its place in `folder`. The next attempt takes it from `kept`."""
     cause = storage.refused(models_dir, models_folder.nearest(models_dir, folder), error)
     resume = f"then: python manage.py train_models --resume {spec.run_id}"

@@ -8,7 +8,18 @@ from gregory.ml.config import TrainConfig
 from gregory.models import Articles, ArticleSubjectRelevance, Subject, Team
 from gregory.runs import store
 from gregory.runs.reasons import Reason
-from gregory.runs.spec import AlgorithmOutcome, AlgorithmSpec, RunHandle, RunSpec, Scope, Window, new_run_id, new_token
+from gregory.runs.spec import (
+    AlgorithmOutcome,
+    AlgorithmSpec,
+    PredictSpec,
+    RunHandle,
+    RunSpec,
+    Scope,
+    TrainSpec,
+    Window,
+    new_run_id,
+    new_token,
+)
 
 # Tests set the clock.
 IN_EVERY_WINDOW = datetime(2100, 1, 1, tzinfo=UTC)
@@ -42,7 +53,7 @@ def label_articles(subject: Subject, *, relevant: int = 6, not_relevant: int = 6
 
 
 def planned(subject: Subject, *, version: str = "20260101") -> RunSpec:
-    return RunSpec(
+    return TrainSpec(
         run_id=new_run_id(),
         attempt_token=new_token(),
         team=Scope(id=subject.team_id, slug="team"),
@@ -50,6 +61,18 @@ def planned(subject: Subject, *, version: str = "20260101") -> RunSpec:
         algorithms=tuple(AlgorithmSpec(algorithm=name, run_log_id=0, version=version) for name in ("lstm", "lgbm_tfidf")),
         config=TrainConfig(),
         window=Window(cutoff=None, description="all articles"),
+    )
+
+
+def prediction(subject_id: int, *, team_id: int, version: str = "20260101") -> PredictSpec:
+    return PredictSpec(
+        run_id=new_run_id(),
+        attempt_token=new_token(),
+        team=Scope(id=team_id, slug="team"),
+        subject=Scope(id=subject_id, slug="subject"),
+        algorithms=(AlgorithmSpec(algorithm="lgbm_tfidf", run_log_id=0, version=version),),
+        window=Window(cutoff=None, description="all articles"),
+        digests={},
     )
 
 

@@ -1,12 +1,18 @@
 """Version folders as a run publishes them, with invented content."""
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
+
 from gregory.ml import artifacts
-from gregory.ml.artifacts import DataFacts, Manifest, Probe, Provenance
 from gregory.ml.config import Algorithm, TrainConfig
+from gregory.ml.evaluator import evaluate
+from gregory.ml.manifest import DataFacts, Manifest, Probe, Provenance
+from gregory.ml.metrics import flat
+from gregory.ml.predictions import PartName, Prediction, text_hash, write_predictions
 from gregory.ml.stages import contract
 from gregory.ml.text import TEXT_VERSION
 from gregory.runs.spec import RunSpec
@@ -36,8 +42,8 @@ def manifest(
         created_at=created_at,
         config=TrainConfig(),
         data=DataFacts(
-            cutoff=None, window="all articles", labelled=9, title_only=0, duplicates=0, conflicts=0, pseudo_labelled=0, parts={},
-            fingerprint="f", text_version=TEXT_VERSION,
+            cutoff=None, window="all articles", labelled=9, title_only=0, duplicates=0, conflicts=0, pseudo_labelled=0,
+            parts={"train": {"relevant": 3, "not_relevant": 6}}, fingerprint="f", text_version=TEXT_VERSION,
         ),
         base_models={},
         libraries={"numpy": "1"},
@@ -47,7 +53,7 @@ def manifest(
     )  # fmt: skip
 
 
-def complete_model(folder: Path, spec: RunSpec, *, position: int, run_log_id: int | None = None) -> artifacts.Manifest:
+def complete_model(folder: Path, spec: RunSpec, *, position: int, run_log_id: int | None = None) -> Manifest:
     """Write a complete model of a row into a folder that has no version name yet."""
     algorithm = spec.algorithms[position]
     folder.mkdir(parents=True)
@@ -72,10 +78,34 @@ def finished_training(stages: Path, spec: RunSpec, *, position: int) -> Path:
 
 def publish(models: Path, spec: RunSpec, *, position: int, run_log_id: int | None = None) -> Path:
     algorithm = spec.algorithms[position]
-    staged = models / ".runs" / spec.run_id / f"staged-{position}"
+    staged = spec.folder(models).path / f"staged-{position}"
     complete_model(staged, spec, position=position, run_log_id=run_log_id)
     destination = artifacts.version_folder(
         models, team=spec.team.slug, subject=spec.subject.slug, algorithm=algorithm.algorithm, version=algorithm.version
     )
     artifacts.publish(staged, destination)
     return destination
+
+
+def answering_model(folder: Path, version: str, answers: Callable[[int], float]) -> None:
+    """A version of lgbm_tfidf that has learned from articles 0 to 39 and answers articles 40 to 79. Even numbers are relevant.
+
+    No process can ask it about other texts.
+    """
+    numbers = range(40, 80)
+    (folder / version).mkdir(parents=True)
+    learned = (_prediction(number, "train", None) for number in range(40))
+    write_predictions(folder / version, (*learned, *(_prediction(number, "test", answers(number)) for number in numbers)))
+    scored = np.array([1 - number % 2 for number in numbers], dtype=np.int8), np.array([answers(number) for number in numbers])
+    evaluation = evaluate(validation=scored, test=scored, threshold=0.8, history=[])
+    (folder / version / artifacts.EVALUATION).write_text(evaluation.encode())
+    metrics = flat(evaluation.validation.metrics, evaluation.test.metrics, evaluation.threshold)
+    (folder / version / artifacts.METRICS).write_text(json.dumps(metrics))
+    described = manifest()
+    provenance = described.provenance.model_copy(update={"version": version})
+    artifacts.write_manifest(folder / version, described.model_copy(update={"provenance": provenance}))
+
+
+def _prediction(number: int, part: PartName, probability: float | None) -> Prediction:
+    digest = text_hash(f"text {number}")
+    return Prediction(article_id=number, part=part, label=1 - number % 2, pseudo_label=False, probability=probability, text_hash=digest)

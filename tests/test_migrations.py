@@ -73,6 +73,15 @@ def test_two_unfinished_runs_of_one_subject_are_impossible_whatever_writes_them(
     TrainingRun.objects.all().delete()
 
 
+def test_a_training_and_a_prediction_of_one_subject_may_be_unfinished():
+    from gregory.runs.models import TrainingRun
+
+    for run_id, kind in (("a", "train"), ("b", "predict")):
+        TrainingRun.objects.create(run_id=run_id, kind=kind, subject_id=1, runner="local", spec={}, queued_at="2026-01-01T00:00Z")
+
+    TrainingRun.objects.all().delete()
+
+
 def test_an_older_release_opens_runs_in_the_newest_tables():
     executor = MigrationExecutor(connection)
     older = executor.loader.project_state([("gregory_runs", "0004_words_without_choices")]).apps.get_model("gregory_runs", "TrainingRun")

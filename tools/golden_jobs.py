@@ -11,14 +11,14 @@ import yaml
 from gregory.launch.kubernetes.cluster_config import load_cluster_config
 from gregory.launch.kubernetes.manifest import render_job
 from gregory.ml.config import TrainConfig
-from gregory.runs.spec import AlgorithmSpec, RunSpec, Scope, Window
+from gregory.runs.spec import AlgorithmSpec, PredictConfig, PredictSpec, RunSpec, Scope, TrainSpec, Window
 from tools.installation import REPOSITORY
 
 HERE = REPOSITORY / "tests" / "launch" / "kubernetes" / "golden"
 CLUSTER_ID = "5f0c7a52-6d3c-4b3a-9a55-0d2f8b6e7c11"
 # Golden Job -> its cluster file.
-SOURCES = {"job.yaml": "cluster.yaml", "job-minimal.yaml": "cluster-minimal.yaml"}
-SPEC = RunSpec(
+SOURCES = {"job.yaml": "cluster.yaml", "job-minimal.yaml": "cluster-minimal.yaml", "job-predict.yaml": "cluster.yaml"}
+SPEC = TrainSpec(
     run_id="0123456789ab",
     attempt=2,
     attempt_token="00112233445566778899aabbccddeeff",
@@ -34,8 +34,17 @@ SPEC = RunSpec(
 )
 
 
+PREDICTION = PredictSpec(
+    **{name: getattr(SPEC, name) for name in ("run_id", "attempt", "attempt_token", "team", "subject", "window", "require_gpu")},
+    algorithms=SPEC.algorithms[1:],
+    digests={"lgbm_tfidf": "0" * 64},
+    config=PredictConfig(threshold="best-f1"),
+)
+SPECS: dict[str, RunSpec] = {"job-predict.yaml": PREDICTION}
+
+
 def rendered(job: str) -> dict[str, Any]:
-    return render_job(SPEC, load_cluster_config(HERE / SOURCES[job]), cluster_id=CLUSTER_ID)
+    return render_job(SPECS.get(job, SPEC), load_cluster_config(HERE / SOURCES[job]), cluster_id=CLUSTER_ID)
 
 
 def as_yaml(job: dict[str, Any]) -> str:

@@ -5,22 +5,20 @@ only and is not summarised. All texts of GregoryAI's own exports have one line.
 """
 
 import csv
-import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from gregory.ml.dataset import Article
+from gregory.ml.spreadsheet import as_cell, from_cell
 from gregory.ml.text import clean
 
 COLUMNS = ("article_id", "text", "relevant")
-# A spreadsheet reads a cell with this beginning as a formula, even inside quotes. An apostrophe before it makes it a text.
-_FORMULA = re.compile(r"'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 
 
-def write(path: Path, articles: Iterable[Article]) -> tuple[int, int]:
+def write(path: Path, articles: Iterable[Article], *, source_ids: Mapping[int, str]) -> tuple[int, int]:
     """Write the articles, streamed. Returns the numbers of relevant and not relevant articles.
 
-    One rename puts the complete file in place.
+    source_ids: the identifiers of imported articles in their files, by article id. One rename puts the complete file in place.
     """
     relevant = not_relevant = 0
     unfinished = path.with_name(f"{path.name}.partial")
@@ -28,7 +26,7 @@ def write(path: Path, articles: Iterable[Article]) -> tuple[int, int]:
         rows = csv.writer(stream, lineterminator="\n")
         rows.writerow(COLUMNS)
         for article in articles:
-            rows.writerow((article.article_id, cell(article), article.label))
+            rows.writerow((as_cell(source_ids.get(article.article_id, str(article.article_id))), cell(article), article.label))
             relevant += article.label == 1
             not_relevant += article.label == 0
     unfinished.replace(path)
@@ -37,15 +35,12 @@ def write(path: Path, articles: Iterable[Article]) -> tuple[int, int]:
 
 def cell(article: Article) -> str:
     """The text of an article in the file."""
-    text = f"{article.title}\n{article.abstract}" if article.abstract else article.title
-    return f"'{text}" if _FORMULA.match(text) else text
+    return as_cell(f"{article.title}\n{article.abstract}" if article.abstract else article.title)
 
 
 def title_and_abstract(text: str) -> tuple[str, str]:
     """Title and abstract of a text from `cell`, for a database. `clean` of both gives the original title and abstract."""
-    if text.startswith("'") and _FORMULA.match(text):
-        text = text[1:]
-    title, _, abstract = text.partition("\n")
+    title, _, abstract = from_cell(text).partition("\n")
     return _raw(title), _raw(abstract)
 
 

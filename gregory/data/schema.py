@@ -1,10 +1,12 @@
 """The differences between the versions of GregoryAI's schema, read from the catalog. `models` has the common columns."""
 
+from collections.abc import Collection
+
 from django.db import connection
 from django.db.models import QuerySet
 from django.db.models.expressions import RawSQL
 
-from gregory.models import Team
+from gregory.models import Subject, Team
 
 
 def columns(table: str) -> frozenset[str]:
@@ -25,6 +27,14 @@ def active(teams: QuerySet[Team]) -> QuerySet[Team]:
 def inactive(teams: QuerySet[Team]) -> QuerySet[Team]:
     """The teams that `active` leaves out."""
     return teams.exclude(pk__in=_active_ids()) if _has_inactive() else teams.none()
+
+
+def automatic(subject_ids: Collection[int]) -> set[int]:
+    """Those of the subjects that GregoryAI predicts without being asked. An older GregoryAI does not distinguish: then all of them."""
+    if "auto_predict" not in columns(Subject._meta.db_table):
+        return set(subject_ids)
+    chosen = Subject.objects.filter(pk__in=subject_ids).filter(pk__in=RawSQL("SELECT id FROM subjects WHERE auto_predict", ()))
+    return set(chosen.values_list("pk", flat=True))
 
 
 def _has_inactive() -> bool:

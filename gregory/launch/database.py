@@ -1,12 +1,14 @@
-"""The connection to the database of a run in a container or pod: its variables, and the certificates that it needs. Pure."""
+"""The connection to the database of a run in a container or pod: its variables, and the files that it needs. Pure."""
 
 from collections.abc import Mapping
 
 from gregory.env import (
     DATABASE_VARIABLES,
     LIBPQ_FILES,
-    LIBPQ_ROOT_CERTIFICATE,
     LIBPQ_VARIABLES,
+    REQUIRE_AUTH,
+    RUN_ROLE,
+    SSL_FILES,
     SSL_MODE,
     SSL_ROOT_CERTIFICATE,
     SYSTEM_CERTIFICATES,
@@ -15,20 +17,32 @@ from gregory.launch.errors import PreconditionFailed
 
 
 def credentials(inherited: Mapping[str, str]) -> dict[str, str]:
-    """The variables of this process that name database, role, password, host and port."""
-    return {name: inherited[name] for name in DATABASE_VARIABLES.values() if name in inherited}
+    """The variables of a run that name database, role, password, host and port: those of this process, except a role of the runs."""
+    given = {name: inherited[name] for name in DATABASE_VARIABLES.values() if name in inherited}
+    return given | ({name: inherited.get(source, "") for name, source in RUN_ROLE.items()} if has_run_role(inherited) else {})
+
+
+def has_run_role(inherited: Mapping[str, str]) -> bool:
+    """Whether runs have another role than this process."""
+    return bool(inherited.get(RUN_ROLE[DATABASE_VARIABLES["user"]]))
+
+
+def of_run(inherited: Mapping[str, str]) -> dict[str, str]:
+    """The whole environment of a run on this machine. It has no password of another role."""
+    return {name: value for name, value in inherited.items() if name not in RUN_ROLE.values()} | credentials(inherited)
 
 
 def connection(inherited: Mapping[str, str]) -> dict[str, str]:
     """The variables of this process that change the connection, except the names of files."""
-    given = {name: inherited[name] for name in (SSL_MODE, *LIBPQ_VARIABLES) if inherited.get(name)}
-    return given | ({SSL_ROOT_CERTIFICATE: SYSTEM_CERTIFICATES} if _root_certificate(inherited) == SYSTEM_CERTIFICATES else {})
+    given = {name: inherited[name] for name in (SSL_MODE, REQUIRE_AUTH, *LIBPQ_VARIABLES) if inherited.get(name)}
+    system = _file(inherited, SSL_ROOT_CERTIFICATE) == SYSTEM_CERTIFICATES
+    return given | ({SSL_ROOT_CERTIFICATE: SYSTEM_CERTIFICATES} if system else {})
 
 
-def certificate_file(inherited: Mapping[str, str]) -> str:
-    """The file with the certificates that sign the server's. Empty if there is none, or for those of the operating system."""
-    found = _root_certificate(inherited)
-    return "" if found == SYSTEM_CERTIFICATES else found
+def files(inherited: Mapping[str, str]) -> dict[str, str]:
+    """The files of the connection by the variables that name them. The certificates of the operating system are none."""
+    named = {variable: _file(inherited, variable) for variable in SSL_FILES}
+    return {variable: file for variable, file in named.items() if file not in ("", SYSTEM_CERTIFICATES)}
 
 
 def require_transferable(inherited: Mapping[str, str], *, place: str) -> None:
@@ -37,9 +51,9 @@ def require_transferable(inherited: Mapping[str, str], *, place: str) -> None:
         if inherited.get(name):
             raise PreconditionFailed(
                 f"{name}={inherited[name]} belongs to a file of this machine, which {place} does not have; "
-                "give the database a password and unset the variable, or use --runner local"
+                "unset the variable, or use --runner local"
             )
 
 
-def _root_certificate(inherited: Mapping[str, str]) -> str:
-    return inherited.get(SSL_ROOT_CERTIFICATE) or inherited.get(LIBPQ_ROOT_CERTIFICATE, "")
+def _file(inherited: Mapping[str, str], variable: str) -> str:
+    return inherited.get(variable) or inherited.get(SSL_FILES[variable], "")

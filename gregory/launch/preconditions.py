@@ -2,25 +2,38 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from gregory.launch.errors import PreconditionFailed
-from gregory.ml import models_folder, storage
+from gregory.ml import bundle_limits, models_folder, storage
 from gregory.ml.artifacts import version_folder
 from gregory.ml.base_models import DESCRIPTION_FILE, PARTS, verify_bundle
 from gregory.ml.config import TrainConfig
-from gregory.ml.errors import BundleError
-from gregory.runs.spec import RunSpec, Scope, Window, new_run_id, new_token
+from gregory.ml.errors import BundleError, ConfigError
+from gregory.runs.spec import PredictSpec, RunKind, RunSpec, Scope, TrainSpec, Window, new_run_id, new_token
 
 # Models in one message.
 NAMED = 6
 
 
-def require_bundle(bundle_dir: Path) -> None:
-    """Raise PreconditionFailed if the base models are missing or damaged."""
+def require_bundle(bundle_dir: Path, *, digest: str) -> None:
+    """Raise PreconditionFailed if the base models are missing or damaged, or another bundle than that of this digest."""
     try:
-        verify_bundle(bundle_dir)
+        verify_bundle(bundle_dir, digest=digest)
     except BundleError as error:
         raise PreconditionFailed(str(error)) from error
+
+
+def require_fitting_bundle(bundle_dir: Path, specs: Iterable[RunSpec]) -> None:
+    """Raise PreconditionFailed if the base models cannot take as many tokens as these trainings ask for."""
+    for spec in specs:
+        # A model that exists predicts with its own settings and encoder.
+        if not isinstance(spec, TrainSpec):
+            continue
+        try:
+            bundle_limits.require_fit(bundle_dir, spec.config, [algorithm.algorithm for algorithm in spec.algorithms])
+        except (BundleError, ConfigError) as error:
+            raise PreconditionFailed(str(error)) from error
 
 
 def require_readable_bundle(bundle_dir: Path) -> None:
@@ -69,17 +82,20 @@ def require_writable_by(user: str, models_dir: Path, specs: Sequence[RunSpec], *
             )
 
 
-def probe_spec() -> RunSpec:
-    """A specification for a request that starts no run. The back end answers as it would for every run."""
+def probe_spec(kind: RunKind = RunKind.TRAIN) -> RunSpec:
+    """A specification for a request that starts no run. The back end answers as it would for every run of this kind."""
     scope, window = Scope(id=0, slug="check"), Window(cutoff=None, description="none")
-    return RunSpec(
-        run_id=new_run_id(), attempt_token=new_token(), team=scope, subject=scope, algorithms=(), config=TrainConfig(), window=window
-    )
+    common: dict[str, Any] = {"run_id": new_run_id(), "attempt_token": new_token(), "team": scope, "subject": scope, "window": window}
+    if kind is RunKind.PREDICT:
+        return PredictSpec(algorithms=(), digests={}, **common)
+    return TrainSpec(algorithms=(), config=TrainConfig(), **common)
 
 
 def algorithm_folders(models_dir: Path, specs: Sequence[RunSpec]) -> Iterator[tuple[Path, str]]:
-    """The folder of each model, and the name of the model for people."""
+    """The folder of each model to publish, and the name of the model for people."""
     for spec in specs:
+        if spec.work is not RunKind.TRAIN:
+            continue
         for algorithm in spec.algorithms:
             team, subject = spec.team.slug, spec.subject.slug
             folder = version_folder(models_dir, team=team, subject=subject, algorithm=algorithm.algorithm, version="_").parent

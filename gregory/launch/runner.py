@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
@@ -87,6 +88,7 @@ class Runner(Protocol):
     max_parallel: the number of runs that the back end executes at once. 1: the caller waits for a run before it submits the next.
     None: no limit, and the caller submits all runs.
     shares_models_dir: the submitting process reads the models folder that its runs write.
+    sees_models: the models folder of this process is certainly that of the runs. A submitter of predictions then chooses their versions.
     gives_gpu: the back end assigns a GPU to its runs, so a run without a GPU fails.
     max_attempts: the attempts of a run that the back end removes, the first included. 1: no retry.
     stall_seconds: the seconds without progress after which a run is terminated. 0: no limit.
@@ -97,6 +99,10 @@ class Runner(Protocol):
     max_parallel: int | None
     shares_models_dir: bool
     gives_gpu: bool
+
+    @property
+    def sees_models(self) -> bool: ...
+
     max_attempts: int
     stall_seconds: int
 
@@ -140,8 +146,13 @@ class Runner(Protocol):
     def cleanup(self, spec: Attempt) -> None:
         """Remove the objects that `submit` created for a successful run."""
 
-    def collect_garbage(self, unfinished: Collection[str], *, keep_seconds: float) -> Iterable[str]:
-        """Remove objects of ended runs that are older than `keep_seconds`. `unfinished` holds the ids of runs to keep.
+    def collect_garbage(
+        self, unfinished: Collection[str], *, recent: Collection[str] = (), keep_seconds: float, now: datetime | None = None
+    ) -> Iterable[str]:
+        """Remove objects of ended runs that are older than `keep_seconds`, by no clock of this machine.
+
+        unfinished: ids of runs to keep. recent: ids of runs that ended less than `keep_seconds` ago by the clock of the database. now: the
+        time of the database. The objects of a run that it does not know have only the clock of their own place.
 
         Returns a description of each removed object. Raises OSError for those that cannot be removed, after all others.
         """

@@ -1,4 +1,4 @@
-"""The closing messages of train_models: failed trainings, open rows, resume commands, and rows whose result it could not read."""
+"""The last messages of a command with runs: failed trainings, open rows, resume commands, and rows whose result it could not read."""
 
 from collections.abc import Sequence
 from itertools import groupby
@@ -10,11 +10,12 @@ from gregory.management.runners import reconciler
 from gregory.output import counted
 from gregory.reporting.summary import Outcome
 from gregory.runs import store
-from gregory.runs.spec import RunSpec
+from gregory.runs.spec import RunKind, RunSpec
 from gregory.training import resume
 
 # Resume commands in one message.
 HINTS = 5
+WORK = {RunKind.TRAIN: "training", RunKind.PREDICT: "prediction"}
 
 
 def hints(specs: Sequence[RunSpec]) -> list[str]:
@@ -25,11 +26,11 @@ def hints(specs: Sequence[RunSpec]) -> list[str]:
     return [*found[:HINTS], *more]
 
 
-def failures(outcomes: Sequence[Outcome], *, continues: bool) -> list[str]:
-    """The number of failed trainings, if there are any. continues: a run without an end may still succeed."""
+def failures(outcomes: Sequence[Outcome], kind: RunKind, *, continues: bool) -> list[str]:
+    """The number of failed trainings or predictions, if there are any. continues: a run without an end may still succeed."""
     results = [outcome.training.success for outcome in outcomes]
     failed = sum(success is False or (success is None and not continues) for success in results)
-    return [f"{failed} of {counted(len(results), 'training')} failed"] if failed else []
+    return [f"{failed} of {counted(len(results), WORK[kind])} failed"] if failed else []
 
 
 def left_open(outcomes: Sequence[Outcome]) -> str:

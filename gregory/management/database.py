@@ -7,6 +7,8 @@ from typing import TypeVar
 from django.core.management.base import CommandError
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
 
+from gregory.database import encryption
+from gregory.output import one_line
 from gregory.runs.db_retry import close_connection
 from gregory.runs.exit_codes import FAILURE
 
@@ -51,5 +53,6 @@ def refuse_within_transaction(command: str) -> None:
 
 def describe(error: DatabaseError | InterfaceError) -> str:
     """The error of the database in one line, with a remedy."""
-    message = " ".join(str(error).split())
-    return f"the database cannot be used: {message}; check its settings, or run: python manage.py migrate"
+    message = one_line(str(error))
+    remedy = encryption.remedy(message) or "check its settings, or run: python manage.py migrate"
+    return f"the database cannot be used: {message}; {remedy}"

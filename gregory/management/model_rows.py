@@ -5,17 +5,22 @@ GregoryAI reassigns a team, it moves the folders of its subjects. Such a model s
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
-from gregory.ml import artifacts
-from gregory.ml.artifacts import Manifest
+from gregory.ml import artifacts, catalogue
 from gregory.ml.errors import ArtifactError
+from gregory.ml.manifest import Manifest
+from gregory.ml.predictions import PREDICTIONS
+from gregory.ml.promotion import chosen_version
+from gregory.ml.pruning import read_pruned
 from gregory.runs import store
 from gregory.runs.store import RecordedModel
 
 # Files that only this project writes.
-OUR_FILES = {artifacts.MANIFEST, artifacts.EVALUATION, artifacts.MODEL_CARD}
+OUR_FILES = {artifacts.MANIFEST, artifacts.EVALUATION, artifacts.MODEL_CARD, PREDICTIONS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,15 +67,39 @@ def compare(models_dir: Path, folders: Sequence[Path]) -> Comparison:
             result.problems.append(f"row {pk} is a success and names no model{changed if model.reason else ''}")
         # A run may have published the model after the list of folders was made.
         elif model.success and model.artifact not in found and pk not in moved:
-            result.problems += _missing(models_dir / model.artifact, pk)
+            result.problems += _missing(models_dir, model, pk)
     return result
 
 
-def _missing(folder: Path, pk: int) -> list[str]:
+def promotion_problems(models_dir: Path) -> list[str]:
+    """A sentence for each promotion that is damaged or whose version is gone, and for each damaged record of removed versions."""
+    problems: list[str] = []
+    with suppress(OSError):  # the caller lists the folders and has this error
+        for folder in catalogue.algorithm_folders(models_dir):
+            for read in (partial(chosen_version, folder.parent, folder.name), partial(read_pruned, folder)):
+                try:
+                    read()
+                except (ArtifactError, OSError) as error:
+                    problems.append(str(error))
+    return problems
+
+
+def _missing(models_dir: Path, model: RecordedModel, pk: int) -> list[str]:
+    folder = models_dir / model.artifact
     try:
-        return [] if folder.is_dir() else [f"{folder}: missing, but row {pk} is a success"]
+        return [] if folder.is_dir() or _is_pruned(models_dir, model) else [f"{folder}: missing, but row {pk} is a success"]
+    except ArtifactError as error:
+        return [f"{folder}: missing, but row {pk} is a success, and it is not known whether it was pruned: {error}"]
     except OSError as error:
         return [f"{folder}: cannot be read, but row {pk} is a success: {error}"]
+
+
+def _is_pruned(models_dir: Path, model: RecordedModel) -> bool:
+    """Whether `models prune` removed it, at its recorded place or at the present place of its subject."""
+    place = Path(model.artifact)
+    folders = {place.parent, Path(model.subject) / place.parent.name} if model.subject else {place.parent}
+    pruned = (one for folder in folders for one in read_pruned(models_dir / folder))
+    return any((one.version, one.digest) == (place.name, model.digest) for one in pruned)
 
 
 def _compare(

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NoReturn
 
+from django.conf import settings
+
 from gregory.launch.runner import Runner
 from gregory.management import polling
 from gregory.management.runners import reconciler
@@ -55,12 +57,12 @@ def _reconcile(run_id: str, ours: Reconciler) -> None:
 
 
 def _attempt(spec: Attempt, handle: RunHandle, runner: Runner) -> Iterator[str]:
-    return runner.logs(spec, handle, waiting=every(polling.POLL_SECONDS, partial(best_effort, partial(_unfinished, spec), otherwise=True)))
+    return runner.logs(spec, handle, waiting=every(polling.POLL_SECONDS, partial(best_effort, partial(_may_work, spec), otherwise=True)))
 
 
-def _unfinished(spec: Attempt) -> bool:
+def _may_work(spec: Attempt) -> bool:
     try:
-        return store.is_unfinished(spec)
+        return store.is_unfinished(spec) and not store.is_silent(spec.run_id, settings.STALE_AFTER_SECONDS)
     finally:
         close_connection()
 

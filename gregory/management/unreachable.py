@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+from gregory.output import one_line
 from gregory.reconcile.results import ReconcileResult
 
 
@@ -25,7 +26,7 @@ class UnreachableTracker:
         if self._passes & (self._passes - 1):
             return ""
         of = f"{len(unseen)} of {len(changes)} runs" if len(changes) > 1 else f"run {unseen[0].run.run_id}"
-        return f"unknown since {self._since:%Y-%m-%d %H:%M:%S} UTC, for {_passes(self._passes)}: {of}: {unseen[0].detail}"
+        return f"unknown since {self._since:%Y-%m-%d %H:%M:%S} UTC, for {_passes(self._passes)}: {of}: {one_line(unseen[0].detail)}"
 
 
 def _passes(number: int) -> str:

@@ -11,7 +11,7 @@ from gregory.management.console import Console
 from gregory.management.database import describe
 from gregory.management.termination import settle, signal_behind
 from gregory.ml.stages.contract import kind_of
-from gregory.output import counted
+from gregory.output import counted, one_line
 from gregory.runs import store
 from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.reasons import Reason
@@ -54,7 +54,7 @@ def _close(attempts: Mapping[str, str], cause: BaseException, console: Console) 
     if signal is not None:
         state, end = RunState.CANCELLED, Diagnosis(summary=f"{signal} before it was started", reason=Reason.INTERRUPTED)
     else:
-        why = " ".join(str(cause).split()) or type(cause).__name__
+        why = one_line(str(cause)) or type(cause).__name__
         state, end = RunState.FAILED, Diagnosis(summary=f"the command ended before it was started: {why}", reason=Reason.NOT_STARTED)
     closed = settle(partial(store.end_queued, attempts, state, end), cause=cause)
     if isinstance(closed, Exception):

@@ -9,114 +9,33 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from datetime import datetime
 from pathlib import Path
-from typing import Literal, NoReturn
+from typing import NoReturn
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
-from gregory.ml.config import ALGORITHMS, Algorithm, TrainConfig
+from gregory.ml.config import ALGORITHMS
 from gregory.ml.errors import ArtifactError, DamagedFile, VersionTaken
-from gregory.ml.files import MAXIMUM_FILE_BYTES, MAXIMUM_TEXT_BYTES, checksum, copy_and_checksum, flush, flush_tree, is_of_volume, read_text
-from gregory.ml.text import UNSTAMPED_VERSION
+from gregory.ml.files import (
+    MAXIMUM_FILE_BYTES,
+    MAXIMUM_TEXT_BYTES,
+    checksum,
+    copy_and_checksum,
+    flush,
+    flush_tree,
+    is_of_volume,
+    let_all_read,
+    read_text,
+)
+from gregory.ml.manifest import FileFacts, Manifest
 
 MANIFEST = "manifest.json"
 METRICS = "metrics.json"
 EVALUATION = "evaluation.json"
 MODEL_CARD = "report.html"
 
-# Working folders are beside the models, so that publishing is one rename. No slug starts with a dot.
+# Working folders are beside the models of their subject, so that publishing is one rename. No name of an algorithm starts with a dot.
 RUNS_FOLDER = ".runs"
-
-# Another CPU or batch size changes a probability by 1e-7 to 1e-5. Silent damage of weights (h5 files read by another TensorFlow)
-# changed it by tenths. Probes detect that damage.
-PROBE_TOLERANCE = 1e-3
-
-
-class _Value(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class FileFacts(_Value):
-    """The content that a file must have."""
-
-    sha256: str
-    bytes: int
-
-
-class Probe(_Value):
-    """Texts and the probabilities that the model gave them before its publication."""
-
-    texts: tuple[str, ...]
-    probabilities: tuple[float, ...]
-    tolerance: float = PROBE_TOLERANCE
-
-
-class PseudoLabelRound(_Value):
-    """The numbers of texts in one round. asked: predicted texts. relevant, not_relevant: accepted labels."""
-
-    asked: int
-    relevant: int
-    not_relevant: int
-
-
-class PseudoLabelFacts(_Value):
-    """The origin of the pseudo-labels. pool: unlabelled articles. file: the CSV file of the labels, relative to the models folder."""
-
-    pool: int
-    rounds: tuple[PseudoLabelRound, ...]
-    file: str
-
-
-class DataFacts(_Value):
-    """The training data: window, dropped articles with their reasons, and examples per part and class.
-
-    parts: examples with reviews. pseudo_labelled: texts that the training part has in addition.
-    """
-
-    cutoff: datetime | None
-    window: str
-    labelled: int
-    title_only: int
-    duplicates: int
-    conflicts: int
-    pseudo_labelled: int
-    pseudo_labels: PseudoLabelFacts | None = None
-    parts: dict[str, dict[str, int]]
-    fingerprint: str
-    text_version: int = UNSTAMPED_VERSION
-
-
-class Provenance(_Value):
-    """Facts of the run that its entry point gives to the training library."""
-
-    team: str
-    subject: str
-    version: str
-    run_id: str
-    attempt: int
-    run_log_id: int
-    cutoff: datetime | None
-    window: str
-    image_digest: str
-
-
-class Manifest(_Value):
-    """manifest.json: data, base models, configuration, libraries, probe, and the sha256 of every other file."""
-
-    schema_number: Literal[1] = 1
-    algorithm: Algorithm
-    provenance: Provenance
-    created_at: datetime
-    config: TrainConfig
-    data: DataFacts
-    base_models: dict[str, dict[str, str]]
-    libraries: dict[str, str]
-    threads: int
-    compute: dict[str, str | int] = {}
-    warnings: tuple[str, ...]
-    probe: Probe
-    files: dict[str, FileFacts] = {}
 
 
 def is_folder_name(slug: str) -> bool:
@@ -126,22 +45,12 @@ def is_folder_name(slug: str) -> bool:
 
 def version_folder(models_dir: Path, *, team: str, subject: str, algorithm: str, version: str) -> Path:
     """models/<team>/<subject>/<algorithm>/<version>, as the specification defines."""
-    return models_dir / team / subject / algorithm / version
+    return subject_folder(models_dir, team=team, subject=subject) / algorithm / version
 
 
-def working_folder(models_dir: Path, run_id: str) -> Path:
-    """The folder of everything that a run leaves until it has succeeded."""
-    return models_dir / RUNS_FOLDER / run_id
-
-
-def stages_folder(models_dir: Path, run_id: str, attempt: int = 1) -> Path:
-    """The folder of the stages of one attempt: `stages`, `stages-2`, `stages-3` ... Older releases use `stages` for every attempt."""
-    return working_folder(models_dir, run_id) / ("stages" if attempt == 1 else f"stages-{attempt}")
-
-
-def outcome_file(models_dir: Path, run_id: str) -> Path:
-    """The outcome report of a run, beside its stages. A reconciler reads it if the run could not close its rows."""
-    return working_folder(models_dir, run_id) / "outcome.json"
+def subject_folder(models_dir: Path, *, team: str, subject: str) -> Path:
+    """The folder of everything that belongs to a subject: its models, its pseudo-labels, and the working folders of its runs."""
+    return models_dir / team / subject
 
 
 def _raise(error: OSError) -> NoReturn:
@@ -150,11 +59,16 @@ def _raise(error: OSError) -> NoReturn:
 
 def version_folders(models_dir: Path, on_error: Callable[[OSError], object] = _raise) -> Iterator[Path]:
     """Every folder in the place of a version folder, in order of path. on_error gets the error of each folder that cannot be listed."""
+    for subject in subject_folders(models_dir, on_error):
+        for algorithm in _folders(subject, on_error):
+            if algorithm.name in ALGORITHMS:
+                yield from _folders(algorithm, on_error)
+
+
+def subject_folders(models_dir: Path, on_error: Callable[[OSError], object] = _raise) -> Iterator[Path]:
+    """The folder of every subject, in order of path. on_error: as in `version_folders`."""
     for team in _folders(models_dir, on_error):
-        for subject in _folders(team, on_error):
-            for algorithm in _folders(subject, on_error):
-                if algorithm.name in ALGORITHMS:
-                    yield from _folders(algorithm, on_error)
+        yield from _folders(team, on_error)
 
 
 def _folders(folder: Path, on_error: Callable[[OSError], object]) -> list[Path]:
@@ -187,6 +101,7 @@ def publish(folder: Path, destination: Path, *, guard: Callable[[], AbstractCont
     problems = verify(folder)
     if problems:
         raise ArtifactError(f"refusing to publish {folder.name}: {problems[0]}")
+    let_all_read(folder)
     destination.parent.mkdir(parents=True, exist_ok=True)
     with guard():
         if destination.exists():

@@ -19,8 +19,9 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gregory.ml.errors import BundleError
-from gregory.ml.files import flush, flush_tree, is_of_volume, sha256, try_lock
+from gregory.ml.files import flush, flush_tree, is_of_volume, let_all_read, sha256, try_lock
 from gregory.ml.progress import Progress, Report
+from gregory.ml.storage import write_trial
 
 REMEDY = "run: python manage.py prepare_base_models (with --demo for the small bundle; or copy a prepared one there)"
 DESCRIPTION_FILE = "bundle.json"
@@ -108,9 +109,17 @@ def open_bundle(root: Path) -> Bundle:
     return bundle
 
 
-def verify_bundle(root: Path) -> Bundle:
-    """The bundle at `root`. Every byte is checked. Raises BundleError with the remedy."""
+def verify_bundle(root: Path, *, digest: str = "") -> Bundle:
+    """The bundle at `root`. Every byte is checked. Raises BundleError with the remedy.
+
+    digest: the expected sha256 of bundle.json. Empty: any bundle.
+    """
     bundle = open_bundle(root)
+    if digest and (found := bundle.digest()) != digest:
+        raise BundleError(
+            f"{root / DESCRIPTION_FILE} has sha256 {found} and GREGORY_BASE_MODELS_DIGEST requires {digest}: it is another bundle; "
+            "use the required bundle, or correct the digest"
+        )
     for path, expected in _files(bundle):
         found = sha256(path)
         if found != expected.sha256:
@@ -147,7 +156,7 @@ def prepare(root: Path, *, name: str, fill: Callable[[Path], BundleDescription],
             staged.mkdir()
             description = fill(staged)
             (staged / DESCRIPTION_FILE).write_text(description.model_dump_json(indent=2) + "\n", encoding="utf-8")
-            _apply_umask(staged)
+            let_all_read(staged)
             with _locked(root):
                 # Another process may have finished first. Its bundle is equal and may be in use.
                 if not _present(root, name, replace_demo):
@@ -156,13 +165,6 @@ def prepare(root: Path, *, name: str, fill: Callable[[Path], BundleDescription],
         raise BundleError(f"the bundle {root} cannot be written: {error}") from error
     report(Progress(message=f"the {name} bundle is ready in {root}"))
     return open_bundle(root)
-
-
-def _apply_umask(folder: Path) -> None:
-    """Give all files the permissions of the folder. Containers read the bundle as another user, and safetensors writes mode 0600."""
-    allowed = folder.stat().st_mode
-    for path in folder.rglob("*"):
-        path.chmod(allowed & (0o777 if path.is_dir() else 0o666))
 
 
 def _present(root: Path, name: str, replace_demo: bool) -> Bundle | None:
@@ -204,6 +206,7 @@ def _made(root: Path) -> Iterator[None]:
     """Make the folder if it is missing. It is removed again if it stays empty."""
     try:
         root.mkdir()
+        let_all_read(root)
     except FileExistsError:
         yield
         return
@@ -262,11 +265,8 @@ def _try_to_publish(root: Path, staging: Path) -> None:
         # The part of a damaged bundle must be moved away. A mount cannot be moved.
         if (root / name).is_mount():
             raise OSError(errno.EBUSY, "a volume is mounted there; mount it one folder higher", str(root / name))
-    model, place = staging / "trial", root / f"{staging.name}.trial"
-    model.mkdir()
-    (model / "file").write_bytes(b"\1" * 4096)
-    flush_tree(model)
-    model.rename(place)
+    place = root / f"{staging.name}.trial"
+    write_trial(staging).rename(place)
     shutil.rmtree(place)
 
 

@@ -6,40 +6,36 @@ The remedy is the statement that the owner of the tables executes.
 from collections.abc import Iterator
 from typing import Any
 
+from django.apps import apps
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 from django.db.migrations.executor import MigrationExecutor
-from django.db.models import Model
 
 from gregory.data import schema
-from gregory.models import Articles, ArticleSubjectRelevance, PredictionRunLog, Subject, Team
+from gregory.database import encryption
+from gregory.models import PredictionRunLog
+from gregory.output import one_line
 from gregory.preflight.finding import Area, Finding
+from gregory.preflight.permissions import (
+    COMMANDS,
+    PAGES,
+    RECORDS,
+    RUN,
+    Needs,
+    Query,
+    columns_of,
+    is_written,
+    missing_grants,
+)
+from gregory.preflight.predictions import own_predictions
 from gregory.runs.db_retry import read_only_transaction
-from gregory.runs.models import AlgorithmRun, RunEvent, TrainingRun
 
 _DATABASE = Area("database")
 ROLE_SCRIPT = "docs/sql/least-privilege.sql"
-# Only preflight reads it. A run works without this permission.
-RECORDS = "django_migrations"
-READ, WRITTEN = ("SELECT",), ("SELECT", "INSERT", "UPDATE")
-
-
-def _columns_of(model: type[Model]) -> frozenset[str]:
-    return frozenset(field.column for field in model._meta.concrete_fields if field.column)
-
-
-# Every table that commands and runs use, with its columns and the necessary permissions.
-NEEDED: dict[str, tuple[frozenset[str], tuple[str, ...]]] = {
-    "gregory_team": (_columns_of(Team), READ),
-    "subjects": (_columns_of(Subject), READ),
-    "articles": (frozenset({"article_id", "title", "summary", "discovery_date"}), READ),
-    "articles_subjects": (_columns_of(Articles.subjects.through), READ),
-    "gregory_articlesubjectrelevance": (_columns_of(ArticleSubjectRelevance), READ),
-    "gregory_predictionrunlog": (_columns_of(PredictionRunLog), WRITTEN),
-    RECORDS: (frozenset({"app", "name"}), READ),
-    **{model._meta.db_table: (_columns_of(model), WRITTEN) for model in (TrainingRun, AlgorithmRun, RunEvent)},
-}
-OURS = frozenset(model._meta.db_table for model in (TrainingRun, AlgorithmRun, RunEvent))
+PAGES_SCRIPT = "docs/sql/operator-pages.sql"
+# The apps of this project. All other tables are GregoryAI's.
+APPS = ("gregory_runs", "gregory_data")
+OURS = frozenset(model._meta.db_table for label in APPS for model in apps.get_app_config(label).get_models())
 # Columns by which a training selects its subject. Without an index, each training reads the whole table.
 SUBJECT_COLUMNS = (("gregory_articlesubjectrelevance", "subject_id"), ("articles_subjects", "subject_id"))
 
@@ -58,19 +54,29 @@ ALGORITHM = "gregory.0002_predictionrunlog_algorithm"
 OLDEST_COLUMN = ("articles", "takeaways")
 
 
-def check_database() -> Iterator[Finding]:
-    """Findings until an error that prevents further checks. Reads in one transaction and changes nothing."""
+def check_database(*, as_run: bool = False) -> Iterator[Finding]:
+    """Findings until an error that prevents further checks. Reads in one transaction and changes nothing.
+
+    as_run: the role of this process is that of runs, and needs no more. Otherwise a role of the runs is checked too, if there is one.
+    """
     try:
         with read_only_transaction():
-            yield from _check()
+            yield from _check(RUN if as_run else COMMANDS)
     except (DatabaseError, InterfaceError) as error:
-        yield _DATABASE.error(
-            f"the database cannot be used: {' '.join(str(error).split())}", "check POSTGRES_DB, POSTGRES_USER, DB_HOST and the server"
-        )
+        yield _unusable(error, "POSTGRES_USER")
+        return
+    if not as_run and settings.ENVIRONMENT.POSTGRES_RUN_USER and connection.vendor == "postgresql":
+        yield from _role_of_runs()
 
 
-def _check() -> Iterator[Finding]:
-    found = {table: schema.columns(table) for table in NEEDED}
+def _unusable(error: Exception, variable: str) -> Finding:
+    message = one_line(str(error))
+    remedy = encryption.remedy(message) or f"check POSTGRES_DB, {variable}, DB_HOST and the server"
+    return _DATABASE.error(f"the database cannot be used: {message}", remedy)
+
+
+def _check(needs: Needs) -> Iterator[Finding]:
+    found = {table: schema.columns(table) for table in COMMANDS}
     on_postgresql = connection.vendor == "postgresql"
     if on_postgresql:
         yield from _server()
@@ -84,17 +90,40 @@ def _check() -> Iterator[Finding]:
         )
         return
     yield from _tables(found)
-    unreadable = {RECORDS} if on_postgresql and not _has_permission("SELECT", RECORDS) else set()
-    if unreadable:
+    readable = not on_postgresql or not list(missing_grants(_query, {RECORDS: needs[RECORDS]}, role=""))
+    if readable:
+        yield from _migrations()
+    else:
         yield _DATABASE.warning(
             f"this role may not read {RECORDS}, so it is not known whether a migration is missing",
             f"as the owner of the tables: GRANT SELECT ON {RECORDS} TO {_role()};",
         )
-    else:
-        yield from _migrations()
     if on_postgresql:
-        yield from _permissions([table for table in found if found[table] and table not in unreadable])
+        yield from _permissions({table: needs[table] for table in needs if found[table] and (readable or table != RECORDS)}, _query)
+        if settings.ENVIRONMENT.GREGORY_WEB_URL:
+            yield from _role_of_pages()
         yield from _indexes()
+    if readable and not any(not found[table] for table in OURS):
+        yield from own_predictions(_DATABASE)
+
+
+def _role_of_runs() -> Iterator[Finding]:
+    """The role of the runs, on a connection of its own."""
+    other = connection.copy()
+    role, password = settings.ENVIRONMENT.POSTGRES_RUN_USER, settings.ENVIRONMENT.POSTGRES_RUN_PASSWORD.get_secret_value()
+    other.settings_dict = {**other.settings_dict, "USER": role, "PASSWORD": password}
+
+    def query(statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        with other.cursor() as cursor:
+            cursor.execute(statement, parameters)
+            return list(cursor.fetchall())
+
+    try:
+        yield from _permissions({table: permissions for table, permissions in RUN.items() if table != RECORDS}, query)
+    except (DatabaseError, InterfaceError) as error:
+        yield _unusable(error, "POSTGRES_RUN_USER")
+    finally:
+        other.close()
 
 
 def _server() -> Iterator[Finding]:
@@ -112,7 +141,7 @@ def _server() -> Iterator[Finding]:
 
 def _tables(found: dict[str, frozenset[str]]) -> Iterator[Finding]:
     yield _DATABASE.ok(f"tables {_generation()}")
-    for table, (columns, _) in NEEDED.items():
+    for table, columns in columns_of(COMMANDS).items():
         if found[table] and (lacking := columns - found[table]):
             yield _DATABASE.error(
                 f"table {table} has no column {', '.join(sorted(lacking))}",
@@ -144,28 +173,21 @@ def _migrations() -> Iterator[Finding]:
         # GregoryAI numbered its migrations anew, and this database has the column by one of the former numbers.
         record = f"python manage.py migrate --fake {ALGORITHM.replace('.', ' ')}"
         remedy = f"the column of {ALGORITHM} is there and not recorded; as the owner of the tables: {record}, then python manage.py migrate"
-    elif any(not name.startswith("gregory_runs.") for name in pending):
+    elif any(not name.startswith(tuple(f"{label}." for label in APPS)) for name in pending):
         remedy = f"this is normal if GregoryAI has not yet run the migrations of other apps; {remedy} --plan, then without --plan"
     yield _DATABASE.error(f"not migrated yet: {', '.join(pending)}", remedy)
 
 
-def _permissions(tables: list[str]) -> Iterator[Finding]:
-    role = _role()
-    lacking = []
-    for table in tables:
-        permissions = [permission for permission in NEEDED[table][1] if not _suffices(permission, table)]
-        if permissions:
-            lacking.append(f"GRANT {', '.join(permissions)} ON {table} TO {role};")
-    for (sequence,) in _query(SEQUENCES):
-        if not _query("SELECT has_sequence_privilege(%s, 'USAGE')", sequence)[0][0]:
-            lacking.append(f"GRANT USAGE ON SEQUENCE {sequence} TO {role};")
+def _permissions(needs: Needs, query: Query) -> Iterator[Finding]:
+    role = _quoted(query("SELECT current_user")[0][0])
+    lacking = list(missing_grants(query, needs, role=role))
     for grant in lacking:
         yield _DATABASE.error(f"role {role} lacks a permission that runs need", f"as the owner of the tables: {grant}")
     if lacking:
         return
-    written = [table for table in tables if NEEDED[table][1] == WRITTEN]
-    read = [table for table in tables if table not in written]
-    beyond = [table for table in read if _has_permission("INSERT, UPDATE, DELETE", table)]
+    written = [table for table in needs if is_written(needs[table])]
+    read = [table for table in needs if table not in written]
+    beyond = [table for table in read if query("SELECT has_table_privilege(%s, 'INSERT, UPDATE, DELETE')", table)[0][0]]
     more = (
         f"; may also write {', '.join(beyond)}, which runs do not need; {ROLE_SCRIPT} creates a role with fewer permissions"
         if beyond
@@ -174,15 +196,14 @@ def _permissions(tables: list[str]) -> Iterator[Finding]:
     yield _DATABASE.ok(f"role {role} reads {', '.join(read)}; writes {', '.join(written)}{more}")
 
 
-# The sequences of id columns. An identity column needs no further permission than INSERT.
-SEQUENCES = """
-SELECT DISTINCT dependency.refobjid::regclass::text
-FROM pg_attrdef AS origin
-JOIN pg_attribute AS id ON id.attrelid = origin.adrelid AND id.attnum = origin.adnum AND id.attidentity = ''
-JOIN pg_depend AS dependency ON dependency.classid = 'pg_attrdef'::regclass AND dependency.objid = origin.oid
-JOIN pg_class AS target ON dependency.refclassid = 'pg_class'::regclass AND target.oid = dependency.refobjid AND target.relkind = 'S'
-WHERE origin.adrelid = 'gregory_predictionrunlog'::regclass
-"""
+def _role_of_pages() -> Iterator[Finding]:
+    if lacking := list(missing_grants(_query, PAGES, role=_role())):
+        yield _DATABASE.warning(
+            f"role {_role()} lacks permissions that the operator pages need: {' '.join(lacking)}",
+            f"run {PAGES_SCRIPT}, and give python -m gregory.web the role gregory_web",
+        )
+    else:
+        yield _DATABASE.ok(f"role {_role()} reads the accounts, as the operator pages need")
 
 
 def _indexes() -> Iterator[Finding]:
@@ -194,19 +215,6 @@ def _indexes() -> Iterator[Finding]:
                 f"no index of {table} begins with {column}: every training reads the whole table",
                 f"as the owner of the tables: CREATE INDEX CONCURRENTLY ON {table} ({column});",
             )
-
-
-def _has_permission(permissions: str, table: str) -> bool:
-    """Whether this role has one of the permissions."""
-    return bool(_query("SELECT has_table_privilege(%s, %s)", table, permissions)[0][0])
-
-
-def _suffices(permission: str, table: str) -> bool:
-    """Whether this role has the permission for the table, or for each of its columns that runs use."""
-    columns = NEEDED[table][0] if permission == "SELECT" else NEEDED[table][0] - {"id"}  # The database gives the id.
-    statement = "SELECT bool_and(has_column_privilege(attrelid, attnum, %s)) FROM pg_attribute "
-    statement += "WHERE attrelid = to_regclass(%s) AND attname = ANY(%s) AND NOT attisdropped"
-    return bool(_query(statement, permission, table, list(columns))[0][0])
 
 
 def _role() -> str:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from gregory.launch.errors import PreconditionFailed
 from gregory.launch.preconditions import obstacles, require_bundle
-from gregory.ml import storage
-from gregory.ml.config import ALGORITHMS
+from gregory.ml import bundle_limits, storage
+from gregory.ml.config import ALGORITHMS, TrainConfig, load_hyperparameters
+from gregory.ml.errors import BundleError, ConfigError
 from gregory.ml.files import is_of_volume
 from gregory.output import counted
 from gregory.preflight.finding import Area, Finding
@@ -72,11 +73,15 @@ def _features(models_dir: Path) -> Iterator[Finding]:
             yield _MODELS.warning(f"the file system of {models_dir} {lack}", _ACCEPT)
 
 
-def check_base_models(bundle_dir: Path) -> Iterator[Finding]:
-    """Check that the bundle has all files and that they are intact."""
+def check_base_models(bundle_dir: Path, hyperparameters_file: Path | None, *, digest: str) -> Iterator[Finding]:
+    """Check that the bundle has all files, that they are intact, and that they can take the tokens of the hyper-parameters.
+
+    digest: as in `verify_bundle`.
+    """
     try:
-        require_bundle(bundle_dir)
-    except PreconditionFailed as error:
+        require_bundle(bundle_dir, digest=digest)
+        bundle_limits.require_fit(bundle_dir, TrainConfig(hyperparameters=load_hyperparameters(hyperparameters_file)), ALGORITHMS)
+    except (PreconditionFailed, BundleError, ConfigError) as error:
         yield _BASE_MODELS.error(str(error))
     else:
-        yield _BASE_MODELS.ok(f"{bundle_dir} is complete and intact")
+        yield _BASE_MODELS.ok(f"{bundle_dir} is complete and intact{', and it is the required bundle' if digest else ''}")

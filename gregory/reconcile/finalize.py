@@ -47,7 +47,8 @@ def finalize_run(
     if interrupted and reason in REPORT_TAKES_PRECEDENCE:
         reason, end = Reason.INTERRUPTED, end.after(interrupted)
     training, publishing = store.in_training(spec), store.being_published(spec)
-    announced = store.announced_end(spec) is not None
+    announced = store.announced_end(spec)
+    decided = announced is not None and store.is_decided(run, announced.reason)
     following = retry_policy(
         reason,
         durable=runner.durable,
@@ -56,10 +57,10 @@ def finalize_run(
         in_training=len(training),
         still_open=len(still_open),
         publishing=len(publishing & still_open),
-        announced=announced,
+        announced=decided,
     )
     if following is RetryPolicy.CLOSE:
-        if runner.max_attempts > 1 and reason in RETRYABLE and not announced:
+        if runner.max_attempts > 1 and reason in RETRYABLE and not decided:
             end = end.noting(f"the run had {run.retries + 1} attempts, which is the limit")
         return _close(run, spec, replace(end, reason=reason), log_tail)
     if not isinstance(spec, RunSpec):
@@ -91,7 +92,7 @@ def _retry(
             handle=runner.owner_handle(),
             counts=following is not RetryPolicy.WITHOUT or not without,
             without=closed,
-            announced=following is RetryPolicy.PUBLISH,
+            publish_only=following is RetryPolicy.PUBLISH,
             log_tail=log_tail,
         )
     except store.RunRefused as refused:

@@ -4,7 +4,7 @@ Any number of them may work at the same time. Every write needs the token of the
 decisions is written. A second submission of an attempt starts nothing.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -13,7 +13,6 @@ from pathlib import Path
 from gregory.launch.errors import LaunchError
 from gregory.launch.registry import RUNNERS
 from gregory.launch.runner import Observation, Runner, Status
-from gregory.ml.artifacts import working_folder
 from gregory.reconcile.decide import Action, Decision, RunSnapshot, decide
 from gregory.reconcile.finalize import finalize_run
 from gregory.reconcile.one_pass import Pass
@@ -160,7 +159,12 @@ class Reconciler:
             try:
                 # An unreachable back end is cleaned in a later pass.
                 with suppress(LaunchError):
-                    yield from self.runner_for(name).collect_garbage(_Unfinished(), keep_seconds=keep_seconds)
+                    yield from self.runner_for(name).collect_garbage(
+                        _Ids(store.unfinished_ids),
+                        recent=_Ids(partial(store.recently_ended, keep_seconds)),
+                        keep_seconds=keep_seconds,
+                        now=store.time_of_database(),
+                    )
             except OSError as error:
                 failures.append(str(error))
         if failures:
@@ -182,27 +186,30 @@ class Reconciler:
             announced=Diagnosis(summary=run.detail, reason=Reason(run.reason)) if run.reason and not stored.is_final else None,
             durable=runner.durable,
             foreign=foreign,
-            models_not_visible=reads_models and not self._sees_folder(run.run_id),
+            models_not_visible=reads_models and not self._sees_folder(store.attempt_of(run)),
             stale_after=self.stale_after,
             stall_after=runner.stall_seconds,
         )
 
-    def _sees_folder(self, run_id: str) -> bool:
+    def _sees_folder(self, spec: Attempt) -> bool:
         try:
-            return self.volume.is_folder(working_folder(self.models_dir, run_id))
+            return self.volume.read(spec.folder(self.models_dir).exists)
         except VolumeUnavailable:
             return False
 
 
-class _Unfinished(Collection[str]):
-    """The ids of unfinished runs, read at the first use.
+class _Ids(Collection[str]):
+    """The ids of runs, read at the first use.
 
     By then the runner has made its list. So a run that is opened and submitted between the two is in both.
     """
 
+    def __init__(self, read: Callable[[], Iterable[str]]) -> None:
+        self._read = read
+
     @cached_property
     def _ids(self) -> frozenset[str]:
-        return frozenset(timed.run.run_id for timed in store.unfinished_runs())
+        return frozenset(self._read())
 
     def __contains__(self, run_id: object) -> bool:
         return run_id in self._ids

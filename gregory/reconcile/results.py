@@ -10,6 +10,7 @@ from django.db import DatabaseError, DataError, IntegrityError, InterfaceError
 
 from gregory.database.errors import RowLocked
 from gregory.launch.errors import LaunchError
+from gregory.output import one_line
 from gregory.runs import store
 from gregory.runs.models import TrainingRun
 from gregory.runs.reasons import Reason
@@ -72,7 +73,7 @@ class ReconcileResult:
 
     def __str__(self) -> str:
         action = f"{self.action} ({self.reason})" if self.reason is not None else str(self.action)
-        return f"{self.run.run_id} {'/'.join(store.slugs_of(self.run))}: {action}: {self.detail}"
+        return one_line(f"{self.run.run_id} {store.label_of(self.run)}: {action}: {self.detail}")
 
 
 def isolated(run: TrainingRun, call: Callable[[], T]) -> T | ReconcileResult:
@@ -94,11 +95,11 @@ def failed(run: TrainingRun, error: Exception) -> ReconcileResult:
         detail = f"its end waits, because its results are not known: {error}"
         return ReconcileResult(run=run, action=ResultKind.LEFT, detail=detail, end_waits=True)
     if isinstance(error, RowLocked):
-        detail = f"another client of the database holds a lock of its rows: {' '.join(str(error).split())}"
+        detail = f"another client of the database holds a lock of its rows: {one_line(str(error))}"
         return ReconcileResult(run=run, action=ResultKind.LEFT, detail=detail, end_waits=True)
     # With a DataError or an IntegrityError the database refuses a value of this run.
     if isinstance(error, DatabaseError | InterfaceError) and not isinstance(error, DataError | IntegrityError):
         raise error
-    detail = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    detail = f"{type(error).__name__}: {one_line(str(error))}"
     trace = "".join(traceback.format_exception(error))
     return ReconcileResult(run=run, action=ResultKind.ERROR, detail=detail, traceback=trace)

@@ -12,14 +12,16 @@ from django.db import models
 from django.db.models import Q
 
 from gregory.models import PredictionRunLog, Subject
+from gregory.runs.spec import RunKind
 from gregory.runs.states import FINAL_STATES, RunState
 
 
 class TrainingRun(models.Model):
-    """One subject and one submission. A partial unique constraint allows one unfinished run per subject."""
+    """One subject and one submission. A partial unique constraint allows one unfinished run of a kind per subject."""
 
     run_id = models.CharField(primary_key=True, max_length=32)
     subject = models.ForeignKey(Subject, on_delete=models.CASCADE, db_constraint=False, related_name="training_runs")
+    kind = models.CharField(max_length=10, default=RunKind.TRAIN.value, db_default=RunKind.TRAIN.value, help_text="train or predict")
     runner = models.CharField(max_length=20)
     attempt = models.PositiveSmallIntegerField(default=1)
     attempt_token = models.CharField(max_length=32)
@@ -56,9 +58,9 @@ class TrainingRun(models.Model):
     class Meta:
         constraints: ClassVar = [
             models.UniqueConstraint(
-                fields=["subject"],
+                fields=["subject", "kind"],
                 condition=~Q(state__in=sorted(state.value for state in FINAL_STATES)),
-                name="one_unfinished_run_per_subject",
+                name="one_unfinished_run_of_a_kind",
             )
         ]
 
@@ -98,3 +100,19 @@ class RunEvent(models.Model):
 
     class Meta:
         ordering: ClassVar = ["id"]
+
+
+class OperatorAction(models.Model):
+    """An action of a user on the operator pages, done or refused. The texts stay when run, subject or user are deleted."""
+
+    at = models.DateTimeField()
+    by = models.CharField(max_length=150, help_text="name of the user")
+    action = models.CharField(max_length=20)
+    subject_id = models.BigIntegerField(help_text="id of the subject, without a reference")
+    label = models.CharField(max_length=101, help_text="team/subject")
+    run_id = models.CharField(max_length=32, blank=True, default="")
+    detail = models.TextField(blank=True, default="", help_text="what was done, or why it was refused")
+    done = models.BooleanField()
+
+    def __str__(self) -> str:
+        return f"{self.by} {self.action} {self.label}"

@@ -105,7 +105,7 @@ class Reason(Word):
         origin=Origin.TRAINING,
         meaning="The model answered differently after it was loaded back, its files changed, or the texts have another version.",
         row_text="The traceback.",
-        remedy="Read the message: the loaded model answers differently, a file changed, or the text version is another one.",
+        remedy="Read the message: the loaded model answers differently, a file changed, or its text version is unknown.",
     )
     STORAGE = Entry(
         word="storage",

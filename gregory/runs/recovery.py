@@ -13,9 +13,10 @@ from pydantic import ValidationError
 from gregory.ml import artifacts
 from gregory.ml.errors import ArtifactError, DamagedFile
 from gregory.ml.files import is_storable, read_json, read_text
+from gregory.ml.manifest import Manifest
 from gregory.runs import report_key, store
 from gregory.runs.diagnosis import Diagnosis
-from gregory.runs.spec import AlgorithmOutcome, Attempt, RunOutcome, RunSpec, Training
+from gregory.runs.spec import AlgorithmOutcome, Attempt, PredictSpec, RunOutcome, RunSpec, Training
 from gregory.runs.states import RunState
 from gregory.runs.volume import Read, directly
 
@@ -29,7 +30,7 @@ def replay(spec: Attempt, report: str, *, models_dir: Path, read: Read = directl
     A report must be signed with the key of the process that claimed the attempt. A success needs the published model, if this process
     can read the models of the run. A row whose model was being published stays open and gets the stage `publish`.
     """
-    refused: list[str] = []
+    spec, refused = store.with_recorded_versions(spec), list[str]()
     reports = _believed(spec, (report, read(partial(_outcome_file, spec, models_dir))), refused)
     ends = {algorithm.run_log_id: algorithm for outcome in reports for algorithm in outcome.algorithms}
     still_open = store.open_algorithms(spec)
@@ -60,6 +61,7 @@ def close_published(spec: Attempt, *, models_dir: Path, read: Read = directly) -
 
     Raises OSError as `replay`.
     """
+    spec = store.with_recorded_versions(spec)
     still_open = store.open_algorithms(spec)
     found = (read(partial(published, spec, algorithm, models_dir)) for algorithm in spec.algorithms if algorithm.run_log_id in still_open)
     recovered = [recovery for recovery in found if recovery is not None]
@@ -90,7 +92,8 @@ def _believed(spec: Attempt, texts: tuple[str, str], refused: list[str]) -> list
 
 def _proven(spec: Attempt, outcome: AlgorithmOutcome, models_dir: Path) -> tuple[AlgorithmOutcome, store.OutcomeDetails] | None:
     """What a reported outcome makes of its row. None if it is a success and its model is missing or another one."""
-    if not outcome.success:
+    if not outcome.success or isinstance(spec, PredictSpec):
+        # A prediction leaves no folder. The signature of the report is the proof.
         return outcome, store.OutcomeDetails()
     algorithm = next(known for known in spec.algorithms if known.run_log_id == outcome.run_log_id)
     proof = published(spec, algorithm, models_dir)
@@ -102,7 +105,7 @@ def _proven(spec: Attempt, outcome: AlgorithmOutcome, models_dir: Path) -> tuple
         # The manifest is the reported one, and only the version that wrote it can read it.
         return outcome, store.OutcomeDetails()
     place = folder.relative_to(models_dir).as_posix()
-    if artifacts.working_folder(models_dir, spec.run_id).is_dir() or outcome.artifact not in ("", place):
+    if spec.folder(models_dir).exists() or outcome.artifact not in ("", place):
         return None
     return outcome, store.OutcomeDetails()
 
@@ -136,7 +139,7 @@ def _parse(text: str, spec: Attempt) -> RunOutcome | None:
 
 def _outcome_file(spec: Attempt, models_dir: Path) -> str:
     try:
-        return read_text(artifacts.outcome_file(models_dir, spec.run_id))
+        return read_text(spec.folder(models_dir).left_outcome())
     except (FileNotFoundError, NotADirectoryError, DamagedFile):
         return ""
 
@@ -178,7 +181,7 @@ def _evaluation(folder: Path) -> dict[str, Any]:
     return evaluation if isinstance(evaluation, dict) else {}
 
 
-def _manifest(folder: Path) -> artifacts.Manifest | None:
+def _manifest(folder: Path) -> Manifest | None:
     try:
         return artifacts.read_manifest(folder)
     except ArtifactError:

@@ -1,4 +1,4 @@
-"""The command-line flags that select articles and configure a training. Each flag is one field: default, type and help text."""
+"""The command-line flags of train_models and predict_articles. Each flag is one field: default, type and help text."""
 
 from argparse import ArgumentParser
 from collections.abc import Collection, Mapping
@@ -9,12 +9,12 @@ from gregory.launch.registry import RUNNERS
 from gregory.ml.config import ALGORITHMS, DEFAULT_LOOKBACK_DAYS, DEFAULT_THRESHOLD
 
 
-def flag(option: str, *, default: Any, with_resume: bool = False, **argument: Any) -> Any:
+def flag(option: str, *, default: Any, also: tuple[str, ...] = (), with_resume: bool = False, **argument: Any) -> Any:
     """Declare a field that is a flag. argument: keywords of `ArgumentParser.add_argument`.
 
-    with_resume: the flag may be used together with --resume. All others are refused there.
+    also: other names of the flag. with_resume: the flag may be used together with --resume. All others are refused there.
     """
-    return field(default=default, metadata={"option": option, "with_resume": with_resume, "argument": argument})
+    return field(default=default, metadata={"option": option, "also": also, "with_resume": with_resume, "argument": argument})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,25 +42,10 @@ class ScopeFlags:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrainFlags(ScopeFlags):
-    """All flags of train_models."""
+class RunFlags(ScopeFlags):
+    """The flags of the commands that start runs."""
 
-    algo: str | None = flag(
-        "--algo", default=None, metavar="A,B,C", help=f"algorithms, in the order of training (default {','.join(ALGORITHMS)})"
-    )
-    prob_threshold: float | None = flag(
-        "--prob-threshold",
-        default=None,
-        type=float,
-        metavar="X",
-        help=f"probability from which an article counts as relevant (default {DEFAULT_THRESHOLD:g})",
-    )
-    model_version: str | None = flag(
-        "--version", default=None, metavar="V", help="name of the version (default YYYYMMDD, then YYYYMMDD_2, YYYYMMDD_3 ...)"
-    )
-    pseudo_label: bool = flag(
-        "--pseudo-label", default=False, action="store_true", help="BERT labels unreviewed articles first; the training uses these too"
-    )
+    algo: str | None = flag("--algo", default=None, metavar="A,B,C", help=f"algorithms, in this order (default {','.join(ALGORITHMS)})")
     verbose: int = flag(
         "--verbose",
         default=1,
@@ -69,7 +54,7 @@ class TrainFlags(ScopeFlags):
         choices=range(4),
         help="0 nothing, 1 progress, 2 also warnings, 3 also the table of all metrics (default 1)",
     )
-    # Beside --resume, train_models compares it with the runner of the run.
+    # Beside --resume, the command compares it with the runner of the run.
     runner: str | None = flag(
         "--runner",
         default=None,
@@ -100,6 +85,65 @@ class TrainFlags(ScopeFlags):
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainFlags(RunFlags):
+    """All flags of train_models."""
+
+    prob_threshold: float | None = flag(
+        "--prob-threshold",
+        default=None,
+        type=float,
+        metavar="X",
+        help=f"probability from which an article counts as relevant (default {DEFAULT_THRESHOLD:g})",
+    )
+    model_version: str | None = flag(
+        "--version", default=None, metavar="V", help="name of the version (default YYYYMMDD, then YYYYMMDD_2, YYYYMMDD_3 ...)"
+    )
+    pseudo_label: bool = flag(
+        "--pseudo-label", default=False, action="store_true", help="BERT labels unreviewed articles first; the training uses these too"
+    )
+    promote_if_not_worse: float | None = flag(
+        "--promote-if-not-worse",
+        default=None,
+        type=float,
+        metavar="MARGIN",
+        help="promote each new version whose ROC AUC and PR AUC are at most MARGIN lower than those of the version in use "
+        "(default GREGORY_PROMOTE_MARGIN)",
+    )
+    no_titles: bool = flag(
+        "--no-titles", default=False, action="store_true", help="the model cards name articles by their ids only, without titles"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictFlags(RunFlags):
+    """All flags of predict_articles. Those of GregoryAI's command have its names."""
+
+    model_version: str | None = flag(
+        "--model-version", default=None, metavar="V", help="version of the models (default: the promoted one, else the newest)"
+    )
+    threshold: str | None = flag(
+        "--threshold",
+        also=("--prob-threshold",),
+        default=None,
+        metavar="X",
+        help="probability from which an article counts as relevant: a number, best-f1 or recall=0.95, which each model's validation "
+        "articles determine (default: that of the model's training)",
+    )
+    skip_without_summary: bool = flag(
+        "--skip-without-summary", default=False, action="store_true", help="predict no article without a summary, as GregoryAI's command"
+    )
+    input: str | None = flag(
+        "--input", default=None, metavar="FILE", help="predict the articles of this file, which import_articles could read"
+    )
+    output_file: str | None = flag(
+        "--output-file", default=None, metavar="FILE", help="with --input: write the ranked articles to this CSV file"
+    )
+    no_recompute: bool = flag(
+        "--no-recompute", default=False, action="store_true", help="leave GregoryAI's articles.relevant and articles.ml_score as they are"
+    )
+
+
 def add_arguments(
     parser: ArgumentParser, flags: type[ScopeFlags], *, required: Collection[str] = (), without: Collection[str] = ()
 ) -> None:
@@ -110,9 +154,9 @@ def add_arguments(
         argument = dict(one.metadata["argument"])
         if one.name in required:
             argument["required"] = True
-        parser.add_argument(one.metadata["option"], dest=one.name, default=one.default, **argument)
+        parser.add_argument(one.metadata["option"], *one.metadata["also"], dest=one.name, default=one.default, **argument)
 
 
-def refused_with_resume(flags: TrainFlags) -> list[str]:
+def refused_with_resume(flags: RunFlags) -> list[str]:
     """The flags that were given and that --resume excludes, as options."""
     return [one.metadata["option"] for one in fields(flags) if not one.metadata["with_resume"] and getattr(flags, one.name) != one.default]

@@ -4,14 +4,11 @@ This module checks that no earlier attempt is at work. The run store fences the 
 """
 
 from datetime import datetime
-from functools import partial
 
 from gregory.launch.errors import LaunchError
 from gregory.launch.registry import RUNNERS
 from gregory.launch.runner import Status
 from gregory.ml import versions
-from gregory.ml.config import Algorithm
-from gregory.ml.run_folder import attempt_folders
 from gregory.models import Subject
 from gregory.reconcile.decide import Action
 from gregory.reconcile.loop import Reconciler
@@ -19,7 +16,7 @@ from gregory.runs import recovery, store
 from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.models import TrainingRun
 from gregory.runs.reasons import RESUMABLE
-from gregory.runs.spec import FOREIGN, RunSpec
+from gregory.runs.spec import FOREIGN, AlgorithmSpec, RunKind, RunSpec
 from gregory.runs.states import RunState
 from gregory.runs.store import RunRefused
 from gregory.runs.volume import VolumeUnavailable
@@ -27,15 +24,18 @@ from gregory.training import planning
 from gregory.training.request import UsageError
 
 CHECKED_RUNS, NAMED_RUNS = 20, 5
+COMMANDS = {RunKind.TRAIN: "train_models", RunKind.PREDICT: "predict_articles"}
 
 
-def find(run_id: str, reconciler: Reconciler) -> TrainingRun:
-    """The run of that id. Raises UsageError with the newest runs that can be resumed."""
+def find(run_id: str, reconciler: Reconciler, kind: RunKind) -> TrainingRun:
+    """The run of that id and kind. Raises UsageError, of an unknown id with the newest runs that can be resumed."""
     run = store.find_run(run_id)
+    if run is not None and run.kind != kind:
+        raise UsageError(f"--resume {run_id}: this run is of another kind; use: {_command(run)}")
     if run is not None:
         return run
     names = []
-    for other in store.latest_runs_without_success(CHECKED_RUNS):
+    for other in store.latest_runs_without_success(CHECKED_RUNS, kind):
         if other.runner not in RUNNERS:
             continue
         try:
@@ -76,7 +76,7 @@ def check(run: TrainingRun, reconciler: Reconciler) -> tuple[RunSpec, Diagnosis]
     if runner.shares_models_dir and not _has_folder(run, reconciler):
         remedy = "train again" if state.is_final else "run reconcile_runs --once and train again"
         raise RunRefused(f"{name} has no working folder, so it cannot be resumed; {remedy}")
-    active = store.active_run(spec.subject.id)
+    active = store.active_run(spec.subject.id, spec.work)
     if active is not None and active.run_id != run.run_id:
         raise RunRefused(store.refusal(spec.label, active))
     return spec, decision.diagnosis
@@ -97,10 +97,13 @@ def next_attempt(run: TrainingRun, reconciler: Reconciler, *, token: str, now: d
     except VolumeUnavailable as error:
         raise RunRefused(f"run {run.run_id} of {spec.label} is not resumed: {error}") from error
 
-    def next_version(algorithm: Algorithm) -> str:
-        recorded = planning.recorded_versions([spec.subject.id], [algorithm])[spec.subject.id, algorithm]
+    def next_version(algorithm: AlgorithmSpec) -> str:
+        if spec.work is RunKind.PREDICT:
+            return algorithm.version
+        name = algorithm.algorithm
+        recorded = planning.recorded_versions([spec.subject.id], [name])[spec.subject.id, name]
         team, subject = spec.team.slug, spec.subject.slug
-        taken = planning.taken_versions(recorded, models_dir=reconciler.models_dir, team=team, subject=subject, algorithm=algorithm)
+        taken = planning.taken_versions(recorded, models_dir=reconciler.models_dir, team=team, subject=subject, algorithm=name)
         return versions.next_version(taken, now.date())
 
     return store.resume(
@@ -122,12 +125,17 @@ def hint(run: TrainingRun | None, reconciler: Reconciler) -> str:
             return ""
     except RunRefused:
         return ""
-    return f"resume it with: python manage.py train_models --resume {run.run_id}"
+    return f"resume it with: {_command(run)}"
+
+
+def _command(run: TrainingRun) -> str:
+    """The command that resumes the run."""
+    return f"python manage.py {COMMANDS[RunKind(run.kind)]} --resume {run.run_id}"
 
 
 def _has_folder(run: TrainingRun, reconciler: Reconciler) -> bool:
     """Whether the working folder exists. Raises RunRefused if that is not known."""
     try:
-        return bool(reconciler.volume.read(partial(attempt_folders, reconciler.models_dir, run.run_id)))
+        return bool(reconciler.volume.read(store.attempt_of(run).folder(reconciler.models_dir).attempts))
     except VolumeUnavailable as error:
         raise RunRefused(f"run {run.run_id} is not resumed: {error}") from error

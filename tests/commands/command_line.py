@@ -54,7 +54,7 @@ class InstantRunner:
         self._bundle_dir = installation.bundle_dir
 
     def check(self, specs: Sequence[RunSpec]) -> None:
-        preconditions.require_bundle(self._bundle_dir)
+        preconditions.require_bundle(self._bundle_dir, digest="")
 
     def owner_handle(self) -> RunHandle:
         return processes.handle_of(os.getpid())

@@ -21,9 +21,12 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(run, feed, models):
             "runner": "local",
             "window": WINDOW,
             "cutoff": "2025-03-16T12:30:00+00:00",
+            "relevant": 6,
+            "not_relevant": 6,
             "prob_threshold": 0.5,
             "pseudo_label": True,
             "require_gpu": False,
+            "advice": "too few for certain test figures: label 61 more relevant and 61 more not relevant",
             "refused": None,
         }
     ]
@@ -69,10 +72,14 @@ def test_a_dry_run_shows_refusals(run, feed):
     }
 
 
-def test_a_dry_run_refuses_labels_that_cannot_be_split(run, feed):
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        ([], "no labelled article in the data window; label some, or widen the window with --lookback-days N or --all-articles"),
+        (["--all-articles"], "no labelled article; label some"),
+    ],
+)
+def test_a_dry_run_refuses_labels_that_cannot_be_split(run, feed, flags, reason):
     ArticleSubjectRelevance.objects.filter(subject__subject_slug="als").delete()
-    reasons = {row["subject"]: row["refused"] for row in plan(run, "--team", "neurology", "--algo", "lstm")}
-    assert reasons == {
-        "als": "no labelled article in the data window; label some, or widen the window with --lookback-days N or --all-articles",
-        "ms": None,
-    }
+    reasons = {row["subject"]: row["refused"] for row in plan(run, "--team", "neurology", "--algo", "lstm", *flags)}
+    assert reasons == {"als": reason, "ms": None}

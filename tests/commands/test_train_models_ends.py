@@ -17,6 +17,7 @@ from gregory.models import PredictionRunLog
 from gregory.reporting import summary
 from gregory.runs import db_retry, store
 from gregory.runs.models import TrainingRun
+from gregory.runs.spec import RunSpec
 from gregory.training import planning
 from tests.commands.cluster_runs import MS as MS_ON_CLUSTER
 from tests.commands.cluster_runs import ON_CLUSTER, begin, succeed
@@ -183,7 +184,7 @@ class TestWhileRunsAreExecuted:
         PredictionRunLog.objects.update(success=None, run_finished=None)
         TrainingRun.objects.update(state="running")
         run_id = TrainingRun.objects.get().run_id
-        (models / ".runs" / run_id / "stages").mkdir(parents=True)
+        RunSpec.model_validate(TrainingRun.objects.get().spec).folder(models).stages().mkdir(parents=True)
         at_call(monkeypatch, store, "resume", send(signal.SIGTERM))
 
         done = run("--resume", run_id)
@@ -196,7 +197,7 @@ class TestWhileRunsAreExecuted:
         PredictionRunLog.objects.update(success=None, run_finished=None)
         TrainingRun.objects.update(state="running")
         run_id = TrainingRun.objects.get().run_id
-        (models / ".runs" / run_id / "stages").mkdir(parents=True)
+        RunSpec.model_validate(TrainingRun.objects.get().spec).folder(models).stages().mkdir(parents=True)
         at_call(monkeypatch, store, "resume", away(1, 1))
 
         assert run("--resume", run_id).code == 0

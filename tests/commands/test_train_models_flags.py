@@ -75,6 +75,15 @@ def test_the_rows_have_the_order_of_the_algorithms(run, feed, flags: tuple[str, 
     assert [algorithm["algorithm"] for algorithm in TrainingRun.objects.get().spec["algorithms"]] == list(expected)
 
 
+def test_the_specification_has_a_word_about_titles_only_if_they_are_left_out(run, feed):
+    run(*MS, "--algo", "lstm", "--runner", "instant")
+    run("--team", "neurology", "--subject", "als", "--algo", "lstm", "--runner", "instant", "--no-titles")
+    als, ms = [training.spec for training in TrainingRun.objects.order_by("subject__subject_slug")]
+    assert als["titles"] is False
+    # So an older version can start this run.
+    assert "titles" not in ms
+
+
 def test_the_threshold_and_pseudo_labels_are_recorded(run, feed):
     run(*MS, "--algo", "lstm", "--runner", "instant", "--prob-threshold", "0.35", "--pseudo-label")
     run("--team", "neurology", "--subject", "als", "--algo", "lstm", "--runner", "instant")

@@ -26,7 +26,7 @@ def stopped(run: Shell, feed: None, models: Path) -> RunSpec:
     AlgorithmRun.objects.update(stage="train")
     TrainingRun.objects.update(state="running")
     spec = RunSpec.model_validate(training.spec)
-    (models / ".runs" / spec.run_id / "stages").mkdir(parents=True)
+    spec.folder(models).stages().mkdir(parents=True)
     return spec
 
 

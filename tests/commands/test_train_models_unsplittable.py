@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.database]
 
 MESSAGE = (
     "a stratified 70/15/15 split needs both classes in every part: 6 articles of each class are always enough, there are 4 relevant and "
-    "40 not relevant; label more, or widen the window with --lookback-days N or --all-articles"
+    "40 not relevant; label more"
 )
 ALGORITHMS = ("--algo", "lstm,lgbm_tfidf")
 

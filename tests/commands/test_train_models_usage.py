@@ -22,6 +22,7 @@ def test_without_flags_it_prints_its_usage_with_exit_code_2(run, feed, models):
         "--prob-threshold X",
         "--version V",
         "--pseudo-label",
+        "--promote-if-not-worse MARGIN",
         "--resume RUN_ID",
     ):
         assert f"[{flag}]" in done.err

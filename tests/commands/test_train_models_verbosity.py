@@ -37,7 +37,8 @@ def test_level_3_prints_every_metric_at_the_end(run, feed, models):
     done = run(*MS, "--algo", "lstm", "--runner", "instant", "--verbose", "3")
     assert done.out.startswith(output(warning=True))
     reports, header, _, validation, test = done.out.removeprefix(output(warning=True)).splitlines()
-    assert header.split() == ["team", "subject", "algorithm", "version", "result", "part", *NAMES, "seconds", "peak", "MiB"]
+    columns = ["team", "subject", "algorithm", "version", "result", "part", *NAMES, "read for 95 %", "seconds", "peak MiB"]
+    assert header.split() == " ".join(columns).split()
     assert validation.split() == ["neurology", "ms", "lstm", DAY, "success", "validation", *["0.500"] * 6, "0", "0"]
-    assert test.split() == ["test", *["0.500"] * 6]
+    assert test.split() == ["test", *["0.500"] * 6, "-"]
     assert reports == f"Model cards: {models}/<team>/<subject>/<algorithm>/<version>/report.html"

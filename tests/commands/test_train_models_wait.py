@@ -75,7 +75,7 @@ class TestWithoutWait:
 
     def test_several_requests_run_at_a_time(self, shell, cluster):
         # Each request continues only if the others have begun, too.
-        together = threading.Barrier(3, timeout=10)
+        together = threading.Barrier(3, timeout=300)
         cluster.on_submit = lambda spec, handle: together.wait() and None
 
         assert shell("train_models", "--all-teams", *ON_CLUSTER).code == 0
@@ -86,7 +86,7 @@ class TestWithoutWait:
         no_answer = threading.Event()
         # The signal comes while the command waits for the answer about the second run.
         monkeypatch.setattr(concurrent, "MAX_REQUESTS", 1)
-        cluster.on_submit = lambda spec, handle: setattr(cluster, "on_submit", lambda spec, handle: no_answer.wait(20))
+        cluster.on_submit = lambda spec, handle: setattr(cluster, "on_submit", lambda spec, handle: no_answer.wait(300))
         monkeypatch.setattr(concurrent, "Answer", lambda: Answer(raise_in=2))
 
         done = shell("train_models", "--all-teams", *ON_CLUSTER)

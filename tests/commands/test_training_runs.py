@@ -1,5 +1,9 @@
 """`training_runs` for runs of a back end that keeps its runs."""
 
+import time
+from dataclasses import replace
+from datetime import timedelta
+
 import pytest
 
 from gregory.launch.errors import PreconditionFailed, TerminationTimeout
@@ -24,6 +28,17 @@ def test_show_prints_the_commands_of_the_cluster(shell, cluster):
     assert done.out.splitlines()[0] == f"run {run_id} of neurology/ms: submitted"
     assert f"  waiting for: {QUEUED.detail}" in done.out.splitlines()
     assert done.out.splitlines()[-2:] == ["commands for its back end:", f"  kubectl describe job run-{run_id}-a1"]
+
+
+def test_the_list_has_the_whole_cause_for_which_a_queue_does_not_admit_a_run(shell, cluster):
+    cause = "couldn't assign flavors to pod set main: insufficient unused quota for nvidia.com/gpu in flavor default, 1 more needed"
+    detail = f"queued: waits for Kueue's queue gpus: {cause}"
+    shell("train_models", *MS)
+    cluster.jobs[job(spec_now())] = replace(QUEUED, detail=detail)
+
+    shell("reconcile_runs", "--once")
+
+    assert detail in shell("training_runs", "list").out
 
 
 def test_the_beginning_of_an_unknown_status_is_printed(shell):
@@ -53,6 +68,26 @@ def test_a_followed_log_of_a_failed_run_has_exit_code_1(shell, cluster):
     done = shell("training_runs", "logs", "-f", run_id)
 
     assert done == Result(1, "line of attempt 1\n", f"CommandError: run {run_id} failed (killed): SIGKILL\n")
+
+
+def test_a_run_out_of_sight_is_followed_while_it_writes_heartbeats(shell, cluster, monkeypatch: pytest.MonkeyPatch):
+    shell("train_models", *MS)
+    begin()
+    answers: list[bool] = []
+
+    def out_of_sight(spec, handle, *, waiting):
+        while waiting():
+            answers.append(True)
+            TrainingRun.objects.update(heartbeat_at=store.time_of_database() - timedelta(hours=1))
+            time.sleep(0.001)
+        succeed()
+        return iter(["the last line"])
+
+    monkeypatch.setattr(cluster, "logs", out_of_sight)
+
+    done = shell("training_runs", "logs", "--follow", TrainingRun.objects.get().run_id)
+
+    assert (done.code, done.out.splitlines()[0], set(answers)) == (0, "the last line", {True})
 
 
 def test_cancel_and_retry(shell, cluster):

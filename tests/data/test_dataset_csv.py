@@ -6,10 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from gregory.data.csv_import import read_csv
 from gregory.data.dataset_csv import cell, title_and_abstract, write
+from gregory.data.imports.read import ImportRow, Wanted, read_file
+from gregory.data.imports.table import Limits
 from gregory.ml.dataset import Article
 from gregory.ml.text import clean
+
+
+def read(path: Path) -> list[ImportRow]:
+    found = read_file(path, Wanted(), Limits(line=100_000, cell=100_000, unpacked=0))
+    assert found.problems == []
+    return list(found.rows)
 
 
 def article(title: str, abstract: str = "", *, number: int = 1, label: int = 1) -> Article:
@@ -17,7 +24,7 @@ def article(title: str, abstract: str = "", *, number: int = 1, label: int = 1) 
 
 
 def test_the_file_has_the_columns_of_gregoryai_in_utf_8(tmp_path: Path):
-    counts = write(tmp_path / "a.csv", [article("Ätiologie", "Of this, and of that."), article("Alone", number=2, label=0)])
+    counts = write(tmp_path / "a.csv", [article("Ätiologie", "Of this, and of that."), article("Alone", number=2, label=0)], source_ids={})
 
     assert counts == (1, 1)
     assert (tmp_path / "a.csv").read_bytes().decode("utf-8") == (
@@ -42,12 +49,18 @@ def test_other_texts_are_not_changed(text: str):
     assert cell(article(text)) == text
 
 
+def test_the_identifier_of_the_imported_file_is_given_back(tmp_path: Path):
+    write(tmp_path / "a.csv", [article("Tea", number=7), article("Milk", number=8, label=0)], source_ids={7: "10.1000/x"})
+
+    assert [row.source_id for row in read(tmp_path / "a.csv")] == ["10.1000/x", "8"]
+
+
 def test_an_export_of_gregoryai_is_read_as_titles(tmp_path: Path):
     (tmp_path / "theirs.csv").write_text("article_id,text,relevant\n7,title and abstract in one line,0\n")
 
-    (row,) = read_csv(tmp_path / "theirs.csv")
+    (row,) = read(tmp_path / "theirs.csv")
 
-    assert (row.article_id, row.title, row.summary, row.label) == (7, "title and abstract in one line", "", False)
+    assert (row.source_id, row.title, row.summary, row.label) == ("7", "title and abstract in one line", "", False)
 
 
 def test_clean_articles_are_equal_after_writing_and_reading(tmp_path: Path):
@@ -79,11 +92,11 @@ def test_clean_articles_are_equal_after_writing_and_reading(tmp_path: Path):
         article(clean(title), clean(abstract), number=number, label=number % 2)
         for number, (title, abstract) in enumerate(zip(raw[::2], raw[1::2], strict=True), 1)
     ]
-    write(tmp_path / "a.csv", articles)
+    write(tmp_path / "a.csv", articles, source_ids={})
 
-    rows = read_csv(tmp_path / "a.csv")
+    rows = read(tmp_path / "a.csv")
 
-    again = [article(clean(row.title), clean(row.summary), number=row.article_id, label=int(row.label is True)) for row in rows]
+    again = [article(clean(row.title), clean(row.summary), number=int(row.source_id), label=int(row.label is True)) for row in rows]
     assert again == articles
     with (tmp_path / "a.csv").open(encoding="utf-8", newline="") as stream:
         assert {len(record) for record in csv.reader(stream)} == {3}

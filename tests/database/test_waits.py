@@ -54,9 +54,9 @@ def test_messages_do_not_extend_the_wait_of_a_process_that_ends(clock: list[floa
 def test_a_pause_ends_with_the_process():
     began = time.monotonic()
     with waits.shortened_by(lambda: time.monotonic() - began > 0.2):
-        waits.pause(60)
+        waits.pause(600)
 
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 300
 
 
 def test_the_answer_of_the_steps_is_passed_on():
@@ -76,9 +76,9 @@ def test_a_connection_without_an_answer_ends_with_the_process(silent_port: int, 
     began = time.monotonic()
 
     with waits.shortened_by(lambda: True), pytest.raises(NoAnswer):
-        Session.connect(host="127.0.0.1", port=silent_port, connect_timeout=60)
+        Session.connect(host="127.0.0.1", port=silent_port, connect_timeout=600)
 
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 300
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,15 @@ sys.exit(main())
 """
 
 
-def wait_for(find: Callable[[], T], *, seconds: float = 120) -> T:
+# Whether a run has written a heartbeat since it began to train this algorithm.
+HEARD = """
+SELECT 1 FROM gregory_predictionrunlog log JOIN gregory_runs_algorithmrun algorithm ON algorithm.run_log_id = log.id
+  JOIN gregory_runs_trainingrun run ON run.run_id = algorithm.run_id
+WHERE log.algorithm = '{}' AND run.heartbeat_at >= log.run_started
+"""
+
+
+def wait_for(find: Callable[[], T], *, seconds: float = 300) -> T:
     """The first true value of `find`, which is called every 0.1 s.
 
     Raises AssertionError when `seconds` have passed.
@@ -61,6 +69,11 @@ def wait_for(find: Callable[[], T], *, seconds: float = 120) -> T:
             return found
         time.sleep(0.1)
     raise AssertionError("it did not happen in time")
+
+
+def wait_for_a_heartbeat(installation: Installation, algorithm: str) -> None:
+    """Wait for the first heartbeat of the training of an algorithm, which has begun."""
+    wait_for(lambda: installation.select(HEARD.format(algorithm)))
 
 
 def suspend_between_writes(job: psutil.Process) -> None:
@@ -89,12 +102,12 @@ def processes(command: subprocess.Popen[str], *words: str) -> list[psutil.Proces
 
 
 def training(installation: Installation, command: subprocess.Popen[str], algorithm: str) -> psutil.Process:
-    """The worker of an algorithm, when it is in its second epoch."""
+    """The worker of an algorithm, when it is in its second epoch or has boosted some rounds."""
 
     def find() -> psutil.Process | None:
-        events = "".join(path.read_text() for path in installation.models.glob(".runs/*/events-*.jsonl"))
+        events = "".join(path.read_text() for path in installation.models.glob("[!.]*/[!.]*/.runs/[!.]*/events-*.jsonl"))
         workers = processes(command, "gregory.ml.stages", f"train-{algorithm}")
-        return workers[0] if workers and "epoch 2/" in events else None
+        return workers[0] if workers and ("epoch 2/" in events or "round 20/" in events) else None
 
     return wait_for(find)
 

@@ -4,12 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from gregory.ml.artifacts import stages_folder, working_folder
+from gregory.ml.run_folder import RunFolder
 from job import attempt_folder
 from job.attempt_folder import take_over
 from tests.file_systems import exfat
 
-RUN = "0123456789ab"
+
+def of_run(models: Path) -> RunFolder:
+    return RunFolder(models_dir=models, team="team", subject="subject", run_id="0123456789ab")
 
 
 @pytest.fixture
@@ -19,7 +21,7 @@ def first(tmp_path: Path) -> Path:
 
 def finished_work(models: Path) -> Path:
     """Attempt 1: one finished stage, one interrupted stage."""
-    folder = stages_folder(models, RUN)
+    folder = of_run(models).stages()
     files = {
         "summarise/in/articles.jsonl": "articles",
         "summarise/in/request.json": "request",
@@ -59,18 +61,18 @@ TAKEN = {
 def test_the_next_attempt_has_a_folder_of_its_own_with_the_finished_work(first: Path, tmp_path: Path):
     large = {name: (first / name).stat().st_ino for name in ("summarise/out/examples.jsonl", "train-lstm/out.kept/fit.npz")}
 
-    second = take_over(tmp_path, RUN, 2)
+    second = take_over(of_run(tmp_path), 2)
 
     assert (second.name, content(second)) == ("stages-2", TAKEN)
     assert {name: (second / name).stat().st_ino for name in large} == large
-    assert [path.name for path in working_folder(tmp_path, RUN).iterdir()] == ["stages-2"]
+    assert [path.name for path in of_run(tmp_path).path.iterdir()] == ["stages-2"]
 
 
 def test_an_old_process_that_still_writes_changes_nothing(first: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """It has files open, truncates small files, and replaces its checkpoint."""
     monkeypatch.setattr(attempt_folder.shutil, "rmtree", lambda *args, **options: None)
     rounds = (first / "train-lstm/out.kept/rounds.jsonl").open("a")
-    second = take_over(tmp_path, RUN, 2)
+    second = take_over(of_run(tmp_path), 2)
 
     with rounds:
         rounds.write("round 2 of the old process\n")
@@ -83,25 +85,25 @@ def test_an_old_process_that_still_writes_changes_nothing(first: Path, tmp_path:
 
 
 def test_an_attempt_that_begins_again_keeps_its_folder(first: Path, tmp_path: Path):
-    second = take_over(tmp_path, RUN, 2)
+    second = take_over(of_run(tmp_path), 2)
     (second / "summarise/out/result.json").unlink()
     (second / "summarise/out/result.json").write_text("its own")
 
-    assert content(take_over(tmp_path, RUN, 2))["summarise/out/result.json"] == "its own"
+    assert content(take_over(of_run(tmp_path), 2))["summarise/out/result.json"] == "its own"
 
 
 def test_the_latest_attempt_is_continued_however_many_lie_between(first: Path, tmp_path: Path):
-    take_over(tmp_path, RUN, 2)
+    take_over(of_run(tmp_path), 2)
 
-    assert content(take_over(tmp_path, RUN, 11)) == TAKEN
+    assert content(take_over(of_run(tmp_path), 11)) == TAKEN
 
 
 def test_a_takeover_that_was_killed_is_repeated(first: Path, tmp_path: Path):
-    unfinished = working_folder(tmp_path, RUN) / "stages-2.partial" / "summarise" / "out"
+    unfinished = of_run(tmp_path).path / "stages-2.partial" / "summarise" / "out"
     unfinished.mkdir(parents=True)
     (unfinished / "examples.jsonl").write_text("half")
 
-    assert content(take_over(tmp_path, RUN, 2)) == TAKEN
+    assert content(take_over(of_run(tmp_path), 2)) == TAKEN
 
 
 def test_a_stage_that_its_old_process_removes_meanwhile_is_left_out(first: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -114,26 +116,26 @@ def test_a_stage_that_its_old_process_removes_meanwhile_is_left_out(first: Path,
 
     monkeypatch.setattr(attempt_folder, "link_or_copy", vanishes)
 
-    assert content(take_over(tmp_path, RUN, 2)) == {name: text for name, text in TAKEN.items() if "/out/" not in name}
+    assert content(take_over(of_run(tmp_path), 2)) == {name: text for name, text in TAKEN.items() if "/out/" not in name}
 
 
 def test_links_and_pipes_are_not_taken(first: Path, tmp_path: Path):
     (first / "summarise/out/link").symlink_to("/dev/zero")
     attempt_folder.os.mkfifo(first / "train-lstm/out.kept/pipe")
 
-    assert content(take_over(tmp_path, RUN, 2)) == TAKEN
+    assert content(take_over(of_run(tmp_path), 2)) == TAKEN
 
 
 def test_the_first_attempt_begins_with_nothing(tmp_path: Path):
-    assert content(take_over(tmp_path, RUN, 1)) == {}
+    assert content(take_over(of_run(tmp_path), 1)) == {}
 
 
 def test_all_folders_of_a_run_are_removed(first: Path, tmp_path: Path):
-    stages_folder(tmp_path, RUN, 3).mkdir()
+    of_run(tmp_path).stages(3).mkdir()
 
-    attempt_folder.remove_all(tmp_path, RUN)
+    attempt_folder.remove_all(of_run(tmp_path))
 
-    assert list(working_folder(tmp_path, RUN).iterdir()) == []
+    assert list(of_run(tmp_path).path.iterdir()) == []
 
 
 @pytest.mark.root
@@ -144,8 +146,8 @@ def test_on_a_file_system_without_links_the_work_is_copied(tmp_path: Path):
         first = finished_work(models)
         times = (first / "summarise/out/examples.jsonl").stat().st_mtime_ns
 
-        second = take_over(models, RUN, 2)
+        second = take_over(of_run(models), 2)
 
         assert content(second) == TAKEN
         assert (second / "summarise/out/examples.jsonl").stat().st_mtime_ns == times
-        assert [path.name for path in working_folder(models, RUN).iterdir()] == ["stages-2"]
+        assert [path.name for path in of_run(models).path.iterdir()] == ["stages-2"]

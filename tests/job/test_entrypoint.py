@@ -9,7 +9,6 @@ import pytest
 from django.db import OperationalError
 
 from gregory.env import Environment
-from gregory.ml import artifacts
 from gregory.models import PredictionRunLog
 from gregory.reporting.runs import everything
 from gregory.runs import db_retry, report_key, store
@@ -19,8 +18,8 @@ from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunOutcome, RunSpec
 from gregory.shutdown import ShutdownRequest
 from job import entrypoint
-from job.pipeline import Pipeline
 from job.supervise import StageFailed, Usage
+from job.training import TrainingPipeline as Pipeline
 from tests.database_rows import HERE, opened, outcome
 from tests.fences import taken
 from tests.published import publish
@@ -231,15 +230,17 @@ def test_an_attempt_stops_at_the_next_check_of_the_volume(spec, execute, tmp_pat
 def test_no_file_of_a_successful_run_is_left(spec, execute, tmp_path):
     for position in (0, 1):
         publish(tmp_path, spec, position=position)
-    artifacts.stages_folder(tmp_path, spec.run_id).mkdir()
+    spec.folder(tmp_path).stages().mkdir()
 
     assert execute(lambda pipeline: pytest.fail("no training is left")) == 0
 
-    assert list((tmp_path / ".runs").iterdir()) == []
+    assert list(spec.folder(tmp_path).path.parent.iterdir()) == []
 
 
 def test_a_volume_that_cannot_be_written_is_the_error_of_the_rows(spec, execute, tmp_path):
-    (tmp_path / ".runs").write_text("a file in the way")
+    place = spec.folder(tmp_path).path.parent
+    place.parent.mkdir(parents=True)
+    place.write_text("a file in the way")
 
     assert execute(lambda pipeline: pytest.fail("nothing can be written")) == 1
 

@@ -7,12 +7,12 @@ import pytest
 from gregory.ml.config import TrainConfig
 from gregory.ml.progress import Progress
 from gregory.runs import events
-from gregory.runs.spec import RunSpec, Scope, Window
+from gregory.runs.spec import Scope, TrainSpec, Window
 from job.event_log import EventLogger
 
 
 def event_logger(verbosity: int, event_format: str) -> tuple[EventLogger, StringIO]:
-    spec = RunSpec(
+    spec = TrainSpec(
         run_id="run", attempt_token="t", team=Scope(id=1, slug="team"), subject=Scope(id=2, slug="subject"), algorithms=(),
         config=TrainConfig(), window=Window(cutoff=None, description="all articles"), verbosity=verbosity,
     )  # fmt: skip

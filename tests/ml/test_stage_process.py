@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from gregory.ml.artifacts import Provenance
 from gregory.ml.config import SummariserConfig, TrainConfig
+from gregory.ml.manifest import Provenance
 from gregory.ml.progress import silent
 from gregory.ml.stages import __main__ as process
 from gregory.ml.stages.contract import REQUEST, RESULT, SummariseRequest, TrainRequest, kind_of, same_work

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from gregory.ml import resources
-from gregory.ml.artifacts import MODEL_CARD, Provenance, read_manifest
+from gregory.ml.artifacts import MODEL_CARD, read_manifest
 from gregory.ml.config import SummariserConfig, TrainConfig
 from gregory.ml.dataset import Article, write_articles
+from gregory.ml.manifest import Provenance
 from gregory.ml.progress import silent
 from gregory.ml.stages import work
 from gregory.ml.stages.contract import ARTICLES, MODEL_FOLDER, REQUEST, SummariseRequest, TrainRequest

@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from gregory.ml.artifacts import PseudoLabelFacts, PseudoLabelRound
 from gregory.ml.base_models import Bundle, BundleDescription
 from gregory.ml.config import Algorithm
 from gregory.ml.dataset import Dataset
+from gregory.ml.manifest import PseudoLabelFacts, PseudoLabelRound
 from gregory.ml.stages.work import _bundle_warnings, _data_warnings
 
 TRIALS = "trained with the demo bundle, for trials only: "

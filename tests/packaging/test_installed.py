@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gregory.ml.artifacts import Provenance
 from gregory.ml.config import Hyperparameters, LgbmConfig, TrainConfig
+from gregory.ml.manifest import Provenance
 from gregory.ml.stages.contract import EXAMPLES, MODEL_FOLDER, REQUEST, TrainRequest
 from tests.docs.markdown import blocks
 from tools.installation import REPOSITORY
@@ -67,8 +67,8 @@ def python(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Path:
     return python
 
 
-def output(argv: list[str | Path], folder: Path, **environment: str) -> str:
-    done = subprocess.run(argv, cwd=folder, env=environment, capture_output=True, text=True)
+def output(argv: list[str | Path], folder: Path, *, given: str = "", **environment: str) -> str:
+    done = subprocess.run(argv, cwd=folder, env=environment, input=given, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -92,3 +92,17 @@ def test_the_environment_holds_neither_tensorflow_nor_django(python: Path, folde
 
     assert Path(place).is_relative_to(python.parents[1])
     assert found == []
+
+
+def test_texts_of_standard_input_are_scored_as_in_the_checkout(python: Path, folder: Path):
+    command = ["-m", "gregory.score", "models/neurology/migraine-prevention/lgbm_tfidf/20260101"]
+    texts = (
+        "id,title,summary\na,A trial of erenumab,Drugs. 2021 Jun 4. ABSTRACT Prevention of migraine\nb,A survey of the prices of parking,\n"
+    )
+
+    scored = output([python, *command], folder, given=texts)
+
+    assert scored == output([sys.executable, *command], folder, given=texts, PYTHONPATH=str(REPOSITORY))
+    header, first, second = (line.split(",") for line in scored.splitlines())
+    assert (header, first[0], second[0]) == (["id", "probability", "relevant"], "a", "b")
+    assert float(first[1]) > 0.5 > float(second[1])

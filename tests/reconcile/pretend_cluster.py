@@ -87,7 +87,7 @@ class PretendCluster:
     def cleanup(self, spec: RunSpec) -> None:
         """A cluster removes its Jobs itself."""
 
-    def collect_garbage(self, unfinished: Collection[str], *, keep_seconds: float) -> list[str]:
+    def collect_garbage(self, unfinished: Collection[str], **limits: object) -> list[str]:
         orphans = [name for name in self.jobs if name.split("-")[1] not in unfinished]
         for name in orphans:
             del self.jobs[name]

@@ -50,7 +50,7 @@ def states() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("kind", damage.DAMAGES)
 def test_a_damaged_outcome_file_ends_no_pass(killed, cluster, tmp_path: Path, kind: str):
-    damage.replace(artifacts.outcome_file(tmp_path, killed[0].run_id), kind)
+    damage.replace(killed[0].folder(tmp_path).outcome_file, kind)
 
     reconcile(cluster, tmp_path)
 
@@ -153,7 +153,7 @@ def test_a_folder_that_cannot_be_removed_leaves_the_others(tmp_path: Path, monke
     monkeypatch.setattr(os, "rmdir", refuse)
     removed = []
 
-    with pytest.raises(OSError, match=r"^the models volume cannot be used: \[Errno 13\] Permission denied: '.*/\.runs/b'$"):  # noqa: PT012 - the removed folders come first
+    with pytest.raises(OSError, match=r"^.*/\.runs/b: the models volume cannot be used: \[Errno 13\] Permission denied: 'b'$"):  # noqa: PT012 - the removed folders come first
         for name in LocalRunner(installation(tmp_path)).collect_garbage(set(), keep_seconds=-1):
             removed.append(name)
 

@@ -16,7 +16,6 @@ from django.db.models.functions import Now
 
 from gregory.launch.errors import PreconditionFailed, SubmitError, TerminationTimeout, UnknownRunner
 from gregory.launch.runner import Observation, Runner, Status
-from gregory.ml.artifacts import stages_folder
 from gregory.models import PredictionRunLog, Subject
 from gregory.reconcile import loop
 from gregory.reconcile.loop import Reconciler
@@ -52,7 +51,7 @@ def at_work(subject: Subject, cluster: PretendCluster, tmp_path: Path) -> RunSpe
     spec = queued(subject)
     store.mark_submitted(spec, cluster.submit(cluster.render(spec)))
     store.claim(spec, handle_of(spec), image_digest="")
-    stages_folder(tmp_path, spec.run_id).mkdir(parents=True)
+    spec.folder(tmp_path).stages().mkdir(parents=True)
     return spec
 
 
@@ -68,7 +67,7 @@ def of_another_boot(subject: Subject, cluster: PretendCluster) -> RunSpec:
 @pytest.fixture
 def unseen(at_work: RunSpec, tmp_path: Path) -> RunSpec:
     """A running run whose models the reconciler cannot read."""
-    shutil.rmtree(tmp_path / ".runs")
+    shutil.rmtree(at_work.folder(tmp_path).path)
     return at_work
 
 
@@ -121,6 +120,13 @@ class TestObservations:
         assert (run().state, run().waiting_for) == ("submitted", "suspended by Kueue: preempted")
         assert RunEvent.objects.get().message == "attempt 1 was suspended by its back end and waits again: suspended by Kueue: preempted"
         begin_and_claim(at_work)
+
+    def test_a_run_that_its_node_has_not_reported_yet_is_not_suspended(self, at_work, cluster, reconcile):
+        cluster.jobs[job(at_work)] = Observation(status=Status.PENDING, detail="the node starts the container of the run", node="node-1")
+
+        reconcile()
+
+        assert (run().state, RunEvent.objects.count()) == ("running", 0)
 
     def test_an_observation_does_not_overwrite_a_later_start(self, at_work, cluster, reconcile):
         (timed,) = store.unfinished_runs()
@@ -437,7 +443,7 @@ class TestTermination:
         store.claim(spec, handle_of(spec), image_digest="")
         ago(progress_at=1801)
         # Each call returns only after the other has begun.
-        both = threading.Barrier(2, timeout=10)
+        both = threading.Barrier(2, timeout=300)
         cluster.on_cancel = lambda handle: both.wait() and None
 
         reconciled = reconcile()
@@ -489,6 +495,24 @@ class TestTermination:
 
         assert (cluster.cancelled, cluster.jobs) == ([job(spec)], {})
         assert (run().state, run().reason, run().detail) == ("failed", "image_pull", "ErrImagePull: not found; for 601 s")
+
+    @pytest.mark.parametrize("observed", [Reason.NODE_LOST, Reason.DELETED])
+    def test_a_pod_that_its_node_lost_before_the_run_is_removed_and_retried(self, subject, cluster, reconcile, observed):
+        """observed: also by a reconciler that was killed after the removal, so the next one finds no Job."""
+        spec = queued(subject)
+        store.mark_submitted(spec, cluster.submit(cluster.render(spec)))
+        lost = Diagnosis(summary="the node lost the containers of the pod; for 1801 s", reason=Reason.NODE_LOST)
+        cluster.jobs[job(spec)] = Observation(status=Status.PENDING, detail=lost.summary, diagnosis=lost)
+        if observed is Reason.DELETED:
+            store.announce_end(spec, lost)
+            cluster.terminate(spec, reason=observed)
+
+        (result,) = reconcile()
+
+        assert result.action is ResultKind.RETRIED
+        assert cluster.cancelled == ([job(spec)] if observed is Reason.NODE_LOST else [])
+        assert (run().attempt, run().retries, run().state, run().reason) == (2, 1, "submitted", "")
+        assert RunEvent.objects.get().message.startswith("attempt 1 ended: submitted: node_lost: the node lost the containers of the pod")
 
     def test_an_announced_reason_is_the_reason_of_the_end(self, at_work, cluster, reconcile):
         store.announce_end(at_work, Diagnosis(summary="stalled: no progress for 1801 s", reason=Reason.STALLED))

@@ -17,7 +17,6 @@ from gregory.launch.kubernetes.namespace import Listed
 from gregory.launch.kubernetes.runner import KubernetesRunner
 from gregory.launch.local.runner import LocalRunner
 from gregory.launch.runner import Runner
-from gregory.ml.artifacts import outcome_file
 from gregory.models import PredictionRunLog
 from gregory.reconcile.loop import Reconciler
 from gregory.reconcile.results import ReconcileResult, ResultKind
@@ -95,7 +94,7 @@ def test_a_run_on_a_cluster_succeeds_from_its_report(reconcile):
 
 
 def test_a_run_without_heartbeat_is_lost_after_its_outcome_file_became_rows(reconcile, tmp_path: Path):
-    report = outcome_file(tmp_path, ON_ANOTHER_HOST)
+    report = tmp_path / ".runs" / ON_ANOTHER_HOST / "outcome.json"
     report.parent.mkdir(parents=True)
     report.write_text(RECORDED["outcome_file"], encoding="utf-8")
     publish(tmp_path, RunSpec.model_validate(TrainingRun.objects.get(pk=ON_ANOTHER_HOST).spec), position=0)

@@ -37,7 +37,7 @@ IMAGE_PULL = Observation(
 def stuck(cluster: PretendCluster) -> Iterator[threading.Event]:
     """A webhook that answers no submission before this event."""
     answer = threading.Event()
-    cluster.on_submit = lambda spec, handle: answer.wait(60) and None
+    cluster.on_submit = lambda spec, handle: answer.wait(300) and None
     yield answer
     answer.set()
 
@@ -104,7 +104,7 @@ class TestOrder:
         assert cluster.submitted == [job(queued)]
 
         stuck.set()
-        reconciler.submissions.wait([queued.attempt_token], 60)
+        reconciler.submissions.wait([queued.attempt_token], 300)
         assert act(reconciler) == {queued.run_id: (ResultKind.SUBMITTED, f"submitted as {job(queued)}")}
         assert state(queued) == ("submitted", "")
         assert [action for action, _ in act(reconciler).values()] == [ResultKind.NOTED]
@@ -119,7 +119,7 @@ class TestOrder:
         assert detail == "it ended; attempt 2 with lstm, lgbm_tfidf: its submission has no answer yet"
         following = RunSpec.model_validate(TrainingRun.objects.get().spec)
         stuck.set()
-        reconciler.submissions.wait([following.attempt_token], 60)
+        reconciler.submissions.wait([following.attempt_token], 300)
         act(reconciler)
         assert TrainingRun.objects.values_list("attempt", "state", "external_name").get() == (2, "submitted", job(following))
 
@@ -145,7 +145,7 @@ class TestOrder:
         reconciler.cancel(TrainingRun.objects.get(pk=second.run_id), by="me")
         act(reconciler)
         stuck.set()
-        reconciler.submissions.wait([first.attempt_token], 60)
+        reconciler.submissions.wait([first.attempt_token], 300)
         act(reconciler, 60)
 
         assert cluster.submitted == [job(first)]
@@ -155,7 +155,7 @@ class TestOrder:
         queued, answer = opened(subject), threading.Event()
 
         def refuse(rendered: object) -> RunHandle:
-            answer.wait(60)
+            answer.wait(300)
             raise SubmitError("quota exceeded: pods", reason=Reason.REFUSED)
 
         monkeypatch.setattr(cluster, "submit", refuse)
@@ -164,7 +164,7 @@ class TestOrder:
         begin(queued)
         cluster.jobs[job(queued)] = WORKS
         answer.set()
-        reconciler.submissions.wait([queued.attempt_token], 60)
+        reconciler.submissions.wait([queued.attempt_token], 300)
 
         ((action, detail),) = act(reconciler).values()
 
@@ -335,7 +335,7 @@ class TestThreads:
 
         def send() -> Submission:
             sent.release()
-            answer.wait(60)
+            answer.wait(300)
             return Submission(detail="done")
 
         submissions, specs = Submissions(threads=2), [planned(subject) for _ in range(5)]
@@ -343,12 +343,12 @@ class TestThreads:
             assert submissions.add(Request(run=TrainingRun(), spec=spec, runner=PretendCluster(), send=send))
             assert not submissions.add(Request(run=TrainingRun(), spec=spec, runner=PretendCluster(), send=send))
         for _ in range(2):
-            assert sent.acquire(timeout=60)
+            assert sent.acquire(timeout=300)
         assert len(submissions.unsent()) == 3
         # The interpreter does not wait for daemon threads at its exit.
         assert [thread.daemon for thread in threading.enumerate() if thread.name == "submission"].count(False) == 0
 
         answer.set()
         for spec in specs:
-            submissions.wait([spec.attempt_token], 60)
+            submissions.wait([spec.attempt_token], 300)
         assert {answered.request.token for answered in submissions.answers()} == {spec.attempt_token for spec in specs}

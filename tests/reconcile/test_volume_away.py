@@ -12,7 +12,7 @@ import pytest
 
 from gregory.launch.local.runner import LocalRunner
 from gregory.launch.runner import Observation, Status
-from gregory.ml import artifacts, files
+from gregory.ml import files
 from gregory.models import Subject
 from gregory.reconcile.loop import Reconciler
 from gregory.reconcile.results import ResultKind
@@ -65,11 +65,12 @@ def hung(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     answer, calls = threading.Event(), []
 
     def hang(spec: RunSpec, models_dir: Path) -> str:
+        # On a busy machine another read could be silent for as long.
+        monkeypatch.setattr(volume, "SILENCE_SECONDS", 0.2)
         calls.append(spec.run_id)
         answer.wait()
         return ""
 
-    monkeypatch.setattr(volume, "SILENCE_SECONDS", 0.2)
     monkeypatch.setattr(volume, "_POLL_SECONDS", 0.01)
     monkeypatch.setattr(recovery, "_outcome_file", hang)
     yield calls
@@ -175,4 +176,4 @@ def test_a_reconciler_without_the_volume_ends_runs_as_before(runs, cluster, tmp_
     elsewhere = Reconciler(runner_for=cluster, models_dir=tmp_path / "elsewhere", stale_after=900)
 
     assert [action for action, _ in act(elsewhere)] == [ResultKind.CLOSED, ResultKind.CLOSED]
-    assert not artifacts.stages_folder(tmp_path, runs[0].run_id).exists()
+    assert not runs[0].folder(tmp_path).stages().exists()

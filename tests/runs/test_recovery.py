@@ -1,5 +1,7 @@
 """Runs that a reconciler closes, with results from a report, an outcome file or a complete model."""
 
+import os
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.models import RunEvent, TrainingRun
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import AlgorithmOutcome, RunHandle, RunOutcome, RunSpec
+from gregory.runs.states import RunState
 from tests.database_rows import HERE, opened, outcome
 from tests.published import publish
 from tools.launch_installation import installation
@@ -130,8 +133,12 @@ class TestClosedRows:
 
     def test_working_folders_of_old_runs_are_removed(self, subject, tmp_path: Path):
         spec = opened(subject)
+        (tmp_path / ".runs" / "of-an-older-release").mkdir(parents=True)
         for name in (spec.run_id, "ended"):
-            (tmp_path / ".runs" / name).mkdir(parents=True)
+            spec.folder(tmp_path).path.with_name(name).mkdir(parents=True)
+        # A run can put a link into the folder of its subject, and no other folder is removed through it.
+        (tmp_path / "team" / "second").mkdir()
+        (tmp_path / "team" / "second" / ".runs").symlink_to(tmp_path / "team" / "subject")
 
         runner = LocalRunner(installation(tmp_path))
 
@@ -139,9 +146,26 @@ class TestClosedRows:
 
         assert list(Reconciler(runner_for=lambda name: runner, models_dir=Path(), stale_after=900).collect_garbage(keep_seconds=3600)) == []
         assert list(Reconciler(runner_for=lambda name: runner, models_dir=Path(), stale_after=900).collect_garbage(keep_seconds=-1)) == [
-            "the working folder of ended"
+            "the working folder of of-an-older-release",
+            "the working folder of ended",
         ]
-        assert (tmp_path / ".runs" / spec.run_id).is_dir()
+        assert spec.folder(tmp_path).path.is_dir()
+
+    def test_the_clock_of_the_database_says_when_a_run_has_ended(self, subject, tmp_path: Path):
+        kept = {6: True, 8: False}
+        folders = {}
+        for days in kept:
+            spec = opened(subject, version=f"202601{days:02}")
+            store.end_run(spec, RunState.FAILED, Diagnosis(summary="a test"))
+            folder = folders[days] = tmp_path / ".runs" / spec.run_id
+            folder.mkdir(parents=True)
+            # The clock of the volume was wrong when a file was last written.
+            os.utime(folder, times=(0, 0))
+            TrainingRun.objects.filter(pk=spec.run_id).update(finished_at=store.time_of_database() - timedelta(days=days))
+
+        list(Reconciler(runner_for=lambda name: LocalRunner(installation(tmp_path)), models_dir=Path(), stale_after=900).collect_garbage())
+
+        assert {days: folder.exists() for days, folder in folders.items()} == kept
 
 
 @pytest.mark.django_db
@@ -235,7 +259,7 @@ def report_of(spec: RunSpec, *ends: AlgorithmOutcome, key: str, interrupted: str
 
 
 def write_outcome_file(models: Path, spec: RunSpec, report: str) -> None:
-    file = artifacts.outcome_file(models, spec.run_id)
+    file = spec.folder(models).outcome_file
     file.parent.mkdir(parents=True)
     file.write_text(report)
 

@@ -1,9 +1,12 @@
 """Values of every version: the kind of a handle, which is derived from its host, and the keys of an outcome report."""
 
 import pytest
+from pydantic import ValidationError
 
 from gregory.runs import report_key
-from gregory.runs.spec import AlgorithmOutcome, HandleKind, RunHandle, RunOutcome
+from gregory.runs.spec import AlgorithmOutcome, HandleKind, PredictSpec, RunHandle, RunOutcome, RunSpec, TrainSpec
+from tests.database_rows import prediction
+from tests.launch.example_run import example_spec
 
 
 @pytest.mark.parametrize(
@@ -40,3 +43,22 @@ def test_a_signed_report_with_keys_of_a_newer_version_is_believed():
 
     assert read is not None
     assert [(algorithm.algorithm, algorithm.reason) for algorithm in read.algorithms] == [("transformer", "budget")]
+
+
+def test_a_specification_is_read_as_the_kind_that_it_has():
+    train, predict = example_spec(), prediction(1, team_id=1)
+
+    read = [RunSpec.model_validate_json(spec.model_dump_json()) for spec in (train, predict)]
+
+    assert read == [train, predict]
+    assert [type(spec) for spec in read] == [TrainSpec, PredictSpec]
+    assert [type(RunSpec.model_validate(spec.model_dump(mode="json"))) for spec in read] == [TrainSpec, PredictSpec]
+
+
+def test_a_training_is_specified_as_by_an_older_release():
+    assert "kind" not in example_spec().model_dump()
+
+
+def test_a_release_without_predictions_refuses_one():
+    with pytest.raises(ValidationError, match=r"kind\n  Extra inputs are not permitted"):
+        TrainSpec.model_validate(prediction(1, team_id=1).model_dump(mode="json"))

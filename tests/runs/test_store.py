@@ -1,6 +1,7 @@
 """The run store: rows are opened together, end once, and only the current attempt or a reconciler ends them."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -73,6 +74,32 @@ def test_success_has_metrics_and_the_time_of_the_database(subject):
     assert (row.success, row.error_message) == (True, None)
     assert abs(row.run_finished - timezone.now()) < timedelta(minutes=1)
     assert (row.algorithm_run.metrics, row.algorithm_run.evaluation) == ({"test_f1": 0.5}, {"a": 1})
+
+
+def test_the_reading_of_a_training_is_two_figures_of_its_evaluation(subject):
+    spec = opened(subject)
+    pk = spec.algorithms[0].run_log_id
+    store.close_algorithm(spec, outcome(spec), store.OutcomeDetails(evaluation={"ranking": {"read": {"value": 31.0}}, "test": {"n": 128}}))
+
+    assert store.readings([spec.run_id]) == {pk: store.Reading(read=31, articles=128)}
+
+
+@pytest.mark.parametrize(
+    "evaluation",
+    [
+        {},
+        {"ranking": None, "test": {"n": 128}},
+        {"ranking": {"read": {"value": "many"}}, "test": {"n": 128}},
+        {"ranking": {"read": {"value": [31]}}, "test": {"n": {}}},
+        {"ranking": {"read": {"value": "1e999"}}, "test": {"n": 128}},
+        {"ranking": [], "test": 3},
+    ],
+)
+def test_an_evaluation_without_these_figures_has_no_reading(subject, evaluation: dict[str, Any]):
+    spec = opened(subject)
+    store.close_algorithm(spec, outcome(spec), store.OutcomeDetails(evaluation=evaluation))
+
+    assert store.readings([spec.run_id]) == {}
 
 
 def test_empty_data_and_compute_keep_the_stored_values(subject):
@@ -189,7 +216,7 @@ def test_nul_and_lone_surrogates_are_escaped(subject):
 
     store.close_algorithm(spec, outcome(spec, success=False, error="a\0b\udcffc"))
 
-    assert PredictionRunLog.objects.get(pk=spec.algorithms[0].run_log_id).error_message == "a\\0b\\udcffc"
+    assert PredictionRunLog.objects.get(pk=spec.algorithms[0].run_log_id).error_message == "a\\x00b\\udcffc"
 
 
 def test_the_head_of_a_long_traceback_is_cut():
@@ -421,7 +448,7 @@ def test_a_run_without_open_or_failed_rows_is_not_resumed(subject):
     for position in (0, 1):
         store.close_algorithm(spec, outcome(spec, position))
 
-    with pytest.raises(store.RunRefused, match=f"^run {spec.run_id} of team/subject has no algorithm left to train$"):
+    with pytest.raises(store.RunRefused, match=f"^run {spec.run_id} of team/subject has no algorithm left$"):
         resumed(spec)
 
     assert (TrainingRun.objects.get().attempt, RunEvent.objects.count()) == (1, 0)
@@ -470,7 +497,7 @@ def test_rows_without_retry_are_closed_in_the_same_transaction(subject):
     first = opened(subject)
     ends = tuple(outcome(first, position, success=False, error="OOMKilled") for position in (0, 1))
 
-    with pytest.raises(store.RunRefused, match="has no algorithm left to train"):
+    with pytest.raises(store.RunRefused, match="has no algorithm left"):
         retried(first, without=ends)
     assert set(PredictionRunLog.objects.values_list("success", flat=True)) == {None}
 

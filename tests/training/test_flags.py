@@ -27,7 +27,7 @@ def test_without_arguments_every_flag_has_its_default():
 
 def test_every_flag_arrives_in_its_field():
     argv = "--team t --subject s --all-teams --all-articles --lookback-days 3 --algo lstm --prob-threshold 0.5 --version v --pseudo-label"
-    more = "--verbose 2 --runner docker --wait --resume abc --dry-run --output json"
+    more = "--no-titles --verbose 2 --runner docker --wait --resume abc --dry-run --output json"
 
     assert parse(TrainFlags, *argv.split(), *more.split()) == TrainFlags(
         team="t",
@@ -39,6 +39,7 @@ def test_every_flag_arrives_in_its_field():
         prob_threshold=0.5,
         model_version="v",
         pseudo_label=True,
+        no_titles=True,
         verbose=2,
         runner="docker",
         wait=True,
@@ -79,6 +80,7 @@ def test_resume_takes_verbosity_runner_and_wait():
         ["--prob-threshold", "0.8"],
         ["--version", "v1"],
         ["--pseudo-label"],
+        ["--no-titles"],
         ["--dry-run"],
         ["--output", "json"],
     ],

@@ -9,10 +9,12 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from gregory.ml.config import Algorithm, Hyperparameters, TrainConfig
+from gregory.ml.gate import GateConfig
+from gregory.ml.stratification import Prospect
 from gregory.models import PredictionRunLog, Subject, Team
 from gregory.runs.models import TrainingRun
 from gregory.runs.spec import RunSpec, Scope
-from gregory.training.planning import plan, unsplittable
+from gregory.training.planning import plan, prospects
 from gregory.training.request import TrainingRequest, UsageError
 from tests.database_rows import label_articles, make_subject, make_team
 
@@ -255,10 +257,24 @@ def test_subjects_whose_labels_cannot_be_split_are_found_in_one_query(ms, tmp_pa
     label_articles(old, discovered=NOW - timedelta(days=91))
     specs = planned(tmp_path)
     with CaptureQueriesContext(connection) as captured:
-        found = unsplittable(specs)
+        found = prospects(specs)
     assert len(captured) == 1
-    assert sorted(found) == sorted(subject.pk for subject in (four, old, empty))
-    assert ": 6 articles of each class are always enough, there are 40 relevant and 4 not relevant; label more" in str(found[four.pk])
-    assert str(found[old.pk]).startswith("no labelled article in the data window; ")
-    assert set(unsplittable(planned(tmp_path, lookback_days=None))) == {four.pk, empty.pk}
-    assert unsplittable([]) == {}
+    assert (found[four.pk].relevant, found[four.pk].not_relevant) == (40, 4)
+    assert unsplittable(found) == {four.pk, old.pk, empty.pk}
+    assert ": 6 articles of each class are always enough, there are 40 relevant and 4 not relevant; label more" in str(found[four.pk].error)
+    assert str(found[old.pk].error).startswith("no labelled article in the data window; ")
+    assert unsplittable(prospects(planned(tmp_path, lookback_days=None))) == {four.pk, empty.pk}
+    assert prospects([]) == {}
+
+
+def unsplittable(found: dict[int, Prospect]) -> set[int]:
+    return {subject for subject, one in found.items() if one.error is not None}
+
+
+def test_the_specification_has_the_gate_and_none_without_it(ms, tmp_path: Path):
+    gate = GateConfig(margin=0.02, minimum=5)
+    (without,) = plan(request(subject="ms"), models_dir=tmp_path, now=NOW, require_gpu=False)
+    (spec,) = plan(request(subject="ms", gate=gate), models_dir=tmp_path, now=NOW, require_gpu=False)
+
+    assert RunSpec.model_validate_json(spec.model_dump_json()).gate == gate
+    assert "gate" not in without.model_dump(mode="json")

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from gregory.ml.config import ALGORITHMS, Hyperparameters, LgbmConfig, TrainConfig
+from gregory.ml.gate import GateConfig
 from gregory.training.flags import TrainFlags
 from gregory.training.request import TrainingRequest, UsageError, from_flags
 
@@ -43,6 +44,7 @@ def test_the_request_has_the_values_of_all_flags():
         verbose=3,
         prob_threshold=0.35,
         pseudo_label=True,
+        no_titles=True,
     )
     assert from_flags(flags, hyperparameters=hyperparameters) == TrainingRequest(
         team="neurology",
@@ -52,6 +54,7 @@ def test_the_request_has_the_values_of_all_flags():
         version="v1",
         config=TrainConfig(prob_threshold=0.35, pseudo_label=True, hyperparameters=hyperparameters),
         verbosity=3,
+        titles=False,
     )
 
 
@@ -143,3 +146,20 @@ def test_refused_versions(version: str):
 
 def test_the_scope_is_checked_first():
     assert refusal(team=None, algo="svm", prob_threshold=7.0) == "nothing to train: give --team SLUG, or --all-teams"
+
+
+def test_a_training_promotes_nothing_by_default():
+    assert request().gate is None
+
+
+def test_the_flag_comes_before_the_margin_of_the_installation():
+    flags = {"hyperparameters": Hyperparameters(), "promote_margin": 0.1, "promote_minimum": 5}
+
+    assert from_flags(TrainFlags(team="neurology"), **flags).gate == GateConfig(margin=0.1, minimum=5)
+    assert from_flags(TrainFlags(team="neurology", promote_if_not_worse=0.0), **flags).gate == GateConfig(margin=0.0, minimum=5)
+
+
+@pytest.mark.parametrize(("value", "shown"), [(-0.1, "-0.1"), (1.0, "1"), (nan, "nan"), (inf, "inf")])
+def test_a_margin_that_is_no_difference_of_areas_is_refused(value: float, shown: str):
+    limits = "must be at least 0 and less than 1; 0.02 is two points of ROC AUC"
+    assert refusal(promote_if_not_worse=value) == f"--promote-if-not-worse {shown} {limits}"

@@ -13,7 +13,7 @@ from gregory.runs import store
 from gregory.runs.diagnosis import SUCCEEDED, Diagnosis
 from gregory.runs.models import RunEvent, TrainingRun
 from gregory.runs.reasons import Reason
-from gregory.runs.spec import RunHandle, RunSpec, new_token
+from gregory.runs.spec import RunHandle, RunKind, RunSpec, new_token
 from gregory.runs.states import RunState
 from gregory.training import resume
 from gregory.training.request import UsageError
@@ -55,7 +55,7 @@ def killed_run(subject, models: Path, *, closed: bool = True, **kwargs) -> RunSp
     """A run that was killed at work. closed: a reconciler has finalized it."""
     spec = opened(subject, **kwargs)
     store.claim(spec, HERE, image_digest="")
-    (models / ".runs" / spec.run_id / "stages").mkdir(parents=True)
+    spec.folder(models).stages().mkdir(parents=True)
     if closed:
         store.end_run(spec, RunState.FAILED, Diagnosis(summary="signal 9", reason=Reason.KILLED))
     return spec
@@ -165,7 +165,7 @@ def test_a_successful_run_is_refused(subject, tmp_path):
 @pytest.mark.parametrize(("closed", "remedy"), [(True, "train again"), (False, "run reconcile_runs --once and train again")])
 def test_a_run_without_a_working_folder_is_refused_with_a_remedy(subject, tmp_path, closed, remedy):
     spec = killed_run(subject, tmp_path, closed=closed)
-    (tmp_path / ".runs" / spec.run_id / "stages").rmdir()
+    spec.folder(tmp_path).stages().rmdir()
 
     assert refusal(spec, tmp_path) == f"run {spec.run_id} of team/subject has no working folder, so it cannot be resumed; {remedy}"
 
@@ -205,7 +205,7 @@ def test_a_specification_of_another_version_is_refused(subject, tmp_path):
 
 def unknown(models: Path, observation: Observation = GONE) -> str:
     with pytest.raises(UsageError) as caught:
-        resume.find("nosuchrun", reconciler(observation, models))
+        resume.find("nosuchrun", reconciler(observation, models), RunKind.TRAIN)
     return str(caught.value)
 
 
@@ -213,7 +213,7 @@ def test_an_unknown_id_is_refused_with_the_newest_resumable_runs(subject, tmp_pa
     ids = [killed_run(subject, tmp_path, version=f"2026010{day}").run_id for day in range(1, 8)]
     for age, run_id in enumerate(reversed(ids)):
         TrainingRun.objects.filter(pk=run_id).update(queued_at=datetime(2026, 1, 20 - age, tzinfo=UTC))
-    (tmp_path / ".runs" / ids[-1] / "stages").rmdir()
+    (tmp_path / "team/subject/.runs" / ids[-1] / "stages").rmdir()
     TrainingRun.objects.filter(pk=ids[-2]).update(runner="of another version")
 
     newest = ", ".join(f"{run_id} (team/subject)" for run_id in reversed(ids[:5]))
@@ -224,7 +224,7 @@ def test_an_unknown_id_is_refused_with_the_newest_resumable_runs(subject, tmp_pa
 def test_a_known_run_is_found_in_any_state(subject, tmp_path):
     spec = killed_run(subject, tmp_path)
 
-    assert resume.find(spec.run_id, reconciler(GONE, tmp_path)).run_id == spec.run_id
+    assert resume.find(spec.run_id, reconciler(GONE, tmp_path), RunKind.TRAIN).run_id == spec.run_id
 
 
 def test_the_hint_has_the_command(subject, tmp_path):
@@ -244,5 +244,5 @@ def test_a_run_that_cannot_be_resumed_has_no_hint(subject, tmp_path):
     assert resume.hint(store.find_run(spec.run_id), reconciler(GONE, tmp_path)) == ""
 
     TrainingRun.objects.update(reason=Reason.KILLED)
-    (tmp_path / ".runs" / spec.run_id / "stages").rmdir()
+    spec.folder(tmp_path).stages().rmdir()
     assert resume.hint(store.find_run(spec.run_id), reconciler(GONE, tmp_path)) == ""

@@ -1,6 +1,7 @@
 """Replaces `gregory.ml.stages.work` in the image of the chaos runs: each stage takes time and writes marks.
 
-`check` compares the marks with the rows. The marks are on the models volume, in a folder that the product does not read:
+`check` compares the marks with the rows. The marks are on the models volume, in a folder that the product does not read. A patch of the
+pod template mounts it, because a run sees only the folder of its subject:
 `.chaos/<run id>/<attempt>-<algorithm>.begun`, and `.done` as soon as the result is complete. Each worker holds the lock of
 its run until it ends. A worker that finds the lock taken writes `<attempt>.overlap` or `summarise.overlap`.
 """
@@ -14,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from gregory.ml import artifacts
-from gregory.ml.artifacts import DataFacts, Manifest, Probe
+from gregory.ml.manifest import DataFacts, Manifest, Probe
 from gregory.ml.progress import Progress, Report
 from gregory.ml.stages.contract import (
     EXAMPLES,
@@ -30,6 +31,8 @@ from gregory.ml.stages.contract import (
 from gregory.ml.text import TEXT_VERSION
 
 MARKS, SECONDS = ".chaos", "seconds.json"
+MOUNTED = Path("/chaos")
+PATCH = {"spec": {"containers": [{"name": "run", "volumeMounts": [{"name": "models", "mountPath": str(MOUNTED), "subPath": MARKS}]}]}}
 # Length of a training without a script.
 DEFAULT_SECONDS = 4.0
 STEP_SECONDS = 0.2
@@ -50,8 +53,7 @@ def pseudo_label(source: Path, target: Path, report: Report, resume_dir: Path) -
 
 def summarise(source: Path, target: Path, report: Report, resume_dir: Path) -> SummariseResult:
     """Two empty files."""
-    models, run_id = _place(source)
-    _be_alone(_marks(models, run_id), name="summarise")
+    _be_alone(_marks(_run_id(source)), name="summarise")
     for name in (EXAMPLES, POOL):
         (target / name).touch()
     report(Progress(message="summarised", fraction=1.0))
@@ -62,14 +64,13 @@ def train(source: Path, target: Path, report: Report, resume_dir: Path) -> Train
     """Takes the scripted time and writes a complete model folder."""
     request = TrainRequest.model_validate_json((source / REQUEST).read_text(encoding="utf-8"))
     facts = request.provenance
-    models, _ = _place(source)
-    marks = _marks(models, facts.run_id)
+    marks = _marks(facts.run_id)
     _be_alone(marks, name=str(facts.attempt))
     name = f"{facts.attempt}-{request.algorithm}"
     # Append: a suspended attempt begins several times.
     with (marks / f"{name}.begun").open("a") as begun:
         begun.write(f"{time.time()}\n")
-    seconds = _scripted(models / MARKS / SECONDS).get(f"{facts.subject}/{request.algorithm}", DEFAULT_SECONDS)
+    seconds = _scripted(MOUNTED / SECONDS).get(f"{facts.subject}/{request.algorithm}", DEFAULT_SECONDS)
     steps = max(1, round(seconds / STEP_SECONDS))
     for step in range(steps):
         time.sleep(STEP_SECONDS)
@@ -85,14 +86,14 @@ def _scripted(file: Path) -> dict[str, float]:
     return json.loads(file.read_text()) if file.exists() else {}
 
 
-def _place(source: Path) -> tuple[Path, str]:
-    """The models folder and the id of the run, from the input folder of a stage."""
+def _run_id(source: Path) -> str:
+    """The id of the run, from the input folder of a stage."""
     runs = next(parent for parent in source.parents if parent.name == artifacts.RUNS_FOLDER)
-    return runs.parent, source.relative_to(runs).parts[0]
+    return source.relative_to(runs).parts[0]
 
 
-def _marks(models: Path, run_id: str) -> Path:
-    marks = models / MARKS / run_id
+def _marks(run_id: str) -> Path:
+    marks = MOUNTED / run_id
     marks.mkdir(parents=True, exist_ok=True)
     return marks
 

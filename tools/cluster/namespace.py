@@ -12,7 +12,7 @@ from typing import Any
 from gregory.launch.kubernetes.runner import KubernetesRunner
 from gregory.launch.runner import Installation, Observation, Rendered
 from gregory.ml.config import TrainConfig
-from gregory.runs.spec import RunHandle, RunSpec, Scope, Window, new_run_id, new_token
+from gregory.runs.spec import RunHandle, RunSpec, Scope, TrainSpec, Window, new_run_id, new_token
 from tools.cluster.cluster import Cluster
 from tools.launch_installation import installation
 
@@ -28,7 +28,7 @@ def a_run(**changes: Any) -> RunSpec:
     """A specification with an id and a token of its own."""
     scope = Scope(id=1, slug="any")
     window = Window(cutoff=None, description="all articles")
-    return RunSpec(
+    return TrainSpec(
         run_id=new_run_id(), attempt_token=new_token(), team=scope, subject=scope, algorithms=(), config=TrainConfig(), window=window
     ).model_copy(update=changes)
 
@@ -36,7 +36,9 @@ def a_run(**changes: Any) -> RunSpec:
 def with_code(job: Mapping[str, Any], code: str) -> dict[str, Any]:
     """A rendered Job whose container runs this code instead of `python -m job`."""
     changed = deepcopy(dict(job))
-    changed["spec"]["template"]["spec"]["containers"][0]["command"] = ["python3", "-c", code]
+    pod_of(changed)["containers"][0]["command"] = ["python3", "-c", code]
+    # The images of such runs have no module `job`.
+    pod_of(changed).pop("initContainers", None)
     return changed
 
 
@@ -103,6 +105,14 @@ class ClusterNamespace:
     def runner(self, **variables: str) -> KubernetesRunner:
         return KubernetesRunner(self.installation(**variables))
 
+    def kubeconfig_of(self, account: str) -> Path:
+        """A kubeconfig with a token of this ServiceAccount."""
+        content = json.loads(self.cluster.kubeconfig.read_text())
+        content["users"][0]["user"] = {"token": self.kubectl("create", "token", account).strip()}
+        file = self.folder / f"{account}.kubeconfig"
+        file.write_text(json.dumps(content))
+        return file
+
     def start(self, code: str, *, spec: RunSpec | None = None, change: Callable[[dict[str, Any]], None] | None = None) -> RunHandle:
         """Submit a run with this code. change: a last change of the Job."""
         runner, spec = self.runner(), spec or a_run()
@@ -115,7 +125,7 @@ class ClusterNamespace:
         (observation,) = self.runner().observe([handle])
         return observation
 
-    def until(self, handle: RunHandle, seen: Callable[[Observation], object], *, seconds: float = 60) -> Observation:
+    def until(self, handle: RunHandle, seen: Callable[[Observation], object], *, seconds: float = 300) -> Observation:
         """The first observation for which `seen` is true, by one runner, as a reconciler does it."""
         runner, deadline = self.runner(), time.monotonic() + seconds
         while time.monotonic() < deadline:

@@ -4,18 +4,21 @@ Limits are local to a transaction, because a connection pool in transaction mode
 """
 
 import math
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Any
 
 import psycopg
-from django.db import OperationalError
+from django.db import OperationalError, transaction
 from django.db.backends.postgresql import base
+from django.db.backends.postgresql.client import DatabaseClient
 from django.db.backends.postgresql.psycopg_any import IsolationLevel
 from django.db.backends.postgresql.schema import DatabaseSchemaEditor
 from django.db.utils import DatabaseErrorWrapper
 from django.utils.functional import cached_property
+from psycopg import sql
 
-from gregory.database import waits
+from gregory.database import run_token, waits
 from gregory.database.errors import RowLocked
 from gregory.database.postgresql.session import Session
 
@@ -69,10 +72,26 @@ class SchemaEditor(DatabaseSchemaEditor):
             self._unlimited.__exit__(None, None, None)
 
 
+class Client(DatabaseClient):
+    """psql, which `dbshell` calls. It gets the permitted proofs too. psql knows them since version 16."""
+
+    @classmethod
+    def settings_to_cmd_args_env(cls, settings_dict: dict[str, Any], parameters: Iterable[str]) -> tuple[list[str], dict[str, str] | None]:
+        """The command, and the variables in addition to those of this process."""
+        command, variables = super().settings_to_cmd_args_env(settings_dict, parameters)
+        proofs = settings_dict["OPTIONS"].get("require_auth")
+        return command, {**(variables or {}), "PGREQUIREAUTH": proofs} if proofs else variables
+
+
 class DatabaseWrapper(base.DatabaseWrapper):
     """The connection of one thread."""
 
     SchemaEditorClass = SchemaEditor
+    client_class = Client
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.execute_wrappers.append(_in_transaction)
 
     @cached_property
     def wrap_database_errors(self) -> ErrorTranslation:
@@ -86,10 +105,25 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def _set_autocommit(self, autocommit: bool) -> None:
         super()._set_autocommit(autocommit)  # type: ignore[misc] # django-stubs lacks it
-        if not autocommit and waits.answer_seconds() < math.inf:
+        if not autocommit and (settings := list(_local_settings())):
             with self.wrap_database_errors:
-                self.connection.execute(
-                    f"SET LOCAL lock_timeout = '{waits.LOCK_SECONDS}s'; "
-                    f"SET LOCAL statement_timeout = '{waits.STATEMENT_SECONDS}s'; "
-                    f"SET LOCAL idle_in_transaction_session_timeout = '{waits.IDLE_SECONDS}s'"
-                )
+                self.connection.execute(sql.SQL("; ").join(settings))
+
+
+def _local_settings() -> Iterator[sql.Composable]:
+    """The settings of a transaction that begins."""
+    if waits.answer_seconds() < math.inf:
+        yield sql.SQL(f"SET LOCAL lock_timeout = '{waits.LOCK_SECONDS}s'")
+        yield sql.SQL(f"SET LOCAL statement_timeout = '{waits.STATEMENT_SECONDS}s'")
+        yield sql.SQL(f"SET LOCAL idle_in_transaction_session_timeout = '{waits.IDLE_SECONDS}s'")
+    if token := run_token.current():
+        yield sql.SQL(f"SET LOCAL {run_token.SETTING} = {{}}").format(sql.Literal(token))
+
+
+def _in_transaction(execute: Callable[..., Any], statement: str, parameters: Any, many: bool, context: dict[str, Any]) -> Any:
+    """Execute a statement of a run in a transaction, which has the run's token."""
+    wrapper = context["connection"]
+    if wrapper.in_atomic_block or not run_token.current():
+        return execute(statement, parameters, many, context)
+    with transaction.atomic(using=wrapper.alias):
+        return execute(statement, parameters, many, context)

@@ -8,19 +8,20 @@ import os
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import docker
-from docker.errors import APIError, ImageNotFound, NotFound
+from docker.errors import ImageNotFound, NotFound
 from docker.models.containers import Container
 
 from gregory.env import DATABASE_VARIABLES
 from gregory.launch import database, preconditions, processes
 from gregory.launch.docker import diagnose, probe
 from gregory.launch.docker.container import INSIDE_IMAGE, LABEL, container_name, container_request, is_folder
+from gregory.launch.docker.daemon import containers_of, created, end_of, host_of, maps_users_of, start_container
 from gregory.launch.docker.logs import UNREACHABLE, stream, words
 from gregory.launch.errors import PreconditionFailed, SubmitError, TerminationTimeout
 from gregory.launch.log_stream import Cursor, follow
@@ -28,7 +29,6 @@ from gregory.launch.runner import Installation, Observation, Rendered, Status
 from gregory.runs.diagnosis import Diagnosis, log_tail_of
 from gregory.runs.spec import Attempt, HandleKind, RunHandle, RunSpec
 
-CONFLICT = 409
 TIMEOUT_SECONDS = 30
 RECONNECT_SECONDS = 2.0
 # A log stream without data for this time is opened again, so that a reader thread without a caller ends.
@@ -50,6 +50,7 @@ class DockerRunner:
         self._options = installation.environment
         self.stall_seconds = self._options.GREGORY_STALL_AFTER
         self._models = self._options.GREGORY_DOCKER_MODELS or str(installation.models_dir)
+        self.sees_models = self._models == str(installation.models_dir)
         self._base_models = self._options.GREGORY_DOCKER_BASE_MODELS or str(installation.bundle_dir)
 
     @property
@@ -66,8 +67,7 @@ class DockerRunner:
         database.require_transferable(self._installation.inherited, place="a container")
         try:
             with self._daemon() as daemon:
-                image, user = daemon.images.get(self._options.GREGORY_DOCKER_IMAGE), self.user_of_containers(daemon)
-                maps_users = _maps_users(daemon)
+                image, maps_users = daemon.images.get(self._options.GREGORY_DOCKER_IMAGE), maps_users_of(daemon)
         except ImageNotFound as error:
             raise PreconditionFailed(
                 f"the image {self._options.GREGORY_DOCKER_IMAGE} is not on this Docker host; build it from Dockerfile.train, "
@@ -75,17 +75,19 @@ class DockerRunner:
             ) from error
         except UNREACHABLE as error:
             raise PreconditionFailed(f"the Docker daemon does not answer: {error}; start it, or name its address in DOCKER_HOST") from error
+        user = self.user_of_containers(maps_users=maps_users)
         if is_folder(self._models):
             preconditions.require_models_folder(Path(self._models), specs)
             if not maps_users:
-                user = user or image.attrs["Config"].get("User", "")
-                preconditions.require_writable_by(user, Path(self._models), specs, remedy="set GREGORY_DOCKER_USER")
+                named = user or image.attrs["Config"].get("User", "")
+                preconditions.require_writable_by(named, Path(self._models), specs, remedy="set GREGORY_DOCKER_USER")
         if self._base_models != INSIDE_IMAGE and is_folder(self._base_models):
-            preconditions.require_bundle(Path(self._base_models))
+            preconditions.require_bundle(Path(self._base_models), digest=self._options.GREGORY_BASE_MODELS_DIGEST)
+            preconditions.require_fitting_bundle(Path(self._base_models), specs)
             preconditions.require_readable_bundle(Path(self._base_models))
         # The last check tries the rest: the address of the database, its certificate, the GPUs and the folders, as a container sees them.
         with self._daemon(timeout=probe.SECONDS) as daemon:
-            request = self._completed(daemon, self.render(preconditions.probe_spec()).request)
+            request = self._completed(daemon, self.render(preconditions.probe_spec()).request, user=user)
             probe.require_working_container(daemon, request, [folder for folder, _ in preconditions.algorithm_folders(Path(), specs)])
 
     def owner_handle(self) -> RunHandle:
@@ -99,7 +101,7 @@ class DockerRunner:
             self._options,
             models=self._models,
             base_models=self._base_models,
-            certificate=database.certificate_file(self._installation.inherited),
+            files=database.files(self._installation.inherited),
         )
         return Rendered(spec=spec, request=request)
 
@@ -108,10 +110,12 @@ class DockerRunner:
         spec, request = rendered.spec, rendered.request
         try:
             with self._daemon() as daemon:
-                handle = RunHandle(host=_host(daemon), name=request["name"], uid=spec.attempt_token)
-                request = self._completed(daemon, request)
+                handle = RunHandle(host=host_of(daemon), name=request["name"], uid=spec.attempt_token)
+                request = self._completed(daemon, request, user=self.user_of_containers(maps_users=maps_users_of(daemon)))
                 request["environment"]["GREGORY_RUN_HANDLE"] = handle.model_dump_json()
-                _start(_created(daemon, spec, request))
+                if is_folder(self._models):
+                    probe.prepare_folder(daemon, request)
+                start_container(created(daemon, spec, request))
         except UNREACHABLE as error:
             raise SubmitError(f"cannot start {spec.label} in a container: {words(error)}") from error
         return handle
@@ -122,7 +126,7 @@ class DockerRunner:
             return [processes.observe(handle) for handle in handles]
         try:
             with self._daemon() as daemon:
-                host, containers = _host(daemon), _containers(daemon)
+                host, containers = host_of(daemon), containers_of(daemon)
                 return [_observe(handle, host, containers) for handle in handles]
         except UNREACHABLE as error:
             detail = f"the Docker daemon does not answer ({words(error)})"
@@ -176,20 +180,27 @@ class DockerRunner:
         return [f"docker logs --follow {name}", f"docker inspect {name}"]
 
     def cleanup(self, spec: Attempt) -> None:
-        """Remove the container."""
+        """Remove the container, and the empty working folder of a prediction, which is a mount in its container."""
         with suppress(*UNREACHABLE), self._daemon() as daemon:
             daemon.containers.get(container_name(spec)).remove(force=True)
+        with suppress(OSError):
+            spec.folder(Path(self._models)).path.rmdir()
 
-    def collect_garbage(self, unfinished: Collection[str], *, keep_seconds: float) -> list[str]:
+    def collect_garbage(
+        self, unfinished: Collection[str], *, recent: Collection[str] = (), keep_seconds: float, now: datetime | None = None
+    ) -> list[str]:
         """Remove containers of this installation that ended more than `keep_seconds` ago."""
         removed = []
         with suppress(*UNREACHABLE), self._daemon() as daemon:
+            # The daemon has written the times of its containers.
+            present = datetime.fromisoformat(daemon.info()["SystemTime"])
             for container in daemon.containers.list(all=True, ignore_removed=True, filters={"label": f"{LABEL}.models={self._models}"}):
-                if container.attrs["State"]["Running"] or container.labels.get(f"{LABEL}.run-id") in unfinished:
+                run_id = container.labels.get(f"{LABEL}.run-id")
+                if container.attrs["State"]["Running"] or run_id in unfinished or run_id in recent:
                     continue
                 # A trial holds no evidence, but the password of the database.
                 keep = min(keep_seconds, probe.KEEP_SECONDS) if probe.LABEL_OF_TRIAL in container.labels else keep_seconds
-                if datetime.now(UTC) - _end_of(container) > timedelta(seconds=keep):
+                if present - end_of(container) > timedelta(seconds=keep):
                     container.remove()
                     removed.append(f"container {container.name}")
         return removed
@@ -202,9 +213,9 @@ class DockerRunner:
         finally:
             client.close()
 
-    def _completed(self, daemon: docker.DockerClient, request: Mapping[str, Any]) -> dict[str, Any]:
+    def _completed(self, daemon: docker.DockerClient, request: Mapping[str, Any], *, user: str) -> dict[str, Any]:
         """The request with image, user and database."""
-        image, user = daemon.images.get(request["image"]), self.user_of_containers(daemon)
+        image = daemon.images.get(request["image"])
         variables = {
             **database.credentials(self._installation.inherited),
             **database.connection(self._installation.inherited),
@@ -214,59 +225,12 @@ class DockerRunner:
         }
         return {**request, "image": image.id, "environment": variables} | ({"user": user} if user else {})
 
-    def user_of_containers(self, daemon: docker.DockerClient) -> str:
+    def user_of_containers(self, *, maps_users: bool) -> str:
         """The user of the container, who owns the models. Empty means the user of the image."""
-        if self._options.GREGORY_DOCKER_USER or not is_folder(self._models) or _maps_users(daemon):
+        if self._options.GREGORY_DOCKER_USER or not is_folder(self._models) or maps_users:
             return self._options.GREGORY_DOCKER_USER
         owner = Path(self._models).stat()
         return "" if owner.st_uid == 0 else f"{owner.st_uid}:{owner.st_gid}"
-
-
-def _maps_users(daemon: docker.DockerClient) -> bool:
-    """Whether a user of this machine has another id in a container (`userns-remap`, rootless mode)."""
-    return any(option.startswith(("name=userns", "name=rootless")) for option in daemon.info().get("SecurityOptions") or ())
-
-
-def _host(daemon: docker.DockerClient) -> str:
-    info = daemon.info()
-    return HandleKind.CONTAINER.host(f"{info['Name']}#{info['ID']}")
-
-
-def _created(daemon: docker.DockerClient, spec: RunSpec, request: Mapping[str, Any]) -> Container:
-    try:
-        return daemon.containers.create(**request)
-    except APIError as error:
-        if error.status_code != CONFLICT:
-            raise
-    container = daemon.containers.get(request["name"])
-    if container.labels.get(f"{LABEL}.attempt-token") != spec.attempt_token:
-        raise SubmitError(
-            f"a container named {request['name']} exists and is not this run's; remove it with: docker rm -f {request['name']}"
-        )
-    return container
-
-
-def _start(container: Container) -> None:
-    if container.status != "created":
-        return
-    try:
-        container.start()
-    except APIError:
-        # A container that cannot start would occupy the name for a later submission.
-        with suppress(*UNREACHABLE):
-            container.remove(force=True)
-        raise
-
-
-def _end_of(container: Container) -> datetime:
-    """The end of the container. One that was not started has none, so it is the time of its creation."""
-    state = container.attrs["State"]
-    return datetime.fromisoformat(container.attrs["Created"] if state["Status"] == "created" else state["FinishedAt"])
-
-
-def _containers(daemon: docker.DockerClient) -> dict[str, Container]:
-    ours = daemon.containers.list(all=True, ignore_removed=True, sparse=True, filters={"label": f"{LABEL}.run-id"})
-    return {container.attrs["Names"][0].lstrip("/"): container for container in ours}
 
 
 def _observe(handle: RunHandle, host: str, containers: Mapping[str, Container]) -> Observation:

@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 from yaml.parser import ParserError
 from yaml.scanner import ScannerError
 
+from gregory import bounded_yaml
 from gregory.launch.errors import BadClusterConfig
 from gregory.launch.kubernetes import plaintext_secrets, pod_patch
 from gregory.launch.kubernetes.cluster_database import Database
@@ -34,6 +35,7 @@ from gregory.launch.kubernetes.cluster_sections import (
 )
 from gregory.launch.kubernetes.cluster_values import DAY_SECONDS, LabelValue, Name, OptionalName, Seconds, Section
 from gregory.launch.kubernetes.labels import is_ours
+from gregory.runs.spec import RunKind
 
 # A wrong value in these keys may be a secret, so errors do not show it.
 _NOT_SHOWN = ("database", "env", "envFrom", "podTemplatePatch")
@@ -79,6 +81,10 @@ class ClusterConfig(Section):
         {}, description="merged into the pod template, for settings without a key above (the container is `run`)"
     )
 
+    def of_kind(self, kind: RunKind) -> "ClusterConfig":
+        """The settings for runs of this kind: predictions can have a role of their own."""
+        return self.model_copy(update={"database": self.database.of_predictions()}) if kind is RunKind.PREDICT else self
+
     @model_validator(mode="before")
     @classmethod
     def _holds_no_secret(cls, values: Any) -> Any:
@@ -88,6 +94,14 @@ class ClusterConfig(Section):
                 "database.existingSecret, env or envFrom"
             )
         return values
+
+    @field_validator("env")
+    @classmethod
+    def _names_each_once(cls, variables: tuple[EnvironmentVariable, ...]) -> tuple[EnvironmentVariable, ...]:
+        names = [variable.name for variable in variables]
+        if repeated := next((name for name in names if names.count(name) > 1), ""):
+            raise ValueError(f"two entries have the name {repeated!r}; remove one")
+        return variables
 
     @field_validator("labels", "annotations")
     @classmethod
@@ -108,7 +122,7 @@ class ClusterConfig(Section):
 def load_cluster_config(path: Path) -> ClusterConfig:
     """Read and check the cluster file. Raises BadClusterConfig, which names file, key, value and remedy."""
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = bounded_yaml.load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise BadClusterConfig(f"cluster file {path} cannot be read: {error.strerror}; GREGORY_CLUSTER_CONFIG names it") from error
     except UnicodeDecodeError as error:
@@ -131,7 +145,7 @@ def _problem(error: yaml.YAMLError) -> str:
     if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
         return "it contains a character that YAML does not allow"
     line = error.problem_mark.line + 1
-    if isinstance(error, ScannerError | ParserError):
+    if isinstance(error, ScannerError | ParserError | bounded_yaml.Refused):
         return f"{error.problem} in line {line}"
     # Other errors repeat the value, which may be a password that begins with * or !.
     return f"an alias or a tag in line {line}; quote a value that begins with * or !"

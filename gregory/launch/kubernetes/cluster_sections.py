@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from gregory.env import SHA256
 from gregory.launch.kubernetes.cluster_values import (
     DAY_SECONDS,
     Name,
@@ -93,6 +94,9 @@ class Kueue(Section):
 
     queue_name: OptionalName = Field("", description="LocalQueue of the namespace (empty: no Kueue)")
     priority_class: OptionalName = Field("", description="WorkloadPriorityClass, needs queueName")
+    read_workloads: bool = Field(
+        False, description="true: commands read Workloads and LocalQueues, and tell every cause of waiting in Kueue's words (needs a Role)"
+    )
 
     @model_validator(mode="after")
     def _has_a_queue(self) -> Self:
@@ -107,7 +111,7 @@ class Requests(Section):
     cpu: OptionalQuantity = Field("2", description="CPUs reserved for a run, such as 2 or 500m")
     memory: OptionalQuantity = Field("12Gi", description="memory reserved for a run, such as 12Gi")
     ephemeral_storage: OptionalQuantity = Field(
-        "", alias="ephemeral-storage", description="disk of the node reserved for logs and /tmp, such as 2Gi"
+        "256Mi", alias="ephemeral-storage", description="disk of the node reserved for logs and /tmp, such as 2Gi"
     )
 
 
@@ -117,7 +121,7 @@ class Limits(Section):
     cpu: OptionalQuantity = Field("", description="CPUs a run may use, such as 8 (empty: all free CPUs of the node)")
     memory: OptionalQuantity = Field("12Gi", description="memory above which a run is killed, such as 12Gi, with /dev/shm included")
     ephemeral_storage: OptionalQuantity = Field(
-        "", alias="ephemeral-storage", description="disk of the node above which a run is evicted, such as 8Gi"
+        "8Gi", alias="ephemeral-storage", description="disk of the node above which a run is evicted, such as 8Gi"
     )
 
 
@@ -156,6 +160,9 @@ class BaseModelsVolume(Section):
         None, description="image that holds the bundle, mounted read-only (needs Kubernetes 1.33 or later, with ImageVolume)"
     )
     sub_path: SubPath = Field("", description="folder of the claim or image that is the bundle (empty: the root)")
+    digest: str = Field(
+        "", pattern=SHA256, description="sha256 of the bundle's bundle.json, 64 digits; a run refuses another bundle (empty: any bundle)"
+    )
 
     @property
     def in_image(self) -> bool:
@@ -244,9 +251,9 @@ class EnvironmentSource(Section):
 class Security(Section):
     """User and groups of a run. All other settings are those of Kubernetes' restricted profile."""
 
-    run_as_user: int = Field(10_001, ge=1, description="user of the container, never 0")
-    run_as_group: int = Field(10_001, ge=0, description="its group")
-    fs_group: int = Field(10_001, ge=0, description="group of the models volume")
+    run_as_user: int | None = Field(10_001, ge=1, description="user of the container, never 0 (null: the cluster chooses it)")
+    run_as_group: int | None = Field(10_001, ge=0, description="its group (null: the cluster chooses it)")
+    fs_group: int | None = Field(10_001, ge=0, description="group of the models volume (null: the cluster chooses it)")
 
 
 class Deadlines(Section):

@@ -24,6 +24,8 @@ RUNS = f"{NAME}={APP},{COMPONENT}=run"
 
 KUEUE_QUEUE = "kueue.x-k8s.io/queue-name"
 KUEUE_PRIORITY = "kueue.x-k8s.io/priority-class"
+# Kueue sets this label on the Workload of a Job.
+KUEUE_JOB_UID = "kueue.x-k8s.io/job-uid"
 # The Job controller sets this label on every pod.
 CONTROLLER_UID = "batch.kubernetes.io/controller-uid"
 

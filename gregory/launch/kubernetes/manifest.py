@@ -7,16 +7,17 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from gregory.env import DATABASE_VARIABLES, DEFAULT_PORT, SSL_MODE, SSL_ROOT_CERTIFICATE
+from gregory.env import BASE_MODELS_DIGEST, DATABASE_VARIABLES, DEFAULT_PORT, REQUIRE_AUTH, SSL_MODE
 from gregory.launch.errors import SubmitError
-from gregory.launch.image import BASE_MODELS_IN_IMAGE, DATABASE_CERTIFICATE_IN_IMAGE, PROJECT_IN_IMAGE
+from gregory.launch.image import DATABASE_FILES_IN_IMAGE, MODELS_IN_IMAGE, PREPARE_COMMAND
 from gregory.launch.kubernetes import pod_patch
 from gregory.launch.kubernetes.cluster_config import ClusterConfig
 from gregory.launch.kubernetes.cluster_database import Database
 from gregory.launch.kubernetes.cluster_sections import Toleration
 from gregory.launch.kubernetes.cluster_values import Section
 from gregory.launch.kubernetes.labels import APP, CONTROLLER_UID, KUEUE_PRIORITY, KUEUE_QUEUE, annotations_of, labels_of
-from gregory.launch.kubernetes.pod_patch import CONTAINER
+from gregory.launch.kubernetes.pod_patch import CONTAINER, PREPARE
+from gregory.launch.kubernetes.volumes import drop_empty, mounts_of_run, volumes_of
 from gregory.runs import exit_codes
 from gregory.runs.spec import Attempt, HandleKind, RunHandle, RunSpec
 
@@ -71,6 +72,7 @@ def render_job(spec: RunSpec, config: ClusterConfig, *, cluster_id: str, connect
 
     connection: variables of the submitter that change the connection to the database. The cluster file takes precedence.
     """
+    config = config.of_kind(spec.work)
     deadlines, kueue = config.deadlines, config.kueue
     working_seconds = deadlines.image_pull_seconds + deadlines.run_seconds
     queue = {KUEUE_QUEUE: kueue.queue_name, KUEUE_PRIORITY: kueue.priority_class}
@@ -125,7 +127,7 @@ def _on_exit(action: str, **codes: Any) -> dict[str, Any]:
 
 
 def _pod(spec: RunSpec, config: ClusterConfig, *, cluster_id: str, connection: Mapping[str, str]) -> dict[str, Any]:
-    security = config.security
+    ids = {"runAsUser": config.security.run_as_user, "runAsGroup": config.security.run_as_group, "fsGroup": config.security.fs_group}
     return {
         "restartPolicy": "Never",
         "terminationGracePeriodSeconds": config.grace_period_seconds,
@@ -135,16 +137,50 @@ def _pod(spec: RunSpec, config: ClusterConfig, *, cluster_id: str, connection: M
         "enableServiceLinks": False,
         "securityContext": {
             "runAsNonRoot": True,
-            "runAsUser": security.run_as_user,
-            "runAsGroup": security.run_as_group,
-            "fsGroup": security.fs_group,
+            # OpenShift chooses those that are not set, and refuses most others.
+            **{name: number for name, number in ids.items() if number is not None},
             # The default changes the group of every file in the models volume at every start.
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         **_placement(config),
+        "initContainers": [_prepare(spec, config)],
         "containers": [_container(spec, config, cluster_id=cluster_id, connection=connection)],
-        "volumes": _volumes(config),
+        "volumes": volumes_of(config),
+    }
+
+
+def _prepare(spec: RunSpec, config: ClusterConfig) -> dict[str, Any]:
+    """The init container that makes the folder of the run as its user. The kubelet would make it as root.
+
+    It alone mounts all models. It ends before the run begins, and it has no credentials and no data.
+    """
+    return {
+        "name": PREPARE,
+        **_any_container(config, {}),
+        "command": list(PREPARE_COMMAND),
+        "env": [_variable("GREGORY_RUN_SPEC", spec.model_dump_json())],
+        "volumeMounts": [drop_empty({"name": "models", "mountPath": MODELS_IN_IMAGE, "subPath": config.volumes.models.sub_path})],
+    }
+
+
+def _any_container(config: ClusterConfig, devices: dict[str, str]) -> dict[str, Any]:
+    """What both containers have. The scheduler counts the larger request of the two, so the first one costs nothing."""
+    return {
+        "image": config.image.reference,
+        "imagePullPolicy": config.image.pull_policy,
+        "resources": {
+            "requests": drop_empty(config.resources.requests.model_dump(by_alias=True)),
+            "limits": drop_empty(config.resources.limits.model_dump(by_alias=True)) | devices,
+        },
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+            "runAsNonRoot": True,
+        },
+        # If a container ends without an outcome report, the kubelet keeps the end of its log in the pod's status.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
     }
 
 
@@ -171,27 +207,14 @@ def _container(spec: RunSpec, config: ClusterConfig, *, cluster_id: str, connect
     gpus = {config.gpu.resource: str(config.gpu.count)} if config.gpu.count else {}
     return {
         "name": CONTAINER,
-        "image": config.image.reference,
-        "imagePullPolicy": config.image.pull_policy,
+        **_any_container(config, gpus),
         "env": [
             *_our_variables(spec, config, cluster_id=cluster_id),
             *_connection_variables(config, connection),
             *(_plain(variable) for variable in config.env),
         ],
         **drop_empty({"envFrom": [_plain(source) for source in config.env_from]}),
-        "resources": {
-            "requests": drop_empty(config.resources.requests.model_dump(by_alias=True)),
-            "limits": drop_empty(config.resources.limits.model_dump(by_alias=True)) | gpus,
-        },
-        "volumeMounts": _mounts(config),
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-            "readOnlyRootFilesystem": True,
-            "runAsNonRoot": True,
-        },
-        # If a run ends without an outcome report, the kubelet keeps the end of its log in the pod's status.
-        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": mounts_of_run(spec, config),
     }
 
 
@@ -208,6 +231,8 @@ def _our_variables(spec: RunSpec, config: ClusterConfig, *, cluster_id: str) -> 
         _variable("GREGORY_RETRIED", "true"),
         _variable("GREGORY_TERMINATION_LOG", TERMINATION_LOG),
     ]
+    if config.volumes.base_models.digest:
+        variables.append(_variable(BASE_MODELS_DIGEST, config.volumes.base_models.digest))
     if config.image.by_digest:
         variables.append(_variable("GREGORY_IMAGE_DIGEST", config.image.by_digest))
     return variables
@@ -228,8 +253,8 @@ def _database_variables(database: Database) -> list[dict[str, Any]]:
 def _connection_variables(config: ClusterConfig, connection: Mapping[str, str]) -> list[dict[str, Any]]:
     """How the run connects to the database: encryption, certificates and the variables of libpq."""
     database, named = config.database, {variable.name for variable in config.env}
-    certificate = {SSL_ROOT_CERTIFICATE: DATABASE_CERTIFICATE_IN_IMAGE} if database.ssl_root_cert_key else {}
-    values = {**connection, **certificate, **drop_empty({SSL_MODE: database.ssl_mode})}
+    files = {variable: DATABASE_FILES_IN_IMAGE[variable] for variable in database.secret_files}
+    values = {**connection, **files, **drop_empty({SSL_MODE: database.ssl_mode, REQUIRE_AUTH: database.require_auth})}
     return [_variable(name, value) for name, value in values.items() if name not in named]
 
 
@@ -242,38 +267,6 @@ def _from_pod(name: str, field: str) -> dict[str, Any]:
     return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": field}}}
 
 
-def _mounts(config: ClusterConfig) -> list[dict[str, Any]]:
-    volumes = config.volumes
-    mounts = [drop_empty({"name": "models", "mountPath": f"{PROJECT_IN_IMAGE}/models", "subPath": volumes.models.sub_path})]
-    if not volumes.base_models.in_image:
-        base_models = {"name": "base-models", "mountPath": BASE_MODELS_IN_IMAGE, "readOnly": True, "subPath": volumes.base_models.sub_path}
-        mounts.append(drop_empty(base_models))
-    if config.database.ssl_root_cert_key:
-        folder = DATABASE_CERTIFICATE_IN_IMAGE.rpartition("/")[0]
-        mounts.append({"name": "database-certificate", "mountPath": folder, "readOnly": True})
-    return [*mounts, {"name": "tmp", "mountPath": "/tmp"}, {"name": "shm", "mountPath": "/dev/shm"}]  # noqa: S108 - inside the container
-
-
-def _volumes(config: ClusterConfig) -> list[dict[str, Any]]:
-    base_models = config.volumes.base_models
-    volumes: list[dict[str, Any]] = [{"name": "models", "persistentVolumeClaim": {"claimName": config.volumes.models.claim_name}}]
-    if base_models.claim_name:
-        volumes.append({"name": "base-models", "persistentVolumeClaim": {"claimName": base_models.claim_name, "readOnly": True}})
-    if base_models.image:
-        volumes.append({"name": "base-models", "image": base_models.image.model_dump(by_alias=True)})
-    if key := config.database.ssl_root_cert_key:
-        item = {"key": key, "path": DATABASE_CERTIFICATE_IN_IMAGE.rpartition("/")[2]}
-        secret = {"secretName": config.database.existing_secret, "items": [item]}
-        volumes.append({"name": "database-certificate", "secret": secret})
-    shared = {"medium": "Memory", "sizeLimit": config.shared_memory.size}
-    return [*volumes, {"name": "tmp", "emptyDir": {}}, {"name": "shm", "emptyDir": shared}]
-
-
 def _plain(section: Section) -> dict[str, Any]:
     """A section that is an object of the API, with the keys that the file sets."""
     return section.model_dump(by_alias=True, exclude_unset=True)
-
-
-def drop_empty(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values that are not empty. In the cluster file an empty value means "not set"."""
-    return {key: value for key, value in values.items() if value not in ("", None, [], {})}

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from gregory.launch.errors import Refused
 from gregory.launch.kubernetes.kube import Answer, Api
+from gregory.launch.kubernetes.labels import KUEUE_JOB_UID
 
 PAGE = 500
 FORBIDDEN, NOT_FOUND, CONFLICT, EXPIRED = 403, 404, 409, 410
@@ -27,6 +28,10 @@ _RESTARTS = 3
 # The server may end a watch this much later than requested.
 _WATCH_MARGIN_SECONDS = 10.0
 _SYSTEM = "kube-system"
+# Kueue 0.15 and later.
+_KUEUE = "kueue.x-k8s.io/v1beta2"
+_GROUPS = {"jobs": "batch/v1", "workloads": _KUEUE, "localqueues": _KUEUE, "workloadpriorityclasses": _KUEUE}
+_WITHOUT_NAMESPACE = ("nodes", "workloadpriorityclasses")
 # Only the metadata of an object, so that no secret is read.
 _METADATA_ONLY = {"Accept": "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"}
 _MERGE_PATCH = {"Content-Type": "application/merge-patch+json"}
@@ -96,6 +101,19 @@ class Namespace:
     def events(self) -> Listed:
         """The events of the namespace. A cluster keeps them for an hour by default."""
         return self._list("events", {})
+
+    def workloads(self) -> list[dict[str, Any]] | None:
+        """Kueue's Workloads of Jobs. None: no permission, or no Kueue."""
+        try:
+            return _if_permitted(lambda: self._list("workloads", {"labelSelector": KUEUE_JOB_UID}).items)
+        except Refused as error:
+            if error.status != NOT_FOUND:
+                raise
+        return None
+
+    def local_queue(self, name: str) -> dict[str, Any] | None:
+        """Kueue's LocalQueue. Empty if there is none, or no Kueue. None: no permission."""
+        return _if_permitted(lambda: self._get(self._path("localqueues", name), "localqueues") or {})
 
     def job(self, name: str) -> dict[str, Any] | None:
         """The Job with this name. None if there is none."""
@@ -196,10 +214,9 @@ class Namespace:
         return Listed(items=items, time=first.time, version=str(first.body.get("metadata", {}).get("resourceVersion", "")))
 
     def _path(self, resource: str, *rest: str) -> str:
-        if resource == "nodes":
-            return "/api/v1/nodes"
-        group = "/apis/batch/v1" if resource == "jobs" else "/api/v1"
-        return "/".join((group, "namespaces", self.name, resource, *rest))
+        group = f"/apis/{_GROUPS[resource]}" if resource in _GROUPS else "/api/v1"
+        place = () if resource in _WITHOUT_NAMESPACE else ("namespaces", self.name)
+        return "/".join((group, *place, resource, *rest))
 
 
 def _if_permitted(ask: Callable[[], _Found]) -> _Found | None:

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 
 from gregory.env import DATABASE_VARIABLES
-from gregory.launch.kubernetes.diagnose.pod_status import Object, is_being_deleted, is_finished, name_of
+from gregory.launch.kubernetes.diagnose.pod_status import Object, is_being_deleted, is_finished, name_of, terminal_condition
 from gregory.launch.kubernetes.labels import ORPHANED, RUN_ID
 from gregory.launch.kubernetes.namespace import Namespace
 from gregory.launch.kubernetes.pod_patch import CONTAINER
@@ -19,8 +19,9 @@ _DATABASE = {DATABASE_VARIABLES[part] for part in ("name", "host", "port")}
 
 
 def is_orphan(job: Object, unfinished: Collection[str], *, ours: Object) -> bool:
-    """Whether an unfinished Job has no unfinished run. `ours` is a Job of this installation: two installations may share a namespace."""
-    return not is_finished(job) and _is_of_ended_run(job, unfinished, ours=ours)
+    """Whether a Job that may still work has no unfinished run. `ours` is a Job of this installation: a namespace may have two."""
+    # A Job that is about to end starts no pod. A slow node may confirm the end of its pod long after the run, and its log must remain.
+    return terminal_condition(job) is None and _is_of_ended_run(job, unfinished, ours=ours)
 
 
 def is_finished_orphan(job: Object, unfinished: Collection[str], *, ours: Object) -> bool:

@@ -8,15 +8,19 @@ from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from typing import Any
 
-from gregory.env import DATABASE_VARIABLES, SSL_MODE, SSL_ROOT_CERTIFICATE
+from gregory.env import BASE_MODELS_DIGEST, DATABASE_VARIABLES, SSL_MODE, SSL_ROOT_CERTIFICATE
+from gregory.launch.image import MODELS_IN_IMAGE
 from gregory.launch.kubernetes.labels import is_ours
 
 CONTAINER = "run"
+# The init container that makes the folder of the run.
+PREPARE = "prepare"
 OUR_VARIABLES = frozenset(
     {
         *DATABASE_VARIABLES.values(),
         SSL_MODE,
         SSL_ROOT_CERTIFICATE,
+        BASE_MODELS_DIGEST,
         "GREGORY_RUN_SPEC",
         "GREGORY_RUN_HANDLE",
         "GREGORY_JOB_UID",
@@ -74,9 +78,10 @@ def _refusals(patch: Mapping[str, Any]) -> Iterator[str]:
     for kind in ("containers", "initContainers", "volumes"):
         if not _all_have("name", pod.get(kind, [])):
             yield f"spec.{kind} must be a list of objects with a name, which the merge needs"
-    for container in pod.get("containers", []):
-        if container["name"] == CONTAINER:
-            yield from _refused_in_container(container, f"spec.containers.{CONTAINER}")
+    for kind, ours, module in (("containers", CONTAINER, "job"), ("initContainers", PREPARE, "job.prepare")):
+        for container in pod.get(kind, []):
+            if container["name"] == ours:
+                yield from _refused_in_container(container, f"spec.{kind}.{ours}", module)
 
 
 def _refused_marks(marks: Any, where: str) -> Iterator[str]:
@@ -88,10 +93,13 @@ def _refused_marks(marks: Any, where: str) -> Iterator[str]:
             yield f"{where}.{name} cannot be patched: it identifies the run; remove it"
 
 
-def _refused_in_container(container: Mapping[str, Any], where: str) -> Iterator[str]:
+def _refused_in_container(container: Mapping[str, Any], where: str, module: str) -> Iterator[str]:
     for key in _COMMAND:
         if key in container:
-            yield f"{where}.{key} cannot be patched: the container runs the command of its image, `python -m job`; remove it"
+            yield f"{where}.{key} cannot be patched: the container runs the command of its image, `python -m {module}`; remove it"
+    for mount in container.get("volumeMounts", []):
+        if isinstance(mount, Mapping) and str(mount.get("mountPath", "")).rstrip("/").startswith(MODELS_IN_IMAGE):
+            yield f"{where}.volumeMounts {mount['mountPath']} cannot be patched: a run mounts only the folder of its subject; remove it"
     env = container.get("env", [])
     if not _all_have("name", env):
         yield f"{where}.env must be a list of objects with a name, which the merge needs"

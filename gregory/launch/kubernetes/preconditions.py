@@ -16,7 +16,7 @@ KINDS = {
 
 
 def require_cluster(namespace: Namespace, config: ClusterConfig, job: Mapping[str, Any]) -> None:
-    """Raise PreconditionFailed for the first cause that would make every run fail. `job` is the Job of `probe_spec`."""
+    """Raise PreconditionFailed for the first cause that would make every run of a kind fail. `job` is the Job of `probe_spec`."""
     try:
         for resource, name, key in referenced_objects(config):
             if namespace.exists(resource, name) is False:
@@ -39,7 +39,9 @@ def referenced_objects(config: ClusterConfig) -> Iterator[tuple[str, str, str]]:
     if config.volumes.base_models.claim_name:
         yield "persistentvolumeclaims", config.volumes.base_models.claim_name, "volumes.baseModels.claimName"
     yield "serviceaccounts", config.service_account_name, "serviceAccountName"
-    yield "secrets", config.database.existing_secret, "database.existingSecret"
+    database = config.database
+    of_predictions = database.existing_secret == database.prediction.existing_secret
+    yield "secrets", database.existing_secret, "database.prediction.existingSecret" if of_predictions else "database.existingSecret"
     for secret in config.image.pull_secrets:
         yield "secrets", secret, "image.pullSecrets"
     references = [reference for variable in config.env for reference in _both(variable.value_from, "_key_ref")]

@@ -12,13 +12,24 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 
+from gregory.env import SSL_ROOT_CERTIFICATE
 from gregory.launch import database, processes
 from gregory.launch.errors import BadClusterConfig, ClusterError, LaunchError, PreconditionFailed, TerminationTimeout
 from gregory.launch.kubernetes import orphans
+from gregory.launch.kubernetes.claims import unbound_claims
 from gregory.launch.kubernetes.cluster_config import ClusterConfig, load_cluster_config
-from gregory.launch.kubernetes.diagnose import ended
+from gregory.launch.kubernetes.diagnose import ended, kueue
 from gregory.launch.kubernetes.diagnose import job as diagnose_job
-from gregory.launch.kubernetes.diagnose.pod_status import NO_EVENTS, Events, Object, indexed, is_finished, name_of, newest
+from gregory.launch.kubernetes.diagnose.pod_status import (
+    NO_EVENTS,
+    NOT_UNDERSTOOD,
+    Events,
+    Object,
+    indexed,
+    is_finished,
+    name_of,
+    newest,
+)
 from gregory.launch.kubernetes.kube import Api
 from gregory.launch.kubernetes.labels import ATTEMPT, ATTEMPT_TOKEN, CONTROLLER_UID, RUN_ID, RUNS
 from gregory.launch.kubernetes.manifest import handle_host, job_name, render_job
@@ -31,14 +42,13 @@ from gregory.launch.log_stream import Cursor, follow
 from gregory.launch.preconditions import probe_spec
 from gregory.launch.runner import Installation, Observation, Rendered, Status
 from gregory.runs.diagnosis import log_tail_of
-from gregory.runs.spec import Attempt, HandleKind, RunHandle, RunSpec
+from gregory.runs.spec import Attempt, HandleKind, RunHandle, RunKind, RunSpec
 
 RECONNECT_SECONDS = 1.0
 # A log stream without data for this time is opened again, because its connection may be broken without an error.
 SILENCE_SECONDS = 60.0
 # Runs whose end is kept in memory until it is written.
 MOST_ENDS = 1_000
-NOT_UNDERSTOOD = (LookupError, TypeError, ValueError, AttributeError)
 LAST_LINES, LAST_BYTES = 100, 4_000_000
 
 
@@ -75,6 +85,11 @@ class KubernetesRunner:
         return self._config.gpu.is_demanded
 
     @property
+    def sees_models(self) -> bool:
+        """Whether an operator says so."""
+        return self._environment.GREGORY_MODELS_MOUNTED
+
+    @property
     def max_attempts(self) -> int:
         """From the cluster file. Raises BadClusterConfig."""
         return self._config.max_attempts
@@ -86,18 +101,19 @@ class KubernetesRunner:
 
     def check(self, specs: Sequence[RunSpec]) -> None:
         """Check cluster file, database, API server, namespace and referenced objects, and submit a Job in a dry run."""
-        config = self._config
+        kind = specs[0].work if specs else RunKind.TRAIN
+        config = self._config.of_kind(kind)
         if not self._environment.POSTGRES_DB:
             raise PreconditionFailed("the kubernetes runner needs PostgreSQL, which pods can reach; set POSTGRES_DB, or use --runner local")
         database.require_transferable(self._inherited, place="a pod")
-        if (file := database.certificate_file(self._inherited)) and not config.database.ssl_root_cert_key:
+        if (file := database.files(self._inherited).get(SSL_ROOT_CERTIFICATE)) and not config.database.ssl_root_cert_key:
             raise PreconditionFailed(
                 f"the certificates {file} of the database are a file of this machine, which a pod does not have; put them into the Secret "
                 f"{config.database.existing_secret}, and name their key in database.sslRootCertKey of the cluster file"
             )
         try:
             there = self._namespace.is_there()
-            job = self.render(probe_spec()).request
+            job = self.render(probe_spec(kind)).request
         except ClusterError as error:
             raise PreconditionFailed(str(error)) from error
         if there is False:
@@ -180,7 +196,9 @@ class KubernetesRunner:
     def cleanup(self, spec: Attempt) -> None:
         """Do nothing. The cluster removes Job, pod and log after the time in the cluster file."""
 
-    def collect_garbage(self, unfinished: Collection[str], *, keep_seconds: float) -> list[str]:
+    def collect_garbage(
+        self, unfinished: Collection[str], *, recent: Collection[str] = (), keep_seconds: float, now: datetime | None = None
+    ) -> list[str]:
         """Delete unfinished Jobs of this installation that have no unfinished run. If `keep_seconds` is 0, delete finished Jobs too.
 
         Otherwise the cluster removes finished Jobs after the time in the cluster file.
@@ -237,8 +255,11 @@ class KubernetesRunner:
             pods[pod["metadata"]["labels"].get(CONTROLLER_UID, "")].append(pod)
         listed = self._namespace.jobs(selector)
         jobs = {job["metadata"]["uid"]: job for job in listed.items}
-        asked = any(_wants_events(jobs.get(uid), pods.get(uid, ())) for uid in uids)
-        events = indexed(self._namespace.events().items) if asked else NO_EVENTS
+        claims = unbound_claims(self._namespace, (pod for uid in uids for pod in pods.get(uid, ())))
+        asked = bool(claims) or any(diagnose_job.wants_events(jobs.get(uid), pods.get(uid, ())) for uid in uids)
+        queued = self._config.kueue.read_workloads and any(kueue.is_queued(jobs[uid]) for uid in uids if uid in jobs)
+        workloads = self._namespace.workloads() if queued else None
+        events = indexed(self._namespace.events().items, workloads, claims) if asked else NO_EVENTS
         return _Seen(jobs=jobs, pods=pods, now=listed.time, events=events)
 
     def _understood(self, handle: RunHandle, hosts: Collection[str], seen: _Seen) -> Observation:
@@ -271,13 +292,6 @@ class KubernetesRunner:
             return newest(self._namespace.pods(selector).items)
         except ClusterError:
             return None
-
-
-def _wants_events(job: Object | None, pods: Sequence[Object]) -> bool:
-    try:
-        return diagnose_job.wants_events(job, pods)
-    except NOT_UNDERSTOOD:
-        return False
 
 
 def _is_job(handle: RunHandle) -> bool:

@@ -6,26 +6,27 @@ working folder, one file per attempt. So they remain after the end of both proce
 
 import os
 import shlex
-import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
 import psutil
 
-from gregory.launch import preconditions, processes
+from gregory.launch import database, preconditions, processes
 from gregory.launch.errors import SubmitError, TerminationTimeout
 from gregory.launch.local import diagnose
 from gregory.launch.runner import Installation, Observation, Rendered, Status
-from gregory.ml import models_folder
-from gregory.ml.artifacts import RUNS_FOLDER
+from gregory.ml import run_folder
 from gregory.ml.errors import DamagedFile
 from gregory.ml.files import ANY_SIZE, open_regular, read_end
+from gregory.ml.run_folder import RunFolder
 from gregory.runs.diagnosis import LOG_TAIL_CHARACTERS, log_tail_of
 from gregory.runs.spec import Attempt, RunHandle, RunSpec
 from gregory.runs.volume import Volume, VolumeUnavailable
@@ -60,6 +61,7 @@ class LocalRunner:
     durable = False
     max_parallel: int | None = 1
     shares_models_dir = True
+    sees_models = True
     # The runner does not know whether this machine has a GPU. An operator sets GREGORY_REQUIRE_GPU.
     gives_gpu = False
     # Only the command that started a run has its environment, so a reconciler cannot retry the run.
@@ -75,7 +77,8 @@ class LocalRunner:
 
     def check(self, specs: Sequence[RunSpec]) -> None:
         """Check that the bundle is intact and that the models can be published. Raises PreconditionFailed."""
-        preconditions.require_bundle(self._installation.bundle_dir)
+        preconditions.require_bundle(self._installation.bundle_dir, digest=self._installation.environment.GREGORY_BASE_MODELS_DIGEST)
+        preconditions.require_fitting_bundle(self._installation.bundle_dir, specs)
         preconditions.require_models_folder(self._models_dir, specs)
 
     def owner_handle(self) -> RunHandle:
@@ -89,15 +92,15 @@ class LocalRunner:
 
     def submit(self, rendered: Rendered) -> RunHandle:
         """Start the process without waiting. Raises SubmitError."""
-        folder = self._folder(rendered.spec)
+        folder = self._folder(rendered.spec).path
         standard_error = folder / f"stderr-{rendered.spec.attempt}.log"
         try:
-            models_folder.make_below(self._models_dir, folder)
+            self._folder(rendered.spec).make()
             with self._events(rendered.spec).open("ab") as events, standard_error.open("ab") as errors:
                 process = subprocess.Popen(
                     rendered.request["command"],
                     cwd=self._installation.project_dir,
-                    env={**self._installation.inherited, **rendered.request["environment"]},
+                    env={**database.of_run(self._installation.inherited), **rendered.request["environment"]},
                     stdin=subprocess.PIPE,
                     stdout=events,
                     stderr=errors,
@@ -136,12 +139,17 @@ class LocalRunner:
                     raise TerminationTimeout(f"process {handle.name} was killed, and the kernel does not end it") from error
 
     def logs(self, spec: Attempt, handle: RunHandle, *, waiting: Callable[[], bool]) -> Iterator[str]:
-        """Lines of this attempt. An unfinished last line comes after the end of the run. A line above MAXIMUM_LINE_BYTES is dropped."""
-        pending = b""
+        """Lines of this attempt. An unfinished last line comes after the end of the run. A line above MAXIMUM_LINE_BYTES is dropped.
+
+        A process that cannot be seen from here, for example on another machine, is followed as long as `waiting` returns True.
+        """
+        pending, may_work = b"", True
         try:
             with open_regular(self._events(spec), maximum=ANY_SIZE) as stream:
                 while True:
-                    ended = self._observe(handle).status is not Status.ALIVE
+                    found = self._observe(handle)
+                    unseen = found.status is Status.UNKNOWN and found.diagnosis is None
+                    ended = not (found.status is Status.ALIVE or (unseen and may_work))
                     while content := stream.read(MAXIMUM_LINE_BYTES):
                         *lines, pending = (pending + content).split(b"\n")
                         yield from (line.decode("utf-8", "replace") for line in lines)
@@ -151,7 +159,7 @@ class LocalRunner:
                         if pending:
                             yield pending.decode("utf-8", "replace")
                         return
-                    waiting()
+                    may_work = waiting()
                     time.sleep(POLL_SECONDS)
         except (FileNotFoundError, DamagedFile):
             # The run belongs to another machine, its working folder was removed, or another object is in the place of its log.
@@ -160,34 +168,49 @@ class LocalRunner:
     def log_tail(self, spec: Attempt) -> str:
         """The last event lines of this attempt. Empty if the models volume does not answer."""
         try:
-            return self._volume.read(partial(_end_of, self._events(spec)))
+            return self._volume.read(lambda: _end_of(self._events(spec)))
         except VolumeUnavailable:
             return ""
 
     def debug_commands(self, spec: Attempt, handle: RunHandle) -> list[str]:
         """Commands for this machine. The process may have ended."""
-        return [f"ps -fp {handle.name}", f"tail -f {shlex.quote(str(self._events(spec)))}"]
+        events = self._folder(spec).path / _events_of(spec)
+        return [f"ps -fp {handle.name}", f"tail -f {shlex.quote(str(events))}"]
 
     def cleanup(self, spec: Attempt) -> None:
         """Remove the working folder with the files of all attempts."""
-        shutil.rmtree(self._folder(spec), ignore_errors=True)
+        self._folder(spec).remove()
 
-    def collect_garbage(self, unfinished: Collection[str], *, keep_seconds: float) -> Iterator[str]:
+    def collect_garbage(
+        self, unfinished: Collection[str], *, recent: Collection[str] = (), keep_seconds: float, now: datetime | None = None
+    ) -> Iterator[str]:
         """Remove old working folders, also those of other runners. Links and files are none. Raises OSError after the last folder."""
-        failures = []
-        for folder, modified in self._volume.read(partial(_folders, self._models_dir / RUNS_FOLDER)):
-            if folder.name in unfinished or modified >= time.time() - keep_seconds:
+        failures: list[str] = []
+        found: list[tuple[Path, str, float]] = []
+        # One folder must not keep the others.
+        for place in self._volume.read(partial(run_folder.places, self._models_dir)):
+            try:
+                folders = self._volume.read(partial(run_folder.working_folders, place))
+            except OSError as error:
+                failures.append(str(error))
+            else:
+                found += [(place, *folder) for folder in folders]
+        # After all lists, because `unfinished` is read at its first use.
+        ended = [folder for folder in found if folder[1] not in unfinished and folder[1] not in recent]
+        # The volume has written the times. If its clock is wrong, that of the database keeps the folders.
+        clocks = [self._volume.read(partial(_time_of, self._models_dir)), *([now.timestamp()] if now else [])] if ended else [0.0]
+        for place, name, modified in ended:
+            if modified >= min(clocks) - keep_seconds:
                 continue
             try:
-                self._volume.read(partial(shutil.rmtree, folder))
+                self._volume.read(partial(run_folder.remove, place, name))
             except FileNotFoundError:
                 # Another process may remove folders of the same volume.
                 continue
             except (OSError, RecursionError) as error:
-                # One folder must not keep the others.
-                failures.append(str(error))
+                failures.append(f"{place / name}: {error}")
             else:
-                yield f"the working folder of {folder.name}"
+                yield f"the working folder of {name}"
         if failures:
             raise OSError("; ".join(dict.fromkeys(failures)))
 
@@ -212,25 +235,21 @@ class LocalRunner:
             raise psutil.TimeoutExpired(seconds, process.pid) from error
         child.release()
 
-    def _folder(self, spec: Attempt) -> Path:
-        return self._models_dir / RUNS_FOLDER / spec.run_id
+    def _folder(self, spec: Attempt) -> RunFolder:
+        return spec.folder(self._models_dir)
 
     def _events(self, spec: Attempt) -> Path:
-        return self._folder(spec) / f"events-{spec.attempt}.jsonl"
+        return self._folder(spec).found() / _events_of(spec)
 
 
-def _folders(folder: Path) -> list[tuple[Path, float]]:
-    """The folders in a folder, in order of name, each with the time of its last change. Empty if there is no such folder."""
-    found = []
-    try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                with suppress(FileNotFoundError):
-                    if entry.is_dir(follow_symlinks=False):
-                        found.append((folder / entry.name, entry.stat(follow_symlinks=False).st_mtime))
-    except FileNotFoundError:
-        return []
-    return sorted(found)
+def _events_of(spec: Attempt) -> str:
+    return f"events-{spec.attempt}.jsonl"
+
+
+def _time_of(folder: Path) -> float:
+    """The present time of the file system that has this folder."""
+    with tempfile.TemporaryFile(dir=folder) as file:
+        return os.fstat(file.fileno()).st_mtime
 
 
 def _end_of(path: Path) -> str:

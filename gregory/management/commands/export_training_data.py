@@ -9,13 +9,13 @@ from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
-from gregory.data import corpus, dataset_csv
+from gregory.data import corpus, dataset_csv, store
 from gregory.management.command import ManagementCommand
 from gregory.management.database import clear_database_errors
 from gregory.ml.config import Hyperparameters
 from gregory.runs.db_retry import read_only_transaction, retry_on_disconnect
 from gregory.runs.exit_codes import FAILURE, USAGE
-from gregory.runs.spec import RunSpec
+from gregory.runs.spec import TrainSpec
 from gregory.training import planning, request
 from gregory.training.flags import ScopeFlags, TrainFlags, add_arguments
 
@@ -48,25 +48,26 @@ class Command(ManagementCommand):
         if not any(exported):
             raise CommandError("nothing was exported: no labelled articles", returncode=FAILURE)
 
-    def _plan(self, scope: ScopeFlags) -> list[RunSpec]:
+    def _plan(self, scope: ScopeFlags) -> list[TrainSpec]:
         try:
             wanted = request.from_flags(TrainFlags(**asdict(scope)), hyperparameters=Hyperparameters())
             return planning.plan(wanted, models_dir=settings.MODELS_DIR, now=timezone.now(), require_gpu=False)
         except request.UsageError as error:
             raise CommandError(str(error), returncode=USAGE) from error
 
-    def _export(self, spec: RunSpec, folder: Path) -> bool:
+    def _export(self, spec: TrainSpec, folder: Path) -> bool:
         path = folder / f"{spec.team.slug}_{spec.subject.slug}_{timezone.now().astimezone(UTC):%Y%m%d}.csv"
 
         def write() -> tuple[int, int]:
             with read_only_transaction():
-                return dataset_csv.write(path, corpus.labelled(spec.subject.id, spec.window.cutoff))
+                articles = corpus.labelled(spec.subject.id, spec.window.cutoff)
+                return dataset_csv.write(path, articles, source_ids=store.source_ids(spec.subject.id))
 
         # A lost connection begins the file again. Its name appears only when it is complete.
         relevant, not_relevant = retry_on_disconnect(write)
         if not relevant + not_relevant:
             path.unlink()
-            self.stderr.write(self.style.WARNING(f"{spec.label}: no labelled article; {spec.window.description}"))
+            self.stderr.write(f"{spec.label}: no labelled article; {spec.window.description}", self.style.WARNING)
             return False
         self.stdout.write(
             f"{spec.label}: {relevant} relevant and {not_relevant} not relevant articles to {path}; {spec.window.description}"

@@ -18,9 +18,11 @@ from gregory.runs.exit_codes import FAILURE
 
 # In the order of the checks. Later areas need the earlier ones.
 AREAS: dict[str, Callable[[Mapping[str, Any]], Iterator[Finding]]] = {
-    "database": lambda _: database.check_database(),
+    "database": lambda flags: database.check_database(as_run=flags["as_run"]),
     "models": lambda flags: storage.check_models(settings.MODELS_DIR, flags["folders"]),
-    "base-models": lambda _: storage.check_base_models(settings.BASE_MODELS_DIR),
+    "base-models": lambda _: storage.check_base_models(
+        settings.BASE_MODELS_DIR, settings.HYPERPARAMETERS_FILE, digest=settings.ENVIRONMENT.GREGORY_BASE_MODELS_DIGEST
+    ),
     "cluster": lambda _: cluster.check_cluster(settings.ENVIRONMENT, inherited=os.environ),
 }
 
@@ -42,6 +44,9 @@ class Command(ManagementCommand):
             metavar="FOLDER",
             help="of the models folder, try only these folders: TEAM/SUBJECT/ALGORITHM, or . for the models folder itself",
         )
+        parser.add_argument(
+            "--as-run", action="store_true", help="the database role of this process is that of runs: check only what a run needs"
+        )
         parser.add_argument("--output", choices=["text", "json"], default="text")
 
     def handle(self, *args: Any, **flags: Any) -> None:
@@ -52,18 +57,20 @@ class Command(ManagementCommand):
                 for finding in AREAS[area](flags):
                     findings.append(finding)
                     if flags["output"] == "text":
-                        self.stdout.write(self._painted(finding))
+                        self.stdout.write(str(finding), self._paint(finding))
         if flags["output"] == "json":
             self.stdout.write(json.dumps([finding.as_json() for finding in findings], indent=2))
         errors = sum(finding.result is CheckResult.ERROR for finding in findings)
         if errors:
             raise CommandError(f"{counted(errors, 'error')} in {counted(len(findings), 'finding')}", returncode=FAILURE)
 
-    def _painted(self, finding: Finding) -> str:
-        paint = {CheckResult.OK: self.style.SUCCESS, CheckResult.WARNING: self.style.WARNING, CheckResult.ERROR: self.style.ERROR}[
-            finding.result
-        ]
-        return paint(str(finding))
+    def _paint(self, finding: Finding) -> Callable[[str], str]:
+        paints: dict[CheckResult, Callable[[str], str]] = {
+            CheckResult.OK: self.style.SUCCESS,
+            CheckResult.WARNING: self.style.WARNING,
+            CheckResult.ERROR: self.style.ERROR,
+        }
+        return paints[finding.result]
 
 
 def _below(value: str) -> Path:

@@ -22,8 +22,10 @@ from gregory.reporting.runs import as_json, everything, full_text, list_table, s
 from gregory.runs import exit_codes, store
 from gregory.runs.exit_codes import FAILURE, USAGE
 from gregory.runs.models import TrainingRun
+from gregory.runs.spec import RunKind
 from gregory.runs.states import RunState
 from gregory.runs.store import RunRefused
+from gregory.training import resume
 
 LIMIT = 20
 CLEAR_DEPRECATED = "use: training_runs cancel --all --purge"
@@ -54,7 +56,7 @@ class Command(ManagementCommand):
             action="store_true",
             help="print all attempts until the run has ended; exit code 0 if it succeeded",
         )
-        retrying = actions.add_parser("retry", help="the same as: train_models --resume RUN_ID")
+        retrying = actions.add_parser("retry", help="the same as: train_models (or predict_articles) --resume RUN_ID")
         retrying.add_argument("--wait", action="store_true", help="return when the run has ended")
         for one in (showing, logs, retrying):
             one.add_argument("run_id", metavar="RUN_ID")
@@ -156,12 +158,12 @@ class Command(ManagementCommand):
                 raise CommandError(f"cannot remove the files of old runs: {error}", returncode=FAILURE) from error
 
     def _clear(self, flags: dict[str, Any]) -> None:
-        self.stderr.write(self.style.WARNING(f"WARNING training_runs clear is deprecated; {CLEAR_DEPRECATED}"))
+        self.stderr.write(f"WARNING training_runs clear is deprecated; {CLEAR_DEPRECATED}", self.style.WARNING)
         self._cancel_all(purge=True)
 
     def _retry(self, flags: dict[str, Any]) -> None:
-        self._find(flags["run_id"])
-        call_command("train_models", resume=flags["run_id"], wait=flags["wait"], stdout=self.stdout, stderr=self.stderr)
+        command = resume.COMMANDS[RunKind(self._find(flags["run_id"]).kind)]
+        call_command(command, resume=flags["run_id"], wait=flags["wait"], stdout=self.stdout, stderr=self.stderr)
 
     def _find(self, run_id: str) -> TrainingRun:
         run = again_if_lost(partial(store.find_run, run_id))
@@ -171,7 +173,7 @@ class Command(ManagementCommand):
 
     def _unknown(self, run_id: str) -> NoReturn:
         newest = store.listed_runs(team=None, subject=None, state=None, limit=5)
-        names = ", ".join(f"{run.run_id} ({'/'.join(store.slugs_of(run))})" for run in newest)
+        names = ", ".join(f"{run.run_id} ({store.label_of(run)})" for run in newest)
         raise CommandError(f"there is no run {run_id}; the newest: {names or 'none'}", returncode=USAGE)
 
     def _runner(self, run: TrainingRun) -> Runner:

@@ -4,12 +4,14 @@ Every write of an end is fenced: an update that needs the caller's attempt token
 if there is none. So the first writer wins, a superseded attempt writes nothing, and a late report becomes an event. Times are from
 the clock of the database. Every write is a transaction, because the limits of `gregory.database.waits` hold in transactions.
 
-`create` opens runs and attempts, `update` records their progress, `finish` ends rows and runs, `queries` and `trainings` read.
-`recorded_models` has the places of models. Other packages import this package only.
+`create` opens runs and attempts, `update` records their progress, `finish` ends rows and runs, `queries`, `trainings` and
+`measured` read. `actions` has what users do on the operator pages, `notice` what people are told, and `recorded_models` the
+places of models. Other packages import this package only.
 """
 
-from gregory.runs.store.create import RunRefused, open_run, resume, retry
-from gregory.runs.store.fencing import record_event, sanitize_text
+from gregory.runs.store.actions import record_action
+from gregory.runs.store.create import RunRefused, open_run, record_idle, resume, retry
+from gregory.runs.store.fencing import ENDED, hold, record_event, sanitize_text
 from gregory.runs.store.finish import (
     MAXIMUM_ERROR_CHARACTERS,
     OutcomeDetails,
@@ -30,19 +32,24 @@ from gregory.runs.store.queries import (
     find_run,
     find_runs,
     handle_of,
+    is_decided,
     is_silent,
     is_unfinished,
     latest_runs_without_success,
     listed_runs,
     note_outage,
+    recently_ended,
     refusal,
     run_with_timers,
     runners_used,
+    time_of_database,
+    unfinished_ids,
     unfinished_runs,
 )
-from gregory.runs.store.recorded_models import RecordedModel, accept_place, recorded_models
-from gregory.runs.store.stored_spec import attempt_of, slugs_of, window_of
+from gregory.runs.store.recorded_models import RecordedModel, accept_place, recorded_digest, recorded_models
+from gregory.runs.store.stored_spec import attempt_of, label_of, slugs_of, window_of
 from gregory.runs.store.trainings import (
+    Reading,
     TrainingRecord,
     being_published,
     deleted_training,
@@ -51,6 +58,8 @@ from gregory.runs.store.trainings import (
     newest_trainings,
     open_algorithms,
     overriding,
+    readings,
+    subject_name,
     trainings,
     unsuccessful,
 )
@@ -66,12 +75,14 @@ from gregory.runs.store.update import (
     record_observation,
     record_progress,
 )
-from gregory.runs.store.versions import take_next_version, with_recorded_versions
+from gregory.runs.store.versions import take_next_version, use_version, with_recorded_versions
 
 __all__ = [
+    "ENDED",
     "MAXIMUM_ERROR_CHARACTERS",
     "ObservedStatus",
     "OutcomeDetails",
+    "Reading",
     "RecordedModel",
     "RunRefused",
     "RunWithTimers",
@@ -100,9 +111,12 @@ __all__ = [
     "finish_run",
     "handle_of",
     "heartbeat",
+    "hold",
     "in_training",
+    "is_decided",
     "is_silent",
     "is_unfinished",
+    "label_of",
     "latest_runs_without_success",
     "listed_runs",
     "mark_submitted",
@@ -111,10 +125,15 @@ __all__ = [
     "open_algorithms",
     "open_run",
     "overriding",
+    "readings",
+    "recently_ended",
+    "record_action",
     "record_delay",
     "record_event",
+    "record_idle",
     "record_observation",
     "record_progress",
+    "recorded_digest",
     "recorded_models",
     "refusal",
     "resume",
@@ -123,10 +142,14 @@ __all__ = [
     "runners_used",
     "sanitize_text",
     "slugs_of",
+    "subject_name",
     "take_next_version",
+    "time_of_database",
     "trainings",
+    "unfinished_ids",
     "unfinished_runs",
     "unsuccessful",
+    "use_version",
     "window_of",
     "with_recorded_versions",
 ]

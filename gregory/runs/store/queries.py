@@ -3,7 +3,7 @@
 import math
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypedDict
 
 from django.db import connection, models
@@ -13,8 +13,8 @@ from gregory.runs import db_retry, report_key
 from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.models import TrainingRun
 from gregory.runs.outage import OUTAGES
-from gregory.runs.reasons import Reason
-from gregory.runs.spec import Attempt, RunHandle
+from gregory.runs.reasons import RETRYABLE, Reason
+from gregory.runs.spec import Attempt, RunHandle, RunKind
 from gregory.runs.states import RunState
 from gregory.runs.store.fencing import FINAL, current
 
@@ -56,9 +56,9 @@ def find_runs(ids: Collection[str]) -> dict[str, TrainingRun]:
     return TrainingRun.objects.in_bulk(ids)
 
 
-def latest_runs_without_success(limit: int) -> list[TrainingRun]:
-    """The newest runs without success, finished or not, newest first."""
-    return list(TrainingRun.objects.exclude(state=RunState.SUCCEEDED).order_by("-queued_at", "run_id")[:limit])
+def latest_runs_without_success(limit: int, kind: RunKind) -> list[TrainingRun]:
+    """The newest runs of this kind without success, finished or not, newest first."""
+    return list(TrainingRun.objects.filter(kind=kind).exclude(state=RunState.SUCCEEDED).order_by("-queued_at", "run_id")[:limit])
 
 
 def listed_runs(*, team: str | None, subject: str | None, state: RunState | None, limit: int) -> list[TrainingRun]:
@@ -69,14 +69,14 @@ def listed_runs(*, team: str | None, subject: str | None, state: RunState | None
     return list(runs.order_by(ended, "-queued_at", "run_id")[:limit])
 
 
-def active_run(subject_id: int) -> TrainingRun | None:
-    """The unfinished run of a subject, else None."""
-    return TrainingRun.objects.filter(subject_id=subject_id).exclude(state__in=FINAL).first()
+def active_run(subject_id: int, kind: RunKind) -> TrainingRun | None:
+    """The unfinished run of this kind of a subject, else None."""
+    return TrainingRun.objects.filter(subject_id=subject_id, kind=kind).exclude(state__in=FINAL).first()
 
 
-def active_runs(subject_ids: Collection[int]) -> dict[int, TrainingRun]:
-    """The unfinished runs of these subjects by subject, in one query."""
-    return {run.subject_id: run for run in TrainingRun.objects.filter(subject_id__in=subject_ids).exclude(state__in=FINAL)}
+def active_runs(subject_ids: Collection[int], kind: RunKind) -> dict[int, TrainingRun]:
+    """The unfinished runs of this kind by subject, in one query."""
+    return {run.subject_id: run for run in TrainingRun.objects.filter(subject_id__in=subject_ids, kind=kind).exclude(state__in=FINAL)}
 
 
 def unfinished_runs(ids: Collection[str] | None = None) -> list[RunWithTimers]:
@@ -110,6 +110,25 @@ def claim_key(spec: Attempt) -> str | None:
     return run.claim_key if report_key.is_of(run.claim_key, spec.attempt) else ""
 
 
+def unfinished_ids() -> list[str]:
+    """The ids of the unfinished runs."""
+    return list(TrainingRun.objects.exclude(state__in=FINAL).values_list("pk", flat=True))
+
+
+def recently_ended(seconds: float) -> list[str]:
+    """The ids of the runs that ended less than this time ago, by the clock of the database."""
+    return list(TrainingRun.objects.filter(finished_at__gt=time_of_database() - timedelta(seconds=seconds)).values_list("pk", flat=True))
+
+
+def time_of_database() -> datetime:
+    """The present time by the clock of the database. All times of runs are by this clock."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT CURRENT_TIMESTAMP")
+        (now,) = cursor.fetchone()
+    # SQLite answers with a text, in UTC.
+    return now if isinstance(now, datetime) else datetime.fromisoformat(now).replace(tzinfo=UTC)
+
+
 def note_outage() -> None:
     """Count silence from now on, because this process does not know whether runs could write until now."""
     OUTAGES.notice()
@@ -125,6 +144,14 @@ def announced_end(spec: Attempt) -> Diagnosis | None:
     """The announced end of this attempt; None if no process announced one."""
     announced = current(spec).exclude(reason="").values_list("reason", "detail").first()
     return None if announced is None else Diagnosis(reason=Reason(announced[0]), summary=announced[1])
+
+
+def is_decided(run: TrainingRun, announced: Reason | None) -> bool:
+    """Whether the announced reason is the end of the whole run.
+
+    A run that its node lost before any work gets another attempt. A training that was ended is not repeated.
+    """
+    return announced not in RETRYABLE or run.state == RunState.RUNNING
 
 
 def handle_of(run: TrainingRun) -> RunHandle:

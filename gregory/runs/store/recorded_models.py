@@ -6,6 +6,7 @@ from django.db import transaction
 
 from gregory.models import PredictionRunLog, Subject
 from gregory.runs.models import AlgorithmRun
+from gregory.runs.spec import RunKind
 from gregory.runs.store.fencing import ENDED, record_event
 
 
@@ -29,9 +30,9 @@ class RecordedModel:
 def recorded_models() -> dict[int, RecordedModel]:
     """The trainings by the id of GregoryAI's row, in three queries. The facts of this project outlive that row."""
     facts = ("run_log_id", "run_id", "stage", "reason", "artifact_path", "artifact_digest", "run__subject_id")
-    ours = AlgorithmRun.objects.order_by("run_log_id").values_list(*facts)
+    ours = AlgorithmRun.objects.filter(run__kind=RunKind.TRAIN).order_by("run_log_id").values_list(*facts)
     columns = ("model_version", "success", "subject_id")
-    theirs = {pk: row for pk, *row in PredictionRunLog.objects.filter(run_type="train").values_list("pk", *columns)}
+    theirs = {pk: row for pk, *row in PredictionRunLog.objects.filter(run_type=RunKind.TRAIN).values_list("pk", *columns)}
     slugs = {pk: f"{team}/{slug}" for pk, team, slug in Subject.objects.values_list("pk", "team__slug", "subject_slug")}
     found = {}
     for pk, run_id, stage, reason, artifact, digest, trained in ours:
@@ -47,6 +48,12 @@ def recorded_models() -> dict[int, RecordedModel]:
             subject=slugs.get(subject, ""),
         )
     return found
+
+
+def recorded_digest(place: str) -> str:
+    """The sha256 of the manifest that a training recorded for this place in the models folder. Empty if no training did."""
+    trained = AlgorithmRun.objects.filter(run__kind=RunKind.TRAIN, artifact_path=place, stage=ENDED)
+    return trained.order_by("-pk").values_list("artifact_digest", flat=True).first() or ""
 
 
 @transaction.atomic

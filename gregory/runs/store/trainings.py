@@ -7,13 +7,15 @@ yet. Its mark as failed does, and so does the deletion of the row or of the subj
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import Any
 
 from django.db.models import Q, QuerySet
+from django.db.models.fields.json import KT
 
 from gregory.models import PredictionRunLog, Subject
 from gregory.runs.models import AlgorithmRun, TrainingRun
 from gregory.runs.reasons import Reason
-from gregory.runs.spec import Attempt, Training
+from gregory.runs.spec import Attempt, RunKind, Training
 from gregory.runs.store.fencing import ENDED, PUBLISH
 from gregory.runs.store.stored_spec import UNKNOWN, specified_trainings
 
@@ -64,6 +66,31 @@ def trainings(run_ids: Collection[str], *, with_texts: bool = False) -> dict[str
     return result
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """The articles at the start of the ranked test part that contain 95 % of its relevant ones, and all its articles."""
+
+    read: int
+    articles: int
+
+
+def readings(run_ids: Collection[str]) -> dict[int, Reading]:
+    """By run log id, in one query that reads two figures of each evaluation. Evaluations of older releases have none."""
+    found = AlgorithmRun.objects.filter(run_id__in=run_ids).values_list(
+        "run_log_id", KT("evaluation__ranking__read__value"), KT("evaluation__test__n")
+    )
+    readings = ((pk, _reading(read, articles)) for pk, read, articles in found)
+    return {pk: reading for pk, reading in readings if reading is not None}
+
+
+def _reading(read: Any, articles: Any) -> Reading | None:
+    try:
+        return Reading(read=round(float(read)), articles=round(float(articles)))
+    except (TypeError, ValueError, OverflowError):
+        # The evaluation is a file of the run, with any content.
+        return None
+
+
 def deleted_training(run_id: str, algorithm: Training) -> TrainingRecord:
     """A training without a row and without a record: this project deletes both together with a subject."""
     record = AlgorithmRun(run_id=run_id, run_log_id=algorithm.run_log_id)
@@ -75,14 +102,19 @@ def newest_trainings(run_id: str) -> dict[int, TrainingRecord]:
     return {training.record.position: training for training in trainings([run_id]).get(run_id, [])}
 
 
+def subject_name(spec: Attempt) -> str:
+    """The present name of the run's subject. Empty if the subject was deleted."""
+    return Subject.objects.filter(pk=spec.subject.id).values_list("subject_name", flat=True).first() or ""
+
+
 def open_algorithms(spec: Attempt) -> set[int]:
     """The run log ids of the open trainings of this attempt."""
     return set(_open(spec.algorithms).values_list("run_log_id", flat=True))
 
 
 def in_training(spec: Attempt) -> list[Training]:
-    """The algorithms of this attempt in training: at most one, unless a row was lost."""
-    begun = set(_open(spec.algorithms).filter(stage="train").values_list("run_log_id", flat=True))
+    """The algorithms of this attempt at work: at most one, unless a row was lost."""
+    begun = set(_open(spec.algorithms).filter(stage__in=list(RunKind)).values_list("run_log_id", flat=True))
     return [algorithm for algorithm in spec.algorithms if algorithm.run_log_id in begun]
 
 
@@ -107,12 +139,18 @@ def failure_reason(spec: Attempt) -> Reason:
 
 
 def overriding(spec: Attempt, algorithms: Sequence[Training]) -> str:
-    """The cause why none of these trainings can succeed: another program ended or deleted their rows. Empty if one of them can."""
+    """The cause why none of these trainings can succeed: another program ended or deleted their rows. Empty if one of them can.
+
+    A later attempt is no such cause.
+    """
     # The join leaves out a run whose subject was deleted.
     if _open(algorithms).filter(run__subject__subject_slug__isnull=False).exists():
         return ""
     if not Subject.objects.filter(pk=spec.subject.id).exists():
         return f"the subject {spec.label} was deleted"
+    # The role of runs shows the records of the current attempt only.
+    if not TrainingRun.objects.filter(pk=spec.run_id, attempt_token=spec.attempt_token).exists():
+        return ""
     rows = PredictionRunLog.objects.in_bulk([algorithm.run_log_id for algorithm in algorithms])
     return "; ".join(_override(algorithm.run_log_id, rows.get(algorithm.run_log_id)) for algorithm in algorithms)
 

@@ -1,20 +1,22 @@
 """The version of an open row, which changes if a folder of that name exists."""
 
 from collections.abc import Collection
+from typing import TypeVar
 
 from django.db import transaction
 from django.db.models.functions import Now
 
 from gregory.ml import versions
 from gregory.models import PredictionRunLog
-from gregory.runs.models import TrainingRun
-from gregory.runs.spec import AlgorithmSpec, RunSpec
+from gregory.runs.spec import AlgorithmSpec, Attempt, RunSpec
 from gregory.runs.store.fencing import current, record_event
 from gregory.runs.store.trainings import open_algorithms
 
+Specified = TypeVar("Specified", bound=Attempt)
 
-def with_recorded_versions(spec: RunSpec) -> RunSpec:
-    """The specification with the versions in the rows. An earlier start of the attempt may have changed one."""
+
+def with_recorded_versions(spec: Specified) -> Specified:
+    """The specification with the versions in the rows. A start of the attempt may have changed one, and may not write the specification."""
     ids = [algorithm.run_log_id for algorithm in spec.algorithms]
     recorded = dict(PredictionRunLog.objects.filter(pk__in=ids).values_list("pk", "model_version"))
     algorithms = (a.model_copy(update={"version": recorded.get(a.run_log_id, a.version)}) for a in spec.algorithms)
@@ -38,17 +40,15 @@ def take_next_version(spec: RunSpec, algorithm: AlgorithmSpec, folders: Collecti
         renamed = algorithm.model_copy(update={"version": versions.following(algorithm.version, recorded.union(folders))})
         if row.model_version != renamed.version:
             PredictionRunLog.objects.filter(pk=row.pk).update(model_version=renamed.version)
-            _restate(spec, renamed)
             cause = f"a folder of version {algorithm.version} exists that is not of row {row.pk}"
             record_event(spec.run_id, "version taken", f"{algorithm.algorithm} gets version {renamed.version}: {cause}")
     return renamed
 
 
-def _restate(spec: RunSpec, renamed: AlgorithmSpec) -> None:
-    """Change the version in the stored specification. A reconciler looks for the model there."""
-    stored = TrainingRun.objects.values_list("spec", flat=True).get(pk=spec.run_id)
-    algorithms = [
-        {**algorithm, "version": renamed.version} if algorithm["run_log_id"] == renamed.run_log_id else algorithm
-        for algorithm in stored["algorithms"]
-    ]
-    TrainingRun.objects.filter(pk=spec.run_id).update(spec={**stored, "algorithms": algorithms})
+@transaction.atomic
+def use_version(spec: RunSpec, algorithm: AlgorithmSpec, version: str) -> AlgorithmSpec:
+    """State the version with which a prediction works in its open row."""
+    row = PredictionRunLog.objects.filter(pk=algorithm.run_log_id, success__isnull=True)
+    if current(spec).update(heartbeat_at=Now()):
+        row.exclude(model_version=version).update(model_version=version)
+    return algorithm.model_copy(update={"version": version})

@@ -18,8 +18,9 @@ import pytest
 from gregory.launch.docker import probe
 from gregory.launch.docker.container import LABEL
 from gregory.launch.docker.runner import DockerRunner
-from gregory.launch.errors import PreconditionFailed
+from gregory.launch.errors import PreconditionFailed, SubmitError
 from gregory.launch.preconditions import probe_spec
+from gregory.runs.reasons import Reason
 from gregory.runs.spec import AlgorithmSpec, RunSpec
 from tools.launch_installation import installation
 
@@ -28,10 +29,17 @@ NEVER = "0001-01-01T00:00:00Z"
 
 @dataclass(kw_only=True)
 class Daemon:
-    """The containers that the daemon lists, and the requests that it got. ends: whether a container ends."""
+    """The containers that the daemon lists, and the requests that it got. ends: whether a container ends. behind: its clock is late.
+
+    asked: the number of questions about the daemon itself.
+    """
 
     address: str = ""
     ends: bool = True
+    behind: timedelta = timedelta()
+    asked: int = 0
+    code: int = 0
+    log: str = ""
     containers: list[dict[str, Any]] = field(default_factory=list)
     created: list[dict[str, Any]] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
@@ -42,15 +50,19 @@ class Daemon:
             case "GET", ["version"]:
                 return {"ApiVersion": docker.constants.DEFAULT_DOCKER_API_VERSION}
             case "GET", ["info"]:
-                return {"SecurityOptions": []}
+                self.asked += 1
+                time = (datetime.now(UTC) - self.behind).isoformat()
+                return {"SecurityOptions": [], "SystemTime": time, "Name": "here", "ID": "1"}
             case "GET", ["images", *_]:
                 return {"Id": "sha256:1", "Config": {"User": ""}}
             case "POST", ["containers", "create"]:
                 self.created.append(body)
-                self.containers.append({"Id": "tried", "Config": {"Labels": body["Labels"], "Tty": False}, "State": {}})
+                self.containers.append({"Id": "tried", "Config": {"Labels": body["Labels"], "Tty": True}, "State": {"Status": "created"}})
                 return {"Id": "tried"}
             case "POST", ["containers", _, "wait"]:
-                return {"StatusCode": 0}
+                return {"StatusCode": self.code}
+            case "GET", ["containers", _, "logs"]:
+                return self.log
             case "GET", ["containers", "json"]:
                 return self.containers
             case "GET", ["containers", name, "json"]:
@@ -116,9 +128,33 @@ def test_only_the_folders_of_the_runs_are_tried(runner: DockerRunner, daemon: Da
 
     (request,) = daemon.created
     only, _, folders = " ".join(request["Entrypoint"]).partition(" --folders ")
-    assert only == "dumb-init -- python manage.py preflight --only database models"
+    assert only == "dumb-init -- python manage.py preflight --as-run --only database models"
     assert folders == f". ./{spec.label}/lstm ./{spec.label}/lgbm_tfidf"
-    assert daemon.removed == ["tried"]
+    assert (daemon.removed, daemon.asked) == (["tried"], 1)
+
+
+def test_only_containers_without_the_code_of_a_run_mount_all_models(runner: DockerRunner, daemon: Daemon, spec: RunSpec, tmp_path: Path):
+    runner.check([spec])
+    runner.submit(runner.render(spec))
+
+    tried, prepared, run = daemon.created
+    in_image = "/home/brunoamaral/gregory-ai/django/models"
+    models = [[(mount["Source"], mount["Target"]) for mount in one["HostConfig"]["Mounts"]] for one in daemon.created]
+    whole, of_subject = (f"{tmp_path}/models", in_image), (f"{tmp_path}/models/team/subject", f"{in_image}/team/subject")
+    assert [(whole in found, of_subject in found) for found in models] == [(True, False), (True, False), (False, True)]
+    assert tried["Entrypoint"][:4] == ["dumb-init", "--", "python", "manage.py"]
+    assert (prepared["Entrypoint"], prepared["HostConfig"]["NetworkMode"]) == (["dumb-init", "--", "python", "-m", "job.prepare"], "none")
+    assert [variable.partition("=")[0] for variable in prepared["Env"]] == ["GREGORY_RUN_SPEC"]
+    assert "Entrypoint" not in run
+
+
+def test_a_folder_that_cannot_be_made_is_the_end_of_the_run(runner: DockerRunner, daemon: Daemon, spec: RunSpec):
+    daemon.code, daemon.log = 1, "the models folder /models cannot take a model: Permission denied"
+
+    with pytest.raises(SubmitError, match=r'^the folder of the run could not be made: "the models folder /models cannot ') as caught:
+        runner.submit(runner.render(spec))
+
+    assert (caught.value.diagnosis.reason, daemon.removed, len(daemon.created)) == (Reason.STORAGE, ["tried"], 1)
 
 
 def test_a_container_that_does_not_finish_is_told_as_that(
@@ -148,9 +184,12 @@ def container(name: str, *, labels: dict[str, str], created: str, finished: str 
     return {"Id": name, "Name": f"/{name}", "Created": created, "State": state, "Config": {"Labels": labels}}
 
 
-def test_one_that_a_killed_command_left_is_removed_after_an_hour(runner: DockerRunner, daemon: Daemon):
+@pytest.mark.parametrize("behind", [timedelta(), timedelta(days=365)], ids=["clocks agree", "this clock is a year ahead"])
+def test_one_that_a_killed_command_left_is_removed_after_an_hour(runner: DockerRunner, daemon: Daemon, behind: timedelta):
     def ago(**time: float) -> str:
-        return (datetime.now(UTC) - timedelta(**time)).isoformat()
+        return (datetime.now(UTC) - behind - timedelta(**time)).isoformat()
+
+    daemon.behind = behind
 
     trial, run = {probe.LABEL_OF_TRIAL: "preflight"}, {f"{LABEL}.run-id": "0123456789ab"}
     daemon.containers = [
@@ -165,3 +204,12 @@ def test_one_that_a_killed_command_left_is_removed_after_an_hour(runner: DockerR
 
     assert removed == ["container left", "container left-before-its-start"]
     assert daemon.removed == ["left", "left-before-its-start"]
+
+
+def test_the_container_of_a_run_that_has_just_ended_is_kept_for_any_clock(runner: DockerRunner, daemon: Daemon):
+    daemon.containers = [
+        container(run_id, labels={f"{LABEL}.run-id": run_id}, created="2020-01-01T00:00:00Z", finished="2020-01-01T00:00:01Z")
+        for run_id in ("0123456789ab", "ba9876543210")
+    ]
+
+    assert runner.collect_garbage([], recent={"0123456789ab"}, keep_seconds=7 * 86400) == ["container ba9876543210"]

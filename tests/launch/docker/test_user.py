@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gregory.launch.docker.runner import DockerRunner
+from gregory.launch.docker.runner import DockerRunner, maps_users_of
 from tools.launch_installation import installation
 
 
@@ -32,4 +32,5 @@ def test_the_owner_of_the_models_is_the_user_unless_the_daemon_maps_users(
         os.chown(tmp_path, 12345, 23456)
     owner = f"{tmp_path.stat().st_uid}:{tmp_path.stat().st_gid}"
 
-    assert DockerRunner(installation(tmp_path, **variables)).user_of_containers(daemon(*options)) == user.format(owner=owner)
+    runner = DockerRunner(installation(tmp_path, **variables))
+    assert runner.user_of_containers(maps_users=maps_users_of(daemon(*options))) == user.format(owner=owner)

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from gregory.launch.errors import BadClusterConfig, PreconditionFailed
 from gregory.launch.kubernetes.cluster_config import ClusterConfig, load_cluster_config
 from gregory.launch.kubernetes.cluster_values import Section
+from gregory.runs.spec import RunKind
 from tests.docs.markdown import blocks, table
 from tools.golden_jobs import HERE
 
@@ -87,10 +88,23 @@ def test_the_full_file_sets_every_key():
         return {prefix}
 
     # It excludes baseModels.image, and each hostKey its host.
-    exclusive = {"volumes.baseModels.claimName", "database.host", "database.name", "database.user"}
+    exclusive = {"volumes.baseModels.claimName", "database.host", "database.name", "database.user", "database.prediction.user"}
     optional = {"env[].valueFrom.secretKeyRef.optional", "envFrom[].secretRef.optional"}
     assert set(keys(ClusterConfig)) - set_in(FULL) == exclusive | optional
     assert load_cluster_config(HERE / "cluster.yaml").model_dump(by_alias=True, exclude_unset=True) != {}
+
+
+@pytest.mark.parametrize(
+    ("role", "user", "user_key"), [({"user": "predictor"}, "predictor", ""), ({"userKey": "ROLE"}, "", "ROLE"), ({}, "gregory_run", "")]
+)
+def test_predictions_have_their_role_or_that_of_the_runs(role: dict[str, str], user: str, user_key: str):
+    database = {"existingSecret": "s", "host": "h", "name": "n", "user": "gregory_run", "prediction": role}
+
+    config = ClusterConfig.model_validate({**MINIMAL, "database": database})
+
+    assert (config.of_kind(RunKind.TRAIN).database.user, config.of_kind(RunKind.TRAIN).database.user_key) == ("gregory_run", "")
+    found = config.of_kind(RunKind.PREDICT).database
+    assert (found.user, found.user_key, found.existing_secret) == (user, user_key, "s")
 
 
 def test_values_are_frozen():
@@ -137,9 +151,19 @@ def test_snake_case_keys_are_valid_in_python_only(tmp_path: Path):
     [
         ("image.repositry", "x", "image.repositry: unknown key; the keys here are digest, pullPolicy, pullSecrets, repository, tag"),
         ("gpu.cuont", 1, "gpu.cuont: unknown key; the keys here are count, required, resource"),
-        ("kueue.queue", "x", "kueue.queue: unknown key; the keys here are priorityClass, queueName"),
+        ("kueue.queue", "x", "kueue.queue: unknown key; the keys here are priorityClass, queueName, readWorkloads"),
         ("volumes.models.path", "x", "volumes.models.path: unknown key; the keys here are claimName, subPath"),
-        ("volumes.baseModels.inImage", True, "volumes.baseModels.inImage: unknown key; the keys here are claimName, image, subPath"),
+        (
+            "volumes.baseModels.digest",
+            "sha256:0",
+            "volumes.baseModels.digest: cannot be used (got 'sha256:0'); it is: sha256 of the bundle's bundle.json, 64 digits; "
+            "a run refuses another bundle (empty: any bundle)",
+        ),
+        (
+            "volumes.baseModels.inImage",
+            True,
+            "volumes.baseModels.inImage: unknown key; the keys here are claimName, digest, image, subPath",
+        ),
         ("resources.limits.gpu", 1, "resources.limits.gpu: unknown key; the keys here are cpu, ephemeral-storage, memory"),
         (
             "tolerations",
@@ -238,6 +262,11 @@ def test_an_unknown_key_is_reported_with_all_keys(tmp_path: Path, path: str, val
             [{"name": "LEVEL", "value": "3"}],
             "env.0: a plain value is not allowed; put it into a ConfigMap or a Secret and name that in valueFrom",
         ),
+        (
+            "env",
+            [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "s", "key": key}}} for key in ("k", "l")],
+            "env: two entries have the name 'A'; remove one",
+        ),
         ("env", [{"name": "A", "valueFrom": {}}], "env.0.valueFrom: give either secretKeyRef or configMapKeyRef"),
         (
             "env",
@@ -248,7 +277,8 @@ def test_an_unknown_key_is_reported_with_all_keys(tmp_path: Path, path: str, val
         (
             "security.runAsUser",
             0,
-            "security.runAsUser: Input should be greater than or equal to 1 (got 0); it is: user of the container, never 0",
+            "security.runAsUser: Input should be greater than or equal to 1 (got 0); it is: user of the container, never 0 "
+            "(null: the cluster chooses it)",
         ),
         (
             "deadlines.runSeconds",
@@ -354,6 +384,8 @@ def test_the_name_of_a_secret_is_no_secret(path: str, value: object):
         ("image: {\n  tag: x\npassword: hunter2", "is not YAML: expected ',' or '}', but got ':' in line 3"),
         ("password: *hunter2", "is not YAML: an alias or a tag in line 1; quote a value that begins with * or !"),
         ("a: 1\npassword: !hunter2 x", "is not YAML: an alias or a tag in line 2; quote a value that begins with * or !"),
+        ("a: 1\npassword: 2020-99-99", "is not YAML: an impossible timestamp, quote it if it is a text in line 2"),
+        ("a: &a [1, *a]", "is not YAML: a part contains itself by an alias in line 1"),
         ("image: \x07", "is not YAML: it contains a character that YAML does not allow"),
     ],
 )

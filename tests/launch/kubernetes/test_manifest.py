@@ -11,12 +11,12 @@ from kubernetes.client import ApiClient, V1Job
 
 from gregory.env import DATABASE_VARIABLES, Environment
 from gregory.launch.errors import SubmitError
-from gregory.launch.image import DATABASE_CERTIFICATE_IN_IMAGE
+from gregory.launch.image import DATABASE_FILES_IN_IMAGE, MODELS_IN_IMAGE
 from gregory.launch.kubernetes.cluster_config import ClusterConfig, load_cluster_config
 from gregory.launch.kubernetes.manifest import FAILURE_RULES, handle_host, job_name, matched_rule, render_job
 from gregory.runs import exit_codes
 from gregory.runs.spec import RunHandle, RunSpec, Scope
-from tools.golden_jobs import CLUSTER_ID, HERE, SOURCES, SPEC, as_yaml, rendered
+from tools.golden_jobs import CLUSTER_ID, HERE, PREDICTION, SOURCES, SPEC, as_yaml, rendered
 
 MINIMAL: dict[str, Any] = yaml.safe_load((HERE / "cluster-minimal.yaml").read_text())
 LABEL = re.compile(r"([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?")
@@ -212,9 +212,11 @@ def test_the_cluster_file_takes_precedence_for_the_encryption():
     made = render_job(SPEC, config, cluster_id=CLUSTER_ID, connection={"DB_SSLMODE": "require"})
 
     variables = environment(made)
-    assert (variables["DB_SSLMODE"], variables["DB_SSLROOTCERT"]) == ("verify-full", DATABASE_CERTIFICATE_IN_IMAGE)
+    assert (variables["DB_SSLMODE"], variables["DB_REQUIRE_AUTH"]) == ("verify-full", "scram-sha-256")
+    assert {name: variables[name] for name in DATABASE_FILES_IN_IMAGE} == DATABASE_FILES_IN_IMAGE
     (volume,) = [volume for volume in pod(made)["volumes"] if volume["name"] == "database-certificate"]
-    assert volume["secret"] == {"secretName": "postgres", "items": [{"key": "ca.crt", "path": "ca.crt"}]}
+    items = [{"key": "ca.crt", "path": "ca.crt"}, {"key": "tls.crt", "path": "client.crt"}, {"key": "tls.key", "path": "client.key"}]
+    assert volume["secret"] == {"secretName": "postgres", "items": items, "defaultMode": 0o440}
 
 
 def test_the_password_is_a_reference(golden: dict[str, Any], monkeypatch: pytest.MonkeyPatch):
@@ -364,19 +366,47 @@ def mounts(job: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def test_every_volume_is_mounted_once(golden: dict[str, Any]):
-    mounted = [mount["name"] for mount in container(golden)["volumeMounts"]]
+    mounted = [mount["name"] for mount in container(golden)["volumeMounts"] if not mount["mountPath"].endswith(f"/.runs/{SPEC.run_id}")]
 
     assert sorted(mounted) == sorted({volume["name"] for volume in pod(golden)["volumes"]})
-    assert len(mounts(golden)) == len(mounted)
+
+
+def test_a_prediction_writes_into_its_working_folder_only():
+    of_models = {
+        path: mount.get("readOnly", False) for path, mount in mounts(rendered("job-predict.yaml")).items() if MODELS_IN_IMAGE in path
+    }
+
+    place = f"{MODELS_IN_IMAGE}/{PREDICTION.place}"
+    assert of_models == {place: True, f"{place}/.runs/{PREDICTION.run_id}": False}
 
 
 def test_models_and_memory():
     found = mounts(job(sharedMemory={"size": "2Gi"}))
 
-    assert found["/home/brunoamaral/gregory-ai/django/models"]["persistentVolumeClaim"] == {"claimName": "gregory-models"}
-    assert "readOnly" not in found["/home/brunoamaral/gregory-ai/django/models"]
+    assert found[f"{MODELS_IN_IMAGE}/{SPEC.place}"]["persistentVolumeClaim"] == {"claimName": "gregory-models"}
+    assert "readOnly" not in found[f"{MODELS_IN_IMAGE}/{SPEC.place}"]
     assert found["/dev/shm"]["emptyDir"] == {"medium": "Memory", "sizeLimit": "2Gi"}
     assert found["/tmp"]["emptyDir"] == {}
+
+
+@pytest.mark.parametrize("folder", ["", "gregory/models"])
+def test_a_run_mounts_of_the_models_the_folder_of_its_subject_only(folder: str):
+    made = job(volumes={"models": {"claimName": "gregory-models", "subPath": folder}})
+
+    of_models = [mount for mount in container(made)["volumeMounts"] if mount["name"] == "models"]
+    place = f"{folder}/{SPEC.place}" if folder else SPEC.place
+    assert of_models == [{"name": "models", "mountPath": f"{MODELS_IN_IMAGE}/{SPEC.place}", "subPath": place}]
+
+
+def test_an_init_container_without_credentials_makes_that_folder(golden: dict[str, Any]):
+    (prepare,) = pod(golden)["initContainers"]
+
+    assert prepare["command"] == ["dumb-init", "--", "python", "-m", "job.prepare"]
+    assert prepare["image"] == container(golden)["image"]
+    assert [variable["name"] for variable in prepare["env"]] == ["GREGORY_RUN_SPEC"]
+    assert "envFrom" not in prepare
+    assert [mount["mountPath"] for mount in prepare["volumeMounts"]] == [MODELS_IN_IMAGE]
+    assert not any("gpu" in resource for resource in prepare["resources"]["limits"])
 
 
 @pytest.mark.parametrize(
@@ -391,6 +421,12 @@ def test_base_models_are_mounted_read_only(base_models: dict[str, Any], volume: 
 
     expected = {"name": "base-models", "mountPath": "/opt/base-models", "readOnly": True, **volume}
     assert mounts(made)["/opt/base-models"] == expected
+
+
+def test_a_run_gets_the_required_digest_of_the_base_models():
+    made = job(volumes={**MINIMAL["volumes"], "baseModels": {"digest": "0" * 64}})
+
+    assert environment(made)["GREGORY_BASE_MODELS_DIGEST"] == "0" * 64
 
 
 def test_base_models_in_the_image_need_no_mount():
@@ -410,7 +446,10 @@ def test_base_models_in_the_image_need_no_mount():
 def test_a_gpu_is_in_limits_and_its_taints_are_tolerated(gpu: dict[str, Any], limit: dict[str, str], tainted: list[str]):
     made = job(gpu=gpu)
 
-    assert container(made)["resources"] == {"requests": {"cpu": "2", "memory": "12Gi"}, "limits": {"memory": "12Gi", **limit}}
+    assert container(made)["resources"] == {
+        "requests": {"cpu": "2", "memory": "12Gi", "ephemeral-storage": "256Mi"},
+        "limits": {"memory": "12Gi", "ephemeral-storage": "8Gi", **limit},
+    }
     assert pod(made).get("tolerations", []) == [{"key": key, "operator": "Exists", "effect": "NoSchedule"} for key in tainted]
 
 
@@ -439,6 +478,12 @@ def test_an_annotation_of_the_cluster_file_replaces_the_default():
     assert made["spec"]["template"]["metadata"]["annotations"]["karpenter.sh/do-not-disrupt"] == "false"
 
 
+def test_a_cluster_may_choose_the_user():
+    context = pod(job(security={"runAsUser": None, "runAsGroup": None, "fsGroup": None}))["securityContext"]
+
+    assert context == {"runAsNonRoot": True, "fsGroupChangePolicy": "OnRootMismatch", "seccompProfile": {"type": "RuntimeDefault"}}
+
+
 def test_the_patch_changes_the_pod():
     made = job(
         podTemplatePatch={
@@ -451,5 +496,5 @@ def test_the_patch_changes_the_pod():
 
     assert "activeDeadlineSeconds" not in pod(made)
     assert environment(made)["TZ"] == "UTC"
-    assert container(made)["resources"]["limits"] == {"memory": "1Gi", "nvidia.com/gpu": "1"}
+    assert container(made)["resources"]["limits"] == {"memory": "1Gi", "ephemeral-storage": "8Gi", "nvidia.com/gpu": "1"}
     assert environment(made).items() >= environment(job()).items()

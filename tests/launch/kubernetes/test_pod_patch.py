@@ -113,6 +113,16 @@ def of_run(**values: Any) -> dict[str, Any]:
             "spec.containers.run.command cannot be patched: the container runs the command of its image, `python -m job`; remove it",
         ),
         (
+            {"spec": {"initContainers": [{"name": "prepare", "command": ["sh"]}]}},
+            "spec.initContainers.prepare.command cannot be patched: the container runs the command of its image, `python -m job.prepare`; "
+            "remove it",
+        ),
+        (
+            of_run(volumeMounts=[{"name": "models", "mountPath": "/home/brunoamaral/gregory-ai/django/models/"}]),
+            "spec.containers.run.volumeMounts /home/brunoamaral/gregory-ai/django/models/ cannot be patched: a run mounts only the folder "
+            "of its subject; remove it",
+        ),
+        (
             of_run(args=["-c"]),
             "spec.containers.run.args cannot be patched: the container runs the command of its image, `python -m job`; remove it",
         ),

@@ -12,7 +12,7 @@ import yaml
 from gregory.launch.errors import Refused
 from gregory.launch.kubernetes.cluster_config import load_cluster_config
 from gregory.launch.kubernetes.diagnose.pod_status import indexed
-from gregory.launch.kubernetes.labels import CONTROLLER_UID, ORPHANED
+from gregory.launch.kubernetes.labels import CONTROLLER_UID, KUEUE_JOB_UID, KUEUE_QUEUE, ORPHANED
 from gregory.launch.kubernetes.manifest import handle_host
 from gregory.launch.kubernetes.namespace import Listed, Namespace
 from gregory.launch.kubernetes.orphans import is_orphan, remove
@@ -34,6 +34,12 @@ class Objects:
 
     def __init__(self, recording: dict[str, Any]) -> None:
         self.job, self.pod_list = [recording["job"]], recording["pods"]
+        # asked: requests for Workloads.
+        self.workload_list: list[dict[str, Any]] | None = None
+        self.asked = 0
+        # The phases of the claims by name. None: no permission.
+        self.claims: dict[str, str | None] = {}
+        self.claims_asked: list[str] = []
 
     def jobs(self, selector: str) -> Listed:
         return self._listed(self.job)
@@ -43,6 +49,14 @@ class Objects:
 
     def events(self) -> Listed:
         return self._listed([])
+
+    def workloads(self) -> list[dict[str, Any]] | None:
+        self.asked += 1
+        return self.workload_list
+
+    def claim_phase(self, name: str) -> str | None:
+        self.claims_asked.append(name)
+        return self.claims.get(name, "")
 
     def _listed(self, items: list[dict[str, Any]]) -> Listed:
         return Listed(items=items, time=datetime(2026, 11, 24, 19, tzinfo=UTC), version="1")
@@ -128,6 +142,14 @@ def test_a_job_without_the_container_of_a_run_is_no_orphan(runner):
     assert (is_orphan(ours, [], ours=ours), is_orphan(other, [], ours=ours)) == (True, False)
 
 
+@pytest.mark.parametrize("kind", ["FailureTarget", "SuccessCriteriaMet", "Failed", "Complete"])
+def test_a_job_that_ends_by_itself_is_no_orphan_and_keeps_its_log(runner, kind):
+    ours = runner.render(probe_spec()).request
+    ending = ours | {"status": {"conditions": [{"type": kind, "status": "True"}]}}
+
+    assert not is_orphan(ending, [], ours=ours)
+
+
 @pytest.mark.parametrize("since", ["yesterday", "2026-11-24T18:00:00"])
 def test_an_annotation_without_a_time_is_replaced(since):
     changed: list[dict[str, Any]] = []
@@ -162,3 +184,58 @@ def test_a_job_that_is_suspended_after_the_end_of_its_pod_is_queued(runner, obje
     (seen,) = runner.observe([handle])
 
     assert seen.status is Status.PENDING
+
+
+@pytest.mark.parametrize("readable", [True, False])
+def test_workloads_are_read_on_request_and_only_while_a_job_waits(runner, objects, handle, readable):
+    config = vars(runner)["_config"]
+    kueue = config.kueue.model_copy(update={"queue_name": "gpus", "read_workloads": readable})
+    vars(runner)["_config"] = config.model_copy(update={"kueue": kueue})
+    pending = {"type": "QuotaReserved", "status": "False", "message": "LocalQueue gpus doesn't exist"}
+    objects.workload_list = [{"metadata": {"labels": {KUEUE_JOB_UID: UID}}, "spec": {}, "status": {"conditions": [pending]}}]
+
+    runner.observe([handle])
+    assert objects.asked == 0
+
+    objects.pod_list, job = [], objects.job[0]
+    suspended = {"type": "Suspended", "status": "True", "lastTransitionTime": "2026-11-24T18:59:00Z"}
+    job["spec"]["suspend"], job["status"], job["metadata"]["labels"][KUEUE_QUEUE] = True, {"conditions": [suspended]}, "gpus"
+    (waiting,) = runner.observe([handle])
+    assert objects.asked == readable
+    assert waiting.text.endswith("waits for Kueue's queue gpus" + (": LocalQueue gpus doesn't exist" if readable else ""))
+
+
+@pytest.mark.parametrize(
+    ("phase", "reason"),
+    [("", Reason.MISSING_OBJECT), ("Lost", Reason.MISSING_OBJECT), ("Bound", Reason.UNSCHEDULABLE), (None, Reason.UNSCHEDULABLE)],
+)
+def test_the_claims_of_an_unschedulable_pod_are_read(runner, objects, handle, phase, reason):
+    runner.observe([handle])
+    assert objects.claims_asked == []
+
+    (pod,) = objects.pod_list
+    pod["spec"]["volumes"] = [{"name": "models", "persistentVolumeClaim": {"claimName": "models"}}, {"name": "tmp", "emptyDir": {}}]
+    unschedulable = {"type": "PodScheduled", "status": "False", "message": "no node fits"}
+    pod["metadata"]["creationTimestamp"] = "2026-11-20T19:00:00Z"
+    pod["status"] = {"phase": "Pending", "conditions": [unschedulable]}
+    objects.claims = {"models": phase}
+    (waiting,) = runner.observe([handle])
+
+    assert objects.claims_asked == ["models"]
+    assert waiting.reason is reason
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_workloads_of_a_cluster_without_the_right_or_without_kueue_are_unknown(status: int):
+    api = Mock()
+    api.request.side_effect = Refused("no", status=status)
+
+    assert Namespace(api, "train").workloads() is None
+    assert api.request.call_args.args == ("GET", "/apis/kueue.x-k8s.io/v1beta2/namespaces/train/workloads")
+
+
+def test_a_priority_class_has_no_namespace():
+    api = Mock()
+
+    assert Namespace(api, "train").exists("workloadpriorityclasses", "high") is True
+    assert api.request.call_args.args == ("GET", "/apis/kueue.x-k8s.io/v1beta2/workloadpriorityclasses/high")

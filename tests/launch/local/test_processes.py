@@ -51,7 +51,7 @@ def test_without_the_id_of_the_boot_no_end_is_certain(monkeypatch: pytest.Monkey
 
 
 def test_a_process_that_ended_on_this_machine_has_certainly_ended():
-    ended = subprocess.Popen(["sleep", "60"])
+    ended = subprocess.Popen(["sleep", "600"])
     handle = processes.handle_of(ended.pid)
     ended.kill()
     os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
@@ -63,7 +63,7 @@ def test_a_process_that_ended_on_this_machine_has_certainly_ended():
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc")
 def test_a_process_that_ends_while_its_start_is_read_has_certainly_ended(monkeypatch: pytest.MonkeyPatch):
-    ending = subprocess.Popen(["sleep", "60"])
+    ending = subprocess.Popen(["sleep", "600"])
     handle = processes.handle_of(ending.pid)
     read_text = Path.read_text
 
@@ -97,7 +97,7 @@ print(json.dumps([(one.status, one.text) for one in found]))
 @pytest.mark.root
 @pytest.mark.parametrize("options", ["hidepid=0", "hidepid=1", "hidepid=2", "hidepid=2,subset=pid"])
 def test_a_process_that_proc_hides_is_unknown(options: str):
-    living, ended = subprocess.Popen(["sleep", "60"]), subprocess.Popen(["sleep", "60"])
+    living, ended = subprocess.Popen(["sleep", "600"]), subprocess.Popen(["sleep", "600"])
     try:
         handles = [processes.handle_of(process.pid) for process in (living, ended)]
         ended.kill()

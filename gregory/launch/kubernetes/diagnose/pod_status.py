@@ -1,44 +1,69 @@
 """Read Job, pod and events as the API writes them. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import ValidationError
 
-from gregory.launch.kubernetes.labels import ATTEMPT, RUN_ID
+from gregory.launch.kubernetes.labels import ATTEMPT, KUEUE_JOB_UID, RUN_ID
 from gregory.launch.kubernetes.pod_patch import CONTAINER
 from gregory.runs.diagnosis import log_tail_of
 from gregory.runs.spec import RunOutcome
 
 Object = Mapping[str, Any]
+# Errors at objects that another version of this program or of Kubernetes has made.
+NOT_UNDERSTOOD = (LookupError, TypeError, ValueError, AttributeError)
 _ENDED = ("Succeeded", "Failed")
 _OF_A_CONTAINER, _FIELD_OF_RUN = ("Started", "Killing"), f"spec.containers{{{CONTAINER}}}"
 _BEFORE_ALL = "1970-01-01T00:00:00Z"
+NO_CLAIMS: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Events:
-    """The newest event of each object and reason, by kind and name of the object."""
+    """The newest event of each object and reason, by kind and name of the object. The newest reason comes last.
+
+    times: of these events. deletions: by pod, when its Job deleted it. workloads: Kueue's, by the uid of the Job. None: not readable.
+    claims: the phase of each claim that is not bound, by name; empty if there is no such claim.
+    """
 
     by_object: Mapping[tuple[str, str], Mapping[str, str]]
+    times: Mapping[tuple[str, str], Mapping[str, datetime]] = field(default_factory=dict)
+    deletions: Mapping[str, datetime] = field(default_factory=dict)
+    workloads: Mapping[str, Object] | None = None
+    claims: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, kind: str, name: str) -> Mapping[str, str]:
         """The messages of the object's events by reason."""
         return self.by_object.get((kind, name), {})
 
+    def of_prefix(self, kind: str, prefix: str) -> Mapping[str, str]:
+        """The messages of the first object with this beginning of its name."""
+        return next((messages for (one, name), messages in self.by_object.items() if one == kind and name.startswith(prefix)), {})
 
-def indexed(events: Sequence[Object]) -> Events:
-    """Events of a list in any order, indexed by object."""
+
+def indexed(events: Sequence[Object], workloads: Sequence[Object] | None = None, claims: Mapping[str, str] = NO_CLAIMS) -> Events:
+    """Events of a list in any order, indexed by object. workloads: of Kueue, if they can be read. claims: those that are not bound."""
     found: dict[tuple[str, str], dict[str, str]] = {}
+    times: dict[tuple[str, str], dict[str, datetime]] = {}
+    deletions: dict[str, datetime] = {}
     for event in sorted(events, key=_event_time):
-        about = event["involvedObject"]
+        about, reason, message = event["involvedObject"], event.get("reason", ""), event.get("message", "").strip()
         # A sidecar also starts, and the kubelet ends it after the run.
-        if event.get("reason") in _OF_A_CONTAINER and about.get("fieldPath", _FIELD_OF_RUN) != _FIELD_OF_RUN:
+        if reason in _OF_A_CONTAINER and about.get("fieldPath", _FIELD_OF_RUN) != _FIELD_OF_RUN:
             continue
-        found.setdefault((about.get("kind", ""), about.get("name", "")), {})[event.get("reason", "")] = event.get("message", "").strip()
-    return Events(by_object=found)
+        key, time = (about.get("kind", ""), about.get("name", "")), datetime.fromisoformat(_event_time(event))
+        messages = found.setdefault(key, {})
+        messages.pop(reason, None)
+        messages[reason] = message
+        times.setdefault(key, {})[reason] = time
+        if key[0] == "Job" and reason == "SuccessfulDelete":
+            # The name is in the message alone.
+            deletions[message.rpartition(" ")[2]] = time
+    by_job = None if workloads is None else {one["metadata"].get("labels", {}).get(KUEUE_JOB_UID, ""): one for one in workloads}
+    return Events(by_object=found, times=times, deletions=deletions, workloads=by_job, claims=claims)
 
 
 NO_EVENTS = Events(by_object={})
@@ -57,6 +82,12 @@ def name_of(thing: Object) -> str:
 def node_of(pod: Object) -> str:
     """The node that has or had the pod. Empty if the scheduler chose none."""
     return str(pod["spec"].get("nodeName", ""))
+
+
+def claims_of(pod: Object) -> list[str]:
+    """The names of the claims that it mounts."""
+    volumes = pod["spec"].get("volumes") or []
+    return [volume["persistentVolumeClaim"]["claimName"] for volume in volumes if volume.get("persistentVolumeClaim")]
 
 
 def is_being_deleted(thing: Object) -> bool:
