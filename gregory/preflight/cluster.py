@@ -1,6 +1,7 @@
 """Checks of the cluster: the permissions of this account, the objects that a Job refers to, and a Job in a dry run."""
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from gregory.env import Environment
 from gregory.launch.errors import BadClusterConfig, ClusterError, Refused
@@ -12,6 +13,7 @@ from gregory.launch.kubernetes.namespace import RIGHTS, Namespace
 from gregory.launch.kubernetes.preconditions import KINDS, referenced_objects
 from gregory.launch.preconditions import probe_spec
 from gregory.preflight.finding import Area, Finding
+from gregory.preflight.kueue import check_kueue
 
 _CLUSTER = Area("cluster")
 _CLAIMS = "persistentvolumeclaims"
@@ -51,7 +53,9 @@ def _check(namespace: Namespace, config: ClusterConfig) -> Iterator[Finding]:
     yield _permissions(namespace)
     for resource, name, key in referenced_objects(config):
         yield _claim(namespace, name, key) if resource == _CLAIMS else _object(namespace, resource, name, key)
-    yield _dry_run(namespace, config)
+    job = render_job(probe_spec(), config, cluster_id=namespace.cluster_ids()[0])
+    yield _dry_run(namespace, job)
+    yield from check_kueue(namespace, config, job)
     yield _gpu(namespace, config)
 
 
@@ -89,8 +93,7 @@ def _claim(namespace: Namespace, name: str, key: str) -> Finding:
     return _CLUSTER.error(f"{what} is {phase}: its volume does not exist", "restore the volume, or create another claim")
 
 
-def _dry_run(namespace: Namespace, config: ClusterConfig) -> Finding:
-    job = render_job(probe_spec(), config, cluster_id=namespace.cluster_ids()[0])
+def _dry_run(namespace: Namespace, job: Mapping[str, Any]) -> Finding:
     try:
         namespace.create_job(job, dry_run=True)
     except Refused as error:

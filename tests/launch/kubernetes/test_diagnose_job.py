@@ -124,7 +124,7 @@ def observed(recording: Recording) -> Observation:
     return observe_job(
         recording["job"],
         recording["pods"],
-        Events(by_object=events),
+        Events(by_object=events, claims=recording.get("claims", {})),
         name=recording["name"],
         now=datetime.fromisoformat(recording["now"]),
         deadlines=Deadlines.model_validate(recording["deadlines"]),
@@ -140,6 +140,18 @@ def changed(name: str, change: Change) -> Observation:
 def pod_of(recording: Recording) -> dict[str, Any]:
     pod: dict[str, Any] = recording["pods"][0]
     return pod
+
+
+def waits_on(message: str, claims: dict[str, str], **events: str) -> Change:
+    """The scheduler's words for the pod, the claims that are not bound, and the events of the claim `unbound`."""
+
+    def apply(recording: Recording) -> None:
+        (scheduled,) = pod_of(recording)["status"]["conditions"]
+        scheduled["message"] = message
+        recording["claims"] = claims
+        recording["events"] = {"PersistentVolumeClaim/unbound": events}
+
+    return apply
 
 
 def without_pod(recording: Recording) -> None:
@@ -192,12 +204,41 @@ def initializing(*statuses: dict[str, Any], sidecars: tuple[str, ...] = (), **ev
     return apply
 
 
+def no_sandbox(recording: Recording) -> None:
+    """The node has no sandbox for the pod."""
+    conditions = pod_of(recording)["status"]["conditions"]
+    (found,) = [one for one in conditions if one["type"] == "PodReadyToStartContainers"]
+    found.update(status="False", lastTransitionTime=NOT_PREPARED["lastTransitionTime"])
+
+
+def suspend(wanted: bool, *, condition: str = "True", since: int = 0) -> Change:
+    """The Job's suspend, and its condition Suspended that began so many seconds after the recording."""
+
+    def apply(recording: Recording) -> None:
+        recording["job"]["spec"]["suspend"] = wanted
+        (found,) = recording["job"]["status"]["conditions"]
+        began = datetime.fromisoformat(found["lastTransitionTime"]) + timedelta(seconds=since)
+        found.update(status=condition, lastTransitionTime=began.isoformat())
+
+    return apply
+
+
+def refused_pod(recording: Recording) -> None:
+    recording["events"][f"Job/{recording['name']}"] = {"FailedCreate": "no such account"}
+
+
 def init_container_ended(*, last: bool = False, **end: Any) -> Change:
     """The pod's last init container ended like this, and so the pod failed. last: the kubelet has written it as an earlier end."""
     state = (
         {"state": {"waiting": {"reason": "PodInitializing"}}, "lastState": {"terminated": end}} if last else {"state": {"terminated": end}}
     )
     waits = initializing({"name": "first", "state": DONE}, {"name": "second", **state})
+    return all_of(waits, lambda recording: pod_of(recording)["status"].update(phase="Failed"))
+
+
+def prepare_ended(**end: Any) -> Change:
+    """The init container that makes the folder of the run ended like this, and so the pod failed."""
+    waits = initializing({"name": "prepare", "state": {"terminated": end}})
     return all_of(waits, lambda recording: pod_of(recording)["status"].update(phase="Failed"))
 
 
@@ -432,6 +473,28 @@ NOT_PREPARED = {"type": "PodScheduled", "status": "True", "lastTransitionTime": 
             for code in (137, 255)
         ),
         *(
+            ("init_container", prepare_ended(**end), Status.TERMINATED, reason, detail)
+            for end, reason, detail in [
+                (
+                    {"exitCode": 1, "reason": "Error", "message": "the models folder /models cannot take a model\n"},
+                    Reason.STORAGE,
+                    rf"{POD}: the folder of its run was not made: init container prepare exited with code 1: "
+                    "the models folder /models cannot take a model",
+                ),
+                (
+                    {"exitCode": 137, "reason": "Error"},
+                    Reason.NOT_STARTED,
+                    rf"{POD}: the folder of its run was not made: init container prepare exited with code 137; resume it; check node .*",
+                ),
+                (
+                    {"exitCode": 128, "reason": "StartError", "message": "OCI runtime create failed: no dumb-init"},
+                    Reason.REFUSED,
+                    rf"StartError: the container of {POD} could not be started: OCI runtime create failed: no dumb-init; use an image of "
+                    "Dockerfile.train, and check podTemplatePatch",
+                ),
+            ]
+        ),
+        *(
             ("init_container", change, Status.PENDING, reason, detail)
             for change, reason, detail in [
                 (
@@ -440,9 +503,63 @@ NOT_PREPARED = {"type": "PodScheduled", "status": "True", "lastTransitionTime": 
                     r"init container first: ErrImagePull: no such tag; for .*; correct its image in podTemplatePatch, or .*",
                 ),
                 (
+                    initializing({"name": "prepare", "state": {"waiting": {"reason": "ErrImagePull", "message": "no such tag"}}}),
+                    Reason.IMAGE_PULL,
+                    r"ErrImagePull: no such tag; for .*; check that the image of the cluster file exists and that image.pullSecrets .*",
+                ),
+                (
                     initializing({"name": "first", "image": "its/own:1", "state": {"waiting": {"reason": "PodInitializing"}}}),
                     Reason.IMAGE_PULL,
                     r"pulling its/own:1 of init container first; for .*",
+                ),
+                (
+                    initializing({"name": "prepare", "state": {"waiting": {"reason": "PodInitializing"}}}, Pulled="already present"),
+                    Reason.NOT_STARTED,
+                    r"the node starts init container prepare; for .*, and deadlines\.pendingSeconds is 2; find out why the node is .*",
+                ),
+                (
+                    all_of(
+                        initializing({"name": "prepare", "state": {"waiting": {"reason": "PodInitializing"}}}, Pulling="", Pulled=""),
+                        lambda r: r["deadlines"].update(pendingSeconds=10**9),
+                    ),
+                    None,
+                    r"the node starts init container prepare",
+                ),
+                (
+                    # The node lost its power between the creation of the container and its start.
+                    initializing({"name": "prepare", "containerID": "containerd://6027", "state": {"waiting": {}}}, Pulled="present"),
+                    Reason.NODE_LOST,
+                    r"the node created init container prepare and has not started it; for .*, and deadlines\.imagePullSeconds is .*",
+                ),
+                (
+                    # The node lost its power between the two containers. The chaos runs saw this status.
+                    all_of(
+                        initializing({"name": "prepare", "containerID": "containerd://c0e4", "state": DONE}, Pulled="present"), no_sandbox
+                    ),
+                    Reason.NODE_LOST,
+                    r"the node lost the containers of the pod before the run began, and makes no others; for .*\.imagePullSeconds is .*",
+                ),
+                (
+                    # A node that has begun with the pod has no sandbox yet.
+                    all_of(initializing({"name": "prepare", "state": {"waiting": {"reason": "PodInitializing"}}}), no_sandbox),
+                    Reason.NOT_STARTED,
+                    r"the node prepares volumes and network; for .*",
+                ),
+                (
+                    initializing({"name": "prepare", "state": DONE}, Pulled="already present"),
+                    Reason.NOT_STARTED,
+                    r"the node starts the container of the run; for .*, and deadlines\.pendingSeconds is 2; .*",
+                ),
+                (
+                    # The pull of a second image follows that of the first.
+                    initializing({"name": "first", "state": DONE}, Pulled="its/own:1", Pulling="the/image:1"),
+                    Reason.IMAGE_PULL,
+                    r"pulling .*; for .*",
+                ),
+                (
+                    initializing({"name": "prepare", "state": {"running": {"startedAt": "2126-01-01T00:00:00Z"}}}),
+                    None,
+                    r"init container prepare runs, and the run waits for it",
                 ),
                 (
                     initializing({"name": "first", "state": {"waiting": {"reason": "CreateContainerConfigError", "message": "no key"}}}),
@@ -452,7 +569,7 @@ NOT_PREPARED = {"type": "PodScheduled", "status": "True", "lastTransitionTime": 
                 (
                     initializing({"name": "first", "state": DONE}, {"name": "second", "state": {"running": {}}, "started": True}),
                     Reason.NOT_STARTED,
-                    r"init container second runs, and the run waits for it; for .*; find out why it takes so long, or raise .*",
+                    r"init container second runs, and the run waits for it; for .*; find out why it takes so long, or raise .*stall.*",
                 ),
                 (
                     initializing({"name": "first", "state": {"terminated": {"exitCode": 1, "reason": "Error", "message": "no\n"}}}),
@@ -506,6 +623,14 @@ NOT_PREPARED = {"type": "PodScheduled", "status": "True", "lastTransitionTime": 
             r".*preempted.*",
         ),
         ("no_report", status(), Status.TERMINATED, Reason.EVICTED, rf"{POD} was rejected by its node {NODE}: it gave no reason; .*"),
+        # A kubelet that has just started does not know its disk yet, and ends the container that runs.
+        (
+            "killed",
+            lambda r: pod_of(r)["status"].update(reason="OutOfephemeral-storage", message="Pod was rejected: capacity: 0"),
+            Status.TERMINATED,
+            Reason.EVICTED,
+            rf"{POD} was rejected by its node {NODE}: OutOfephemeral-storage: Pod was rejected: capacity: 0; resume it; .*",
+        ),
         (
             "tainted",
             with_events(NodeNotReady="Node is not ready"),
@@ -607,6 +732,35 @@ NOT_PREPARED = {"type": "PodScheduled", "status": "True", "lastTransitionTime": 
             Reason.IMAGE_PULL,
             r"pulling .*; for .*",
         ),
+        # The words of the scheduler decide nothing.
+        (
+            "claim",
+            waits_on("0/1 nodes fit", {"unbound": "Pending"}),
+            Status.PENDING,
+            Reason.MISSING_OBJECT,
+            r"unschedulable: 0/1 nodes fit; .*imagePullSeconds.*kubectl describe pvc",
+        ),
+        (
+            "claim",
+            waits_on("0/1 nodes fit", {"unbound": "Pending"}, FailedBinding="no volume", WaitForFirstConsumer="waiting for a pod"),
+            Status.PENDING,
+            Reason.UNSCHEDULABLE,
+            r"unschedulable: 0/1 nodes fit; .*pendingSeconds.*free or add nodes .*",
+        ),
+        (
+            "claim",
+            waits_on("0/1 nodes fit", {"unbound": "Pending"}, WaitForFirstConsumer="waiting for a pod", ProvisioningFailed="no space"),
+            Status.PENDING,
+            Reason.MISSING_OBJECT,
+            r"unschedulable: 0/1 nodes fit; .*",
+        ),
+        (
+            "claim",
+            waits_on("no node with the topology of a PersistentVolumeClaim", {"of-another-pod": ""}),
+            Status.PENDING,
+            Reason.UNSCHEDULABLE,
+            r"unschedulable: no node with the topology .*",
+        ),
         (
             "unschedulable",
             lambda r: pod_of(r)["metadata"].update(deletionTimestamp="2026-01-01T00:00:00Z"),
@@ -657,6 +811,58 @@ NOT_PREPARED = {"type": "PodScheduled", "status": "True", "lastTransitionTime": 
             rf"{JOB} is being deleted",
         ),
         (
+            # The Job was released, and the Job controller has not reacted yet.
+            "suspended",
+            all_of(later(10**6), suspend(False), lambda r: r["job"]["status"].pop("startTime")),
+            Status.PENDING,
+            None,
+            rf"{JOB} was released and starts",
+        ),
+        (
+            "suspended",
+            all_of(later(10**6), suspend(False, condition="False")),
+            Status.PENDING,
+            Reason.NOT_STARTED,
+            rf"{JOB} has no pod yet; for .*",
+        ),
+        (
+            # The time in the queue counts neither before nor after an admission.
+            "suspended",
+            all_of(later(10**6), suspend(False, condition="False", since=10**6 - 100)),
+            Status.PENDING,
+            None,
+            rf"{JOB} has no pod yet",
+        ),
+        (
+            "suspended",
+            all_of(later(10**6), suspend(False, condition="False", since=10**6 - 100), refused_pod),
+            Status.PENDING,
+            None,
+            r"FailedCreate: no such account",
+        ),
+        (
+            # Preempted: the Job is to be suspended, and its pod is already gone.
+            "suspended",
+            all_of(later(10**6), suspend(True, condition="False"), lambda r: r["deadlines"].update(queueSeconds=60)),
+            Status.PENDING,
+            None,
+            rf"queued again: {JOB} is being suspended",
+        ),
+        (
+            "suspended",
+            all_of(later(10**6), lambda r: r["job"]["status"].pop("conditions"), lambda r: r["deadlines"].update(queueSeconds=60)),
+            Status.PENDING,
+            None,
+            rf"queued again: {JOB} is being suspended",
+        ),
+        (
+            "suspended",
+            all_of(later(10**6), lambda r: r["job"]["status"].clear(), lambda r: r["deadlines"].update(queueSeconds=60)),
+            Status.PENDING,
+            Reason.UNSCHEDULABLE,
+            rf"queued: {JOB} is suspended; for .*",
+        ),
+        (
             "suspended",
             all_of(later(10**6), lambda r: r["deadlines"].update(pendingSeconds=1)),
             Status.PENDING,
@@ -674,7 +880,7 @@ NOT_PREPARED = {"type": "PodScheduled", "status": "True", "lastTransitionTime": 
             ),
             Status.PENDING,
             Reason.UNSCHEDULABLE,
-            rf"queued: {JOB} is suspended and waits for Kueue's queue gpus; for \d+ s, and deadlines\.queueSeconds is 60; check why .*",
+            r"queued: waits for Kueue's queue gpus; for \d+ s, and deadlines\.queueSeconds is 60; check why .*",
         ),
     ],
 )

@@ -21,6 +21,7 @@ from gregory.launch.kubernetes.diagnose.pod_status import (
     terminated,
 )
 from gregory.launch.kubernetes.manifest import matched_rule
+from gregory.launch.kubernetes.pod_patch import PREPARE
 from gregory.launch.runner import Observation, Status
 from gregory.runs import exit_codes
 from gregory.runs.diagnosis import Diagnosis
@@ -117,6 +118,8 @@ def of_pod(pod: Object, job: Object | None, events: Events) -> Observation:
         return _with_pod(pod, _JOB_DEADLINE.reason, f"pod {name_of(pod)}: {_JOB_DEADLINE.summary}", _JOB_DEADLINE.remedy)
     if terminated(pod) is None:
         return _never_ran(pod)
+    if pod.get("status", {}).get("reason"):
+        return _rejected(pod)
     return _exited(pod, was_deleted=is_being_deleted(pod), with_its_job=job is None or is_being_deleted(job))
 
 
@@ -192,21 +195,51 @@ def _disruption(pod: Object, events: Mapping[str, str]) -> tuple[_Cause | None, 
 
 
 def _never_ran(pod: Object) -> Observation:
-    status = pod.get("status", {})
-    message = ": ".join(str(status[key]) for key in ("reason", "message") if status.get(key))
     if is_being_deleted(pod):
         return _with_pod(pod, Reason.INTERRUPTED, f"pod {name_of(pod)} was deleted before its run began", _DELETED_POD)
-    for container in status.get("initContainerStatuses") or []:
+    for container in pod.get("status", {}).get("initContainerStatuses") or []:
         end = end_of(container, pod) or {}
         if _is_unseen(end):
             summary = f"pod {name_of(pod)}: {_UNSEEN.summary} (init container {container['name']}: {_unseen_text(end)})"
             return _with_pod(pod, _UNSEEN.reason, summary, _UNSEEN.remedy)
+        if end.get("exitCode") and container["name"] == PREPARE:
+            return _not_prepared(pod, end)
         if end.get("exitCode"):
             summary = f"its init container {container['name']} {exit_text(end)}"
             return _with_pod(pod, Reason.NOT_STARTED, f"pod {name_of(pod)} never started: {summary}", "correct podTemplatePatch")
-    # A node may reject a pod from the scheduler: a GPU failed meanwhile, or the kubelet has just started and does not know its GPUs yet.
-    summary = f"pod {name_of(pod)} was rejected by its node {node_of(pod)}: {message or 'it gave no reason'}"
+    return _rejected(pod)
+
+
+def _rejected(pod: Object) -> Observation:
+    """The end of a pod that its kubelet refused, with a reason other than those of _STATUSES.
+
+    A GPU may have failed since the scheduler chose the node. A kubelet that has just started may not know its resources yet, and then
+    ends also a container that runs.
+    """
+    told = ": ".join(str(pod["status"][key]) for key in ("reason", "message") if pod.get("status", {}).get(key))
+    summary = f"pod {name_of(pod)} was rejected by its node {node_of(pod)}: {told or 'it gave no reason'}"
     return _with_pod(pod, Reason.EVICTED, summary, "resume it; check the node")
+
+
+def _not_prepared(pod: Object, end: Object) -> Observation:
+    """The end of a run whose folder could not be made in the models volume."""
+    if refused := _refused_start(pod, end):
+        return refused
+    summary = f"pod {name_of(pod)}: the folder of its run was not made: init container {PREPARE} {exit_text(end)}"
+    reason = Reason.STORAGE if end["exitCode"] == exit_codes.FAILURE else Reason.NOT_STARTED
+    return _with_pod(pod, reason, summary, "" if reason is Reason.STORAGE else f"resume it; check node {node_of(pod)}")
+
+
+def _refused_start(pod: Object, end: Object) -> Observation | None:
+    """The end of a container that its node could not start. None if it started."""
+    if end.get("reason") not in ("StartError", "ContainerCannotRun"):
+        return None
+    name, message = name_of(pod), end.get("message", "")
+    if _RUNTIME_STOPPED.search(message) and "OCI runtime" not in message:
+        summary = f"pod {name}: its node's container runtime stopped while it started the container ({message.strip()})"
+        return _with_pod(pod, Reason.NODE_LOST, summary, f"check node {node_of(pod)}", with_log=False)
+    summary = f"{end['reason']}: the container of pod {name} could not be started: {message.strip()}"
+    return _with_pod(pod, Reason.REFUSED, summary, "use an image of Dockerfile.train, and check podTemplatePatch", with_log=False)
 
 
 def _exited(pod: Object, *, was_deleted: bool, with_its_job: bool) -> Observation:
@@ -218,13 +251,8 @@ def _exited(pod: Object, *, was_deleted: bool, with_its_job: bool) -> Observatio
         # The kernel may have killed one process of the run, so the run may end with any code.
         summary = f"OOMKilled: pod {name} ran out of memory: {bound} (exit code {code})"
         return _with_pod(pod, Reason.OUT_OF_MEMORY, summary, "raise resources.limits.memory in the cluster file, or lower bert.batch_size")
-    if end.get("reason") in ("StartError", "ContainerCannotRun"):
-        message = end.get("message", "")
-        if _RUNTIME_STOPPED.search(message) and "OCI runtime" not in message:
-            summary = f"pod {name}: its node's container runtime stopped while it started the container ({message.strip()})"
-            return _with_pod(pod, Reason.NODE_LOST, summary, f"check node {node_of(pod)}", with_log=False)
-        summary = f"{end['reason']}: the container of pod {name} could not be started: {end.get('message', '').strip()}"
-        return _with_pod(pod, Reason.REFUSED, summary, "use an image of Dockerfile.train, and check podTemplatePatch", with_log=False)
+    if refused := _refused_start(pod, end):
+        return refused
     if report and any(algorithm.reason is Reason.NO_GPU for algorithm in report.algorithms):
         summary = f"pod {name} was assigned a GPU and found none on node {node_of(pod)}"
         return _with_pod(pod, Reason.NO_GPU, summary, "check driver and device plugin of the node, or set gpu.required to false")

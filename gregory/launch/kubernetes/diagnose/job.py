@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from gregory.launch.kubernetes.cluster_sections import Deadlines
 from gregory.launch.kubernetes.diagnose import ended, waiting
 from gregory.launch.kubernetes.diagnose.pod_status import (
+    NOT_UNDERSTOOD,
     Events,
     Object,
     condition,
@@ -31,7 +32,14 @@ _CONFIRMATION = timedelta(seconds=30)
 
 
 def wants_events(job: Object | None, pods: Sequence[Object]) -> bool:
-    """Whether the diagnosis needs events. Most do not."""
+    """Whether the diagnosis needs events. Most do not. False for objects that are not understood."""
+    try:
+        return _wants_events(job, pods)
+    except NOT_UNDERSTOOD:
+        return False
+
+
+def _wants_events(job: Object | None, pods: Sequence[Object]) -> bool:
     pod = newest(pods)
     if pod is None:
         return job is not None and (ended.wants_events(job, pod) if is_finished(job) else waiting.wants_events(job, pod))
@@ -53,7 +61,7 @@ def observe_job(
         # The grace period ends at the deletionTimestamp. Only the node knows whether the pod still works.
         return _on_a_silent_node(pod, f"pod {name_of(pod)} was to end, and node {node_of(pod)} does not confirm it", now=now)
     if _is_pending(pod):
-        return waiting.with_pod(pod, events, now=now, deadlines=deadlines)
+        return waiting.with_pod(job, pod, events, now=now, deadlines=deadlines)
     unready = condition(pod, "Ready", status="False")
     if unready is not None and not unready.get("reason") and not is_being_deleted(pod):
         # The node controller wrote this condition. The kubelet's own has a reason.
