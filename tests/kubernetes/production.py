@@ -17,11 +17,15 @@ from uuid import uuid4
 import psycopg
 from psycopg.rows import dict_row
 
+from gregory.launch.kubernetes.diagnose.pod_status import is_finished
 from gregory.launch.kubernetes.pod_patch import merged
+from tests import roles
 from tests.kubernetes.pod_processes import Held, holding
 from tools import postgresql
+from tools.chaos import scripted_work
+from tools.cluster import run_image
 from tools.cluster.namespace import ClusterNamespace
-from tools.installation import REPOSITORY, Installation
+from tools.installation import REPOSITORY, Installation, create_migrated
 
 ROWS = """
 SELECT team.slug AS team, subject.subject_slug AS subject, log.algorithm, log.model_version AS version, log.success,
@@ -37,10 +41,10 @@ FROM gregory_predictionrunlog log
 WHERE team.slug = %s ORDER BY log.id
 """
 ARTICLES = """
-from gregory.data.csv_import import ImportRow, article_urn
+from gregory.data.imports.read import ImportRow, article_urn
 from gregory.data.store import import_rows
 from tests.articles import labelled
-rows = [ImportRow(article_id=row.article_id, title=row.title, summary=row.summary, link=article_urn(row.article_id),
+rows = [ImportRow(source_id=str(row.article_id), title=row.title, summary=row.summary, link=article_urn(row.article_id),
                   label=row.relevant == "1", discovery_date=None) for row in labelled(24, first=1)]
 for team, subject in {pairs!r}:
     import_rows(rows, team_slug=team, subject_slug=subject)
@@ -70,9 +74,9 @@ class Production:
     def prepare(self, image: str) -> None:
         """Create the namespace, the database, and a cluster file that names both."""
         self.cluster_namespace.prepare(image)
-        self.server.create(self.database)
+        create_migrated(self.server, self.database)
         here = {"name": "postgresql", "namespace": self.cluster_namespace.namespace}
-        password = {"POSTGRES_PASSWORD": postgresql.PASSWORD}
+        password = {"POSTGRES_PASSWORD": roles.RUN_PASSWORD}
         self.cluster_namespace.cluster.apply({"apiVersion": "v1", "kind": "Secret", "metadata": here, "stringData": password})
         self.cluster_namespace.config |= {
             "database": {
@@ -80,15 +84,19 @@ class Production:
                 "host": self.cluster_namespace.cluster.host,
                 "port": self.server.port,
                 "name": self.database,
-                "user": postgresql.USER,
+                "user": roles.RUN_ROLE,
             },
             "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "1Gi"}},
             "gracePeriodSeconds": 20,
         }
+        if image == run_image.SCRIPTED:
+            self.cluster_namespace.config["podTemplatePatch"] = scripted_work.PATCH
         (self.cluster_namespace.folder / "cluster.yaml").write_text(json.dumps(self.cluster_namespace.config))
-        self.models.mkdir()
-        os.chown(self.models, USER, USER)
-        self.installation.must("migrate", "-v0")
+        for folder in (self.models, self.models / scripted_work.MARKS):
+            folder.mkdir()
+            os.chown(folder, USER, USER)
+        roles.grant(self.server, self.database)
+        self.installation.environment |= roles.OF_COMMANDS
 
     def subjects(self, team: str, *subjects: str) -> None:
         """Create subjects, each with two dozen labelled articles."""
@@ -96,7 +104,12 @@ class Production:
 
     def subjects_of_teams(self, pairs: Iterable[tuple[str, str]]) -> None:
         """The same for pairs of team and subject, in one process."""
-        self.installation.run_code(ARTICLES.format(pairs=list(pairs)))
+        self.as_owner("shell", "--no-imports", "-c", ARTICLES.format(pairs=list(pairs)))
+
+    def as_owner(self, *command: str) -> None:
+        """A management command that writes articles."""
+        done = self.installation.manage(*command, **self.server.environment(self.database))
+        assert done.returncode == 0, done.stderr
 
     def cluster_file(self, **changes: Any) -> str:
         """Write another cluster file with these changes. Returns its path."""
@@ -124,9 +137,11 @@ class Production:
         return done.stdout
 
     @contextmanager
-    def reconciling(self, **changes: Any) -> Iterator[None]:
-        """A reconciler with a pass each second, for the block."""
+    def reconciling(self, *, kubeconfig: Path | None = None, **changes: Any) -> Iterator[None]:
+        """A reconciler with a pass each second, for the block. kubeconfig: of another account than the administrator."""
         environment = {**self.installation.environment, "GREGORY_CLUSTER_CONFIG": self.cluster_file(**changes)}
+        if kubeconfig is not None:
+            environment["KUBECONFIG"] = str(kubeconfig)
         command = [sys.executable, str(REPOSITORY / "manage.py"), "reconcile_runs", "--interval", "1"]
         with (self.cluster_namespace.folder / "reconciler.log").open("w") as log:
             process = subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=log, stderr=log)
@@ -134,7 +149,7 @@ class Production:
             yield
         finally:
             process.terminate()
-            process.wait(120)
+            process.wait(300)
 
     def verify(self) -> str:
         """Compare the volume with its manifests and with the rows."""
@@ -169,7 +184,7 @@ class Production:
         """The newest row of the subject."""
         return [row for row in self.rows(team) if row["subject"] == subject][-1]
 
-    def until(self, team: str, subject: str, seen: Callable[[Row], object], *, seconds: float = 240) -> Row:
+    def until(self, team: str, subject: str, seen: Callable[[Row], object], *, seconds: float = 600) -> Row:
         """The first row of the subject for which `seen` is true."""
         deadline = time.monotonic() + seconds
         while not seen(row := self.row(team, subject)):
@@ -179,19 +194,40 @@ class Production:
         return row
 
     def at_work(self, team: str, subject: str, *, stage: str = "train-") -> Row:
-        """The row of the subject, as soon as its training is stopped."""
+        """The row of the subject, as soon as its training is stopped and its pod counts as running.
+
+        Before the submission, `held.all` must begin. A run claims its row before its node reports the container.
+        """
         run_id = self.row(team, subject)["run_id"]
         self.held.hold(run_id, stage=stage)
-        return self.until(team, subject, lambda row: self.held.holds(run_id))
+        row = self.until(team, subject, lambda row: self.held.holds(run_id))
+        self.cluster_namespace.cluster.until(
+            lambda: any(pod["status"]["phase"] == "Running" for pod in self.pods_of(run_id)), what="its pod to count as running"
+        )
+        return row
 
     def age(self, run_id: str, column: str, seconds: int) -> None:
         """Move a time of the run into the past."""
         self.sql(f"UPDATE gregory_runs_trainingrun SET {column} = {column} - %s * interval '1 second' WHERE run_id = %s", seconds, run_id)
 
-    def idle(self, run_id: str, seconds: int) -> None:
-        """Let the last heartbeat of the run say that it made no progress for this time. The next heartbeat corrects it."""
-        changes = "progress_at = heartbeat_at - %s * interval '1 second'"
-        self.sql(f"UPDATE gregory_runs_trainingrun SET {changes} WHERE run_id = %s AND reason = ''", seconds, run_id)
+    @contextmanager
+    def idle(self, run_id: str, seconds: int) -> Iterator[None]:
+        """For the block, the row says that the run made no progress for this time, whatever its heartbeats write. Later ones correct it.
+
+        A trigger for this run writes the time, so no heartbeat comes before a process that reads the row.
+        """
+        name = f"idle_{run_id}"
+        idle = f"BEGIN NEW.progress_at = NEW.heartbeat_at - {seconds} * interval '1 second'; RETURN NEW; END"
+        self.sql(f"CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $${idle}$$")
+        try:
+            self.sql(
+                f"CREATE TRIGGER {name} BEFORE UPDATE ON gregory_runs_trainingrun FOR EACH ROW "
+                f"WHEN (NEW.run_id = '{run_id}') EXECUTE FUNCTION {name}()"
+            )
+            self.sql("UPDATE gregory_runs_trainingrun SET heartbeat_at = heartbeat_at WHERE run_id = %s", run_id)
+            yield
+        finally:
+            self.sql(f"DROP FUNCTION {name}() CASCADE")
 
     def events(self, run_id: str) -> list[Row]:
         return self.sql("SELECT kind, message FROM gregory_runs_runevent WHERE run_id = %s ORDER BY id", run_id)
@@ -201,6 +237,12 @@ class Production:
         return list(
             self.cluster_namespace.cluster.get("pods", "--namespace", self.cluster_namespace.namespace, "--selector", selector)["items"]
         )
+
+    def log(self, row: Row) -> str:
+        """The log of the newest attempt of an ended run, as soon as its Job has ended. Its row ends before."""
+        job = row["job"]
+        self.cluster_namespace.cluster.until(lambda: is_finished(self.cluster_namespace.get("job", job)), what="the Job to have ended")
+        return self.cluster_namespace.kubectl("logs", f"job/{job}")
 
     def jobs_of(self, run_id: str) -> list[Row]:
         selector = f"gregory-train/run-id={run_id}"

@@ -9,12 +9,11 @@ from uuid import uuid4
 
 from psycopg import sql
 
+from tests import roles
 from tests.articles import labelled
-from tools.installation import REPOSITORY
 from tools.postgresql import Server
 
 SCHEMAS = ("as_specified", "newest", "long_lived")
-ROLE, ROLE_PASSWORD = "gregory_train", "of-the-role"
 LABELLED = 120
 SCHEMA_FOLDER = Path(__file__).parent / "schemas"
 
@@ -43,7 +42,7 @@ UNION ALL SELECT 'trigger', relname, pg_get_triggerdef(pg_trigger.oid) FROM here
 UNION ALL SELECT 'sequence', sequencename, coalesce(last_value::text, 'unused') FROM pg_sequences WHERE schemaname = 'public'
 UNION ALL SELECT 'owner and grants', relname, pg_get_userbyid(relowner) || ' ' || coalesce(relacl::text, '') FROM here WHERE relkind <> 'i'
 """
-OURS = "gregory_runs_"
+OURS = ("gregory_runs_", "gregory_data_")
 # Tables of Django, which get rows of this project beside those of GregoryAI.
 RECORDS = ("django_migrations", "django_content_type", "auth_permission")
 
@@ -73,6 +72,20 @@ class LiveDatabase:
         with self.server.connect(self.name) as connection:
             connection.cursor().executemany(statement, [[row[name] for name in names] for row in filled])
 
+    def has(self, table: str, column: str) -> bool:
+        """Whether this generation has the column."""
+        asked = "SELECT 1 FROM information_schema.columns WHERE table_name = %s AND column_name = %s"
+        return bool(self.execute(asked, [table, column]))
+
+    def add_labelled(self, count: int, *, first: int) -> None:
+        """More reviewed articles of the subject, discovered now."""
+        rows, now = labelled(count, first=first), datetime.now(UTC)
+        articles = [{"article_id": row.article_id, "title": row.title, "summary": row.summary} for row in rows]
+        self.insert("articles", *({**row, "link": f"urn:article:{row['article_id']}", "discovery_date": now} for row in articles))
+        reviews = [{"article_id": row.article_id, "subject_id": 1, "is_relevant": row.relevant == "1"} for row in rows]
+        self.insert("gregory_articlesubjectrelevance", *reviews)
+        self.insert("articles_subjects", *({"articles_id": row.article_id, "subject_id": 1} for row in rows))
+
     def clone(self) -> "LiveDatabase":
         """A copy of this database."""
         copy = LiveDatabase(server=self.server, name=f"live_{uuid4().hex[:12]}")
@@ -80,19 +93,20 @@ class LiveDatabase:
         return copy
 
     def environment(self, *, role: bool = False) -> dict[str, str]:
-        """The environment variables for the owner. role: for the role with the least privileges."""
+        """The environment variables for the owner. role: for the role of the commands, with that of the runs."""
         environment = self.server.environment(self.name)
-        return {**environment, "POSTGRES_USER": ROLE, "POSTGRES_PASSWORD": ROLE_PASSWORD} if role else environment
+        if not role:
+            return environment
+        return {**environment, **roles.OF_COMMANDS, **roles.OF_RUNS}
 
     def grant(self) -> None:
-        """Create the role with the script in docs/sql."""
-        self.execute((REPOSITORY / "docs/sql/least-privilege.sql").read_text(encoding="utf-8"))
-        self.execute(f"ALTER ROLE {ROLE} PASSWORD '{ROLE_PASSWORD}'")
+        """Create the roles with the least privileges."""
+        roles.grant(self.server, self.name)
 
     def catalog(self) -> set[tuple[str, str, str]]:
         """Every definition of GregoryAI, and the value of each sequence."""
         moving = {("sequence", f"{table}_id_seq") for table in RECORDS}
-        return {entry for entry in self.execute(CATALOG) if OURS not in entry[1] and entry[:2] not in moving}
+        return {entry for entry in self.execute(CATALOG) if not any(name in entry[1] for name in OURS) and entry[:2] not in moving}
 
     def rows(self) -> dict[str, str]:
         """A digest of the rows of every table of GregoryAI."""

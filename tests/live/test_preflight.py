@@ -2,12 +2,14 @@
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.live.database import ROLE, ROLE_PASSWORD, SCHEMAS, LiveDatabase, live
+from tests.live.database import SCHEMAS, LiveDatabase, live
+from tests.roles import ROLE, ROLE_PASSWORD, RUN_ROLE
 from tools.installation import Installation
 from tools.postgresql import Server
 
@@ -16,10 +18,12 @@ GENERATIONS = {
     "newest": "tables of GregoryAI since its migration 0039, as in August 2026",
     "long_lived": "tables of GregoryAI as train_models was specified for it, in May 2025",
 }
+# The databases in which a role has a right.
+WITH_RIGHTS = "FROM pg_database JOIN pg_shdepend ON dbid = pg_database.oid JOIN pg_roles ON refobjid = pg_roles.oid WHERE rolname = %s"
 
 
-def findings(installation: Installation, *, code: int) -> list[dict[str, Any]]:
-    done = installation.manage("preflight", "--only", "database", "--output", "json")
+def findings(installation: Installation, *flags: str, code: int) -> list[dict[str, Any]]:
+    done = installation.manage("preflight", "--only", "database", "--output", "json", *flags)
     assert done.returncode == code, done.stdout + done.stderr
     return json.loads(done.stdout)
 
@@ -29,11 +33,15 @@ def words(found: list[dict[str, Any]], verdict: str) -> list[str]:
 
 
 @pytest.fixture
-def role(postgresql_server: Server) -> None:
-    """A role without permissions."""
+def role(postgresql_server: Server) -> Iterator[None]:
+    """A role without permissions. It is removed together with those that the test gives it."""
     with postgresql_server.connect() as connection:
-        connection.execute(f"DROP ROLE IF EXISTS {ROLE}_bare")
         connection.execute(f"CREATE ROLE {ROLE}_bare LOGIN PASSWORD '{ROLE_PASSWORD}'")
+        yield
+        for (name,) in connection.execute(f"SELECT DISTINCT datname {WITH_RIGHTS}", [f"{ROLE}_bare"]).fetchall():
+            with postgresql_server.connect(name) as database:
+                database.execute(f"DROP OWNED BY {ROLE}_bare")
+        connection.execute(f"DROP ROLE {ROLE}_bare")
 
 
 def site_of(database: LiveDatabase, folder: Path, **environment: str) -> Installation:
@@ -58,12 +66,14 @@ def test_every_finding_has_a_remedy_and_the_grants_are_exact(schema: str, role: 
 
     assert GENERATIONS[schema] in words(before, "ok")
     pending = "gregory.0002_predictionrunlog_algorithm, " if schema == "long_lived" else ""
-    assert words(before, "error")[-1].startswith(f"not migrated yet: {pending}gregory_runs.0001_initial, gregory_runs.0002_")
+    assert words(before, "error")[-1].startswith(f"not migrated yet: {pending}gregory_data.0001_initial, gregory_runs.0001_initial, ")
     assert words(granted, "error") == []
     (able,) = [word for word in words(granted, "ok") if word.startswith("role ")]
     assert able == (
         "role gregory_train_bare reads gregory_team, subjects, articles, articles_subjects, gregory_articlesubjectrelevance, "
-        "django_migrations; writes gregory_predictionrunlog, gregory_runs_trainingrun, gregory_runs_algorithmrun, gregory_runs_runevent"
+        "gregory_data_importedarticle, django_migrations; writes gregory_predictionrunlog, "
+        "gregory_runs_trainingrun, gregory_runs_algorithmrun, gregory_runs_runevent, "
+        "gregory_runs_operatoraction"
     )
     sequences = [finding["remedy"] for finding in without if "SEQUENCE" in finding["remedy"]]
     if schema == "long_lived":
@@ -79,35 +89,74 @@ def test_every_finding_has_a_remedy_and_the_grants_are_exact(schema: str, role: 
     assert "may also write gregory_team, subjects, articles" in words(after, "ok")[-1]
     # The script grants exactly the permissions that preflight requires.
     database.grant()
-    assert sorted(_grants(database, ROLE)) == sorted(_grants(database, f"{ROLE}_bare"))
-    database.execute(f"DROP OWNED BY {ROLE}_bare; DROP ROLE {ROLE}_bare")
+    assert granted_columns(database, ROLE) == granted_columns(database, f"{ROLE}_bare")
 
 
-def test_a_role_with_all_that_runs_need_is_accepted(role: None, postgresql_server: Server, tmp_path: Path):
-    """Permissions for columns are enough, and only preflight reads the records of migrations."""
+def test_the_grants_for_a_role_of_runs_are_exact(role: None, postgresql_server: Server, tmp_path: Path):
+    database = live(postgresql_server, "newest")
+    site_of(database, tmp_path / "owner").must("migrate", "-v0")
+    bare = site_of(database, tmp_path / "bare", POSTGRES_USER=f"{ROLE}_bare", POSTGRES_PASSWORD=ROLE_PASSWORD)
+
+    without = findings(bare, "--as-run", code=1)
+    for finding in without:
+        if "GRANT" in finding["remedy"]:
+            database.execute(finding["remedy"].partition("as the owner of the tables: ")[2])
+    granted = findings(bare, "--as-run", code=0)
+
+    assert (words(granted, "error"), words(granted, "warning")) == ([], [])
+    assert words(granted, "ok")[-1] == (
+        "role gregory_train_bare reads subjects, articles, articles_subjects, gregory_articlesubjectrelevance, django_migrations; "
+        "writes gregory_predictionrunlog, gregory_runs_trainingrun, gregory_runs_algorithmrun, gregory_runs_runevent"
+    )
+    database.grant()
+    assert granted_columns(database, RUN_ROLE) == granted_columns(database, f"{ROLE}_bare")
+
+
+def test_both_roles_of_an_installation_are_checked(postgresql_server: Server, tmp_path: Path):
     database = live(postgresql_server, "as_specified")
     site_of(database, tmp_path / "owner").must("migrate", "-v0")
     database.grant()
-    columns = "article_id, title, summary, discovery_date"
-    database.execute(f"REVOKE SELECT ON articles, django_migrations FROM {ROLE}; GRANT SELECT ({columns}) ON articles TO {ROLE}")
-    run = site_of(database, tmp_path / "run", POSTGRES_USER=ROLE, POSTGRES_PASSWORD=ROLE_PASSWORD)
+    installation = Installation(tmp_path / "roles", environment=database.environment(role=True))
 
-    accepted = findings(run, code=0)
-    database.execute(f"REVOKE SELECT (summary) ON articles FROM {ROLE}")
-    refused = findings(run, code=1)
+    accepted = findings(installation, code=0)
+    database.execute(f"REVOKE SELECT (summary) ON articles FROM {RUN_ROLE}")
+    refused = findings(installation, code=1)
+    installation.environment["POSTGRES_RUN_PASSWORD"] = "another"
+    wrong = findings(installation, code=1)
 
-    records = "this role may not read django_migrations, so it is not known whether a migration is missing"
-    assert words(accepted, "error") == []
-    assert words(accepted, "warning") == [records]
-    assert "reads gregory_team, subjects, articles, articles_subjects, gregory_articlesubjectrelevance; " in words(accepted, "ok")[-1]
+    assert [word.split()[1] for word in words(accepted, "ok") if word.startswith("role ")] == [ROLE, RUN_ROLE]
     assert [finding["remedy"] for finding in refused if finding["verdict"] == "error"] == [
-        f"as the owner of the tables: GRANT SELECT ON articles TO {ROLE};"
+        f"as the owner of the tables: GRANT SELECT (summary) ON articles TO {RUN_ROLE};"
     ]
+    (error,) = [finding for finding in wrong if finding["verdict"] == "error"]
+    assert f'password authentication failed for user "{RUN_ROLE}"' in error["words"]
+    assert error["remedy"] == "check POSTGRES_DB, POSTGRES_RUN_USER, DB_HOST and the server"
 
 
-def _grants(database: LiveDatabase, role: str) -> list[tuple[str, str]]:
-    statement = "SELECT relname, right_.privilege_type FROM pg_class, aclexplode(relacl) AS right_ WHERE right_.grantee = %s::regrole"
-    return database.execute(statement, [role])
+def test_only_preflight_reads_the_records_of_migrations(postgresql_server: Server, tmp_path: Path):
+    database = live(postgresql_server, "as_specified")
+    site_of(database, tmp_path / "owner").must("migrate", "-v0")
+    database.grant()
+    database.execute(f"REVOKE SELECT ON django_migrations FROM {ROLE}")
+
+    accepted = findings(Installation(tmp_path / "roles", environment=database.environment(role=True)), code=0)
+
+    assert words(accepted, "error") == []
+    assert words(accepted, "warning") == ["this role may not read django_migrations, so it is not known whether a migration is missing"]
+
+
+def granted_columns(database: LiveDatabase, role: str) -> dict[str, set[tuple[str, str]]]:
+    """Each column and each permission for it, by table. Permissions that no column can have are refused."""
+    statement = """
+    SELECT table_name, column_name, privilege_type FROM information_schema.column_privileges WHERE grantee = %(role)s
+    UNION SELECT relname, '', privilege_type FROM pg_class, aclexplode(relacl)
+      WHERE grantee = %(role)s::regrole AND privilege_type NOT IN ('SELECT', 'INSERT', 'UPDATE')
+    """
+    found: dict[str, set[tuple[str, str]]] = {}
+    with database.server.connect(database.name) as connection:
+        for table, column, permission in connection.execute(statement, {"role": role}):
+            found.setdefault(table, set()).add((column, permission))
+    return found
 
 
 def test_an_empty_database_and_one_that_is_away(postgresql_server: Server, tmp_path: Path):

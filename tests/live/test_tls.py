@@ -55,6 +55,59 @@ def test_another_connection_is_refused(installation: Installation, changes: dict
     assert message in done.stdout, done.stdout + done.stderr
 
 
+@pytest.fixture
+def by_certificate(postgresql_server: postgresql.Server, tmp_path: Path) -> Iterator[Installation]:
+    """An installation whose database wants a certificate of the client and no password."""
+    database = f"tls_{uuid4().hex[:12]}"
+    postgresql_server.create(database)
+    with encrypted(postgresql_server, database, names="IP:127.0.0.1", by_certificate=True) as authority:
+        files = {"DB_SSLCERT": str(authority.with_name("client.crt")), "DB_SSLKEY": str(authority.with_name("client.key"))}
+        tls = {"DB_SSLMODE": "verify-full", "DB_SSLROOTCERT": str(authority), **files}
+        environment = {**postgresql_server.environment(database), "POSTGRES_PASSWORD": "", **tls}
+        yield Installation(tmp_path / "by-certificate", environment=environment)
+
+
+def test_a_certificate_of_the_client_replaces_the_password(by_certificate: Installation):
+    by_certificate.must("migrate", "-v0")
+
+    assert "database " in by_certificate.must("preflight", "--only", "database")
+
+
+def test_libpqs_names_of_certificate_and_key_work(by_certificate: Installation):
+    environment = by_certificate.environment
+    names = {"DB_SSLCERT": "", "DB_SSLKEY": "", "PGSSLCERT": environment["DB_SSLCERT"], "PGSSLKEY": environment["DB_SSLKEY"]}
+
+    done = by_certificate.manage("shell", "--no-imports", "-c", CONNECT, **names)
+
+    assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
+
+
+def test_a_client_without_a_certificate_is_refused(by_certificate: Installation):
+    done = by_certificate.manage("preflight", "--only", "database", DB_SSLCERT="", DB_SSLKEY="")
+
+    assert done.returncode == 1
+    assert "requires a valid client certificate" in done.stdout
+
+
+def test_a_key_that_others_may_read_is_refused(by_certificate: Installation):
+    Path(by_certificate.environment["DB_SSLKEY"]).chmod(0o644)
+
+    done = by_certificate.manage("preflight", "--only", "database")
+
+    assert done.returncode == 1
+    assert "private key file" in done.stdout
+    assert done.stdout.endswith(
+        "; DB_SSLKEY must name a file that belongs to the user of this process, and that no other user may read: chmod 600\n"
+    )
+
+
+def test_a_server_that_asks_for_nothing_is_refused_if_a_proof_is_required(by_certificate: Installation):
+    done = by_certificate.manage("preflight", "--only", "database", DB_REQUIRE_AUTH="scram-sha-256")
+
+    assert done.returncode == 1
+    assert 'authentication method requirement "scram-sha-256" failed' in done.stdout
+
+
 def test_a_wrong_mode_is_named(installation: Installation):
     done = installation.manage("preflight", "--only", "database", DB_SSLMODE="verify_full")
 
@@ -97,7 +150,7 @@ def connect(installation: Installation, *, store: Path | None, **changes: str) -
         env=environment | changes,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
 
 
