@@ -4,19 +4,21 @@ import getpass
 import os
 import shutil
 import socket
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
 
-from gregory.ml import artifacts
+from gregory.ml import artifacts, promoting, pruning
 from gregory.models import PredictionRunLog, Subject
 from gregory.runs import store
 from gregory.runs.models import AlgorithmRun, RunEvent
 from gregory.runs.spec import AlgorithmOutcome, RunSpec
 from tests import damage
 from tests.database_rows import make_team, opened, outcome
+from tests.ml.test_promoting import model as another_model
 from tests.planted import plant
 from tests.published import publish
 
@@ -390,3 +392,36 @@ def test_a_success_that_another_program_wrote_names_the_reason(trained: tuple[Ru
         f"row {row} is a success and names no model; another program changed it after its training failed (error): "
         "correct it in GregoryAI's admin"
     )
+
+
+def test_a_pruned_version_is_no_problem_and_one_that_was_removed_by_hand_is(
+    trained: tuple[RunSpec, Path], capsys: pytest.CaptureFixture[str]
+):
+    spec, folder = trained
+    another_model(folder.parent, "20260102")
+    artifacts_at = {"keep": 1, "with_previous": False, "at": datetime(2026, 1, 2, tzinfo=UTC), "by": "ann"}
+    assert pruning.prune(folder.parent, ["20260101"], **artifacts_at) == ["20260101"]
+    shutil.rmtree(folder.parent / "20260102")
+
+    call_command("verify_models")
+
+    assert capsys.readouterr().out == "0 version folders, all complete and unchanged\n"
+    (folder.parent / "pruned.json").write_text("{}")
+    assert problem(capsys) == f"{folder}: missing, but row {spec.algorithms[0].run_log_id} is a success"
+
+
+def test_a_promoted_version_that_was_removed_by_hand_is_printed(
+    trained: tuple[RunSpec, Path], settings: Any, capsys: pytest.CaptureFixture[str]
+):
+    spec, folder = trained
+    algorithm = folder.parent
+    promoting.promote(algorithm, "20260101", seen=None, at=datetime(2026, 1, 2, tzinfo=UTC), by="ann", reason="")
+    shutil.rmtree(folder)
+
+    with pytest.raises(CommandError, match=r"^2 problems in 0 version folders$"):
+        call_command("verify_models")
+
+    assert capsys.readouterr().out.splitlines() == [
+        f"{folder}: missing, but row {spec.algorithms[0].run_log_id} is a success",
+        f"{algorithm}: version 20260101 is promoted and has no folder; restore it, promote another, or delete {algorithm}/promoted.json",
+    ]

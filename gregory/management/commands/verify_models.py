@@ -10,7 +10,7 @@ from django.core.management.base import CommandError
 from gregory.management.account import operator
 from gregory.management.command import ManagementCommand
 from gregory.management.database import clear_database_errors
-from gregory.management.model_rows import Move, compare
+from gregory.management.model_rows import Move, compare, promotion_problems
 from gregory.ml import artifacts
 from gregory.output import counted
 from gregory.runs import store
@@ -44,14 +44,14 @@ class Command(ManagementCommand):
         for notice in found.notices:
             self.stdout.write(notice)
         moves = [move for move in found.moves if not (accept_moved and self._accept(move))]
-        problems += [*found.problems, *(f"{models_dir}/{move}; {ACCEPT}" for move in moves)]
+        problems += [*found.problems, *promotion_problems(models_dir), *(f"{models_dir}/{move}; {ACCEPT}" for move in moves)]
         for problem in problems:
-            self.stdout.write(self.style.ERROR(problem))
+            self.stdout.write(problem, self.style.ERROR)
         others = f"; {len(found.foreign)} of another program" if found.foreign else ""
         ours = counted(len(folders) - len(found.foreign), "version folder")
         if problems:
             raise CommandError(f"{counted(len(problems), 'problem')} in {ours}{others}", returncode=FAILURE)
-        self.stdout.write(self.style.SUCCESS(f"{ours}, all complete and unchanged{others}"))
+        self.stdout.write(f"{ours}, all complete and unchanged{others}", self.style.SUCCESS)
 
     def _accept(self, move: Move) -> bool:
         accepted = store.accept_place(move.run_log_id, digest=move.digest, origin=move.origin, place=move.place, by=operator())
