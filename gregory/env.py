@@ -141,6 +141,29 @@ class Environment(BaseSettings):
     GREGORY_LIVENESS_FILE: Path | None = Field(
         None, description="file that the loop of reconcile_runs touches after each pass, for a liveness probe; empty: none"
     )
+    GREGORY_METRICS_PORT: int | None = Field(
+        None, ge=1, le=65_535, description="port on which the loop of reconcile_runs serves metrics for Prometheus; empty: none"
+    )
+    GREGORY_WEB_METRICS_PORT: int | None = Field(
+        None, ge=1, le=65_535, description="port on which the operator pages serve metrics, another than that of the pages; empty: none"
+    )
+    GREGORY_METRICS_HOST: str = Field(
+        "127.0.0.1", description="address of these ports; whoever reaches it reads names of teams and subjects"
+    )
+    GREGORY_NOTIFY_EMAIL: str = Field("", description="addresses, separated by commas, that reconcile_runs tells of failures; empty: none")
+    GREGORY_NOTIFY_WEBHOOK: WebhookAddress = Field(
+        SecretStr(""), description="address to which reconcile_runs posts the same as Slack's JSON; a secret; empty: none"
+    )
+    GREGORY_NOTIFY_DAYS: int = Field(14, ge=0, description="days without a successful training until a subject is told; 0: never")
+    GREGORY_NOTIFY_TEMPLATES: Path | None = Field(
+        None, description="folder whose templates replace those of gregory/reporting/templates/notices"
+    )
+    EMAIL_HOST: str = Field("localhost", description="mail server of the notifications")
+    EMAIL_PORT: int = Field(25, description="its port")
+    EMAIL_HOST_USER: str = Field("", description="account at the mail server; empty: none")
+    EMAIL_HOST_PASSWORD: SecretStr = Field(SecretStr(""), description="its password")
+    EMAIL_USE_TLS: bool = Field(False, description="encrypt the connection to the mail server with STARTTLS")
+    DEFAULT_FROM_EMAIL: str = Field("gregory-train@localhost", description="sender of the notifications")
     GREGORY_REQUIRE_GPU: bool = Field(False, description="runs must find a GPU and fail at once without one")
     GREGORY_PROMOTE_MARGIN: float | None = Field(
         None,

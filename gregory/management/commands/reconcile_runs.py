@@ -1,6 +1,7 @@
 """manage.py reconcile_runs: finalize runs that have terminated, or retry them."""
 
 import signal
+import time
 from argparse import ArgumentParser
 from datetime import UTC, datetime
 from typing import Any
@@ -14,6 +15,8 @@ from gregory.launch.errors import LaunchError
 from gregory.management.command import ManagementCommand
 from gregory.management.database import clear_database_errors, describe, refuse_within_transaction
 from gregory.management.liveness import LivenessFile
+from gregory.management.metrics_server import ReconcilerMetrics, served_metrics
+from gregory.management.notifications import Notifier
 from gregory.management.runners import reconciler
 from gregory.management.unreachable import UnreachableTracker
 from gregory.output import counted
@@ -39,6 +42,7 @@ class Command(ManagementCommand):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._reconciler = reconciler()
+        self._notifier = Notifier.of(settings.ENVIRONMENT)
         self._garbage_error = ""
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -60,8 +64,15 @@ class Command(ManagementCommand):
             return
         shutdown = ShutdownRequest()
         shutdown.listen((signal.SIGINT, signal.SIGTERM))
-        with waits.shortened_by(lambda: shutdown.requested):
-            self._loop(flags["interval"], shutdown)
+        try:
+            with (
+                served_metrics(host=settings.METRICS_HOST, port=settings.METRICS_PORT) as metrics,
+                waits.shortened_by(lambda: shutdown.requested),
+            ):
+                self._loop(flags["interval"], shutdown, metrics)
+        except OSError as error:
+            address = f"{settings.METRICS_HOST}:{settings.METRICS_PORT}"
+            raise CommandError(f"cannot serve the metrics at {address} (GREGORY_METRICS_PORT): {error}", returncode=FAILURE) from error
 
     @clear_database_errors()
     def _once(self) -> None:
@@ -73,11 +84,13 @@ class Command(ManagementCommand):
             self._write_traceback(change)
         closed = sum(change.action in (ResultKind.CLOSED, ResultKind.SUCCEEDED) for change in changes)
         self.stdout.write(f"{counted(len(changes), 'unfinished run')}, {closed} closed")
+        for unsent in self._notifier.tell():
+            self.stderr.write(unsent)
         self._collect_garbage()
         if failed := [change.run.run_id for change in changes if change.action is ResultKind.ERROR]:
             raise CommandError(f"these runs could not be reconciled: {', '.join(failed)}", returncode=FAILURE)
 
-    def _loop(self, interval: int, shutdown: ShutdownRequest) -> None:
+    def _loop(self, interval: int, shutdown: ShutdownRequest, metrics: ReconcilerMetrics | None = None) -> None:
         """Print a line for each change. Print and repeat a pass that fails. SIGTERM ends the loop between two runs.
 
         The liveness file is touched after each run and each pass, also one that fails: a loop that repeats is not hung.
@@ -93,6 +106,7 @@ class Command(ManagementCommand):
         unreachable = UnreachableTracker()
         while not shutdown.requested:
             try:
+                begun = time.monotonic()
                 changes: dict[str, ReconcileResult] = {}
                 lines: dict[str, str] = {}
                 for change in self._reconciler.reconcile_once():
@@ -104,13 +118,20 @@ class Command(ManagementCommand):
                 printed = lines
                 if message := unreachable.after(list(changes.values()), now=datetime.now(UTC)):
                     self.stderr.write(message)
+                for unsent in self._notifier.tell_if_due():
+                    self.stderr.write(unsent)
                 until_garbage -= interval
                 if until_garbage <= 0:
                     self._collect_garbage()
                     until_garbage = GARBAGE_SECONDS
+                if metrics is not None:
+                    metrics.passed(list(changes.values()), seconds=time.monotonic() - begun)
+                    metrics.refresh()
                 last_error = ""
             except (DatabaseError, InterfaceError) as error:
                 connection.close()
+                if metrics is not None:
+                    metrics.failed()
                 if describe(error) != last_error:
                     last_error = describe(error)
                     self.stderr.write(f"{last_error}; the next pass is in {interval} s")

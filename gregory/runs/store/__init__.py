@@ -23,6 +23,8 @@ from gregory.runs.store.finish import (
     finish_from_rows,
     finish_run,
 )
+from gregory.runs.store.measured import SHARED_STAGES, LastSuccess, Measurements, RunCount, measure
+from gregory.runs.store.notice import Cause, Notice, claim_notice, notices, record_notice
 from gregory.runs.store.queries import (
     RunWithTimers,
     active_run,
@@ -80,10 +82,16 @@ from gregory.runs.store.versions import take_next_version, use_version, with_rec
 __all__ = [
     "ENDED",
     "MAXIMUM_ERROR_CHARACTERS",
+    "SHARED_STAGES",
+    "Cause",
+    "LastSuccess",
+    "Measurements",
+    "Notice",
     "ObservedStatus",
     "OutcomeDetails",
     "Reading",
     "RecordedModel",
+    "RunCount",
     "RunRefused",
     "RunWithTimers",
     "TrainingRecord",
@@ -98,6 +106,7 @@ __all__ = [
     "being_published",
     "claim",
     "claim_key",
+    "claim_notice",
     "close_algorithm",
     "close_algorithms",
     "deleted_training",
@@ -120,8 +129,10 @@ __all__ = [
     "latest_runs_without_success",
     "listed_runs",
     "mark_submitted",
+    "measure",
     "newest_trainings",
     "note_outage",
+    "notices",
     "open_algorithms",
     "open_run",
     "overriding",
@@ -131,6 +142,7 @@ __all__ = [
     "record_delay",
     "record_event",
     "record_idle",
+    "record_notice",
     "record_observation",
     "record_progress",
     "recorded_digest",

@@ -1,0 +1,1 @@
+"""The operator pages: a web site of lists, runs, subjects and labels."""
