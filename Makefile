@@ -13,7 +13,7 @@ RUNS ?= 100
 # make gives its own variables to the programs: KUBERNETES=1.37.2 is the version of test-rest, test-all, chaos and cluster-up.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo base-models test test-rest test-pythons test-all chaos lint bench cluster-up cluster-down chart locks clean
+.PHONY: help setup demo serve base-models test test-rest test-pythons test-all chaos lint bench cluster-up cluster-down audit sbom chart locks clean
 
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -35,7 +35,11 @@ demo: setup ## train three classifiers for each subject of invented articles
 	$(BIN)/python manage.py prepare_base_models --demo
 	$(BIN)/python manage.py load_demo
 	GREGORY_HYPERPARAMETERS=gregory/data/demo/hyperparameters.yaml $(BIN)/python manage.py train_models --all-teams --verbose 3
-	@echo "Next: open a report.html in the folder above. Check all folders with $(BIN)/python manage.py verify_models. Read docs/architecture.md."
+	@echo "Next: run make serve and open the address that it prints, or open a report.html in the folder above. Check all folders with $(BIN)/python manage.py verify_models. Read docs/architecture.md."
+
+serve: setup ## serve the operator pages on this machine, and print their address and a new password
+	$(BIN)/python manage.py migrate --verbosity 0
+	exec $(BIN)/python -m gregory.web --new-password
 
 base-models: $(PREPARE)/.complete ## make the real base models, BiomedBERT and BART: fetches 2 GB, needs torch (8 GB)
 	$(PREPARE)/bin/python manage.py prepare_base_models $(if $(ENCODER_SHA256),--encoder-sha256 $(ENCODER_SHA256))
@@ -77,6 +81,7 @@ bench: setup ## run the benchmarks, with DATA=folder of labelled articles
 	$(BIN)/python -m benchmarks.busy_neighbours --data $(DATA)
 	$(BIN)/python -m benchmarks.summaries
 	$(BIN)/python -m benchmarks.live_database
+	$(BIN)/python -m benchmarks.operator_pages
 
 cluster-up: setup ## start the Kubernetes of the tests: one node with simulated GPUs (needs root)
 	$(BIN)/python -m tools.cluster up

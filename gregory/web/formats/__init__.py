@@ -1,0 +1,1 @@
+"""Formats of Django for the operator pages, by language."""

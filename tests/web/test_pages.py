@@ -1,0 +1,217 @@
+"""The lists and the pages: what they show, in how many queries, and that no text of a run becomes markup or leads out of the folder."""
+
+import json
+from pathlib import Path
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from gregory.ml import artifacts
+from gregory.models import PredictionRunLog
+from gregory.runs import store
+from gregory.runs.diagnosis import Diagnosis
+from gregory.runs.models import AlgorithmRun, TrainingRun
+from gregory.runs.reasons import Reason
+from gregory.runs.spec import RunSpec
+from gregory.runs.states import RunState
+from gregory.runs.store import OutcomeDetails
+from tests.database_rows import HERE, make_subject, opened, outcome
+from tests.published import answering_model
+from tests.web.conftest import LISTS, Tenant
+
+pytestmark = [pytest.mark.django_db, pytest.mark.database]
+MOST_QUERIES = 12
+
+
+def ended(spec: RunSpec, *, error: str = "") -> None:
+    """End the first algorithm of a run with a success, and the second too, or with an error."""
+    assert store.claim(spec, HERE, image_digest="")
+    results = [outcome(spec, 0), outcome(spec, 1, success=not error, error=error)]
+    for one in results:
+        store.begin_algorithm(spec, one.run_log_id)
+        store.close_algorithm(spec, one, OutcomeDetails(evaluation={"curve": [1]}))
+    store.finish_from_rows(spec, Diagnosis(summary="x", reason=Reason.ERROR) if error else None)
+
+
+@pytest.mark.parametrize("address", ["/runs/%00/", "/progress/?run=%00", "/gregory/subject/a%00/change/"])
+def test_an_address_with_nul_is_refused(superuser: Client, address: str):
+    answer = superuser.get(address)
+
+    assert (answer.status_code, answer.content) == (400, b"the address contains NUL\n")
+    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+
+
+def test_a_missing_models_folder_is_a_problem_and_no_lack_of_versions(ours: Tenant, models_dir: Path):
+    models_dir.rmdir()
+    page = ours.client.get(reverse("admin:subject", args=[ours.subject.pk])).content.decode()
+    assert f"the models folder {models_dir} does not exist; mount its volume" in page
+    assert "No version has been trained yet" not in page
+
+    address = reverse("admin:rollback", args=[ours.subject.pk, "lgbm_tfidf"])
+    answer = ours.client.post(address, {"reason": ""}, follow=True).content.decode()
+    assert f"he models folder {models_dir} does not exist; mount its volume" in answer
+
+
+def test_another_host_is_refused_in_words(superuser: Client):
+    answer = superuser.get("/", headers={"host": "models.example.org"})
+
+    assert answer.status_code == 400
+    assert answer.content.decode() == (
+        "this host is not that of GREGORY_WEB_URL; open the address that the server printed, or correct the variable\n"
+    )
+
+
+@pytest.mark.parametrize("name", ["index", *LISTS])
+def test_a_list_takes_few_queries_for_any_number_of_rows(ours: Tenant, superuser: Client, name: str):
+    for client in (ours.client, superuser):
+        client.get(reverse(f"admin:{name}"))
+    counts = {}
+    for size in (1, 60):
+        for number in range(size):
+            spec = opened(make_subject(ours.team, f"subject-{size}-{number}"))
+            store.record_action(by="x", action="train", subject_id=spec.subject.id, label=spec.label, run_id=spec.run_id)
+        for who, client in (("member", ours.client), ("superuser", superuser)):
+            with CaptureQueriesContext(
+                connection,
+            ) as captured:
+                assert client.get(reverse(f"admin:{name}")).status_code == 200
+            counts[who, size] = len(captured)
+
+    assert max(counts.values()) <= MOST_QUERIES, counts
+    assert counts["member", 1] == counts["member", 60], counts
+
+
+def test_the_run_log_tells_apart_what_an_open_row_waits_for(ours: Tenant):
+    rows = PredictionRunLog.objects.order_by("pk")
+    page = reverse("admin:gregory_predictionrunlog_changelist")
+
+    def results() -> list[str]:
+        text = ours.client.get(page, {"o": "0"}).content.decode()
+        return [part.partition(">")[2].partition("<")[0] for part in text.split('class="state ')[1:]]
+
+    assert results() == ["queued", "queued"]
+    TrainingRun.objects.update(state=RunState.RUNNING)
+    AlgorithmRun.objects.filter(run_log=rows[0]).update(stage="train")
+    assert results() == ["train", "running"]
+    TrainingRun.objects.update(state=RunState.FAILED)
+    assert results() == ["lost: its run failed"] * 2
+    rows.update(success=True)
+    assert results() == ["success"] * 2
+    AlgorithmRun.objects.update(metrics=["no", "mapping"])
+    assert results() == ["success"] * 2
+
+
+def test_the_page_of_a_run_has_errors_warnings_and_commands_as_text(ours: Tenant):
+    TrainingRun.objects.update(log_tail="<script>alert(1)</script>", state=RunState.FAILED, reason="error", detail="a & b")
+    AlgorithmRun.objects.update(warnings=["<b>few</b>"], metrics={"test_f1": 0.25, "val_f1": "<i>"})
+    PredictionRunLog.objects.update(success=False, error_message="Traceback <evil>")
+
+    text = ours.client.get(reverse("admin:run", args=[ours.run.run_id])).content.decode()
+
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
+    assert "&lt;b&gt;few&lt;/b&gt;" in text
+    assert "Traceback &lt;evil&gt;" in text
+    assert "0.250" in text
+    assert f"training_runs show {ours.run.run_id}" in text
+    assert "<script>alert" not in text
+
+
+@pytest.mark.parametrize("detail", ["no memory was left", "no memory was left\non the node"])
+def test_the_page_of_a_run_tells_its_cause_once(ours: Tenant, detail: str):
+    TrainingRun.objects.update(state=RunState.FAILED, reason="killed_outside", detail=detail)
+
+    text = ours.client.get(reverse("admin:run", args=[ours.run.run_id])).content.decode()
+
+    assert text.count(detail) == 1
+
+
+def test_a_missing_page_and_a_missing_permission_lead_back(ours: Tenant):
+    ours.member.user_permissions.clear()
+    for address, status, said in (
+        (reverse("admin:run", args=["unknown"]), 404, "No such page"),
+        (reverse("admin:cancel", args=[ours.run.run_id]), 403, "this needs the permission gregory_runs.change_trainingrun"),
+    ):
+        answer = ours.client.get(address)
+        text = answer.content.decode()
+        assert answer.status_code == status
+        assert said in text
+        assert '<a href="/">Go to the runs</a>' in text
+
+
+def test_progress_shows_the_state_and_survives_any_report(ours: Tenant):
+    first, second = AlgorithmRun.objects.order_by("pk")
+    AlgorithmRun.objects.filter(pk=first.pk).update(stage="train", progress={"fraction": 0.5, "message": "epoch 2"})
+    AlgorithmRun.objects.filter(pk=second.pk).update(progress=["no", "mapping"])
+
+    answer = ours.client.get(reverse("admin:progress"), {"run": [ours.run.run_id, "unknown"]}).json()
+
+    assert list(answer["runs"]) == [ours.run.run_id]
+    run = answer["runs"][ours.run.run_id]
+    assert (run["words"], run["final"]) == ("pending", False)
+    assert run["algorithms"] == {
+        str(first.run_log_id): {"stage": "train", "percent": 50, "message": "epoch 2"},
+        str(second.run_log_id): {"stage": "", "percent": None, "message": ""},
+    }
+
+    AlgorithmRun.objects.filter(pk=first.pk).update(stage="ended")
+    run = ours.client.get(reverse("admin:progress"), {"run": [ours.run.run_id]}).json()["runs"][ours.run.run_id]
+    assert run["algorithms"][str(first.run_log_id)] == {"stage": "ended", "percent": 100, "message": ""}
+
+
+def report_of(tenant: Tenant, models_dir: Path, *, algorithm: str = "lgbm_tfidf") -> Path:
+    """The place of a report, and a row that names it."""
+    spec = store.attempt_of(TrainingRun.objects.get(pk=tenant.run.run_id))
+    version = next(one.version for one in spec.algorithms if one.algorithm == algorithm)
+    folder = models_dir / spec.team.slug / spec.subject.slug / algorithm / version
+    folder.mkdir(parents=True)
+    AlgorithmRun.objects.update(artifact_path="../../somewhere/else")
+    return folder / artifacts.MODEL_CARD
+
+
+def test_a_report_is_shown_and_may_execute_nothing(ours: Tenant, models_dir: Path):
+    report_of(ours, models_dir).write_text("<h1>card</h1>")
+
+    answer = ours.client.get(reverse("admin:report", args=[ours.run.run_id, "lgbm_tfidf"]))
+
+    assert answer.content == b"<h1>card</h1>"
+    assert answer.headers["Content-Security-Policy"].startswith("sandbox; default-src 'none'")
+    assert answer.headers["X-Frame-Options"] == "SAMEORIGIN"
+
+
+@pytest.mark.parametrize("linked", ["file", "folder"])
+def test_a_report_behind_a_link_is_not_shown(ours: Tenant, models_dir: Path, linked: str, tmp_path: Path):
+    card = report_of(ours, models_dir)
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / artifacts.MODEL_CARD).write_text("secret")
+    if linked == "file":
+        card.symlink_to(tmp_path / "secret" / artifacts.MODEL_CARD)
+    else:
+        card.parent.rmdir()
+        card.parent.symlink_to(tmp_path / "secret")
+
+    assert ours.client.get(reverse("admin:report", args=[ours.run.run_id, "lgbm_tfidf"])).status_code == 404
+
+
+def test_the_page_of_a_subject_draws_each_metric_over_the_versions(ours: Tenant, models_dir: Path):
+    folder = models_dir / "ours" / "ours-subject" / "lgbm_tfidf"
+    answering_model(folder, "20260101", lambda number: 0.5)
+    answering_model(folder, "20260102", lambda number: 0.9 if number % 2 == 0 else 0.1)
+
+    text = ours.client.get(reverse("admin:subject", args=[ours.subject.pk])).content.decode()
+
+    assert text.count("<polyline") == 4
+    assert "share relevant 0.333" in text
+    assert "ROC AUC 1.000" in text
+    assert text.count("Promote lgbm_tfidf") == 2
+    assert "6 relevant, 6 not relevant" in text
+
+
+def test_a_damaged_models_folder_is_told_on_the_page(ours: Tenant, models_dir: Path):
+    folder = models_dir / "ours" / "ours-subject" / "lgbm_tfidf"
+    answering_model(folder, "20260101", lambda number: 0.5)
+    (folder / "promoted.json").write_text(json.dumps({"version": 7}))
+
+    assert "promoted.json is damaged" in ours.client.get(reverse("admin:subject", args=[ours.subject.pk])).content.decode()
