@@ -1,5 +1,6 @@
 """The objects that the chart makes from values, without a cluster: presets, names, options, and no secret in any object."""
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,11 +11,14 @@ import yaml
 
 from gregory.launch.kubernetes import plaintext_secrets
 from gregory.launch.kubernetes.cluster_config import ClusterConfig, load_cluster_config
+from gregory.launch.kubernetes.labels import CONTROLLER_UID, KUEUE_PRIORITY, KUEUE_QUEUE, labels_of
 from gregory.launch.kubernetes.manifest import render_job
 from gregory.launch.kubernetes.namespace import RIGHTS
 from gregory.runs.spec import Scope
 from tools import golden_jobs as golden
 from tools.chart.helm import CHART, PRESETS, helm, must, template
+
+pytestmark = pytest.mark.usefixtures("each_helm")
 
 ALL = [path.stem for path in sorted(PRESETS.glob("*.yaml"))]
 LONGEST = "gregory-" + "x" * 44 + "y"
@@ -42,12 +46,38 @@ def with_preset(name: str) -> tuple[str, ...]:
     return ("--values", str(PRESETS / f"{name}.yaml"))
 
 
+def reference(name: str, key: str) -> dict[str, Any]:
+    """A variable from a Secret."""
+    return {"name": name, "valueFrom": {"secretKeyRef": {"name": "secret", "key": key}}}
+
+
 def refusal(values: Mapping[str, Any], folder: Path) -> str:
     file = folder / "values.yaml"
     file.write_text(yaml.safe_dump(dict(values)), encoding="utf-8")
     done = helm("template", "any", str(CHART), "--values", str(file))
     assert done.returncode != 0, done.stdout
     return done.stderr
+
+
+# --- OpenShift --------------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_cluster_chooses_the_user_of_every_pod(tmp_path: Path):
+    chosen = ("runAsUser", "runAsGroup", "fsGroup")
+    objects = template(*with_preset("openshift"))
+
+    security = cluster_file(objects, tmp_path).security
+    assert (security.run_as_user, security.run_as_group, security.fs_group) == (None, None, None)
+    contexts = [pod["securityContext"] for pod in _pods(objects)]
+    assert contexts
+    assert [context for context in contexts if not {*chosen}.isdisjoint(context) or not context["runAsNonRoot"]] == []
+
+
+def test_a_user_of_ten_digits_is_a_number(tmp_path: Path):
+    objects = template(values={"job": {"security": {"runAsUser": 1_000_680_000}}})
+
+    assert cluster_file(objects, tmp_path).security.run_as_user == 1_000_680_000
+    assert {pod["securityContext"]["runAsUser"] for pod in _pods(objects)} == {1_000_680_000}
 
 
 # --- presets ---------------------------------------------------------------------------------------------------------------------------
@@ -67,6 +97,7 @@ def test_lint_accepts_each_preset(preset: str):
         ("gke", {"nodeSelector": {"cloud.google.com/gke-accelerator": "nvidia-l4"}}),
         ("gpu-operator", {"nodeSelector": {"nvidia.com/gpu.present": "true"}, "runtimeClassName": "nvidia"}),
         ("kueue", {"queue": "gregory-train"}),
+        ("openshift", {"user": None}),
         ("mig", {"resource": "nvidia.com/mig-3g.20gb", "tolerations": ["nvidia.com/gpu", "nvidia.com/mig-3g.20gb"]}),
     ],
 )
@@ -81,13 +112,15 @@ def test_a_job_has_the_settings_of_the_preset(preset: str, expected: dict[str, A
         "runtimeClassName": pod.get("runtimeClassName"),
         "tolerations": [one["key"] for one in tolerations] if tolerations else None,
         "resource": gpus[0] if gpus else None,
-        "queue": job["metadata"]["labels"].get("kueue.x-k8s.io/queue-name"),
+        "queue": job["metadata"]["labels"].get(KUEUE_QUEUE),
+        "user": pod["securityContext"].get("runAsUser"),
     }
     usual = {
         "nodeSelector": None, "runtimeClassName": None, "queue": None, "resource": "nvidia.com/gpu", "tolerations": ["nvidia.com/gpu"],
+        "user": 10_001,
     }  # fmt: skip
     assert found == usual | expected
-    assert set(ALL) == {"aks", "cpu-only", "eks", "gke", "gpu-operator", "kueue", "mig"}
+    assert set(ALL) == {"aks", "cpu-only", "eks", "gke", "gpu-operator", "kueue", "mig", "openshift"}
 
 
 def test_defaults_of_job_equal_those_of_the_cluster_file(tmp_path: Path):
@@ -154,6 +187,18 @@ def test_a_misspelt_key_is_refused_by_name(tmp_path: Path):
             "at '/cronJobs/0/name': 'Weekly' does not match",
         ),
         (
+            {"predictionCronJobs": [{"name": "weekly", "schedule": "@weekly", "args": ["--all-teams"]}]},
+            'cronJobs: two entries have the name "weekly", give each its own',
+        ),
+        (
+            {
+                "predictionCronJobs": [{"name": "w", "schedule": "@weekly", "args": ["--all-teams"]}],
+                "reconciler": {"mountModels": False},
+                "models": {"accessModes": ["ReadWriteOnce"]},
+            },
+            "cronJob.mountModels: a claim without ReadWriteMany in models.accessModes would bind all runs to the node of a submitter",
+        ),
+        (
             {"cronJobs": [{"name": "w", "schedule": "@weekly", "args": ["--all-teams"]}] * 2},
             'cronJobs: two entries have the name "w", give each its own',
         ),
@@ -168,6 +213,29 @@ def test_a_misspelt_key_is_refused_by_name(tmp_path: Path):
             {"controller": {"env": [{"name": "TOKEN", "value": "hunter2"}]}},
             "at '/controller/env/0': additional properties 'value' not allowed",
         ),
+        (
+            {"job": {"env": [reference("TOKEN", "a"), reference("TOKEN", "b")]}},
+            'job.env: two entries have the name "TOKEN", remove one',
+        ),
+        (
+            {"controller": {"env": [reference("TOKEN", "a"), reference("TOKEN", "b")]}},
+            'controller.env: two entries have the name "TOKEN", remove one',
+        ),
+        ({"controller": {"env": [reference("DB_HOST", "a")]}}, 'controller.env: the chart sets "DB_HOST", remove it'),
+        (
+            {"controller": {"env": [reference("GREGORY_METRICS_PORT", "a")]}},
+            'controller.env: the chart sets "GREGORY_METRICS_PORT", remove it',
+        ),
+        ({"controller": {"podLabels": {KUEUE_QUEUE: "gpus"}}}, "at '/controller/podLabels/kueue.x-k8s.io~1queue-name': false schema"),
+        (
+            {"extraObjects": [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "dat": {}}]},
+            "at '/extraObjects/0': additional properties 'dat' not allowed",
+        ),
+        (
+            {"extraObjects": [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "label": {}}}]},
+            "at '/extraObjects/0/metadata': additional properties 'label' not allowed",
+        ),
+        ({"extraObjects": [{"kind": "ConfigMap", "metadata": {}}]}, "at '/extraObjects/0': missing property 'apiVersion'"),
         ({"models": {"accessModes": ["ReadOnlyMany"]}}, "at '/models/accessModes/0': value must be one of"),
         ({"models": {"accessModes": ["ReadWriteOnce"]}}, "reconciler.mountModels: a claim without ReadWriteMany in models.accessModes"),
     ],
@@ -283,6 +351,35 @@ def test_the_submitter_has_the_rights_of_the_runner_and_reads_only_named_objects
     assert all("resourceNames" in rule for rule in rules if named & {("get", resource) for resource in rule["resources"]})
 
 
+def test_the_submitter_reads_workloads_of_kueue_on_request():
+    objects = template(*with_preset("kueue"), values={"job": {"kueue": {"priorityClass": "nightly"}}})
+
+    kueue = {"apiGroups": ["kueue.x-k8s.io"], "resources": ["workloads", "localqueues"], "verbs": ["get", "list"]}
+    assert kueue in only(objects, "Role", "-submitter")["rules"]
+    assert kueue not in only(template(), "Role", "-submitter")["rules"]
+    # A WorkloadPriorityClass has no namespace. Only preflight reads it.
+    of_cluster = only(objects, "ClusterRole")["rules"]
+    assert [rule["resourceNames"] for rule in of_cluster if rule["resources"] == ["workloadpriorityclasses"]] == [["nightly"]]
+
+
+def test_labels_that_identify_objects_or_choose_a_queue_are_refused_by_name(tmp_path: Path):
+    chart = {key for one in template() for key in one["metadata"].get("labels", {})} - {"pod-security.kubernetes.io/enforce"}
+    ours = {*chart, *labels_of(golden.SPEC), KUEUE_QUEUE, KUEUE_PRIORITY, CONTROLLER_UID, "controller-uid", "job-name"}
+
+    message = refusal({"commonLabels": dict.fromkeys(sorted(ours), "x") | {"team": "a"}}, tmp_path)
+
+    assert set(re.findall(r"at '/commonLabels/(.+)': false schema", message)) == {key.replace("/", "~1") for key in ours}
+    assert only(template(values={"commonLabels": {"team": "a"}}), "ConfigMap")["metadata"]["labels"]["team"] == "a"
+
+
+def test_no_object_of_a_test_stays_whatever_its_result():
+    hooks = [one for one in template() if one["metadata"].get("annotations", {}).get("helm.sh/hook") == "test"]
+
+    assert {one["kind"] for one in hooks} == {"Pod", "ClusterRole", "ClusterRoleBinding"}
+    policies = {one["metadata"]["annotations"]["helm.sh/hook-delete-policy"] for one in hooks}
+    assert policies == {"before-hook-creation,hook-succeeded,hook-failed"}
+
+
 def test_outside_its_namespace_the_submitter_reads_only_the_id_of_the_cluster():
     beside = [one for one in template() if one["metadata"].get("namespace") not in (None, "gregory-train")]
 
@@ -322,12 +419,13 @@ def test_a_reconciler_that_hangs_is_restarted():
     assert not [variable for variable in without["env"] if variable["name"] == "GREGORY_LIVENESS_FILE"]
 
 
-def test_the_reconciler_mounts_the_models_as_runs_do_unless_switched_off(tmp_path: Path):
+def test_the_reconciler_mounts_the_models_as_runs_prepare_them_unless_switched_off(tmp_path: Path):
     def seen(values: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:
         objects = template(values=values)
         mine = only(objects, "Deployment")["spec"]["template"]["spec"]
         run = render_job(golden.SPEC, cluster_file(objects, tmp_path), cluster_id="any")["spec"]["template"]["spec"]
-        mounts = [[mount for mount in pod["containers"][0]["volumeMounts"] if mount["name"] == "models"] for pod in (mine, run)]
+        containers = (mine["containers"][0], run["initContainers"][0])
+        mounts = [[mount for mount in container["volumeMounts"] if mount["name"] == "models"] for container in containers]
         volumes = [[volume for volume in pod["volumes"] if volume["name"] == "models"] for pod in (mine, run)]
         return mounts, volumes
 
@@ -350,6 +448,21 @@ def test_a_schedule_overrides_the_common_settings():
     assert pod["containers"][0]["args"] == ["train_models", "--team", "neurology"]
 
 
+def test_a_schedule_of_predictions_that_mounts_no_models():
+    own = {"name": "hourly", "schedule": "@hourly", "args": ["--all-teams"]}
+    role = {"existingSecret": "operator", "user": "gregory_train"}
+    values = {"cronJobs": [], "predictionCronJobs": [own], "controller": {"database": role}, "models": {"accessModes": ["ReadWriteOnce"]}}
+
+    objects = template(values=values | {"cronJob": {"mountModels": False}, "reconciler": {"mountModels": False}})
+
+    (container,) = only(objects, "CronJob")["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    variables = {each["name"]: each for each in container["env"]}
+    assert "models" not in [mount["name"] for mount in container["volumeMounts"]]
+    assert "GREGORY_MODELS_MOUNTED" not in variables
+    # Without a role of predictions, the submitter has that of the others.
+    assert variables["POSTGRES_USER"]["value"] == "gregory_train"
+
+
 def test_the_migration_uses_the_owner_of_the_tables():
     owner = {"existingSecret": "owner", "user": "gregory"}
 
@@ -361,6 +474,54 @@ def test_the_migration_uses_the_owner_of_the_tables():
     assert found["POSTGRES_PASSWORD"]["valueFrom"]["secretKeyRef"] == {"name": "owner", "key": "POSTGRES_PASSWORD"}
     assert found["POSTGRES_USER"]["value"] == "gregory"
     assert pod["automountServiceAccountToken"] is False
+
+
+def test_commands_and_runs_have_roles_of_their_own(tmp_path: Path):
+    operator = {"existingSecret": "operator", "userKey": "ROLE"}
+
+    objects = template(values={"controller": {"database": operator}})
+
+    pods = {one["metadata"]["name"]: pod for one in objects for pod in _pods(one)}
+    job = render_job(golden.SPEC, cluster_file(objects, tmp_path), cluster_id=golden.CLUSTER_ID)
+    assert len(pods) >= 4
+    for name, pod in pods.items():
+        variables = {each["name"]: each for each in pod["containers"][0]["env"]}
+        assert variables["POSTGRES_USER"]["valueFrom"]["secretKeyRef"] == {"name": "operator", "key": "ROLE"}, name
+        assert variables["POSTGRES_PASSWORD"]["valueFrom"]["secretKeyRef"] == {"name": "operator", "key": "POSTGRES_PASSWORD"}, name
+        of_runs = {each: variables[each]["valueFrom"]["secretKeyRef"] for each in variables if each.startswith("POSTGRES_RUN_")}
+        expected = {f"POSTGRES_RUN_{part}": {"name": "gregory-database", "key": f"POSTGRES_{part}"} for part in ("USER", "PASSWORD")}
+        assert of_runs == (expected if name.endswith("-preflight") else {}), name
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    assert "operator" not in json.dumps(container)
+
+
+def test_one_secret_can_have_both_roles(tmp_path: Path):
+    of_runs, of_commands = ({"userKey": f"POSTGRES_{role}USER", "passwordKey": f"POSTGRES_{role}PASSWORD"} for role in ("RUN_", ""))
+
+    objects = template(values={"job": {"database": of_runs}, "controller": {"database": of_commands}})
+
+    job = render_job(golden.SPEC, cluster_file(objects, tmp_path), cluster_id=golden.CLUSTER_ID)
+    keys = {
+        (kind, each["name"]): each["valueFrom"]["secretKeyRef"]["key"]
+        for kind, one in (("run", job), ("submitter", only(objects, "CronJob", "-weekly")))
+        for pod in _pods(one)
+        for each in pod["containers"][0]["env"]
+        if each["name"] in ("POSTGRES_USER", "POSTGRES_PASSWORD")
+    }
+    assert keys == {
+        ("run", "POSTGRES_USER"): "POSTGRES_RUN_USER",
+        ("run", "POSTGRES_PASSWORD"): "POSTGRES_RUN_PASSWORD",
+        ("submitter", "POSTGRES_USER"): "POSTGRES_USER",
+        ("submitter", "POSTGRES_PASSWORD"): "POSTGRES_PASSWORD",
+    }
+
+
+def test_one_secret_is_that_of_all_pods():
+    for one in template():
+        for pod in _pods(one):
+            variables = {each["name"]: each for each in pod["containers"][0]["env"]}
+            assert variables["POSTGRES_USER"]["valueFrom"]["secretKeyRef"] == {"name": "gregory-database", "key": "POSTGRES_USER"}
+            assert not [name for name in variables if name.startswith("POSTGRES_RUN_")]
 
 
 def test_alerts_name_the_objects_of_the_release():
@@ -385,7 +546,7 @@ def test_without_schedules_there_is_no_cronjob_and_no_alert_for_it():
 
 def test_extra_objects_are_mappings_or_templates():
     text = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: {{ .Release.Name }}-extra\n  labels: {}\n"
-    queue = {"apiVersion": "kueue.x-k8s.io/v1beta1", "kind": "LocalQueue", "metadata": {"name": "gregory-train"}}
+    queue = {"apiVersion": "kueue.x-k8s.io/v1beta2", "kind": "LocalQueue", "metadata": {"name": "gregory-train"}, "spec": {}}
 
     objects = template(values={"extraObjects": [queue, text]})
 
@@ -454,8 +615,8 @@ def test_a_given_port_reaches_every_pod(tmp_path: Path):
 
 
 def test_every_pod_gets_the_certificates_of_the_database(tmp_path: Path):
-    tls = ("--set", "job.database.sslMode=verify-full", "--set", "job.database.sslRootCertKey=ca.pem")
-    objects = template("--set", "migration.enabled=true", *tls)
+    given = {"sslMode": "verify-full", "sslRootCertKey": "ca.pem", "sslCertKey": "tls.crt", "sslKeyKey": "tls.key", "requireAuth": "md5"}
+    objects = template("--set", "migration.enabled=true", "--set-json", f"job.database={json.dumps(given)}")
 
     job = render_job(golden.SPEC, cluster_file(objects, tmp_path), cluster_id=golden.CLUSTER_ID)
     pods = [pod for one in [*objects, job] for pod in _pods(one)]
@@ -465,5 +626,8 @@ def test_every_pod_gets_the_certificates_of_the_database(tmp_path: Path):
         variables = {each["name"]: each.get("value") for each in container["env"]}
         (mount,) = [mount for mount in container["volumeMounts"] if mount["name"] == "database-certificate"]
         (volume,) = [volume for volume in pod["volumes"] if volume["name"] == "database-certificate"]
-        assert (variables["DB_SSLMODE"], variables["DB_SSLROOTCERT"]) == ("verify-full", f"{mount['mountPath']}/ca.crt")
-        assert volume["secret"] == {"secretName": "gregory-database", "items": [{"key": "ca.pem", "path": "ca.crt"}]}
+        assert (variables["DB_SSLMODE"], variables["DB_REQUIRE_AUTH"]) == ("verify-full", "md5")
+        paths = {"DB_SSLROOTCERT": "ca.crt", "DB_SSLCERT": "client.crt", "DB_SSLKEY": "client.key"}
+        assert {name: variables[name] for name in paths} == {name: f"{mount['mountPath']}/{path}" for name, path in paths.items()}
+        items = [{"key": key, "path": path} for key, path in zip(("ca.pem", "tls.crt", "tls.key"), paths.values(), strict=True)]
+        assert volume["secret"] == {"secretName": "gregory-database", "items": items, "defaultMode": 0o440}

@@ -73,6 +73,12 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- $_ := set $job "database" (include "gregory-train.database" .Values.job.database | fromYaml) -}}
 {{- $_ := set $job.volumes.models "claimName" (include "gregory-train.models" .) -}}
 {{- $_ := set $job "labels" (merge (dict "app.kubernetes.io/instance" .Release.Name) ($job.labels | default dict) .Values.commonLabels) -}}
+{{- /* Helm removes a value that is set to null. In the cluster file, null means that the cluster chooses. */}}
+{{- range $name := list "runAsUser" "runAsGroup" "fsGroup" -}}
+{{- if not (hasKey $job.security $name) -}}
+{{- $_ := set $job.security $name nil -}}
+{{- end -}}
+{{- end -}}
 {{- if not (or $job.image.tag $job.image.digest) -}}
 {{- $_ := set $job.image "tag" .Chart.AppVersion -}}
 {{- end -}}
@@ -89,12 +95,45 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- fail (printf "job.database: set %s or %sKey, both are empty" $name $name) -}}
 {{- end -}}
 {{- end -}}
+{{- $prediction := $database.prediction | default dict -}}
+{{- if not (or $prediction.existingSecret $prediction.passwordKey $prediction.user $prediction.userKey) -}}
+{{- $_ := unset $database "prediction" -}}
+{{- end -}}
 {{- if $database.port -}}
 {{- $_ := unset $database "portKey" -}}
 {{- else -}}
 {{- $_ := unset $database "port" -}}
 {{- end -}}
 {{- toYaml $database -}}
+{{- end -}}
+
+{{/* `job.database` with another role: (dict "root" $ "role" $.Values.controller.database). An empty value stays that of the runs. */}}
+{{- define "gregory-train.databaseOf" -}}
+{{- $database := deepCopy .root.Values.job.database -}}
+{{- range $name := list "existingSecret" "passwordKey" "user" "userKey" -}}
+{{- with get $.role $name -}}
+{{- $_ := set $database $name . -}}
+{{- end -}}
+{{- end -}}
+{{- if and .role.userKey (not .role.user) -}}
+{{- $_ := unset $database "user" -}}
+{{- end -}}
+{{- toYaml $database -}}
+{{- end -}}
+
+{{/* The database of submitter, reconciler and uninstall. */}}
+{{- define "gregory-train.databaseOfController" -}}
+{{- include "gregory-train.databaseOf" (dict "root" . "role" .Values.controller.database) -}}
+{{- end -}}
+
+{{/* The database of submitters of predictions: the role of predictions, or without one that of the other submitters. */}}
+{{- define "gregory-train.databaseOfPredictor" -}}
+{{- $role := .Values.job.database.prediction | default dict -}}
+{{- if or $role.existingSecret $role.passwordKey $role.user $role.userKey -}}
+{{- include "gregory-train.databaseOf" (dict "root" . "role" $role) -}}
+{{- else -}}
+{{- include "gregory-train.databaseOfController" . -}}
+{{- end -}}
 {{- end -}}
 
 {{/* The variables of the database, the same as those of a run. */}}
@@ -119,15 +158,39 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 - name: DB_SSLMODE
   value: {{ . }}
 {{- end }}
-{{- if $database.sslRootCertKey }}
-- name: DB_SSLROOTCERT
-  value: /etc/gregory-database/ca.crt
+{{- with $database.requireAuth }}
+- name: DB_REQUIRE_AUTH
+  value: {{ . | quote }}
+{{- end }}
+{{- range include "gregory-train.databaseFiles" $database | fromYamlArray }}
+- name: {{ .variable }}
+  value: /etc/gregory-database/{{ .path }}
 {{- end }}
 {{- end -}}
 
-{{/* The certificates that sign the database's, mounted as in a run. */}}
+{{/* The role of the runs, for a pod that has another role. */}}
+{{- define "gregory-train.roleOfRuns" -}}
+{{- range $variable := include "gregory-train.databaseVariables" . | fromYamlArray }}
+{{- if has $variable.name (list "POSTGRES_USER" "POSTGRES_PASSWORD") }}
+{{- list (set $variable "name" ($variable.name | replace "POSTGRES_" "POSTGRES_RUN_")) | toYaml | nindent 0 }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* The files of the connection in the Secret: the variable that names each, its key and its path. */}}
+{{- define "gregory-train.databaseFiles" -}}
+{{- range $file := list (list "DB_SSLROOTCERT" .sslRootCertKey "ca.crt") (list "DB_SSLCERT" .sslCertKey "client.crt") (list "DB_SSLKEY" .sslKeyKey "client.key") }}
+{{- if index $file 1 }}
+- variable: {{ index $file 0 }}
+  key: {{ index $file 1 }}
+  path: {{ index $file 2 }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* Certificates and key of the connection, mounted as in a run. */}}
 {{- define "gregory-train.certificateMount" -}}
-{{- if .sslRootCertKey }}
+{{- if include "gregory-train.databaseFiles" . | fromYamlArray }}
 - name: database-certificate
   mountPath: /etc/gregory-database
   readOnly: true
@@ -135,21 +198,28 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- end -}}
 
 {{- define "gregory-train.certificateVolume" -}}
-{{- if .sslRootCertKey }}
+{{- with include "gregory-train.databaseFiles" . | fromYamlArray }}
 - name: database-certificate
   secret:
-    secretName: {{ .existingSecret }}
+    secretName: {{ $.existingSecret }}
+    # libpq refuses a private key that other users may read.
+    defaultMode: 288
     items:
-      - key: {{ .sslRootCertKey }}
-        path: ca.crt
+      {{- range . }}
+      - key: {{ .key }}
+        path: {{ .path }}
+      {{- end }}
 {{- end }}
 {{- end -}}
 
 {{- define "gregory-train.podSecurity" -}}
 runAsNonRoot: true
-runAsUser: {{ .Values.job.security.runAsUser }}
-runAsGroup: {{ .Values.job.security.runAsGroup }}
-fsGroup: {{ .Values.job.security.fsGroup }}
+{{- range $name := list "runAsUser" "runAsGroup" "fsGroup" }}
+{{- $number := index $.Values.job.security $name }}
+{{- if not (kindIs "invalid" $number) }}
+{{ $name }}: {{ $number | int64 }}
+{{- end }}
+{{- end }}
 fsGroupChangePolicy: OnRootMismatch
 seccompProfile:
   type: RuntimeDefault
@@ -165,11 +235,13 @@ runAsNonRoot: true
 
 {{/*
 A pod of the chart itself, which runs one command of manage.py:
-(dict "root" $ "component" "submitter" "args" $args "database" $database "withCluster" true "models" false)
-withCluster: the pod mounts the cluster file and has the token of the submitter. models: the pod mounts the models.
+(dict "root" $ "component" "submitter" "args" $args "database" $database "withCluster" true "models" false "readsModels" false)
+withCluster: the pod mounts the cluster file and has the token of the submitter. models: the pod mounts the models. readsModels: and only
+reads them, to plan predictions. command: replaces manage.py and args. variables: further ones. httpPort: the port that the pod serves.
 */}}
 {{- define "gregory-train.controllerPod" -}}
 {{- $ := .root -}}
+{{- $given := . -}}
 {{- $controller := $.Values.controller -}}
 metadata:
   labels:
@@ -201,16 +273,37 @@ spec:
     - name: {{ .component }}
       image: {{ include "gregory-train.image" (dict "root" $ "image" $controller.image) }}
       imagePullPolicy: {{ $controller.image.pullPolicy }}
+      {{- with .command }}
+      command:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
+      {{- with .args }}
       args:
-        {{- toYaml .args | nindent 8 }}
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
       env:
         {{- include "gregory-train.databaseVariables" .database | trim | nindent 8 }}
         {{- if .withCluster }}
         {{- include "gregory-train.clusterVariables" $ | nindent 8 }}
         {{- end }}
+        {{- if .readsModels }}
+        - name: GREGORY_MODELS_MOUNTED
+          value: "true"
+        {{- end }}
         {{- if .liveSeconds }}
         - name: GREGORY_LIVENESS_FILE
           value: /tmp/alive
+        {{- end }}
+        {{- with .metricsPort }}
+        - name: {{ ternary "GREGORY_WEB_METRICS_PORT" "GREGORY_METRICS_PORT" (hasKey $given "httpPort") }}
+          value: {{ . | toString | quote }}
+        - name: GREGORY_METRICS_HOST
+          valueFrom:
+            fieldRef:
+              fieldPath: status.podIP
+        {{- end }}
+        {{- with .variables }}
+        {{- toYaml . | nindent 8 }}
         {{- end }}
         {{- with $controller.env }}
         {{- toYaml . | nindent 8 }}
@@ -218,6 +311,33 @@ spec:
       {{- with $controller.envFrom }}
       envFrom:
         {{- toYaml . | nindent 8 }}
+      {{- end }}
+      {{- if or .metricsPort .httpPort }}
+      ports:
+        {{- with .metricsPort }}
+        - name: metrics
+          containerPort: {{ . }}
+          protocol: TCP
+        {{- end }}
+        {{- with .httpPort }}
+        - name: http
+          containerPort: {{ . }}
+          protocol: TCP
+        {{- end }}
+      {{- end }}
+      {{- if .httpPort }}
+      readinessProbe:
+        httpGet:
+          path: /healthz
+          port: http
+        timeoutSeconds: 5
+      livenessProbe:
+        httpGet:
+          path: /healthz
+          port: http
+        initialDelaySeconds: 60
+        periodSeconds: 30
+        timeoutSeconds: 20
       {{- end }}
       {{- with .liveSeconds }}
       livenessProbe:
@@ -241,6 +361,9 @@ spec:
         {{- end }}
         {{- if .models }}
         {{- include "gregory-train.modelsMount" $ | nindent 8 }}
+        {{- if .readsModels }}
+          readOnly: true
+        {{- end }}
         {{- end }}
         {{- with include "gregory-train.certificateMount" .database | trim }}
         {{- . | nindent 8 }}
