@@ -12,7 +12,7 @@ from tests.strict import need
 from tools import postgresql
 from tools.cluster import run_image
 from tools.docker_engine import Engine
-from tools.installation import Installation
+from tools.installation import Installation, create_migrated
 
 
 @pytest.fixture(scope="session")
@@ -39,6 +39,12 @@ def small_image(docker_engine: Engine, small_bundle: Path, tmp_path_factory: pyt
 
 
 @pytest.fixture(scope="session")
+def scripted_image(small_image: str) -> str:
+    """An image in which scripted work replaces the stages."""
+    return run_image.SCRIPTED
+
+
+@pytest.fixture(scope="session")
 def postgres_image(docker_engine: Engine) -> str:
     folder = str(Path(__file__).parent / "postgres")
     docker_engine.must("build", "--network=host", "--tag=gregory-postgres", f"--build-arg=BASE_IMAGE={docker_engine.base()}", folder)
@@ -51,7 +57,7 @@ def docker_installation(
 ) -> Iterator[Installation]:
     """A migrated installation on PostgreSQL whose runs are containers that train from the tiny bundle."""
     database = f"site_{uuid4().hex[:12]}"
-    postgresql_server.create(database)
+    create_migrated(postgresql_server, database)
     variables = postgresql_server.environment(database)
     with of_containers(tmp_path / "installation", docker_engine, image=cpu_image, bundle=small_bundle, database=variables) as installation:
         yield installation

@@ -12,9 +12,9 @@ from tools.installation import Installation
 
 @contextmanager
 def of_containers(folder: Path, engine: Engine, *, image: str, bundle: Path, database: Mapping[str, str]) -> Iterator[Installation]:
-    """A migrated installation in the network of the host. At the end, all containers are removed.
+    """An installation in the network of the host. At the end, all containers are removed.
 
-    database: the variables of its connection.
+    database: the variables of the connection to its migrated database.
     """
     environment = {
         "DOCKER_HOST": engine.host,
@@ -30,6 +30,5 @@ def of_containers(folder: Path, engine: Engine, *, image: str, bundle: Path, dat
         if parent.is_relative_to(tempfile.gettempdir()) and parent.stat().st_mode & 0o077 == 0:
             parent.chmod(0o755)
     os.chown(installation.models, 12345, 12345)
-    installation.must("migrate", "-v0")
     yield installation
     engine.remove_containers()

@@ -14,6 +14,7 @@ from tests.docs.markdown import DOCKER, Block, blocks
 from tests.docs.reader import Reader
 from tools.docker_engine import CLIENT, COMPOSE, Engine
 from tools.installation import REPOSITORY, Installation
+from tools.ports import free_port
 
 pytestmark = pytest.mark.slow
 
@@ -36,7 +37,8 @@ build)
 compose)
     action=$1; shift
     case "$*" in *--all-teams*--algo*) ;; *--all-teams*) set -- "$@" --algo lgbm_tfidf ;; esac
-    exec {COMPOSE} "$action" -T "$@" ;;
+    case $action in run) set -- -T "$@" ;; esac
+    exec {COMPOSE} "$action" "$@" ;;
 *)
     exec {CLIENT} "$command" "$@" ;;
 esac
@@ -76,6 +78,7 @@ def composed(
     (reader.checkout / "base_models").symlink_to(small_bundle)
     kept = {name: value for name, value in reader.environment.items() if not name.startswith(("POSTGRES_", "DB_", "GREGORY_"))}
     reader.environment = {**kept, "COMPOSE_PROJECT_NAME": "documents", "GREGORY_IMAGE": cpu_image, "POSTGRES_IMAGE": postgres_image}
+    reader.environment["GREGORY_WEB_PORT"] = str(free_port())
     yield reader
     docker_engine.remove_containers()
     for volume in docker_engine.must("volume", "ls", "--quiet", "--filter", "name=documents_").split():

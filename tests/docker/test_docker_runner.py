@@ -13,11 +13,12 @@ from gregory.launch.image import BASE_MODELS_IN_IMAGE, PROJECT_IN_IMAGE
 from gregory.launch.runner import Rendered, Status
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunSpec
+from tests.database_rows import prediction
 from tests.launch.example_run import at_once
 from tests.tiny_bundle import tiny_bundle
 from tools import postgresql
 from tools.docker_engine import Engine
-from tools.installation import REPOSITORY, Installation
+from tools.installation import REPOSITORY, create_migrated
 from tools.launch_installation import installation
 
 READY = {"POSTGRES_DB": "gregory", "GREGORY_DOCKER_NETWORK": "host"}
@@ -45,12 +46,10 @@ def engine_variables(docker_engine: Engine, submit_image: str) -> Iterator[dict[
 
 
 @pytest.fixture(scope="module")
-def database(postgresql_server: postgresql.Server, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def database(postgresql_server: postgresql.Server) -> dict[str, str]:
     """The variables of a migrated database, which a container in the network of the host reaches."""
-    postgresql_server.create("docker_runner")
-    variables = postgresql_server.environment("docker_runner")
-    Installation(tmp_path_factory.mktemp("installation"), environment=variables).must("migrate", "-v0")
-    return {**variables, "GREGORY_DOCKER_NETWORK": "host"}
+    create_migrated(postgresql_server, "docker_runner")
+    return {**postgresql_server.environment("docker_runner"), "GREGORY_DOCKER_NETWORK": "host"}
 
 
 def code(runner: DockerRunner, spec: RunSpec, text: str) -> Rendered:
@@ -63,13 +62,14 @@ class TestRequest:
     def test_container_has_no_unneeded_rights(self, spec, models: Path):
         request = docker_runner(models).render(spec).request
 
-        assert {key: request[key] for key in ("read_only", "cap_drop", "security_opt")} == {
+        assert {key: request[key] for key in ("read_only", "pids_limit", "cap_drop", "security_opt")} == {
             "read_only": True,
+            "pids_limit": 4096,
             "cap_drop": ["ALL"],
             "security_opt": ["no-new-privileges"],
         }
         assert [(mount["Source"], mount["Target"], mount["Type"], mount["ReadOnly"]) for mount in request["mounts"]] == [
-            (str(models), f"{PROJECT_IN_IMAGE}/models", "bind", False),
+            (f"{models}/team/subject", f"{PROJECT_IN_IMAGE}/models/team/subject", "bind", False),
             (str(models / "no bundle"), BASE_MODELS_IN_IMAGE, "bind", True),
         ]
 
@@ -84,12 +84,18 @@ class TestRequest:
 
         (mount,) = docker_runner(models, **options).render(spec).request["mounts"]
 
-        assert (mount["Source"], mount["Type"]) == ("gregory-models", "volume")
+        # Docker mounts no part of a volume before version 26.
+        assert (mount["Source"], mount["Target"], mount["Type"]) == ("gregory-models", f"{PROJECT_IN_IMAGE}/models", "volume")
 
     def test_limits(self, spec, models: Path):
         request = docker_runner(models, GREGORY_DOCKER_MEMORY="8g", GREGORY_DOCKER_SHM="2g").render(spec).request
 
         assert (request["mem_limit"], request["memswap_limit"], request["shm_size"]) == ("8g", "8g", "2g")
+
+    def test_a_container_gets_the_required_digest_of_the_base_models(self, spec, models: Path):
+        environment = docker_runner(models, GREGORY_BASE_MODELS_DIGEST="0" * 64).render(spec).request["environment"]
+
+        assert environment["GREGORY_BASE_MODELS_DIGEST"] == "0" * 64
 
     @pytest.mark.parametrize(("gpus", "count"), [("all", -1), ("2", 2)])
     def test_requested_gpus_are_required(self, spec, models: Path, gpus: str, count: int):
@@ -162,9 +168,9 @@ class TestCheck:
         with pytest.raises(PreconditionFailed, match=r"^in a container for a run: .*the database has no table "):
             runner.check([])
 
-    def test_certificate_of_the_client_is_refused(self, models: Path):
-        with pytest.raises(PreconditionFailed, match=r"^PGSSLKEY=/k belongs to a file of this machine, which a container does not have; "):
-            docker_runner(models, PGSSLKEY="/k", **READY).check([])
+    def test_list_of_revoked_certificates_is_refused(self, models: Path):
+        with pytest.raises(PreconditionFailed, match=r"^PGSSLCRL=/k belongs to a file of this machine, which a container does not have; "):
+            docker_runner(models, PGSSLCRL="/k", **READY).check([])
 
     def test_models_folder_of_root_is_refused(self, engine_variables, models: Path):
         os.chown(models, 0, 0)
@@ -192,10 +198,35 @@ class TestSubmit:
         (models / "no bundle").mkdir()
         runner = docker_runner(models, **engine_variables, **READY)
 
-        handle = runner.submit(code(runner, spec, "import os; open('models/file', 'w'); print(os.getuid(), os.getgid())"))
+        handle = runner.submit(code(runner, spec, "import os; open('models/team/subject/file', 'w'); print(os.getuid(), os.getgid())"))
 
         assert list(runner.logs(spec, handle, waiting=at_once)) == ["12345 23456"]
-        assert ((models / "file").stat().st_uid, (models / "file").stat().st_gid) == (12345, 23456)
+        owners = {path.name: (path.stat().st_uid, path.stat().st_gid) for path in models.glob("team/**/*")}
+        assert owners == dict.fromkeys(("subject", ".runs", spec.run_id, "file"), (12345, 23456))
+
+    def test_a_run_sees_no_folder_of_another_subject(self, engine_variables, spec, models: Path):
+        (models / "no bundle").mkdir()
+        (models / "other" / "subject" / "lstm").mkdir(parents=True)
+        runner = docker_runner(models, **engine_variables, **READY)
+
+        seen = "import glob; print(*sorted(glob.glob('models/*/*')), *glob.glob('models/.*'))"
+        handle = runner.submit(code(runner, spec, seen))
+
+        assert list(runner.logs(spec, handle, waiting=at_once)) == ["models/team/subject"]
+
+    def test_a_prediction_writes_into_its_working_folder_only(self, engine_variables, models: Path):
+        (models / "no bundle").mkdir()
+        (models / "team" / "subject").mkdir(parents=True)
+        for folder in (models / "team", models / "team" / "subject"):
+            os.chown(folder, 12345, 23456)
+        runner, spec = docker_runner(models, **engine_variables, **READY), prediction(2, team_id=1)
+
+        writes = f"open('models/team/subject/.runs/{spec.run_id}/file', 'w'); open('models/team/subject/file', 'w')"
+        handle = runner.submit(code(runner, spec, writes))
+
+        *_, refused = runner.logs(spec, handle, waiting=at_once)
+        assert refused == "OSError: [Errno 30] Read-only file system: 'models/team/subject/file'"
+        assert (models / "team/subject/.runs" / spec.run_id / "file").exists()
 
     def test_long_line_has_no_time_stamp_inside(self, engine_variables, spec, models: Path):
         (models / "no bundle").mkdir()
@@ -221,7 +252,7 @@ class TestSubmit:
     def test_second_submission_adopts_the_first_container(self, engine_variables, spec, models: Path, docker_engine: Engine):
         (models / "no bundle").mkdir()
         runner = docker_runner(models, **engine_variables, **READY)
-        rendered = code(runner, spec, "import time; print('once', flush=True); time.sleep(60)")
+        rendered = code(runner, spec, "import time; print('once', flush=True); time.sleep(600)")
         handle = runner.submit(rendered)
 
         assert docker_runner(models, **engine_variables, **READY).submit(rendered) == handle
@@ -287,7 +318,7 @@ class TestEnds:
     def test_removed_from_outside(self, engine_variables, spec, models: Path, docker_engine: Engine):
         (models / "no bundle").mkdir()
         runner = docker_runner(models, **engine_variables, **READY)
-        handle = runner.submit(code(runner, spec, "import time; time.sleep(60)"))
+        handle = runner.submit(code(runner, spec, "import time; time.sleep(600)"))
 
         docker_engine.remove_containers()
 
@@ -300,7 +331,7 @@ class TestEnds:
     def test_without_the_daemon_every_run_is_unknown(self, engine_variables, spec, models: Path, tmp_path: Path):
         (models / "no bundle").mkdir()
         runner = docker_runner(models, **engine_variables, **READY)
-        handle = runner.submit(code(runner, spec, "import time; time.sleep(60)"))
+        handle = runner.submit(code(runner, spec, "import time; time.sleep(600)"))
         nowhere = docker_runner(models, **{**engine_variables, **READY, "DOCKER_HOST": f"unix://{tmp_path}/nothing.sock"})
 
         container, process = nowhere.observe([handle, runner.owner_handle()])

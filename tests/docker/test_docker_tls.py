@@ -8,9 +8,10 @@ import pytest
 
 from tests.articles import labelled, store
 from tests.docker.installations import of_containers
+from tests.plain_server import listening
 from tools import postgresql
 from tools.docker_engine import Engine
-from tools.installation import Installation
+from tools.installation import Installation, create_migrated
 from tools.postgresql_tls import encrypted
 
 pytestmark = pytest.mark.slow
@@ -24,7 +25,7 @@ def installation(
 ) -> Iterator[Installation]:
     """An installation whose runs are containers and check the server of their database."""
     database = f"tls_{uuid4().hex[:12]}"
-    postgresql_server.create(database)
+    create_migrated(postgresql_server, database)
     with encrypted(postgresql_server, database, names="IP:127.0.0.1") as authority:
         variables = {**postgresql_server.environment(database), "DB_SSLMODE": "verify-full", "DB_SSLROOTCERT": str(authority)}
         folder = tmp_path / "installation"
@@ -48,4 +49,17 @@ def test_a_container_without_encryption_costs_no_row(installation: Installation)
     assert done.returncode == 1
     assert "in a container for a run: the database cannot be used: " in done.stderr
     assert 'does not match host name "localhost"' in done.stderr
+    assert installation.rows() == []
+
+
+def test_the_trial_container_sends_no_password_to_another_server(installation: Installation):
+    changes = {"GREGORY_DOCKER_DB_HOST": "127.0.0.2", "DB_SSLMODE": "prefer", "DB_SSLROOTCERT": ""}
+    installation.environment |= changes | {"PGSSLMODE": "prefer"}
+    with listening("127.0.0.2", int(installation.environment["DB_PORT"])) as server:
+        done = installation.manage(*TRAIN)
+
+    assert done.returncode == 1
+    assert "in a container for a run: the database cannot be used: " in done.stderr
+    assert "server requested a cleartext password; no password was sent" in done.stderr
+    assert (server.sessions > 0, server.passwords) == (True, [])
     assert installation.rows() == []

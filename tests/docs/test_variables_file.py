@@ -51,7 +51,7 @@ def in_shell(file: Path, command: str, *, shell: str = "sh") -> str:
     environment = {"PATH": os.environ["PATH"], "HOME": str(file.parent), "LANG": "C.UTF-8"}
     script = f"{reading}\n{command}"
     done = subprocess.run(
-        [shell, "-euc", script], cwd=file.parent / "checkout", env=environment, capture_output=True, text=True, timeout=60
+        [shell, "-euc", script], cwd=file.parent / "checkout", env=environment, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -126,7 +126,7 @@ def test_the_service_of_the_documents_is_valid(tmp_path: Path):
     # The program must exist.
     path.write_text(unit.text.replace("/srv/gregory-train/.venv/bin/python", "/bin/true"))
 
-    done = subprocess.run([str(verify), "verify", str(path)], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([str(verify), "verify", str(path)], capture_output=True, text=True, timeout=300)
 
     assert done.returncode == 0, done.stderr
     assert "EnvironmentFile=/srv/gregory.env" in unit.text
