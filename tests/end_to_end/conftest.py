@@ -29,3 +29,10 @@ def long_lstm(demo_installation: Installation) -> Installation:
     """The LSTM trains for 5000 epochs, long enough to be stopped in one."""
     demo_installation.set_hyperparameters("lstm: {epochs: 5000, patience: 5000}\n")
     return demo_installation
+
+
+@pytest.fixture
+def long_lgbm(demo_installation: Installation) -> Installation:
+    """LightGBM trains without an end. It starts in a second, and TensorFlow in ten."""
+    demo_installation.set_hyperparameters("lgbm: {rounds: 2000000000}\n")
+    return demo_installation

@@ -1,5 +1,7 @@
 """The end of a run if its data, disk, base models, database or subject is missing, damaged, full or in use."""
 
+import hashlib
+import json
 import re
 import shutil
 import socket
@@ -26,6 +28,7 @@ from gregory.shutdown import ShutdownRequest
 from job.supervise import StageFailed, run_stage
 from tests.articles import Row, labelled, store
 from tests.file_systems import bound, fill, tmpfs
+from tests.tiny_bundle import describe
 from tools.installation import REPOSITORY, Installation
 
 NO_LABEL = "no labelled article in the data window; label some, or widen the window with --lookback-days N or --all-articles"
@@ -41,10 +44,10 @@ def ready(tmp_path_factory: pytest.TempPathFactory, small_bundle: Path) -> Insta
     return installation
 
 
-def refused(installation: Installation, message: str, **environment: str) -> None:
+def refused(installation: Installation, message: str, *, algo: str = "lgbm_tfidf", **environment: str) -> None:
     """The command exits with 1, prints one line, and writes neither rows nor folders."""
     before = traces(installation)
-    done = installation.manage("train_models", "--team", "t", "--subject", "good", "--algo", "lgbm_tfidf", **environment)
+    done = installation.manage("train_models", "--team", "t", "--subject", "good", "--algo", algo, **environment)
     assert (done.returncode, done.stdout, done.stderr) == (1, "", f"CommandError: {message}\n")
     assert traces(installation) == before
 
@@ -97,7 +100,7 @@ def test_labels_that_cannot_be_split_fail_every_row_with_the_reason(installation
         assert row["error"].startswith("Traceback (most recent call last):\n")
         assert row["error"].endswith(f"\ngregory.ml.errors.StratificationError: {messages[row['subject']]}\n")
         assert f": {messages[row['subject']]}\n" in done.stdout
-    assert not list(installation.models.glob("[!.]*"))
+    assert not list(installation.models.glob("*/*/[!.]*"))
     # Nothing was summarised.
     assert not list(installation.models.rglob("summaries.jsonl"))
 
@@ -151,21 +154,30 @@ def test_a_models_folder_without_write_access(ready: Installation, options: str,
 
 
 @pytest.mark.root
-def test_a_team_that_is_a_mount_of_its_own(ready: Installation, tmp_path: Path):
-    place = ready.models / "t"
-    place.mkdir()
+def test_an_algorithm_that_is_a_mount_of_its_own(ready: Installation, tmp_path: Path):
+    place = ready.models / "t" / "good" / "lgbm_tfidf"
+    place.mkdir(parents=True)
     with bound(tmp_path, place):
         refused(
             ready,
             f"lgbm_tfidf of t/good could not be published: the folder {place} cannot take a model: Invalid cross-device link; a model is "
-            "renamed into it, which is impossible between two mounts: keep the whole models folder on one mount, without links to others",
+            "renamed into it, which is impossible between two mounts: keep the folder of a subject on one mount, without links to others",
         )
-    place.rmdir()
+    shutil.rmtree(ready.models / "t")
 
 
 def test_a_missing_bundle(ready: Installation, tmp_path: Path):
     missing = tmp_path / "none"
     refused(ready, f"there is no base-model bundle: the folder {missing} does not exist; {REMEDY}", GREGORY_BASE_MODELS=str(missing))
+
+
+def test_another_bundle_than_the_required_one(ready: Installation, small_bundle: Path):
+    found = hashlib.sha256((small_bundle / "bundle.json").read_bytes()).hexdigest()
+    message = (
+        f"{small_bundle / 'bundle.json'} has sha256 {found} and GREGORY_BASE_MODELS_DIGEST requires {'0' * 64}: it is another bundle; "
+        "use the required bundle, or correct the digest"
+    )
+    refused(ready, message, GREGORY_BASE_MODELS_DIGEST="0" * 64)
 
 
 def test_a_damaged_bundle(ready: Installation, small_bundle: Path, tmp_path: Path):
@@ -186,6 +198,20 @@ def test_a_hyperparameter_file_with_a_typo(ready: Installation, tmp_path: Path):
     refused(ready, message, GREGORY_HYPERPARAMETERS=str(overrides))
 
 
+def test_a_text_that_is_too_long_for_the_encoder(ready: Installation, small_bundle: Path, tmp_path: Path):
+    short = tmp_path / "short"
+    shutil.copytree(small_bundle, short)
+    settings = json.loads((short / "encoder" / "config.json").read_text())
+    (short / "encoder" / "config.json").write_text(json.dumps({**settings, "max_position_embeddings": 128}))
+    describe(short)
+    message = f"bert.max_length 400 exceeds the 128 positions of {short}/encoder; lower it"
+
+    refused(ready, message, algo="pubmed_bert", GREGORY_BASE_MODELS=str(short))
+
+    checked = ready.manage("preflight", "--only", "base-models", GREGORY_BASE_MODELS=str(short))
+    assert checked.stdout == f"ERROR   base-models {message}\n"
+
+
 @pytest.mark.parametrize("command", [("train_models", "--all-teams"), ("train_models", "--all-teams", "--dry-run")])
 def test_an_unmigrated_database(tmp_path: Path, small_bundle: Path, command: tuple[str, ...]):
     installation = Installation(tmp_path / "installation", environment={"GREGORY_BASE_MODELS": str(small_bundle)})
@@ -195,19 +221,20 @@ def test_an_unmigrated_database(tmp_path: Path, small_bundle: Path, command: tup
 
 
 def test_a_database_that_refuses_connections(ready: Installation):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    refused(
-        ready,
-        f'the database cannot be used: connection failed: connection to server at "127.0.0.1", port {port} failed: Connection refused '
-        "Is the server running on that host and accepting TCP/IP connections?; check its settings, or run: python manage.py migrate",
-        POSTGRES_DB="gregory",
-        POSTGRES_USER="gregory",
-        POSTGRES_PASSWORD="secret",
-        DB_HOST="127.0.0.1",
-        DB_PORT=str(port),
-    )
+    # Nobody else can take this port, and it accepts no connection.
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        refused(
+            ready,
+            f'the database cannot be used: connection failed: connection to server at "127.0.0.1", port {port} failed: Connection refused '
+            "Is the server running on that host and accepting TCP/IP connections?; check its settings, or run: python manage.py migrate",
+            POSTGRES_DB="gregory",
+            POSTGRES_USER="gregory",
+            POSTGRES_PASSWORD="secret",
+            DB_HOST="127.0.0.1",
+            DB_PORT=str(port),
+        )
 
 
 @pytest.mark.root
@@ -215,7 +242,7 @@ def test_a_disk_that_fills_up_during_training(ready: Installation):
     # The files before the training fit into the file system. The model and its report do not.
     with tmpfs(ready.models, "size=96k"):
         done = ready.manage("train_models", "--team", "t", "--subject", "good", "--algo", "lgbm_tfidf")
-        left = [path.relative_to(ready.models).parts[0] for path in ready.models.iterdir()]
+        left = [path.relative_to(ready.models).as_posix() for path in ready.models.glob("*/*/*")]
 
     row = ready.rows()[-1]
     hint = f"resume it with: python manage.py train_models --resume {row['run_id']}"
@@ -224,7 +251,7 @@ def test_a_disk_that_fills_up_during_training(ready: Installation):
     assert (row["success"], row["finished"], row["reason"], row["state"]) == (False, True, "storage", "failed")
     assert row["error"].startswith("Traceback (most recent call last):\n")
     assert "OSError: [Errno 28] No space left on device" in row["error"].splitlines()[-1]
-    assert left == [".runs"]
+    assert left == ["t/good/.runs"]
 
 
 @pytest.mark.root
@@ -273,7 +300,7 @@ def test_a_run_that_cannot_write_its_log_ends(ready: Installation):
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
-            timeout=120,
+            timeout=600,
         )
     assert (done.returncode, done.stderr) == (1, "")
     ended = [(row["success"], row["reason"], row["state"], row["exit_code"]) for row in ready.rows()[-2:]]
@@ -291,7 +318,7 @@ def test_a_second_command_refuses_the_subject_in_training_and_trains_the_others(
             rows = installation.rows()
         finally:
             worker.resume()
-        assert first.wait(120) == 0
+        assert first.wait(600) == 0
 
     refusal = (
         f"t/busy has an unfinished run {run_id} (running since {queued_at[:16]} UTC); "
@@ -311,7 +338,7 @@ def test_a_second_command_refuses_the_subject_in_training_and_trains_the_others(
 
 def held(installation: Installation) -> tuple[str, str, psutil.Process]:
     """Suspend the first worker of the only run, which holds no lock of the database. Returns run id, queue time, worker."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
         for run_id, queued_at, pid in query(
             installation, "SELECT run_id, queued_at, external_name FROM gregory_runs_trainingrun WHERE state = 'running'"
@@ -322,4 +349,4 @@ def held(installation: Installation) -> tuple[str, str, psutil.Process]:
                     if worker.status() == psutil.STATUS_STOPPED:
                         return run_id, queued_at, worker
         time.sleep(0.05)
-    raise AssertionError("no worker was seen within a minute")
+    raise AssertionError("no worker was seen")

@@ -151,12 +151,13 @@ def test_a_run_that_is_told_to_end_ends_at_once(installation: Installation, star
         time.sleep(3)
         began = time.monotonic()
         job.send_signal(signal.SIGTERM)
-        job.wait(60)
+        job.wait(300)
         took = time.monotonic() - began
 
     said = (tmp_path / "job.log").read_text()
     assert job.returncode == 143, said
-    assert took < 25, said
+    # A heartbeat alone would wait 40 s for an answer, and the report and the end of each row after it.
+    assert took < 40, said
     outcome = RunOutcome.model_validate_json((tmp_path / "termination-log").read_text())
     assert outcome.interrupted.startswith("interrupted by signal 15 (SIGTERM)")
 

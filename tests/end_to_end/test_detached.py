@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from gregory.ml.config import ALGORITHMS
 from tests.end_to_end.trainings import SUBJECT, wait_for
 from tools.installation import REPOSITORY, Installation
 
@@ -27,14 +26,15 @@ time.sleep(3600)
 
 @pytest.mark.slow
 def test_a_training_goes_on_after_its_terminal_is_closed_and_its_log_is_full(demo_installation: Installation, tmp_path: Path):
-    demo_installation.set_hyperparameters("bert: {epochs: 2}\nlstm: {epochs: 2}\n")
+    # It trains long enough for the terminal to be closed before its end.
+    demo_installation.set_hyperparameters("lgbm: {rounds: 3000}\n")
     program, pid_file = tmp_path / "long_lived.py", tmp_path / "pid"
     program.write_text(LONG_LIVED)
     shell, terminal = pty.fork()
     if shell == 0:
         os.chdir(REPOSITORY)
         os.execvpe("bash", ["bash", "--norc", "-i"], {**demo_installation.environment, "PYTHONUNBUFFERED": "1"})
-    arguments = " ".join(map(str, (sys.executable, program, pid_file, *SUBJECT, "--verbose", "3")))
+    arguments = " ".join(map(str, (sys.executable, program, pid_file, *SUBJECT, "--algo", "lgbm_tfidf", "--verbose", "3")))
     # With its standard error on a full device, nohup itself refuses to start.
     os.write(terminal, f"nohup {arguments} > /dev/full 2> {tmp_path / 'errors'} &\n".encode())
     worker = int(wait_for(lambda: pid_file.exists() and pid_file.read_text()))
@@ -51,7 +51,5 @@ def test_a_training_goes_on_after_its_terminal_is_closed_and_its_log_is_full(dem
 
     # The terminal ended its shell, which passes SIGHUP on to its jobs.
     assert os.waitstatus_to_exitcode(status) == -signal.SIGHUP
-    rows = demo_installation.rows()
-    assert [(row["algorithm"], row["success"], row["state"], row["error"]) for row in rows] == [
-        (algorithm, True, "succeeded", None) for algorithm in ALGORITHMS
-    ], (tmp_path / "errors").read_text()
+    (row,) = demo_installation.rows()
+    assert (row["success"], row["state"], row["error"]) == (True, "succeeded", None), (tmp_path / "errors").read_text()

@@ -16,7 +16,7 @@ from tools.installation import REPOSITORY, Installation
 def test_a_killed_worker_closes_its_own_row_and_the_next_algorithms_still_train(long_lstm: Installation):
     with long_lstm.start("train_models", *SUBJECT, "--algo", "lstm,lgbm_tfidf", "--verbose", "3") as command:
         training(long_lstm, command, "lstm").send_signal(signal.SIGKILL)
-        output, _ = command.communicate(timeout=200)
+        output, _ = command.communicate(timeout=600)
 
     assert command.returncode == 1
     lstm, lgbm = long_lstm.rows()
@@ -30,60 +30,60 @@ def test_a_killed_worker_closes_its_own_row_and_the_next_algorithms_still_train(
     assert not list(long_lstm.models.glob("neurology/migraine-prevention/lstm/*"))
 
 
-def test_a_killed_command_ends_its_run_and_reconcile_closes_the_other_rows(long_lstm: Installation):
-    with long_lstm.start("train_models", "--team", "neurology", "--algo", "lstm") as command:
-        worker = training(long_lstm, command, "lstm")
+def test_a_killed_command_ends_its_run_and_reconcile_closes_the_other_rows(long_lgbm: Installation):
+    with long_lgbm.start("train_models", "--team", "neurology", "--algo", "lgbm_tfidf") as command:
+        worker = training(long_lgbm, command, "lgbm_tfidf")
         (job,) = processes(command, "-m job")
         command.kill()
         command.wait()
         wait_for(lambda: not job.is_running() and not worker.is_running())
 
-        started, waiting = long_lstm.rows()
+        started, waiting = long_lgbm.rows()
         # The run closed its own row. The next subject was not started, so only the reconciler can close its row.
         assert (started["success"], started["reason"]) == (False, "interrupted")
-        assert started["error"].startswith("interrupted: the command that started the run is gone in stage train-lstm")
+        assert started["error"].startswith("interrupted: the command that started the run is gone in stage train-lgbm_tfidf")
         assert waiting["success"] is None
 
-        report = long_lstm.must("reconcile_runs", "--once")
+        report = long_lgbm.must("reconcile_runs", "--once")
 
     assert "1 unfinished run, 1 closed" in report
-    started, waiting = long_lstm.rows()
+    started, waiting = long_lgbm.rows()
     assert (waiting["success"], waiting["reason"], waiting["state"]) == (False, "not_started", "failed")
     assert waiting["error"].startswith("never started: the command that queued it is gone (process ")
-    assert "0 unfinished runs, 0 closed" in long_lstm.must("reconcile_runs", "--once")
+    assert "0 unfinished runs, 0 closed" in long_lgbm.must("reconcile_runs", "--once")
 
 
 @pytest.mark.slow
-def test_a_power_cut_leaves_rows_that_reconcile_closes(long_lstm: Installation):
-    with long_lstm.start("train_models", *SUBJECT, "--algo", "lstm,lgbm_tfidf") as command:
-        worker = training(long_lstm, command, "lstm")
+def test_a_power_cut_leaves_rows_that_reconcile_closes(long_lgbm: Installation):
+    with long_lgbm.start("train_models", *SUBJECT, "--algo", "lgbm_tfidf,lstm") as command:
+        worker = training(long_lgbm, command, "lgbm_tfidf")
         (job,) = processes(command, "-m job")
-        alive = long_lstm.must("reconcile_runs", "--once")
+        alive = long_lgbm.must("reconcile_runs", "--once")
         for process in (command, job, worker):
             process.send_signal(signal.SIGKILL)
         command.wait()
 
     assert f"left alone: process {job.pid} runs" in alive
-    assert [row["success"] for row in long_lstm.rows()] == [None, None]
+    assert [row["success"] for row in long_lgbm.rows()] == [None, None]
 
-    long_lstm.must("reconcile_runs", "--once")
+    long_lgbm.must("reconcile_runs", "--once")
 
-    rows = long_lstm.rows()
+    rows = long_lgbm.rows()
     assert [(row["success"], row["reason"], row["state"]) for row in rows] == [(False, "lost", "failed")] * 2
     assert rows[0]["error"].endswith(f"process {job.pid} on {os.uname().nodename} ended without a report")
-    assert not list(long_lstm.models.glob("neurology/*/*/*"))
+    assert not list(long_lgbm.models.glob("neurology/*/[!.]*/*"))
 
 
 @pytest.mark.slow
-def test_a_killed_run_is_closed_by_the_command_that_follows_it(long_lstm: Installation):
-    with long_lstm.start("train_models", *SUBJECT, "--algo", "lstm,lgbm_tfidf") as command:
-        training(long_lstm, command, "lstm")
+def test_a_killed_run_is_closed_by_the_command_that_follows_it(long_lgbm: Installation):
+    with long_lgbm.start("train_models", *SUBJECT, "--algo", "lgbm_tfidf,lstm") as command:
+        training(long_lgbm, command, "lgbm_tfidf")
         (job,) = processes(command, "-m job")
         job.kill()
-        output, _ = command.communicate(timeout=60)
+        output, _ = command.communicate(timeout=600)
 
     assert command.returncode == 1
-    rows = long_lstm.rows()
+    rows = long_lgbm.rows()
     assert {(row["success"], row["reason"]) for row in rows} == {(False, "killed")}
     hint = f"resume it with: python manage.py train_models --resume {rows[0]['run_id']}"
     assert output.splitlines()[-1] == f"CommandError: 2 of 2 trainings failed; {hint}"
@@ -91,21 +91,21 @@ def test_a_killed_run_is_closed_by_the_command_that_follows_it(long_lstm: Instal
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)])
-def test_a_signal_to_the_command_ends_everything_and_closes_every_row(long_lstm: Installation, number: signal.Signals, code: int):
-    with long_lstm.start("train_models", "--team", "neurology", "--algo", "lstm") as command:
-        worker = training(long_lstm, command, "lstm")
+def test_a_signal_to_the_command_ends_everything_and_closes_every_row(long_lgbm: Installation, number: signal.Signals, code: int):
+    with long_lgbm.start("train_models", "--team", "neurology", "--algo", "lgbm_tfidf") as command:
+        worker = training(long_lgbm, command, "lgbm_tfidf")
         command.send_signal(number)
-        output, _ = command.communicate(timeout=60)
+        output, _ = command.communicate(timeout=600)
 
     assert command.returncode == code
     assert not worker.is_running()
-    running, waiting = long_lstm.rows()
+    running, waiting = long_lgbm.rows()
     # The run that had not started cannot be resumed.
     hint = f"resume it with: python manage.py train_models --resume {running['run_id']}"
     assert (
         output.splitlines()[-1] == f"CommandError: interrupted by signal {number.value} ({number.name}); every open row was closed; {hint}"
     )
-    assert running["error"].startswith("interrupted by signal 15 (SIGTERM) in stage train-lstm")
+    assert running["error"].startswith("interrupted by signal 15 (SIGTERM) in stage train-lgbm_tfidf")
     assert waiting["error"] == f"interrupted by signal {number.value} ({number.name}) before it was started"
     assert {(row["success"], row["reason"], row["state"]) for row in (running, waiting)} == {(False, "interrupted", "cancelled")}
 
@@ -126,7 +126,7 @@ def memory_group(limit: int) -> Path:
 
 @pytest.mark.root
 def test_a_worker_killed_for_memory_has_the_reason_out_of_memory_with_peak_and_limit(long_lstm: Installation):
-    limit = 420 * 2**20
+    limit = 360 * 2**20
     group = memory_group(limit)
     try:
         enter = (
@@ -134,7 +134,7 @@ def test_a_worker_killed_for_memory_has_the_reason_out_of_memory_with_peak_and_l
         )
         argv = [sys.executable, str(REPOSITORY / "manage.py"), "train_models", *SUBJECT, "--algo", "lstm,lgbm_tfidf"]
         done = subprocess.run(
-            [sys.executable, "-c", enter, *argv], cwd=REPOSITORY, env=long_lstm.environment, capture_output=True, text=True, timeout=200
+            [sys.executable, "-c", enter, *argv], cwd=REPOSITORY, env=long_lstm.environment, capture_output=True, text=True, timeout=600
         )
     finally:
         wait_for(lambda: not (group / "cgroup.procs").read_text().split())
@@ -145,5 +145,5 @@ def test_a_worker_killed_for_memory_has_the_reason_out_of_memory_with_peak_and_l
     assert (lstm["success"], lstm["reason"]) == (False, "out_of_memory"), lstm["error"]
     assert lstm["error"].startswith("out of memory: the kernel killed the worker (signal 9, SIGKILL) in stage train-lstm")
     assert "peak memory " in lstm["error"]
-    assert "the limit is 420 MiB" in lstm["error"]
+    assert "the limit is 360 MiB" in lstm["error"]
     assert lgbm["success"] is True, lgbm["error"]

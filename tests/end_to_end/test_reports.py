@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
@@ -15,7 +14,7 @@ import pytest
 
 from gregory.runs import report_key
 from gregory.runs.spec import RunOutcome
-from tests.end_to_end.trainings import SUBJECT, processes, suspend_between_writes, training, wait_for
+from tests.end_to_end.trainings import SUBJECT, processes, suspend_between_writes, training, wait_for, wait_for_a_heartbeat
 from tools.installation import REPOSITORY, Installation
 
 AN_HOUR_AGO = """
@@ -46,7 +45,7 @@ IMPATIENT_JOB = (
 
 
 def outcome_of(installation: Installation) -> RunOutcome:
-    (file,) = installation.models.glob(".runs/*/outcome.json")
+    (file,) = installation.models.glob("[!.]*/[!.]*/.runs/[!.]*/outcome.json")
     return report_key.without_signature(RunOutcome.model_validate_json(file.read_text()))
 
 
@@ -61,10 +60,10 @@ def test_a_training_without_its_database_is_recovered_from_its_report(installati
         for line in job.stdout:
             if "Started training" in line:
                 # The first heartbeat of the stage must come before.
-                time.sleep(0.5)
+                wait_for_a_heartbeat(installation, "lgbm_tfidf")
                 database.rename(tmp_path / "away")
                 break
-        said = job.communicate(timeout=120)[0]
+        said = job.communicate(timeout=300)[0]
     finally:
         job.kill()
     (tmp_path / "away").rename(database)
@@ -88,48 +87,48 @@ def test_a_training_without_its_database_is_recovered_from_its_report(installati
 
 
 @pytest.mark.slow
-def test_an_interrupted_run_with_retries_leaves_its_rows_open(long_lstm: Installation):
-    with long_lstm.start("train_models", *SUBJECT, "--algo", "lstm,lgbm_tfidf", GREGORY_RETRIED="true") as command:
-        training(long_lstm, command, "lstm")
+def test_an_interrupted_run_with_retries_leaves_its_rows_open(long_lgbm: Installation):
+    with long_lgbm.start("train_models", *SUBJECT, "--algo", "lgbm_tfidf,lstm", GREGORY_RETRIED="true") as command:
+        training(long_lgbm, command, "lgbm_tfidf")
         (job,) = processes(command, "-m job")
         # The command must not close the rows before the test has read them.
         command.send_signal(signal.SIGSTOP)
         job.terminate()
         wait_for(lambda: job.status() == psutil.STATUS_ZOMBIE)
-        assert [row["success"] for row in long_lstm.rows()] == [None, None]
-        assert outcome_of(long_lstm).interrupted.startswith("interrupted by signal 15 (SIGTERM) in stage train-lstm after ")
+        assert [row["success"] for row in long_lgbm.rows()] == [None, None]
+        assert outcome_of(long_lgbm).interrupted.startswith("interrupted by signal 15 (SIGTERM) in stage train-lgbm_tfidf after ")
         command.send_signal(signal.SIGCONT)
-        command.communicate(timeout=60)
+        command.communicate(timeout=300)
 
-    rows = long_lstm.rows()
+    rows = long_lgbm.rows()
     assert {(row["success"], row["reason"], row["state"], row["exit_code"]) for row in rows} == {(False, "interrupted", "failed", 143)}
-    assert rows[0]["error"].startswith("interrupted by signal 15 (SIGTERM) in stage train-lstm after ")
+    assert rows[0]["error"].startswith("interrupted by signal 15 (SIGTERM) in stage train-lgbm_tfidf after ")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stopped", ["worker", "run"])
-def test_a_run_that_hangs_is_terminated_as_stalled(long_lstm: Installation, stopped: str):
-    with long_lstm.start("train_models", *SUBJECT, "--algo", "lstm,lgbm_tfidf") as command:
-        worker = training(long_lstm, command, "lstm")
+def test_a_run_that_hangs_is_terminated_as_stalled(long_lgbm: Installation, stopped: str):
+    with long_lgbm.start("train_models", *SUBJECT, "--algo", "lgbm_tfidf,lstm", TEST_HEARTBEAT_SECONDS="1") as command:
+        worker = training(long_lgbm, command, "lgbm_tfidf")
         (job,) = processes(command, "-m job")
         if stopped == "worker":
             worker.suspend()
         else:
             suspend_between_writes(job)
-            # A run that lives and is silent may be cut off from the database. So its limit is 920 s.
-            long_lstm.run_code(AN_HOUR_AGO)
-        assert "left alone" in long_lstm.must("reconcile_runs", "--once")
+            # A run that lives and is silent may be cut off from the database. So its limit is 910 s.
+            long_lgbm.run_code(AN_HOUR_AGO)
+        assert "left alone" in long_lgbm.must("reconcile_runs", "--once")
 
         def ended() -> bool:
-            done = long_lstm.manage("reconcile_runs", "--once", GREGORY_STALL_AFTER="20")
+            done = long_lgbm.manage("reconcile_runs", "--once", GREGORY_STALL_AFTER="10")
             assert done.returncode == 0, done.stderr
             return not job.is_running() or job.status() == psutil.STATUS_ZOMBIE
 
-        wait_for(ended, seconds=150)
-        command.communicate(timeout=60)
+        wait_for(ended)
+        command.communicate(timeout=300)
 
     assert command.returncode == 1
-    rows = long_lstm.rows()
+    rows = long_lgbm.rows()
     assert {(row["success"], row["reason"], row["run_reason"], row["state"]) for row in rows} == {(False, "stalled", "stalled", "failed")}
     cause = "no progress for " if stopped == "worker" else "no heartbeat for "
     assert rows[0]["error"].startswith(f"stalled: {cause}")
@@ -137,17 +136,17 @@ def test_a_run_that_hangs_is_terminated_as_stalled(long_lstm: Installation, stop
 
 
 @pytest.mark.slow
-def test_runs_are_listed_shown_read_and_cancelled(long_lstm: Installation):
-    with long_lstm.start("train_models", "--team", "neurology", "--algo", "lstm") as command:
-        training(long_lstm, command, "lstm")
-        working, queued = (long_lstm.rows()[number]["run_id"] for number in (0, 1))
+def test_runs_are_listed_shown_read_and_cancelled(long_lgbm: Installation):
+    with long_lgbm.start("train_models", "--team", "neurology", "--algo", "lgbm_tfidf") as command:
+        training(long_lgbm, command, "lgbm_tfidf")
+        working, queued = (long_lgbm.rows()[number]["run_id"] for number in (0, 1))
 
-        listed = json.loads(long_lstm.must("training_runs", "list", "--output", "json"))
-        shown = json.loads(long_lstm.must("training_runs", "show", working, "--output", "json"))
-        said = long_lstm.must("training_runs", "logs", working)
-        waiting = long_lstm.must("training_runs", "cancel", queued)
-        ended = long_lstm.must("training_runs", "cancel", working)
-        output, _ = command.communicate(timeout=60)
+        listed = json.loads(long_lgbm.must("training_runs", "list", "--output", "json"))
+        shown = json.loads(long_lgbm.must("training_runs", "show", working, "--output", "json"))
+        said = long_lgbm.must("training_runs", "logs", working)
+        waiting = long_lgbm.must("training_runs", "cancel", queued)
+        ended = long_lgbm.must("training_runs", "cancel", working)
+        output, _ = command.communicate(timeout=300)
 
     assert {(run["run_id"], run["state"]) for run in listed} == {(working, "running"), (queued, "pending")}
     assert (shown["state"], shown["algorithms"][0]["stage"], shown["commands"][0]) == (
@@ -155,31 +154,34 @@ def test_runs_are_listed_shown_read_and_cancelled(long_lstm: Installation):
         "train",
         f"ps -fp {shown['external_name']}",
     )
-    assert "epoch 2/" in said
+    assert "round 20/" in said
     assert "INFO" in said.splitlines()[0]
     assert waiting.startswith(f"run {queued} cancelled (cancelled): cancelled by ")
     assert waiting.strip().endswith(" before it was started")
     assert ended.startswith(f"run {working} cancelled (cancelled): cancelled by ")
     assert command.returncode == 1
     assert f"run {queued} was ended while it was queued" in output
-    rows = long_lstm.rows()
+    rows = long_lgbm.rows()
     assert {(row["success"], row["reason"], row["state"]) for row in rows} == {(False, "cancelled", "cancelled")}
-    assert re.match(rf"cancelled by \S+@{os.uname().nodename} in stage train-lstm after ", rows[0]["error"])
+    assert re.match(rf"cancelled by \S+@{os.uname().nodename} in stage train-lgbm_tfidf after ", rows[0]["error"])
     assert f": {rows[0]['error']}\n" in output
     assert "SIGTERM" not in output
 
-    retried = long_lstm.must("training_runs", "list", "--state", "cancelled")
+    retried = long_lgbm.must("training_runs", "list", "--state", "cancelled")
     assert working in retried
-    gone = long_lstm.manage("training_runs", "show", "nosuchrun")
+    gone = long_lgbm.manage("training_runs", "show", "nosuchrun")
     assert (gone.returncode, gone.stderr.partition(";")[0]) == (2, "CommandError: there is no run nosuchrun")
-    assert long_lstm.manage("training_runs").returncode == 2
+    assert long_lgbm.manage("training_runs").returncode == 2
 
 
 def test_a_reconciler_with_an_interval_ends_on_sigterm(installation: Installation):
-    with installation.start("reconcile_runs", "--interval", "1") as reconciler:
-        time.sleep(4)
+    alive = installation.folder / "alive"
+    with installation.start("reconcile_runs", "--interval", "1", GREGORY_LIVENESS_FILE=str(alive)) as reconciler:
+        wait_for(alive.exists)
+        written = alive.stat().st_mtime_ns
+        wait_for(lambda: alive.stat().st_mtime_ns > written)
         assert reconciler.poll() is None
         reconciler.terminate()
-        output, _ = reconciler.communicate(timeout=20)
+        output, _ = reconciler.communicate(timeout=300)
 
     assert (reconciler.returncode, output) == (0, "")

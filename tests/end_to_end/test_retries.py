@@ -8,30 +8,18 @@ from tools.installation import Installation
 
 pytestmark = pytest.mark.slow
 
-TRAIN = (
-    "train_models",
-    "--team",
-    "neurology",
-    "--subject",
-    "migraine-prevention",
-    "--algo",
-    "lgbm_tfidf,pubmed_bert",
-    "--runner",
-    "processes",
-)
+TRAIN = ("train_models", "--team", "neurology", "--subject", "migraine-prevention", "--runner", "processes", "--algo")
 
 
-@pytest.fixture
-def cluster_installation(demo_installation: Installation) -> Installation:
-    demo_installation.set_hyperparameters("bert: {epochs: 40, patience: 40}\n")
+@pytest.fixture(autouse=True)
+def cluster_of_processes(demo_installation: Installation) -> None:
     demo_installation.environment["TEST_PROCESS_CLUSTER"] = "1"
-    return demo_installation
 
 
-def at_work(installation: Installation, attempt: int) -> psutil.Process:
-    """The process of the run, when this attempt trains BERT. A later attempt continues after the completed epochs."""
-    words = "epoch 3/" if attempt == 1 else "continuing after epoch "
-    wait_for(lambda: any(words in path.read_text() for path in installation.models.glob(f".runs/*/events-{attempt}.jsonl")), seconds=200)
+def at_work(installation: Installation, attempt: int, words: str) -> psutil.Process:
+    """The process of the run, when this attempt says these words."""
+    logs = f"[!.]*/[!.]*/.runs/[!.]*/events-{attempt}.jsonl"
+    wait_for(lambda: any(words in path.read_text() for path in installation.models.glob(logs)))
     return psutil.Process(int(installation.rows()[0]["pid"]))
 
 
@@ -40,36 +28,37 @@ def interrupt(process: psutil.Process) -> None:
     wait_for(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE)
 
 
-def test_an_interrupted_run_continues_if_the_command_waits(cluster_installation: Installation):
-    with cluster_installation.start(*TRAIN, "--wait") as command:
-        interrupt(at_work(cluster_installation, 1))
-        wait_for(lambda: cluster_installation.rows()[0]["attempt"] == 2, seconds=60)
-        assert at_work(cluster_installation, 2).is_running()
-        output, _ = command.communicate(timeout=300)
+def test_an_interrupted_run_continues_if_the_command_waits(demo_installation: Installation):
+    """BERT continues after its completed epochs."""
+    demo_installation.set_hyperparameters("bert: {epochs: 40, patience: 40}\n")
+    with demo_installation.start(*TRAIN, "lgbm_tfidf,pubmed_bert", "--wait") as command:
+        interrupt(at_work(demo_installation, 1, "epoch 3/"))
+        wait_for(lambda: demo_installation.rows()[0]["attempt"] == 2)
+        assert at_work(demo_installation, 2, "continuing after epoch ").is_running()
+        output, _ = command.communicate(timeout=600)
 
     assert command.returncode == 0, output
-    rows = cluster_installation.rows()
+    rows = demo_installation.rows()
     assert [(row["algorithm"], row["success"], row["attempt"], row["state"]) for row in rows] == [
         ("lgbm_tfidf", True, 2, "succeeded"),
         ("pubmed_bert", True, 2, "succeeded"),
     ]
     assert "neurology/migraine-prevention: attempt 2: running" in output.splitlines()
     assert f"neurology/migraine-prevention/pubmed_bert: version {rows[1]['version']}: success" in output
-    cluster_installation.must("verify_models")
+    demo_installation.must("verify_models")
 
 
-def test_an_interrupted_run_is_retried_up_to_the_limit_and_then_closed(cluster_installation: Installation):
-    told = cluster_installation.must(*TRAIN)
+def test_an_interrupted_run_is_retried_up_to_the_limit_and_then_closed(long_lgbm: Installation):
+    told = long_lgbm.must(*TRAIN, "lgbm_tfidf")
     assert "follow it with: python manage.py training_runs logs --follow " in told
 
     for attempt in (1, 2, 3):
-        interrupt(at_work(cluster_installation, attempt))
-        assert [row["success"] for row in cluster_installation.rows()] == [True, None]
-        done = cluster_installation.must("reconcile_runs", "--once")
-        assert ("closed (interrupted)" if attempt == 3 else f"attempt {attempt + 1} with pubmed_bert: submitted as ") in done
+        interrupt(at_work(long_lgbm, attempt, "round 20/"))
+        assert [row["success"] for row in long_lgbm.rows()] == [None]
+        done = long_lgbm.must("reconcile_runs", "--once")
+        assert ("closed (interrupted)" if attempt == 3 else f"attempt {attempt + 1} with lgbm_tfidf: submitted as ") in done
 
-    lgbm, bert = cluster_installation.rows()
-    assert (lgbm["success"], bert["success"], bert["reason"], bert["state"], bert["attempt"]) == (True, False, "interrupted", "failed", 3)
-    assert bert["error"].startswith("interrupted by signal 15 (SIGTERM) in stage train-pubmed_bert after ")
-    assert bert["error"].endswith("the run had 3 attempts, which is the limit")
-    assert not [row for row in cluster_installation.rows() if row["success"] is None]
+    (row,) = long_lgbm.rows()
+    assert (row["success"], row["reason"], row["state"], row["attempt"]) == (False, "interrupted", "failed", 3)
+    assert row["error"].startswith("interrupted by signal 15 (SIGTERM) in stage train-lgbm_tfidf after ")
+    assert row["error"].endswith("the run had 3 attempts, which is the limit")

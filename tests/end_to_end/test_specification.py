@@ -42,7 +42,7 @@ def test_a_stage_works_by_hand_without_django_or_a_database(small_bundle: Path, 
 
     assert done.returncode == 0, done.stderr
     first, *others = (tmp_path / "out" / "examples.jsonl").read_text().splitlines()
-    assert (json.loads(first), len(others)) == ({"article_id": 1, "text": "T1 One. Two.", "label": 1}, 11)
+    assert (json.loads(first), len(others)) == ({"article_id": 1, "text": "T1 One. Two.", "label": 1, "title": "T1"}, 11)
     assert all(json.loads(line)["message"] for line in done.stdout.splitlines())
 
 

@@ -41,7 +41,7 @@ def test_a_model_on_a_file_system_that_became_read_only_is_published_by_the_resu
             wait_for((tmp_path / "reached").exists)
             remount(models, "ro")
             (tmp_path / "go").touch()
-            output = job.communicate(timeout=120)[0]
+            output = job.communicate(timeout=600)[0]
         (failed,) = demo_installation.rows()
         remount(models, "rw")
         before = [path for path in models.rglob("*") if path.name == "manifest.json"]
@@ -51,10 +51,11 @@ def test_a_model_on_a_file_system_that_became_read_only_is_published_by_the_resu
 
     assert job.returncode == 1, output
     assert (failed["success"], failed["reason"], failed["run_reason"], failed["state"]) == (False, "storage", "storage", "failed")
-    cause = f"the models folder {models} cannot take a model: Read-only file system; mount it read-write"
+    folder = models / "neurology" / "migraine-prevention"
+    cause = f"the folder {folder} cannot take a model: Read-only file system; mount it read-write"
     assert failed["error"].startswith(f"{cause}, then: python manage.py train_models --resume {failed['run_id']}; it publishes the trained")
     (kept,) = before
-    assert kept.relative_to(models).parts[3:] == ("train-lgbm_tfidf", "out", "model", "manifest.json")
+    assert kept.relative_to(models).parts[3:] == (failed["run_id"], "stages", "train-lgbm_tfidf", "out", "model", "manifest.json")
     assert "train-lgbm_tfidf: done by an earlier attempt" in resumed
     first, second = demo_installation.rows()
     assert (first["error"], second["success"], second["state"]) == (failed["error"], True, "succeeded")

@@ -48,6 +48,7 @@ def test_one_subject_trains_three_models(trained: Installation):
             "manifest.json",
             "evaluation.json",
             "report.html",
+            "predictions.csv",
         }
         metrics = json.loads((folder / "metrics.json").read_text())
         assert metrics.keys() == {*(f"{part}_{name}" for part in ("val", "test") for name in NAMES), "prob_threshold"}
@@ -57,7 +58,7 @@ def test_one_subject_trains_three_models(trained: Installation):
         assert manifest.config.hyperparameters.lstm.epochs == 2
         assert row["resources"]["stages"]["train"]["peak_bytes"] > 0
         assert row["resources"]["stages"]["summarise"]["seconds"] > 0
-    assert not list((trained.models / ".runs").iterdir())
+    assert not list(trained.models.glob("[!.]*/[!.]*/.runs/[!.]*"))
 
 
 def test_the_row_and_the_model_card_contain_the_device(trained: Installation):

@@ -26,7 +26,7 @@ print(store.retry(spec, Diagnosis(summary="node lost"), handle=runner_named("loc
 
 
 def trains(signs: Path, models: Path) -> bool:
-    return any(models.glob(".runs/*/stages/train-lgbm_tfidf/in/request.json"))
+    return any(models.glob("[!.]*/[!.]*/.runs/[!.]*/stages/train-lgbm_tfidf/in/request.json"))
 
 
 def waits(signs: Path, models: Path) -> bool:
@@ -51,13 +51,13 @@ def test_the_earlier_attempt_publishes_nothing(
     installation.environment["TEST_SIGNS"] = str(tmp_path)
     with started(installation, OPEN_RUN, *command) as first:
         job = psutil.Process(first.pid)
-        wait_for(lambda: reached(tmp_path, installation.models), seconds=120)
+        wait_for(lambda: reached(tmp_path, installation.models))
         suspend_between_writes(job)
         stopped = [job, *job.children(recursive=True)]
         for process in stopped[1:]:
             process.suspend()
         with started(installation, NEXT_ATTEMPT, "-m", "job") as second:
-            output = second.communicate(timeout=300)[0]
+            output = second.communicate(timeout=600)[0]
         assert second.returncode == 0, output
         (row,) = installation.rows()
         assert (row["success"], row["state"], row["attempt"]) == (True, "succeeded", 2)
@@ -68,7 +68,7 @@ def test_the_earlier_attempt_publishes_nothing(
         for process in reversed(stopped):
             if process.is_running():
                 process.send_signal(signal.SIGCONT)
-        output = first.communicate(timeout=120)[0]
+        output = first.communicate(timeout=600)[0]
     (tmp_path / "away").rename(database)
 
     assert (first.returncode, "superseded: a later attempt of the run works in the models folder" in output) == (1, True), output

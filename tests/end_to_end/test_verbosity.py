@@ -17,12 +17,14 @@ from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
-from django.core.management.base import OutputWrapper
 from django.core.management.color import no_style
 
 from gregory.management.console import Console
+from gregory.management.text_stream import TextStream
 from gregory.ml import artifacts
+from gregory.ml.evaluation import Evaluation
 from gregory.ml.metrics import NAMES
+from gregory.output import Output
 from tests.articles import Row, labelled, store
 from tools.installation import REPOSITORY, Installation
 
@@ -62,7 +64,7 @@ def bad(installation_with_both: Installation) -> CompletedProcess[str]:
 def at_level(done: CompletedProcess[str], level: int) -> list[str]:
     """The lines that the console prints of the events of a run at a lower level."""
     stream = StringIO()
-    console = Console(OutputWrapper(stream), no_style(), verbosity=level)
+    console = Console(TextStream(Output(stream)), no_style(), verbosity=level)
     for line in done.stdout.splitlines():
         if EVENT.fullmatch(line):
             console.show_line(line)
@@ -109,10 +111,12 @@ def test_level_3_ends_with_every_metric_of_both_parts(installation_with_both: In
     row = next(row for row in installation_with_both.rows() if row["subject"] == "good")
     figures = {part: [f"{row['metrics'][f'{part}_{name}']:.3f}" for name in NAMES] for part in ("val", "test")}
     columns = [re.split(" {2,}", line.strip()) for line in (header, validation, test)]
-    assert columns[0] == ["team", "subject", "algorithm", "version", "result", "part", *NAMES, "seconds", "peak MiB"]
+    assert columns[0] == ["team", "subject", "algorithm", "version", "result", "part", *NAMES, "read for 95 %", "seconds", "peak MiB"]
     result = f"success, {len(row['warnings'])} warnings"
     assert columns[1][:-2] == ["t", "good", "lgbm_tfidf", row["version"], result, "validation", *figures["val"]]
-    assert columns[2] == ["test", *figures["test"]]
+    evaluation = Evaluation.model_validate_json((installation_with_both.models / row["artifact"] / "evaluation.json").read_text())
+    assert evaluation.ranking is not None
+    assert columns[2] == ["test", *figures["test"], f"{evaluation.ranking.read.value:.0f} of {evaluation.test.n}"]
     assert reports == f"Model cards: {installation_with_both.models}/<team>/<subject>/<algorithm>/<version>/report.html"
 
 
@@ -158,7 +162,7 @@ def on_terminal(installation: Installation, *arguments: str) -> tuple[int, str]:
     os.close(theirs)
     sent = b"".join(_sent(ours))
     os.close(ours)
-    return process.wait(60), sent.decode()
+    return process.wait(300), sent.decode()
 
 
 def _sent(terminal: int) -> Iterator[bytes]:

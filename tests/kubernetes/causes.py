@@ -144,11 +144,11 @@ CAUSES = {
         change=with_init_container(command=["python3", "-c", SLEEPS]),
         status=Status.PENDING,
         reason=Reason.NOT_STARTED,
-        detail="init container first runs, and the run waits for it" + TOO_LATE.format("imagePullSeconds"),
+        detail="init container first runs, and the run waits for it" + TOO_LATE.format("stallSeconds"),
     ),
     "disk": Cause(
         code="open('/tmp/big', 'wb').write(b'x' * 30_000_000); " + SLEEPS,
-        change=lambda job: pod_of(job)["containers"][0]["resources"]["limits"].update({"ephemeral-storage": "10Mi"}),
+        change=changed(resources={"limits": {"memory": "128Mi", "ephemeral-storage": "10Mi"}}),
         reason=Reason.EVICTED,
         exit_code=143,
         detail=rf"{POD}: evicted: it used more disk than its limit \(Pod ephemeral local storage usage exceeds .* 10Mi\.\); raise .*",

@@ -1,6 +1,7 @@
 """Fixtures of the tests on Kubernetes: recording, the training image, and an installation."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from copy import deepcopy
 from pathlib import Path
 
@@ -34,10 +35,22 @@ def record(request: pytest.FixtureRequest) -> Iterator[Callable[[str], None]]:
         yield recorder.keep
 
 
+@pytest.fixture(scope="session", autouse=True)
+def import_of_the_training_image(request: pytest.FixtureRequest) -> Iterator[Future[object] | None]:
+    """Imports the image of Dockerfile.train beside the tests of this folder if one of them needs it. It has 3.6 GB."""
+    if not any("training_image" in getattr(item, "fixturenames", ()) for item in request.session.items):
+        yield None
+        return
+    cluster: Cluster = request.getfixturevalue("cluster")
+    request.getfixturevalue("demo_bundle")
+    with ThreadPoolExecutor(1) as pool:
+        yield pool.submit(lambda: cluster.import_image(image_archive.received()))
+
+
 @pytest.fixture(scope="session")
-def training_image(cluster: Cluster, demo_bundle: Path) -> str:
+def training_image(import_of_the_training_image: Future[object]) -> str:
     """The image of Dockerfile.train on the node, with the demo bundle inside."""
-    cluster.import_image(image_archive.received())
+    import_of_the_training_image.result()
     return image_archive.NAME
 
 

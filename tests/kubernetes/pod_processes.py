@@ -18,7 +18,7 @@ POLL_SECONDS = 0.1
 POLLS = 30
 # The folder of a stage of any attempt.
 _FOLDER = r"/{}/stages(?:-\d+)?/{}"
-_TRAINING = re.compile(_FOLDER.format("([0-9a-f]{12})", "train-"))
+_RUN = "([0-9a-f]{12})"
 
 
 def of_run(run_id: str) -> list[int]:
@@ -40,7 +40,7 @@ class Held:
         self._held: dict[str, str] = {}
         self._stopped: dict[int, str] = {}
         self._anew = False
-        self._all = False
+        self._all: re.Pattern[str] | None = None
         self._stopped_with_all: set[str] = set()
         self._let_go: set[str] = set()
         self._over = threading.Event()
@@ -53,16 +53,16 @@ class Held:
         self._anew = True
 
     @contextlib.contextmanager
-    def all(self) -> Iterator[None]:
-        """Hold every run that trains in this block and was not let go. After it, the runs that are not held by their ids continue.
+    def all(self, *, stage: str = "train-") -> Iterator[None]:
+        """Hold every run in this block that reaches the stages with this prefix and was not let go.
 
-        The command that submits a run may return after its training.
+        After it, the runs that are not held by their ids continue. The command that submits a run may return after its training.
         """
-        self._all = self._anew = True
+        self._all, self._anew = re.compile(_FOLDER.format(_RUN, stage)), True
         try:
             yield
         finally:
-            self._all = False
+            self._all = None
 
     def holds(self, run_id: str) -> bool:
         """Whether a worker of the run is stopped."""
@@ -90,7 +90,8 @@ class Held:
         while not self._over.wait(POLL_SECONDS):
             if self._anew:
                 self._anew, polls = False, {}
-            if not self._all:
+            everyone = self._all
+            if everyone is None:
                 while self._stopped_with_all:
                     run_id = self._stopped_with_all.pop()
                     if run_id not in self._held:
@@ -101,7 +102,10 @@ class Held:
                 run_id = next(
                     (run_id for run_id, stage in list(self._held.items()) if re.search(_FOLDER.format(run_id, stage), command)), None
                 )
-                if run_id is None and self._all and (found := _TRAINING.search(command)) and found[1] not in self._let_go:
+                if run_id is None and everyone is not None and (found := everyone.search(command)) and found[1] not in self._let_go:
+                    # Tests beside this one train outside of pods.
+                    if f"/{cgroups.NAME}/" not in _read(pid, "cgroup"):
+                        continue
                     run_id = found[1]
                     self._stopped_with_all.add(run_id)
                 if run_id is not None:

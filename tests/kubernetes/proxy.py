@@ -36,7 +36,7 @@ class Proxy:
         if (ours := self.answer(method, handler.path)) is not None:
             _reply(handler, ours[0], list(ours[1].items()), b'{"kind": "Status", "message": "from the proxy"}')
             return
-        connection = http.client.HTTPSConnection("127.0.0.1", PORT, context=self._identity(), timeout=30)
+        connection = http.client.HTTPSConnection("127.0.0.1", PORT, context=self._identity(), timeout=120)
         headers = {name: value for name, value in handler.headers.items() if name.lower() not in _HOP}
         connection.request(method, handler.path, body or None, headers)
         response = connection.getresponse()

@@ -18,7 +18,7 @@ from gregory.launch.kubernetes.labels import ATTEMPT, KUEUE_QUEUE, RUN_ID
 RECORDED = Path(__file__).parents[1] / "launch" / "kubernetes" / "recorded"
 # The diagnosis reads none of these keys, and some of them change with every recording.
 _LEFT_OUT = {
-    "managedFields", "env", "volumes", "volumeMounts", "tolerations", "securityContext", "podIPs", "podIP", "hostIP", "hostIPs",
+    "managedFields", "env", "volumeMounts", "tolerations", "securityContext", "podIPs", "podIP", "hostIP", "hostIPs",
     "containerID", "imageID", "annotations", "podFailurePolicy", "resourceVersion", "dnsPolicy", "schedulerName", "qosClass",
     "observedGeneration", "lastProbeTime", "user", "terminationMessagePath", "terminationMessagePolicy", "preemptionPolicy",
     "enableServiceLinks", "ownerReferences", "allocatedResources", "selector", "generation", "generateName", "finalizers",
@@ -46,6 +46,7 @@ class Recorder:
             "job": job,
             "pods": list(pods),
             "events": told,
+            "claims": dict(events.claims),
         }
         return self._diagnose(job, pods, events, name=name, now=now, deadlines=deadlines)
 

@@ -48,7 +48,7 @@ def all_started(
 ) -> Iterator[AllStarted]:
     """One Job for each cause."""
     with prepared_namespace(cluster, base_image, tmp_path_factory.mktemp("causes")) as cluster_namespace:
-        cluster_namespace.config["deadlines"] = {"pendingSeconds": 2, "imagePullSeconds": 2}
+        cluster_namespace.config["deadlines"] = {"pendingSeconds": 2, "imagePullSeconds": 2, "stallSeconds": 2}
         unbound = {"accessModes": ["ReadWriteOnce"], "storageClassName": "none", "resources": {"requests": {"storage": "1Gi"}}}
         metadata = {"name": "unbound", "namespace": cluster_namespace.namespace}
         cluster.apply({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": unbound})

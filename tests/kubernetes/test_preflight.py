@@ -1,6 +1,5 @@
 """Preflight on a real cluster: rights, objects that a Job names, the answer of the API server, and the nodes."""
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -86,13 +85,7 @@ def test_unbound_claim_is_a_warning(job_namespace: ClusterNamespace, check: Call
 
 
 def test_missing_rights_are_named(job_namespace: ClusterNamespace, check: Callable[..., list[Finding]]):
-    kubeconfig = job_namespace.folder / "trainer.kubeconfig"
-    token = job_namespace.kubectl("create", "token", "gregory-trainer").strip()
-    config = json.loads(job_namespace.cluster.must("config", "view", "--raw", "--output=json"))
-    (user,) = config["users"]
-    kubeconfig.write_text(json.dumps(config | {"users": [{"name": user["name"], "user": {"token": token}}]}))
-
-    found = wrong(check(KUBECONFIG=str(kubeconfig)))
+    found = wrong(check(KUBECONFIG=str(job_namespace.kubeconfig_of("gregory-trainer"))))
 
     missing = ", ".join(f"{verb} {resource}" for verb, resource in RIGHTS)
     assert found[0] == (

@@ -70,7 +70,7 @@ def remove_pod(cluster_namespace: ClusterNamespace, handle: RunHandle, pod: str)
 
 def end_of(cluster_namespace: ClusterNamespace, handle: RunHandle, record: Record, cause: str) -> Observation:
     """The observation from the pod. The later observation from Job and events must have the same reason."""
-    first = cluster_namespace.until(handle, terminated, seconds=120)
+    first = cluster_namespace.until(handle, terminated)
     record(cause)
     (pod,) = names_of_pods(cluster_namespace, handle)
     cluster_namespace.cluster.until(lambda: is_finished(cluster_namespace.get("job", handle.name)), what="the Job to have failed")
@@ -174,7 +174,7 @@ def test_a_lost_node_leaves_it_unknown_until_its_node_is_gone(cluster_namespace:
 
     cluster.kill("kubelet")
 
-    silent = cluster_namespace.until(handle, lambda seen: seen.status is not Status.ALIVE, seconds=90)
+    silent = cluster_namespace.until(handle, lambda seen: seen.status is not Status.ALIVE)
     record("node_silent")
     assert (silent.status, silent.text) == (Status.UNKNOWN, f"node {NODE}, which has pod {pod}, does not answer the cluster")
     # The node controller does the same, unless it loses the peer too, which happened on a busy machine.

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 
 TAINT = "gregory-train/test"
 POD = r"pod gregory-train-\w{12}-a\d-\w{5}"
-LATE = {"pendingSeconds": 25, "imagePullSeconds": 25}
+LATE = {"pendingSeconds": 60, "imagePullSeconds": 60}
 TOLERANT = [{"operator": "Exists"}]
 # Trains for real. The other cases have scripted work.
 REAL = {"repository": run_image.NAME.rpartition(":")[0]}
@@ -50,8 +50,10 @@ def taint(production: Production, row: Row) -> None:
     cluster, (found,) = production.cluster_namespace.cluster, production.pods_of(row["run_id"])
     cluster.must("taint", "node", NODE, f"{TAINT}=yes:NoExecute")
     gone = ["get", "pod", found["metadata"]["name"], "--namespace", production.cluster_namespace.namespace]
-    cluster.until(lambda: cluster.kubectl(*gone).returncode != 0, what="the pod to be gone from the tainted node")
-    cluster.must("taint", "node", NODE, f"{TAINT}-")
+    try:
+        cluster.until(lambda: cluster.kubectl(*gone).returncode != 0, what="the pod to be gone from the tainted node")
+    finally:
+        cluster.must("taint", "node", NODE, f"{TAINT}-")
 
 
 def preempt(production: Production, row: Row) -> None:
@@ -88,12 +90,8 @@ def suspend_and_resume(production: Production, row: Row) -> None:
 
 def stall(production: Production, row: Row) -> None:
     """The stage stays stopped. Its last progress is half an hour old."""
-
-    def announced(row: Row) -> bool:
-        production.idle(row["run_id"], 1801)
-        return bool(row["run_reason"])
-
-    production.until(row["team"], row["subject"], announced)
+    with production.idle(row["run_id"], 1801):
+        production.until(row["team"], row["subject"], lambda row: row["run_reason"])
 
 
 def continue_after_eviction(production: Production, row: Row) -> None:
@@ -183,7 +181,11 @@ CASES: dict[tuple[str, str], Case] = {
     ),
     # The reconciler's cluster file has neither change, so the next attempt succeeds.
     ("admission", "devices"): Case(changes={"gpu": {"count": 3, "required": False}, **actions.pod_patch(nodeName=NODE)}, **RETRIED),
-    ("disk", "limit"): Case(changes=actions.limits(**{"ephemeral-storage": "1k"}), act=continue_after_eviction, **RETRIED),
+    ("disk", "limit"): Case(
+        changes={"resources": {"requests": {"ephemeral-storage": "1k"}, "limits": {"ephemeral-storage": "1k"}}},
+        act=continue_after_eviction,
+        **RETRIED,
+    ),
     ("late", "deadline"): Case(
         changes={"deadlines": {"imagePullSeconds": 12, "runSeconds": 12}},
         reason="deadline",
@@ -194,17 +196,17 @@ CASES: dict[tuple[str, str], Case] = {
         changes={"image": {"tag": "none"}},
         reason="image_pull",
         error=r'(ErrImagePull|ImagePullBackOff): .*"gregory\.test/scripted:none".*; '
-        r"for \d+ s, and deadlines\.imagePullSeconds is 25; check that .*",
+        r"for \d+ s, and deadlines\.imagePullSeconds is 60; check that .*",
     ),
     ("quota", "pods"): Case(
         changes={"priorityClassName": "counted"},
         reason="refused",
-        error=r"FailedCreate: Error creating: pods .* exceeded quota: none, .*; for \d+ s, and deadlines\.pendingSeconds is 25; .*",
+        error=r"FailedCreate: Error creating: pods .* exceeded quota: none, .*; for \d+ s, and deadlines\.pendingSeconds is 60; .*",
     ),
     ("account", "missing"): Case(
         changes=actions.pod_patch(serviceAccountName="nobody"),
         reason="refused",
-        error=r'FailedCreate: .*serviceaccount "nobody" not found; for \d+ s, and deadlines\.imagePullSeconds is 25; .*',
+        error=r'FailedCreate: .*serviceaccount "nobody" not found; for \d+ s, and deadlines\.imagePullSeconds is 60; .*',
     ),
     ("claim", "unbound"): Case(
         changes=actions.mounted_claim("unbound"),
@@ -225,7 +227,7 @@ CASES: dict[tuple[str, str], Case] = {
     ("gpus", "three"): Case(
         changes={"gpu": {"count": 3, "required": False}},
         reason="unschedulable",
-        error=rf"unschedulable: 0/1 nodes are available: 1 Insufficient {GPU}.*; for \d+ s, and deadlines\.pendingSeconds is 25; .*",
+        error=rf"unschedulable: 0/1 nodes are available: 1 Insufficient {GPU}.*; for \d+ s, and deadlines\.pendingSeconds is 60; .*",
     ),
     ("product", "h100"): Case(
         changes={"nodeSelector": {"nvidia.com/gpu.product": "H100"}},
@@ -295,9 +297,7 @@ def all_started(production: Production) -> Iterator[Production]:
 
     def act_when_ready(key: tuple[str, str]) -> None:
         words = CASES[key].waits_for if key in CASES else ""
-        row = production.until(
-            *key, lambda row: words in row["waiting_for"] if words else production.held.holds(row["run_id"]), seconds=240
-        )
+        row = production.until(*key, lambda row: words in row["waiting_for"] if words else production.held.holds(row["run_id"]))
         production.held.let_go(row["run_id"], on=False)
         acts[key](production, row)
 
@@ -317,9 +317,7 @@ def all_started(production: Production) -> Iterator[Production]:
 
 
 def ended(production: Production, team: str, subject: str) -> Row:
-    return production.until(
-        team, subject, lambda row: row["success"] is not None and row["state"] in ("succeeded", "failed", "cancelled"), seconds=180
-    )
+    return production.until(team, subject, lambda row: row["success"] is not None and row["state"] in ("succeeded", "failed", "cancelled"))
 
 
 @pytest.mark.parametrize("key", CASES, ids="-".join)
@@ -376,7 +374,7 @@ def test_disruption_leads_to_one_retry_after_the_end_of_the_first_attempt(
     assert at_rest(first, all_started.pods_of(row["run_id"])) <= second["metadata"]["creationTimestamp"]
     # The cluster can remove the others before they have done any work.
     if key[0] not in ("admission", "disk"):
-        assert "summarise: done by an earlier attempt" in all_started.cluster_namespace.kubectl("logs", f"job/{row['job']}")
+        assert "summarise: done by an earlier attempt" in all_started.log(row)
 
 
 def test_row_of_a_killed_run_has_its_log_tail(all_started: Production):
@@ -393,7 +391,7 @@ def test_suspended_run_continues_from_its_finished_stage(all_started: Production
     row = ended(all_started, "plain", "suspended")
 
     assert [event["kind"] for event in all_started.events(row["run_id"])] == ["suspended"]
-    log = all_started.cluster_namespace.kubectl("logs", f"job/{row['job']}")
+    log = all_started.log(row)
     assert "summarise: done by an earlier attempt" in log
     assert len(all_started.jobs_of(row["run_id"])) == 1
 

@@ -26,8 +26,9 @@ def proxy(production: Production) -> Iterator[Proxy]:
 def test_submission_without_an_answer_delays_no_end(production: Production, proxy: Proxy):
     """As with an admission webhook that does not answer. The evicted run is the older one."""
     production.subjects(TEAM, "evicted", "killed")
-    production.train(TEAM)
-    evicted, killed = (production.at_work(TEAM, subject) for subject in ("evicted", "killed"))
+    with production.held.all():
+        production.train(TEAM)
+        evicted, killed = (production.at_work(TEAM, subject) for subject in ("evicted", "killed"))
     production.held.let_go(evicted["run_id"], on=False)
     evict_and_wait(production, evicted)
     answer, asked = threading.Event(), threading.Event()
@@ -35,14 +36,14 @@ def test_submission_without_an_answer_delays_no_end(production: Production, prox
     def hold(method: str, path: str) -> None:
         if creates(method, path):
             asked.set()
-            answer.wait(300)
+            answer.wait(900)
 
     proxy.answer = hold
     try:
         with production.installation.start("reconcile_runs", "--interval", "1", **through(proxy, production)):
-            assert asked.wait(120)
+            assert asked.wait(300)
             pod_processes.send(killed["run_id"], signal.SIGKILL)
-            row = production.until(TEAM, "killed", lambda row: row["finished"], seconds=60)
+            row = production.until(TEAM, "killed", lambda row: row["finished"])
             assert (row["success"], row["reason"]) == (False, "killed")
             waiting = production.row(TEAM, "evicted")
             assert (waiting["attempt"], waiting["state"], waiting["success"]) == (2, "pending", None)
@@ -55,8 +56,9 @@ def test_submission_without_an_answer_delays_no_end(production: Production, prox
 
 def test_reconciler_that_was_stopped_after_its_list_ends_no_run_that_progresses(production: Production, proxy: Proxy):
     production.subjects(TEAM, "progresses")
-    production.train(TEAM, "--subject", "progresses")
-    row = production.at_work(TEAM, "progresses")
+    with production.held.all():
+        production.train(TEAM, "--subject", "progresses")
+        row = production.at_work(TEAM, "progresses")
     listed = threading.Event()
     with production.installation.start("reconcile_runs", "--once", **through(proxy, production)) as reconciler:
 
@@ -66,13 +68,13 @@ def test_reconciler_that_was_stopped_after_its_list_ends_no_run_that_progresses(
                 listed.set()
 
         proxy.answer = stop
-        # The reconciler reads the row before its list. The next heartbeat of the run corrects the idle time.
-        while not listed.is_set():
-            production.idle(row["run_id"], 1801)
-        heartbeat = "SELECT progress_at > heartbeat_at - interval '60 seconds' AS works FROM gregory_runs_trainingrun WHERE run_id = %s"
+        # The reconciler reads the row before its list. Then the next heartbeat of the run corrects the idle time.
+        with production.idle(row["run_id"], 1801):
+            assert listed.wait(300)
+        heartbeat = "SELECT progress_at > heartbeat_at - interval '1800 seconds' AS works FROM gregory_runs_trainingrun WHERE run_id = %s"
         production.cluster_namespace.cluster.until(lambda: production.sql(heartbeat, row["run_id"])[0]["works"], what="a heartbeat")
         reconciler.send_signal(signal.SIGCONT)
-        output, _ = reconciler.communicate(timeout=120)
+        output, _ = reconciler.communicate(timeout=300)
 
     assert f"{row['run_id']} {TEAM}/progresses: left alone: its state changed meanwhile" in output
     now = production.row(TEAM, "progresses")

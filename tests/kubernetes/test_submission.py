@@ -5,7 +5,6 @@ test_rows_outages.py covers a lost response and a foreign Job of the same name.
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -105,15 +104,15 @@ class TestSubmit:
             job_namespace.kubectl("delete", "resourcequota", "none")
 
     def test_submission_respects_the_rate_limit(self, job_namespace: ClusterNamespace):
-        job_namespace.config["submission"] = {"perSecond": 0.1}
+        job_namespace.config["submission"] = {"perSecond": 0.01}
         runner, slept = job_namespace.runner(), []
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(submission.time, "sleep", slept.append)
             for _ in range(3):
                 runner.submit(suspended(runner))
 
-        # The patched sleep returns at once. So each pause is ten seconds longer, less the duration of the submissions.
-        assert slept[0] == 0 < slept[1] <= 10 < slept[2] <= 20
+        # The patched sleep returns at once. So each pause is a hundred seconds longer, less the duration of the submissions.
+        assert slept[0] == 0 < slept[1] <= 100 < slept[2] <= 200
 
 
 class TestCalls:
@@ -168,7 +167,7 @@ class TestIdentity:
     def test_expired_token_is_read_again(self, job_namespace: ClusterNamespace):
         runner = account(job_namespace)
         handle = runner.submit(suspended(runner))
-        file = Path(job_namespace.folder / "account.kubeconfig")
+        file = job_namespace.kubeconfig_of("submitter")
         content = json.loads(file.read_text())
         good = content["users"][0]["user"]["token"]
         content["users"][0]["user"]["token"] = "expired"
@@ -214,11 +213,7 @@ def account(job_namespace: ClusterNamespace) -> KubernetesRunner:
             "subjects": [{"kind": "ServiceAccount", "name": "submitter", **here}],
         },
     )
-    content = json.loads(job_namespace.cluster.kubeconfig.read_text())
-    content["users"][0]["user"] = {"token": job_namespace.kubectl("create", "token", "submitter").strip()}
-    file = job_namespace.folder / "account.kubeconfig"
-    file.write_text(json.dumps(content))
-    return job_namespace.runner(KUBECONFIG=str(file))
+    return job_namespace.runner(KUBECONFIG=str(job_namespace.kubeconfig_of("submitter")))
 
 
 class TestCheck:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.kubernetes.production import Production
-from tools import postgresql
+from tests.roles import RUN_PASSWORD
 from tools.cluster.network import HOST
 from tools.postgresql_tls import encrypted
 
@@ -23,7 +23,7 @@ def checking(production: Production) -> Iterator[Production]:
             "apiVersion": "v1",
             "kind": "Secret",
             "metadata": {"name": "with-certificate", "namespace": production.cluster_namespace.namespace},
-            "stringData": {"POSTGRES_PASSWORD": postgresql.PASSWORD, "ca.crt": authority.read_text()},
+            "stringData": {"POSTGRES_PASSWORD": RUN_PASSWORD, "ca.crt": authority.read_text()},
         }
         production.cluster_namespace.cluster.apply(secret)
         production.installation.environment = before | {"DB_SSLMODE": "verify-full", "DB_SSLROOTCERT": str(authority)}

@@ -30,14 +30,14 @@ COMMAND = ("train_models", "--team", "t", "--subject", "s", "--algo", "lgbm_tfid
 ARTICLES = 40
 # All that a run imports later. A fork of this process has it.
 LIBRARIES = (
-    "gregory.launch.local.runner", "gregory.management.commands.train_models", "gregory.ml.evaluation", "gregory.ml.load",
-    "gregory.ml.model_card.facts", "gregory.ml.model_card.page", "gregory.ml.stages.work", "gregory.ml.summarise",
+    "gregory.launch.local.runner", "gregory.management.commands.train_models", "gregory.ml.baseline", "gregory.ml.evaluator",
+    "gregory.ml.load", "gregory.ml.model_card.facts", "gregory.ml.model_card.page", "gregory.ml.stages.work", "gregory.ml.summarise",
     "gregory.ml.summarisers.leading", "gregory.ml.trainers.lgbm", "job.entrypoint", "matplotlib.backends.backend_svg", "matplotlib.figure",
     "matplotlib.style", "sklearn.metrics", "sklearn.model_selection",
 )  # fmt: skip
 # Short pauses between the repetitions of a call. The connection is cut once, so one repetition is enough.
 PAUSES = "0.02 0.05 0.1 0.2 0.5 1 2 5"
-SECONDS = 120
+SECONDS = 900
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,7 +208,7 @@ def _problems(code: int, rows: list[dict[str, Any]], events: list[dict[str, Any]
         found.append(f"folders {[str(folder) for folder in folders]}")
     found += [problem for folder in folders for problem in artifacts.verify(folder)]
     found += [f"event {event['kind']}: {event['message']}" for event in events]
-    found += [f"left behind: {path.name}" for path in models.glob(".runs/*")]
+    found += [f"left behind: {path.name}" for path in models.glob("[!.]*/[!.]*/.runs/[!.]*")]
     return found
 
 

@@ -30,7 +30,8 @@ def database(postgresql_server: Server) -> LiveDatabase:
 @pytest.fixture
 def live_installation(database: LiveDatabase, small_bundle: Path, tmp_path: Path) -> Installation:
     """GregoryAI's database with an LSTM that trains for long enough to be seen. No row of GregoryAI's own trainer is open."""
-    installation = Installation(tmp_path / "installation", environment={"GREGORY_BASE_MODELS": str(small_bundle), **database.environment()})
+    environment = {"GREGORY_BASE_MODELS": str(small_bundle), "TEST_HEARTBEAT_SECONDS": "1", **database.environment()}
+    installation = Installation(tmp_path / "installation", environment=environment)
     installation.must("migrate", "-v0")
     database.execute("UPDATE gregory_predictionrunlog SET success = true")
     return installation
@@ -42,20 +43,20 @@ def train_and(statements: str, database: LiveDatabase, installation: Installatio
     with installation.start(*TRAIN) as command:
         _wait_for_the_lstm(installation, command)
         database.execute(statements)
-        output, _ = command.communicate(timeout=120)
+        output, _ = command.communicate(timeout=600)
     return command.returncode, output
 
 
 def _wait_for_the_lstm(installation: Installation, command: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 120
-    while not list(installation.models.glob(".runs/*/stages/train-lstm/in/request.json")):
+    deadline = time.monotonic() + 600
+    while not list(installation.models.glob("[!.]*/[!.]*/.runs/[!.]*/stages/train-lstm/in/request.json")):
         assert time.monotonic() < deadline
         assert command.poll() is None, command.communicate()[0]
         time.sleep(0.05)
 
 
 def folders(installation: Installation) -> list[str]:
-    return sorted(path.name for path in installation.models.glob("neurology/ms/*"))
+    return sorted(path.name for path in installation.models.glob("neurology/ms/[!.]*"))
 
 
 def rows(database: LiveDatabase) -> list[tuple[object, ...]]:

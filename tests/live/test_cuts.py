@@ -19,7 +19,7 @@ def test_a_run_whose_connection_is_cut_at_a_message_ends_like_an_undisturbed_one
 
     # In a process without threads, because each run is a fork of it.
     done = subprocess.run(
-        [sys.executable, "-m", "tests.live.cuts", "--sample", str(CUTS)], cwd=REPOSITORY, capture_output=True, text=True, timeout=600
+        [sys.executable, "-m", "tests.live.cuts", "--sample", str(CUTS)], cwd=REPOSITORY, capture_output=True, text=True, timeout=3600
     )
 
     assert done.returncode == 0, done.stdout + done.stderr

@@ -12,17 +12,19 @@ import psutil
 import psycopg
 import pytest
 
+from gregory.database import waits
 from tests.end_to_end.trainings import processes, wait_for
 from tests.strict import need
 from tools import postgresql
-from tools.installation import Installation
+from tools.installation import Installation, create_migrated
 from tools.postgresql import Server
 
 pytestmark = [pytest.mark.postgres, pytest.mark.slow]
 
 TRAIN = ("train_models", "--all-teams", "--algo", "lgbm_tfidf")
-# Longer than the interval of heartbeats, so that one of them meets the outage.
-PROMOTED_AFTER, READ_ONLY = 20.0, 25.0
+# Heartbeats meet each outage.
+HEARTBEATS = {"TEST_HEARTBEAT_SECONDS": "1"}
+PROMOTED_AFTER = READ_ONLY = 10.0
 # A process gets SIGKILL 30 s after SIGTERM.
 GRACE = 30.0
 
@@ -45,9 +47,8 @@ def own_server(programs: Path) -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def loaded(own_server: Server, small_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The name of a database with the articles of the demo feed."""
-    own_server.create("demo")
+    create_migrated(own_server, "demo")
     installation = Installation(tmp_path_factory.mktemp("demo"), environment=own_server.environment("demo"))
-    installation.must("migrate", "-v0")
     installation.must("load_demo")
     return "demo"
 
@@ -57,25 +58,25 @@ def demo(own_server: Server, loaded: str, small_bundle: Path, tmp_path: Path) ->
     """An installation with its own copy of that database."""
     name = f"demo_{uuid4().hex[:12]}"
     own_server.create(name, template=loaded)
-    return Installation(tmp_path / "installation", environment={"GREGORY_BASE_MODELS": str(small_bundle), **own_server.environment(name)})
+    environment = {"GREGORY_BASE_MODELS": str(small_bundle), **own_server.environment(name), **HEARTBEATS}
+    return Installation(tmp_path / "installation", environment=environment)
 
 
-def in_the_second_training(installation: Installation, command: subprocess.Popen[str]) -> psutil.Process:
-    """The process of the second run, when its worker trains."""
+def in_a_later_training(installation: Installation, command: subprocess.Popen[str]) -> None:
+    """Wait until one run has trained, and the worker of another trains."""
 
-    def find() -> psutil.Process | None:
-        trained = list(installation.models.glob("*/*/lgbm_tfidf/*/manifest.json"))
-        workers = processes(command, "gregory.ml.stages", "train")
-        return processes(command, "-m job")[0] if len(trained) == 1 and workers else None
+    def trains() -> bool:
+        trained = list(installation.models.glob("[!.]*/[!.]*/lgbm_tfidf/*/manifest.json"))
+        return 0 < len(trained) < 3 and bool(processes(command, "gregory.ml.stages", "train"))
 
-    return wait_for(find)
+    wait_for(trains)
 
 
 def all_succeeded(installation: Installation, command: subprocess.Popen[str], output: str) -> None:
     rows = installation.rows()
     assert [(row["success"], row["state"], row["attempt"]) for row in rows] == [(True, "succeeded", 1)] * 3, output
-    assert len(list(installation.models.glob("*/*/lgbm_tfidf/*/manifest.json"))) == 3
-    assert not list(installation.models.glob(".runs/*/outcome.json"))
+    assert len(list(installation.models.glob("[!.]*/[!.]*/lgbm_tfidf/*/manifest.json"))) == 3
+    assert not list(installation.models.glob("[!.]*/[!.]*/.runs/[!.]*/outcome.json"))
     assert command.returncode == 0, output
 
 
@@ -94,33 +95,32 @@ def test_a_failover_in_the_middle_of_three_subjects_loses_nothing(demo: Installa
         )
         demo.environment |= primary.environment(name)
         with postgresql.standby(primary) as standby, demo.start(*TRAIN) as command:
-            in_the_second_training(demo, command)
+            in_a_later_training(demo, command)
             primary.stop()
             standby.take_over(primary)
             time.sleep(PROMOTED_AFTER)
             standby.promote()
-            output, _ = command.communicate(timeout=300)
+            output, _ = command.communicate(timeout=600)
 
             all_succeeded(demo, command, output)
 
 
 def test_a_read_only_server_in_the_middle_of_three_subjects_loses_nothing(demo: Installation, own_server: Server):
     with demo.start(*TRAIN) as command:
-        in_the_second_training(demo, command)
+        in_a_later_training(demo, command)
         with read_only(own_server):
             time.sleep(READ_ONLY)
-        output, _ = command.communicate(timeout=300)
+        output, _ = command.communicate(timeout=600)
 
     all_succeeded(demo, command, output)
 
 
 def test_a_silent_server_in_the_middle_of_three_subjects_loses_nothing(demo: Installation, own_server: Server):
     with demo.start(*TRAIN) as command:
-        in_the_second_training(demo, command)
+        in_a_later_training(demo, command)
         with own_server.frozen():
-            # Longer than the limit of an answer.
-            time.sleep(60)
-        output, _ = command.communicate(timeout=300)
+            time.sleep(waits.ANSWER_SECONDS + 5)
+        output, _ = command.communicate(timeout=600)
 
     all_succeeded(demo, command, output)
 
@@ -159,16 +159,16 @@ def disturbance(kind: str, server: Server, database: str) -> AbstractContextMana
 @pytest.mark.parametrize("kind", ["read-only", "silent", "away", "locked"])
 def test_sigterm_ends_a_run_within_its_grace(demo: Installation, own_server: Server, kind: str):
     # The worker trains until it is stopped.
-    demo.set_hyperparameters("lstm: {epochs: 5000, patience: 5000}\n")
-    with demo.start("train_models", "--team", "neurology", "--subject", "migraine-prevention", "--algo", "lstm") as command:
-        wait_for(lambda: processes(command, "gregory.ml.stages", "train-lstm"))
+    demo.set_hyperparameters("lgbm: {rounds: 2000000000}\n")
+    with demo.start("train_models", "--team", "neurology", "--subject", "migraine-prevention", "--algo", "lgbm_tfidf") as command:
+        wait_for(lambda: processes(command, "gregory.ml.stages", "train-lgbm_tfidf"))
         (job,) = processes(command, "-m job")
         with disturbance(kind, own_server, demo.environment["POSTGRES_DB"]):
             # A heartbeat is waiting.
-            time.sleep(20)
+            time.sleep(5)
             job.terminate()
             wait_for(lambda: not job.is_running() or job.status() == psutil.STATUS_ZOMBIE, seconds=GRACE)
-        output, _ = command.communicate(timeout=300)
+        output, _ = command.communicate(timeout=600)
 
     demo.must("reconcile_runs", "--once")
     (row,) = demo.rows()

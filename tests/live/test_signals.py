@@ -27,14 +27,14 @@ def test_no_run_stays_queued(postgresql_installation: Installation, number: sign
     postgresql_installation.run_code(INSERT)
 
     with postgresql_installation.start("train_models", "--team", "t", "--all-articles", "--algo", "lgbm_tfidf,lstm") as command:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 600
         while not (opened := len(postgresql_installation.rows())):
             assert time.monotonic() < deadline
             assert command.poll() is None, command.communicate()[0]
             time.sleep(0.02)
         # The rows are opened one subject after the other, so most of them are still missing.
         command.send_signal(number)
-        output, _ = command.communicate(timeout=120)
+        output, _ = command.communicate(timeout=600)
 
     rows = postgresql_installation.rows()
     assert (command.returncode, opened < 2 * SUBJECTS) == (code, True)

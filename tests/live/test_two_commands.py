@@ -31,7 +31,7 @@ def test_each_subject_has_one_run(postgresql_server: Server, installation: Insta
 
     done = subprocess.run(
         [sys.executable, "-m", "tests.live.contenders", str(ROUNDS)],
-        cwd=REPOSITORY, env=installation.environment, capture_output=True, text=True, timeout=120,
+        cwd=REPOSITORY, env=installation.environment, capture_output=True, text=True, timeout=900,
     )  # fmt: skip
 
     assert done.returncode == 0, done.stderr

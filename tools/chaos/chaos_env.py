@@ -16,10 +16,10 @@ from tools import postgresql
 from tools.chaos import accounts
 from tools.chaos.records import Event, Row, Run
 from tools.chaos.script import Script
-from tools.chaos.scripted_work import MARKS, SECONDS
+from tools.chaos.scripted_work import MARKS, PATCH, SECONDS
 from tools.cluster.cluster import NODE, Cluster
 from tools.cluster.namespace import ClusterNamespace
-from tools.installation import Installation
+from tools.installation import Installation, create_migrated
 
 T = TypeVar("T")
 DATABASE = "chaos"
@@ -88,7 +88,7 @@ class ChaosEnv:
             folder.mkdir(parents=True)
             # Pods write there as another user.
             folder.chmod(0o777)
-        self.server.create(DATABASE)
+        create_migrated(self.server, DATABASE)
         self.cluster_namespace = ClusterNamespace(cluster=self.cluster, namespace="chaos", folder=self.folder)
         self.cluster_namespace.prepare(image)
         secret = {"name": "database", "namespace": self.cluster_namespace.namespace}
@@ -99,9 +99,12 @@ class ChaosEnv:
         milli = 1000 * int(self.cluster.get("node", NODE)["status"]["allocatable"]["cpu"]) // concurrent
         self.cluster_namespace.config |= {
             "database": {**database, "name": DATABASE, "user": postgresql.USER},
+            "podTemplatePatch": PATCH,
             "resources": {"requests": {"cpu": f"{milli}m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}},
         }
-        # Chaos tests the defaults.
+        # A pod that its node lost waits for this time.
+        self.cluster_namespace.config["deadlines"] = {"imagePullSeconds": 300}
+        # Chaos tests the defaults of the others.
         del self.cluster_namespace.config["gracePeriodSeconds"], self.cluster_namespace.config["submission"]
         self.cluster_namespace.installation()
         outside, inside = accounts.create(self.cluster, self.cluster_namespace.namespace, self.folder)
@@ -112,7 +115,6 @@ class ChaosEnv:
         }
         self.installation = Installation(self.folder / "operator", environment=variables)
         self.inside = {**self.installation.environment, "KUBECONFIG": str(inside), "DB_HOST": self.cluster.host}
-        self.installation.must("migrate", "-v0")
         self._add(self.scripts)
 
     def add(self, scripts: list[Script]) -> None:

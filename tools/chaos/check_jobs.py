@@ -8,7 +8,7 @@ from tools.chaos.script import Fault
 
 CREATED, CONFLICT = 201, 409
 # The product deletes the Job of an attempt that has not ended only for these reasons.
-ANNOUNCED = frozenset({"cancelled", "stalled", "deadline", "image_pull", "unschedulable", "missing_object", "refused"})
+ANNOUNCED = frozenset({"cancelled", "stalled", "deadline", "image_pull", "unschedulable", "missing_object", "not_started", "refused"})
 
 
 def of(evidence: Evidence, run: Run) -> Iterator[str]:
@@ -45,16 +45,18 @@ def _one_job(evidence: Evidence, run: Run, attempt: int, existing: int, created:
 
 def _deletion(evidence: Evidence, run: Run, request: Request) -> Iterator[str]:
     """The end of the attempt must come before the deletion, or have been announced, or an operator has cancelled the run."""
-    retried = [event for event in evidence.events if event.kind == "retried"]
     if request.attempt < run.attempt:
-        ends = [event.at for event in retried[request.attempt - 1 : request.attempt]]
+        retried = [event for event in evidence.events if event.kind == "retried"][request.attempt - 1 : request.attempt]
+        ends, node_lost = [event.at for event in retried], any(": node_lost: " in event.message for event in retried)
     else:
-        ends = [run.finished_at] if run.finished_at is not None else []
+        ends, node_lost = [run.finished_at] if run.finished_at is not None else [], run.reason == "node_lost"
     ended_before = any(end.timestamp() <= request.at + 1 for end in ends)
     announced = request.attempt == run.attempt and run.reason in ANNOUNCED
+    # A node that loses the containers of a pod makes no others for it.
+    unstarted = all(one.attempt != request.attempt for one in evidence.trainings)
     # A run that succeeds at the same moment keeps its success.
     cancelled = any(
         strike.blow.fault is Fault.CANCELLED and strike.struck is not False and strike.began <= request.at for strike in evidence.strikes
     )
-    if not ended_before and not announced and not cancelled:
+    if not ended_before and not announced and not cancelled and not (node_lost and unstarted):
         yield f"the product deleted the Job of attempt {request.attempt} while it was at work"

@@ -11,7 +11,7 @@ MESSAGES = {
     "killed": r"killed|signal|exit code 137",
     "deleted": r"delet|no longer exists",
     "cancelled": r"cancelled by \S+",
-    "evicted": r"evict",
+    "evicted": r"evict|rejected by its node",
     "interrupted": r"\S",
     "node_lost": r"node",
 }

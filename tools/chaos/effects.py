@@ -63,7 +63,7 @@ NODE_LOSSES = (Target.NODE_DELETED, Target.NODE_RESTARTED, Target.KUBELET, Targe
 # More attempts than the limit, which only publish a finished model.
 PUBLISHING_ATTEMPTS = 3
 # The older release does not know a node without power: it finalizes the run for these reasons, and does not retry it.
-OLDER_REASONS = ("lost", "refused")
+OLDER_REASONS = ("lost", "refused", "not_started")
 # A process of a superseded attempt stops at its next heartbeat, 15 s, and gives the database 20 s to answer.
 SUPERSEDED_SECONDS = 45.0
 

@@ -32,10 +32,9 @@ def keep(
             (mine / f"objects-{run.run_id}.json").write_text(json.dumps(objects.get(run.run_id, []), indent=2))
             for log in observer.folder.glob(f"*{run.run_id}*"):
                 shutil.copy(log, mine / f"pod-{log.name}")
-            with suppress(OSError):
-                shutil.copytree(
-                    chaos_env.models / ".runs" / run.run_id, mine / f"working-folder-{run.run_id}", ignore_dangling_symlinks=True
-                )
+            with suppress(OSError, ValueError):
+                (working,) = chaos_env.models.glob(f"*/*/.runs/{run.run_id}")
+                shutil.copytree(working, mine / f"working-folder-{run.run_id}", ignore_dangling_symlinks=True)
     for log in (*chaos_env.folder.glob("*.log"), *(chaos_env.cluster.folder / f"{name}.log" for name in DAEMONS)):
         with suppress(OSError):
             shutil.copy(log, folder / log.name)
