@@ -48,6 +48,7 @@ def test_the_import_contracts_hold():
         ["reconcile_runs", "--once"],
         ["training_runs", "list"],
         ["verify_models"],
+        ["models", "list"],
         ["prepare_base_models", "--demo"],
     ],
 )

@@ -16,7 +16,7 @@ def test_the_caller_acts_while_nothing_arrives():
     go, idle = threading.Event(), []
 
     def source() -> Iterator[str]:
-        go.wait(10)
+        go.wait(300)
         yield "late"
 
     assert list(read_in_thread(source(), poll_seconds=0.01, on_idle=lambda: idle.append(1) or go.set(), ahead=3)) == ["late"]

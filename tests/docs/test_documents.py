@@ -12,15 +12,20 @@ from pydantic import SecretStr
 from gregory.env import BASE_DIR, Environment
 from gregory.ml.artifacts import EVALUATION, MANIFEST, METRICS, MODEL_CARD
 from gregory.ml.config import Hyperparameters
+from gregory.ml.predictions import PREDICTIONS
 from gregory.reporting import summary
 from gregory.runs.states import RunState
-from tests.docs.markdown import DOCUMENTS, anchors, blocks, code_spans, links, read, table
+from gregory.web.__main__ import parser as web_parser
+from tests.docs.markdown import DOCUMENTS, LARGEST_PICTURE, anchors, blocks, code_spans, links, read, table
 from tests.ml.model_files import FILES
 from tools.installation import REPOSITORY
 
 COMMANDS = sorted(path.stem for path in (REPOSITORY / "gregory/management/commands").glob("[!_]*.py"))
 DECISIONS = sorted(path.name for path in (REPOSITORY / "docs/decisions").glob("[0-9]*.md"))
 ARCHITECTURE = "docs/architecture.md"
+DIRECT = [f"requirements{part}.txt" for part in ("", "-submit", "-prepare", "-dev", "-uv", "-sbom")]
+# An assignment to a variable without a command is no argument.
+PASSWORD_ARGUMENT = re.compile(r"--from-literal\S*|--password\S*|PASSWORD=['\w]\S* +\w+|PASSWORD '[^']*'|\w+://\w+:[^@\s/]+@\S*")
 LIFECYCLE, OPERATIONS, INDEX = "docs/run-lifecycle.md", "docs/operations.md", "docs/decisions/README.md"
 
 
@@ -69,6 +74,16 @@ def test_every_link_has_a_target(document: str):
     assert broken == []
 
 
+def test_every_picture_is_small_and_shown():
+    shown = {
+        ((REPOSITORY / document).parent / link).resolve() for document in DOCUMENTS for link in links(document) if link.endswith(".png")
+    }
+    pictures = set((REPOSITORY / "docs" / "images").iterdir())
+
+    assert pictures == shown
+    assert [picture.name for picture in pictures if picture.stat().st_size >= LARGEST_PICTURE] == []
+
+
 def test_the_table_of_variables_lists_the_environment():
     rows = table(OPERATIONS, "variable")
 
@@ -109,11 +124,36 @@ def test_every_flag_in_the_documents_exists(document: str):
     )
     # Flags of Django's migrate, of a stage, of tests.live.cuts, of Docker, kubectl and Helm.
     known |= {"--plan", "--fake", "--in", "--out", "--filter", "--follow", "--time", "--secret", "--no-deps"}
-    known |= {"--from", "--kustomize", "--logs", "--no-hooks", "--reuse-values", "--values"}
-    # Of tests/live/cuts.py.
-    known |= {"--sample"}
+    known |= {"--force-conflicts", "--from", "--kustomize", "--logs", "--no-hooks", "--reuse-values", "--server-side", "--values"}
+    # Of tests/live/cuts.py, tests/live/kills.py and tests/web/test_browser.py.
+    known |= {"--sample", "--seed", "--pictures"}
+    known |= web_parser()._option_string_actions.keys()
 
-    assert {flag for span in code_spans(document) for flag in re.findall(r"(?<![\w-])--[a-z][a-z-]*", span)} - known == set()
+    assert {flag for span in code_spans(document) for flag in re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", span)} - known == set()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_no_command_line_has_a_password(document: str):
+    """Each account of a machine can read the arguments of every command."""
+    shown = [block.text for block in blocks(document) if block.language in {"sh", "bash", "console", "crontab"}]
+    lines = "\n".join([*shown, *code_spans(document)])
+
+    assert PASSWORD_ARGUMENT.findall(lines) == []
+
+
+@pytest.mark.parametrize("document", ["README.md", "docs/kubernetes.md"])
+def test_every_namespace_has_the_pod_security_level(document: str):
+    shown = "".join(block.text for block in blocks(document))
+
+    names = re.findall(r"kubectl create namespace (\S+)", shown)
+    assert re.findall(r"kubectl label namespace (\S+) pod-security.kubernetes.io/enforce=restricted", shown) == names != []
+
+
+@pytest.mark.parametrize(
+    "line", ["kubectl create secret generic x --from-literal=POSTGRES_PASSWORD=y", "PGPASSWORD=y psql", "psql postgresql://me:y@db"]
+)
+def test_a_password_on_a_command_line_is_found(line: str):
+    assert PASSWORD_ARGUMENT.search(line)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
@@ -140,7 +180,7 @@ def test_the_table_of_version_folders_lists_the_files_of_a_training():
     for files, algorithm, _ in table(ARCHITECTURE, "file"):
         told[algorithm.strip("`")] |= {in_code(file).rstrip("/") for file in files.split(", ")}
 
-    assert told.pop("all") == {METRICS, EVALUATION, MODEL_CARD, MANIFEST}
+    assert told.pop("all") == {METRICS, EVALUATION, PREDICTIONS, MODEL_CARD, MANIFEST}
     assert told == FILES
 
 
@@ -187,8 +227,5 @@ def test_the_changelog_has_this_version():
 
 def test_decision_0002_lists_every_direct_dependency():
     assert {name for names, _ in table("docs/decisions/0002-dependencies.md", "package") for name in names.split(", ")} == {
-        re.split(r"[=\[]", line)[0]
-        for file in ("requirements.txt", "requirements-submit.txt", "requirements-prepare.txt", "requirements-dev.txt")
-        for line in read(file).splitlines()
-        if line and not line.startswith(("#", "-r"))
+        re.split(r"[=\[]", line)[0] for file in DIRECT for line in read(file).splitlines() if line and not line.startswith(("#", "-r"))
     }
