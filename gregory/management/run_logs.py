@@ -23,6 +23,14 @@ class _EndOfContent(Exception):
     """The log has no more lines at present."""
 
 
+def readable(tail: str) -> str:
+    """The end of a log with each event as a line of text. A first event that was cut is left out."""
+    lines = tail.splitlines()
+    if lines and lines[0].endswith("}") and not lines[0].startswith("{"):
+        del lines[0]
+    return "\n".join(map(_as_text, lines))
+
+
 def so_far(run: TrainingRun, runner: Runner) -> Iterator[str]:
     """The lines that the current attempt has written."""
 

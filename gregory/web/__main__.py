@@ -32,7 +32,7 @@ def main(arguments: list[str]) -> NoReturn:
         print_password(url)
     sockets = [given.bind or bind(url)]
     if (port := env.GREGORY_WEB_METRICS_PORT) is not None:
-        if sockets[0].endswith(f":{port}"):
+        if not sockets[0].startswith("unix:") and sockets[0].endswith(f":{port}"):
             known.error(f"GREGORY_WEB_METRICS_PORT {port} is the port of the pages: choose another one")
         sockets.append(_socket(env.GREGORY_METRICS_HOST, port))
     serve(sockets, os.environ)
@@ -41,7 +41,9 @@ def main(arguments: list[str]) -> NoReturn:
 def parser() -> ArgumentParser:
     """The flags."""
     known = ArgumentParser(prog="python -m gregory.web", description="Serve the operator pages.")
-    known.add_argument("--bind", metavar="HOST:PORT", help=f"address of the socket (default: of a local address, else 0.0.0.0:{_PORT})")
+    known.add_argument(
+        "--bind", metavar="SOCKET", help=f"HOST:PORT or unix:PATH (default: HOST:PORT of a local address, else 0.0.0.0:{_PORT})"
+    )
     known.add_argument(
         "--new-password",
         action="store_true",

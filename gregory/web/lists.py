@@ -79,7 +79,7 @@ class RunLogList(ReadOnlyList):
     )
     list_display_links = None
     list_filter = (filters.RunTypeFilter, filters.AlgorithmFilter, "success", filters.TeamFilter, filters.SubjectFilter)
-    search_fields = ("model_version", "subject__subject_slug", "team__slug")
+    search_fields = ("model_version", "subject__subject_slug", "team__slug", "=algorithm_run__run__run_id")
     date_hierarchy = "run_started"
     # The order of the starts. It has an index, and the time of the start has none.
     ordering = ("-pk",)

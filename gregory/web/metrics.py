@@ -3,6 +3,7 @@
 The labels are the names of routes and the status codes, so a browser cannot make new ones.
 """
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -74,12 +75,21 @@ def counted(get_response: Callable[[HttpRequest], HttpResponseBase]) -> Callable
 
 
 def beside(pages: Application) -> Application:
-    """The pages, and the metrics on their own port. The server names the port of the socket, and no header can change it."""
+    """The pages, and the metrics on their own port. The socket of a request decides, and no header can change it.
+
+    gunicorn takes SERVER_PORT from the header Host of a request through a Unix socket.
+    """
     if settings.WEB_METRICS_PORT is None:
         return pages
-    metrics, port = make_wsgi_app(served.registry), str(settings.WEB_METRICS_PORT)
+    metrics, port = make_wsgi_app(served.registry), settings.WEB_METRICS_PORT
 
     def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
-        return (metrics if environ["SERVER_PORT"] == port else pages)(environ, start_response)
+        return (metrics if _port(environ["gunicorn.socket"]) == port else pages)(environ, start_response)
 
     return application
+
+
+def _port(connection: socket.socket) -> int | None:
+    """The port of this server. A Unix socket has a path instead."""
+    name = connection.getsockname()
+    return name[1] if isinstance(name, tuple) else None

@@ -1,6 +1,7 @@
 """The answer to probes, and the headers of every page."""
 
 from collections.abc import Callable
+from logging import LogRecord
 
 from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
@@ -36,6 +37,17 @@ def known_address(get_response: Answer) -> Answer:
         return get_response(request)
 
     return answer
+
+
+def refusal_as_line() -> Callable[[LogRecord], bool]:
+    """A filter of the log: the refusal of a request is one line. Django adds the traceback of the exception that refused it."""
+
+    def shorten(record: LogRecord) -> bool:
+        if getattr(record, "status_code", 500) < 500:
+            record.exc_info = record.exc_text = None
+        return True
+
+    return shorten
 
 
 def content_policy(get_response: Answer) -> Answer:

@@ -8,7 +8,7 @@ from gregory.management.concurrent import situation
 from gregory.runs import store
 from gregory.runs.models import AlgorithmRun
 from gregory.runs.states import RunState
-from gregory.web import words
+from gregory.web import live_log, words
 from gregory.web.scope import scope_of
 
 # A page of a list has at most 50.
@@ -16,14 +16,21 @@ MOST_RUNS = 100
 
 
 def progress(request: HttpRequest) -> JsonResponse:
-    """The runs of the parameters `run`, by id: state in words, and progress of each algorithm. A run of another team is left out."""
-    runs = scope_of(request).runs.filter(pk__in=request.GET.getlist("run")[:MOST_RUNS]).defer("spec", "log_tail")
+    """The runs of the parameters `run`, by id: state in words, and progress of each algorithm. A run of another team is left out.
+
+    The run of the parameter `log` also has the end of its log.
+    """
+    logged = request.GET.get("log", "")
+    runs = scope_of(request).runs.filter(pk__in=request.GET.getlist("run")[:MOST_RUNS]).defer("log_tail")
+    if not logged:
+        runs = runs.defer("spec")
     found: dict[str, dict[str, Any]] = {
         run.run_id: {
             "words": situation(run),
             "look": words.LOOKS.get(RunState(run.state), "open"),
             "final": RunState(run.state).is_final,
             "algorithms": {},
+            **({"log": live_log.tail(run)} if run.run_id == logged and not RunState(run.state).is_final else {}),
         }
         for run in runs
     }

@@ -11,6 +11,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 
 from gregory.launch.errors import LaunchError
 from gregory.management.concurrent import situation
+from gregory.management.run_logs import readable
 from gregory.management.runners import runner_named
 from gregory.ml import artifacts
 from gregory.ml.errors import ArtifactError
@@ -56,6 +57,7 @@ def context(run: TrainingRun) -> dict[str, Any]:
         "steps": timeline(run, trainings),
         "trained": [_trained(run, training, team, subject) for training in trainings],
         "events": list(run.events.all()),
+        "log": readable(run.log_tail),
         "commands": _commands(run),
         "can_retry": run.state in (RunState.FAILED, RunState.CANCELLED),
     }

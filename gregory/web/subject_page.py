@@ -17,7 +17,8 @@ from gregory.runs.models import TrainingRun
 from gregory.web import words
 from gregory.web.scope import is_linked, label_of
 
-_DRAWN = {"test_roc_auc": "ROC AUC", "test_pr_auc": "PR AUC", "test_f1": "F1"}
+_DRAWN = {"roc_auc": "ROC AUC", "pr_auc": "PR AUC", "f1": "F1", "precision": "precision", "recall": "recall", "accuracy": "accuracy"}
+_LISTED = ("roc_auc", "pr_auc", "f1")
 _WIDTH, _HEIGHT, _MARGIN = 320.0, 96.0, 6.0
 NEWEST_RUNS = 10
 
@@ -89,14 +90,14 @@ def _algorithm(folder: Path) -> Algorithm:
         previous = promotion.previous if promotion else None
     except ArtifactError as error:
         problem = str(error)
-    shown = [(entry, [words.figure(entry.metrics.get(key)) for key in _DRAWN]) for entry in entries]
+    shown = [(entry, [words.figure(entry.metrics.get(f"test_{key}")) for key in _LISTED]) for entry in entries]
     oldest_first = entries[::-1]
     used = next((entry.version for entry in entries if entry.used), "")
     return Algorithm(name=folder.name, used=used, entries=shown, lines=_lines(oldest_first), previous=previous, problem=problem)
 
 
 def _lines(entries: Sequence[Entry]) -> list[Line]:
-    metrics = [_line(name, key.removeprefix("test_"), [entry.metrics.get(key) for entry in entries]) for key, name in _DRAWN.items()]
+    metrics = [_line(name, key, [entry.metrics.get(f"test_{key}") for entry in entries]) for key, name in _DRAWN.items()]
     return [*metrics, _line("share relevant", "relevant", [entry.relevant for entry in entries])]
 
 

@@ -83,13 +83,18 @@ def test_a_member_sees_nothing_of_another_team(ours: Tenant, theirs: Tenant):
         assert not [word for word in words if word in text], name
 
 
-@pytest.mark.parametrize("query", ["q=theirs", "team={team}", "subject={subject}", "e=1", "all=", "o=1.2.3", "run={run}"])
+@pytest.mark.parametrize("query", ["q=theirs", "team={team}", "subject={subject}", "e=1", "all=", "o=1.2.3", "run={run}&log={run}"])
 def test_no_search_filter_or_order_shows_another_team(ours: Tenant, theirs: Tenant, query: str):
     query = query.format(team=theirs.team.pk, subject=theirs.subject.pk, run=theirs.run.run_id)
     for name, parts in routes():
         if not parts and name not in OPEN | {"logout"}:
             text = ours.client.get(f"{reverse(f'admin:{name}')}?{query}").content.decode()
-            shown = text.replace('value="theirs"', "").replace("run=" + theirs.run.run_id, "").replace("q=theirs", "")
+            shown = (
+                text.replace('value="theirs"', "")
+                .replace("run=" + theirs.run.run_id, "")
+                .replace("log=" + theirs.run.run_id, "")
+                .replace("q=theirs", "")
+            )
             assert not [word for word in ("theirs-subject", theirs.run.run_id, "theirs-member") if word in shown], name
 
 

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -38,10 +39,12 @@ def scraped(found: PageMetrics) -> dict[str, float]:
     def pages(environ: object, start_response: object) -> list[bytes]:
         raise AssertionError("the port of the metrics has no page")
 
-    with override_settings(WEB_METRICS_PORT=9465), pytest.MonkeyPatch.context() as patch:
+    with socket.create_server(("127.0.0.1", 0)) as server, pytest.MonkeyPatch.context() as patch:
         patch.setattr(metrics, "served", found)
         patch.setattr(metrics, "close_connection", lambda: None)
-        answer = beside(pages)({"SERVER_PORT": "9465", "PATH_INFO": "/metrics", "REQUEST_METHOD": "GET"}, lambda status, headers: None)
+        asked = {"gunicorn.socket": server, "PATH_INFO": "/metrics", "REQUEST_METHOD": "GET"}
+        with override_settings(WEB_METRICS_PORT=server.getsockname()[1]):
+            answer = beside(pages)(asked, lambda status, headers: None)
     text = b"".join(answer).decode()
     samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
     return {" ".join([one.name, *(f"{name}={value}" for name, value in sorted(one.labels.items()))]): one.value for one in samples}
@@ -88,6 +91,15 @@ def test_a_database_that_is_away_leaves_its_figures_out(served: PageMetrics, mon
     found = scraped(served)
     assert "gregory_unknown_runs" not in found
     assert found["gregory_refused_logins_total"] == 0
+
+
+def test_a_unix_socket_has_the_pages_only(served: PageMetrics):
+    """gunicorn takes SERVER_PORT from the header Host there."""
+    ours, browser = socket.socketpair(socket.AF_UNIX)
+
+    with ours, browser, override_settings(WEB_METRICS_PORT=9465):
+        application = beside(lambda environ, start_response: [b"the pages"])
+        assert application({"gunicorn.socket": ours, "SERVER_PORT": "9465"}, lambda status, headers: None) == [b"the pages"]
 
 
 def test_the_port_of_the_pages_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):

@@ -1,6 +1,7 @@
 """The lists and the pages: what they show, in how many queries, and that no text of a run becomes markup or leads out of the folder."""
 
 import json
+import logging
 from pathlib import Path
 
 import pytest
@@ -8,16 +9,19 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
 from gregory.ml import artifacts
 from gregory.models import PredictionRunLog
-from gregory.runs import store
+from gregory.runs import events, store
 from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.models import AlgorithmRun, TrainingRun
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunSpec
 from gregory.runs.states import RunState
 from gregory.runs.store import OutcomeDetails
+from gregory.web import live_log
+from gregory.web.middleware import refusal_as_line
 from tests.database_rows import HERE, make_subject, opened, outcome
 from tests.published import answering_model
 from tests.web.conftest import LISTS, Tenant
@@ -84,6 +88,15 @@ def test_a_list_takes_few_queries_for_any_number_of_rows(ours: Tenant, superuser
     assert counts["member", 1] == counts["member", 60], counts
 
 
+def test_the_run_log_finds_the_rows_of_a_run(ours: Tenant):
+    other = opened(make_subject(ours.team, "other"))
+
+    text = ours.client.get(reverse("admin:gregory_predictionrunlog_changelist"), {"q": ours.run.run_id}).content.decode()
+
+    assert text.count(f"/runs/{ours.run.run_id}/") == len(ours.run.algorithms)
+    assert f"/runs/{other.run_id}/" not in text
+
+
 def test_the_run_log_tells_apart_what_an_open_row_waits_for(ours: Tenant):
     rows = PredictionRunLog.objects.order_by("pk")
     page = reverse("admin:gregory_predictionrunlog_changelist")
@@ -128,7 +141,7 @@ def test_the_page_of_a_run_tells_its_cause_once(ours: Tenant, detail: str):
     assert text.count(detail) == 1
 
 
-def test_a_missing_page_and_a_missing_permission_lead_back(ours: Tenant):
+def test_a_missing_page_and_a_missing_permission_lead_back(ours: Tenant, caplog: pytest.LogCaptureFixture):
     ours.member.user_permissions.clear()
     for address, status, said in (
         (reverse("admin:run", args=["unknown"]), 404, "No such page"),
@@ -139,6 +152,16 @@ def test_a_missing_page_and_a_missing_permission_lead_back(ours: Tenant):
         assert answer.status_code == status
         assert said in text
         assert '<a href="/">Go to the runs</a>' in text
+    # The log of the server has a line for each, and tracebacks of defects only.
+    refused = [record for record in caplog.records if record.name == "django.request"]
+    assert [vars(record)["status_code"] for record in refused] == [404, 403]
+    assert refused[1].exc_info
+    for record in refused:
+        assert refusal_as_line()(record)
+    assert [record.exc_info for record in refused] == [None, None]
+    defect = logging.makeLogRecord({"status_code": 500, "exc_info": (ValueError, ValueError(), None)})
+    assert refusal_as_line()(defect)
+    assert defect.exc_info
 
 
 def test_progress_shows_the_state_and_survives_any_report(ours: Tenant):
@@ -159,6 +182,52 @@ def test_progress_shows_the_state_and_survives_any_report(ours: Tenant):
     AlgorithmRun.objects.filter(pk=first.pk).update(stage="ended")
     run = ours.client.get(reverse("admin:progress"), {"run": [ours.run.run_id]}).json()["runs"][ours.run.run_id]
     assert run["algorithms"][str(first.run_log_id)] == {"stage": "ended", "percent": 100, "message": ""}
+
+
+def log_of(run_id: str, models_dir: Path, *messages: str) -> Path:
+    """The log of a run that has started on this machine."""
+    TrainingRun.objects.filter(pk=run_id).update(state=RunState.RUNNING, started_at=timezone.now())
+    folder = store.attempt_of(TrainingRun.objects.get(pk=run_id)).folder(models_dir).path
+    folder.mkdir(parents=True)
+    written = [
+        events.Event(level=events.Level.PROGRESS, at="2026-01-01T10:00:00Z", run_id=run_id, subject="a/b", message=one) for one in messages
+    ]
+    # The beginning of the first line is cut off.
+    (folder / "events-1.jsonl").write_text("\n".join(['one"}', *map(events.to_json, written)]) + "\n")
+    return folder
+
+
+def test_an_unfinished_run_shows_the_end_of_its_log(ours: Tenant, models_dir: Path, monkeypatch: pytest.MonkeyPatch):
+    run_id = ours.run.run_id
+    address = reverse("admin:progress")
+    assert ours.client.get(address, {"run": run_id, "log": run_id}).json()["runs"][run_id]["log"] == ""
+    monkeypatch.setattr(live_log, "FRESH_SECONDS", 0.0)
+    folder = log_of(run_id, models_dir, "epoch 1", "<epoch 2>")
+
+    log = ours.client.get(address, {"run": run_id, "log": run_id}).json()["runs"][run_id]["log"]
+
+    assert [line.rpartition(" ")[2] for line in log.splitlines()] == ["1", "2>"]
+    assert "{" not in log
+    page = reverse("admin:run", args=[run_id])
+    assert f'data-log="{run_id}"' in ours.client.get(page).content.decode()
+    # Other lines, for the lists, have no log.
+    assert "log" not in ours.client.get(address, {"run": run_id}).json()["runs"][run_id]
+    # Any number of browsers costs one look at the back end.
+    monkeypatch.setattr(live_log, "FRESH_SECONDS", 1e9)
+    (folder / "events-1.jsonl").unlink()
+    assert ours.client.get(address, {"run": run_id, "log": run_id}).json()["runs"][run_id]["log"] == log
+    TrainingRun.objects.update(state=RunState.FAILED, log_tail=log)
+    assert "log" not in ours.client.get(address, {"run": run_id, "log": run_id}).json()["runs"][run_id]
+    assert "&lt;epoch 2&gt;" in ours.client.get(page).content.decode()
+
+
+def test_a_log_behind_a_link_is_not_shown(ours: Tenant, models_dir: Path, tmp_path: Path):
+    folder = log_of(ours.run.run_id, models_dir, "secret")
+    folder.rename(tmp_path / "elsewhere")
+    folder.symlink_to(tmp_path / "elsewhere")
+
+    asked = {"run": ours.run.run_id, "log": ours.run.run_id}
+    assert ours.client.get(reverse("admin:progress"), asked).json()["runs"][ours.run.run_id]["log"] == ""
 
 
 def report_of(tenant: Tenant, models_dir: Path, *, algorithm: str = "lgbm_tfidf") -> Path:
@@ -202,7 +271,9 @@ def test_the_page_of_a_subject_draws_each_metric_over_the_versions(ours: Tenant,
 
     text = ours.client.get(reverse("admin:subject", args=[ours.subject.pk])).content.decode()
 
-    assert text.count("<polyline") == 4
+    # The six metrics, and the share of relevant articles.
+    assert text.count("<polyline") == 7
+    assert "recall " in text
     assert "share relevant 0.333" in text
     assert "ROC AUC 1.000" in text
     assert text.count("Promote lgbm_tfidf") == 2

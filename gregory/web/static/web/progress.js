@@ -20,6 +20,14 @@
     }
   };
 
+  const append = (log, text) => {
+    if (typeof text !== "string" || log.textContent === text) return;
+    // A reader who has scrolled up stays at the same lines.
+    const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 20;
+    log.textContent = text;
+    if (atEnd) log.scrollTop = log.scrollHeight;
+  };
+
   const renew = async () => {
     const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
     if (!answer.ok) return;
@@ -33,12 +41,15 @@
     if (ids.length && !document.hidden) {
       try {
         const address = "/progress/";
-        const answer = await fetch(`${address}?${new URLSearchParams(ids.map((id) => ["run", id]))}`);
+        const log = document.querySelector("[data-log]");
+        const asked = [...ids.map((id) => ["run", id]), ...(log ? [["log", log.dataset.log]] : [])];
+        const answer = await fetch(`${address}?${new URLSearchParams(asked)}`);
         if (answer.ok) {
           const { runs } = await answer.json();
           let ended = false;
           for (const [id, run] of Object.entries(runs)) {
             show(run, id);
+            if (log && id === log.dataset.log) append(log, run.log);
             ended = ended || run.final;
           }
           if (ended && document.querySelector("[data-renew]")) await renew();
