@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote
 
-from django.template import Context, Engine
+from django.template import Context, Engine, TemplateDoesNotExist, TemplateSyntaxError
 
 from gregory.runs import store
 from gregory.runs.reasons import Reason
@@ -27,6 +27,27 @@ class Message:
     text: str
     headers: dict[str, str]
     body: bytes
+
+
+class UnusableTemplates(Exception):
+    """A folder of templates that would change no message, or break one. The text names the folder or the file, and the remedy."""
+
+
+def check_templates(folder: Path) -> None:
+    """Raises UnusableTemplates if the folder cannot be read, replaces no template, or has one that is not valid."""
+    names = [f"{cause}.txt" for cause in store.Cause]
+    try:
+        found = {file.name for file in folder.iterdir()}
+    except OSError as error:
+        raise UnusableTemplates(f"{folder} cannot be read ({error.strerror}); mount or make the folder") from error
+    ours = [name for name in names if name in found]
+    if not ours:
+        raise UnusableTemplates(f"{folder} has none of the templates {', '.join(names)}; give one of them this name")
+    for name in ours:
+        try:
+            Engine(dirs=[str(folder)]).get_template(name)
+        except (OSError, UnicodeDecodeError, TemplateSyntaxError, TemplateDoesNotExist) as error:
+            raise UnusableTemplates(f"{folder / name} is no template of Django in UTF-8 ({error}); correct the file") from error
 
 
 def message(notice: Notice, *, now: datetime, folder: Path | None = None) -> Message:

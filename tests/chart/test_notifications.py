@@ -1,12 +1,16 @@
 """The notifications of the chart: off by default, only for the reconciler, secrets by reference, and refused without what they need."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from gregory.env import read_environment
 from gregory.launch.kubernetes.plaintext_secrets import find_plaintext_secrets
+from gregory.reporting.notices import check_templates
 from tests.chart.test_chart import name_of, of_kind, only, refusal
+from tests.docs.markdown import blocks
 from tools.chart.helm import template
 
 pytestmark = pytest.mark.usefixtures("each_helm")
@@ -44,6 +48,26 @@ def test_the_reconciler_reads_the_addresses_and_the_secrets_by_reference(monkeyp
     assert [place for one in objects for place in find_plaintext_secrets(one)] == []
 
 
+def test_the_reconciler_reads_the_templates_of_the_values(tmp_path: Path):
+    (block,) = [block for block in blocks("docs/monitoring.md") if block.name == "notifications.yaml"]
+    values = yaml.safe_load(block.text)
+    objects = template(values=values)
+
+    folder = variables(objects, "-reconciler")["GREGORY_NOTIFY_TEMPLATES"]["value"]
+    pod = only(objects, "Deployment", "-reconciler")["spec"]["template"]
+    (mount,) = [one for one in pod["spec"]["containers"][0]["volumeMounts"] if one["mountPath"] == folder]
+    (volume,) = [one for one in pod["spec"]["volumes"] if one["name"] == mount["name"]]
+    files = only(objects, "ConfigMap", volume["configMap"]["name"])["data"]
+    assert files == {"failed.txt": values["notifications"]["templates"]["failed"]}
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+    check_templates(tmp_path)
+    # Another text starts the pod anew.
+    changed = template(values={"notifications": values["notifications"] | {"templates": {"failed": "x"}}})
+    annotations = [only(one, "Deployment", "-reconciler")["spec"]["template"]["metadata"]["annotations"] for one in (objects, changed)]
+    assert annotations[0] != annotations[1]
+
+
 def test_only_the_reconciler_may_reach_the_ports_of_the_channels():
     to = [{"ipBlock": {"cidr": "192.0.2.0/24"}}]
     objects = template(values={"notifications": MAIL | WEBHOOK, "networkPolicy": {"notificationsTo": to}})
@@ -59,6 +83,8 @@ def test_only_the_reconciler_may_reach_the_ports_of_the_channels():
         ({"email": ["a@example.org"]}, "notifications.smtp.host is empty: set it to the mail server"),
         ({"email": ["a@example.org,b@example.org"]}, "at '/notifications/email/0'"),
         (MAIL | {"smtp": {"host": "mail.example.org", "user": "gregory"}}, "notifications.smtp.existingSecret is empty: set it to"),
+        ({"templates": {"failed": "x"}}, "notifications.templates: no message is sent. Set notifications.email or"),
+        (WEBHOOK | {"templates": {"failure": "x"}}, "at '/notifications/templates': additional properties 'failure' not allowed"),
     ],
 )
 def test_a_wrong_value_is_refused(values: dict[str, Any], expected: str, tmp_path):

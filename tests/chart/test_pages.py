@@ -6,6 +6,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -13,7 +14,9 @@ import yaml
 from gregory.env import read_environment
 from gregory.launch.kubernetes.plaintext_secrets import find_plaintext_secrets
 from gregory.web.__main__ import bind
+from gregory.web.commands import LONGEST_START
 from tests.chart.test_chart import name_of, of_kind, only, refusal
+from tests.docs.markdown import blocks
 from tools.chart.helm import PAGE_VALUES, template
 
 pytestmark = pytest.mark.usefixtures("each_helm")
@@ -27,6 +30,7 @@ def given(**changed: Any) -> dict[str, Any]:
 
 def test_they_are_off_by_default():
     assert [name_of(one) for one in template() if one["metadata"]["name"].endswith("-pages")] == []
+    assert of_kind(template(values=given(ingress={})), "Ingress") == of_kind(template(values=given()), "HTTPRoute") == []
 
 
 def test_the_request_of_a_browser_reaches_the_server(monkeypatch: pytest.MonkeyPatch):
@@ -52,6 +56,21 @@ def test_the_request_of_a_browser_reaches_the_server(monkeypatch: pytest.MonkeyP
     assert policy["podSelector"]["matchLabels"] == service["spec"]["selector"]
     assert policy["ingress"] == [{"ports": [{"protocol": "TCP", "port": port["containerPort"]}]}]
     assert {container[probe]["httpGet"]["port"] for probe in ("readinessProbe", "livenessProbe")} == {port["name"]}
+
+
+def test_a_gateway_leads_to_the_same_service():
+    """Its certificate is that of the listener. A start takes longer than the time that many gateways give a request."""
+    (block,) = [block for block in blocks("docs/kubernetes.md") if block.name == "gateway.yaml"]
+    route = yaml.safe_load(block.text)["pages"]["httpRoute"]
+    objects = template(values=given(ingress={}, httpRoute=route | {"annotations": {"a": "b"}}))
+
+    found = only(objects, "HTTPRoute")
+    assert (found["apiVersion"], found["metadata"]["annotations"]) == ("gateway.networking.k8s.io/v1", {"a": "b"})
+    (rule,) = found["spec"].pop("rules")
+    assert found["spec"] == {"parentRefs": route["parentRefs"], "hostnames": [urlsplit(given()["pages"]["url"]).hostname]}
+    assert rule == {"backendRefs": [{"name": name_of(only(objects, "Service")), "port": 80}], "timeouts": {"request": "120s"}}
+    assert float(rule["timeouts"]["request"].removesuffix("s")) > LONGEST_START
+    assert of_kind(objects, "Ingress") == []
 
 
 def test_the_pod_is_restricted_and_has_its_own_role():
@@ -123,6 +142,9 @@ def test_the_test_of_the_release_asks_for_the_login():
         (given(url=""), "pages.url is empty: set it to the address of the pages in browsers, such as https://models.example.org"),
         (given(url="http://models.example.org"), "at '/pages/url': 'http://models.example.org' does not match pattern"),
         (given(database={}), "pages.database: set existingSecret or passwordKey to the password of the role gregory_web"),
+        (given(httpRoute={"enabled": True}), "pages.httpRoute.parentRefs is empty: name the Gateway, and in sectionName its listener"),
+        (given(httpRoute={"parentRefs": [{"name": "public"}]}), "at '/pages/httpRoute/parentRefs/0': missing property 'sectionName'"),
+        (given(httpRoute={"timeout": "2 minutes"}), "at '/pages/httpRoute/timeout': '2 minutes' does not match pattern"),
         (
             given() | {"models": {"accessModes": ["ReadWriteOnce"]}, "reconciler": {"mountModels": False}},
             "pages.mountModels: a claim without ReadWriteMany in models.accessModes would bind all runs to the node of the pages",

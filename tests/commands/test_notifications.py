@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from pydantic import SecretStr
 
 from gregory.env import Environment
@@ -19,6 +19,7 @@ from gregory.management.notifications import Notifier
 from gregory.models import PredictionRunLog
 from gregory.runs import store
 from gregory.runs.diagnosis import SUCCEEDED, Diagnosis
+from gregory.runs.exit_codes import USAGE
 from gregory.runs.models import RunEvent, TrainingRun
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunSpec
@@ -268,6 +269,36 @@ def test_the_command_tells_and_reports(subject, hook: Hook, settings, capsys: py
 
     assert "the webhook was not sent: 127.0.0.1 answered with status 404" in capsys.readouterr().err
     assert len(hook.posts) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        (None, b"", r"notices cannot be read \(No such file or directory\); mount or make the folder$"),
+        ("", b"", r"notices cannot be read \(Not a directory\); mount"),
+        ("failure.txt", b"x", r"notices has none of the templates failed\.txt, refused\.txt, no_success\.txt; give one of them this name$"),
+        ("failed.txt", b"{% if %}", r"failed\.txt is no template of Django in UTF-8 \(.*\); correct the file$"),
+        ("no_success.txt", b"\xff", r"no_success\.txt is no template of Django in UTF-8 \(.*\); correct the file$"),
+    ],
+)
+def test_unusable_templates_end_the_command_at_its_start(
+    subject, hook: Hook, settings, tmp_path: Path, name: str | None, content: bytes, expected: str
+):
+    ended(opened(subject))
+    folder = tmp_path / "notices"
+    if name:
+        folder.mkdir()
+    if name is not None:
+        (folder / name).write_bytes(content)
+    given = {"GREGORY_NOTIFY_WEBHOOK": SecretStr(hook.url), "GREGORY_NOTIFY_TEMPLATES": folder}
+    settings.ENVIRONMENT = settings.ENVIRONMENT.model_copy(update=given)
+
+    with pytest.raises(CommandError, match=expected) as caught:
+        call_command("reconcile_runs", "--once")
+
+    assert str(caught.value).startswith("GREGORY_NOTIFY_TEMPLATES: ")
+    assert caught.value.returncode == USAGE
+    assert hook.posts == []
 
 
 def test_without_a_channel_nothing_is_read(subject, django_assert_num_queries):

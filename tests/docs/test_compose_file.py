@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gregory.env import DATABASE_VARIABLES, LIBPQ_VARIABLES, REQUIRE_AUTH, SSL_FILES, SSL_MODE
+from gregory.env import DATABASE_VARIABLES, LIBPQ_VARIABLES, REQUIRE_AUTH, SSL_FILES, SSL_MODE, Environment
 from gregory.launch.docker.container import MOST_PROCESSES
 from tests.strict import need
 from tools.docker_engine import COMPOSE
@@ -41,6 +41,13 @@ def test_each_command_gets_every_variable_of_the_connection(name: str):
     service = yaml.safe_load(FILE.read_text())["services"][name]
 
     assert {*DATABASE_VARIABLES.values(), SSL_MODE, REQUIRE_AUTH, *SSL_FILES, *LIBPQ_VARIABLES} - set(service["environment"]) == set()
+
+
+def test_the_reconciler_gets_every_variable_of_the_notifications():
+    # A folder of templates would need a mount.
+    names = {name for name in Environment.model_fields if name.startswith(("GREGORY_NOTIFY", "EMAIL_", "DEFAULT_FROM"))}
+
+    assert names - {"GREGORY_NOTIFY_TEMPLATES"} - set(yaml.safe_load(FILE.read_text())["services"]["reconcile"]["environment"]) == set()
 
 
 @pytest.mark.docker

@@ -21,9 +21,10 @@ from gregory.management.runners import reconciler
 from gregory.management.unreachable import UnreachableTracker
 from gregory.output import counted
 from gregory.reconcile.results import ReconcileResult, ResultKind
+from gregory.reporting.notices import UnusableTemplates, check_templates
 from gregory.runs import store
 from gregory.runs.db_retry import close_connection
-from gregory.runs.exit_codes import FAILURE
+from gregory.runs.exit_codes import FAILURE, USAGE
 from gregory.shutdown import ShutdownRequest
 from gregory.training import resume
 
@@ -59,6 +60,11 @@ class Command(ManagementCommand):
     def handle(self, *args: Any, **flags: Any) -> None:
         """Exit code SUCCESS, also if runs were ended. A pass with `--once` fails if the program itself failed for a run."""
         refuse_within_transaction("reconcile_runs")
+        if templates := settings.ENVIRONMENT.GREGORY_NOTIFY_TEMPLATES:
+            try:
+                check_templates(templates)
+            except UnusableTemplates as error:
+                raise CommandError(f"GREGORY_NOTIFY_TEMPLATES: {error}", returncode=USAGE) from error
         if flags["once"]:
             self._once()
             return

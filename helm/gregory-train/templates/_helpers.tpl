@@ -237,7 +237,8 @@ runAsNonRoot: true
 A pod of the chart itself, which runs one command of manage.py:
 (dict "root" $ "component" "submitter" "args" $args "database" $database "withCluster" true "models" false "readsModels" false)
 withCluster: the pod mounts the cluster file and has the token of the submitter. models: the pod mounts the models. readsModels: and only
-reads them, to plan predictions. command: replaces manage.py and args. variables: further ones. httpPort: the port that the pod serves.
+reads them, to plan predictions. command: replaces manage.py and args. variables: further ones. templates: the pod mounts those of the
+notifications. httpPort: the port that the pod serves.
 */}}
 {{- define "gregory-train.controllerPod" -}}
 {{- $ := .root -}}
@@ -359,6 +360,11 @@ spec:
           mountPath: /etc/gregory-train
           readOnly: true
         {{- end }}
+        {{- if .templates }}
+        - name: notifications
+          mountPath: /etc/gregory-notifications
+          readOnly: true
+        {{- end }}
         {{- if .models }}
         {{- include "gregory-train.modelsMount" $ | nindent 8 }}
         {{- if .readsModels }}
@@ -375,6 +381,11 @@ spec:
     - name: cluster
       configMap:
         name: {{ include "gregory-train.config" $ }}
+    {{- end }}
+    {{- if .templates }}
+    - name: notifications
+      configMap:
+        name: {{ include "gregory-train.named" (dict "root" $ "suffix" "notifications") }}
     {{- end }}
     {{- if .models }}
     {{- include "gregory-train.modelsVolume" $ | nindent 4 }}

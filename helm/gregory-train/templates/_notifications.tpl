@@ -9,6 +9,12 @@
 {{- end }}
 - name: GREGORY_NOTIFY_DAYS
   value: {{ $notifications.noSuccessDays | int | toString | quote }}
+{{- if $notifications.templates }}
+- name: GREGORY_NOTIFY_TEMPLATES
+  value: /etc/gregory-notifications
+{{- end }}
+{{- else if $notifications.templates }}
+{{- fail "notifications.templates: no message is sent. Set notifications.email or notifications.webhook.existingSecret, or remove the templates" }}
 {{- end }}
 {{- if $notifications.email }}
 {{- if not $smtp.host }}
@@ -45,5 +51,16 @@
     secretKeyRef:
       name: {{ . }}
       key: {{ $webhook.key }}
+{{- end }}
+{{- end }}
+
+{{- /* The files of the templates, by name. Empty without them. */}}
+{{- define "gregory-train.notificationTemplates" -}}
+{{- $files := dict }}
+{{- range $name, $text := .Values.notifications.templates }}
+{{- $_ := set $files (printf "%s.txt" $name) $text }}
+{{- end }}
+{{- with $files }}
+{{- toYaml . }}
 {{- end }}
 {{- end }}
