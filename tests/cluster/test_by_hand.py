@@ -4,6 +4,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,8 @@ pytestmark = pytest.mark.slow
 
 # Interfaces of the CNI have eight digits, those of a Docker engine seven.
 OURS = re.compile(rf"veth[0-9a-f]{{8}}|{re.escape(network.BRIDGE)}")
+# Namespaces of the network that other tests make at the same time have other names.
+NAMESPACES = "/run/netns"
 
 # A test session without an end.
 SESSION = """
@@ -56,17 +59,26 @@ def traces() -> dict[str, object]:
         for process in psutil.process_iter(["cmdline"])
         if any(mark in (words := " ".join(process.info["cmdline"] or [])) for mark in ours)
     ]
-    folders = ("/run/netns", "/run/containerd/runc/k8s.io", "/var/lib/cni/results", "/var/log/containers", "/var/lib/kubelet")
+    folders = ("/run/containerd/runc/k8s.io", "/var/lib/cni/results", "/var/log/containers", "/var/lib/kubelet")
     return {
         "rules": [line for table in rules for line in table.splitlines() if network.BRIDGE in line],
         "interfaces": [path.name for path in interfaces],
         "processes": processes,
         "mounts": [line for line in Path("/proc/mounts").read_text().splitlines() if "gregory-cluster-" in line],
         "control groups": cgroups.exist(),
+        "namespaces": sorted(path.name for path in Path(NAMESPACES).glob("cni-*")),
         "folders": {folder: sorted(path.name for path in Path(folder).glob("*")) for folder in folders},
         "kernel": {name: (record.SETTINGS / name).read_text() for name in (*record.KERNEL, "net/ipv4/ip_forward")},
         "record": record.FILE.exists(),
     }
+
+
+def settled(expected: dict[str, object], *, seconds: float = 120) -> dict[str, object]:
+    """The traces, as soon as they are the expected ones. The kernel removes the interfaces of an ended namespace some time later."""
+    end = time.monotonic() + seconds
+    while (found := traces()) != expected and time.monotonic() < end:
+        time.sleep(0.2)
+    return found
 
 
 @pytest.fixture
@@ -106,7 +118,7 @@ def test_up_and_down(machine_without_cluster: dict[str, object]):
     ]  # fmt: skip
     assert (down.returncode, down.stdout) == (0, "the cluster is gone\n")
     with the_only_one(wait=True):
-        assert traces() == machine_without_cluster
+        assert settled(machine_without_cluster) == machine_without_cluster
     assert [socket.exists() for socket in sockets] == [False]
 
 
@@ -130,5 +142,5 @@ def test_remains_of_a_killed_session_are_removed(machine_without_cluster: dict[s
         sockets = record.shim_sockets(Path(left.folder))
         assert [socket.exists() for socket in sockets] == [True]
         end_leftover()
-        assert traces() == machine_without_cluster
+        assert settled(machine_without_cluster) == machine_without_cluster
         assert [socket.exists() for socket in sockets] == [False]
