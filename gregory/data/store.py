@@ -24,12 +24,14 @@ _LARGEST_ID = 2**31 - 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportResult:
-    """created + updated + unchanged is the number of articles in the file, and so is labelled + unlabelled.
+    """created + joined + updated + unchanged is the number of articles in the file, and so is labelled + unlabelled.
 
-    updated: present articles that changed. texts, labels: those of them with another text, and with another label.
+    joined: articles of another subject, which this one has now too. updated: present articles that changed. texts, labels: those of
+    them with another text, and with another label.
     """
 
     created: int
+    joined: int
     updated: int
     unchanged: int
     labelled: int
@@ -130,16 +132,19 @@ def _store(rows: Sequence[ImportRow], subject: Subject) -> ImportResult:
     _note({key: article_id for key, article_id in ids.items() if key not in known.keys() - copied - gone}, subject)
     _write_labels({ids[key]: label for key, label in wanted.items() if label is not None}, present)
 
-    relabelled = {key for key, one in stored.items() if wanted[key] != labels.get(one.article_id)}
-    updated = changed | relabelled | {key for key, one in stored.items() if one.article_id not in present.members & present.of_team}
+    joined = {key for key, one in stored.items() if one.article_id not in present.members}
+    relabelled = {key for key, one in stored.items() if wanted[key] != labels.get(one.article_id)} - joined
+    others = {key for key, one in stored.items() if one.article_id not in present.of_team}
+    updated = (changed | relabelled | others) - joined
     labelled = sum(row.label is not None for row in rows)
     return ImportResult(
         created=len(rows) - len(stored),
+        joined=len(joined),
         updated=len(updated),
-        unchanged=len(stored) - len(updated),
+        unchanged=len(stored) - len(joined) - len(updated),
         labelled=labelled,
         unlabelled=len(rows) - labelled,
-        texts=len(changed),
+        texts=len(changed - joined),
         labels=len(relabelled),
     )
 

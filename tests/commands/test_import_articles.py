@@ -55,6 +55,13 @@ def test_corrections_are_counted(db, papers):
     )
 
 
+def test_articles_of_another_subject_are_counted_as_such(db, papers):
+    run(papers)
+    assert run(papers, subject="cold")[0] == (
+        f"{USED}drinks/cold: 0 articles new, 3 of another subject added, 0 updated, 0 unchanged; {COUNTS}"
+    )
+
+
 def test_verbosity_0_prints_nothing(db, papers):
     assert run(papers, "--verbosity", "0") == ("", "")
     assert Articles.objects.count() == 3
@@ -135,6 +142,25 @@ def test_bad_rows_are_left_out_on_request_and_written_with_their_reasons(db, pap
     assert refused.read_text(encoding="utf-8") == (
         'place,reason,id,title,summary,relevant\nline 3,"column title: the title is blank; add it, or remove the row",12,,\'=1+1,0\n'
     )
+
+
+def test_bad_rows_alone_are_refused(db, papers):
+    papers.write_text("id,title\n11,\n", encoding="utf-8")
+    reason = "line 2: column title: the title is blank; add it, or remove the row"
+    assert refusal(papers, "--skip-bad-rows") == (f"nothing was imported from {papers}\n{reason}", 1)
+    assert (Team.objects.count(), list(papers.parent.iterdir())) == (0, [papers])
+
+
+def test_a_refused_row_keeps_its_bytes(db, papers):
+    papers.write_bytes("id,title\n11,Thé\n".encode() + b"12,Caf\xe9\n")
+    run(papers, "--skip-bad-rows")
+    assert papers.with_name("papers.csv.refused.csv").read_bytes().endswith(b",12,Caf\xe9\n")
+
+
+def test_flags_of_labels_exclude_an_import_without_them(db, papers):
+    message = "names labels, and --without-labels imports none; leave out one of them"
+    for flags in (("--relevant-value", "1"), ("--label-column", "relevant")):
+        assert refusal(papers, *flags, "--without-labels") == (f"{flags[0]} {message}", 2)
 
 
 def test_bad_rows_are_not_left_out_if_nobody_would_see_them(db, papers):

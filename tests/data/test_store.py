@@ -32,7 +32,9 @@ def counts() -> list[int]:
 
 
 def result(**changes: int) -> ImportResult:
-    return ImportResult(**{"created": 0, "updated": 0, "unchanged": 0, "labelled": 1, "unlabelled": 0, "texts": 0, "labels": 0, **changes})
+    return ImportResult(
+        **{"created": 0, "joined": 0, "updated": 0, "unchanged": 0, "labelled": 1, "unlabelled": 0, "texts": 0, "labels": 0, **changes}
+    )
 
 
 def test_new_articles_are_stored_with_their_memberships_and_labels(db):
@@ -74,7 +76,7 @@ def test_two_projects_can_have_the_same_identifiers(db):
 
 def test_the_same_article_in_another_team_keeps_its_first_label(db):
     store(row(12))
-    assert store(row(12, label=False), team="coffees", subject="green") == result(updated=1, labels=1)
+    assert store(row(12, label=False), team="coffees", subject="green") == result(joined=1)
     labels = ArticleSubjectRelevance.objects.order_by("subject__team__slug").values_list("subject__team__slug", "is_relevant")
     assert list(labels) == [("coffees", False), ("teas", True)]
     assert set(Articles.objects.get().teams.values_list("slug", flat=True)) == {"teas", "coffees"}

@@ -10,9 +10,11 @@ from gregory.data.dataset_csv import title_and_abstract
 from gregory.data.imports import columns, dates, delimited, endnote, tagged, values, workbook
 from gregory.data.imports.columns import Columns, Names
 from gregory.data.imports.errors import ImportRefused, shown
-from gregory.data.imports.source import Format, Source, identify
+from gregory.data.imports.source import ERRORS, Format, Source, identify, undecoded
 from gregory.data.imports.table import Limits, Record, Table
 
+# Values of a column that a message names.
+_SHOWN_VALUES = 10
 _PUBMED = "https://pubmed.ncbi.nlm.nih.gov/"
 
 
@@ -25,12 +27,14 @@ class Wanted:
     """What the operator says about a file.
 
     subject: its slug, for texts with the labels of several subjects. without_labels: no column has labels, whatever their names are.
+    encoding: a name of `source.ENCODINGS`. Empty: find it.
     """
 
     names: Names = field(default_factory=Names)
     relevant_value: str = ""
     subject: str = ""
     without_labels: bool = False
+    encoding: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +84,7 @@ def article_urn(source_id: str) -> str:
 
 def read_file(path: Path, wanted: Wanted, limits: Limits) -> ImportFile:
     """Raises ImportRefused if the file cannot be read, has no article, or has labels in a column that is not used."""
-    source = identify(path)
+    source = identify(path, wanted.encoding)
     with _table(source, limits) as table:
         try:
             return _read(path, table, columns.find(table.columns, wanted.names), wanted)
@@ -99,7 +103,7 @@ def _table(source: Source, limits: Limits) -> Iterator[Table]:
     else:
         # csv needs the line ends as they are.
         newline = "" if source.format is Format.DELIMITED else None
-        with source.path.open(encoding=source.encoding, newline=newline) as stream, delimited.wide_cells(limits.cell):
+        with source.path.open(encoding=source.encoding, errors=ERRORS, newline=newline) as stream, delimited.wide_cells(limits.cell):
             if source.format is Format.DELIMITED:
                 yield delimited.open_table(source, stream, limits, known=columns.known)
             else:
@@ -112,9 +116,12 @@ def _read(path: Path, table: Table, found: Columns, wanted: Wanted) -> ImportFil
     refused: list[RefusedRow] = []
     bad_dates: list[str] = []
     repeated = 0
-    ignored = _IgnoredLabels(found)
+    if byte := undecoded("\n".join(table.columns)):
+        raise ImportRefused(f"{path} has the byte {byte} in its header, which is not UTF-8; save the file as UTF-8")
+    ignored, labels = _IgnoredLabels(found), _LabelValues(found, wanted)
     for record in table.records:
         ignored.see(record)
+        labels.see(record)
         try:
             row = _row(record, table, found, wanted, bad_dates)
             if earlier := rows.get(row.source_id):
@@ -129,6 +136,7 @@ def _read(path: Path, table: Table, found: Columns, wanted: Wanted) -> ImportFil
         raise ImportRefused(f"{path} has no article after its header; its columns are {', '.join(table.columns)}")
     if not wanted.without_labels and all(row.label is None for row in rows.values()):
         ignored.refuse(table.columns)
+    labels.require_relevant()
     return ImportFile(
         description=table.description,
         columns=table.columns,
@@ -174,6 +182,33 @@ class _IgnoredLabels:
                 )
 
 
+class _LabelValues:
+    """The values of the label column, if the operator names the one of relevant articles."""
+
+    def __init__(self, found: Columns, wanted: Wanted) -> None:
+        """Raises ImportRefused if there is no column of labels."""
+        self._relevant, self._column = wanted.relevant_value, found.label
+        if self._relevant and self._column is None:
+            raise ImportRefused(f"--relevant-value {shown(self._relevant)} needs a column of labels; --label-column names it")
+        self._values: dict[str, None] = {}
+        self._found = False
+
+    def see(self, record: Record) -> None:
+        """Note the value of a record. Few of the others are enough for a message."""
+        if self._relevant and self._column is not None and self._column < len(record.values):
+            value = record.values[self._column].strip()
+            self._found = self._found or value.casefold() == self._relevant.strip().casefold()
+            if value and len(self._values) <= _SHOWN_VALUES:
+                self._values.setdefault(value)
+
+    def require_relevant(self) -> None:
+        """Raise ImportRefused if no record has the value. All labels would be negative, also those that are stored already."""
+        if self._relevant and not self._found:
+            several = list(self._values)
+            seen = ", ".join(map(shown, several[:_SHOWN_VALUES])) + (", ..." if len(several) > _SHOWN_VALUES else "")
+            raise ImportRefused(f"--relevant-value {shown(self._relevant)}: no row has it; the column has {seen or 'no value'}")
+
+
 def _require_equal(earlier: ImportRow, row: ImportRow, place: str) -> None:
     for name, title in (("title", "another title"), ("summary", "another abstract"), ("label", "another label")):
         if getattr(earlier, name) != getattr(row, name):
@@ -188,6 +223,8 @@ def _row(record: Record, table: Table, found: Columns, wanted: Wanted, bad_dates
     pmid = pmid if pmid.isdecimal() and len(pmid) <= values.LONGEST_ID else ""
     own = values.identifier(_cell(record, found.id))
     source_id = own or values.derived(doi=doi, pmid=pmid, title=title, abstract=abstract)
+    if byte := undecoded("\n".join(record.values[place] for place in found.used())):
+        raise _BadRow(f"the byte {byte} is not UTF-8; correct the row, save the file as UTF-8, or import it with --encoding windows-1252")
     if any("\0" in text for text in (title, abstract, source_id, doi)):
         raise _BadRow("a NUL character, which PostgreSQL cannot store; remove it")
     if len(source_id) > values.LONGEST_ID:

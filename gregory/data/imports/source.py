@@ -13,6 +13,9 @@ from gregory.data.imports.errors import ImportRefused
 
 HEAD = 64 * 1024
 _CHUNK = 1024 * 1024
+# The encodings that an operator can name. A byte that is not valid becomes a surrogate, which `undecoded` finds.
+ENCODINGS = {"utf-8": "utf-8-sig", "utf-16": "utf-16", "windows-1252": "cp1252"}
+ERRORS = "surrogateescape"
 # Those of tables, and the beginning of a first line that names another one.
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 SEPARATOR_MARK = "sep="
@@ -70,24 +73,45 @@ _TAGGED = (
     (re.compile(r"^PMID- ", re.M), Format.NBIB),
     (re.compile(r"^(FN|PT) [^\t\n]*$", re.M), Format.WEB_OF_SCIENCE),
 )
+# How `surrogateescape` keeps the bytes that are not valid, and the other characters beyond ASCII.
+_UNDECODED = re.compile("[\udc80-\udcff]")
+_BEYOND_ASCII = re.compile("[^\x00-\x7f\udc80-\udcff]")
 _BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 
 
-def identify(path: Path) -> Source:
-    """Raises ImportRefused, with the name of the format, if the file cannot be read."""
+def identify(path: Path, encoding: str = "") -> Source:
+    """Raises ImportRefused, with the name of the format, if the file cannot be read. encoding: one of ENCODINGS; empty: find it."""
     try:
+        if not path.is_file() and path.exists() and not path.is_dir():
+            # Its bytes are read several times, and a pipe has them once.
+            raise ImportRefused(f"{path} is a pipe or a device; save its content as a file")
         with path.open("rb") as stream:
             head = stream.read(HEAD)
-        if not head.strip():
-            raise ImportRefused(f"{path} is empty")
-        if head.startswith(b"PK\x03\x04"):
-            return Source(path=path, format=_archive(path))
-        for signature, meaning in _BINARY.items():
-            if head.startswith(signature):
-                raise ImportRefused(f"{path} is {meaning}")
-        return _text(path, head)
+        source = _source(path, head, encoding)
     except OSError as error:
         raise ImportRefused(f"{path} cannot be read: {error.strerror}") from error
+    if encoding and not source.encoding:
+        raise ImportRefused(f"{path} is {source.format}, which names its own encoding; leave out --encoding")
+    return source
+
+
+def _source(path: Path, head: bytes, encoding: str) -> Source:
+    if not head.strip():
+        raise ImportRefused(f"{path} is empty")
+    if head.startswith(b"PK\x03\x04"):
+        return Source(path=path, format=_archive(path))
+    for signature, meaning in _BINARY.items():
+        if head.startswith(signature):
+            raise ImportRefused(f"{path} is {meaning}")
+    return _text(path, head, _named(path, encoding))
+
+
+def _named(path: Path, encoding: str) -> str:
+    """The encoding of the operator as Python names it. Raises ImportRefused with the first byte of another one."""
+    wanted = ENCODINGS.get(encoding, "")
+    if wanted and (problem := _first_error(path, encoding if encoding == "utf-8" else wanted)):
+        raise ImportRefused(f"{path} is not {encoding_name(wanted)}: {problem}; correct it, or leave out --encoding {encoding}")
+    return wanted
 
 
 def encoding_name(encoding: str) -> str:
@@ -106,9 +130,9 @@ def _archive(path: Path) -> Format:
     raise ImportRefused(f"{path} is {next((text for name, text in _ARCHIVES.items() if name in names), 'a zip archive; unpack it first')}")
 
 
-def _text(path: Path, head: bytes) -> Source:
-    encoding = _encoding(path, head)
-    text = codecs.getincrementaldecoder(encoding)(errors="strict").decode(head)
+def _text(path: Path, head: bytes, encoding: str) -> Source:
+    encoding = encoding or _encoding(path, head)
+    text = codecs.getincrementaldecoder(encoding)(errors=ERRORS).decode(head)
     for pattern, meaning in _OTHER_TEXTS:
         if pattern.match(text):
             raise ImportRefused(f"{path} is {meaning}")
@@ -135,17 +159,40 @@ def _xml(path: Path, head: str) -> Format:
 
 
 def _encoding(path: Path, head: bytes) -> str:
-    """UTF-8 or UTF-16 if the whole file is valid, else Windows-1252. A statistical guess would differ from file to file."""
+    """UTF-8 or UTF-16 if the whole file is valid, else Windows-1252. A statistical guess would differ from file to file.
+
+    A file with valid sequences of UTF-8 and with other bytes is UTF-8 with damage, and its reader names the damaged records. Text in
+    Windows-1252 has such a sequence by accident only.
+    """
     marked = next((name for mark, name in _BOMS if head.startswith(mark)), None) or _unmarked_utf16(head)
     wanted = marked or "utf-8"
     # The decoder of utf-8-sig counts from the end of the mark.
     problem = _first_error(path, "utf-8" if wanted == "utf-8-sig" else wanted)
     if problem is None:
         return wanted
+    if marked is None and b"\0" not in head and _has_utf8(path):
+        return wanted
     if marked is None and b"\0" not in head and (worse := _first_error(path, "cp1252")) is None:
         return "cp1252"
     position = problem if marked or b"\0" in head else worse
     raise ImportRefused(f"{path} is not a text file that can be read: {position} is not {encoding_name(wanted)}; save it as UTF-8")
+
+
+def _has_utf8(path: Path) -> bool:
+    """Whether at least a tenth of the characters beyond ASCII are valid UTF-8."""
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="surrogateescape")
+    valid = others = 0
+    for chunk, last in _chunks(path):
+        text = decoder.decode(chunk, final=last)
+        others += len(_UNDECODED.findall(text))
+        valid += len(_BEYOND_ASCII.findall(text))
+    return valid * 10 >= others
+
+
+def undecoded(text: str) -> str:
+    """The first byte of a text that is not of the encoding of its file, as 0xe9. Empty if there is none."""
+    found = _UNDECODED.search(text)
+    return f"0x{ord(found[0]) - 0xDC00:02x}" if found else ""
 
 
 def _unmarked_utf16(head: bytes) -> str | None:

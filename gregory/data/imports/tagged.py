@@ -1,10 +1,12 @@
 """Formats with a tag at the beginning of a line: RIS, PubMed format (.nbib) and Web of Science text. rispy parses them."""
 
+import re
 from collections.abc import Iterator
 from itertools import chain
+from operator import itemgetter
 from typing import IO, Any
 
-from gregory.data.imports.errors import ImportRefused
+from gregory.data.imports.errors import ImportRefused, shown
 from gregory.data.imports.source import Format, Source, encoding_name
 from gregory.data.imports.table import Limits, Record, Table
 
@@ -17,13 +19,32 @@ _TAGS: dict[Format, tuple[tuple[str, ...], ...]] = {
     Format.NBIB: (("PMID",), ("LID", "AID"), ("PMID",), ("TI", "BTI"), ("AB", "OAB"), ()),
     Format.WEB_OF_SCIENCE: (("UT",), ("DI",), ("PM",), ("TI",), ("AB",), ()),
 }
+# Lines between entries that have no text: numbers of the entries, and the frame of a file.
+_NO_TEXT = {
+    Format.RIS: re.compile(r"(\d+\.?)?"),
+    Format.NBIB: re.compile(r"(\d+\.?)?"),
+    Format.WEB_OF_SCIENCE: re.compile(r"((FN|VR|EF)\b.*)?"),
+}
+_TAG = {
+    Format.RIS: re.compile(r"[A-Z][A-Z0-9]  ?-"),
+    Format.NBIB: re.compile(r"[A-Z]{2,4} *- "),
+    Format.WEB_OF_SCIENCE: re.compile(r"[A-Z][A-Z0-9] "),
+}
 
 
 def open_table(source: Source, stream: IO[str], limits: Limits) -> Table:
     lines = _Lines(stream, source.format, limits.line)
-    entries = _parse(source.format, lines)
-    records = (_record(source.format, entry, limits) for entry in entries)
-    return Table(description=f"{source.format}, {encoding_name(source.encoding)}", columns=COLUMNS, records=records)
+    entries, outside = _parse(source.format, lines)
+    first = entries[0]["line"] if entries else 0
+    before = [number for number, text in outside if number < first and not _TAG[source.format].match(text)]
+    found = [(entry["line"], _record(source.format, entry, limits)) for entry in entries]
+    found += [(number, _lost(source.format, number, text)) for number, text in outside if number not in before]
+    return Table(
+        description=f"{source.format}, {encoding_name(source.encoding)}",
+        columns=COLUMNS,
+        records=(record for _, record in sorted(found, key=itemgetter(0))),
+        remarks=(f"the text before the first entry is not read; it begins in line {before[0]}",) if before else (),
+    )
 
 
 class _Lines:
@@ -57,8 +78,11 @@ class _Lines:
             yield _END[self._form]
 
 
-def _parse(form: Format, lines: _Lines) -> list[dict[str, Any]]:
-    """One dictionary of tags for each entry, with lists of lines. The key "line" has the number of its first line."""
+def _parse(form: Format, lines: _Lines) -> tuple[list[dict[str, Any]], list[tuple[int, str]]]:
+    """One dictionary of tags for each entry, with lists of lines. The key "line" has the number of its first line.
+
+    Then the first line of each text that belongs to no entry, with its number.
+    """
     from rispy import RisParser, WokParser
 
     tags = [_START[form], *(tag for column in _TAGS[form] for tag in column)]
@@ -68,21 +92,36 @@ def _parse(form: Format, lines: _Lines) -> list[dict[str, Any]]:
         START_TAG = _START[form]
 
         def _iter_till_start(self, lines: Iterator[str]) -> dict[str, Any]:
-            record: dict[str, Any] = super()._iter_till_start(lines)
-            start = record[self.START_TAG]
-            return {self.START_TAG: [start], "line": counted.number}
+            block: bool | None = None
+            for line in lines:
+                tag, start = self.parse_line(line)
+                if tag == self.START_TAG or line.startswith(f"{self.START_TAG} - "):
+                    return {self.START_TAG: [start], "line": source.number}
+                if tag == self.END_TAG or _NO_TEXT[form].fullmatch(line.strip()):
+                    block = None
+                    continue
+                tagged = bool(_TAG[form].match(line))
+                if block is None or (tagged and not block):
+                    outside.append((source.number, line.strip()))
+                block = block or tagged
+            raise StopIteration
 
         def parse_line(self, line: str) -> tuple[str | None, str]:
             if form is not Format.NBIB:
                 return super().parse_line(line)  # type: ignore[no-any-return]
             return (line[:4].strip(), line[6:].strip()) if line[4:6] == "- " or line == _END[form] else (None, line.strip())
 
-    counted = lines
+    source, outside = lines, list[tuple[int, str]]()
     parser = Parser(mapping={tag: tag for tag in tags}, list_tags=tags, delimiter_tags_mapping={}, skip_unknown_tags=True)
     entries: list[dict[str, Any]] = parser.parse_lines(iter(lines))
     if lines.cut and entries:
         entries[-1]["cut"] = True
-    return entries
+    return entries, outside
+
+
+def _lost(form: Format, number: int, text: str) -> Record:
+    problem = f"{shown(text)} belongs to no entry; begin its entry with a line {_START[form]}, or remove the line"
+    return Record(f"line {number}", [], problem)
 
 
 def _record(form: Format, entry: dict[str, Any], limits: Limits) -> Record:

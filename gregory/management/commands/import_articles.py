@@ -9,6 +9,7 @@ from django.core.management.base import CommandError, CommandParser
 from gregory.data.imports.columns import Names
 from gregory.data.imports.errors import ImportRefused, refuse
 from gregory.data.imports.read import ImportFile, Wanted, read_file
+from gregory.data.imports.source import ENCODINGS, ERRORS
 from gregory.data.place import SlugRefused
 from gregory.data.store import ImportResult, import_rows, remove
 from gregory.management.command import ManagementCommand
@@ -38,6 +39,7 @@ class Command(ManagementCommand):
         for name in ("label", "title", "abstract", "id"):
             parser.add_argument(f"--{name}-column", default="", metavar="NAME", help=f"column of the {name}, if its name is not found")
         parser.add_argument("--relevant-value", default="", metavar="VALUE", help="value of a relevant article; others are not relevant")
+        parser.add_argument("--encoding", choices=list(ENCODINGS), default="", help="encoding of the file, if the found one is wrong")
         parser.add_argument("--without-labels", action="store_true", help="import no labels, also if a column looks like labels")
         parser.add_argument("--skip-bad-rows", action="store_true", help="import the other rows; FILE.refused.csv gets the bad ones")
         parser.add_argument("--dry-run", action="store_true", help="print the counts and change nothing")
@@ -57,10 +59,14 @@ class Command(ManagementCommand):
             relevant_value=options["relevant_value"],
             subject=subject,
             without_labels=options["without_labels"],
+            encoding=options["encoding"],
         )
+        named = [flag for flag in ("--relevant-value", "--label-column") if options[flag[2:].replace("-", "_")]]
+        if wanted.without_labels and named:
+            raise CommandError(f"{named[0]} names labels, and --without-labels imports none; leave out one of them", returncode=USAGE)
         try:
             read = read_file(file, wanted, import_limits())
-            if not options["skip_bad_rows"]:
+            if not options["skip_bad_rows"] or not read.rows:
                 refuse(read.problems)
             refused = _write_refused(file, read) if read.refused and not options["dry_run"] else None
             result = import_rows(read.rows, team_slug=team, subject_slug=subject, dry_run=options["dry_run"])
@@ -77,9 +83,10 @@ class Command(ManagementCommand):
         not_relevant = result.labelled - relevant
         without = sum(not row.summary for row in read.rows)
         self.stdout.write(f"{read.description}; columns used: {', '.join(read.used)}")
+        joined = f"{result.joined} of another subject added, " if result.joined else ""
         changes = f" ({result.texts} with another text, {result.labels} with another label)" if result.updated else ""
         self.stdout.write(
-            f"{label}: {counted(result.created, 'article')} new, {result.updated} updated{changes}, {result.unchanged} unchanged; "
+            f"{label}: {counted(result.created, 'article')} new, {joined}{result.updated} updated{changes}, {result.unchanged} unchanged; "
             f"{relevant} relevant, {not_relevant} not relevant, {result.unlabelled} not reviewed; {without} without an abstract"
         )
         if read.repeated:
@@ -133,7 +140,7 @@ def _write_refused(file: Path, read: ImportFile) -> Path:
     """Write the refused rows beside the file, with place and reason. Raises ImportRefused if that is impossible."""
     path = file.with_name(f"{file.name}.refused.csv")
     try:
-        with path.open("w", encoding="utf-8", newline="") as stream:
+        with path.open("w", encoding="utf-8", errors=ERRORS, newline="") as stream:
             rows = csv.writer(stream, lineterminator="\n")
             rows.writerow(["place", "reason", *read.columns])
             for row in read.refused:

@@ -27,6 +27,19 @@ def test_the_operator_names_the_columns(read):
     assert list(found.used) == ["nr", "NAME", "Long_Text", "my-decision"]
 
 
+def test_a_value_of_relevant_articles_that_no_row_has_is_refused(read, refusal):
+    """All labels would be negative, and replace those of an earlier import."""
+    content = "id,title,decision\n1,a,keep\n2,b,Drop\n3,c,drop\n4,d,\n"
+    assert refusal(content, relevant_value="kepe") == ("--relevant-value 'kepe': no row has it; the column has 'keep', 'Drop', 'drop'",)
+    assert [row.label for row in read(content, relevant_value=" KEEP").rows] == [True, False, False, None]
+    many = "id,title,decision\n" + "".join(f"{number},a{number},v{number}\n" for number in range(20))
+    (message,) = refusal(many, relevant_value="kepe")
+    assert message.endswith("'v8', 'v9', ...")
+    assert refusal("id,title\n1,a\n", relevant_value="keep") == (
+        "--relevant-value 'keep' needs a column of labels; --label-column names it",
+    )
+
+
 def test_a_named_column_that_does_not_exist_is_refused(refusal):
     assert refusal("id,title,abstract\n1,a,b\n", names=Names(label="decission")) == (
         "there is no column 'decission'; the columns are id, title, abstract",

@@ -3,6 +3,7 @@
 import codecs
 import gzip
 import io
+import os
 import random
 import zipfile
 
@@ -70,6 +71,10 @@ def test_each_encoding_gives_the_same_text(read, content, description):
         ),
         (b'<?xml version="1.0"?><feed></feed>', "papers.csv is XML, but not of EndNote; export RIS, CSV or .xlsx"),
         (
+            b"id,Caf\xe9,title\n1,Caf\xc3\xa9,Tea\n",
+            "papers.csv has the byte 0xe9 in its header, which is not UTF-8; save the file as UTF-8",
+        ),
+        (
             b"id,title\n1,Caf\xe9\n2,\x81\n",
             "papers.csv is not a text file that can be read: byte 0x81 at offset 18 (line 3) is not UTF-8; save it as UTF-8",
         ),
@@ -81,6 +86,26 @@ def test_each_encoding_gives_the_same_text(read, content, description):
 )
 def test_a_file_that_cannot_be_read_is_named(refusal, content, message):
     assert refusal(content) == (message,)
+
+
+def test_a_byte_that_is_not_utf8_makes_one_bad_row_of_a_file_in_utf8(read):
+    found = read("id,title\n1,Sjögren’s tea\n2,Caf".encode() + b"\xe9\n3,Tea\n")
+
+    assert (found.description, [row.title for row in found.rows]) == ("CSV with commas, UTF-8", ["Sjögren’s tea", "Tea"])
+    remedy = "correct the row, save the file as UTF-8, or import it with --encoding windows-1252"
+    assert found.problems == [f"line 3: the byte 0xe9 is not UTF-8; {remedy}"]
+
+
+def test_the_operator_names_the_encoding(read, refusal):
+    """In this text of Windows-1252 the last letter and the quote are a character of UTF-8."""
+    text = "id,title\n1,„Spaß“\n"
+    assert read(text.encode("cp1252"), encoding="windows-1252").rows[0].title == "„Spaß“"
+    assert refusal(text.encode("cp1252"), encoding="utf-8") == (
+        "papers.csv is not UTF-8: byte 0x84 at offset 11 (line 2); correct it, or leave out --encoding utf-8",
+    )
+    assert refusal(archive("xl/workbook.xml"), encoding="utf-8") == (
+        "papers.csv is Excel workbook, which names its own encoding; leave out --encoding",
+    )
 
 
 def test_random_bytes_are_refused(refusal):
@@ -113,6 +138,14 @@ def test_lines_about_the_source_may_precede_the_entries(read):
     found = read(b"Provider: Example Publishing, Inc.\nDatabase: abstract, full text\n\nTY  - JOUR\nTI  - Tea\nER  - \n")
 
     assert [row.title for row in found.rows] == ["Tea"]
+    assert list(found.remarks) == ["the text before the first entry is not read; it begins in line 1"]
+
+
+def test_a_pipe_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "a.csv")
+
+    with pytest.raises(ImportRefused, match=r"a\.csv is a pipe or a device; save its content as a file$"):
+        identify(tmp_path / "a.csv")
 
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path):

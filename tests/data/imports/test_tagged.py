@@ -113,6 +113,28 @@ def test_an_entry_without_its_end_is_a_bad_row(read, content, name, problem):
     assert read(content, name).problems == [problem]
 
 
+@pytest.mark.parametrize(
+    ("content", "name", "line", "text"),
+    [
+        (RIS.replace("TY  - JOUR\nT1", "T1"), "a.ris", 12, "T1  - A survey of coffee"),
+        (RIS + "\nA note about the entries\nin two lines\n", "a.ris", 18, "A note about the entries"),
+        (RIS.replace("TY  - JOUR\nID", "Provider: P\nID"), "a.ris", 2, "ID  - 12"),
+        (NBIB.replace("PMID- 23456789\n", ""), "a.nbib", 11, "TI  - A survey of coffee."),
+        (WEB_OF_SCIENCE.replace("PT J\nTI", "TI"), "a.txt", 13, "TI A survey of coffee"),
+    ],
+)
+def test_a_text_that_belongs_to_no_entry_is_a_bad_row(read, content, name, line, text):
+    start = {"a.ris": "TY", "a.nbib": "PMID", "a.txt": "PT"}[name]
+    remedy = f"begin its entry with a line {start}, or remove the line"
+    assert read(content, name).problems == [f"line {line}: {text!r} belongs to no entry; {remedy}"]
+
+
+def test_numbers_between_entries_are_no_text(read):
+    found = read("1.\n" + RIS.replace("\nTY", "\n2.\nTY"), "a.ris")
+
+    assert (len(found.rows), found.problems, list(found.remarks)) == (2, [], [])
+
+
 def test_limits_of_lines_and_texts(read, refusal):
     assert refusal(RIS, "a.ris", limits=replace(LIMITS, line=20)) == (
         "line 5 has more than 20 characters; raise GREGORY_IMPORT_LINE if this is right",
