@@ -3,11 +3,11 @@
 import os
 import sys
 
+from gregory import privacy
 from gregory.collector import skip_at_exit, without_collector
 from gregory.env import read_environment
 from gregory.runs import exit_codes
 from gregory.runs.spec import RunHandle
-from job import privacy
 from job.specification import specification
 
 

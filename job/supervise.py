@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -44,19 +45,33 @@ class StageFailed(Exception):
         self.where = where
 
 
-def run_stage(stage: str, folder: Path, *, shutdown: ShutdownRequest, overridden: ShutdownRequest, report: progress.Report) -> Usage:
+def run_stage(
+    stage: str,
+    folder: Path,
+    *,
+    shutdown: ShutdownRequest,
+    overridden: ShutdownRequest,
+    report: progress.Report,
+    load: Sequence[str] = (),
+) -> Usage:
     """Run `stage` on folder/in. Its result is then in folder/out. Raises StageFailed.
 
     shutdown: ends the run. overridden: ends this stage, because another program ended the rows that need it.
     report: called with each progress message of the worker. It must not wait for anything, because a request of the end is obeyed between
-    two calls.
+    two calls. load: as in `gregory.forking.client.Server.fork`.
     """
     started = time.monotonic()
     memory_before = resources.memory_events()
     last = Progress(message="starting")
     with (
         (folder / "stderr.log").open("wb") as errors,
-        Worker(worker_command(stage, folder), environment=stage_environment(os.environ), errors=errors) as worker,
+        Worker(
+            worker_command(stage, folder),
+            environment=stage_environment(os.environ),
+            errors=errors,
+            load=load,
+            needed=lambda: not (shutdown.requested or overridden.requested),
+        ) as worker,
     ):
 
         def watch() -> None:

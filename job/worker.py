@@ -12,6 +12,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
+from gregory.forking import client
+from gregory.forking.protocol import Kind
+
 POLL_SECONDS = 0.5
 # A process in an uninterruptible call of the kernel, for example to a file server that hangs, ends when the call returns.
 KILL_SECONDS = 5.0
@@ -21,8 +24,18 @@ READ_BYTES = 65_536
 class Worker:
     """A child process in a session of its own. Use as a context manager: the process is killed and reaped at the end of the block."""
 
-    def __init__(self, command: Sequence[str], *, environment: Mapping[str, str], errors: IO[bytes]) -> None:
-        self._process = subprocess.Popen(
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        errors: IO[bytes],
+        load: Sequence[str] = (),
+        needed: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """load, needed: as in `client.Server.fork`."""
+        forked = _forked(command, environment=environment, errors=errors, load=load, needed=needed)
+        self._process = forked or subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, env=environment, start_new_session=True
         )
         self._pid = self._process.pid
@@ -119,3 +132,23 @@ class Worker:
     def _kill_group(self) -> None:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._pid, signal.SIGKILL)
+
+
+def _forked(
+    command: Sequence[str], *, environment: Mapping[str, str], errors: IO[bytes], load: Sequence[str], needed: Callable[[], bool]
+) -> client.Forked | None:
+    """The process from the server of this run. None if the run has none."""
+    if client.own is None:
+        return None
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "wb"):
+        forked = client.own.fork(
+            command, kind=Kind.STAGE, environment=environment, stdout=writing, stderr=errors.fileno(), load=load, needed=needed
+        )
+    output = os.fdopen(reading, "rb", buffering=0)
+    if forked is None:
+        output.close()
+        return None
+    forked.stdout = output
+    forked.begin()
+    return forked

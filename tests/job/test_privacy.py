@@ -11,7 +11,7 @@ from gregory.launch import processes
 from gregory.launch.runner import Status
 from tools.installation import REPOSITORY
 
-WAITS = "from job import privacy; privacy.hide_memory(); print(flush=True); import sys; sys.stdin.read()"
+WAITS = "from gregory import privacy; privacy.hide_memory(); print(flush=True); import sys; sys.stdin.read()"
 # Root may read every process. Without these capabilities it is a user like any other: CAP_SYS_PTRACE, CAP_SYS_ADMIN, CAP_PERFMON.
 UNPRIVILEGED = (
     "import ctypes, os, sys; [ctypes.CDLL(None).prctl(24, capability, 0, 0, 0) for capability in (19, 21, 38)];"
@@ -65,7 +65,7 @@ def test_its_life_and_its_memory_are_observed(private):
 
 def test_its_stage_writes_no_core_file_and_is_measured():
     code = (
-        "import resource, sys; from job import privacy; from job.worker import Worker; privacy.hide_memory();"
+        "import resource, sys; from gregory import privacy; from job.worker import Worker; privacy.hide_memory();"
         "child = 'import resource; x = bytearray(2 ** 26); print(resource.getrlimit(resource.RLIMIT_CORE), flush=True); input()';"
         "worker = Worker([sys.executable, '-c', child], environment={}, errors=sys.stderr.buffer).__enter__();"
         "lines = worker.lines(worker.sample); print(next(lines).decode());"

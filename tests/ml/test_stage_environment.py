@@ -8,6 +8,7 @@ from gregory.ml.stages.environment import stage_environment, stage_threads
 BARE = {
     "OMP_WAIT_POLICY": "PASSIVE",
     "OMP_NUM_THREADS": "3",
+    "OPENBLAS_NUM_THREADS": "1",
     "TF_CPP_MIN_LOG_LEVEL": "2",
     "TF_FORCE_GPU_ALLOW_GROWTH": "true",
     "HF_HUB_OFFLINE": "1",

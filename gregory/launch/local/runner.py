@@ -19,9 +19,11 @@ from pathlib import Path
 
 import psutil
 
+from gregory.forking.client import Forked
 from gregory.launch import database, preconditions, processes
 from gregory.launch.errors import SubmitError, TerminationTimeout
 from gregory.launch.local import diagnose
+from gregory.launch.local.starter import Starter
 from gregory.launch.runner import Installation, Observation, Rendered, Status
 from gregory.ml import run_folder
 from gregory.ml.errors import DamagedFile
@@ -41,7 +43,7 @@ MAXIMUM_LINE_BYTES = 2**20
 class _Child:
     """A process that this runner started, and the file of its standard error."""
 
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | Forked
     standard_error: Path
 
     def release(self) -> None:
@@ -73,13 +75,17 @@ class LocalRunner:
         self._models_dir = installation.models_dir
         self._volume = Volume(installation.models_dir)
         self._children: dict[str, _Child] = {}
+        self._starter = Starter()
         self.stall_seconds = installation.environment.GREGORY_STALL_AFTER
 
     def check(self, specs: Sequence[RunSpec]) -> None:
         """Check that the bundle is intact and that the models can be published. Raises PreconditionFailed."""
+        self._starter.prepare(folder=self._installation.project_dir, environment=self._installation.inherited)
         preconditions.require_bundle(self._installation.bundle_dir, digest=self._installation.environment.GREGORY_BASE_MODELS_DIGEST)
         preconditions.require_fitting_bundle(self._installation.bundle_dir, specs)
         preconditions.require_models_folder(self._models_dir, specs)
+        if len(specs) > 1:
+            self._starter.expect(one.algorithm for spec in specs for one in spec.algorithms)
 
     def owner_handle(self) -> RunHandle:
         """This process."""
@@ -97,19 +103,18 @@ class LocalRunner:
         try:
             self._folder(rendered.spec).make()
             with self._events(rendered.spec).open("ab") as events, standard_error.open("ab") as errors:
-                process = subprocess.Popen(
+                process = self._starter.start_run(
                     rendered.request["command"],
-                    cwd=self._installation.project_dir,
-                    env={**database.of_run(self._installation.inherited), **rendered.request["environment"]},
-                    stdin=subprocess.PIPE,
+                    folder=self._installation.project_dir,
+                    environment={**database.of_run(self._installation.inherited), **rendered.request["environment"]},
                     stdout=events,
                     stderr=errors,
-                    # Ctrl-C in the terminal must reach the command only. The command then cancels the run.
-                    start_new_session=True,
                 )
         except OSError as error:
             raise SubmitError(f"cannot start {rendered.spec.label} in {folder}: {error.strerror}") from error
         handle = processes.handle_of(process.pid)
+        if isinstance(process, Forked):
+            process.begin()
         self._children[handle.name] = _Child(process=process, standard_error=standard_error)
         return handle
 
@@ -160,7 +165,7 @@ class LocalRunner:
                             yield pending.decode("utf-8", "replace")
                         return
                     may_work = waiting()
-                    time.sleep(POLL_SECONDS)
+                    self._pause(handle)
         except (FileNotFoundError, DamagedFile):
             # The run belongs to another machine, its working folder was removed, or another object is in the place of its log.
             return
@@ -219,14 +224,28 @@ class LocalRunner:
         if child is None:
             return processes.observe(handle)
         code = child.process.poll()
+        if isinstance(child.process, Forked) and child.process.untold:
+            found = processes.observe(handle)
+            if found.status is Status.TERMINATED:
+                child.release()
+            return found
         if code is None:
             return Observation(status=Status.ALIVE, detail=f"process {handle.name} runs")
         child.release()
         return Observation(status=Status.TERMINATED, diagnosis=diagnose.ended_process(code, child.log_tail()))
 
+    def _pause(self, handle: RunHandle) -> None:
+        """Wait for new lines. The end of a child is noticed at once."""
+        child = self._children.get(handle.name)
+        if child is None:
+            time.sleep(POLL_SECONDS)
+            return
+        with suppress(subprocess.TimeoutExpired):
+            child.process.wait(POLL_SECONDS)
+
     def _wait(self, process: psutil.Process, seconds: float) -> None:
         child = self._children.get(str(process.pid))
-        if child is None:
+        if child is None or (isinstance(child.process, Forked) and child.process.untold):
             process.wait(seconds)
             return
         try:

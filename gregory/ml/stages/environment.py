@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from gregory.ml import resources
@@ -54,6 +54,12 @@ def worker_command(stage: str, folder: Path) -> list[str]:
     return [sys.executable, "-m", "gregory.ml.stages", stage, "--in", str(folder / "in"), "--out", str(folder / "out"), "--lifeline"]
 
 
+def preloaded(algorithms: Collection[str]) -> tuple[str, ...]:
+    """What a server loads before it forks the trainings of these algorithms. A network imports TensorFlow itself."""
+    module = "gregory.ml.stages.libraries"
+    return (f"{module}:load", "lgbm_tfidf") if "lgbm_tfidf" in algorithms else (f"{module}:load_shared",)
+
+
 def stage_threads(most: str) -> int:
     """The threads of a stage. most: OMP_NUM_THREADS, whose first number is the limit of the operator."""
     return min(resources.cpu_count(), int(most.partition(",")[0] or sys.maxsize))
@@ -67,8 +73,10 @@ def is_passed_on(name: str) -> bool:
 def _defaults() -> dict[str, str]:
     return {
         **dict([resources.WAIT_POLICY]),
-        # Without it, OpenBLAS starts a thread for each processor of the host. Trainers give their own numbers to their libraries.
+        # Trainers give their own numbers to their libraries.
         "OMP_NUM_THREADS": str(resources.cpu_count()),
+        # With more, the import of NumPy starts a thread, and a process with threads cannot be forked.
+        "OPENBLAS_NUM_THREADS": "1",
         "TF_CPP_MIN_LOG_LEVEL": "2",
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",
     }

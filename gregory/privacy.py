@@ -13,6 +13,15 @@ _PR_SET_DUMPABLE = 4
 def hide_memory() -> None:
     """Let no other process of this user read this process, and let neither it nor its stages write a core file."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # It ends with the next program that this process becomes, so it does not apply to stages.
+    _set_readable(0)
+
+
+def show_memory() -> None:
+    """Let processes of this user read this process again, after a fork of a hidden one."""
+    _set_readable(1)
+
+
+def _set_readable(value: int) -> None:
     if sys.platform == "linux":
-        # It ends with the next program that this process becomes, so it does not apply to stages.
-        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, value, 0, 0, 0)
