@@ -88,6 +88,14 @@ def test_a_list_takes_few_queries_for_any_number_of_rows(ours: Tenant, superuser
     assert counts["member", 1] == counts["member", 60], counts
 
 
+def test_the_first_page_leads_to_every_list(ours: Tenant):
+    """A phone has no menu beside the page."""
+    page = ours.client.get("/").content.decode()
+    menu = page[page.index('<nav class="lists"') :].partition("</nav>")[0]
+
+    assert [reverse(f"admin:{name}") for name in LISTS if f'href="{reverse(f"admin:{name}")}"' not in menu] == []
+
+
 def test_the_run_log_finds_the_rows_of_a_run(ours: Tenant):
     other = opened(make_subject(ours.team, "other"))
 
