@@ -6,9 +6,11 @@ decisions is written. A second submission of an attempt starts nothing.
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
+
+from django.db import DataError, IntegrityError
 
 from gregory.launch.errors import LaunchError
 from gregory.launch.registry import RUNNERS
@@ -68,22 +70,38 @@ class Reconciler:
 
     def decide(self, timed: RunWithTimers, observation: Observation, runner: Runner, *, state: RunState | None = None) -> Decision:
         """The action for one run. state: if the caller knows a later state than the run store."""
-        foreign = not isinstance(store.attempt_of(timed.run), RunSpec)
-        return decide(observation, self._snapshot(timed, observation, runner, state=state, foreign=foreign))
+        snapshot = self._snapshot(timed, observation, runner, state=state)
+        decision = decide(observation, snapshot)
+        # A foreign run gets fewer actions and no other. So only an action needs the specification, whose check takes a millisecond.
+        if decision.action is Action.NONE or isinstance(store.attempt_of(timed.run), RunSpec):
+            return decision
+        return decide(observation, replace(snapshot, foreign=True))
 
-    def apply(self, timed: RunWithTimers, observation: Observation, runner: Runner) -> ReconcileResult | Action:
+    def record(self, seen: Iterable[tuple[RunWithTimers, Observation]]) -> dict[str, bool]:
+        """Record observations, equal ones together. Returns by run id whether there was a change. Runs that are left out need `apply`."""
+        submitted = [(timed.run, _observed(observation)) for timed, observation in seen if timed.run.state != RunState.PENDING]
+        try:
+            return store.record_observations(submitted)
+        except (DataError, IntegrityError):
+            # The database refuses a value of one run. It is found when each is written alone.
+            return {}
+
+    def apply(
+        self, timed: RunWithTimers, observation: Observation, runner: Runner, *, recorded: bool | None = None
+    ) -> ReconcileResult | Action:
         """Record the observation of one run, and finalize it if it has certainly terminated.
 
         Any other action is returned: a submission takes time, and the evidence of the others must be observed again.
+        recorded: from `record`. None: the observation is not recorded yet.
         """
         run = timed.run
-        spec = store.attempt_of(run)
-        decision = decide(observation, self._snapshot(timed, observation, runner, foreign=not isinstance(spec, RunSpec)))
-        recorded = run.state != RunState.PENDING and store.record_observation(spec, run, _observed(observation))
+        decision = self.decide(timed, observation, runner)
+        if recorded is None:
+            recorded = run.state != RunState.PENDING and store.record_observation(run, _observed(observation))
         # A run that its back end reports as terminated never lives again. Another process may submit or observe all others.
         certain = observation.status is Status.TERMINATED and not observation.missing and run.state != RunState.PENDING
         if decision.action is Action.FINALIZE and certain:
-            return self.finalize(run, spec, decision.diagnosis, runner, report=observation.report)
+            return self.finalize(run, store.attempt_of(run), decision.diagnosis, runner, report=observation.report)
         if decision.action is not Action.NONE:
             return decision.action
         detail = decision.diagnosis.headline
@@ -170,9 +188,7 @@ class Reconciler:
         if failures:
             raise OSError("; ".join(failures))
 
-    def _snapshot(
-        self, timed: RunWithTimers, observation: Observation, runner: Runner, *, state: RunState | None = None, foreign: bool = False
-    ) -> RunSnapshot:
+    def _snapshot(self, timed: RunWithTimers, observation: Observation, runner: Runner, *, state: RunState | None = None) -> RunSnapshot:
         run, stored = timed.run, RunState(timed.run.state)
         # The models folder is read only if the decision depends on it.
         reads_models = observation.missing and stored is RunState.RUNNING
@@ -185,7 +201,6 @@ class Reconciler:
             # The reason of an ended run announces nothing.
             announced=Diagnosis(summary=run.detail, reason=Reason(run.reason)) if run.reason and not stored.is_final else None,
             durable=runner.durable,
-            foreign=foreign,
             models_not_visible=reads_models and not self._sees_folder(store.attempt_of(run)),
             stale_after=self.stale_after,
             stall_after=runner.stall_seconds,

@@ -25,6 +25,8 @@ from gregory.runs.store import RunWithTimers
 if TYPE_CHECKING:
     from gregory.reconcile.loop import Reconciler
 
+# A statement holds the rows of so many runs for some milliseconds.
+RECORDED_TOGETHER = 500
 NO_ANSWER = "its submission has no answer yet"
 
 
@@ -77,8 +79,13 @@ class Pass:
             yield from (failed(timed.run, error) for timed in runs)
             return
         uncertain = []
-        for timed, observation in zip(runs, observations, strict=True):
-            done = isolated(timed.run, partial(self.reconciler.apply, timed, observation, runner))
+        seen = list(zip(runs, observations, strict=True))
+        recorded: dict[str, bool] = {}
+        for number, (timed, observation) in enumerate(seen):
+            if number % RECORDED_TOGETHER == 0:
+                recorded = self.reconciler.record(seen[number : number + RECORDED_TOGETHER])
+            apply = partial(self.reconciler.apply, recorded=recorded.get(timed.run.run_id))
+            done = isolated(timed.run, partial(apply, timed, observation, runner))
             if done is Action.SUBMIT:
                 yield from self._request(timed.run, RunSpec.model_validate(timed.run.spec), runner)
             elif isinstance(done, ReconcileResult):

@@ -6,14 +6,42 @@ statements that do not include these tables, and a constraint would make them fa
 The words of states and reasons are not `choices`: a new word needs no migration.
 """
 
-from typing import ClassVar
+import json
+from typing import Any, ClassVar
 
 from django.db import models
 from django.db.models import Q
+from django.db.models.query_utils import DeferredAttribute
 
 from gregory.models import PredictionRunLog, Subject
 from gregory.runs.spec import RunKind
 from gregory.runs.states import FINAL_STATES, RunState
+
+
+class _ParsedOnUse(DeferredAttribute):
+    """The value of a field that is in memory as JSON until it is used. A pass reads all runs, and uses few specifications."""
+
+    def __get__(self, instance: Any, cls: Any = None) -> Any:
+        value = super().__get__(instance, cls)
+        return json.loads(value) if isinstance(value, bytes) else value
+
+    # Without it, an instance's own value would hide this attribute.
+    def __set__(self, instance: Any, value: Any) -> None:
+        instance.__dict__[self.field.attname] = value
+
+
+class _JSONAsText(models.JSONField):
+    """A JSONField that is parsed at each use. `values` and `values_list` give the JSON, as bytes."""
+
+    descriptor_class = _ParsedOnUse
+
+    def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
+        return value.encode() if isinstance(value, str) else value
+
+    def deconstruct(self) -> Any:
+        # The column is that of a JSONField.
+        name, _, *rest = super().deconstruct()
+        return name, "django.db.models.JSONField", *rest
 
 
 class TrainingRun(models.Model):
@@ -26,7 +54,7 @@ class TrainingRun(models.Model):
     attempt = models.PositiveSmallIntegerField(default=1)
     attempt_token = models.CharField(max_length=32)
     retries = models.PositiveSmallIntegerField(default=0, help_text="number of retries since an operator last started the run")
-    spec = models.JSONField(help_text="the RunSpec of the current attempt")
+    spec = _JSONAsText(help_text="the RunSpec of the current attempt")
     state = models.CharField(max_length=10, default=RunState.PENDING.value)
     reason = models.CharField(max_length=20, blank=True, default="")
     detail = models.TextField(blank=True, default="")

@@ -1,11 +1,13 @@
 """The decisions as a table: every cause, every state, and the unknown status."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from gregory.launch.runner import Observation, Status
 from gregory.reconcile.decide import (
+    FOREIGN_GRACE,
     MISSING_GRACE,
     MODELS_NOT_VISIBLE_GRACE,
     PUBLISH_ATTEMPTS,
@@ -240,3 +242,18 @@ def test_a_model_that_may_be_published_gets_an_attempt(reason: Reason, durable: 
     after = retry_policy(reason, durable=durable, retries=retries, max_attempts=3, in_training=0, still_open=2, publishing=1)
 
     assert after is follows
+
+
+@pytest.mark.parametrize("observation", [ALIVE, QUEUED, NO_IMAGE, GONE, KILLED, ELSEWHERE, NOT_OBSERVED, MISSING])
+@pytest.mark.parametrize("state", [RunState.PENDING, RunState.SUBMITTED, RunState.RUNNING])
+@pytest.mark.parametrize("silent", [1.0, FOREIGN_GRACE + 1, 9999.0])
+@pytest.mark.parametrize("rest", [{}, DURABLE, CANCELLED, DURABLE | CANCELLED, DURABLE | {"missing": MISSING_GRACE + 1, "stall_after": 60}])
+def test_a_run_of_another_version_gets_no_other_action(observation: Observation, state: RunState, silent: float, rest: dict[str, Any]):
+    """So the reconciler reads the specification of a run only for an action."""
+    ours = replace(FACTS, state=state, silent=silent, heard=silent, **rest)
+
+    decision, foreign = decide(observation, ours), decide(observation, replace(ours, foreign=True))
+
+    if decision.action is Action.NONE:
+        assert foreign == decision
+    assert foreign.action in (decision.action, Action.NONE)

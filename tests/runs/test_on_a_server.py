@@ -26,7 +26,7 @@ from gregory.runs.db_retry import close_connection, read_only_transaction, retry
 from gregory.runs.diagnosis import Diagnosis
 from gregory.runs.models import TrainingRun
 from gregory.runs.reasons import Reason
-from tests.database_rows import make_subject, make_team, opened
+from tests.database_rows import HERE, make_subject, make_team, opened
 from tests.reconcile.pretend_cluster import PretendCluster
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.database]
@@ -282,3 +282,22 @@ def test_a_session_keeps_no_token_for_another_client():
 
     assert left == ("",)
     assert ask(TOKEN) == ""
+
+
+def test_a_row_that_another_client_holds_is_not_awaited(subject):
+    runs = [opened(make_subject(subject.team, f"subject-{number}")) for number in range(3)]
+    for spec in runs:
+        store.mark_submitted(spec, HERE)
+    read = [timed.run for timed in store.unfinished_runs()]
+    waits_for = store.ObservedStatus(known=True, waiting_for="unschedulable: no GPU is free")
+    other = connection.copy()
+    try:
+        with other.cursor() as cursor, transaction.atomic(using=connection.alias):
+            cursor.execute("BEGIN")
+            cursor.execute("SELECT 1 FROM gregory_runs_trainingrun WHERE run_id = %s FOR UPDATE", [runs[1].run_id])
+            recorded = store.record_observations((run, waits_for) for run in read)
+    finally:
+        other.close()
+
+    assert recorded == {spec.run_id: spec is not runs[1] for spec in runs}
+    assert set(TrainingRun.objects.exclude(waiting_for="").values_list("pk", flat=True)) == {runs[0].run_id, runs[2].run_id}

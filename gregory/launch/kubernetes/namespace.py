@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from gregory.launch.errors import Refused
-from gregory.launch.kubernetes.kube import Answer, Api
+from gregory.launch.kubernetes.kube import Api
 from gregory.launch.kubernetes.labels import KUEUE_JOB_UID
 
 PAGE = 500
@@ -36,13 +36,18 @@ _WITHOUT_NAMESPACE = ("nodes", "workloadpriorityclasses")
 _METADATA_ONLY = {"Accept": "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"}
 _MERGE_PATCH = {"Content-Type": "application/merge-patch+json"}
 _Found = TypeVar("_Found")
+Keep = Callable[[dict[str, Any]], Any]
+
+
+def _whole(item: dict[str, Any]) -> dict[str, Any]:
+    return item
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listed:
     """The items of a list, the time of the answer by the server's clock, and the resource version for a later watch."""
 
-    items: list[dict[str, Any]]
+    items: list[Any]
     time: datetime
     version: str
 
@@ -78,13 +83,13 @@ class Namespace:
         """Whether the namespace exists. None: no permission."""
         return self._exists(f"/api/v1/namespaces/{self.name}", "namespaces")
 
-    def jobs(self, selector: str) -> Listed:
-        """All Jobs with these labels."""
-        return self._list("jobs", {"labelSelector": selector})
+    def jobs(self, selector: str, keep: Keep = _whole) -> Listed:
+        """All Jobs with these labels. keep: the part of each that is kept in memory."""
+        return self._list("jobs", {"labelSelector": selector}, keep)
 
-    def pods(self, selector: str) -> Listed:
-        """All pods with these labels."""
-        return self._list("pods", {"labelSelector": selector})
+    def pods(self, selector: str, keep: Keep = _whole) -> Listed:
+        """All pods with these labels. keep: as for Jobs."""
+        return self._list("pods", {"labelSelector": selector}, keep)
 
     def pod_changes(self, selector: str, *, since: str, seconds: int) -> Iterator[tuple[str, dict[str, Any]]]:
         """All changes of these pods after the resource version `since`, and new changes for `seconds`.
@@ -98,14 +103,14 @@ class Namespace:
                 raise Refused(found.get("message", ""), status=found.get("code", EXPIRED), reason=found.get("reason", ""))
             yield kind, found
 
-    def events(self) -> Listed:
-        """The events of the namespace. A cluster keeps them for an hour by default."""
-        return self._list("events", {})
+    def events(self, keep: Keep = _whole) -> Listed:
+        """The events of the namespace. A cluster keeps them for an hour by default. keep: as for Jobs."""
+        return self._list("events", {}, keep)
 
     def workloads(self) -> list[dict[str, Any]] | None:
         """Kueue's Workloads of Jobs. None: no permission, or no Kueue."""
         try:
-            return _if_permitted(lambda: self._list("workloads", {"labelSelector": KUEUE_JOB_UID}).items)
+            return _if_permitted(lambda: self._list("workloads", {"labelSelector": KUEUE_JOB_UID}, _whole).items)
         except Refused as error:
             if error.status != NOT_FOUND:
                 raise
@@ -140,7 +145,7 @@ class Namespace:
     def nodes(self, labels: Mapping[str, str]) -> list[dict[str, Any]] | None:
         """Nodes of the cluster with these labels. None: no permission."""
         selector = ",".join(f"{key}={value}" for key, value in labels.items())
-        return _if_permitted(lambda: self._list("nodes", {"labelSelector": selector}).items)
+        return _if_permitted(lambda: self._list("nodes", {"labelSelector": selector}, _whole).items)
 
     def create_job(self, job: Mapping[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
         """Create the Job, or check it in a dry run. The request is not repeated if its effect is unknown."""
@@ -190,28 +195,30 @@ class Namespace:
                 raise
         return None
 
-    def _list(self, resource: str, query: Mapping[str, Any]) -> Listed:
+    def _list(self, resource: str, query: Mapping[str, Any], keep: Keep) -> Listed:
         """All pages of a list. The list starts again if its resource version expires."""
         for _ in range(_RESTARTS):
             try:
-                return self._pages(resource, query)
+                return self._pages(resource, query, keep)
             except Refused as error:
                 if error.status != EXPIRED:
                     raise
                 expired = error
         raise expired
 
-    def _pages(self, resource: str, query: Mapping[str, Any]) -> Listed:
-        items: list[dict[str, Any]] = []
-        first: Answer | None = None
-        following = ""
+    def _pages(self, resource: str, query: Mapping[str, Any], keep: Keep) -> Listed:
+        items: list[Any] = []
+        first: datetime | None = None
+        following = version = ""
         while first is None or following:
             asked = {**query, "limit": PAGE, **({"continue": following} if following else {})}
             answer = self._api.request("GET", self._path(resource), resource=resource, query=asked)
-            first = first or answer
-            items += answer.body.get("items") or []
-            following = answer.body.get("metadata", {}).get("continue", "")
-        return Listed(items=items, time=first.time, version=str(first.body.get("metadata", {}).get("resourceVersion", "")))
+            metadata = answer.body.get("metadata", {})
+            if first is None:
+                first, version = answer.time, str(metadata.get("resourceVersion", ""))
+            items += map(keep, answer.body.get("items") or [])
+            following = metadata.get("continue", "")
+        return Listed(items=items, time=first, version=version)
 
     def _path(self, resource: str, *rest: str) -> str:
         group = f"/apis/{_GROUPS[resource]}" if resource in _GROUPS else "/api/v1"

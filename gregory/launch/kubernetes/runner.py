@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 
 from gregory.env import SSL_ROOT_CERTIFICATE
 from gregory.launch import database, processes
@@ -18,7 +18,7 @@ from gregory.launch.errors import BadClusterConfig, ClusterError, LaunchError, P
 from gregory.launch.kubernetes import orphans
 from gregory.launch.kubernetes.claims import unbound_claims
 from gregory.launch.kubernetes.cluster_config import ClusterConfig, load_cluster_config
-from gregory.launch.kubernetes.diagnose import ended, kueue
+from gregory.launch.kubernetes.diagnose import ended, kueue, reduce
 from gregory.launch.kubernetes.diagnose import job as diagnose_job
 from gregory.launch.kubernetes.diagnose.pod_status import (
     NO_EVENTS,
@@ -204,7 +204,7 @@ class KubernetesRunner:
         Otherwise the cluster removes finished Jobs after the time in the cluster file.
         """
         try:
-            listed, ours = self._namespace.jobs(RUNS), self.render(probe_spec()).request
+            listed, ours = self._namespace.jobs(RUNS, orphans.reduced), self.render(probe_spec()).request
             orphaned = [job for job in listed.items if orphans.is_orphan(job, unfinished, ours=ours)]
             removed = [job for job in orphaned if orphans.remove(self._namespace, job, now=listed.time)]
             if keep_seconds == 0:
@@ -242,24 +242,25 @@ class KubernetesRunner:
 
     def _observe(self, handles: Sequence[RunHandle], selector: str) -> list[Observation]:
         try:
-            hosts, seen = self._hosts, self._list(selector, {handle.uid for handle in handles})
+            hosts, seen = self._hosts, self._list(selector, handles)
         except (ClusterError, BadClusterConfig) as error:
             unknown = Observation(status=Status.UNKNOWN, detail=str(error))
             return [unknown if _is_job(handle) else processes.observe(handle) for handle in handles]
         return [self._understood(handle, hosts, seen) if _is_job(handle) else processes.observe(handle) for handle in handles]
 
-    def _list(self, selector: str, uids: Collection[str]) -> _Seen:
+    def _list(self, selector: str, handles: Sequence[RunHandle]) -> _Seen:
         # Pods come first: if a run ends between the two lists, its pod is in the first.
         pods: dict[str, list[Object]] = defaultdict(list)
-        for pod in self._namespace.pods(selector).items:
+        for pod in self._namespace.pods(selector, reduce.pod).items:
             pods[pod["metadata"]["labels"].get(CONTROLLER_UID, "")].append(pod)
-        listed = self._namespace.jobs(selector)
+        listed = self._namespace.jobs(selector, reduce.job)
         jobs = {job["metadata"]["uid"]: job for job in listed.items}
-        claims = unbound_claims(self._namespace, (pod for uid in uids for pod in pods.get(uid, ())))
-        asked = bool(claims) or any(diagnose_job.wants_events(jobs.get(uid), pods.get(uid, ())) for uid in uids)
-        queued = self._config.kueue.read_workloads and any(kueue.is_queued(jobs[uid]) for uid in uids if uid in jobs)
+        claims = unbound_claims(self._namespace, (pod for handle in handles for pod in pods.get(handle.uid, ())))
+        asking = {one.name for one in handles if diagnose_job.wants_events(jobs.get(one.uid), pods.get(one.uid, ()))}
+        queued = self._config.kueue.read_workloads and any(kueue.is_queued(jobs[one.uid]) for one in handles if one.uid in jobs)
         workloads = self._namespace.workloads() if queued else None
-        events = indexed(self._namespace.events().items, workloads, claims) if asked else NO_EVENTS
+        found = self._namespace.events(partial(reduce.event, jobs=asking)).items if asking or claims else None
+        events = NO_EVENTS if found is None else indexed([event for event in found if event is not None], workloads, claims)
         return _Seen(jobs=jobs, pods=pods, now=listed.time, events=events)
 
     def _understood(self, handle: RunHandle, hosts: Collection[str], seen: _Seen) -> Observation:

@@ -75,6 +75,7 @@ from gregory.runs.store.update import (
     mark_submitted,
     record_delay,
     record_observation,
+    record_observations,
     record_progress,
 )
 from gregory.runs.store.versions import take_next_version, use_version, with_recorded_versions
@@ -144,6 +145,7 @@ __all__ = [
     "record_idle",
     "record_notice",
     "record_observation",
+    "record_observations",
     "record_progress",
     "recorded_digest",
     "recorded_models",

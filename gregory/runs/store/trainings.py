@@ -171,8 +171,8 @@ def _names(records: Sequence[AlgorithmRun], rows: dict[int, PredictionRunLog]) -
     deleted = [record for record in records if record.run_log_id not in rows]
     if not deleted:
         return names
-    stored = TrainingRun.objects.filter(pk__in={record.run_id for record in deleted}).values_list("spec", flat=True)
-    specified = {pk: name for spec in stored for pk, name in specified_trainings(spec).items()}
+    stored = TrainingRun.objects.filter(pk__in={record.run_id for record in deleted}).only("spec")
+    specified = {pk: name for run in stored for pk, name in specified_trainings(run.spec).items()}
     for record in deleted:
         *_, algorithm, version = ("", "", *PurePosixPath(record.artifact_path).parts)
         names[record.run_log_id] = specified.get(record.run_log_id) or (algorithm, version)

@@ -1,6 +1,7 @@
 """The writes during a run: submission, claim, heartbeat, progress, observations, announced end. No end is written here."""
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -171,20 +172,53 @@ def announce_end(spec: Attempt, end: Diagnosis, *, cancelled_by: str = "", decid
     return bool(runs.update(reason=end.reason or "", detail=text, cancelled_by=cancelled_by[:100]))
 
 
-def record_observation(spec: Attempt, run: TrainingRun, observed: ObservedStatus) -> bool:
+def record_observation(run: TrainingRun, observed: ObservedStatus) -> bool:
     """Write the changes of an observation. True if there was one. run: as it was read before the observation."""
     changes = _changes(run, observed)
-    # An observation is older than a later start of the run, and must not overwrite it.
-    no_later_start = _no_later("started_at", run.started_at)
     if not changes:
         return False
     with transaction.atomic():
-        written = bool(current(spec).filter(no_later_start, state=run.state).update(**changes))
+        written = bool(_unmoved([run]).update(**changes))
         if written and "state" in changes:
             record_event(
-                run.run_id, "suspended", f"attempt {spec.attempt} was suspended by its back end and waits again: {observed.waiting_for}"
+                run.run_id, "suspended", f"attempt {run.attempt} was suspended by its back end and waits again: {observed.waiting_for}"
             )
     return written
+
+
+def record_observations(seen: Iterable[tuple[TrainingRun, ObservedStatus]]) -> dict[str, bool]:
+    """The same for many runs, by run id, with two statements for all equal changes.
+
+    Runs whose change is rare are left out, and need `record_observation`. A row that another client holds is left to the next pass.
+    """
+    recorded: dict[str, bool] = {}
+    groups: dict[tuple[object, ...], list[TrainingRun]] = defaultdict(list)
+    for run, observed in seen:
+        changes = _changes(run, observed)
+        if not changes:
+            recorded[run.run_id] = False
+        elif "state" not in changes:
+            groups[run.state, run.started_at, *changes.items()].append(run)
+    for (_, _, *equal), runs in groups.items():
+        if len(runs) == 1:
+            continue
+        with transaction.atomic():
+            held = set(_unmoved(runs).order_by("pk").select_for_update(skip_locked=True).values_list("pk", flat=True))
+            _unmoved([run for run in runs if run.run_id in held]).update(**dict(equal))
+        recorded |= {run.run_id: run.run_id in held for run in runs}
+    return recorded
+
+
+def _unmoved(runs: Sequence[TrainingRun]) -> QuerySet[TrainingRun]:
+    """The rows that are as these runs were read: of the same attempt and state, with no later start. All have one state and one start.
+
+    An observation is older than a later start of the run, and must not overwrite it.
+    """
+    if not runs:
+        return TrainingRun.objects.none()
+    # A token identifies one attempt of one run.
+    same = TrainingRun.objects.filter(pk__in=[run.run_id for run in runs], attempt_token__in=[run.attempt_token for run in runs])
+    return same.exclude(state__in=FINAL).filter(_no_later("started_at", runs[0].started_at), state=runs[0].state)
 
 
 def _unended(spec: Attempt, run_log_id: int) -> QuerySet[AlgorithmRun]:

@@ -14,7 +14,7 @@ from gregory.launch.kubernetes.cluster_config import load_cluster_config
 from gregory.launch.kubernetes.diagnose.pod_status import indexed
 from gregory.launch.kubernetes.labels import CONTROLLER_UID, KUEUE_JOB_UID, KUEUE_QUEUE, ORPHANED
 from gregory.launch.kubernetes.manifest import handle_host
-from gregory.launch.kubernetes.namespace import Listed, Namespace
+from gregory.launch.kubernetes.namespace import Keep, Listed, Namespace
 from gregory.launch.kubernetes.orphans import is_orphan, remove
 from gregory.launch.kubernetes.runner import KubernetesRunner
 from gregory.launch.preconditions import probe_spec
@@ -41,14 +41,14 @@ class Objects:
         self.claims: dict[str, str | None] = {}
         self.claims_asked: list[str] = []
 
-    def jobs(self, selector: str) -> Listed:
-        return self._listed(self.job)
+    def jobs(self, selector: str, keep: Keep) -> Listed:
+        return self._listed(self.job, keep)
 
-    def pods(self, selector: str) -> Listed:
-        return self._listed(self.pod_list)
+    def pods(self, selector: str, keep: Keep) -> Listed:
+        return self._listed(self.pod_list, keep)
 
-    def events(self) -> Listed:
-        return self._listed([])
+    def events(self, keep: Keep) -> Listed:
+        return self._listed([], keep)
 
     def workloads(self) -> list[dict[str, Any]] | None:
         self.asked += 1
@@ -58,8 +58,8 @@ class Objects:
         self.claims_asked.append(name)
         return self.claims.get(name, "")
 
-    def _listed(self, items: list[dict[str, Any]]) -> Listed:
-        return Listed(items=items, time=datetime(2026, 11, 24, 19, tzinfo=UTC), version="1")
+    def _listed(self, items: list[dict[str, Any]], keep: Keep) -> Listed:
+        return Listed(items=[keep(item) for item in items], time=datetime(2026, 11, 24, 19, tzinfo=UTC), version="1")
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def test_an_end_that_nobody_observed_is_no_deletion(runner, objects, handle):
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_server_that_does_not_know_the_account_leaves_a_run_unknown(runner, objects, handle, status, monkeypatch):
-    def refuse(selector: str) -> Listed:
+    def refuse(selector: str, keep: Keep) -> Listed:
         raise Refused("pods is forbidden", status=status)
 
     monkeypatch.setattr(objects, "pods", refuse)
