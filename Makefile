@@ -13,7 +13,7 @@ RUNS ?= 100
 # make gives its own variables to the programs: KUBERNETES=1.37.2 is the version of test-rest, test-all, chaos and cluster-up.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve base-models test test-rest test-pythons test-all chaos lint bench cluster-up cluster-down audit sbom chart locks clean
+.PHONY: help setup demo serve base-models test test-rest test-pythons test-all chaos lint bench bench-full cluster-up cluster-down audit sbom chart locks clean
 
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -72,16 +72,12 @@ lint: setup ## check style, types, import contracts and migrations
 	$(BIN)/lint-imports
 	$(BIN)/python manage.py makemigrations --check --dry-run --verbosity 0
 
-bench: setup ## run the benchmarks, with DATA=folder of labelled articles
-	$(BIN)/python -m benchmarks.lightgbm_reference --data $(DATA)
-	$(BIN)/python -m benchmarks.lstm_regularisation --data $(DATA)
+bench: setup ## run the benchmarks that take minutes, with DATA=folder of labelled articles, and write docs/benchmarks.md
+	$(BIN)/python -m benchmarks $(if $(DATA),--data $(DATA))
+
+bench-full: setup ## run all benchmarks, which takes hours, with DATA, and MODEL=folder of a trained version
 	$(BIN)/python manage.py prepare_base_models --demo
-	$(BIN)/python -m benchmarks.bert_padding --data $(DATA)
-	$(BIN)/python -m benchmarks.bert_memory
-	$(BIN)/python -m benchmarks.busy_neighbours --data $(DATA)
-	$(BIN)/python -m benchmarks.summaries
-	$(BIN)/python -m benchmarks.live_database
-	$(BIN)/python -m benchmarks.operator_pages
+	$(BIN)/python -m benchmarks --full $(if $(DATA),--data $(DATA)) $(if $(MODEL),--model $(MODEL))
 
 cluster-up: setup ## start the Kubernetes of the tests: one node with simulated GPUs (needs root)
 	$(BIN)/python -m tools.cluster up

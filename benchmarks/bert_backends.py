@@ -14,6 +14,7 @@ import sys
 import time
 from pathlib import Path
 
+from benchmarks import ratios
 from benchmarks.labelled_files import read
 from gregory.ml.config import BertConfig, Hyperparameters, SplitConfig
 from gregory.ml.progress import Progress
@@ -66,6 +67,7 @@ def main() -> None:
         seconds, loss = map(float, done.stdout.split())
         baseline = baseline or seconds
         print(f"| {backend} | {seconds:.1f} | {baseline / seconds:.2f} | {loss:.5f} |", flush=True)
+        ratios.show(f"wall time of an epoch, {backend}", [baseline / seconds], baseline=options.backends[0])
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import ratios
 from gregory.ml.trainers.bert_memory import EncoderSize, step_bytes
 
 BATCH, LENGTH, VOCABULARY = 16, 400, 30_522
@@ -100,12 +101,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         whole = Path(folder, "whole.npz")
         in_a_process(options.size, BATCH, options.threads, whole)
+        whole_peak = in_a_process(options.size, BATCH, options.threads)
         for rows in options.rows:
             mine = Path(folder, "mine.npz")
             in_a_process(options.size, rows, options.threads, mine)
             peak = in_a_process(options.size, rows, options.threads)
             estimate = step_bytes(size, examples=rows, length=LENGTH)
             print(f"| {rows} | {peak / 2**20:.0f} | {estimate / 2**20:.0f} | {largest_difference(mine, whole):.1e} |", flush=True)
+            figure = f"peak memory, {options.size}, {rows} x {LENGTH} tokens at once"
+            ratios.show(figure, [whole_peak / peak], baseline=f"{BATCH} at once")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks import ratios
 from benchmarks.labelled_files import read
 from gregory.ml import _keras
 from gregory.ml._keras.batching import batch_plan, micro_batches, pad
@@ -121,10 +122,12 @@ def main() -> None:
         arms = [Arm(options.encoder, train, validation, padding=padding, seed=seed) for padding in (BASELINE, OURS)]
         rounds = [epoch(arms, train, validation, np.random.default_rng([seed, number])) for number in range(options.rounds)]
         seconds = [statistics.median(taken[arm][0] for taken in rounds) for arm in (0, 1)]
-        ratio = statistics.median(full[0] / ours[0] for full, ours in rounds)
+        found = [full[0] / ours[0] for full, ours in rounds]
+        ratio = statistics.median(found)
         apart = max(abs(full[1] - ours[1]) for full, ours in rounds)
         tokens, bound = tokens_saved(train, arms[1].pieces, seed)
         print(f"| {name} | {seconds[0]:.1f} | {seconds[1]:.1f} | {ratio:.2f} | {tokens:.2f} | {bound:.2f} | {apart:.1e} |", flush=True)
+        ratios.show(f"wall time of an epoch, {name}", found, baseline="padded to the full length")
 
 
 if __name__ == "__main__":

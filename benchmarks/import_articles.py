@@ -1,7 +1,6 @@
 """Processor time and peak memory of an import of 25,000 articles with 35 MB, beside an older release.
 
-    git worktree add --detach BASELINE bbf93e9
-    python -m benchmarks.import_articles --baseline BASELINE [--articles 25000] [--rounds 3]
+    python -m benchmarks.import_articles [--before bbf93e9] [--articles 25000] [--rounds 3]
 
 The file is made with a seed: CSV for both releases, and the same rows as .xlsx for this one. Each import is a process of its own with an
 empty SQLite database. The releases alternate, and the smallest figures of each count.
@@ -17,7 +16,8 @@ from tempfile import TemporaryDirectory
 
 from openpyxl import Workbook
 
-from tools.installation import REPOSITORY
+from benchmarks import ratios
+from benchmarks.busy_neighbours.__main__ import BEFORE, REPOSITORY, release
 
 HEADER = ("id", "title", "abstract", "label", "discovery_date")
 WORDS = [f"w{number}" for number in range(3000)]
@@ -74,14 +74,14 @@ def measure(tree: Path, file: Path, database: Path) -> tuple[float, float]:
 def main() -> None:
     """Print the figures and their ratios."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--baseline", type=Path, required=True, help="checkout of the older release")
+    parser.add_argument("--before", default=BEFORE, help="commit of the older release")
     parser.add_argument("--articles", type=int, default=25_000)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    with TemporaryDirectory() as temporary:
+    with TemporaryDirectory() as temporary, release(options.before) as older:
         table, book = write(Path(temporary), options.articles)
         print(f"{options.articles} articles, {table.stat().st_size / 1e6:.0f} MB of CSV")
-        cases = {"baseline, CSV": (options.baseline, table), "this, CSV": (REPOSITORY, table), "this, .xlsx": (REPOSITORY, book)}
+        cases = {"baseline, CSV": (older, table), "this, CSV": (REPOSITORY, table), "this, .xlsx": (REPOSITORY, book)}
         found: dict[str, list[tuple[float, float]]] = {name: [] for name in cases}
         for _ in range(options.rounds):
             for name, (tree, file) in cases.items():
@@ -90,6 +90,11 @@ def main() -> None:
     for name, figures in found.items():
         seconds, peak = (min(values) for values in zip(*figures, strict=True))
         print(f"{name}: {seconds:.2f} s ({seconds / base_seconds:.2f}), {peak:.0f} MiB ({peak / base_peak:.2f})")
+    for number, figure in enumerate(("processor time", "peak memory")):
+        pairs = zip(found["baseline, CSV"], found["this, CSV"], strict=True)
+        ratios.show(
+            f"{figure} of {options.articles} articles", [before[number] / this[number] for before, this in pairs], baseline=options.before
+        )
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
+from benchmarks import ratios
 from tools import postgresql
 from tools.cluster import cluster, hollow, network
 from tools.cluster.namespace import ClusterNamespace, prepared_namespace
@@ -98,6 +99,8 @@ def _measure(runs: int, product: ClusterNamespace, plain: ClusterNamespace) -> N
     steps.add("plain loop, before", before, created)
     steps.add("plain loop, after", after, created)
     plain_seconds = mean((before, after))
+    for name in (SUBMISSION, FIRST_RECONCILIATION):
+        ratios.show(f"wall time, {runs} runs: {name}", [plain_seconds / steps.seconds[name]], baseline="a plain loop of create calls")
     lines = [[name, f"{took:.1f}", f"{took / plain_seconds:.2f}", _counts(steps.calls[name])] for name, took in steps.seconds.items()]
     print(tabulate(lines, headers=["", "seconds", "x plain loop", "calls"], tablefmt="github", disable_numparse=True))
 
@@ -164,7 +167,7 @@ def _submit(specs: "list[RunSpec]", runner: "KubernetesRunner", steps: _Steps) -
     from gregory.runs import store
 
     with steps.timed("check"):
-        runner.check()
+        runner.check(specs)
     with steps.timed(ROWS):
         opened = [store.open_run(spec, runner=runner.name, handle=runner.owner_handle(), triggered_by="a benchmark") for spec in specs]
     console = Console(OutputWrapper(StringIO()), no_style(), verbosity=1)

@@ -10,11 +10,22 @@ from gregory.ml.text import abstract, clean, join
 LABEL_COLUMNS = ("relevant", "label")
 
 
+def is_labelled(path: Path) -> bool:
+    """Whether the file has a column of labels."""
+    with path.open(encoding="utf-8", newline="") as stream:
+        return any(column in LABEL_COLUMNS for column in next(csv.reader(stream), ()))
+
+
 def read(path: Path, *, words: int | None) -> Dataset:
-    """Title and leading sentences of the abstract, up to `words` words. None: the whole abstract. Ids are line numbers."""
+    """Title and leading sentences of the abstract, up to `words` words. None: the whole abstract. Ids are line numbers.
+
+    A file with the column text_processed has both in one text, which counts as the abstract.
+    """
     with path.open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     label = next(column for column in LABEL_COLUMNS if column in rows[0])
+    if "text_processed" in rows[0]:
+        rows = [{**row, "title": "", "abstract": row["text_processed"]} for row in rows]
     abstracts = [abstract(row["abstract"]) for row in rows]
     summaries = abstracts if words is None else LeadingSentences(words=words).summarise(abstracts)
     return deduplicate(

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks import ratios
 from benchmarks.labelled_files import read
 from gregory.ml.config import Hyperparameters, SplitConfig
 from gregory.ml.dataset import Dataset
@@ -59,6 +60,7 @@ def main() -> None:
                 expected = f"{baseline[0]:.3f} ± {baseline[1]:.3f}"
                 error = math.sqrt(deviation**2 / len(found) + baseline[1] ** 2 / BASELINE_SEEDS)
                 apart = f"{(mean - baseline[0]) / error:+.1f}"
+                ratios.show(f"test ROC AUC, {name}", [one / baseline[0] for one in found], baseline="published mean")
             print(f"| {name} | {texts} | {mean:.3f} ± {deviation:.3f} | {expected} | {apart} |")
             sys.stdout.flush()
 

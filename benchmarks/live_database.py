@@ -20,6 +20,7 @@ from typing import Any
 
 import psycopg
 
+from benchmarks import ratios
 from gregory.ml.config import ALGORITHMS
 from tests.live.database import SCHEMA_FOLDER
 from tools import postgresql
@@ -158,7 +159,11 @@ def main() -> None:
         for name in MEASUREMENTS:
             argv = [sys.executable, "-m", "benchmarks.live_database", "--measure", name]
             done = subprocess.run(argv, cwd=REPOSITORY, env=environment, check=True, capture_output=True, text=True)
-            print(f"{name}: {', '.join(f'{key} {value}' for key, value in json.loads(done.stdout).items())}")
+            figures = json.loads(done.stdout)
+            print(f"{name}: {', '.join(f'{key} {value}' for key, value in figures.items())}")
+            if "seconds of COPY" in figures:
+                # Both sides are medians of alternating turns.
+                ratios.show(f"wall time, {name}", [float(figures["seconds of COPY"]) / float(figures["seconds"])], baseline="COPY")
 
 
 def planning() -> dict[str, Any]:

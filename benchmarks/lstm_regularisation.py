@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks import ratios
 from benchmarks.labelled_files import read
 from gregory.ml.config import Hyperparameters, LstmConfig, SplitConfig
 from gregory.ml.dataset import Dataset
@@ -76,9 +77,13 @@ def main() -> None:
         dataset = read(options.data / f"{subject}.csv", words=WORDS)
         counts = dataset.counts()
         print(f"{subject}: {counts['relevant']} relevant, {counts['not_relevant']} not relevant", file=sys.stderr)
+        of_class: list[dict[str, float]] = []
         for arm in options.arms:
             results = list(runs(dataset, ARMS[arm], seeds=options.seeds, threads=options.threads))
             print(row(Path(subject).name, arm, results), flush=True)
+            of_class = of_class or results
+            found = [ours["roc_auc"] / theirs["roc_auc"] for ours, theirs in zip(results, of_class, strict=True)]
+            ratios.show(f"test ROC AUC, {Path(subject).name}: {arm}", found, baseline=options.arms[0])
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ DIR contains CSV files with title, abstract and a label column. Texts are the ti
 import argparse
 from pathlib import Path
 
+from benchmarks import ratios
 from benchmarks.labelled_files import read
 from gregory.ml.baseline import NAME, baseline
 from gregory.ml.config import Hyperparameters, SplitConfig
@@ -56,6 +57,7 @@ def main() -> None:
         dataset = read(options.data / f"{subject}.csv", words=WORDS)
         for seed in options.seeds:
             split = stratified(dataset, SplitConfig(seed=seed))
+            areas: dict[str, float] = {}
             for algorithm in options.algorithms:
                 context = TrainerContext(encoder_dir=options.encoder, threads=options.threads, seed=SplitConfig().seed)
                 model = trainer_class(algorithm)(Hyperparameters(), context).fit(split, report=silent)
@@ -66,6 +68,8 @@ def main() -> None:
                     history=[],
                 )
                 print(line(f"{Path(subject).name}, seed {seed}", algorithm, split, evaluation), flush=True)
+                if evaluation.ranking is not None:
+                    areas[algorithm] = evaluation.ranking.roc_auc.value
             probabilities = baseline(split.train, split.test.texts)
             if probabilities is not None:
                 ranking = rank(groups(split.test.labels, probabilities))
@@ -73,6 +77,9 @@ def main() -> None:
                     f"| {Path(subject).name}, seed {seed} | {NAME} | {ranking.roc_auc.value:.3f} | | | | | {ranking.read.value:.0f} |",
                     flush=True,
                 )
+                for algorithm, area in areas.items():
+                    found = [area / ranking.roc_auc.value]
+                    ratios.show(f"test ROC AUC, {Path(subject).name}, seed {seed}: {algorithm}", found, baseline=NAME)
 
 
 if __name__ == "__main__":

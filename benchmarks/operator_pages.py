@@ -14,6 +14,8 @@ from pathlib import Path
 
 from tabulate import tabulate
 
+from benchmarks import ratios
+
 RUNS, ROWS_OF_A_RUN, REPEATS = 1_000, 10, 9
 BROWSERS, PAUSE = 50, 5.0
 PAGES = (
@@ -57,6 +59,7 @@ def measure() -> None:
         with connection.execute_wrapper(partial(note, statements)):
             assert client.get(page).status_code == 200
         full = median(lambda page=page: client.get(page))
+        ratios.show(f"wall time of {page} with {RUNS} runs", [alone[page] / full], baseline="the page with one run")
         rows.append([page, f"{1000 * full:.0f}", len(statements), f"{full / alone[page]:.1f}"])
     print(tabulate(rows, headers=["page", "ms", "queries", "times as long"], disable_numparse=True))
     begin = time.process_time()

@@ -28,6 +28,7 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
+from benchmarks import ratios as shown
 from benchmarks.labelled_files import read
 from gregory.ml import artifacts
 from gregory.ml.dataset import UnlabelledText, write_texts
@@ -113,6 +114,7 @@ def rates(model: Any, texts: list[UnlabelledText], other: Side, *, rounds: int, 
         f"probabilities differ by at most {max(differences):.1e}",
         flush=True,
     )
+    shown.show("articles per second of wall time", ratios, baseline=f"{other.__name__} library or loop")
 
 
 def peak(folder: Path, texts: list[UnlabelledText]) -> int:

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks import ratios
 from benchmarks.busy_neighbours.__main__ import BEFORE, REPOSITORY, release
 from tests.tiny_bundle import tiny_bundle
 
@@ -130,6 +131,9 @@ def main() -> int:
     print("|---|---|---|---|---|---|---|")
     show(options.before, before, before)
     show("this", after, before)
+    for field, figure in {"wall": "wall time", "processor": "processor time", "first_line": "time to the first line"}.items():
+        found = [getattr(one, field) / getattr(other, field) for one, other in pairs]
+        ratios.show(f"{figure} of {options.subjects} subjects, {options.algo}", found, baseline=options.before)
     return 0
 
 

@@ -20,6 +20,7 @@ import ctranslate2
 import numpy as np
 import psutil
 
+from benchmarks import ratios as shown
 from gregory.ml.config import SummariserConfig
 from gregory.ml.progress import silent
 from gregory.ml.resources import cpu_count, integer_instructions
@@ -65,6 +66,7 @@ def compare(folder: Path, *, texts: int, new_tokens: int, rounds: int) -> None:
         print(f"| {number + 1} | {os.getloadavg()[0]:.0f} | {' | '.join(cells)} | {ratios[-1]:.2f} |", flush=True)
     equal = "equal" if len(written) == 1 else "DIFFERENT"
     print(f"median ratio of summaries per second: {statistics.median(ratios):.2f}; the texts are {equal}", flush=True)
+    shown.show(f"wall time, {several.at_once} batches at once, texts {equal}", ratios, baseline="one batch with all threads")
 
 
 def memory(folder: Path) -> None:

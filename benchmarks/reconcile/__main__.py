@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks import ratios as shown
 from benchmarks.busy_neighbours.__main__ import BEFORE, REPOSITORY, release
 from benchmarks.reconcile import worker
 from benchmarks.reconcile.api import NAMESPACE, Cluster, serving
@@ -105,8 +106,9 @@ def main() -> int:
             for name, figures in found.items():
                 print("\n".join(lines(runs, name, figures)), flush=True)
             for number, which in enumerate(PASSES) if len(trees) == 2 else ():
-                ratios = [before[number]["processor"] / this[number]["processor"] for before, this in zip(*found.values(), strict=True)]
-                print(f"| {runs} | {which} | {options.before} / this | | {statistics.median(ratios):.2f} | | | |", flush=True)
+                for key, figure in {"processor": "processor time", "peak": "peak memory"}.items():
+                    ratios = [before[number][key] / this[number][key] for before, this in zip(*found.values(), strict=True)]
+                    shown.show(f"{figure}, {runs} runs: {which}", ratios, baseline=options.before)
     return 0
 
 

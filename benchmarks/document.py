@@ -1,0 +1,117 @@
+"""docs/benchmarks.md, made from the kept results: one table of ratios, then the output of each benchmark."""
+
+import json
+import os
+import platform
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+
+from benchmarks.ratios import Ratio
+from benchmarks.registry import BENCHMARKS, Benchmark
+
+REPOSITORY = Path(__file__).parents[1]
+RESULTS, DOCUMENT = REPOSITORY / "benchmarks" / "results.json", REPOSITORY / "docs" / "benchmarks.md"
+LIBRARIES = ("tensorflow", "keras", "ctranslate2", "lightgbm", "scikit-learn", "django", "psycopg")
+# A load above this one, for each processor, before a benchmark begins: other programs disturb its wall times.
+_BUSY = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """One execution of a benchmark. load: of one minute before it began. machine: processors, memory, Python and libraries."""
+
+    arguments: tuple[str, ...]
+    commit: str
+    date: str
+    load: float
+    processors: int
+    machine: str
+    ratios: tuple[Ratio, ...]
+    output: tuple[str, ...]
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether other programs used the machine before."""
+        return self.load > _BUSY * self.processors
+
+
+def machine() -> str:
+    """This machine and the versions of the libraries."""
+    pages = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
+    return f"{os.cpu_count()} processors ({platform.machine()}), {pages:.0f} GiB, Python {platform.python_version()}, {libraries}"
+
+
+def load_results(path: Path = RESULTS) -> dict[str, Result]:
+    """The kept results by module."""
+    if not path.exists():
+        return {}
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    return {
+        module: Result(
+            **{
+                **one,
+                "arguments": tuple(one["arguments"]),
+                "ratios": tuple(Ratio(**ratio) for ratio in one["ratios"]),
+                "output": tuple(one["output"]),
+            }
+        )
+        for module, one in stored.items()
+    }
+
+
+def keep(module: str, result: Result, path: Path = RESULTS) -> None:
+    """Replace the result of one benchmark. The others stay."""
+    results = load_results(path) | {module: replace(result)}
+    known = [benchmark.module for benchmark in BENCHMARKS]
+    content = {name: asdict(results[name]) for name in known if name in results}
+    unfinished = path.with_suffix(".partial")
+    unfinished.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    unfinished.replace(path)
+
+
+def render(results: Mapping[str, Result], benchmarks: Iterable[Benchmark] = BENCHMARKS) -> str:
+    """The document."""
+    benchmarks = list(benchmarks)
+    measured = [benchmark for benchmark in benchmarks if benchmark.module in results]
+    lines = [
+        "# Benchmarks",
+        "",
+        "`make bench` measures in minutes, and `make bench-full` takes hours. Each command replaces its results in this page.",
+        "`python -m benchmarks --list` prints all benchmarks with their needs. A ratio above 1 means that this release is better.",
+        '"Busy": other programs used the machine when the benchmark began. Then only ratios of processor time and memory are exact.',
+        "",
+        "| benchmark | figure | baseline | ratio | lowest | highest | pairs | machine |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for benchmark in measured:
+        result = results[benchmark.module]
+        state = "busy" if result.is_busy else "idle"
+        for one in result.ratios:
+            figures = f"{one.median:.2f} | {one.lowest:.2f} | {one.highest:.2f} | {one.pairs}"
+            lines.append(f"| {benchmark.title} | {one.figure} | {one.baseline} | {figures} | {state} |")
+    for benchmark in measured:
+        lines += ["", *_section(benchmark, results[benchmark.module])]
+    missing = [f"`{benchmark.module}`" for benchmark in benchmarks if benchmark.module not in results]
+    lines += ["", "## Not measured", "", f"No result is kept of: {', '.join(missing)}." if missing else "Every benchmark has a result."]
+    return "\n".join(lines) + "\n"
+
+
+def _section(benchmark: Benchmark, result: Result) -> list[str]:
+    command = " ".join((benchmark.command, *result.arguments))
+    busy = ", busy" if result.is_busy else ""
+    return [
+        f"## {benchmark.title}",
+        "",
+        f"`{command}`",
+        "",
+        f"- Baseline: {benchmark.baseline}.",
+        f"- Commit `{result.commit}`, {result.date}, load {result.load:.1f} before it began{busy}.",
+        f"- {result.machine}.",
+        "",
+        "```text",
+        *(line.rstrip() for line in result.output),
+        "```",
+    ]

@@ -1,0 +1,116 @@
+"""Every benchmark is registered, and docs/benchmarks.md is the output of the command."""
+
+import ast
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from benchmarks import document, quality, ratios
+from benchmarks.document import Result, keep, load_results, render
+from benchmarks.quality import Fit
+from benchmarks.registry import BENCHMARKS, PARTS, Benchmark
+from tools.installation import REPOSITORY
+
+HERE = REPOSITORY / "benchmarks"
+RESULT = Result(
+    arguments=("--data", "DATA"),
+    commit="0123abc",
+    date="2026-11-29",
+    load=0.5,
+    processors=2,
+    machine="2 processors",
+    ratios=(ratios.Ratio.of("wall time", [2.0, 4.0, 3.0], baseline="the older release"),),
+    output=("| a |", "|---|"),
+)
+
+
+def source(module: str) -> Path:
+    file = HERE / f"{module}.py"
+    return file if file.exists() else HERE / module / "__main__.py"
+
+
+def test_every_module_is_a_benchmark_or_a_part():
+    modules = {path.stem for path in HERE.glob("[!_]*.py")} | {path.parent.name for path in HERE.glob("*/__main__.py")}
+
+    registered = [benchmark.module for benchmark in BENCHMARKS]
+
+    assert sorted([*registered, *PARTS]) == sorted(modules)
+
+
+@pytest.mark.parametrize("benchmark", BENCHMARKS, ids=lambda benchmark: benchmark.module)
+def test_a_benchmark_has_its_arguments_and_shows_ratios(benchmark: Benchmark):
+    text = source(benchmark.module).read_text(encoding="utf-8")
+    declared = {
+        call.args[0].value
+        for call in ast.walk(ast.parse(text))
+        if isinstance(call, ast.Call) and getattr(call.func, "attr", "") == "add_argument" and isinstance(call.args[0], ast.Constant)
+    }
+
+    flags = {argument for arguments in (benchmark.quick or (), benchmark.full) for argument in arguments if argument.startswith("--")}
+
+    assert flags <= declared
+    assert ".show(" in text
+    assert "from benchmarks import ratios" in text
+
+
+def test_the_document_is_the_output_of_the_command():
+    assert document.DOCUMENT.read_text(encoding="utf-8") == render(load_results())
+
+
+def test_a_result_is_kept_and_shown(tmp_path: Path):
+    first, second = BENCHMARKS[0], BENCHMARKS[3]
+    file = tmp_path / "results.json"
+    keep(second.module, RESULT, file)
+    keep(first.module, replace(RESULT, load=8.0), file)
+
+    page = render(load_results(file))
+
+    assert load_results(file) == {first.module: replace(RESULT, load=8.0), second.module: RESULT}
+    assert f"| {first.title} | wall time | the older release | 3.00 | 2.00 | 4.00 | 3 | busy |" in page
+    assert f"| {second.title} | wall time | the older release | 3.00 | 2.00 | 4.00 | 3 | idle |" in page
+    assert f"`{second.command} --data DATA`" in page
+    assert f"`{BENCHMARKS[1].module}`" in page.partition("## Not measured")[2]
+
+
+def test_the_lines_of_ratios_are_not_in_the_output(capsys: pytest.CaptureFixture[str]):
+    ratios.show("peak", [1.5], baseline="before")
+
+    found, rest = ratios.read(["| a table |", *capsys.readouterr().out.splitlines()])
+
+    assert found == [ratios.Ratio(figure="peak", baseline="before", median=1.5, lowest=1.5, highest=1.5, pairs=1)]
+    assert rest == ["| a table |"]
+
+
+def test_an_interrupted_line_of_quality_is_measured_again(tmp_path: Path):
+    file = tmp_path / "quality.jsonl"
+    done = Fit(file="a", algorithm="lgbm_tfidf", seed=0, pseudo_labels=False)
+    quality.add(file, done, {"roc_auc": 0.9})
+    with file.open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps({"fit": {}, "figures": {}})[:9])
+
+    assert quality.known(file) == {done: {"roc_auc": 0.9}}
+    other = replace(done, seed=1)
+    quality.add(file, other, {"roc_auc": 0.8})
+    assert quality.known(file) == {done: {"roc_auc": 0.9}, other: {"roc_auc": 0.8}}
+
+
+def test_the_cheapest_fits_come_first_and_pseudo_labels_need_a_pool(tmp_path: Path):
+    (tmp_path / "ours_raw.csv").write_text("id,title,abstract,label\n")
+    (tmp_path / "ours_pool.csv").write_text("id,title,abstract\n")
+    (tmp_path / "reviews").mkdir()
+    (tmp_path / "reviews" / "drug.csv").write_text("pmid,title,abstract,relevant\n")
+    files = quality.labelled(tmp_path)
+
+    fits = list(quality.planned(files, ["pubmed_bert", "lgbm_tfidf"], 1, [True, False], tmp_path))
+
+    assert files == ["ours_raw", "reviews/drug"]
+    assert [(fit.file, fit.algorithm, fit.pseudo_labels) for fit in fits] == [
+        ("ours_raw", "lgbm_tfidf", False),
+        ("reviews/drug", "lgbm_tfidf", False),
+        ("ours_raw", "pubmed_bert", False),
+        ("reviews/drug", "pubmed_bert", False),
+        ("ours_raw", "lgbm_tfidf", True),
+        ("ours_raw", "pubmed_bert", True),
+    ]
