@@ -13,7 +13,7 @@ import pytest
 from django.core import serializers
 
 from gregory.launch.kubernetes.cluster_config import load_cluster_config
-from gregory.launch.kubernetes.namespace import Listed
+from gregory.launch.kubernetes.namespace import Keep, Listed
 from gregory.launch.kubernetes.runner import KubernetesRunner
 from gregory.launch.local.runner import LocalRunner
 from gregory.launch.runner import Runner
@@ -42,11 +42,11 @@ class RecordedNamespace:
     def __init__(self, job: dict[str, Any], pod: dict[str, Any]) -> None:
         self._job, self._pod = job, pod
 
-    def jobs(self, selector: str) -> Listed:
-        return _selected(self._job, selector)
+    def jobs(self, selector: str, keep: Keep) -> Listed:
+        return _selected(keep(self._job), selector)
 
-    def pods(self, selector: str) -> Listed:
-        return _selected(self._pod, selector)
+    def pods(self, selector: str, keep: Keep) -> Listed:
+        return _selected(keep(self._pod), selector)
 
 
 def _selected(found: dict[str, Any], selector: str) -> Listed:

@@ -192,14 +192,14 @@ def record_observations(seen: Iterable[tuple[TrainingRun, ObservedStatus]]) -> d
     Runs whose change is rare are left out, and need `record_observation`. A row that another client holds is left to the next pass.
     """
     recorded: dict[str, bool] = {}
-    groups: dict[tuple[object, ...], list[TrainingRun]] = defaultdict(list)
+    groups: dict[tuple[str, datetime | None, tuple[tuple[str, Any], ...]], list[TrainingRun]] = defaultdict(list)
     for run, observed in seen:
         changes = _changes(run, observed)
         if not changes:
             recorded[run.run_id] = False
         elif "state" not in changes:
-            groups[run.state, run.started_at, *changes.items()].append(run)
-    for (_, _, *equal), runs in groups.items():
+            groups[run.state, run.started_at, tuple(changes.items())].append(run)
+    for (_, _, equal), runs in groups.items():
         if len(runs) == 1:
             continue
         with transaction.atomic():

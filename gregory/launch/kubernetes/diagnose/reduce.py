@@ -4,11 +4,12 @@ The rest is left out by name, so a field that a later diagnosis reads is there. 
 """
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from gregory.launch.kubernetes.diagnose.pod_status import NOT_UNDERSTOOD
 
 _Thing = dict[str, Any]
+_Kept = TypeVar("_Kept")
 _METADATA = {"managedFields", "ownerReferences", "finalizers", "generateName", "namespace", "resourceVersion"}
 _JOB = {"template", "podFailurePolicy", "selector"}
 _POD = {"affinity", "tolerations", "topologySpreadConstraints", "securityContext", "imagePullSecrets", "nodeSelector", "dnsPolicy"}
@@ -60,7 +61,7 @@ def _without(whole: Mapping[str, Any], names: Collection[str]) -> _Thing:
     return {name: value for name, value in whole.items() if name not in names}
 
 
-def _understood(whole: _Thing, reduce: Callable[[], _Thing | None]) -> Any:
+def _understood(whole: _Thing, reduce: Callable[[], _Kept]) -> _Thing | _Kept:
     try:
         return reduce()
     except NOT_UNDERSTOOD:
