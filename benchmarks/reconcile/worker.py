@@ -110,7 +110,10 @@ def garbage(kubernetes: Any) -> Iterable[Any]:
     from gregory.runs.models import TrainingRun
 
     ids = frozenset(TrainingRun.objects.values_list("pk", flat=True))
-    removed = list(kubernetes.collect_garbage(ids, recent=(), keep_seconds=3600.0, now=datetime.now(UTC)))
+    if is_older():
+        removed = kubernetes.sweep(ids, keep_seconds=3600.0)
+    else:
+        removed = list(kubernetes.collect_garbage(ids, recent=(), keep_seconds=3600.0, now=datetime.now(UTC)))
     assert removed == []
     return ()
 

@@ -9,6 +9,7 @@ import pytest
 from django.core.management import BaseCommand, load_command_class
 from pydantic import SecretStr
 
+from benchmarks.registry import BENCHMARKS
 from gregory.env import BASE_DIR, Environment
 from gregory.ml.artifacts import EVALUATION, MANIFEST, METRICS, MODEL_CARD
 from gregory.ml.config import Hyperparameters
@@ -127,6 +128,8 @@ def test_every_flag_in_the_documents_exists(document: str):
     known |= {"--force-conflicts", "--from", "--kustomize", "--logs", "--no-hooks", "--reuse-values", "--server-side", "--values"}
     # Of tests/live/cuts.py, tests/live/kills.py and tests/web/test_browser.py.
     known |= {"--sample", "--seed", "--pictures"}
+    # tests/benchmarks compares these with the modules.
+    known |= {"--list", "--only"} | {argument for benchmark in BENCHMARKS for argument in (*(benchmark.quick or ()), *benchmark.full)}
     known |= web_parser()._option_string_actions.keys()
 
     assert {flag for span in code_spans(document) for flag in re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", span)} - known == set()
