@@ -14,7 +14,6 @@ from gregory.ml.errors import DamagedFile
 from gregory.ml.files import link_or_copy, read_text
 from gregory.ml.progress import Progress
 from gregory.ml.stages import contract
-from gregory.ml.stages.environment import preloaded
 from gregory.runs import store
 from gregory.runs.db_retry import best_effort, close_connection
 from gregory.runs.heartbeat import HEARTBEAT_SECONDS
@@ -60,7 +59,6 @@ class StageRunner:
         started, idle, latest = time.monotonic(), IdleTime(), Progress(message="starting")
         overridden = ShutdownRequest()
         algorithm = algorithms[0].algorithm if len(algorithms) == 1 else ""
-        load = preloaded([algorithm]) if stage == "train" else ()
 
         def report(progress: Progress) -> None:
             nonlocal latest
@@ -82,7 +80,14 @@ class StageRunner:
 
         self._heartbeats = RepeatedCall(partial(_dropped_if_away, write), seconds=HEARTBEAT_SECONDS, after=self._heartbeats)
         try:
-            self.usage[stage] = run_stage(stage, folder, shutdown=self._shutdown, overridden=overridden, report=report, load=load)
+            self.usage[stage] = run_stage(
+                stage,
+                folder,
+                shutdown=self._shutdown,
+                overridden=overridden,
+                report=report,
+                algorithm=algorithm if stage == "train" else "",
+            )
         except StageFailed as failure:
             self.usage[stage] = failure.usage
             raise

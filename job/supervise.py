@@ -3,7 +3,6 @@
 import json
 import os
 import time
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -52,13 +51,13 @@ def run_stage(
     shutdown: ShutdownRequest,
     overridden: ShutdownRequest,
     report: progress.Report,
-    load: Sequence[str] = (),
+    algorithm: str = "",
 ) -> Usage:
     """Run `stage` on folder/in. Its result is then in folder/out. Raises StageFailed.
 
     shutdown: ends the run. overridden: ends this stage, because another program ended the rows that need it.
     report: called with each progress message of the worker. It must not wait for anything, because a request of the end is obeyed between
-    two calls. load: as in `gregory.forking.client.Server.fork`.
+    two calls. algorithm: of a training.
     """
     started = time.monotonic()
     memory_before = resources.memory_events()
@@ -69,7 +68,7 @@ def run_stage(
             worker_command(stage, folder),
             environment=stage_environment(os.environ),
             errors=errors,
-            load=load,
+            algorithm=algorithm,
             needed=lambda: not (shutdown.requested or overridden.requested),
         ) as worker,
     ):

@@ -12,8 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from gregory.forking import client
-from gregory.forking.protocol import Kind
+from job.forked_stage import fork
 
 POLL_SECONDS = 0.5
 # A process in an uninterruptible call of the kernel, for example to a file server that hangs, ends when the call returns.
@@ -30,11 +29,11 @@ class Worker:
         *,
         environment: Mapping[str, str],
         errors: IO[bytes],
-        load: Sequence[str] = (),
+        algorithm: str = "",
         needed: Callable[[], bool] = lambda: True,
     ) -> None:
-        """load, needed: as in `client.Server.fork`."""
-        forked = _forked(command, environment=environment, errors=errors, load=load, needed=needed)
+        """algorithm, needed: as in `fork`."""
+        forked = fork(command, environment=environment, errors=errors, algorithm=algorithm, needed=needed)
         self._process = forked or subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, env=environment, start_new_session=True
         )
@@ -132,23 +131,3 @@ class Worker:
     def _kill_group(self) -> None:
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._pid, signal.SIGKILL)
-
-
-def _forked(
-    command: Sequence[str], *, environment: Mapping[str, str], errors: IO[bytes], load: Sequence[str], needed: Callable[[], bool]
-) -> client.Forked | None:
-    """The process from the server of this run. None if the run has none."""
-    if client.own is None:
-        return None
-    reading, writing = os.pipe()
-    with os.fdopen(writing, "wb"):
-        forked = client.own.fork(
-            command, kind=Kind.STAGE, environment=environment, stdout=writing, stderr=errors.fileno(), load=load, needed=needed
-        )
-    output = os.fdopen(reading, "rb", buffering=0)
-    if forked is None:
-        output.close()
-        return None
-    forked.stdout = output
-    forked.begin()
-    return forked

@@ -10,11 +10,11 @@ import sys
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from gregory.forking.protocol import COMMAND_BYTES, MAXIMUM_BYTES, Answer, Kind, Request, is_known
+from gregory.forking.protocol import COMMAND_BYTES, MAXIMUM_BYTES, SERVER, Answer, Kind, Request, is_known
 
 POLL_SECONDS = 0.5
 END_SECONDS = 2.0
@@ -97,26 +97,31 @@ class Server:
 
         needed: called while the server loads libraries. If it returns False, the server is ended.
         """
-        if not is_known(command) or self._pid is None:
-            return None
         reading, writing = os.pipe()
         forked = Forked(os.fdopen(writing, "wb", buffering=0))
-        passed = [reading]
-        try:
-            variables = os.memfd_create("variables")
-            passed.append(variables)
-            os.write(variables, json.dumps(dict(environment)).encode())
-            os.lseek(variables, 0, os.SEEK_SET)
+        with ExitStack() as stack:
+            stack.callback(os.close, reading)
+            status = []
             if kind is Kind.RUN:
-                passed.append(forked.open_status())
-            request = Request(kind=kind, command=command, umask=_umask(), load=load)
-            forked.pid = self._ask(request, [reading, stdout, stderr, *passed[1:]], needed)
-        finally:
-            for descriptor in passed:
-                os.close(descriptor)
+                status.append(forked.open_status())
+                stack.callback(os.close, *status)
+            forked.pid = self._ask(command, kind, environment, (reading, stdout, stderr), status, load, needed)
             if not forked.pid:
                 forked.release()
         return forked if forked.pid else None
+
+    def fork_server(self, *, environment: Mapping[str, str], load: Sequence[str], needed: Callable[[], bool]) -> "Server | None":
+        """A further server that begins with the libraries of this one, for those that the other stages must not have."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs, Path(os.devnull).open("wb") as nothing:
+            streams = (theirs.fileno(), nothing.fileno(), nothing.fileno())
+            pid = self._ask([sys.executable, "-m", SERVER], Kind.SERVER, environment, streams, [], load, needed)
+        if not pid:
+            ours.close()
+            return None
+        with suppress(OSError):
+            ours.send(b"\n")
+        return Server(ours, pid)
 
     def has_ended(self) -> bool:
         """Whether it starts nothing more. A server without requests ends by itself."""
@@ -133,10 +138,25 @@ class Server:
             self._pid = None
             self._finalizer()
 
-    def _ask(self, request: Request, descriptors: Sequence[int], needed: Callable[[], bool]) -> int:
+    def _ask(
+        self,
+        command: Sequence[str],
+        kind: Kind,
+        environment: Mapping[str, str],
+        streams: tuple[int, int, int],
+        status: Sequence[int],
+        load: Sequence[str],
+        needed: Callable[[], bool],
+    ) -> int:
         """The process id, 0 if there is none."""
+        if not is_known(command) or self._pid is None:
+            return 0
+        request = Request(kind=kind, command=command, umask=_umask(), load=load)
         try:
-            socket.send_fds(self._control, [request.encode()], descriptors)
+            with os.fdopen(os.memfd_create("variables"), "w+b", buffering=0) as variables:
+                variables.write(json.dumps(dict(environment)).encode())
+                variables.seek(0)
+                socket.send_fds(self._control, [request.encode()], [*streams, variables.fileno(), *status])
             while not _can_read(self._control.fileno(), POLL_SECONDS):
                 if not needed():
                     self.close()
@@ -162,7 +182,7 @@ def start_server(modules: Sequence[str], *, folder: Path, environment: Mapping[s
     if sys.platform != "linux":
         return None
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    command = [sys.executable, "-m", "gregory.forking", *modules, *[""] * COMMAND_BYTES]
+    command = [sys.executable, "-m", SERVER, *modules, *[""] * COMMAND_BYTES]
     silent = subprocess.DEVNULL
     with theirs:
         try:

@@ -10,18 +10,20 @@ from enum import StrEnum
 MAXIMUM_BYTES = 65_536
 # A server begins with this many bytes after its own arguments. A command line that /proc shows for a forked process must fit.
 COMMAND_BYTES = 4_096
+SERVER = "gregory.forking"
 # The packages whose `__main__.main` a forked process can call.
-PROGRAMS = ("job", "gregory.ml.stages")
+PROGRAMS = ("job", "gregory.ml.stages", SERVER)
 
 
 class Kind(StrEnum):
     """RUN: the process stays hidden and gets a server of its own, and an intermediate process tells its end.
 
-    STAGE: its parent is the client, which must be a run.
+    STAGE: its parent is the client, which must be a run. SERVER: the same, and the process stays hidden.
     """
 
     RUN = "run"
     STAGE = "stage"
+    SERVER = "server"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

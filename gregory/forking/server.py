@@ -67,7 +67,7 @@ def serve(control: socket.socket) -> NoReturn:
         request = Request(**{**values, "kind": Kind(values["kind"])})
         answer, forked = Answer(), False
         try:
-            if request.kind is Kind.STAGE:
+            if request.kind is not Kind.RUN:
                 _load(request)
             _require_one_thread()
             reading, writing = os.pipe()
@@ -109,7 +109,7 @@ def _forked_pid(request: Request, reading: int) -> int:
     """The process that the intermediate one has forked. A stage is then a child of its run."""
     with os.fdopen(reading, "rb") as pipe:
         told = pipe.read()
-    if request.kind is Kind.STAGE:
+    if request.kind is not Kind.RUN:
         with suppress(ChildProcessError):
             os.wait()
     return int(told or 0)
@@ -154,7 +154,7 @@ def _become(request: Request, descriptors: Sequence[int]) -> NoReturn:
     os.setsid()
     if request.kind is Kind.RUN:
         _fork_own_server(descriptors)
-    else:
+    elif request.kind is Kind.STAGE:
         privacy.show_memory()
     for number, descriptor in enumerate(descriptors[:3]):
         os.dup2(descriptor, number)

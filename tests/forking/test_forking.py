@@ -20,11 +20,13 @@ from gregory.launch.local import starter
 from gregory.launch.local.runner import LocalRunner
 from gregory.launch.runner import Status
 from gregory.ml.progress import Progress
+from gregory.ml.stages import environment
 from gregory.ml.stages.contract import REQUEST
-from gregory.ml.stages.environment import preloaded, stage_environment, worker_command
+from gregory.ml.stages.environment import stage_environment, worker_command
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunHandle
 from gregory.shutdown import ShutdownRequest
+from job import forked_stage
 from job.supervise import StageFailed, Usage, run_stage
 from tests.end_to_end.trainings import wait_for
 from tests.ml.test_stage_process import summarise_request
@@ -104,10 +106,33 @@ def test_a_stage_that_ends_leaves_its_server_usable(stage, what: str, reason: Re
     with pytest.raises(StageFailed) as failed:
         stage(what)
     server = client.own
-    stage("facts", load=preloaded([]))
+    stage("facts", algorithm="lgbm_tfidf")
 
     assert (failed.value.reason, str(failed.value)[: len(message)]) == (reason, message)
-    assert (client.own, json.loads(stage.seen[0].message)["libraries"]) == (server, ["sklearn"])
+    assert (client.own, json.loads(stage.seen[0].message)["libraries"]) == (server, ["lightgbm", "sklearn"])
+
+
+def test_networks_have_a_server_of_their_own(stage, monkeypatch: pytest.MonkeyPatch):
+    """It has imported TensorFlow and has one thread, as before each fork. No other stage has the memory of TensorFlow."""
+    monkeypatch.setattr(forked_stage, "_of_networks", None)
+    peaks = [stage("facts", algorithm=algorithm).peak_bytes for algorithm in ("lstm", "lgbm_tfidf", "lstm")]
+
+    libraries = [json.loads(progress.message)["libraries"] for progress in stage.seen]
+    assert libraries == [["keras", "sklearn", "tensorflow"], ["lightgbm", "sklearn"], ["keras", "sklearn", "tensorflow"]]
+    assert peaks[1] < min(peaks[0], peaks[2])
+
+
+@pytest.mark.parametrize("device", ["nvidia0", "kfd", "dxg"])
+def test_beside_a_gpu_only_lightgbm_is_forked(stage, device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "dev").mkdir()
+    (tmp_path / "dev" / device).touch()
+    monkeypatch.setattr(environment, "DEVICES", tmp_path / "dev")
+
+    stage("facts", algorithm="lgbm_tfidf")
+
+    # It begins alone, so it has the real stages.
+    with pytest.raises(StageFailed, match=r"No such file or directory: '.*/in/articles.jsonl'"):
+        stage("facts")
 
 
 def test_the_peak_memory_is_that_of_the_stage(stage):

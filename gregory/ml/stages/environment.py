@@ -36,6 +36,7 @@ PREFIXES = (
 )
 # Keys of the services of the same makers, and the variables of Terraform, which have a prefix of TensorFlow.
 _CREDENTIAL = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL|^TF_VAR_|^TF_CLI_")
+DEVICES, GPU_DEVICES = Path("/dev"), ("nvidia*", "kfd", "dxg")
 _FIXED = {
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
@@ -55,9 +56,19 @@ def worker_command(stage: str, folder: Path) -> list[str]:
 
 
 def preloaded(algorithms: Collection[str]) -> tuple[str, ...]:
-    """What a server loads before it forks the trainings of these algorithms. A network imports TensorFlow itself."""
+    """What a fork server loads before it forks the trainings of these algorithms, except the libraries of networks."""
     module = "gregory.ml.stages.libraries"
     return (f"{module}:load", "lgbm_tfidf") if "lgbm_tfidf" in algorithms else (f"{module}:load_shared",)
+
+
+def network(algorithm: str) -> tuple[str, ...]:
+    """What the fork server of the networks loads. Empty for another algorithm."""
+    return () if algorithm in ("", "lgbm_tfidf") else ("gregory.ml.stages.libraries:load", algorithm)
+
+
+def has_gpu() -> bool:
+    """Whether this machine seems to have a GPU. No library of one is loaded to find out."""
+    return any(any(DEVICES.glob(pattern)) for pattern in GPU_DEVICES)
 
 
 def stage_threads(most: str) -> int:
