@@ -6,13 +6,14 @@ from typing import Any
 from gregory.env import Environment
 from gregory.launch.errors import BadClusterConfig, ClusterError, Refused
 from gregory.launch.kubernetes.cluster_config import ClusterConfig, load_cluster_config
-from gregory.launch.kubernetes.diagnose.pod_status import Object
+from gregory.launch.kubernetes.gpu_claim import claim_template
 from gregory.launch.kubernetes.kube import Api
 from gregory.launch.kubernetes.manifest import render_job
 from gregory.launch.kubernetes.namespace import RIGHTS, Namespace
-from gregory.launch.kubernetes.preconditions import KINDS, referenced_objects
+from gregory.launch.kubernetes.preconditions import KINDS, referenced_objects, refusal_of_every_job
 from gregory.launch.preconditions import probe_spec
 from gregory.preflight.finding import Area, Finding
+from gregory.preflight.gpu import check_gpu
 from gregory.preflight.kueue import check_kueue
 
 _CLUSTER = Area("cluster")
@@ -50,17 +51,18 @@ def _check(namespace: Namespace, config: ClusterConfig) -> Iterator[Finding]:
         yield _CLUSTER.error(f"there is no namespace {namespace.name}", "create it, or correct namespace in the cluster file")
         return
     yield _CLUSTER.ok(f"the API server answers for namespace {namespace.name}" if there else "the API server answers")
-    yield _permissions(namespace)
+    yield _permissions(namespace, config)
     for resource, name, key in referenced_objects(config):
         yield _claim(namespace, name, key) if resource == _CLAIMS else _object(namespace, resource, name, key)
     job = render_job(probe_spec(), config, cluster_id=namespace.cluster_ids()[0])
-    yield _dry_run(namespace, job)
+    yield _dry_run(namespace, job, claim_template(config))
     yield from check_kueue(namespace, config, job)
-    yield _gpu(namespace, config)
+    yield check_gpu(namespace, config)
 
 
-def _permissions(namespace: Namespace) -> Finding:
-    missing = [f"{verb} {resource}" for verb, resource in RIGHTS if not namespace.can_i(verb, resource)]
+def _permissions(namespace: Namespace, config: ClusterConfig) -> Finding:
+    for_claims = (("create", "resourceclaimtemplates"),) if claim_template(config) else ()
+    missing = [f"{verb} {resource}" for verb, resource in (*RIGHTS, *for_claims) if not namespace.can_i(verb, resource)]
     if missing:
         return _CLUSTER.error(
             f"this account has no permission to {', '.join(missing)} in namespace {namespace.name}", "give it the Role of k8s/role.yaml"
@@ -93,34 +95,11 @@ def _claim(namespace: Namespace, name: str, key: str) -> Finding:
     return _CLUSTER.error(f"{what} is {phase}: its volume does not exist", "restore the volume, or create another claim")
 
 
-def _dry_run(namespace: Namespace, job: Mapping[str, Any]) -> Finding:
+def _dry_run(namespace: Namespace, job: Mapping[str, Any], template: Mapping[str, Any] | None) -> Finding:
     try:
+        if template is not None:
+            namespace.create_claim_template(template, dry_run=True)
         namespace.create_job(job, dry_run=True)
     except Refused as error:
-        return _CLUSTER.error(
-            f"the server would refuse every Job: {error}", "correct the cluster file, or the object that the message names"
-        )
+        return _CLUSTER.error(*refusal_of_every_job(error))
     return _CLUSTER.ok("the server accepts the Job of a run")
-
-
-def _gpu(namespace: Namespace, config: ClusterConfig) -> Finding:
-    gpu = config.gpu
-    if not gpu.count:
-        return _CLUSTER.ok("runs get no GPU")
-    nodes = namespace.nodes(config.node_selector)
-    if nodes is None:
-        return _CLUSTER.warning(
-            f"no permission to read nodes, which may offer {gpu.resource}", "check them with another account: kubectl describe nodes"
-        )
-    offering = sum(_offered(node, gpu.resource) >= gpu.count for node in nodes)
-    labelled = f" of the {len(nodes)} with the labels of nodeSelector" if config.node_selector else ""
-    if not offering:
-        return _CLUSTER.error(
-            f"no node{labelled} offers {gpu.count} {gpu.resource}",
-            "add one, install the device plugin, or correct gpu and nodeSelector in the cluster file",
-        )
-    return _CLUSTER.ok(f"nodes that offer {gpu.count} {gpu.resource}: {offering}")
-
-
-def _offered(node: Object, resource: str) -> int:
-    return int(node["status"].get("allocatable", {}).get(resource, 0))

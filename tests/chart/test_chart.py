@@ -351,6 +351,26 @@ def test_the_submitter_has_the_rights_of_the_runner_and_reads_only_named_objects
     assert all("resourceNames" in rule for rule in rules if named & {("get", resource) for resource in rule["resources"]})
 
 
+@pytest.mark.parametrize(
+    ("claim", "rule"),
+    [
+        ({"deviceClassName": "gpu.nvidia.com", "selectors": ["true"]}, {"verbs": ["create"]}),
+        ({"templateName": "gpus"}, {"resourceNames": ["gpus"], "verbs": ["get"]}),
+    ],
+)
+def test_the_submitter_has_the_right_that_a_claim_needs(tmp_path: Path, claim: dict[str, Any], rule: dict[str, Any]):
+    objects = template(values={"job": {"gpu": {"claim": claim}}})
+
+    def rules(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [one for one in only(objects, "Role", "-submitter")["rules"] if "resource.k8s.io" in one["apiGroups"]]
+
+    assert rules(objects) == [{"apiGroups": ["resource.k8s.io"], "resources": ["resourceclaimtemplates"], **rule}]
+    assert rules(template()) == []
+    found = cluster_file(objects, tmp_path).gpu.claim
+    assert found is not None
+    assert found.model_dump(by_alias=True, exclude_unset=True, mode="json") == claim
+
+
 def test_the_submitter_reads_workloads_of_kueue_on_request():
     objects = template(*with_preset("kueue"), values={"job": {"kueue": {"priorityClass": "nightly"}}})
 

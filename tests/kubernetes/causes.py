@@ -10,6 +10,7 @@ from typing import Any
 from gregory.launch.runner import Status
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import AlgorithmOutcome, RunOutcome, RunSpec
+from tools.cluster import devices
 from tools.cluster.cluster import GPU, NODE
 from tools.cluster.namespace import SLEEPS, a_run, pod_of
 
@@ -42,6 +43,16 @@ def with_volume(source: dict[str, Any]) -> Change:
     return apply
 
 
+def with_claim(template: str) -> Change:
+    """A claim for a GPU from this template."""
+
+    def apply(job: dict[str, Any]) -> None:
+        pod_of(job)["resourceClaims"] = [{"name": "gpu", "resourceClaimTemplateName": template}]
+        pod_of(job)["containers"][0]["resources"]["claims"] = [{"name": "gpu"}]
+
+    return apply
+
+
 def outcome(spec: RunSpec, *, reason: Reason | None = None) -> str:
     algorithm = AlgorithmOutcome(algorithm="lgbm_tfidf", run_log_id=1, version="20260101", success=reason is None, reason=reason)
     return RunOutcome(run_id=spec.run_id, attempt=spec.attempt, algorithms=(algorithm,)).model_dump_json()
@@ -60,6 +71,12 @@ class Cause:
     spec: RunSpec = field(default_factory=a_run)
 
 
+# Claim templates of the test: the DeviceClass of each, and its condition for devices.
+TEMPLATES = {
+    "of-no-class": ("none.gregory.test", "true"),
+    "of-no-device": (devices.DRIVER, "device.driver == 'another'"),
+    "of-no-driver": (devices.NOT_INSTALLED, "true"),
+}
 NO_GPU, SUCCESS = a_run(), a_run()
 TOO_LATE = r"; for \d+ s, and deadlines\.{} is \d+; .*"
 CAUSES = {
@@ -212,5 +229,29 @@ CAUSES = {
         status=Status.PENDING,
         reason=Reason.MISSING_OBJECT,
         detail=r'unschedulable: .*persistentvolumeclaim "none" not found.*' + TOO_LATE.format("imagePullSeconds"),
+    ),
+    "claim_template": Cause(
+        change=with_claim("none"),
+        status=Status.PENDING,
+        reason=Reason.MISSING_OBJECT,
+        detail=r'FailedResourceClaimCreation: .*"none" not found.*' + TOO_LATE.format("imagePullSeconds"),
+    ),
+    "device_class": Cause(
+        change=with_claim("of-no-class"),
+        status=Status.PENDING,
+        reason=Reason.UNSCHEDULABLE,
+        detail=r"unschedulable: .*device class none\.gregory\.test does not exist.*" + TOO_LATE.format("pendingSeconds"),
+    ),
+    "no_device": Cause(
+        change=with_claim("of-no-device"),
+        status=Status.PENDING,
+        reason=Reason.UNSCHEDULABLE,
+        detail=r"unschedulable: 0/\d nodes are available: .*cannot allocate all claims.*" + TOO_LATE.format("pendingSeconds"),
+    ),
+    "no_driver": Cause(
+        change=with_claim("of-no-driver"),
+        status=Status.PENDING,
+        reason=Reason.REFUSED,
+        detail=r"FailedPrepareDynamicResources: .*absent\.gregory\.test.*" + TOO_LATE.format("imagePullSeconds"),
     ),
 }

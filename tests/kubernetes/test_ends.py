@@ -14,7 +14,8 @@ import pytest
 from gregory.launch.runner import Observation, Status
 from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunHandle
-from tests.kubernetes.causes import CAUSES, SUCCESS, Cause, Change, outcome
+from tests.kubernetes.causes import CAUSES, SUCCESS, TEMPLATES, Cause, Change, outcome
+from tools.cluster import devices
 from tools.cluster.cluster import NODE, Cluster
 from tools.cluster.namespace import ClusterNamespace, pod_of, prepared_namespace
 
@@ -51,11 +52,16 @@ def all_started(
         cluster_namespace.config["deadlines"] = {"pendingSeconds": 2, "imagePullSeconds": 2, "stallSeconds": 2}
         unbound = {"accessModes": ["ReadWriteOnce"], "storageClassName": "none", "resources": {"requests": {"storage": "1Gi"}}}
         metadata = {"name": "unbound", "namespace": cluster_namespace.namespace}
-        cluster.apply({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": unbound})
+        cluster.apply(
+            {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": unbound},
+            *devices.objects(),
+            *(devices.template(name, *wanted, namespace=cluster_namespace.namespace) for name, wanted in TEMPLATES.items()),
+        )
         yield AllStarted(
             cluster_namespace,
             {name: _started(cluster_namespace, CAUSES[name]) for name in chosen(request.config)},
         )
+        cluster.delete(*devices.objects())
 
 
 def _started(cluster_namespace: ClusterNamespace, cause: Cause) -> RunHandle:

@@ -52,7 +52,7 @@ def test_missing_objects_are_named_with_their_keys(job_namespace: ClusterNamespa
 
     found = wrong(check())
 
-    (refused,) = [line for line in found if "the server would refuse" in line]
+    (refused,) = [line for line in found if "the cluster would refuse" in line]
     assert "must be less than or equal to memory limit" in refused
     assert [line for line in found if line != refused] == [
         "ERROR   cluster     there is no PersistentVolumeClaim nowhere; create it, or correct volumes.models.claimName in the cluster file",

@@ -285,7 +285,7 @@ class TestCheck:
         try:
             job_namespace.cluster.until(lambda: _is_refused(job_namespace), what="the webhook to count")
             with pytest.raises(
-                PreconditionFailed, match=r'^the cluster would refuse every Job: .*failed calling webhook "admit\.gregory\.test"'
+                PreconditionFailed, match=r'^the cluster accepts no Job now: .*failed calling webhook "admit\.gregory\.test"'
             ):
                 job_namespace.runner().check([])
         finally:

@@ -3,13 +3,13 @@
 import yaml
 
 from tools.chart import monitoring, plain, readme, schema
-from tools.chart.helm import CHART, DEFAULT, NAMESPACE, PAGES, PREDICTIONS, RELEASE, must, pages, predictions
+from tools.chart.helm import DEFAULT, PAGES, PREDICTIONS, default, pages, predictions
 
 schema.FILE.write_text(schema.generated(), encoding="utf-8")
 readme.FILE.write_text(readme.generated(), encoding="utf-8")
 for name, text in plain.generated().items():
     (plain.FOLDER / name).write_text(text, encoding="utf-8")
-DEFAULT.write_text(must("template", RELEASE, str(CHART), "--namespace", NAMESPACE), encoding="utf-8")
+DEFAULT.write_text(default(), encoding="utf-8")
 PREDICTIONS.write_text(predictions(), encoding="utf-8")
 PAGES.write_text(pages(), encoding="utf-8")
 monitoring.FILE.write_text(yaml.safe_dump_all(monitoring.objects(), sort_keys=False, width=140), encoding="utf-8")

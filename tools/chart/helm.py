@@ -102,9 +102,17 @@ def pages() -> str:
     return _shown(PAGE_VALUES, "pages", "networkpolicies", "tests/pages")
 
 
+def default() -> str:
+    """All objects of the default values, as text."""
+    return _text()
+
+
 def _shown(values: Path, *names: str) -> str:
-    shown = [argument for name in names for argument in ("--show-only", f"templates/{name}.yaml")]
-    rendered = must("template", RELEASE, str(CHART), "--namespace", NAMESPACE, "--values", str(values), *shown)
+    return _text("--values", str(values), *(argument for name in names for argument in ("--show-only", f"templates/{name}.yaml")))
+
+
+def _text(*arguments: str) -> str:
+    rendered = must("template", RELEASE, str(CHART), "--namespace", NAMESPACE, *arguments)
     # Helm 4 keeps the empty lines at the end of a template.
     return re.sub(r"\n+(?=\n---\n|\n\Z)", "", rendered)
 

@@ -175,6 +175,9 @@ class Cluster:
     def apply(self, *manifests: dict[str, Any]) -> None:
         self.must("apply", "-f", "-", input=json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests}))
 
+    def delete(self, *manifests: dict[str, Any]) -> None:
+        self.must("delete", "-f", "-", input=json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests}))
+
     def get(self, *arguments: str) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.must("get", *arguments, "--output=json"))
         return found

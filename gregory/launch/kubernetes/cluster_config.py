@@ -18,12 +18,12 @@ from gregory import bounded_yaml
 from gregory.launch.errors import BadClusterConfig
 from gregory.launch.kubernetes import plaintext_secrets, pod_patch
 from gregory.launch.kubernetes.cluster_database import Database
+from gregory.launch.kubernetes.cluster_gpu import Gpu
 from gregory.launch.kubernetes.cluster_sections import (
     Affinity,
     Deadlines,
     EnvironmentSource,
     EnvironmentVariable,
-    Gpu,
     Image,
     Kueue,
     Resources,

@@ -49,28 +49,6 @@ class Image(Section):
         return self
 
 
-class Gpu(Section):
-    """The GPU of a run."""
-
-    resource: str = Field(
-        "nvidia.com/gpu",
-        pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)+/[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$",
-        description="resource of the device plugin, such as nvidia.com/gpu, nvidia.com/mig-3g.20gb or amd.com/gpu",
-    )
-    count: int = Field(1, ge=0, le=16, description="number of this resource per run (0: none, runs train on the CPU)")
-    required: bool = Field(True, description="true: a run that finds no promised GPU fails with `no_gpu`, false: it uses the CPU")
-
-    @property
-    def is_demanded(self) -> bool:
-        """The value of RunSpec.require_gpu."""
-        return self.required and self.count > 0
-
-    @property
-    def taints(self) -> tuple[str, ...]:
-        """Keys of the usual taints of GPU nodes: that of the vendor, also for a slice of a GPU, and the resource."""
-        return tuple(dict.fromkeys((f"{self.resource.partition('/')[0]}/gpu", self.resource))) if self.count else ()
-
-
 class Toleration(Section):
     """A toleration as in a pod."""
 

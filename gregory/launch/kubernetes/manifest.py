@@ -15,6 +15,7 @@ from gregory.launch.kubernetes.cluster_config import ClusterConfig
 from gregory.launch.kubernetes.cluster_database import Database
 from gregory.launch.kubernetes.cluster_sections import Toleration
 from gregory.launch.kubernetes.cluster_values import Section
+from gregory.launch.kubernetes.gpu_claim import claims_of_container, claims_of_pod
 from gregory.launch.kubernetes.labels import APP, CONTROLLER_UID, KUEUE_PRIORITY, KUEUE_QUEUE, annotations_of, labels_of
 from gregory.launch.kubernetes.pod_patch import CONTAINER, PREPARE
 from gregory.launch.kubernetes.volumes import drop_empty, mounts_of_run, volumes_of
@@ -157,14 +158,14 @@ def _prepare(spec: RunSpec, config: ClusterConfig) -> dict[str, Any]:
     """
     return {
         "name": PREPARE,
-        **_any_container(config, {}),
+        **_any_container(config, {}, {}),
         "command": list(PREPARE_COMMAND),
         "env": [_variable("GREGORY_RUN_SPEC", spec.model_dump_json())],
         "volumeMounts": [drop_empty({"name": "models", "mountPath": MODELS_IN_IMAGE, "subPath": config.volumes.models.sub_path})],
     }
 
 
-def _any_container(config: ClusterConfig, devices: dict[str, str]) -> dict[str, Any]:
+def _any_container(config: ClusterConfig, devices: dict[str, str], claims: dict[str, Any]) -> dict[str, Any]:
     """What both containers have. The scheduler counts the larger request of the two, so the first one costs nothing."""
     return {
         "image": config.image.reference,
@@ -172,6 +173,7 @@ def _any_container(config: ClusterConfig, devices: dict[str, str]) -> dict[str, 
         "resources": {
             "requests": drop_empty(config.resources.requests.model_dump(by_alias=True)),
             "limits": drop_empty(config.resources.limits.model_dump(by_alias=True)) | devices,
+            **claims,
         },
         "securityContext": {
             "allowPrivilegeEscalation": False,
@@ -198,16 +200,15 @@ def _placement(config: ClusterConfig) -> dict[str, Any]:
             "schedulerName": config.scheduler_name,
             "priorityClassName": config.priority_class_name,
             "imagePullSecrets": [{"name": name} for name in config.image.pull_secrets],
+            "resourceClaims": claims_of_pod(config),
         }
     )
 
 
 def _container(spec: RunSpec, config: ClusterConfig, *, cluster_id: str, connection: Mapping[str, str]) -> dict[str, Any]:
-    # GPUs are only in limits: Kubernetes sets the request to the same number.
-    gpus = {config.gpu.resource: str(config.gpu.count)} if config.gpu.count else {}
     return {
         "name": CONTAINER,
-        **_any_container(config, gpus),
+        **_any_container(config, config.gpu.plugin_resource, claims_of_container(config)),
         "env": [
             *_our_variables(spec, config, cluster_id=cluster_id),
             *_connection_variables(config, connection),

@@ -30,8 +30,14 @@ _WATCH_MARGIN_SECONDS = 10.0
 _SYSTEM = "kube-system"
 # Kueue 0.15 and later.
 _KUEUE = "kueue.x-k8s.io/v1beta2"
-_GROUPS = {"jobs": "batch/v1", "workloads": _KUEUE, "localqueues": _KUEUE, "workloadpriorityclasses": _KUEUE}
-_WITHOUT_NAMESPACE = ("nodes", "workloadpriorityclasses")
+# Dynamic allocation of devices: Kubernetes 1.34 and later.
+_DRA = "resource.k8s.io/v1"
+_GROUPS = {
+    "jobs": "batch/v1",
+    **dict.fromkeys(("workloads", "localqueues", "workloadpriorityclasses"), _KUEUE),
+    **dict.fromkeys(("deviceclasses", "resourceslices", "resourceclaimtemplates"), _DRA),
+}
+WITHOUT_NAMESPACE = ("nodes", "workloadpriorityclasses", "deviceclasses", "resourceslices")
 # Only the metadata of an object, so that no secret is read.
 _METADATA_ONLY = {"Accept": "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"}
 _MERGE_PATCH = {"Content-Type": "application/merge-patch+json"}
@@ -109,12 +115,7 @@ class Namespace:
 
     def workloads(self) -> list[dict[str, Any]] | None:
         """Kueue's Workloads of Jobs. None: no permission, or no Kueue."""
-        try:
-            return _if_permitted(lambda: self._list("workloads", {"labelSelector": KUEUE_JOB_UID}, _whole).items)
-        except Refused as error:
-            if error.status != NOT_FOUND:
-                raise
-        return None
+        return _if_permitted(lambda: self._list_of_group("workloads", {"labelSelector": KUEUE_JOB_UID}))
 
     def local_queue(self, name: str) -> dict[str, Any] | None:
         """Kueue's LocalQueue. Empty if there is none, or no Kueue. None: no permission."""
@@ -137,7 +138,8 @@ class Namespace:
     def can_i(self, verb: str, resource: str) -> bool:
         """Whether this account has the permission in the namespace. The server decides."""
         name, _, part = resource.partition("/")
-        asked = {"namespace": self.name, "verb": verb, "group": "batch" if name == "jobs" else "", "resource": name, "subresource": part}
+        group = _GROUPS.get(name, "").partition("/")[0]
+        asked = {"namespace": self.name, "verb": verb, "group": group, "resource": name, "subresource": part}
         review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": {"resourceAttributes": asked}}
         path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
         return bool(self._api.request("POST", path, resource="selfsubjectaccessreviews", body=review).body["status"]["allowed"])
@@ -146,6 +148,23 @@ class Namespace:
         """Nodes of the cluster with these labels. None: no permission."""
         selector = ",".join(f"{key}={value}" for key, value in labels.items())
         return _if_permitted(lambda: self._list("nodes", {"labelSelector": selector}, _whole).items)
+
+    def device_classes(self) -> list[dict[str, Any]] | None:
+        """The DeviceClasses of the cluster. Empty if it has no dynamic allocation. None: no permission."""
+        return _if_permitted(lambda: self._list_of_group("deviceclasses", {}) or [])
+
+    def resource_slices(self) -> list[dict[str, Any]] | None:
+        """The ResourceSlices, in which drivers offer devices. None: no permission."""
+        return _if_permitted(lambda: self._list_of_group("resourceslices", {}) or [])
+
+    def create_claim_template(self, template: Mapping[str, Any], *, dry_run: bool = False) -> None:
+        """Create the ResourceClaimTemplate if there is none of this name, or check it in a dry run."""
+        query, path = {"dryRun": "All"} if dry_run else {}, self._path("resourceclaimtemplates")
+        try:
+            self._api.request("POST", path, resource="resourceclaimtemplates", query=query, body=dict(template))
+        except Refused as error:
+            if error.status != CONFLICT:
+                raise
 
     def create_job(self, job: Mapping[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
         """Create the Job, or check it in a dry run. The request is not repeated if its effect is unknown."""
@@ -206,6 +225,15 @@ class Namespace:
                 expired = error
         raise expired
 
+    def _list_of_group(self, resource: str, query: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+        """The items. None: the cluster does not have this API."""
+        try:
+            return self._list(resource, query, _whole).items
+        except Refused as error:
+            if error.status != NOT_FOUND:
+                raise
+        return None
+
     def _pages(self, resource: str, query: Mapping[str, Any], keep: Keep) -> Listed:
         items: list[Any] = []
         first: datetime | None = None
@@ -222,7 +250,7 @@ class Namespace:
 
     def _path(self, resource: str, *rest: str) -> str:
         group = f"/apis/{_GROUPS[resource]}" if resource in _GROUPS else "/api/v1"
-        place = () if resource in _WITHOUT_NAMESPACE else ("namespaces", self.name)
+        place = () if resource in WITHOUT_NAMESPACE else ("namespaces", self.name)
         return "/".join((group, *place, resource, *rest))
 
 

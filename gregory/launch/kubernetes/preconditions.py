@@ -1,17 +1,21 @@
 """Checks of a cluster before any row is written, within the permissions of this account."""
 
 from collections.abc import Iterator, Mapping
+from http import HTTPStatus
 from typing import Any
 
 from gregory.launch.errors import ClusterError, PreconditionFailed, Refused
 from gregory.launch.kubernetes.cluster_config import ClusterConfig
-from gregory.launch.kubernetes.namespace import Namespace
+from gregory.launch.kubernetes.gpu_claim import claim_template
+from gregory.launch.kubernetes.namespace import WITHOUT_NAMESPACE, Namespace
 
 KINDS = {
     "persistentvolumeclaims": "PersistentVolumeClaim",
     "secrets": "Secret",
     "configmaps": "ConfigMap",
     "serviceaccounts": "ServiceAccount",
+    "deviceclasses": "DeviceClass",
+    "resourceclaimtemplates": "ResourceClaimTemplate",
 }
 
 
@@ -20,17 +24,22 @@ def require_cluster(namespace: Namespace, config: ClusterConfig, job: Mapping[st
     try:
         for resource, name, key in referenced_objects(config):
             if namespace.exists(resource, name) is False:
-                kind = KINDS[resource]
-                raise PreconditionFailed(
-                    f"there is no {kind} {name} in namespace {config.namespace}; create it, or correct {key} in the cluster file"
-                )
+                where = "" if resource in WITHOUT_NAMESPACE else f" in namespace {config.namespace}"
+                raise PreconditionFailed(f"there is no {KINDS[resource]} {name}{where}; create it, or correct {key} in the cluster file")
+        if (template := claim_template(config)) is not None:
+            namespace.create_claim_template(template, dry_run=True)
         namespace.create_job(job, dry_run=True)
     except Refused as error:
-        raise PreconditionFailed(
-            f"the cluster would refuse every Job: {error}; correct the cluster file, or the object that the message names"
-        ) from error
+        raise PreconditionFailed("; ".join(refusal_of_every_job(error))) from error
     except ClusterError as error:
         raise PreconditionFailed(str(error)) from error
+
+
+def refusal_of_every_job(error: Refused) -> tuple[str, str]:
+    """The cause and the remedy of a refused dry run."""
+    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return f"the cluster accepts no Job now: {error}", "repair the webhook or server that the message names, then repeat the command"
+    return f"the cluster would refuse every Job: {error}", "correct the cluster file, or the object that the message names"
 
 
 def referenced_objects(config: ClusterConfig) -> Iterator[tuple[str, str, str]]:
@@ -39,6 +48,10 @@ def referenced_objects(config: ClusterConfig) -> Iterator[tuple[str, str, str]]:
     if config.volumes.base_models.claim_name:
         yield "persistentvolumeclaims", config.volumes.base_models.claim_name, "volumes.baseModels.claimName"
     yield "serviceaccounts", config.service_account_name, "serviceAccountName"
+    if (claim := config.gpu.claim) is not None and claim.device_class_name:
+        yield "deviceclasses", claim.device_class_name, "gpu.claim.deviceClassName"
+    if claim is not None and claim.template_name:
+        yield "resourceclaimtemplates", claim.template_name, "gpu.claim.templateName"
     database = config.database
     of_predictions = database.existing_secret == database.prediction.existing_secret
     yield "secrets", database.existing_secret, "database.prediction.existingSecret" if of_predictions else "database.existingSecret"

@@ -15,7 +15,7 @@ from functools import cached_property, partial
 from gregory.env import SSL_ROOT_CERTIFICATE
 from gregory.launch import database, processes
 from gregory.launch.errors import BadClusterConfig, ClusterError, LaunchError, PreconditionFailed, TerminationTimeout
-from gregory.launch.kubernetes import orphans
+from gregory.launch.kubernetes import gpu_claim, orphans
 from gregory.launch.kubernetes.claims import unbound_claims
 from gregory.launch.kubernetes.cluster_config import ClusterConfig, load_cluster_config
 from gregory.launch.kubernetes.diagnose import ended, kueue, reduce
@@ -135,7 +135,7 @@ class KubernetesRunner:
         """Create the Job, or adopt the one that an earlier call for this attempt has made; at most so many a second."""
         self._rate_limiter.wait()
         hosts = self._hosts
-        job = create_once(self._namespace, rendered.request, label=rendered.spec.label)
+        job = create_once(self._namespace, rendered.request, label=rendered.spec.label, template=gpu_claim.claim_template(self._config))
         return RunHandle(host=hosts[0], name=name_of(job), uid=job["metadata"]["uid"])
 
     def observe(self, handles: Sequence[RunHandle]) -> list[Observation]:

@@ -31,8 +31,8 @@ class RateLimiter:
         time.sleep(max(0.0, turn - time.monotonic()))
 
 
-def create_once(namespace: Namespace, job: Mapping[str, Any], *, label: str) -> dict[str, Any]:
-    """The Job on the server, created now or by an earlier call for the same attempt.
+def create_once(namespace: Namespace, job: Mapping[str, Any], *, label: str, template: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The Job on the server, created now or by an earlier call for the same attempt. template: of its claim, created before it.
 
     Raises SubmitError if the server refuses the Job. Raises ClusterError if the result is unknown or a later request may succeed.
     """
@@ -40,6 +40,8 @@ def create_once(namespace: Namespace, job: Mapping[str, Any], *, label: str) -> 
         if number:
             time.sleep(_PAUSE_SECONDS)
         try:
+            if template is not None:
+                namespace.create_claim_template(template)
             return namespace.create_job(job)
         except ClusterError as error:
             if isinstance(error, Refused) and not error.is_temporary:

@@ -87,8 +87,15 @@ def test_the_full_file_sets_every_key():
             return {prefix} | {key for value in values for key in set_in(value, f"{prefix}[]")}
         return {prefix}
 
-    # It excludes baseModels.image, and each hostKey its host.
-    exclusive = {"volumes.baseModels.claimName", "database.host", "database.name", "database.user", "database.prediction.user"}
+    # Each excludes another key: baseModels.claimName excludes baseModels.image, and host excludes hostKey.
+    exclusive = {
+        "gpu.claim.templateName",
+        "volumes.baseModels.claimName",
+        "database.host",
+        "database.name",
+        "database.user",
+        "database.prediction.user",
+    }
     optional = {"env[].valueFrom.secretKeyRef.optional", "envFrom[].secretRef.optional"}
     assert set(keys(ClusterConfig)) - set_in(FULL) == exclusive | optional
     assert load_cluster_config(HERE / "cluster.yaml").model_dump(by_alias=True, exclude_unset=True) != {}
@@ -150,7 +157,7 @@ def test_snake_case_keys_are_valid_in_python_only(tmp_path: Path):
     ("path", "value", "message"),
     [
         ("image.repositry", "x", "image.repositry: unknown key; the keys here are digest, pullPolicy, pullSecrets, repository, tag"),
-        ("gpu.cuont", 1, "gpu.cuont: unknown key; the keys here are count, required, resource"),
+        ("gpu.cuont", 1, "gpu.cuont: unknown key; the keys here are claim, count, required, resource"),
         ("kueue.queue", "x", "kueue.queue: unknown key; the keys here are priorityClass, queueName, readWorkloads"),
         ("volumes.models.path", "x", "volumes.models.path: unknown key; the keys here are claimName, subPath"),
         (
@@ -214,13 +221,34 @@ def test_an_unknown_key_is_reported_with_all_keys(tmp_path: Path, path: str, val
             "gpu.resource",
             "gpu",
             "gpu.resource: cannot be used (got 'gpu'); it is: resource of the device plugin, such as nvidia.com/gpu, "
-            "nvidia.com/mig-3g.20gb or amd.com/gpu",
+            "nvidia.com/mig-3g.20gb or amd.com/gpu (with claim: only for the tolerated taint)",
         ),
         (
             "gpu.count",
             -1,
             "gpu.count: Input should be greater than or equal to 0 (got -1); "
             "it is: number of this resource per run (0: none, runs train on the CPU)",
+        ),
+        ("gpu.claim", {}, "gpu.claim: give either deviceClassName or templateName"),
+        (
+            "gpu.claim",
+            {"deviceClassName": "gpu.nvidia.com", "templateName": "gpus"},
+            "gpu.claim: give either deviceClassName or templateName",
+        ),
+        (
+            "gpu.claim",
+            {"templateName": "gpus", "selectors": ["true"]},
+            "gpu.claim: selectors need deviceClassName; put them into the ResourceClaimTemplate gpus, or remove them",
+        ),
+        (
+            "gpu",
+            {"count": 2, "claim": {"templateName": "gpus"}},
+            "gpu: count 2 has no effect with claim.templateName, whose template has the number; remove it",
+        ),
+        (
+            "gpu",
+            {"count": 0, "claim": {"deviceClassName": "gpu.nvidia.com"}},
+            "gpu: count 0 and claim exclude each other; remove one",
         ),
         ("kueue.priorityClass", "high", "kueue: priorityClass 'high' has no effect without queueName; give queueName, or remove both"),
         (

@@ -761,6 +761,21 @@ NOT_PREPARED = {"type": "PodScheduled", "status": "True", "lastTransitionTime": 
             Reason.UNSCHEDULABLE,
             r"unschedulable: no node with the topology .*",
         ),
+        # The claim exists now, and the event is older.
+        (
+            "claim_template",
+            lambda r: pod_of(r)["status"].update(resourceClaimStatuses=[{"name": "gpu", "resourceClaimName": "gpu-1"}]),
+            Status.PENDING,
+            Reason.UNSCHEDULABLE,
+            r"unschedulable: no scheduler has processed it yet; .*pendingSeconds.* or correct gpu\.claim in the cluster file, .*",
+        ),
+        (
+            "claim_template",
+            lambda r: r["events"].clear(),
+            Status.PENDING,
+            Reason.UNSCHEDULABLE,
+            r"unschedulable: no scheduler has processed it yet; .*",
+        ),
         (
             "unschedulable",
             lambda r: pod_of(r)["metadata"].update(deletionTimestamp="2026-01-01T00:00:00Z"),
@@ -921,7 +936,7 @@ def test_the_newer_of_two_pods_counts():
     ("name", "wanted"),
     [("node_silent", False), ("evicted", False), ("tainted", True), ("evicted_pod_gone", True), ("mount", True), ("quota", True),
      ("image_pull", False), ("unschedulable", False), ("suspended", False), ("job_deleted", False), ("out_of_memory", False),
-     ("pod_deleted_pod_gone", True)],
+     ("pod_deleted_pod_gone", True), ("claim_template", True), ("device_class", False), ("no_driver", True)],
 )  # fmt: skip
 def test_events_are_requested_if_only_they_hold_the_cause(name: str, wanted: bool):
     recording = recorded(name)

@@ -13,6 +13,7 @@ from gregory.env import DATABASE_VARIABLES, Environment
 from gregory.launch.errors import SubmitError
 from gregory.launch.image import DATABASE_FILES_IN_IMAGE, MODELS_IN_IMAGE
 from gregory.launch.kubernetes.cluster_config import ClusterConfig, load_cluster_config
+from gregory.launch.kubernetes.gpu_claim import claim_template
 from gregory.launch.kubernetes.manifest import FAILURE_RULES, handle_host, job_name, matched_rule, render_job
 from gregory.runs import exit_codes
 from gregory.runs.spec import RunHandle, RunSpec, Scope
@@ -451,6 +452,48 @@ def test_a_gpu_is_in_limits_and_its_taints_are_tolerated(gpu: dict[str, Any], li
         "limits": {"memory": "12Gi", "ephemeral-storage": "8Gi", **limit},
     }
     assert pod(made).get("tolerations", []) == [{"key": key, "operator": "Exists", "effect": "NoSchedule"} for key in tainted]
+
+
+CLASS = {"claim": {"deviceClassName": "gpu.nvidia.com"}}
+
+
+@pytest.mark.parametrize(
+    ("gpu", "tainted"),
+    [(CLASS, "nvidia.com/gpu"), ({"resource": "amd.com/gpu", "claim": {"templateName": "gpus"}}, "amd.com/gpu")],
+)
+def test_a_claim_replaces_the_limit_and_its_taint_is_tolerated(gpu: dict[str, Any], tainted: str):
+    made = job(gpu=gpu)
+
+    assert container(made)["resources"]["claims"] == [{"name": "gpu"}]
+    assert not any("gpu" in resource for resource in container(made)["resources"]["limits"])
+    assert [one["key"] for one in pod(made)["tolerations"]] == [tainted]
+    (prepare,) = pod(made)["initContainers"]
+    assert "claims" not in prepare["resources"]
+
+
+def test_the_template_of_a_device_class_has_the_name_of_its_content():
+    def template(**gpu: Any) -> dict[str, Any]:
+        made = claim_template(ClusterConfig.model_validate({**MINIMAL, "gpu": gpu}))
+        assert made is not None
+        assert pod(job(gpu=gpu))["resourceClaims"] == [{"name": "gpu", "resourceClaimTemplateName": made["metadata"]["name"]}]
+        return made
+
+    one = template(**CLASS)
+    two = template(count=2, claim=CLASS["claim"] | {"selectors": ["device.driver == 'gpu.nvidia.com'"]})
+
+    (request,) = one["spec"]["spec"]["devices"]["requests"]
+    assert request == {"name": "gpu", "exactly": {"deviceClassName": "gpu.nvidia.com", "count": 1}}
+    (request,) = two["spec"]["spec"]["devices"]["requests"]
+    assert request["exactly"] == {
+        "deviceClassName": "gpu.nvidia.com", "selectors": [{"cel": {"expression": "device.driver == 'gpu.nvidia.com'"}}], "count": 2,
+    }  # fmt: skip
+    assert re.fullmatch("gregory-train-gpu-[0-9a-f]{12}", one["metadata"]["name"])
+    assert len({made["metadata"]["name"] for made in (one, two, template(required=False, **CLASS))}) == 2
+
+
+@pytest.mark.parametrize("gpu", [{}, {"claim": {"templateName": "gpus"}}])
+def test_no_template_is_made_for_a_resource_or_a_named_template(gpu: dict[str, Any]):
+    assert claim_template(ClusterConfig.model_validate({**MINIMAL, "gpu": gpu})) is None
 
 
 def test_given_tolerations_replace_the_default():

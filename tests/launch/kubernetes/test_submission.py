@@ -71,3 +71,21 @@ def test_a_lasting_refusal_closes_the_run_with_the_words_of_the_server(refusal):
 
     assert raised.value.diagnosis.reason is Reason.REFUSED
     assert str(raised.value) == f"cannot start team/subject on the cluster: {refusal}"
+
+
+def test_the_template_of_a_claim_is_created_before_the_job():
+    made: list[str] = []
+
+    class Accepting:
+        name = "runs"
+
+        def create_claim_template(self, template: Any) -> None:
+            made.append(template["metadata"]["name"])
+
+        def create_job(self, job: Any) -> dict[str, Any]:
+            made.append(job["metadata"]["name"])
+            return dict(job)
+
+    create_once(Accepting(), JOB, label="team/subject", template={"metadata": {"name": "gregory-train-gpu-0"}})
+
+    assert made == ["gregory-train-gpu-0", JOB["metadata"]["name"]]

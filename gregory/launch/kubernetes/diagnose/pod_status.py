@@ -90,6 +90,13 @@ def claims_of(pod: Object) -> list[str]:
     return [volume["persistentVolumeClaim"]["claimName"] for volume in volumes if volume.get("persistentVolumeClaim")]
 
 
+def lacks_a_claim(pod: Object) -> bool:
+    """Whether the cluster has not made a ResourceClaim that the pod gets from a template. No scheduler looks at such a pod."""
+    made = {status["name"] for status in pod.get("status", {}).get("resourceClaimStatuses") or []}
+    claims = pod["spec"].get("resourceClaims") or []
+    return any(claim.get("resourceClaimTemplateName") and claim["name"] not in made for claim in claims)
+
+
 def is_being_deleted(thing: Object) -> bool:
     """Whether its deletion was requested."""
     return "deletionTimestamp" in thing["metadata"]

@@ -18,6 +18,7 @@ from gregory.launch.kubernetes.diagnose.pod_status import (
     condition,
     exit_text,
     is_being_deleted,
+    lacks_a_claim,
     name_of,
     node_of,
     run_status,
@@ -35,6 +36,8 @@ _IMAGE = {
 # Events of a claim that is bound only after its pod has a node.
 _WAITS_FOR_POD = {"WaitForFirstConsumer", "WaitForPodScheduled"}
 _MOUNTS = ("FailedMount", "FailedAttachVolume", "FailedMapVolume")
+# The cluster could not make a ResourceClaim of the pod, or the driver on the node could not prepare its device.
+_NO_CLAIM, _NO_DEVICE = "FailedResourceClaimCreation", "FailedPrepareDynamicResources"
 # The kubelet's reasons for a container that waits for the node or for another container.
 _PREPARING = ("ContainerCreating", "PodInitializing")
 
@@ -67,7 +70,9 @@ def wants_events(job: Object, pod: Object | None) -> bool:
     if kueue.queue_of(job) and node_of(pod):
         # Those of earlier pods count too.
         return True
-    return bool(node_of(pod)) and _is_preparing(blocking_init_container(pod) or run_status(pod))
+    if not node_of(pod):
+        return lacks_a_claim(pod)
+    return _is_preparing(blocking_init_container(pod) or run_status(pod))
 
 
 def without_pod(job: Object, events: Events, *, now: datetime, deadlines: Deadlines) -> Observation:
@@ -103,6 +108,8 @@ def with_pod(job: Object | None, pod: Object, events: Events, *, now: datetime, 
         return Observation(status=Status.PENDING, detail=f"pod {name_of(pod)} is being deleted and did not start", node=node_of(pod))
     scheduled = condition(pod, "PodScheduled")
     if scheduled is None:
+        if (refusal := events.of("Pod", name_of(pod)).get(_NO_CLAIM, "")) and lacks_a_claim(pod):
+            return _observation(_without_claim(pod, refusal), node="", now=now, deadlines=deadlines)
         return _observation(_unscheduled(pod, events), node="", now=now, deadlines=deadlines)
     earlier = kueue.earlier_starts(job, pod, events) if job is not None else timedelta()
     blocker = _unstarted(pod, events.of("Pod", name_of(pod)), since=_since(scheduled, pod) - earlier)
@@ -146,8 +153,15 @@ def _unscheduled(pod: Object, events: Events) -> _Blocker:
         return _Blocker(
             summary=f"unschedulable: {summary}", remedy=remedy, reason=Reason.MISSING_OBJECT, key="imagePullSeconds", since=since
         )
-    remedy = "free or add nodes with the requested resources, or request less in the cluster file"
+    of_claim = " or correct gpu.claim in the cluster file," if pod["spec"].get("resourceClaims") else ""
+    remedy = f"free or add nodes with the requested resources,{of_claim} or request less in the cluster file"
     return _Blocker(summary=f"unschedulable: {summary}", remedy=remedy, reason=Reason.UNSCHEDULABLE, key="pendingSeconds", since=since)
+
+
+def _without_claim(pod: Object, refusal: str) -> _Blocker:
+    remedy = "create the ResourceClaimTemplate that it names, or correct gpu.claim in the cluster file"
+    since = datetime.fromisoformat(pod["metadata"]["creationTimestamp"])
+    return _Blocker(summary=f"{_NO_CLAIM}: {refusal}", remedy=remedy, reason=Reason.MISSING_OBJECT, key="imagePullSeconds", since=since)
 
 
 def _waits_for_pod(events: Mapping[str, str]) -> bool:
@@ -203,6 +217,8 @@ def _preparation(pod: Object, events: Mapping[str, str], *, image: str, of: str,
     if mount and not prepared:
         remedy = "create the object that it names, or correct the volumes of the cluster file"
         return _Cause(f"FailedMount: {mount}", Reason.MISSING_OBJECT, remedy)
+    if _NO_DEVICE in events and not prepared:
+        return _Cause(f"{_NO_DEVICE}: {events[_NO_DEVICE]}", Reason.REFUSED, "check the DRA driver of the device on the node")
     if "FailedCreatePodSandBox" in events and not prepared:
         remedy = "check the network and the container runtime of the node, and read its kubelet's log"
         return _Cause(f"FailedCreatePodSandBox: {events['FailedCreatePodSandBox']}", Reason.REFUSED, remedy)
