@@ -11,18 +11,17 @@ import csv
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
-from gregory.ml.artifacts import read_manifest
+from gregory.ml.artifacts import not_its_place, read_manifest, stated_place
+from gregory.ml.config import ALGORITHMS
 from gregory.ml.dataset import UnlabelledText
-from gregory.ml.errors import ConfigError, TrainingError
+from gregory.ml.errors import ArtifactError, ConfigError, TrainingError
+from gregory.ml.manifest import Manifest
 from gregory.ml.text import abstract, clean, join
 from gregory.ml.thresholds import parse
 from gregory.ml.usable_models import chosen_threshold
 from gregory.output import Output, counted
-
-if TYPE_CHECKING:
-    from _csv import Reader
 
 SUCCESS, FAILURE, INTERRUPTED = 0, 1, 130
 # Python's csv stops at 128 KiB per field, and an "abstract" may be a full text.
@@ -56,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _score(sys.stdin, output, options.model, choice)
     except KeyboardInterrupt:
         return INTERRUPTED
-    except (TrainingError, _Unusable, UnicodeDecodeError, csv.Error, OSError, ModuleNotFoundError) as error:
+    except (TrainingError, _Unusable, UnicodeDecodeError, OSError, ModuleNotFoundError) as error:
         Output(sys.stderr).write(f"{_sentence(error)}\n")
         return FAILURE
     output.finish()
@@ -66,8 +65,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _sentence(error: Exception) -> str:
     if isinstance(error, UnicodeDecodeError):
         return f"standard input is not UTF-8 ({error.reason}); save it as UTF-8"
-    if isinstance(error, csv.Error):
-        return f"standard input is not CSV: {error}"
     if isinstance(error, ModuleNotFoundError):
         return f"the library {error.name} is not installed, and this model needs it; install the extra `score` of gregory-train"
     return str(error)
@@ -75,7 +72,7 @@ def _sentence(error: Exception) -> str:
 
 def _score(source: IO[str], target: Output, folder: Path, choice: str | None) -> None:
     csv.field_size_limit(FIELD_LIMIT)
-    lines = csv.reader(source)
+    lines = _Lines(source)
     columns = _columns(next(lines, []))
     # Loading takes seconds, so the header comes first.
     from gregory.ml.load import load_model
@@ -84,6 +81,7 @@ def _score(source: IO[str], target: Output, folder: Path, choice: str | None) ->
 
     model = load_model(folder)
     manifest = read_manifest(folder)
+    _refuse_copy(folder.resolve(), manifest)
     limit = manifest.config.prob_threshold if choice is None else chosen_threshold(folder, choice)
     ids: list[str] = []
     target.write("id,probability,relevant\n")
@@ -94,11 +92,43 @@ def _score(source: IO[str], target: Output, folder: Path, choice: str | None) ->
         target.write(f"{identity},{prediction.probability!r},{int(prediction.probability >= limit)}\n")
 
 
-def _texts(lines: "Reader", columns: dict[str, int], ids: list[str], version: int) -> Iterator[UnlabelledText]:
+def _refuse_copy(folder: Path, manifest: Manifest) -> None:
+    """Raise ArtifactError if a folder in a models folder is a copy of the model of another place. Elsewhere a copy may have any name."""
+    stated = stated_place(manifest)
+    if len(folder.parts) < 5 or folder.parent.name not in ALGORITHMS or "/".join(folder.parts[-4:]) == stated:
+        return
+    original = folder.parents[3] / stated
+    if folder.parent.name != manifest.algorithm or original.exists():
+        raise ArtifactError(f"{not_its_place(folder, manifest)}; use {original}, or a model of the place itself")
+
+
+class _Lines:
+    """The lines of a CSV file. number: that of the last one. Raises _Unusable where the cells are not clear."""
+
+    def __init__(self, source: IO[str]) -> None:
+        self._reader = csv.reader(source, strict=True)
+
+    def __iter__(self) -> "_Lines":
+        return self
+
+    def __next__(self) -> list[str]:
+        begin = self.number + 1
+        try:
+            return next(self._reader)
+        except csv.Error as error:
+            remedy = "check for a quote that is not closed or not doubled"
+            raise _Unusable(f"line {begin} of standard input is not CSV: {error}; {remedy}") from error
+
+    @property
+    def number(self) -> int:
+        return self._reader.line_num
+
+
+def _texts(lines: _Lines, columns: dict[str, int], ids: list[str], version: int) -> Iterator[UnlabelledText]:
     """The texts, numbered from 0. ids: gets the id of each."""
     for number, line in enumerate(line for line in lines if line):
         if len(line) <= max(columns.values()):
-            raise _Unusable(f"line {lines.line_num} has {counted(len(line), 'column')}, and the header has more; correct the line")
+            raise _Unusable(f"line {lines.number} has {counted(len(line), 'column')}, and the header has more; correct the line")
         cells = {name: line[position] for name, position in columns.items()}
         fields = {name: clean(cell) for name, cell in cells.items()} | {"summary": abstract(cells.get("summary"), version=version)}
         ids.append(fields.get("id") or str(number + 1))

@@ -69,6 +69,7 @@ class PredictionPipeline(Pipeline[PredictSpec]):
             if version is None:
                 raise ArtifactError(f"{subject_dir / algorithm.algorithm}: {f'no version {named}' if named else 'no version yet'}")
             folder = version.folder
+            self._retry(partial(artifacts.require_own, folder, moved=partial(store.is_trained_by, self._spec.subject.id)))
             digest = self._retry(partial(store.recorded_digest, folder.relative_to(self._models_dir).as_posix()))
             digest = digest or artifacts.digest(folder)
             algorithm = self._retry(partial(store.use_version, self._spec, algorithm, version.name))

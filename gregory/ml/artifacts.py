@@ -182,6 +182,26 @@ def misplaced(folder: Path) -> list[str]:
     return [] if "/".join(folder.parts[-4:]) == stated_place(manifest) else [not_its_place(folder, manifest)]
 
 
+def require_own(folder: Path, *, moved: Callable[[Manifest, str], bool]) -> None:
+    """Raise ArtifactError if a version folder holds the model of another subject, of another algorithm, or another version.
+
+    moved: called with the manifest and its sha256 if the manifest names another subject. True: the subject of this place trained the
+    model at another place. A manifest that cannot be read is for `verify`.
+    """
+    try:
+        manifest, content = _manifest(folder)
+    except ArtifactError:
+        return
+    place, stated = "/".join(folder.parts[-4:]), stated_place(manifest)
+    if place == stated or (place.split("/")[2:] == stated.split("/")[2:] and moved(manifest, hashlib.sha256(content).hexdigest())):
+        return
+    team, subject = folder.parts[-4:-2]
+    raise ArtifactError(
+        f"{not_its_place(folder, manifest)}; a prediction uses only models that {team}/{subject} trained: "
+        f"remove the folder, or move it to {stated}"
+    )
+
+
 def not_its_place(folder: Path, manifest: Manifest) -> str:
     """The sentence about a version folder that is not at the place in its manifest."""
     return f"{folder}: holds {stated_place(manifest)}; it was moved or copied here"

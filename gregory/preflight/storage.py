@@ -35,7 +35,9 @@ def check_models(models_dir: Path, folders: Collection[Path] | None = None) -> I
     yield from refused
     if not refused:
         tried = "every folder of models" if folders is None else counted(len(folders), "folder")
-        yield _MODELS.ok(f"{models_dir} takes models: writing, flushing, reading back and renaming was tried in {tried}")
+        absent = ", ".join(folder.as_posix() for folder in folders or () if not (models_dir / folder).is_dir())
+        above = f"; not there yet, and so tried in the folder above: {absent}" if absent else ""
+        yield _MODELS.ok(f"{models_dir} takes models: writing, flushing, reading back and renaming was tried in {tried}{above}")
 
 
 def _refused_of(models_dir: Path, folders: Collection[Path]) -> Iterator[Finding]:

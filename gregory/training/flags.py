@@ -1,12 +1,23 @@
 """The command-line flags of train_models and predict_articles. Each flag is one field: default, type and help text."""
 
-from argparse import ArgumentParser
+from argparse import Action, ArgumentError, ArgumentParser, Namespace
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
 from gregory.launch.registry import RUNNERS
 from gregory.ml.config import ALGORITHMS, DEFAULT_LOOKBACK_DAYS, DEFAULT_THRESHOLD
+
+
+class _OneName(Action):
+    """Stores the value of a flag with several names. Two names with two values would conflict silently."""
+
+    def __call__(self, parser: ArgumentParser, namespace: Namespace, value: Any, name: str | None = None) -> None:
+        """Called by argparse for each use of the flag."""
+        present = getattr(namespace, self.dest)
+        if present not in (self.default, value):
+            raise ArgumentError(self, f"given twice, with {present} and {value}; leave out one of them")
+        setattr(namespace, self.dest, value)
 
 
 def flag(option: str, *, default: Any, also: tuple[str, ...] = (), with_resume: bool = False, **argument: Any) -> Any:
@@ -126,6 +137,7 @@ class PredictFlags(RunFlags):
         "--threshold",
         also=("--prob-threshold",),
         default=None,
+        action=_OneName,
         metavar="X",
         help="probability from which an article counts as relevant: a number, best-f1 or recall=0.95, which each model's validation "
         "articles determine (default: that of the model's training)",

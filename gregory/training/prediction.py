@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from gregory.data import predictions, schema
@@ -93,15 +94,25 @@ def files_of(flags: PredictFlags) -> FileRequest | None:
     for slug in (flags.team, flags.subject):
         planning.require_folder_name(slug)
     source, target = Path(flags.input), Path(flags.output_file)
+    try:
+        _require_file(source, target)
+    except (OSError, RuntimeError) as error:
+        # Of a path with a link to itself, pathlib raises a RuntimeError.
+        reason = error.strerror if isinstance(error, OSError) else "a link in it leads to itself"
+        raise UsageError(f"--output-file {target}: {reason}; give another name") from error
+    return FileRequest(source=source, target=target, team=flags.team, subject=flags.subject)
+
+
+def _require_file(source: Path, target: Path) -> None:
+    """Raise UsageError unless the target can be written as a file of its own, and OSError if that cannot be told."""
     if source.resolve() == target.resolve():
         raise UsageError(f"--output-file {target} is the file of --input; give another name")
     if target.is_dir():
         raise UsageError(f"--output-file {target} is a folder; give the name of a file")
     if target.is_symlink() or (target.exists() and not target.is_file()):
         raise UsageError(f"--output-file {target} is a link or a device, and the result would replace it; give the name of a file")
-    if not os.access(target.parent, os.W_OK):
+    if not target.parent.is_dir() or not os.access(target.parent, os.W_OK):
         raise UsageError(f"--output-file {target}: its folder does not exist or cannot be written; make it, or give another one")
-    return FileRequest(source=source, target=target, team=flags.team, subject=flags.subject)
 
 
 def _of_a_database(flags: PredictFlags) -> dict[str, bool]:
@@ -198,6 +209,7 @@ def _chosen(wanted: PredictionRequest, subject: Subject, algorithm: Algorithm, m
     version = chosen_version(_subject_dir(subject, models_dir), algorithm, named=wanted.config.version)
     if version is None:
         return None, ""
+    artifacts.require_own(version.folder, moved=partial(store.is_trained_by, subject.pk))
     if wanted.config.threshold is not None:
         chosen_threshold(version.folder, wanted.config.threshold)
     place = version.folder.relative_to(models_dir).as_posix()

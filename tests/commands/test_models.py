@@ -213,6 +213,10 @@ def test_pruning_prints_its_plan_first(models: Models, folder: Path):
     assert complete_versions(folder) == ["20260101", "20260103"]
 
 
+def test_pruning_tells_that_nothing_would_be_removed(models: Models):
+    assert models("prune", "--keep", "9", "--dry-run") == Result(0, "nothing would be removed with --keep 9\n", "")
+
+
 def test_pruning_without_a_terminal_needs_yes(models: Models, folder: Path):
     done = models("prune", "--keep", "1")
 
@@ -243,6 +247,11 @@ def test_two_versions_are_compared_on_articles_from_which_neither_has_learned(mo
     ]
     assert said[4].split()[:5] == ["ROC", "AUC", "0.475", "1.000", "+0.525"]
     assert "21 articles that only one of them selects:" in said
+
+
+def test_a_version_is_not_compared_with_itself(models: Models, lgbm: Path):
+    message = "lgbm_tfidf/20260201 cannot be compared with itself: name two versions"
+    assert refused(models("compare", "20260201", "lgbm_tfidf/20260201"), 2) == message
 
 
 def test_a_comparison_as_json(models: Models, lgbm: Path):

@@ -66,6 +66,7 @@ def test_only_the_named_folders_are_tried(installation: Installation):
     outside = installation.manage(*flags, "../models/other")
 
     assert ours.returncode == 0, ours.stdout + ours.stderr
+    assert ours.stdout.endswith("in 2 folders; not there yet, and so tried in the folder above: -team/subject/lstm\n")
     assert f"no model of other/a/lstm, other/b/lstm can be published: {models}/other is not a folder; " in theirs.stdout
     assert (theirs.returncode, theirs.stdout.count("ERROR")) == (1, 1)
     assert outside.returncode == 2

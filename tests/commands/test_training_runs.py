@@ -17,6 +17,13 @@ from tests.reconcile.pretend_cluster import job
 pytestmark = [pytest.mark.django_db, pytest.mark.database, pytest.mark.usefixtures("cluster")]
 
 
+@pytest.mark.parametrize("limit", [0, 10**6 + 1, 2**64])
+def test_a_list_has_a_limit_that_databases_take(shell, limit):
+    done = shell("training_runs", "list", "--limit", str(limit))
+
+    assert (done.code, done.err) == (2, f"CommandError: --limit {limit} must be from 1 to 1000000\n")
+
+
 def test_show_prints_the_commands_of_the_cluster(shell, cluster):
     shell("train_models", *MS)
     cluster.jobs[job(spec_now())] = QUEUED

@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
@@ -17,7 +18,10 @@ from typing import Any
 
 import pytest
 
+from gregory.data.imports.read import ImportRow
+from gregory.management import file_prediction
 from tests.articles import Row, labelled, store
+from tests.file_systems import tmpfs
 from tools.installation import REPOSITORY, Installation
 
 SUBJECT = ("--team", "t", "--subject", "good")
@@ -318,6 +322,88 @@ def test_a_file_is_ranked_without_a_row(ready: Installation, tmp_path: Path):
     assert query(ready, "SELECT count(*) FROM gregory_predictionrunlog") == before
 
 
+@pytest.mark.parametrize("way", ["database", "file", "score"])
+def test_a_model_of_another_subject_predicts_nothing(ready: Installation, tmp_path: Path, way: str):
+    """Its folder was copied. The same folder is used after it moved with its subject, although its manifest names the old place."""
+    copy = ready.models / "t/other/lgbm_tfidf" / model(ready).name
+    shutil.copytree(model(ready), copy)
+    store(ready, [Row(900, "Myelin", "lesion", "")], subject="other")
+    source, target = tmp_path / "articles.csv", tmp_path / "ranked.csv"
+    source.write_text("id,title\n1,Myelin\n")
+    flags = ("--input", str(source), "--output-file", str(target)) if way == "file" else ("--all-articles",)
+
+    def ask() -> subprocess.CompletedProcess[str]:
+        if way == "score":
+            return score(ready, "text\nmyelin\n", folder=copy)
+        return ready.manage("predict_articles", "--team", "t", "--subject", "other", "--algo", "lgbm_tfidf", *flags)
+
+    refused = ask()
+
+    stated = f"t/good/lgbm_tfidf/{copy.name}"
+    said = f"{copy}: holds {stated}; it was moved or copied here; "
+    own = "a prediction uses only models that t/other trained: remove the folder, or move it to "
+    remedy = f"use {ready.models / stated}, or a model of the place itself" if way == "score" else own + stated
+    label = {"score": "", "file": "CommandError: ", "database": "CommandError: t/other: lgbm_tfidf: "}[way]
+    assert (refused.returncode, refused.stderr) == (1, f"{label}{said}{remedy}\n")
+    assert (target.exists(), predictions(ready), predict_rows(ready)) == (False, 0, [])
+
+    shutil.rmtree(ready.models / "t/other")
+    (ready.models / "t/good").rename(ready.models / "t/other")
+    slugs = "Subject.objects.filter(subject_slug='other').update(subject_slug='else'); "
+    ready.run_code(f"from gregory.models import Subject; {slugs}Subject.objects.filter(subject_slug='good').update(subject_slug='other')")
+    moved = ask()
+    assert (moved.returncode, moved.stderr) == (0, "")
+
+
+def predict_file(installation: Installation, target: Path) -> "subprocess.Popen[str]":
+    """The command, predicting two articles into the target. Its temporary files are in the folder tmp beside the target."""
+    source, temporary = target.with_name("articles.csv"), target.with_name("tmp")
+    source.write_text("id,title\n1,Myelin\n2,Weather\n")
+    temporary.mkdir()
+    command = [sys.executable, "manage.py", "predict_articles", *SUBJECT, "--input", str(source), "--output-file", str(target)]
+    environment = {**os.environ, **installation.environment, "TMPDIR": str(temporary)}
+    return subprocess.Popen(
+        command, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=_not_ignored
+    )
+
+
+def _not_ignored() -> None:
+    # A shell starts its background jobs with this signal ignored.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_prediction_of_a_file_in_order(ready: Installation, tmp_path: Path, number: signal.Signals):
+    target = tmp_path / "ranked.csv"
+    target.write_text("of yesterday")
+
+    with predict_file(ready, target) as process:
+        while not list((tmp_path / "tmp").glob("gregory-predict-*/*")):
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.05)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=600)
+
+    assert (process.returncode, errors) == (128 + number, f"CommandError: interrupted by signal {number.value} ({number.name})\n")
+    assert (list((tmp_path / "tmp").iterdir()), target.read_text()) == ([], "of yesterday")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["articles.csv", "installation", "ranked.csv", "tmp"]
+
+
+@pytest.mark.root
+def test_a_full_disk_leaves_the_file_of_a_prediction_as_it_was(tmp_path: Path):
+    row = ImportRow(source_id="1", title="x" * 5000, summary="", link="", label=None, discovery_date=None)
+    with tmpfs(tmp_path, "size=16k"):
+        target = tmp_path / "ranked.csv"
+        target.write_text("of yesterday")
+        with pytest.raises(OSError, match=r"ranked\.csv cannot be written") as caught:
+            file_prediction.write_ranked(target, [row] * 9, {"lstm": dict.fromkeys(range(9), 0.5)}, {"lstm": 0.8})
+        left = {path.name: path.read_text() for path in tmp_path.iterdir()}
+
+    remedy = "free space there, or give another --output-file"
+    assert str(caught.value) == f"{target} cannot be written: No space left on device; {remedy}"
+    assert left == {"ranked.csv": "of yesterday"}
+
+
 def test_a_file_without_the_models_folder_is_refused(ready: Installation, tmp_path: Path):
     (ready.folder / "models").rename(ready.folder / "away")
 
@@ -343,6 +429,14 @@ def test_a_file_without_the_models_folder_is_refused(ready: Installation, tmp_pa
         (
             ("--subject", "good", "--input", "a.csv", "--output-file", "none/b.csv"),
             "--output-file none/b.csv: its folder does not exist or cannot be written; make it, or give another one",
+        ),
+        (
+            ("--subject", "good", "--input", "a.csv", "--output-file", "manage.py/b.csv"),
+            "--output-file manage.py/b.csv: its folder does not exist or cannot be written; make it, or give another one",
+        ),
+        (
+            ("--subject", "good", "--input", "a.csv", "--output-file", "b" * 300),
+            f"--output-file {'b' * 300}: File name too long; give another name",
         ),
         (
             ("--subject", "good", "--input", "a.csv", "--output-file", "b.csv", "--dry-run", "--runner", "docker"),
@@ -389,6 +483,10 @@ def test_texts_of_standard_input_are_scored_without_django(ready: Installation):
         ),
         ('id,text\n"1\n2",b\n1\n', "line 4 has 1 column, and the header has more; correct the line\n"),
         ("", "standard input is empty; give a CSV file with a header\n"),
+        (
+            'id,text\n1,"myelin\n2,lesion\n',
+            "line 2 of standard input is not CSV: unexpected end of data; check for a quote that is not closed or not doubled\n",
+        ),
     ],
 )
 def test_standard_input_without_texts_is_refused(ready: Installation, texts: str, message: str):
@@ -401,6 +499,13 @@ def test_other_bytes_than_utf8_are_refused(ready: Installation):
     done = score(ready, b"id,text\n1,caf\xe9\n")
 
     assert (done.returncode, done.stderr) == (1, "standard input is not UTF-8 (invalid continuation byte); save it as UTF-8\n")
+
+
+def test_the_two_names_of_the_threshold_exclude_each_other(trained: Installation):
+    done = trained.manage(*PREDICT, "--threshold", "0.5", "--prob-threshold", "0.6")
+
+    message = "error: argument --threshold/--prob-threshold: given twice, with 0.5 and 0.6; leave out one of them"
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (2, f"manage.py predict_articles: {message}")
 
 
 @pytest.mark.parametrize(
@@ -435,8 +540,8 @@ def test_a_missing_library_is_named(ready: Installation):
     assert (done.returncode, done.stderr) == (1, message)
 
 
-def score(installation: Installation, texts: str | bytes, *flags: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "gregory.score", str(model(installation)), *flags]
+def score(installation: Installation, texts: str | bytes, *flags: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "gregory.score", str(folder or model(installation)), *flags]
     given = texts.encode() if isinstance(texts, str) else texts
     done = subprocess.run(command, input=given, cwd=REPOSITORY, capture_output=True, timeout=600)
     return subprocess.CompletedProcess(command, done.returncode, done.stdout.decode(), done.stderr.decode())

@@ -18,6 +18,7 @@ from gregory.management.confirmation import confirmed
 from gregory.management.database import clear_database_errors
 from gregory.management.model_comparison import Versions, compared, named_folder
 from gregory.management.stage_process import perform
+from gregory.management.termination import Terminated, signals_raise
 from gregory.ml import artifacts, catalogue, models_folder, promoting, pruning
 from gregory.ml.comparison import MINIMUM
 from gregory.ml.errors import ArtifactError, TrainingError
@@ -27,6 +28,7 @@ from gregory.ml.stages import contract
 from gregory.output import counted
 from gregory.reporting.comparison import comparison_facts, comparison_text
 from gregory.reporting.models import everything, full_text, list_table, summaries
+from gregory.runs import exit_codes
 from gregory.runs.exit_codes import FAILURE, USAGE
 from gregory.training.request import UsageError, algorithms
 
@@ -74,12 +76,15 @@ class Command(ManagementCommand):
 
     @clear_database_errors()
     def handle(self, *args: Any, **flags: Any) -> None:
-        """Translate every expected error into one line and an exit code."""
+        """Translate every expected error, and a signal, into one line and an exit code."""
         models_dir: Path = settings.MODELS_DIR
         try:
             if problem := models_folder.missing(models_dir):
                 raise ArtifactError(problem)
-            getattr(self, f"_{flags['action']}")(self._folders(models_dir, flags), flags)
+            with signals_raise():
+                getattr(self, f"_{flags['action']}")(self._folders(models_dir, flags), flags)
+        except Terminated as terminated:
+            raise CommandError(str(terminated), returncode=exit_codes.of_signal(terminated.number)) from terminated
         except UsageError as error:
             raise CommandError(str(error), returncode=USAGE) from error
         except (TrainingError, OSError) as error:
@@ -118,6 +123,8 @@ class Command(ManagementCommand):
             raise UsageError(f"--minimum {flags['minimum']} must be at least 1")
         subject = folders[0].parent
         first, second = (named_folder(subject, flags[name], algorithms(flags["algo"])) for name in ("first", "second"))
+        if first == second:
+            raise UsageError(f"{flags['second']} cannot be compared with itself: name two versions")
         done = compared(
             Versions(first=first, second=second), minimum=flags["minimum"], ask=flags["ask"], say=lambda text: self.stderr.write(text)
         )
@@ -185,6 +192,8 @@ class Command(ManagementCommand):
             raise UsageError(f"--keep {keep} must be at least 1")
         plans = {folder: pruning.planned(folder, keep=keep, with_previous=with_previous) for folder in folders}
         doomed = [folder / name for folder, plan in plans.items() for name in plan.remove]
+        if not doomed and flags["dry_run"]:
+            self._say(flags, f"nothing would be removed with --keep {keep}")
         for folder in doomed:
             self._say(flags, f"{'would remove' if flags['dry_run'] else 'to remove'}: {folder} ({_size(pruning.size(folder))})")
         removed: list[Path] = []

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from django.conf import settings
+from django.db import DatabaseError
 from django.utils import timezone
 
 from gregory.data.imports.errors import ImportRefused
@@ -14,9 +15,11 @@ from gregory.management.console import Console
 from gregory.management.database import again_if_lost
 from gregory.management.run_command import Insert, RunCommand
 from gregory.management.runners import runner_named
-from gregory.management.termination import persist
+from gregory.management.termination import persist, signals_raise
 from gregory.ml import models_folder
 from gregory.ml.errors import ArtifactError, TrainingError
+from gregory.ml.manifest import Manifest
+from gregory.models import Subject
 from gregory.output import counted
 from gregory.reporting import predictions, summary
 from gregory.reporting.summary import Outcome
@@ -71,10 +74,11 @@ class Command(RunCommand[PredictFlags]):
         try:
             if problem := models_folder.missing(settings.MODELS_DIR):
                 raise ArtifactError(problem)
-            subject_dir = settings.MODELS_DIR / files.team / files.subject
-            models = file_prediction.models_of(subject_dir, wanted.algorithms, version=version, named=wanted.named)
-            bundle_dir = settings.BASE_MODELS_DIR
-            ranked = file_prediction.predict_file(files.source, files.target, models, bundle_dir=bundle_dir, threshold=threshold)
+            subject_dir, moved = settings.MODELS_DIR / files.team / files.subject, partial(_is_moved, files)
+            with signals_raise():
+                models = file_prediction.models_of(subject_dir, wanted.algorithms, version=version, named=wanted.named, moved=moved)
+                bundle_dir = settings.BASE_MODELS_DIR
+                ranked = file_prediction.predict_file(files.source, files.target, models, bundle_dir=bundle_dir, threshold=threshold)
         except (TrainingError, ImportRefused) as error:
             self._fail(given, str(error), cause=error)
         if given.output == "json":
@@ -121,6 +125,15 @@ class Command(RunCommand[PredictFlags]):
             self.stdout.write(summary.requests_json(rows, requests, name="predictions"))
         else:
             self.stdout.write(summary.as_json(rows) if as_json else summary.as_table(rows))
+
+
+def _is_moved(files: FileRequest, manifest: Manifest, digest: str) -> bool:
+    """Whether the subject trained the model at another place. The database is asked only then, and a missing one confirms nothing."""
+    try:
+        subject = Subject.objects.filter(team__slug=files.team, subject_slug=files.subject).values_list("pk", flat=True).first()
+        return subject is not None and store.is_trained_by(subject, manifest, digest)
+    except DatabaseError:
+        return False
 
 
 def _open(spec: RunSpec, insert: Insert, console: Console) -> RunSpec:

@@ -27,7 +27,8 @@ from gregory.runs.states import RunState
 from gregory.runs.store import RunRefused
 from gregory.training import resume
 
-LIMIT = 20
+# Runs of a list without --limit, and at most.
+LIMIT, MOST = 20, 1_000_000
 CLEAR_DEPRECATED = "use: training_runs cancel --all --purge"
 # A reconciler that observes the end of a run writes it within this time, also to a busy database.
 FINALIZE_SECONDS = 15.0
@@ -80,8 +81,8 @@ class Command(ManagementCommand):
             raise CommandError(str(error), returncode=FAILURE) from error
 
     def _list(self, flags: dict[str, Any]) -> None:
-        if flags["limit"] < 1:
-            raise CommandError(f"--limit {flags['limit']} must be at least 1", returncode=USAGE)
+        if not 1 <= flags["limit"] <= MOST:
+            raise CommandError(f"--limit {flags['limit']} must be from 1 to {MOST}", returncode=USAGE)
         state = RunState(flags["state"]) if flags["state"] else None
         runs = store.listed_runs(team=flags["team"], subject=flags["subject"], state=state, limit=flags["limit"])
         if flags["output"] == "json":

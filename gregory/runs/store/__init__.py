@@ -48,7 +48,7 @@ from gregory.runs.store.queries import (
     unfinished_ids,
     unfinished_runs,
 )
-from gregory.runs.store.recorded_models import RecordedModel, accept_place, recorded_digest, recorded_models
+from gregory.runs.store.recorded_models import RecordedModel, accept_place, is_trained_by, recorded_digest, recorded_models
 from gregory.runs.store.stored_spec import attempt_of, label_of, slugs_of, window_of
 from gregory.runs.store.trainings import (
     Reading,
@@ -125,6 +125,7 @@ __all__ = [
     "in_training",
     "is_decided",
     "is_silent",
+    "is_trained_by",
     "is_unfinished",
     "label_of",
     "latest_runs_without_success",

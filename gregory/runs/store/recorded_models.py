@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from django.db import transaction
 
+from gregory.ml.manifest import Manifest
 from gregory.models import PredictionRunLog, Subject
 from gregory.runs.models import AlgorithmRun
 from gregory.runs.spec import RunKind
@@ -54,6 +55,13 @@ def recorded_digest(place: str) -> str:
     """The sha256 of the manifest that a training recorded for this place in the models folder. Empty if no training did."""
     trained = AlgorithmRun.objects.filter(run__kind=RunKind.TRAIN, artifact_path=place, stage=ENDED)
     return trained.order_by("-pk").values_list("artifact_digest", flat=True).first() or ""
+
+
+def is_trained_by(subject_id: int, manifest: Manifest, digest: str) -> bool:
+    """Whether a training of this subject recorded the model, at any place. digest: sha256 of the manifest."""
+    stated = manifest.provenance
+    trained = AlgorithmRun.objects.filter(run__kind=RunKind.TRAIN, run_id=stated.run_id, run_log_id=stated.run_log_id)
+    return trained.filter(run__subject_id=subject_id, artifact_digest=digest).exists()
 
 
 @transaction.atomic
