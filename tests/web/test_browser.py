@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.conftest import BROWSER_MILLISECONDS
 from tests.docs.markdown import LARGEST_PICTURE
@@ -21,6 +21,8 @@ from tools.ports import free_port
 
 pytestmark = pytest.mark.slow
 SUBJECT = "neurology/migraine-prevention"
+# Of one page, with those of the menu.
+MOST_CONTROLS = 200
 
 
 @dataclass(slots=True, kw_only=True)
@@ -37,12 +39,24 @@ class Operator:
         self.page.goto(f"{self.address}{path}")
 
     def confirm(self, name: str, *, without: tuple[str, ...] = ()) -> None:
-        """Follow the button of an action, and answer its question with yes."""
-        self.page.get_by_role("link", name=name, exact=True).click()
+        """Follow the button of an action, and answer its question with yes, by keyboard only."""
+        with self.page.expect_navigation():
+            self.press(self.page.get_by_role("link", name=name, exact=True), "Enter")
         for algorithm in without:
-            self.page.get_by_label(algorithm).uncheck()
+            self.press(self.page.get_by_label(algorithm), "Space")
         self.examine()
-        self.page.get_by_role("button", name=re.compile("^Yes, ")).click()
+        with self.page.expect_navigation():
+            self.press(self.page.get_by_role("button", name=re.compile("^Yes, ")), "Enter")
+
+    def press(self, control: Locator, key: str) -> None:
+        """Go to a control with Tab, and press a key."""
+        control.wait_for()
+        for _ in range(MOST_CONTROLS):
+            if control.evaluate("control => control === document.activeElement"):
+                self.page.keyboard.press(key)
+                return
+            self.page.keyboard.press("Tab")
+        raise AssertionError(f"the key Tab does not lead to {control}")
 
     def waits_for(self, state: str) -> None:
         expect(self.page.locator(".lead .state")).to_contain_text(state)
@@ -50,6 +64,8 @@ class Operator:
     def examine(self) -> None:
         """Note serious findings of axe-core on a light screen and on a dark phone, and a page that is wider than the phone."""
         title = self.page.title()
+        if (headings := self.page.locator("h1").count()) != 1:
+            self.problems.append(f"{title}: {headings} headings of the page")
         for width, height, scheme in ((390, 844, "dark"), (1280, 900, "light")):
             self.page.set_viewport_size({"width": width, "height": height})
             self.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
@@ -137,8 +153,9 @@ def test_the_day_of_an_operator(operator: Operator, installation: Installation):
     expect(page.get_by_text("No run is unfinished.")).to_be_visible()
     operator.examine()
 
-    # A training moves from queued to success without a new page.
-    page.get_by_role("link", name="Subjects", exact=True).first.click()
+    # A training moves from queued to success without a new page. A phone has no menu beside the page.
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.get_by_role("link", name="Subjects", exact=True).click()
     page.get_by_role("link", name=SUBJECT).click()
     operator.confirm("Train now", without=("pubmed_bert", "lstm"))
     page.evaluate("window.kept = true")
@@ -195,6 +212,7 @@ def test_the_day_of_an_operator(operator: Operator, installation: Installation):
     # Cancel a training, retry it, and cancel it again.
     operator.confirm("Train now", without=("pubmed_bert", "lgbm_tfidf"))
     operator.waits_for("running")
+    expect(page.locator("[data-log]")).to_contain_text(f"{SUBJECT}/lstm")
     operator.examine()
     operator.confirm("Cancel")
     operator.waits_for("cancelled")
