@@ -1,6 +1,7 @@
 """A proxy on loopback before the API server. A test can answer requests itself and drop responses."""
 
 import http.client
+import json
 import ssl
 import threading
 from collections import Counter
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from tools.cluster.namespace import ClusterNamespace
 from tools.cluster.network import PORT
 
 # Headers of the connection, not of the message.
@@ -85,3 +87,12 @@ def running(pki: Path) -> Iterator[Proxy]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+def through(proxy: Proxy, cluster_namespace: ClusterNamespace, cluster_file: str) -> dict[str, str]:
+    """Variables for a command that reaches the cluster through the proxy."""
+    file = cluster_namespace.folder / "proxy.kubeconfig"
+    context = {"name": "proxy", "context": {"cluster": "proxy", "user": "nobody"}}
+    clusters, users = [{"name": "proxy", "cluster": {"server": proxy.url}}], [{"name": "nobody", "user": {}}]
+    file.write_text(json.dumps({"clusters": clusters, "contexts": [context], "users": users, "current-context": "proxy"}))
+    return {"KUBECONFIG": str(file), "GREGORY_CLUSTER_CONFIG": cluster_file}

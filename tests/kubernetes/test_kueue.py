@@ -11,9 +11,14 @@ from typing import Any
 
 import pytest
 
+from gregory.launch.kubernetes.diagnose.pod_status import is_finished
+from gregory.launch.kubernetes.labels import KUEUE_JOB_UID
+from gregory.launch.kubernetes.pod_patch import merged
 from gregory.preflight.cluster import check_cluster
 from gregory.preflight.finding import CheckResult
+from tests.kubernetes import proxy as proxies
 from tests.kubernetes.production import Production, Row
+from tests.kubernetes.proxy import Proxy
 from tests.strict import need
 from tools.chaos import scripted_work
 from tools.chart import helm
@@ -27,8 +32,12 @@ pytestmark = pytest.mark.slow
 API = "kueue.x-k8s.io/v1beta2"
 # Each team has the cluster file of one queue. The quota of `one` is that of one run.
 QUOTA_OF_ONE = {"cpu": "10m", "memory": "1Gi", "ephemeral-storage": "1Gi"}
-CLUSTER_QUEUES = {"one": QUOTA_OF_ONE, "short": QUOTA_OF_ONE, "gpus": {GPU: "2"}}
-LOCAL_QUEUES = {"one": "one", "short": "short", "gpus": "gpus", "lost": "nowhere"}
+CLUSTER_QUEUES = {
+    "one": QUOTA_OF_ONE, "short": QUOTA_OF_ONE, "gpus": {GPU: "2"}, "l4": QUOTA_OF_ONE, "drained": QUOTA_OF_ONE, "deleted": QUOTA_OF_ONE,
+}  # fmt: skip
+# Those with nodes of their own. The flavor of the others has no labels.
+FLAVORS = {"l4": {"gregory.test/gpu": "l4"}}
+LOCAL_QUEUES = {name: name for name in CLUSTER_QUEUES} | {"lost": "nowhere"}
 TEAMS: dict[str, dict[str, Any]] = {
     "one": {"kueue": {"queueName": "one"}},
     "urgent": {"kueue": {"queueName": "one", "priorityClass": "high"}},
@@ -36,8 +45,24 @@ TEAMS: dict[str, dict[str, Any]] = {
     "gpus": {"kueue": {"queueName": "gpus"}},
     "lost": {"kueue": {"queueName": "lost"}},
     "missing": {"kueue": {"queueName": "missing"}},
+    "a100": {"kueue": {"queueName": "l4"}, "nodeSelector": {"gregory.test/gpu": "a100"}},
     "classless": {"kueue": {"queueName": "one", "priorityClass": "none"}},
 }
+# Their trainings are stopped, until Kueue takes their quota away.
+STOPPED: dict[str, dict[str, Any]] = {"drained": {"kueue": {"queueName": "drained"}}, "deleted": {"kueue": {"queueName": "deleted"}}}
+# Their runs are submitted by tests.
+LATER: dict[str, dict[str, Any]] = {
+    "outage": {"kueue": {"queueName": "short"}},
+    "unready": {"kueue": {"queueName": "short"}, "image": {"tag": "none"}},
+}
+# Settings of a manager that gives up a run with the first deadline for its pods, and takes Jobs without a queue.
+IMPATIENT = """
+waitForPodsReady:
+  timeout: 5s
+  requeuingStrategy:
+    backoffLimitCount: 0
+manageJobsWithoutQueueName: true
+"""
 # Why the run of the team waits, in Kueue's words, and what preflight finds before.
 WAITS = {
     "one": ("insufficient unused quota for cpu in flavor default, 10m more needed", ""),
@@ -47,6 +72,7 @@ WAITS = {
     ),
     "lost": ("ClusterQueue nowhere doesn't exist", "LocalQueue lost admits no run: ClusterQueueDoesNotExist: "),
     "missing": ("LocalQueue missing doesn't exist", "there is no LocalQueue missing"),
+    "a100": ("flavor l4 doesn't match node affinity", ""),
     "classless": ("Kueue has made no Workload for it", "there is no WorkloadPriorityClass none: Kueue admits no run"),
 }
 
@@ -57,7 +83,8 @@ def named(kind: str, name: str, **content: Any) -> dict[str, Any]:
 
 def cluster_queue(name: str, quota: dict[str, str]) -> dict[str, Any]:
     resources = [{"name": resource, "nominalQuota": value} for resource, value in quota.items()]
-    group = {"coveredResources": list(quota), "flavors": [{"name": "default", "resources": resources}]}
+    flavor = name if name in FLAVORS else "default"
+    group = {"coveredResources": list(quota), "flavors": [{"name": flavor, "resources": resources}]}
     spec = {"namespaceSelector": {}, "resourceGroups": [group], "preemption": {"withinClusterQueue": "LowerPriority"}}
     return named("ClusterQueue", name, spec=spec)
 
@@ -68,6 +95,7 @@ def with_kueue(cluster: Cluster) -> Iterator[None]:
     with kueue.installed(cluster):
         cluster.apply(
             named("ResourceFlavor", "default", spec={}),
+            *(named("ResourceFlavor", name, spec={"nodeLabels": labels}) for name, labels in FLAVORS.items()),
             named("WorkloadPriorityClass", "high", value=1000),
             *(cluster_queue(name, quota) for name, quota in CLUSTER_QUEUES.items()),
         )
@@ -85,14 +113,19 @@ def queues(with_kueue: None, production: Production) -> Iterator[Production]:
         )
     seconds = {"any/lgbm_tfidf": 0.2, "first/lgbm_tfidf": 0.2, "long/lgbm_tfidf": 600.0}
     (production.models / scripted_work.MARKS / scripted_work.SECONDS).write_text(json.dumps(seconds))
-    production.subjects_of_teams([("one", "first"), ("short", "long"), *((team, "any") for team in TEAMS if team != "short")])
+    others = ((team, "any") for team in (*TEAMS, *STOPPED, *LATER) if team != "short")
+    production.subjects_of_teams([("one", "first"), ("one", "late"), ("short", "long"), *others])
     with submitter(production) as kubeconfig, production.reconciling(kubeconfig=kubeconfig), ThreadPoolExecutor() as pool:
         beside = [pool.submit(production.train, team, **TEAMS[team]) for team in TEAMS if TEAMS[team]["kueue"]["queueName"] != "one"]
         # Its row waits the longest for its words, and it takes no quota.
         production.train("classless", **TEAMS["classless"])
         with production.held.all():
+            begun = [pool.submit(production.train, team, **STOPPED[team]) for team in STOPPED]
             production.train("one", "--subject", "first", **TEAMS["one"])
-            production.at_work("one", "first")
+            for submission in begun:
+                submission.result()
+            for team, subject in (("one", "first"), *((team, "any") for team in STOPPED)):
+                production.at_work(team, subject)
         production.train("one", "--subject", "any", **TEAMS["one"])
         for submission in beside:
             submission.result()
@@ -111,8 +144,22 @@ def submitter(production: Production) -> Iterator[Path]:
     namespace.cluster.must("delete", "--filename", "-", input=json.dumps({"apiVersion": "v1", "kind": "List", "items": account}))
 
 
+@pytest.fixture
+def proxy(production: Production) -> Iterator[Proxy]:
+    with proxies.running(production.cluster_namespace.cluster.kubeconfig.parent) as proxy:
+        yield proxy
+
+
+def wrong(production: Production, **changes: Any) -> list[str]:
+    """What preflight finds with these changes of the cluster file."""
+    namespace = replace(production.cluster_namespace, config=merged(production.cluster_namespace.config, changes))
+    installation = namespace.installation()
+    findings = check_cluster(installation.environment, inherited=installation.inherited)
+    return [found.summary for found in findings if found.result is not CheckResult.OK]
+
+
 def ended(row: Row) -> bool:
-    return row["success"] is not None and bool(row["finished"])
+    return row["state"] in ("succeeded", "failed", "cancelled") and bool(row["finished"])
 
 
 @pytest.mark.parametrize("team", WAITS)
@@ -135,15 +182,24 @@ def test_the_list_of_runs_has_the_words_too(queues: Production):
 
 @pytest.mark.parametrize("team", WAITS)
 def test_preflight_finds_before_what_admits_no_run(queues: Production, team: str):
-    config = queues.cluster_namespace.config
-    namespace = replace(queues.cluster_namespace, config=config | {"kueue": config["kueue"] | TEAMS[team]["kueue"]})
-    installation = namespace.installation()
+    found = wrong(queues, **TEAMS[team])
 
-    findings = list(check_cluster(installation.environment, inherited=installation.inherited))
-
-    wrong = [found.summary for found in findings if found.result is not CheckResult.OK]
     _, expected = WAITS[team]
-    assert [words.startswith(expected) for words in wrong if "Queue" in words or "Priority" in words] == [True] * bool(expected), wrong
+    assert [words.startswith(expected) for words in found if "Queue" in words or "Priority" in words] == [True] * bool(expected), found
+
+
+def test_preflight_finds_a_queue_that_takes_the_jobs_of_the_chart(queues: Production):
+    cluster, name = queues.cluster_namespace.cluster, f"{queues.cluster_namespace.namespace}-default"
+    queue = named("LocalQueue", "default", spec={"clusterQueue": "one"})
+    cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    cluster.apply(queue | {"metadata": {"name": "default", "namespace": name}})
+    taken = f"Kueue takes the chart's own Jobs and pods in namespace {name}: its LocalQueue default is that of every Job without a queue; "
+
+    # Kueue's webhook knows the queue a moment later.
+    cluster.until(lambda: any(words.startswith(taken) for words in wrong(queues, namespace=name)), what="preflight to find the queue")
+
+    cluster.must("delete", "localqueue", "default", "--namespace", name)
+    cluster.must("delete", "namespace", name, "--wait=false")
 
 
 def test_a_preempted_run_goes_on_at_its_first_attempt(queues: Production):
@@ -172,3 +228,70 @@ def test_a_run_that_kueue_gives_up_ends_with_its_words(queues: Production):
     assert (row["success"], row["reason"], row["state"], row["attempt"]) == (False, "deadline", "failed", 1), row
     assert re.search("Kueue will not start Job .* again: .*maximum execution time.*; raise the label", row["error"])
     assert (queues.jobs_of(row["run_id"]), queues.pods_of(row["run_id"])) == ([], [])
+
+
+def test_runs_that_kueue_stops_go_on_at_their_first_attempt(queues: Production):
+    """The queue of one is drained. The Workload of the other is deleted."""
+    namespace, rows = queues.cluster_namespace, {team: queues.row(team, "any") for team in STOPPED}
+    for row in rows.values():
+        queues.held.let_go(row["run_id"], on=False)
+
+    drain(queues, "HoldAndDrain")
+    namespace.kubectl("delete", "workloads", "--wait=false", "--selector", f"{KUEUE_JOB_UID}={rows['deleted']['uid']}")
+
+    queues.until(
+        "drained", "any", lambda row: re.match("queued: waits for Kueue's queue drained: .*(stopped|inactive)", row["waiting_for"])
+    )
+    assert any(words.startswith("LocalQueue drained admits no run: ") for words in wrong(queues, **STOPPED["drained"]))
+    drain(queues, "None")
+    for team, before in rows.items():
+        row = queues.until(team, "any", ended)
+        assert (row["success"], row["attempt"], row["retries"], row["uid"]) == (True, 1, 0, before["uid"]), row
+        assert "summarise: done by an earlier attempt" in namespace.kubectl("logs", f"job/{row['job']}")
+
+
+def drain(production: Production, policy: str) -> None:
+    patch = json.dumps({"spec": {"stopPolicy": policy}})
+    production.cluster_namespace.cluster.must("patch", "clusterqueue", "drained", "--type=merge", "--patch", patch)
+
+
+def test_while_kueues_webhook_is_down_no_run_is_lost(queues: Production, proxy: Proxy):
+    """One run waits for its submission, and one ends. Then the manager is back, with other settings."""
+    cluster = queues.cluster_namespace.cluster
+    with queues.held.all():
+        queues.train("one", "--subject", "late", **TEAMS["one"])
+        late = queues.at_work("one", "late")
+
+    def stop_kueue(method: str, path: str) -> None:
+        if method == "POST" and path.endswith("/jobs"):
+            proxy.answer = lambda method, path: None
+            kueue.stop(cluster)
+
+    proxy.answer = stop_kueue
+    variables = proxies.through(proxy, queues.cluster_namespace, queues.cluster_file(**LATER["outage"]))
+    queues.installation.manage("train_models", "--team", "outage", "--all-articles", "--algo", "lgbm_tfidf", **variables)
+
+    waiting = queues.until("outage", "any", lambda row: "failed calling webhook" in row["waiting_for"])
+    assert (waiting["state"], waiting["success"], waiting["attempt"], queues.jobs_of(waiting["run_id"])) == ("pending", None, 1, [])
+    queues.held.let_go(late["run_id"])
+    assert queues.until("one", "late", ended)["success"]
+    (pod,) = cluster.until(
+        lambda: [pod for pod in queues.pods_of(late["run_id"]) if pod["status"]["phase"] == "Succeeded"], what="its pod to have ended"
+    )
+    assert pod["metadata"]["finalizers"] == ["batch.kubernetes.io/job-tracking"]
+    assert not is_finished(queues.jobs_of(late["run_id"])[0])
+
+    kueue.start(cluster, settings=IMPATIENT)
+    # The cluster file of the reconciler names no queue, and this manager takes every Job.
+    row = queues.until("outage", "any", lambda row: row["waiting_for"].startswith("queued: Job "))
+    assert (row["state"], row["success"], row["attempt"], len(queues.jobs_of(row["run_id"]))) == ("submitted", None, 1, 1)
+    assert any("it manages Jobs without a queue" in words for words in wrong(queues))
+
+
+def test_a_run_that_is_not_ready_in_time_ends_with_kueues_words(queues: Production):
+    """The manager has the settings of the test before."""
+    queues.train("unready", **LATER["unready"])
+
+    row = queues.until("unready", "any", ended)
+
+    assert (row["success"], row["reason"], row["attempt"]) == (False, "not_started", 1), row

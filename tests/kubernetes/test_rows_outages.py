@@ -132,12 +132,7 @@ def proxy(production: Production) -> Iterator[Proxy]:
 
 
 def through(proxy: Proxy, production: Production) -> dict[str, str]:
-    """Variables for a command that reaches the cluster through the proxy."""
-    file = production.cluster_namespace.folder / "proxy.kubeconfig"
-    context = {"name": "proxy", "context": {"cluster": "proxy", "user": "nobody"}}
-    clusters, users = [{"name": "proxy", "cluster": {"server": proxy.url}}], [{"name": "nobody", "user": {}}]
-    file.write_text(json.dumps({"clusters": clusters, "contexts": [context], "users": users, "current-context": "proxy"}))
-    return {"KUBECONFIG": str(file), "GREGORY_CLUSTER_CONFIG": production.cluster_file()}
+    return proxies.through(proxy, production.cluster_namespace, production.cluster_file())
 
 
 def test_outage_of_the_api_server_changes_no_run(production: Production, at_work: AtWork):

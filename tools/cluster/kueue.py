@@ -20,6 +20,7 @@ from tools.go_programs import build_once, go
 VERSION = "v0.17.0"
 MODULE = "sigs.k8s.io/kueue"
 NAMESPACE, MANAGER = "kueue-system", "kueue-controller-manager"
+_CONFIG = "kueue-manager-config"
 IMAGE = "gregory.test/kueue:1"
 _MANIFESTS = "manifests.json"
 _SERVICE, _SECRET = f"kueue-webhook-service.{NAMESPACE}.svc", "kueue-webhook-server-cert"
@@ -51,7 +52,7 @@ def installed(cluster: Cluster) -> Iterator[None]:
     # One resource is too large for the annotation of a client-side apply.
     cluster.must("apply", "--server-side", "--filename", "-", input=manifests)
     try:
-        cluster.must("rollout", "status", f"deployment/{MANAGER}", "--namespace", NAMESPACE, "--timeout=240s", timeout=250)
+        _wait(cluster)
         yield
     finally:
         # The manager must still run: it removes its finalizers from these objects.
@@ -59,6 +60,30 @@ def installed(cluster: Cluster) -> Iterator[None]:
         cluster.must("delete", "clusterqueues,resourceflavors,workloadpriorityclasses", "--all", "--timeout=60s")
         cluster.must("delete", _WEBHOOKS, "--selector", "app.kubernetes.io/name=kueue")
         cluster.must("delete", "--wait=false", "--ignore-not-found", "--filename", "-", input=manifests)
+
+
+def stop(cluster: Cluster) -> None:
+    """End the manager. Its webhooks then do not answer."""
+    _scale(cluster, 0)
+    pods = ("pods", "--namespace", NAMESPACE)
+    cluster.until(lambda: not cluster.get(*pods)["items"], what="the manager of Kueue to have ended")
+
+
+def start(cluster: Cluster, *, settings: str) -> None:
+    """Start the manager again, with these further settings."""
+    config = cluster.get("configmap", _CONFIG, "--namespace", NAMESPACE)
+    config["data"] = {name: text + settings for name, text in config["data"].items()}
+    cluster.must("replace", "--filename", "-", input=json.dumps(config))
+    _scale(cluster, 1)
+    _wait(cluster)
+
+
+def _scale(cluster: Cluster, replicas: int) -> None:
+    cluster.must("scale", f"deployment/{MANAGER}", "--namespace", NAMESPACE, f"--replicas={replicas}")
+
+
+def _wait(cluster: Cluster) -> None:
+    cluster.must("rollout", "status", f"deployment/{MANAGER}", "--namespace", NAMESPACE, "--timeout=240s", timeout=250)
 
 
 def _folder() -> Path:
