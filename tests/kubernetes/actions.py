@@ -26,6 +26,12 @@ def mounted_config_map(name: str) -> dict[str, Any]:
     return _mounted({"configMap": {"name": name}})
 
 
+def claimed_device(template: str) -> dict[str, Any]:
+    """Cluster file: a device by a claim from this template, which the submitter does not check."""
+    container = {"name": "run", "resources": {"claims": [{"name": "gpu"}]}}
+    return pod_patch(resourceClaims=[{"name": "gpu", "resourceClaimTemplateName": template}], containers=[container])
+
+
 def limits(**values: str) -> dict[str, Any]:
     """Cluster file: these limits of the container."""
     return {"resources": {"limits": values}}

@@ -22,7 +22,7 @@ from gregory.launch.kubernetes.labels import CONTROLLER_UID
 from tests.kubernetes import actions, pod_processes
 from tests.kubernetes.production import Production, Row
 from tools.chaos.scripted_work import MARKS
-from tools.cluster import run_image
+from tools.cluster import devices, run_image
 from tools.cluster.cluster import GPU, NODE
 
 pytestmark = pytest.mark.slow
@@ -33,6 +33,7 @@ LATE = {"pendingSeconds": 60, "imagePullSeconds": 60}
 TOLERANT = [{"operator": "Exists"}]
 # Trains for real. The other cases have scripted work.
 REAL = {"repository": run_image.NAME.rpartition(":")[0]}
+CLAIMED: dict[str, Any] = {"gpu": {"count": 1, "claim": {"deviceClassName": devices.DRIVER}, "required": False}}
 Act = Callable[[Production, Row], None]
 
 
@@ -218,6 +219,22 @@ CASES: dict[tuple[str, str], Case] = {
         reason="missing_object",
         error=r'unschedulable: .*persistentvolumeclaim "none" not found.*; for \d+ s, .*',
     ),
+    ("claimed", "device"): Case(changes=CLAIMED, success=True, state="succeeded", error="None"),
+    ("claimed-none", "device"): Case(
+        changes={"gpu": {**CLAIMED["gpu"], "claim": {**CLAIMED["gpu"]["claim"], "selectors": ["device.driver == 'another'"]}}},
+        reason="unschedulable",
+        error=r"unschedulable: 0/1 nodes are available: 1 cannot allocate all claims.*; for \d+ s, .* or correct gpu\.claim in .*",
+    ),
+    ("claimed-class", "none"): Case(
+        changes=actions.claimed_device("of-no-class"),
+        reason="unschedulable",
+        error=r"unschedulable: .*device class none\.gregory\.test does not exist.*; for \d+ s, .* or correct gpu\.claim in .*",
+    ),
+    ("claimed-template", "none"): Case(
+        changes=actions.claimed_device("none"),
+        reason="missing_object",
+        error=r'FailedResourceClaimCreation: .*"none" not found; for \d+ s, .*; create the ResourceClaimTemplate that it names, .*',
+    ),
     ("secret", "key"): Case(
         changes={"env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "database", "key": "NO_KEY"}}}]},
         reason="missing_object",
@@ -290,7 +307,9 @@ def all_started(production: Production) -> Iterator[Production]:
             "spec": {"hard": {"pods": "0"}, "scopeSelector": {"matchExpressions": [counted]}},
         },
         {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "unbound", **here}, "spec": unbound},
+        devices.template("of-no-class", "none.gregory.test", "true", **here),
     )
+    cluster.add_driver()
     teams: dict[str, dict[str, Any]] = {team: case.changes for (team, _), case in CASES.items()}
     production.subjects_of_teams((*CASES, FINISHING, FROZEN))
     acts = {key: case.act for key, case in CASES.items() if case.act} | {FINISHING: cancel_while_it_ends, FROZEN: freeze}
@@ -312,6 +331,7 @@ def all_started(production: Production) -> Iterator[Production]:
         for act in actions_running:
             act.result()
         yield production
+    cluster.remove_driver()
     for name in ("counted", production.cluster_namespace.namespace):
         cluster.must("delete", "priorityclass", name)
 
@@ -394,6 +414,15 @@ def test_suspended_run_continues_from_its_finished_stage(all_started: Production
     log = all_started.log(row)
     assert "summarise: done by an earlier attempt" in log
     assert len(all_started.jobs_of(row["run_id"])) == 1
+
+
+def test_a_claimed_run_got_its_device_from_the_driver(all_started: Production):
+    ended(all_started, "claimed", "device")
+
+    driver = all_started.cluster_namespace.cluster.daemons[devices.DRIVER].log.read_text()
+    assert re.findall(r"^prepared (gregory-train-\w{12}-a1)-\w+-gpu-\w+$", driver, re.MULTILINE) == [
+        all_started.row("claimed", "device")["job"]
+    ]
 
 
 def test_image_that_arrives_after_the_deadline_starts_nothing(all_started: Production):

@@ -20,7 +20,7 @@ from typing import Any
 
 import psutil
 
-from tools.cluster import binaries, cgroups, control_plane, gpu, images, network, node, pki, record
+from tools.cluster import binaries, cgroups, control_plane, devices, gpu, images, network, node, pki, record
 from tools.cluster.daemon import Daemon
 from tools.docker_engine import CACHE
 
@@ -144,6 +144,19 @@ class Cluster:
     def remove_peer(self, name: str = "peer") -> None:
         self.daemons.pop(name).kill()
         self.must("delete", "node", name)
+
+    def add_driver(self) -> None:
+        """Add a driver of imaginary devices for dynamic allocation. The daemon has the name of the driver. See tools/cluster/devices.py."""
+        argv = [sys.executable, "-m", "tools.cluster.devices", devices.DRIVER, str(self.folder / "kubelet")]
+        driver = Daemon(name=devices.DRIVER, argv=argv, log=self.folder / f"{devices.DRIVER}.log")
+        driver.ready = lambda: devices.REGISTERED in driver.log.read_text().splitlines()
+        self.daemons[driver.name] = driver
+        self.apply(*devices.objects())
+        self.start(driver.name)
+
+    def remove_driver(self) -> None:
+        self.daemons.pop(devices.DRIVER).kill()
+        self.delete(*devices.objects())
 
     def allocatable(self, resource: str) -> int:
         node = self.kubectl("get", "node", NODE, "--output=json", timeout=60)

@@ -52,13 +52,15 @@ class DevicePlugin:
         return server
 
     def register(self) -> None:
-        request = _field(1, b"v1beta1") + _field(2, self.socket.name.encode()) + _field(3, self.resource.encode())
+        request = message_field(1, b"v1beta1") + message_field(2, self.socket.name.encode()) + message_field(3, self.resource.encode())
         with grpc.insecure_channel(f"unix://{KUBELET}") as channel:
             channel.unary_unary("/v1beta1.Registration/Register")(request, timeout=5)
 
     def _list_and_watch(self, request: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
         """One list, because no device fails. The stream stays open, because its end would remove the plugin."""
-        yield b"".join(_field(1, _field(1, f"gpu-{number}".encode()) + _field(2, b"Healthy")) for number in range(self.count))
+        yield b"".join(
+            message_field(1, message_field(1, f"gpu-{number}".encode()) + message_field(2, b"Healthy")) for number in range(self.count)
+        )
         # gRPC requests the next message after this one is sent.
         self.listed.set()
         while context.is_active():
@@ -67,18 +69,18 @@ class DevicePlugin:
     def _allocate(self, request: bytes, context: grpc.ServicerContext) -> bytes:
         """Set a variable with the names of the devices, as NVIDIA's container runtime does."""
         response = b""
-        for _, container in _fields(request):
-            names = b",".join(name for _, name in _fields(container))
-            response += _field(1, _field(1, _field(1, b"NVIDIA_VISIBLE_DEVICES") + _field(2, names)))
+        for _, container in fields_of(request):
+            names = b",".join(name for _, name in fields_of(container))
+            response += message_field(1, message_field(1, message_field(1, b"NVIDIA_VISIBLE_DEVICES") + message_field(2, names)))
         return response
 
 
-def _field(number: int, value: bytes) -> bytes:
+def message_field(number: int, value: bytes) -> bytes:
     """A length-delimited field of a protocol buffer."""
     return bytes([number << 3 | 2]) + _varint(len(value)) + value
 
 
-def _fields(message: bytes) -> Iterator[tuple[int, bytes]]:
+def fields_of(message: bytes) -> Iterator[tuple[int, bytes]]:
     """Number and value of each field. All fields of these messages are length-delimited."""
     position = 0
     while position < len(message):
