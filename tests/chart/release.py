@@ -5,8 +5,9 @@ import os
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from secrets import token_urlsafe
 from typing import Any
 from uuid import uuid4
 
@@ -20,6 +21,7 @@ from tools.cluster import run_image
 from tools.cluster.cluster import Cluster
 from tools.cluster.namespace import ClusterNamespace
 from tools.installation import Installation
+from tools.ports import free_port
 
 TRAINED = ["--all-articles", "--algo", "lgbm_tfidf"]
 SMALL = {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "1Gi"}}
@@ -38,8 +40,8 @@ def schedules(*, ticking: bool) -> list[dict[str, Any]]:
     ]
 
 
-def values(namespace: str) -> dict[str, Any]:
-    """Values of an operator. All others are the defaults of the chart."""
+def values(namespace: str, *, port: int) -> dict[str, Any]:
+    """Values of an operator. port: of the pages in browsers. All others are the defaults of the chart."""
     return {
         "job": {
             "image": image(run_image.NAME),
@@ -55,6 +57,12 @@ def values(namespace: str) -> dict[str, Any]:
         "migration": {"enabled": True},
         "models": {"storageClassName": namespace, "size": "1Gi"},
         "preflight": {"resources": SMALL},
+        "pages": {
+            "enabled": True,
+            "url": f"https://localhost:{port}",
+            # The owner of the tables. tests/live has the role of the pages.
+            "database": {"user": postgresql.USER, "passwordKey": "POSTGRES_PASSWORD"},
+        },
     }
 
 
@@ -64,6 +72,7 @@ class Release:
 
     production: Production
     output: str = ""
+    port: int = field(default_factory=free_port)
 
     @property
     def cluster(self) -> Cluster:
@@ -87,7 +96,7 @@ class Release:
         }
         self.cluster.apply({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": self.namespace}, "spec": volume})
         server.create(self.production.database)
-        variables = server.environment(self.production.database) | {"DB_HOST": self.cluster.host}
+        variables = server.environment(self.production.database) | {"DB_HOST": self.cluster.host, "SECRET_KEY": token_urlsafe(50)}
         file = cluster_namespace.folder / "gregory.env"
         file.write_text("".join(f"{name}={value}\n" for name, value in variables.items()))
         cluster_namespace.kubectl("create", "secret", "generic", "gregory-database", f"--from-env-file={file}")
@@ -100,7 +109,7 @@ class Release:
 
     def file(self, changes: Mapping[str, Any] | None = None) -> Path:
         file = self.production.cluster_namespace.folder / f"values-{uuid4().hex[:8]}.yaml"
-        file.write_text(json.dumps(merged(values(self.namespace), dict(changes or {}))))
+        file.write_text(json.dumps(merged(values(self.namespace, port=self.port), dict(changes or {}))))
         return file
 
     def helm(self, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -126,10 +135,11 @@ class Release:
         """Start a schedule now, as NOTES.txt describes it."""
         self.kubectl("create", "job", name, f"--from=cronjob/{RELEASE}-{schedule}")
 
-    def only_the_reconciler_is_left(self) -> None:
+    def only_the_deployments_are_left(self) -> None:
         """Wait until the pods of all hooks are gone."""
         pods = self.production.cluster_namespace.pods
-        self.cluster.until(lambda: [pod["metadata"]["labels"]["app.kubernetes.io/component"] for pod in pods()] == ["reconciler"],
+        left = ["pages", "reconciler"]
+        self.cluster.until(lambda: sorted(pod["metadata"]["labels"]["app.kubernetes.io/component"] for pod in pods()) == left,
                            what="pods of hooks to be gone")  # fmt: skip
 
     def ended(self, name: str) -> dict[str, Any]:

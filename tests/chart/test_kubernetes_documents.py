@@ -35,7 +35,7 @@ class ClusterReader(Reader):
 
     def _content(self, block: Block) -> str:
         if block.name == "values.yaml":
-            ours = {key: value for key, value in values(helm.NAMESPACE).items() if key != "cronJobs"}
+            ours = {key: value for key, value in values(helm.NAMESPACE, port=0).items() if key not in ("cronJobs", "pages")}
             schedule = {"name": "weekly", "schedule": "0 3 * * 0", "args": ["--all-teams", "--algo", "lgbm_tfidf"]}
             return json.dumps(merged(yaml.safe_load(block.text), ours | {"cronJobs": [schedule]}))
         return super()._content(block)

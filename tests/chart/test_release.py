@@ -3,20 +3,26 @@
 import json
 import re
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
 import yaml
+from playwright.sync_api import Browser, expect
 
 from gregory.runs.spec import new_run_id
 from gregory.runs.states import RunState
+from tests.chart.pages_network import reachable
 from tests.chart.release import TRAINED, Release, releasing, schedules
+from tests.conftest import BROWSER_MILLISECONDS
 from tools import postgresql
 from tools.chart.helm import CHART, RELEASE
 from tools.cluster.cluster import Cluster
 from tools.cluster.namespace import ClusterNamespace
+from tools.cluster.network import HOST
 
-pytestmark = pytest.mark.slow
+# This process stands in for kube-proxy, so it connects to pods.
+pytestmark = [pytest.mark.slow, pytest.mark.allow_hosts(["127.0.0.1", str(HOST.network)])]
 
 OURS = "app.kubernetes.io/name=gregory-train"
 
@@ -39,12 +45,13 @@ def test_install_prints_the_next_commands(release: Release):
     warnings = re.findall(r"^WARNING: (.+)$", release.output, re.MULTILINE)
     assert [words.partition(",")[0] for words in warnings] == ["controller.image has no digest", "job.image has no digest"]
     assert f"kubectl create job train-now --from=cronjob/{RELEASE}-weekly --namespace {release.namespace}" in release.output
-    release.only_the_reconciler_is_left()
+    release.only_the_deployments_are_left()
 
 
 def test_helm_test_passes_and_leaves_no_object(release: Release):
     # Without --logs, Helm 4 prints the log of the pod as one line.
-    said = release.must("test", RELEASE, "--logs")
+    with pages_reached(release):
+        said = release.must("test", RELEASE, "--logs")
 
     found = re.findall(r"^(OK|WARNING|ERROR) +(\S+) +(.+)$", said, re.MULTILINE)
     assert {area for _, area, _ in found} >= {"models", "base-models", "cluster"}
@@ -53,7 +60,8 @@ def test_helm_test_passes_and_leaves_no_object(release: Release):
     assert "this account may create, read and delete Jobs" in words
     assert "the server accepts the Job of a run" in words
     assert "nodes that offer 1 nvidia.com/gpu: 1" in words
-    release.only_the_reconciler_is_left()
+    assert "The operator pages answer with status 200" in said
+    release.only_the_deployments_are_left()
     assert release.cluster.get("clusterroles,clusterrolebindings", "--selector", OURS)["items"] == []
 
 
@@ -71,6 +79,39 @@ def test_manually_started_schedule_trains(release: Release):
     reconciler = ("exec", f"deployment/{RELEASE}-reconciler", "--namespace", release.namespace)
     said = release.cluster.must(*reconciler, "--", "python", "manage.py", "verify_models")
     assert said == "2 version folders, all complete and unchanged\n"
+
+
+def test_a_browser_trains_through_the_service(release: Release, chromium: Browser):
+    """Log in through the proxy with TLS, start a run, and watch its Job to its end on one page."""
+    account: dict[str, Any] = {
+        "DJANGO_SUPERUSER_PASSWORD": "of-the-operator",
+        **release.production.server.environment(release.production.database),
+    }
+    made = release.production.installation.manage(
+        "createsuperuser", "--noinput", "--username", "operator", "--email", "operator@example.org", **account
+    )
+    assert made.returncode == 0, made.stderr
+    with pages_reached(release), chromium.new_context(ignore_https_errors=True) as context:
+        page = context.new_page()
+        page.set_default_timeout(BROWSER_MILLISECONDS)
+        page.goto(f"https://localhost:{release.port}/gregory/subject/")
+        page.get_by_label("Username").fill("operator")
+        page.get_by_label("Password").fill(account["DJANGO_SUPERUSER_PASSWORD"])
+        page.keyboard.press("Enter")
+        page.get_by_role("link", name="plain/a", exact=True).click()
+        page.get_by_role("link", name="Train now").click()
+        for algorithm in ("pubmed_bert", "lstm"):
+            page.get_by_label(algorithm).uncheck()
+        page.get_by_role("button", name="Yes, train").click()
+        page.evaluate("window.kept = true")
+        expect(page.locator(".lead .state")).to_contain_text("succeeded")
+        assert page.evaluate("window.kept") is True
+        assert f"--namespace {release.namespace}" in page.locator("pre").last.inner_text()
+        page.get_by_text("Report: curves").click()
+        expect(page.frame_locator("iframe").locator("figure svg").first).to_be_visible()
+    row = release.production.row("plain", "a")
+    assert (row["success"], row["state"]) == (True, "succeeded")
+    assert len(release.production.jobs_of(row["run_id"])) == 1
 
 
 def test_no_object_contains_the_password(release: Release):
@@ -139,6 +180,12 @@ def test_uninstall_cancels_runs_and_keeps_the_models(release: Release):
     left = release.cluster.get("cronjobs,deployments,configmaps,serviceaccounts,roles,rolebindings,networkpolicies", "--selector", OURS,
                                "--namespace", release.namespace)  # fmt: skip
     assert left["items"] == []
+
+
+def pages_reached(release: Release) -> AbstractContextManager[None]:
+    """The pages are reachable in the block."""
+    folder = release.production.cluster_namespace.folder / f"pages-{new_run_id()}"
+    return reachable(release.cluster, namespace=release.namespace, service=f"{RELEASE}-pages", port=release.port, folder=folder)
 
 
 def ticks(release: Release) -> list[dict[str, Any]]:
