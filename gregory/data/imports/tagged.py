@@ -69,6 +69,9 @@ class _Lines:
                 # An empty line ends an entry of PubMed.
                 line = _END[self._form]
             if line.startswith(_START[self._form]):
+                if open_entry and self._form is Format.NBIB:
+                    # Without an empty line between two entries, rispy merges them.
+                    yield _END[self._form]
                 open_entry = True
             elif line.startswith("ER"):
                 open_entry = False
@@ -128,7 +131,7 @@ def _record(form: Format, entry: dict[str, Any], limits: Limits) -> Record:
     values = [_value(entry, tags) for tags in _TAGS[form]]
     longest = max(map(len, values))
     problem = ""
-    if len(entry[_START[form]]) > 1 and form is not Format.NBIB:
+    if len(entry[_START[form]]) > 1:
         problem = f"a second line {_START[form]} before the line ER, which ends an entry"
     elif entry.get("cut"):
         problem = "no line ER, which ends an entry; the file is not complete"

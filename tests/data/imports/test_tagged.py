@@ -79,6 +79,10 @@ def test_the_format_of_pubmed_is_read(read):
     ]
 
 
+def test_two_entries_of_pubmed_without_an_empty_line_are_two_articles(read):
+    assert read(NBIB.replace("\n\nPMID", "\nPMID"), "papers.nbib").rows == read(NBIB, "papers.nbib").rows
+
+
 def test_web_of_science_text_is_read(read):
     found = read(WEB_OF_SCIENCE, "papers.txt")
     assert found.description == "Web of Science tagged text, UTF-8"
