@@ -9,12 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-import psutil
 import pytest
 
 from gregory.runs import report_key
 from gregory.runs.spec import RunOutcome
-from tests.end_to_end.trainings import SUBJECT, processes, suspend_between_writes, training, wait_for, wait_for_a_heartbeat
+from tests.end_to_end.trainings import SUBJECT, has_ended, processes, suspend_between_writes, training, wait_for, wait_for_a_heartbeat
 from tools.installation import REPOSITORY, Installation
 
 AN_HOUR_AGO = """
@@ -94,7 +93,7 @@ def test_an_interrupted_run_with_retries_leaves_its_rows_open(long_lgbm: Install
         # The command must not close the rows before the test has read them.
         command.send_signal(signal.SIGSTOP)
         job.terminate()
-        wait_for(lambda: job.status() == psutil.STATUS_ZOMBIE)
+        wait_for(lambda: has_ended(job))
         assert [row["success"] for row in long_lgbm.rows()] == [None, None]
         assert outcome_of(long_lgbm).interrupted.startswith("interrupted by signal 15 (SIGTERM) in stage train-lgbm_tfidf after ")
         command.send_signal(signal.SIGCONT)
@@ -122,7 +121,7 @@ def test_a_run_that_hangs_is_terminated_as_stalled(long_lgbm: Installation, stop
         def ended() -> bool:
             done = long_lgbm.manage("reconcile_runs", "--once", GREGORY_STALL_AFTER="10")
             assert done.returncode == 0, done.stderr
-            return not job.is_running() or job.status() == psutil.STATUS_ZOMBIE
+            return has_ended(job)
 
         wait_for(ended)
         command.communicate(timeout=300)
@@ -132,7 +131,7 @@ def test_a_run_that_hangs_is_terminated_as_stalled(long_lgbm: Installation, stop
     assert {(row["success"], row["reason"], row["run_reason"], row["state"]) for row in rows} == {(False, "stalled", "stalled", "failed")}
     cause = "no progress for " if stopped == "worker" else "no heartbeat for "
     assert rows[0]["error"].startswith(f"stalled: {cause}")
-    assert not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE
+    assert has_ended(worker)
 
 
 @pytest.mark.slow

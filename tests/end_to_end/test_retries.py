@@ -3,7 +3,7 @@
 import psutil
 import pytest
 
-from tests.end_to_end.trainings import wait_for
+from tests.end_to_end.trainings import has_ended, wait_for
 from tools.installation import Installation
 
 pytestmark = pytest.mark.slow
@@ -25,7 +25,7 @@ def at_work(installation: Installation, attempt: int, words: str) -> psutil.Proc
 
 def interrupt(process: psutil.Process) -> None:
     process.terminate()
-    wait_for(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE)
+    wait_for(lambda: has_ended(process))
 
 
 def test_an_interrupted_run_continues_if_the_command_waits(demo_installation: Installation):

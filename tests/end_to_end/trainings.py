@@ -76,6 +76,14 @@ def wait_for_a_heartbeat(installation: Installation, algorithm: str) -> None:
     wait_for(lambda: installation.select(HEARD.format(algorithm)))
 
 
+def has_ended(process: psutil.Process) -> bool:
+    """Whether a process has ended. The parent of a run reaps it at once, that of other processes later."""
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 def suspend_between_writes(job: psutil.Process) -> None:
     """Stop a run while it does not have the file of SQLite open. A run that is stopped during a write keeps the lock of the file."""
 

@@ -100,9 +100,12 @@ class _Work:
         django.setup()
         for name in LIBRARIES:
             import_module(name)
+        from gregory.launch.local import starter
         from tests.live.forked import ForkedPopen
 
         subprocess.Popen = ForkedPopen  # type: ignore[misc]
+        # A fork server would be a fork of this process too, and would gain nothing.
+        starter.start_server = lambda *arguments, **options: None
 
     def outcomes(self, cuts: Sequence[Cut], *, jobs: int) -> list[Outcome]:
         """Make one run for each cut, `jobs` at a time."""

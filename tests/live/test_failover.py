@@ -8,12 +8,11 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from uuid import uuid4
 
-import psutil
 import psycopg
 import pytest
 
 from gregory.database import waits
-from tests.end_to_end.trainings import processes, wait_for
+from tests.end_to_end.trainings import has_ended, processes, wait_for
 from tests.strict import need
 from tools import postgresql
 from tools.installation import Installation, create_migrated
@@ -167,7 +166,7 @@ def test_sigterm_ends_a_run_within_its_grace(demo: Installation, own_server: Ser
             # A heartbeat is waiting.
             time.sleep(5)
             job.terminate()
-            wait_for(lambda: not job.is_running() or job.status() == psutil.STATUS_ZOMBIE, seconds=GRACE)
+            wait_for(lambda: has_ended(job), seconds=GRACE)
         output, _ = command.communicate(timeout=600)
 
     demo.must("reconcile_runs", "--once")
