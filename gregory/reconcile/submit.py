@@ -66,7 +66,9 @@ def record_answer(spec: RunSpec, answer: RunHandle | LaunchError, *, retry: Retr
         if retry(partial(store.being_published, spec)):
             return Submission(detail=f"refused; it ends when its models were looked for: {answer}")
         return Submission(detail=f"refused after another process submitted or ended it: {answer}")
-    superseded = not retry(partial(store.mark_submitted, spec, answer)) and not retry(partial(store.is_unfinished, spec))
+    # A fast run ends before its submission is recorded. It keeps its log, and a process that still works is garbage.
+    known = partial(store.mark_submitted, spec, answer), partial(store.is_unfinished, spec), partial(store.ended_at_work, spec)
+    superseded = not any(map(retry, known))
     return Submission(detail=f"submitted as {answer.name}", handle=answer, superseded=superseded)
 
 

@@ -669,6 +669,23 @@ class TestSubmission:
         assert result.detail == f"another process ended it during the submission; {cluster.submitted[0]} was terminated"
         assert (cluster.jobs, run().state) == ({}, "cancelled")
 
+    def test_a_run_that_succeeded_during_its_submission_keeps_its_log(self, subject, cluster, reconcile, monkeypatch):
+        spec = queued(subject)
+        ago(heartbeat_at=61)
+        record = store.mark_submitted
+
+        def after_the_end(spec: RunSpec, handle: RunHandle) -> bool:
+            begin_and_claim(spec)
+            store.end_run(spec, RunState.SUCCEEDED, Diagnosis(summary=""))
+            return record(spec, handle)
+
+        monkeypatch.setattr(store, "mark_submitted", after_the_end)
+
+        (result,) = reconcile()
+
+        assert (result.action, result.detail) == (ResultKind.SUBMITTED, f"submitted as {job(spec)}")
+        assert (list(cluster.jobs), run().state) == ([job(spec)], "succeeded")
+
     def test_garbage_collection_keeps_a_run_that_was_just_opened(self, subject, cluster, monkeypatch, reconciler):
         monkeypatch.setitem(loop.RUNNERS, "pretend", "a test's")
         spec = queued(subject)

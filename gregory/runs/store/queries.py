@@ -102,6 +102,12 @@ def is_unfinished(spec: Attempt) -> bool:
     return current(spec).exists()
 
 
+def ended_at_work(spec: Attempt) -> bool:
+    """Whether this attempt began and has ended, other than by a cancellation."""
+    ended = TrainingRun.objects.filter(pk=spec.run_id, attempt_token=spec.attempt_token, started_at__isnull=False)
+    return ended.filter(state__in=(RunState.SUCCEEDED, RunState.FAILED)).exists()
+
+
 def claim_key(spec: Attempt) -> str | None:
     """The key of the process that claimed this attempt. Empty if that process has a release without keys. None if no process did."""
     run = TrainingRun.objects.filter(pk=spec.run_id, attempt_token=spec.attempt_token).only("claim_key", "started_at").first()
