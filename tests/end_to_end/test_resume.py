@@ -35,6 +35,7 @@ def power_cut(installation: Installation, algorithms: str) -> str:
     return last["run_id"]
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_resumed_in_its_open_rows(demo_installation: Installation):
     run_id = power_cut(demo_installation, BOTH)
     before = demo_installation.rows()

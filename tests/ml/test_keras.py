@@ -240,6 +240,7 @@ def test_a_training_computes_float32_without_shortened_factors() -> None:
     assert not tf.config.experimental.tensor_float_32_execution_enabled()
 
 
+@pytest.mark.slow
 def test_the_check_of_a_gpu_finds_none_here_and_measures_on_any_device(capsys: pytest.CaptureFixture[str]) -> None:
     if tf.config.list_physical_devices("GPU"):
         pytest.skip("this machine has a GPU")
