@@ -18,6 +18,7 @@ from gregory.ml.files import read_text
 from gregory.ml.gate import Decision, GateConfig
 from gregory.ml.promotion import Promotion, chosen_version, complete_versions, read_promotion
 from gregory.ml.stages import contract
+from gregory.output import one_line
 from gregory.runs import store
 from gregory.runs.db_retry import best_effort, close_connection
 from gregory.runs.spec import AlgorithmOutcome, AlgorithmSpec, TrainSpec
@@ -51,7 +52,7 @@ class Gate:
             with self._fence.held():
                 gate.keep_decision(published.parent, decision)
         except (TrainingError, ValidationError, OSError) as error:
-            promoted, reason = False, f"the gate failed: {' '.join(str(error).split())}"
+            promoted, reason = False, f"the gate failed: {one_line(str(error))}"
         sentence = f"version {outcome.version} was {'promoted' if promoted else 'not promoted'}: {reason}"
         best_effort(partial(store.record_event, self._spec.run_id, "promotion", f"row {outcome.run_log_id}: {sentence}"), otherwise=None)
         close_connection()
@@ -91,7 +92,7 @@ class Gate:
             return gate.compared(read_result(out, Comparison), config, used=used.name)
         # A signal that ends the stage ends the run at its next stage.
         except (StageFailed, TrainingError, ValidationError, OSError) as error:
-            return False, f"the comparison with {used.name} failed: {' '.join(str(error).split())}"
+            return False, f"the comparison with {used.name} failed: {one_line(str(error))}"
         finally:
             shutil.rmtree(stage, ignore_errors=True)
 

@@ -20,6 +20,7 @@ from tempfile import TemporaryDirectory
 import psutil
 
 from gregory.ml.promotion import complete_versions, read_promotion
+from tests.end_to_end.trainings import has_ended
 from tests.live.articles_of_record import require_true_values
 from tests.live.database import LiveDatabase, live
 from tests.tiny_bundle import tiny_bundle
@@ -101,7 +102,7 @@ def one_round(trial: Trial, seconds: tuple[float, float]) -> list[str]:
         if _kill(trial.rng.choice([processes, processes[:1], processes[1:2] or processes])):
             trial.killed["predictions"] += 1
             trial.killed["between two batches"] += trial.written() > before and trial.waiting(_used(trial)) > 0
-        _until(lambda: not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in processes))
+        _until(lambda: all(map(has_ended, processes)))
     trial.installation.must("reconcile_runs", "--once")
     return list(differences(trial, history, last))
 
