@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from gregory.ml import artifacts, catalogue
+from gregory.ml.absence import is_folder
 from gregory.ml.errors import ArtifactError
 from gregory.ml.manifest import Manifest
 from gregory.ml.predictions import PREDICTIONS
@@ -87,7 +88,8 @@ def promotion_problems(models_dir: Path) -> list[str]:
 def _missing(models_dir: Path, model: RecordedModel, pk: int) -> list[str]:
     folder = models_dir / model.artifact
     try:
-        return [] if folder.is_dir() or _is_pruned(models_dir, model) else [f"{folder}: missing, but row {pk} is a success"]
+        there = is_folder(folder, follow_symlinks=True) or _is_pruned(models_dir, model)
+        return [] if there else [f"{folder}: missing, but row {pk} is a success"]
     except ArtifactError as error:
         return [f"{folder}: missing, but row {pk} is a success, and it is not known whether it was pruned: {error}"]
     except OSError as error:

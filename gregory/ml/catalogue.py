@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 from gregory.ml import artifacts
+from gregory.ml.absence import is_folder
 from gregory.ml.config import ALGORITHMS
 from gregory.ml.errors import ArtifactError
 from gregory.ml.files import is_of_volume, read_json
@@ -95,5 +96,5 @@ def _relevant(parts: Mapping[str, Mapping[str, int]]) -> float | None:
 
 def _below(folder: Path, name: str | None) -> list[Path]:
     if name is not None:
-        return [folder / name] if artifacts.is_folder_name(name) and (folder / name).is_dir() else []
+        return [folder / name] if artifacts.is_folder_name(name) and is_folder(folder / name, follow_symlinks=True) else []
     return sorted(path for path in folder.iterdir() if not is_of_volume(path.name) and path.is_dir() and not path.is_symlink())

@@ -19,6 +19,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
+from gregory.ml.absence import retry_missing
 from gregory.ml.errors import DamagedFile
 
 # The largest text is an outcome report. It has one traceback per algorithm, and the database keeps 200,000 characters of each.
@@ -41,7 +42,7 @@ _WITHOUT_FLUSH = (errno.EINVAL, errno.EBADF, errno.ENOSYS, errno.ENOTSUP)
 def open_regular(path: Path, *, maximum: int = MAXIMUM_FILE_BYTES) -> Iterator[BufferedReader]:
     """Open a regular file of at most `maximum` bytes. Raises DamagedFile for any other. Raises OSError if it cannot be opened."""
     try:
-        descriptor = os.open(path, _FLAGS)
+        descriptor = retry_missing(path, lambda: os.open(path, _FLAGS))
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO):
             raise DamagedFile(f"{path}: not a regular file") from error

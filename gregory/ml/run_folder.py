@@ -6,13 +6,13 @@ It is in the folder of its subject. So a run needs that one folder only, and pub
 import os
 import re
 import shutil
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from gregory.ml import models_folder
+from gregory.ml.absence import is_folder
 from gregory.ml.artifacts import RUNS_FOLDER, subject_folder, subject_folders
 from gregory.ml.files import group_write
 
@@ -86,11 +86,11 @@ class RunFolder:
 
     def found(self) -> Path:
         """The folder, where this release or an older one made it. Its place if there is none. Raises OSError as `Path.stat`."""
-        return self._of_older_release if not _is_folder(self.path) and _is_folder(self._of_older_release) else self.path
+        return self._of_older_release if not is_folder(self.path) and is_folder(self._of_older_release) else self.path
 
     def exists(self) -> bool:
         """Whether there is such a folder. Raises OSError if the volume does not tell."""
-        return _is_folder(self.found())
+        return is_folder(self.found())
 
     def attempts(self) -> dict[int, Path]:
         """The existing folders of stages by attempt. Raises OSError if the volume does not answer."""
@@ -138,10 +138,3 @@ def _opened(folder: Path) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return stat.S_ISDIR(path.stat(follow_symlinks=False).st_mode)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
