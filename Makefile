@@ -12,6 +12,9 @@ REST := docker or cluster or torch or packages or root or slow
 RUNS ?= 100
 # make gives its own variables to the programs: KUBERNETES=1.37.2 is the version of test-rest, test-all, chaos and cluster-up.
 
+# With bytecode of the checkout, a command of the tests starts a tenth sooner.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo serve base-models test test-rest test-pythons test-all chaos lint bench bench-full cluster-up cluster-down audit sbom chart locks clean
 

@@ -76,6 +76,7 @@ def test_ci_runs_the_commands_that_are_not_run_here(command: str):
     assert re.search(rf"^{command.removeprefix('make ')}:", (REPOSITORY / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_the_readme_works_from_top_to_bottom(reader: Reader):
     some = on_sqlite("README.md")
     outputs = reader.follow(some)

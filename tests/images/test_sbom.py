@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
 from packageurl import PackageURL
 
 from images import sbom
@@ -100,6 +98,10 @@ def test_a_folder_without_a_bundle_has_no_models(tmp_path: Path):
 
 
 def test_a_list_with_each_kind_of_component_has_the_form_of_cyclonedx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    # These compile grammars for seconds, which each worker would do when it collects its tests.
+    from cyclonedx.schema import SchemaVersion
+    from cyclonedx.validation.json import JsonStrictValidator
+
     monkeypatch.setattr(sys, "base_prefix", "/usr/local")
     models = sbom.base_models(tiny_bundle(tmp_path / "bundle"))
     debian = sbom.debian("libstdc++6", "1:12.2.0-14+deb12u1", "amd64")

@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import pytest
 from psycopg import sql
 
 from tests import roles
 from tests.articles import labelled
 from tools.postgresql import Server
 
-SCHEMAS = ("as_specified", "newest", "long_lived")
+# A parameter of fixtures and tests: the fast tier has the newest schema.
+SCHEMAS = ["newest", *(pytest.param(schema, marks=pytest.mark.slow) for schema in ("as_specified", "long_lived"))]
 LABELLED = 120
 SCHEMA_FOLDER = Path(__file__).parent / "schemas"
 

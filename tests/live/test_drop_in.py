@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.live.database import LABELLED, LiveDatabase, live
+from tests.live.database import LABELLED, SCHEMAS, LiveDatabase, live
 from tools.installation import Installation
 from tools.postgresql import Server
 
@@ -32,7 +32,7 @@ class Living:
         return Installation(self.installation.folder, environment={**self.installation.environment, **database.environment(role=True)})
 
 
-@pytest.fixture(scope="module", params=[pytest.param("as_specified", marks=pytest.mark.slow), "newest", "long_lived"])
+@pytest.fixture(scope="module", params=SCHEMAS)
 def living(
     request: pytest.FixtureRequest, postgresql_server: Server, small_bundle: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Living:

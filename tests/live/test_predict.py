@@ -1,11 +1,13 @@
 """On a GregoryAI database: predictions in its own table, and the values of articles that follow from them."""
 
+import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tests import roles
-from tests.live.database import LABELLED, LiveDatabase, live
+from tests.live.database import LABELLED, SCHEMAS, LiveDatabase, live
 from tools.installation import Installation
 from tools.postgresql import Server
 
@@ -15,22 +17,45 @@ MEMBERS = LABELLED + 6
 THRESHOLDS = {"any": 1, "majority": 2, "all": 3}
 
 
-OTHER_SCHEMAS = [pytest.param(schema, marks=pytest.mark.slow) for schema in ("as_specified", "long_lived")]
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A database of one schema, and a model that the role of trainings made."""
+
+    schema: str
+    database: LiveDatabase
+    installation: Installation
+
+    def copied(self, folder: Path) -> tuple[LiveDatabase, Installation]:
+        """A copy for one test, with the owner of the tables as the user."""
+        database = self.database.clone()
+        shutil.copytree(self.installation.folder, folder)
+        environment = {"GREGORY_BASE_MODELS": self.installation.environment["GREGORY_BASE_MODELS"], **database.environment()}
+        return database, Installation(folder, environment=environment)
 
 
-@pytest.fixture(params=["newest", *OTHER_SCHEMAS])
-def predicted(
-    request: pytest.FixtureRequest, postgresql_server: Server, small_bundle: Path, tmp_path: Path
-) -> tuple[str, LiveDatabase, Installation]:
+@pytest.fixture(scope="module", params=SCHEMAS)
+def trained(
+    request: pytest.FixtureRequest, postgresql_server: Server, small_bundle: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Trained:
     database = live(postgresql_server, request.param)
     environment = {"GREGORY_BASE_MODELS": str(small_bundle), **database.environment()}
-    installation = Installation(tmp_path / "installation", environment=environment)
+    installation = Installation(tmp_path_factory.mktemp(request.param) / "installation", environment=environment)
     installation.must("migrate", "-v0")
+    database.grant()
+    roles.grant(database.server, database.name, roles.PREDICTOR_SCRIPT)
+    installation.environment |= database.environment(role=True)
     installation.must("train_models", *SUBJECT, "--algo", "lgbm_tfidf")
-    if request.param == "newest":
+    return Trained(request.param, database, installation)
+
+
+@pytest.fixture
+def predicted(trained: Trained, tmp_path: Path) -> tuple[LiveDatabase, Installation]:
+    """Each article has its prediction. The owner of the tables wrote them."""
+    database, installation = trained.copied(tmp_path / "installation")
+    if trained.schema == "newest":
         others(database)
     installation.must("predict_articles", *SUBJECT)
-    return request.param, database, installation
+    return database, installation
 
 
 def others(database: LiveDatabase) -> None:
@@ -46,8 +71,8 @@ def others(database: LiveDatabase) -> None:
         )
 
 
-def test_every_article_gets_one_prediction_and_one_row_names_it(predicted: tuple[str, LiveDatabase, Installation]):
-    _, database, installation = predicted
+def test_every_article_gets_one_prediction_and_one_row_names_it(predicted: tuple[LiveDatabase, Installation]):
+    database, installation = predicted
     counted = "SELECT count(*), count(DISTINCT article_id), bool_and(probability_score BETWEEN 0 AND 1) FROM gregory_mlpredictions"
     ours = " WHERE created_date > '2026-01-01'"
     row = "SELECT algorithm, success, error_message FROM gregory_predictionrunlog WHERE run_type = 'predict' ORDER BY id"
@@ -60,10 +85,10 @@ def test_every_article_gets_one_prediction_and_one_row_names_it(predicted: tuple
     assert database.execute(row) == [("lgbm_tfidf", True, None)] * 2
 
 
-@pytest.mark.parametrize("predicted", ["newest"], indirect=True)
+@pytest.mark.parametrize("trained", ["newest"], indirect=True)
 @pytest.mark.parametrize("consensus", ["majority", *(pytest.param(word, marks=pytest.mark.slow) for word in ("any", "all"))])
-def test_the_values_of_articles_follow_gregoryais_rules(predicted: tuple[str, LiveDatabase, Installation], consensus: str):
-    _, database, installation = predicted
+def test_the_values_of_articles_follow_gregoryais_rules(predicted: tuple[LiveDatabase, Installation], consensus: str):
+    database, installation = predicted
     database.execute("UPDATE subjects SET ml_consensus_type = %s", [consensus])
     database.execute("DELETE FROM gregory_mlpredictions WHERE created_date > '2026-01-01'")
     database.execute("UPDATE articles SET relevant = false, ml_score = NULL")
@@ -91,9 +116,9 @@ def expected(database: LiveDatabase, article: int, consensus: str) -> tuple[bool
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("predicted", ["newest"], indirect=True)
-def test_no_recompute_leaves_the_values_of_articles(predicted: tuple[str, LiveDatabase, Installation]):
-    _, database, installation = predicted
+@pytest.mark.parametrize("trained", ["newest"], indirect=True)
+def test_no_recompute_leaves_the_values_of_articles(predicted: tuple[LiveDatabase, Installation]):
+    database, installation = predicted
     database.execute("DELETE FROM gregory_mlpredictions WHERE created_date > '2026-01-01'")
     database.execute("UPDATE articles SET relevant = false, ml_score = NULL")
 
@@ -103,19 +128,11 @@ def test_no_recompute_leaves_the_values_of_articles(predicted: tuple[str, LiveDa
     assert database.execute("SELECT count(*) FROM gregory_mlpredictions WHERE created_date > '2026-01-01'") == [(MEMBERS,)]
 
 
-@pytest.fixture(params=["newest", *OTHER_SCHEMAS])
-def with_roles(
-    request: pytest.FixtureRequest, postgresql_server: Server, small_bundle: Path, tmp_path: Path
-) -> tuple[LiveDatabase, Installation]:
-    """A model that the role of trainings made, and the role of predictions."""
-    database = live(postgresql_server, request.param)
-    environment = {"GREGORY_BASE_MODELS": str(small_bundle), **database.environment()}
-    installation = Installation(tmp_path / "installation", environment=environment)
-    installation.must("migrate", "-v0")
-    database.grant()
-    roles.grant(database.server, database.name, roles.PREDICTOR_SCRIPT)
+@pytest.fixture
+def with_roles(trained: Trained, tmp_path: Path) -> tuple[LiveDatabase, Installation]:
+    """Nothing is predicted yet. The role of trainings is the user."""
+    database, installation = trained.copied(tmp_path / "installation")
     installation.environment |= database.environment(role=True)
-    installation.must("train_models", *SUBJECT, "--algo", "lgbm_tfidf")
     return database, installation
 
 
@@ -132,7 +149,7 @@ def test_the_role_of_predictions_suffices_and_that_of_trainings_writes_none(with
     assert database.execute("SELECT count(*) FROM gregory_mlpredictions") == [(MEMBERS,)]
 
 
-@pytest.mark.parametrize("with_roles", ["newest"], indirect=True)
+@pytest.mark.parametrize("trained", ["newest"], indirect=True)
 def test_a_role_without_insert_fails_the_row_before_any_stage(with_roles: tuple[LiveDatabase, Installation]):
     database, installation = with_roles
     installation.environment |= roles.OF_PREDICTIONS
@@ -148,9 +165,9 @@ def test_a_role_without_insert_fails_the_row_before_any_stage(with_roles: tuple[
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("predicted", ["newest"], indirect=True)
-def test_preflight_warns_of_gregoryais_own_predictions(predicted: tuple[str, LiveDatabase, Installation]):
-    _, database, installation = predicted
+@pytest.mark.parametrize("trained", ["newest"], indirect=True)
+def test_preflight_warns_of_gregoryais_own_predictions(predicted: tuple[LiveDatabase, Installation]):
+    database, installation = predicted
     assert "GregoryAI's own" not in installation.manage("preflight", "--only", "database").stdout
     database.execute(
         "INSERT INTO gregory_predictionrunlog (team_id, subject_id, model_version, algorithm, run_type, run_started, triggered_by) "
