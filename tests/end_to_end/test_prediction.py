@@ -322,7 +322,7 @@ def test_a_file_is_ranked_without_a_row(ready: Installation, tmp_path: Path):
     assert query(ready, "SELECT count(*) FROM gregory_predictionrunlog") == before
 
 
-@pytest.mark.parametrize("way", ["database", "file", "score"])
+@pytest.mark.parametrize("way", ["database", *(pytest.param(way, marks=pytest.mark.slow) for way in ("file", "score"))])
 def test_a_model_of_another_subject_predicts_nothing(ready: Installation, tmp_path: Path, way: str):
     """Its folder was copied. The same folder is used after it moved with its subject, although its manifest names the old place."""
     copy = ready.models / "t/other/lgbm_tfidf" / model(ready).name
@@ -372,7 +372,7 @@ def _not_ignored() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_signal_ends_a_prediction_of_a_file_in_order(ready: Installation, tmp_path: Path, number: signal.Signals):
     target = tmp_path / "ranked.csv"
     target.write_text("of yesterday")

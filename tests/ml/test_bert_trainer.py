@@ -417,6 +417,7 @@ def test_long_texts_have_a_smaller_micro_batch_on_a_cpu(tmp_path: Path, is_gpu: 
     assert bert.schedule_of(config, backbone, device, longest=400).examples_at_once == rows
 
 
+@pytest.mark.slow
 def test_a_model_trained_in_mixed_precision_predicts_in_float32(tmp_path: Path) -> None:
     config = BertConfig(epochs=2, dense_units=4, learning_rate=0.01, precision="mixed_bfloat16")
     model = train(tiny_encoder(tmp_path / "encoder"), config)
