@@ -10,7 +10,7 @@ from gregory.launch.kubernetes.gpu_claim import claim_template
 from gregory.launch.kubernetes.kube import Api
 from gregory.launch.kubernetes.manifest import render_job
 from gregory.launch.kubernetes.namespace import RIGHTS, Namespace
-from gregory.launch.kubernetes.preconditions import KINDS, referenced_objects, refusal_of_every_job
+from gregory.launch.kubernetes.preconditions import KINDS, NO_CLAIMS, lacks_claims, referenced_objects, refusal_of_every_job
 from gregory.launch.preconditions import probe_spec
 from gregory.preflight.finding import Area, Finding
 from gregory.preflight.gpu import check_gpu
@@ -52,6 +52,9 @@ def _check(namespace: Namespace, config: ClusterConfig) -> Iterator[Finding]:
         return
     yield _CLUSTER.ok(f"the API server answers for namespace {namespace.name}" if there else "the API server answers")
     yield _permissions(namespace, config)
+    if lacks_claims(namespace, config):
+        yield _CLUSTER.error(*NO_CLAIMS)
+        return
     for resource, name, key in referenced_objects(config):
         yield _claim(namespace, name, key) if resource == _CLAIMS else _object(namespace, resource, name, key)
     job = render_job(probe_spec(), config, cluster_id=namespace.cluster_ids()[0])

@@ -144,6 +144,10 @@ class Namespace:
         path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
         return bool(self._api.request("POST", path, resource="selfsubjectaccessreviews", body=review).body["status"]["allowed"])
 
+    def allocates_devices(self) -> bool | None:
+        """Whether the cluster has the API of DeviceClasses and claims. None: no permission."""
+        return _if_permitted(lambda: self._get(f"/apis/{_DRA}", "apis") is not None)
+
     def nodes(self, labels: Mapping[str, str]) -> list[dict[str, Any]] | None:
         """Nodes of the cluster with these labels. None: no permission."""
         selector = ",".join(f"{key}={value}" for key, value in labels.items())

@@ -6,7 +6,7 @@ from typing import Any
 
 from gregory.launch.errors import ClusterError, PreconditionFailed, Refused
 from gregory.launch.kubernetes.cluster_config import ClusterConfig
-from gregory.launch.kubernetes.gpu_claim import claim_template
+from gregory.launch.kubernetes.gpu_claim import API, claim_template
 from gregory.launch.kubernetes.namespace import WITHOUT_NAMESPACE, Namespace
 
 KINDS = {
@@ -17,11 +17,18 @@ KINDS = {
     "deviceclasses": "DeviceClass",
     "resourceclaimtemplates": "ResourceClaimTemplate",
 }
+# Cause and remedy of a cluster without the API of claims: it knows no DeviceClass, and its pods lose their claims.
+NO_CLAIMS = (
+    f"gpu.claim needs the API {API}, which this cluster does not have",
+    "use Kubernetes 1.34 or later, or remove gpu.claim from the cluster file",
+)
 
 
 def require_cluster(namespace: Namespace, config: ClusterConfig, job: Mapping[str, Any]) -> None:
     """Raise PreconditionFailed for the first cause that would make every run of a kind fail. `job` is the Job of `probe_spec`."""
     try:
+        if lacks_claims(namespace, config):
+            raise PreconditionFailed("; ".join(NO_CLAIMS))
         for resource, name, key in referenced_objects(config):
             if namespace.exists(resource, name) is False:
                 where = "" if resource in WITHOUT_NAMESPACE else f" in namespace {config.namespace}"
@@ -33,6 +40,11 @@ def require_cluster(namespace: Namespace, config: ClusterConfig, job: Mapping[st
         raise PreconditionFailed("; ".join(refusal_of_every_job(error))) from error
     except ClusterError as error:
         raise PreconditionFailed(str(error)) from error
+
+
+def lacks_claims(namespace: Namespace, config: ClusterConfig) -> bool:
+    """Whether the cluster file has a claim, and the cluster has no API for it."""
+    return config.gpu.claim is not None and namespace.allocates_devices() is False
 
 
 def refusal_of_every_job(error: Refused) -> tuple[str, str]:
