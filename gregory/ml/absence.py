@@ -1,7 +1,7 @@
 """Absence on a network file system, whose client remembers for up to a minute that a name was missing.
 
 Another machine may have made the file meanwhile. The Linux client of NFS asks its server again as soon as the folder of the name is
-opened.
+opened. `python -m tests.live.nfs` shows both.
 """
 
 import os
