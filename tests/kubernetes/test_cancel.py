@@ -3,6 +3,7 @@
 test_rows_ends.py covers cancelled runs that are suspended, pending, pulling or running.
 """
 
+import json
 import time
 
 import pytest
@@ -138,6 +139,20 @@ class TestCollectGarbage:
         cluster_namespace.cluster.until(lambda: cluster_namespace.jobs()[0]["status"].get("succeeded"), what="the Job to have completed")
 
         assert [cluster_namespace.runner().collect_garbage(set(), keep_seconds=1) for _ in range(3)] == [[], [], []]
+
+    def test_suspended_job_that_cannot_end_is_deleted_after_the_grace_time(
+        self, cluster_namespace: ClusterNamespace, monkeypatch: pytest.MonkeyPatch
+    ):
+        """As Kueue leaves it, if it suspends a Job whose pod has succeeded: without startTime, and about to end."""
+        monkeypatch.setattr(orphans, "GRACE", orphans.GRACE * 0)
+        handle = cluster_namespace.start("", change=lambda job: job["spec"].update(suspend=True))
+        met = {"type": "SuccessCriteriaMet", "status": "True", "reason": "CompletionsReached"}
+        patch = json.dumps({"status": {"conditions": [met]}})
+        cluster_namespace.kubectl("patch", "job", handle.name, "--subresource=status", "--type=merge", "--patch", patch)
+        garbage = [cluster_namespace.runner().collect_garbage(set(), keep_seconds=1) for _ in range(2)]
+
+        assert garbage == [[], [f"Job {handle.name} of an ended run"]]
+        cluster_namespace.cluster.until(lambda: not cluster_namespace.jobs(), what="the Job to be gone")
 
     def test_finished_job_is_deleted_if_nothing_is_kept(self, cluster_namespace: ClusterNamespace):
         handle, other = cluster_namespace.start("print('done')"), a_run()

@@ -27,16 +27,19 @@ def reduced(job: Object) -> Object:
             for one in pod["containers"]
         ]
         metadata = {name: value for name, value in job["metadata"].items() if name != "managedFields"}
-        spec = {"template": {"spec": {"containers": containers, "volumes": pod["volumes"]}}}
+        spec = {"suspend": job["spec"].get("suspend"), "template": {"spec": {"containers": containers, "volumes": pod["volumes"]}}}
     except (LookupError, TypeError):
         return job
     return {"metadata": metadata, "spec": spec, "status": job.get("status", {})}
 
 
 def is_orphan(job: Object, unfinished: Collection[str], *, ours: Object) -> bool:
-    """Whether a Job that may still work has no unfinished run. `ours` is a Job of this installation: a namespace may have two."""
+    """Whether a Job that may still work, or that cannot end, has no unfinished run.
+
+    `ours` is a Job of this installation: a namespace may have two.
+    """
     # A Job that is about to end starts no pod. A slow node may confirm the end of its pod long after the run, and its log must remain.
-    return terminal_condition(job) is None and _is_of_ended_run(job, unfinished, ours=ours)
+    return (terminal_condition(job) is None or _cannot_end(job)) and _is_of_ended_run(job, unfinished, ours=ours)
 
 
 def is_finished_orphan(job: Object, unfinished: Collection[str], *, ours: Object) -> bool:
@@ -53,6 +56,15 @@ def remove(namespace: Namespace, job: Object, *, now: datetime) -> bool:
     if now - since < GRACE:
         return False
     return namespace.delete("jobs", name_of(job), uid=job["metadata"]["uid"])
+
+
+def _cannot_end(job: Object) -> bool:
+    """Whether the API server refuses the end of a Job that is about to end.
+
+    It accepts no end without startTime, and the Job controller sets none while the Job is suspended. Kueue removes startTime when it
+    suspends a Job, also one whose pod has succeeded while the webhook of Kueue was down.
+    """
+    return bool(job["spec"].get("suspend")) and not is_finished(job) and not job["status"].get("startTime")
 
 
 def _time_of(annotation: str) -> datetime | None:

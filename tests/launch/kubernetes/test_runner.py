@@ -15,7 +15,7 @@ from gregory.launch.kubernetes.diagnose.pod_status import indexed
 from gregory.launch.kubernetes.labels import CONTROLLER_UID, KUEUE_JOB_UID, KUEUE_QUEUE, ORPHANED
 from gregory.launch.kubernetes.manifest import handle_host
 from gregory.launch.kubernetes.namespace import Keep, Listed, Namespace
-from gregory.launch.kubernetes.orphans import is_orphan, remove
+from gregory.launch.kubernetes.orphans import is_orphan, reduced, remove
 from gregory.launch.kubernetes.runner import KubernetesRunner
 from gregory.launch.preconditions import probe_spec
 from gregory.launch.runner import Observation, Status
@@ -148,6 +148,27 @@ def test_a_job_that_ends_by_itself_is_no_orphan_and_keeps_its_log(runner, kind):
     ending = ours | {"status": {"conditions": [{"type": kind, "status": "True"}]}}
 
     assert not is_orphan(ending, [], ours=ours)
+
+
+@pytest.mark.parametrize(
+    ("suspend", "kind", "status", "expected"),
+    [
+        (True, "SuccessCriteriaMet", {}, True),
+        (True, "FailureTarget", {}, True),
+        (False, "SuccessCriteriaMet", {}, False),
+        (True, "Complete", {}, False),
+        # Its end is not refused.
+        (True, "SuccessCriteriaMet", {"startTime": "2026-11-24T18:00:00Z"}, False),
+    ],
+)
+def test_a_suspended_job_that_cannot_end_is_an_orphan(runner, suspend, kind, status, expected):
+    ours = runner.render(probe_spec()).request
+    spec = ours["spec"] | {"suspend": suspend}
+    job = ours | {"spec": spec, "status": {**status, "conditions": [{"type": kind, "status": "True"}]}}
+
+    assert [is_orphan(one, [], ours=ours) for one in (job, reduced(job))] == [expected, expected]
+    run_id = job["metadata"]["labels"]["gregory-train/run-id"]
+    assert not is_orphan(job, [run_id], ours=ours)
 
 
 @pytest.mark.parametrize("since", ["yesterday", "2026-11-24T18:00:00"])
