@@ -1,6 +1,6 @@
-"""What a browser and a pod need to reach the operator pages, and the cluster of the tests lacks: kube-proxy, DNS, and a proxy with TLS.
+"""What a browser and a pod need to reach the operator pages, and the cluster of the tests lacks: DNS, and a proxy with TLS.
 
-kube-proxy leads from the port of a Service to an endpoint of it. The proxy of an Ingress ends TLS and says so in a header.
+The proxy of an Ingress ends TLS and says so in a header.
 """
 
 import http.client
@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from tools.cluster import pki
+from tools.cluster import network, pki
 from tools.cluster.cluster import Cluster
 from tools.cluster.network import HOST
 
@@ -68,11 +68,12 @@ def reachable(cluster: Cluster, *, namespace: str, service: str, port: int, fold
     pki.certificate(folder, "localhost", "/CN=localhost", "subjectAltName=DNS:localhost", issuer="ca")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(folder / "localhost.crt", folder / "localhost.key")
-    to_pods = Forwarding((str(HOST.ip), 80), to=endpoint)
-    to_browsers = Forwarding(("127.0.0.1", port), to=(str(HOST.ip), 80), headers={"X-Forwarded-Proto": "https"})
+    address = cluster.get("service", service, "--namespace", namespace)["spec"]["clusterIP"]
+    to_browsers = Forwarding(("127.0.0.1", port), to=endpoint, headers={"X-Forwarded-Proto": "https"})
     to_browsers.socket = context.wrap_socket(to_browsers.socket, server_side=True)
     with ExitStack() as stack:
-        for server in (to_pods, to_browsers, Names(service)):
+        stack.enter_context(network.service(address, 80, to=endpoint))
+        for server in (to_browsers, Names(service, address)):
             stack.enter_context(server)
             threading.Thread(target=server.serve_forever, daemon=True).start()
             stack.callback(server.shutdown)
@@ -89,10 +90,10 @@ def _endpoint(cluster: Cluster, namespace: str, service: str) -> tuple[str, int]
 
 
 class Names(socketserver.UDPServer):
-    """Answers the DNS queries of pods: the Service is at the address of the host, and no other name exists."""
+    """Answers the DNS queries of pods: the Service is at this address, and no other name exists."""
 
-    def __init__(self, service: str) -> None:
-        self.service = service
+    def __init__(self, service: str, address: str) -> None:
+        self.service, self.address = service, address
         super().__init__((str(HOST.ip), 53), _Query)
 
 
@@ -101,17 +102,17 @@ class _Query(socketserver.BaseRequestHandler):
 
     def handle(self) -> None:
         query, connection = self.request
-        connection.sendto(_answer(query, self.server.service), self.client_address)
+        connection.sendto(_answer(query, self.server), self.client_address)
 
 
-def _answer(query: bytes, service: str) -> bytes:
+def _answer(query: bytes, names: Names) -> bytes:
     """The answer to one question about an address."""
     end = 12
     while query[end]:
         end += query[end] + 1
-    known = query[13 : 13 + query[12]] == service.encode()
+    known = query[13 : 13 + query[12]] == names.service.encode()
     records = known and query[end + 1 : end + 3] == _A
     flags = b"\x85\x80" if known else b"\x85\x83"
     header = query[:2] + flags + b"\0\1" + (b"\0\1" if records else b"\0\0") + bytes(4)
-    record = b"\xc0\x0c" + _A + b"\0\1" + bytes([0, 0, 0, 5, 0, 4]) + ipaddress.IPv4Address(HOST.ip).packed
+    record = b"\xc0\x0c" + _A + b"\0\1" + bytes([0, 0, 0, 5, 0, 4]) + ipaddress.IPv4Address(names.address).packed
     return header + query[12 : end + 5] + (record if records else b"")

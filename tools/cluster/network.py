@@ -3,6 +3,8 @@
 import ipaddress
 import json
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tools.cluster.binaries import IP, IPTABLES
@@ -17,26 +19,15 @@ SERVICES = ipaddress.IPv4Network("10.96.0.0/24")
 SERVICE = SERVICES[1]
 PORT = 6443
 API = f"https://127.0.0.1:{PORT}"
+# Pods send packets to the metadata server of a cloud here, and not to the machine. Only tests have a process at this address.
+METADATA, METADATA_GATEWAY = ipaddress.IPv4Address("169.254.169.254"), FIRST_FREE + 9
+# The rules of kube-proxy for services. Pods of this bridge alone go through it.
+CHAIN = "GREGORY-SERVICES"
 RULES = (
-    ("filter", "FORWARD", "-i", BRIDGE, "!", "-o", BRIDGE, "-j", "DROP"),
+    # Before the rules of kube-router, which accept what its policies permit.
+    ("mangle", "FORWARD", "-i", BRIDGE, "!", "-o", BRIDGE, "-j", "DROP"),
     ("filter", "FORWARD", "-i", BRIDGE, "-o", BRIDGE, "-j", "ACCEPT"),
-    # The work of kube-proxy for the one service that a pod needs. The API server itself listens on loopback alone.
-    (
-        "nat",
-        "PREROUTING",
-        "-i",
-        BRIDGE,
-        "-d",
-        f"{SERVICE}/32",
-        "-p",
-        "tcp",
-        "--dport",
-        "443",
-        "-j",
-        "DNAT",
-        "--to-destination",
-        f"127.0.0.1:{PORT}",
-    ),
+    ("nat", "PREROUTING", "-i", BRIDGE, "-j", CHAIN),
 )
 
 
@@ -48,10 +39,32 @@ def create(folder: Path) -> None:
     _ip("link", "set", BRIDGE, "up")
     # Permits packets from the bridge to loopback. Ends with the bridge.
     Path(f"/proc/sys/net/ipv4/conf/{BRIDGE}/route_localnet").write_text("1")
+    _iptables("-t", "nat", "-N", CHAIN)
     for table, chain, *rule in RULES:
         _iptables("-t", table, "-I", chain, *rule)
+    # From pods only, for packets that the rules lead from the address of a service to a pod. Ends with the bridge.
+    Path(f"/proc/sys/net/ipv4/conf/{BRIDGE}/forwarding").write_text("1")
+    # The one service that every pod may need. The API server itself listens on loopback alone.
+    _iptables(*_redirection("-A", "tcp", (str(SERVICE), 443), ("127.0.0.1", PORT)))
     folder.mkdir()
     (folder / "10-bridge.conflist").write_text(json.dumps(_cni(folder)))
+
+
+@contextmanager
+def service(address: str, port: int, *, to: tuple[str, int], protocol: str = "tcp") -> Iterator[None]:
+    """For the block, pods reach this server at the address of a service, as with kube-proxy."""
+    _iptables(*_redirection("-A", protocol, (address, port), to))
+    try:
+        yield
+    finally:
+        _iptables(*_redirection("-D", protocol, (address, port), to))
+
+
+def _redirection(action: str, protocol: str, service: tuple[str, int], to: tuple[str, int]) -> list[str]:
+    """The arguments of iptables that add or delete the rule of one port of a service."""
+    (address, port), (server, target) = service, to
+    at = ["-d", f"{address}/32", "-p", protocol, "--dport", str(port)]
+    return ["-t", "nat", action, CHAIN, *at, "-j", "DNAT", "--to-destination", f"{server}:{target}"]
 
 
 def remove(folder: Path) -> None:
@@ -59,6 +72,8 @@ def remove(folder: Path) -> None:
     for table, chain, *rule in RULES:
         while subprocess.run([IPTABLES, "-w", "-t", table, "-D", chain, *rule], capture_output=True).returncode == 0:
             pass
+    for action in ("-F", "-X"):
+        subprocess.run([IPTABLES, "-w", "-t", "nat", action, CHAIN], capture_output=True)
     if Path(f"/sys/class/net/{BRIDGE}").exists():
         _ip("link", "delete", BRIDGE)
     for note in Path("/var/lib/cni/results").glob("*"):
@@ -82,7 +97,7 @@ def _cni(folder: Path) -> dict[str, object]:
                     "type": "host-local",
                     "dataDir": str(folder / "addresses"),
                     "ranges": [[{"subnet": str(HOST.network), "gateway": str(HOST.ip), "rangeEnd": str(FIRST_FREE - 1)}]],
-                    "routes": [{"dst": "0.0.0.0/0"}],
+                    "routes": [{"dst": "0.0.0.0/0"}, {"dst": f"{METADATA}/32", "gw": str(METADATA_GATEWAY)}],
                 },
             }
         ],
