@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from tests.strict import need
-from tools.cluster import binaries, cgroups, network, record
+from tools.cluster import binaries, cgroups, network, policies, record
 from tools.cluster.cluster import NODE, end_leftover, the_only_one
 from tools.installation import REPOSITORY
 
@@ -20,6 +20,8 @@ pytestmark = pytest.mark.slow
 
 # Interfaces of the CNI have eight digits, those of a Docker engine seven.
 OURS = re.compile(rf"veth[0-9a-f]{{8}}|{re.escape(network.BRIDGE)}")
+TABLES = ("filter", "nat", "mangle")
+RULES = f"{network.BRIDGE}|{network.CHAIN}|KUBE-"
 # Namespaces of the network that other tests make at the same time have other names.
 NAMESPACES = "/run/netns"
 
@@ -51,7 +53,8 @@ def run_a_pod(kubeconfig: str) -> None:
 
 def traces() -> dict[str, object]:
     """All changes by a cluster on this machine, without those by a Docker engine."""
-    rules = [subprocess.run([binaries.IPTABLES, "-t", table, "-S"], capture_output=True, text=True).stdout for table in ("filter", "nat")]
+    rules = [subprocess.run([binaries.IPTABLES, "-t", table, "-S"], capture_output=True, text=True).stdout for table in TABLES]
+    sets = subprocess.run([policies.IPSET, "list", "-name"], capture_output=True, text=True).stdout.splitlines()
     interfaces = [path for path in Path("/sys/class/net").iterdir() if OURS.fullmatch(path.name)]
     ours = ("gregory-cluster-", str(binaries.folder()), "-m tools.cluster.")
     processes = [
@@ -61,7 +64,8 @@ def traces() -> dict[str, object]:
     ]
     folders = ("/run/containerd/runc/k8s.io", "/var/lib/cni/results", "/var/log/containers", "/var/lib/kubelet")
     return {
-        "rules": [line for table in rules for line in table.splitlines() if network.BRIDGE in line],
+        "rules": [line for table in rules for line in table.splitlines() if re.search(RULES, line)],
+        "sets": [name for name in sets if name.startswith("KUBE-")],
         "interfaces": [path.name for path in interfaces],
         "processes": processes,
         "mounts": [line for line in Path("/proc/mounts").read_text().splitlines() if "gregory-cluster-" in line],
@@ -85,6 +89,7 @@ def settled(expected: dict[str, object], *, seconds: float = 120) -> dict[str, o
 def machine_without_cluster() -> Iterator[dict[str, object]]:
     """The state of the machine before the test. The state afterwards must be equal."""
     need(binaries.usable(), what="what a Kubernetes cluster that root may start is made of", remedy=binaries.REMEDY)
+    need(policies.usable(), what="a program that enforces network policies", remedy=policies.REMEDY)
     with the_only_one(wait=True):
         binaries.build()
         end_leftover()
@@ -96,7 +101,7 @@ def machine_without_cluster() -> Iterator[dict[str, object]]:
 
 
 def test_up_and_down(machine_without_cluster: dict[str, object]):
-    up = command("up", "--wait", "--gpus=3", "--label=pool=gpu")
+    up = command("up", "--wait", "--gpus=3", "--label=pool=gpu", "--policies")
     assert up.returncode == 0, up.stderr
     kubeconfig = up.stdout.partition("export KUBECONFIG=")[2].split()[0]
     run_a_pod(kubeconfig)
@@ -113,7 +118,7 @@ def test_up_and_down(machine_without_cluster: dict[str, object]):
     assert [line.split()[:2] for line in status.stdout.splitlines()[1:]] == [
         [name, "process"]
         for name in (
-            "etcd", "kube-apiserver", "containerd", "kubelet", "kube-controller-manager", "kube-scheduler", "nvidia.com/gpu",
+            "etcd", "kube-apiserver", "containerd", "kubelet", "kube-controller-manager", "kube-scheduler", "nvidia.com/gpu", "kube-router",
         )
     ]  # fmt: skip
     assert (down.returncode, down.stdout) == (0, "the cluster is gone\n")

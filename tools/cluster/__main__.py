@@ -4,7 +4,7 @@ import argparse
 import sys
 import time
 
-from tools.cluster import binaries, record
+from tools.cluster import binaries, policies, record
 from tools.cluster.cluster import Cluster, end_leftover, the_only_one
 
 USE = """\
@@ -15,9 +15,11 @@ Kubernetes {version}, one node, up in {seconds:.0f} s. In a shell:
 Pods reach servers of this machine at {host}. Logs of the daemons: {folder}/*.log. To end it: make cluster-down"""
 
 
-def up(labels: list[str], gpus: int, *, wait: bool) -> str:
+def up(labels: list[str], gpus: int, *, enforced: bool, wait: bool) -> str:
     if not binaries.usable():
         raise RuntimeError(f"this machine lacks what a cluster needs; {binaries.REMEDY}")
+    if enforced and not policies.usable():
+        raise RuntimeError(f"this machine lacks what network policies need; {policies.REMEDY}")
     with the_only_one(wait=wait):
         end_leftover()
         programs = binaries.build()
@@ -25,6 +27,8 @@ def up(labels: list[str], gpus: int, *, wait: bool) -> str:
         cluster = Cluster(programs=programs, by_hand=True)
         try:
             cluster.up(labels=dict(label.split("=", 1) for label in labels), gpus=gpus)
+            if enforced:
+                policies.start(cluster)
         except BaseException:
             # Also after an interruption: half a cluster is of no use.
             cluster.down()
@@ -62,6 +66,7 @@ def main() -> int:
     start = commands.add_parser("up", help="start the cluster")
     start.add_argument("--gpus", type=int, default=2, help="number of nvidia.com/gpu that the node offers")
     start.add_argument("--label", action="append", default=[], metavar="KEY=VALUE", help="a label of the node (repeatable)")
+    start.add_argument("--policies", action="store_true", help="enforce network policies, with the controller of kube-router")
     start.add_argument("--wait", action="store_true", help="wait until no test session on this machine has a cluster")
     commands.add_parser("down", help="end the cluster and restore the machine")
     commands.add_parser("status", help="print its kubeconfig and its daemons")
@@ -69,7 +74,7 @@ def main() -> int:
     try:
         match arguments.command:
             case "up":
-                output = up(arguments.label, arguments.gpus, wait=arguments.wait)
+                output = up(arguments.label, arguments.gpus, enforced=arguments.policies, wait=arguments.wait)
             case "down":
                 output = down()
             case _:

@@ -24,7 +24,7 @@ from tools.cluster import binaries, cgroups, control_plane, devices, gpu, images
 from tools.cluster.daemon import Daemon
 from tools.docker_engine import CACHE
 
-NODE = "node-1"
+NODE = node.NAME
 GPU = "nvidia.com/gpu"
 # Output of ctr for an imported image.
 IMPORTED = re.compile(r"^unpacking (\S+) \((sha256:\w+)\)", re.MULTILINE)

@@ -10,6 +10,7 @@ from tools.cluster.binaries import CNI, CONTAINERD
 from tools.cluster.daemon import Daemon
 from tools.cluster.network import HOST
 
+NAME = "node-1"
 PAUSE = "gregory.test/pause:1"
 CONTAINERD_CONFIG = """
 version = 2

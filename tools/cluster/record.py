@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from tools.cluster import cgroups, gpu, network
+from tools.cluster import cgroups, gpu, network, policies
 from tools.docker_engine import CACHE
 
 FILE = CACHE / "cluster.json"
@@ -75,6 +75,8 @@ def give_back(record: Record) -> None:
     for place in mounts(folder):
         subprocess.run(["umount", "--lazy", place], check=True)
     cgroups.remove()
+    if policies.NAME in record.processes:
+        policies.remove()
     network.remove(folder)
     shutil.rmtree(gpu.FOLDER, ignore_errors=True)
     with contextlib.suppress(OSError):
