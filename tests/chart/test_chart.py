@@ -617,6 +617,19 @@ def test_the_network_policies_permit_the_port_of_the_database(values: tuple[str,
     assert database_ports(template(*(word for value in values for word in ("--set", value)))) == {port}
 
 
+def test_the_network_policies_name_the_servers_of_dns():
+    """Policies see the port behind the Service of DNS, which is another one on OpenShift."""
+    servers = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "openshift-dns"}}}]
+
+    objects = template(*with_preset("openshift"), values={"networkPolicy": {"dns": {"to": servers}}})
+
+    rules = [policy["spec"]["egress"][0] for policy in of_kind(objects, "NetworkPolicy")]
+    assert [rule["to"] for rule in rules] == [servers, servers]
+    assert [[(one["protocol"], one["port"]) for one in rule["ports"]] for rule in rules] == [
+        [("UDP", 53), ("TCP", 53), ("UDP", 5353), ("TCP", 5353)]
+    ] * 2
+
+
 def test_the_port_of_the_secret_reaches_every_pod(tmp_path: Path):
     objects = template("--set", "migration.enabled=true")
 
