@@ -53,12 +53,13 @@ def values(namespace: str, *, port: int) -> dict[str, Any]:
         },
         "cronJobs": schedules(ticking=False),
         "controller": {"image": image(run_image.SUBMIT), "resources": SMALL},
-        "reconciler": {"intervalSeconds": 2},
+        "reconciler": {"intervalSeconds": 2, "metrics": {"enabled": True}},
         "migration": {"enabled": True},
         "models": {"storageClassName": namespace, "size": "1Gi"},
         "preflight": {"resources": SMALL},
         "pages": {
             "enabled": True,
+            "metrics": {"enabled": True},
             "url": f"https://localhost:{port}",
             # The owner of the tables. tests/live has the role of the pages.
             "database": {"user": postgresql.USER, "passwordKey": "POSTGRES_PASSWORD"},

@@ -1,7 +1,10 @@
-"""One release of Helm 4 on a real cluster: install, test, start a schedule, upgrade during a run, roll back, uninstall."""
+"""One release of Helm 4 on a real cluster that enforces its network policies: install, test, start a schedule, upgrade during a run,
+roll back, uninstall.
+"""
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Any
@@ -12,11 +15,14 @@ from playwright.sync_api import Browser, expect
 
 from gregory.runs.spec import new_run_id
 from gregory.runs.states import RunState
+from tests.chart import reachability
 from tests.chart.pages_network import reachable
 from tests.chart.release import TRAINED, Release, releasing, schedules
 from tests.conftest import BROWSER_MILLISECONDS
+from tests.strict import need
 from tools import postgresql
 from tools.chart.helm import CHART, RELEASE
+from tools.cluster import policies
 from tools.cluster.cluster import Cluster
 from tools.cluster.namespace import ClusterNamespace
 from tools.cluster.network import HOST
@@ -33,10 +39,15 @@ def release(
 ) -> Iterator[Release]:
     """One release for all tests of this module. Each test continues after the one before it."""
     cluster_namespace = ClusterNamespace(cluster=cluster, namespace=f"chart-{new_run_id()}", folder=tmp_path_factory.mktemp("release"))
-    with releasing(cluster_namespace, cluster_postgresql) as release:
-        release.production.subjects("plain", "a", "b")
-        release.production.subjects("held", "c")
-        yield release
+    need(policies.usable(), what="a program that enforces network policies", remedy=policies.REMEDY)
+    policies.start(cluster)
+    try:
+        with releasing(cluster_namespace, cluster_postgresql) as release:
+            release.production.subjects("plain", "a", "b")
+            release.production.subjects("held", "c")
+            yield release
+    finally:
+        policies.stop(cluster)
 
 
 def test_install_prints_the_next_commands(release: Release):
@@ -162,6 +173,28 @@ def test_run_continues_through_upgrade_schedule_and_rollback(release: Release):
     production.held.let_go(row["run_id"])
     ended = production.until("held", "c", lambda row: RunState(row["state"]).is_final)
     assert (ended["success"], ended["attempt"], len(production.rows("held"))) == (True, 1, 1)
+
+
+def test_each_pod_reaches_what_the_document_says(release: Release):
+    """The run that is asked ends well under the narrowest policies, and `helm test` passes."""
+    production, documented = release.production, reachability.documented()
+    with production.held.all():
+        assert production.installation.manage("train_models", "--team", "held", *TRAINED).returncode == 0
+        row = production.at_work("held", "c")
+    with reachability.measuring(release, row) as measurement, pages_reached(release):
+        for name, values in reachability.settings(production.server.port).items():
+            release.upgrade({"networkPolicy": values})
+            expected, seen = documented[name], {}
+            end = time.monotonic() + 60
+            # The controller reads the policies after the upgrade.
+            while seen != expected and time.monotonic() < end:
+                seen = measurement.of(list(expected))
+            assert seen == expected, name
+        assert "The operator pages answer with status 200" in release.must("test", RELEASE, "--logs")
+
+    production.held.let_go(row["run_id"])
+    ended = production.until("held", "c", lambda row: RunState(row["state"]).is_final)
+    assert (ended["run_id"], ended["success"], ended["attempt"]) == (row["run_id"], True, 1), ended["error"]
 
 
 def test_uninstall_cancels_runs_and_keeps_the_models(release: Release):
