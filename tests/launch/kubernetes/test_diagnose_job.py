@@ -45,7 +45,7 @@ RESUMABLE: dict[str, Expected] = {
         Status.TERMINATED,
         Reason.EVICTED,
         None,
-        rf"{POD}: evicted through the Eviction API, .*; find out why the node was drained",
+        rf"{POD}: evicted through the Eviction API, as .* do, or removed with its node; .*; find out why the node was drained",
     ),
     "tainted": (
         Status.TERMINATED,

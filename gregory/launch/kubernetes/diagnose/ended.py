@@ -56,6 +56,7 @@ _PREEMPTED = _Cause(
 _EVICTED = _Cause(
     Reason.EVICTED, "evicted through the Eviction API, as kubectl drain and autoscalers do", "resume it; find out why the node was drained"
 )
+_REMOVED = _EVICTED._replace(summary=f"{_EVICTED.summary}, or removed with its node")  # neither leaves an event
 _TAINTED = _Cause(
     Reason.EVICTED, "evicted: its node got a taint, NoExecute, that it does not tolerate", "resume it, or tolerate the taint in tolerations"
 )
@@ -138,7 +139,7 @@ def of_job(job: Object, events: Events, *, now: datetime) -> Observation:
         return _without_pod(_JOB_DEADLINE.reason, f"Job {name}: {_JOB_DEADLINE.summary}; its pod was deleted", _JOB_DEADLINE.remedy)
     if rule == "disrupted":
         messages = events.of("Pod", pod[1]) if pod else {}
-        event, cause = next(((event, cause) for event, cause in _EVENTS.items() if event in messages), ("", _EVICTED))
+        event, cause = next(((event, cause) for event, cause in _EVENTS.items() if event in messages), ("", _REMOVED))
         quoted = f" ({messages[event]})" if event else ""
         return _without_pod(cause.reason, f"pod {pod[1] if pod else 'of Job ' + name}: {cause.summary}{quoted}", cause.remedy)
     if code == _UNSEEN_CODE:
@@ -296,5 +297,4 @@ def _with_pod(pod: Object, reason: Reason | None, summary: str, remedy: str, *, 
 
 
 def _without_pod(reason: Reason | None, summary: str, remedy: str, code: int | None = None) -> Observation:
-    diagnosis = Diagnosis(summary=summary, remedy=remedy, reason=reason, exit_code=code)
-    return Observation(status=Status.TERMINATED, diagnosis=diagnosis)
+    return Observation(status=Status.TERMINATED, diagnosis=Diagnosis(summary=summary, remedy=remedy, reason=reason, exit_code=code))
