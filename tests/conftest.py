@@ -48,6 +48,7 @@ BASE_IMAGE = "gregory.test/base:1"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--record", action="store_true", help="write tests/launch/kubernetes/recorded anew, from the tests' cluster")
+    parser.addoption("--two-nodes", action="store_true", help="run tests/kubernetes/test_two_nodes.py, which needs MooseFS")
     parser.addoption("--pictures", metavar="FOLDER", help="folder for the pictures of the documents, such as docs/images")
 
 

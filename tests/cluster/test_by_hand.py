@@ -12,24 +12,25 @@ import psutil
 import pytest
 
 from tests.strict import need
-from tools.cluster import binaries, cgroups, network, policies, record
+from tools.cluster import binaries, cgroups, network, policies, record, second_node
 from tools.cluster.cluster import NODE, end_leftover, the_only_one
 from tools.installation import REPOSITORY
 
 pytestmark = pytest.mark.slow
 
 # Interfaces of the CNI have eight digits, those of a Docker engine seven.
-OURS = re.compile(rf"veth[0-9a-f]{{8}}|{re.escape(network.BRIDGE)}")
+OURS = re.compile(rf"veth[0-9a-f]{{8}}|{re.escape(network.BRIDGE)}|{re.escape(second_node.LINK)}")
 TABLES = ("filter", "nat", "mangle")
 RULES = f"{network.BRIDGE}|{network.CHAIN}|KUBE-"
 # Namespaces of the network that other tests make at the same time have other names.
 NAMESPACES = "/run/netns"
 
-# A test session without an end.
+# A test session of two nodes without an end.
 SESSION = """
 import time
 from tools.cluster.cluster import running
 with running(gpus=0) as cluster:
+    cluster.add_node()
     print(cluster.kubeconfig, flush=True)
     time.sleep(600)
 """
@@ -45,10 +46,11 @@ def kubectl(kubeconfig: str, *arguments: str) -> str:
     return subprocess.run([binaries.folder() / "kubectl", *place, *arguments], check=True, capture_output=True, text=True).stdout
 
 
-def run_a_pod(kubeconfig: str) -> None:
+def run_a_pod(kubeconfig: str, *, node: str = NODE) -> None:
     """A pod that does not end."""
-    kubectl(kubeconfig, "run", "stays", "--image=gregory.test/pause:1", "--image-pull-policy=Never")
-    kubectl(kubeconfig, "wait", "pod/stays", "--for=condition=Ready", "--timeout=300s")
+    placed = f'--overrides={{"spec": {{"nodeName": "{node}"}}}}'
+    kubectl(kubeconfig, "run", f"stays-on-{node}", "--image=gregory.test/pause:1", "--image-pull-policy=Never", placed)
+    kubectl(kubeconfig, "wait", f"pod/stays-on-{node}", "--for=condition=Ready", "--timeout=300s")
 
 
 def traces() -> dict[str, object]:
@@ -132,6 +134,7 @@ def test_remains_of_a_killed_session_are_removed(machine_without_cluster: dict[s
         assert session.stdout is not None
         kubeconfig = session.stdout.readline().strip()
         run_a_pod(kubeconfig)
+        run_a_pod(kubeconfig, node=second_node.NAME)
         refused = command("up")
         session.send_signal(signal.SIGKILL)
 
@@ -142,10 +145,10 @@ def test_remains_of_a_killed_session_are_removed(machine_without_cluster: dict[s
     with the_only_one(wait=True):
         left = record.load()
         assert left is not None
-        assert len(left.alive()) == 6
+        assert len(left.alive()) == 9
         assert Path(f"/sys/class/net/{network.BRIDGE}").exists()
         sockets = record.shim_sockets(Path(left.folder))
-        assert [socket.exists() for socket in sockets] == [True]
+        assert [socket.exists() for socket in sockets] == [True, True]
         end_leftover()
         assert settled(machine_without_cluster) == machine_without_cluster
-        assert [socket.exists() for socket in sockets] == [False]
+        assert [socket.exists() for socket in sockets] == [False, False]

@@ -126,8 +126,8 @@ def test_every_flag_in_the_documents_exists(document: str):
     # Flags of Django's migrate, of a stage, of tests.live.cuts, of Docker, kubectl and Helm.
     known |= {"--plan", "--fake", "--in", "--out", "--filter", "--follow", "--time", "--secret", "--no-deps"}
     known |= {"--force-conflicts", "--from", "--kustomize", "--logs", "--no-hooks", "--reuse-values", "--server-side", "--values"}
-    # Of tools.cluster, tests/live/cuts.py, tests/live/kills.py and tests/web/test_browser.py.
-    known |= {"--policies", "--sample", "--seed", "--pictures"}
+    # Of tools.cluster, tests/live/cuts.py, tests/live/kills.py, tests/web/test_browser.py and tests/kubernetes/test_two_nodes.py.
+    known |= {"--policies", "--second-node", "--sample", "--seed", "--pictures", "--two-nodes"}
     # tests/benchmarks compares these with the modules.
     known |= {"--list", "--only"} | {argument for benchmark in BENCHMARKS for argument in (*(benchmark.quick or ()), *benchmark.full)}
     known |= web_parser()._option_string_actions.keys()

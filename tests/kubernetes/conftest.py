@@ -19,8 +19,9 @@ from tools.cluster.namespace import ClusterNamespace, prepared_namespace
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Tests of rows cover the same causes, so only a recording needs this module."""
-    return True if collection_path.name == "test_recorded_disruptions.py" and not config.getoption("--record") else None
+    """Two modules need an option. Tests of rows cover the causes that one records. The other starts a second node and a file server."""
+    needed = {"test_recorded_disruptions.py": "--record", "test_two_nodes.py": "--two-nodes"}.get(collection_path.name)
+    return True if needed is not None and not config.getoption(needed) else None
 
 
 @pytest.fixture(scope="session")

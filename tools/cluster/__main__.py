@@ -8,14 +8,14 @@ from tools.cluster import binaries, policies, record
 from tools.cluster.cluster import Cluster, end_leftover, the_only_one
 
 USE = """\
-Kubernetes {version}, one node, up in {seconds:.0f} s. In a shell:
+Kubernetes {version}, up in {seconds:.0f} s. In a shell:
   export KUBECONFIG={kubeconfig} KUBECACHEDIR={folder}/kubectl PATH={programs}:$PATH
   kubectl get nodes
   docker save IMAGE | ctr --address {folder}/containerd.sock --namespace k8s.io images import -
 Pods reach servers of this machine at {host}. Logs of the daemons: {folder}/*.log. To end it: make cluster-down"""
 
 
-def up(labels: list[str], gpus: int, *, enforced: bool, wait: bool) -> str:
+def up(labels: list[str], gpus: int, *, enforced: bool, second: bool, wait: bool) -> str:
     if not binaries.usable():
         raise RuntimeError(f"this machine lacks what a cluster needs; {binaries.REMEDY}")
     if enforced and not policies.usable():
@@ -29,6 +29,8 @@ def up(labels: list[str], gpus: int, *, enforced: bool, wait: bool) -> str:
             cluster.up(labels=dict(label.split("=", 1) for label in labels), gpus=gpus)
             if enforced:
                 policies.start(cluster)
+            if second:
+                cluster.add_node()
         except BaseException:
             # Also after an interruption: half a cluster is of no use.
             cluster.down()
@@ -68,13 +70,14 @@ def main() -> int:
     start.add_argument("--label", action="append", default=[], metavar="KEY=VALUE", help="a label of the node (repeatable)")
     start.add_argument("--policies", action="store_true", help="enforce network policies, with the controller of kube-router")
     start.add_argument("--wait", action="store_true", help="wait until no test session on this machine has a cluster")
+    start.add_argument("--second-node", action="store_true", help="add a node in namespaces of its own; images need a second import")
     commands.add_parser("down", help="end the cluster and restore the machine")
     commands.add_parser("status", help="print its kubeconfig and its daemons")
     arguments = parser.parse_args()
     try:
         match arguments.command:
             case "up":
-                output = up(arguments.label, arguments.gpus, enforced=arguments.policies, wait=arguments.wait)
+                output = up(arguments.label, arguments.gpus, enforced=arguments.policies, second=arguments.second_node, wait=arguments.wait)
             case "down":
                 output = down()
             case _:

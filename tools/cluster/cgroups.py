@@ -14,26 +14,26 @@ ONLY_VERSION_2 = Path("/sys/fs/cgroup")
 CONTROLLERS = ("cpu", "cpuset", "memory", "pids")
 
 
-def create() -> None:
-    """Create the group with every controller that the kubelet needs."""
+def create(name: str = NAME) -> None:
+    """Create the group with every controller that the kubelet needs. name: NAME, or the path of a group in it."""
     for hierarchy, version in _hierarchies():
-        group = hierarchy / NAME
+        group = hierarchy / name
         # Beside version 1, version 2 has no controller that the kubelet needs.
         if version == "cgroup2" and hierarchy == ONLY_VERSION_2:
-            (hierarchy / "cgroup.subtree_control").write_text(" ".join(f"+{controller}" for controller in CONTROLLERS))
+            (group.parent / "cgroup.subtree_control").write_text(" ".join(f"+{controller}" for controller in CONTROLLERS))
         group.mkdir(exist_ok=True)
         if version == "cgroup" and (group / "cpuset.cpus").exists():
             # Version 1 accepts no process in a group without processors.
             for setting in ("cpuset.cpus", "cpuset.mems"):
-                (group / setting).write_text((hierarchy / setting).read_text())
+                (group / setting).write_text((group.parent / setting).read_text())
 
 
-def kill() -> None:
-    """Kill every process of every pod and wait until none is left."""
+def kill(name: str = NAME) -> None:
+    """Kill every process of every pod in the group, and wait until none is left."""
     deadline = time.monotonic() + 120
-    while left := members():
+    while left := members(name):
         if time.monotonic() > deadline:
-            raise RuntimeError(f"processes {sorted(left)} in the control group {NAME} do not end")
+            raise RuntimeError(f"processes {sorted(left)} in the control group {name} do not end")
         for pid in left:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -50,20 +50,20 @@ def exist() -> bool:
     return any(True for _ in _groups())
 
 
-def members() -> set[int]:
-    """Every process of every pod."""
+def members(name: str = NAME) -> set[int]:
+    """Every process of every pod in the group."""
     members: set[int] = set()
-    for group in _groups():
+    for group in _groups(name):
         # The group of a pod can disappear meanwhile.
         with contextlib.suppress(OSError):
             members.update(int(pid) for pid in (group / "cgroup.procs").read_text().split())
     return members
 
 
-def _groups() -> Iterator[Path]:
-    """All groups, the innermost first."""
+def _groups(name: str = NAME) -> Iterator[Path]:
+    """The group and all groups in it, the innermost first."""
     for hierarchy, _ in _hierarchies():
-        for folder, _, _ in os.walk(hierarchy / NAME, topdown=False):
+        for folder, _, _ in os.walk(hierarchy / name, topdown=False):
             yield Path(folder)
 
 

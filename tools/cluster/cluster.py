@@ -20,7 +20,7 @@ from typing import Any
 
 import psutil
 
-from tools.cluster import binaries, cgroups, control_plane, devices, gpu, images, network, node, pki, record
+from tools.cluster import binaries, cgroups, control_plane, devices, gpu, images, network, node, pki, record, second_node
 from tools.cluster.daemon import Daemon
 from tools.docker_engine import CACHE
 
@@ -145,6 +145,33 @@ class Cluster:
         self.daemons.pop(name).kill()
         self.must("delete", "node", name)
 
+    def add_node(self) -> None:
+        """Add a second node with its own kubelet, which has no image yet. See tools/cluster/second_node.py."""
+        self.daemons[second_node.NAME] = second_node.holder(self.folder)
+        self.start(second_node.NAME)
+        for daemon in second_node.daemons(self.folder, self.programs, self.daemons[second_node.NAME].pid):
+            self.daemons[daemon.name] = daemon
+            self.start(daemon.name)
+        self.copy_image(node.PAUSE)
+        self.until(lambda: self.is_ready(second_node.NAME), what=f"{second_node.NAME} to be Ready")
+
+    def remove_node(self) -> None:
+        """Remove the second node with its pods."""
+        holder = self.daemons.pop(second_node.NAME)
+        for name in [name for name in self.daemons if name.startswith(second_node.NAME)]:
+            self.daemons.pop(name).kill()
+        record.end_pods(second_node.folder_in(self.folder))
+        holder.kill()
+        second_node.remove_link()
+        self.must("delete", "node", second_node.NAME)
+
+    def copy_image(self, name: str) -> None:
+        """Give the second node an image of the first."""
+        archive = self.folder / "copied.tar"
+        self._must_ctr("images", "export", str(archive), name)
+        self._must_ctr("images", "import", str(archive), node=second_node.folder_in(self.folder))
+        archive.unlink()
+
     def add_driver(self) -> None:
         """Add a driver of imaginary devices for dynamic allocation. The daemon has the name of the driver. See tools/cluster/devices.py."""
         argv = [sys.executable, "-m", "tools.cluster.devices", devices.DRIVER, str(self.folder / "kubelet")]
@@ -216,12 +243,12 @@ class Cluster:
         with self._noting:
             self._record.note(name, self.daemons[name].pid)
 
-    def _ctr(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        address = ["--address", f"{self.folder}/containerd.sock", "--namespace", "k8s.io"]
+    def _ctr(self, *arguments: str, node: Path | None = None) -> subprocess.CompletedProcess[str]:
+        address = ["--address", f"{node or self.folder}/containerd.sock", "--namespace", "k8s.io"]
         return subprocess.run([binaries.CTR, *address, *arguments], capture_output=True, text=True, timeout=600)
 
-    def _must_ctr(self, *arguments: str) -> str:
-        done = self._ctr(*arguments)
+    def _must_ctr(self, *arguments: str, node: Path | None = None) -> str:
+        done = self._ctr(*arguments, node=node)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

@@ -10,9 +10,11 @@ from pathlib import Path
 from tools.cluster.binaries import IP, IPTABLES
 
 BRIDGE = "gregory-k8s0"
-HOST = ipaddress.IPv4Interface("10.244.0.1/24")
+HOST = ipaddress.IPv4Interface("10.244.0.1/23")
 # Addresses from here to the end of the range are not for pods: tests give them to processes in a network of their own.
 FIRST_FREE = HOST.network[240]
+# A second node has the upper half of the range for itself and its pods.
+SECOND = HOST.network[256]
 ADDRESS = "0a:58:0a:f4:00:01"
 SERVICES = ipaddress.IPv4Network("10.96.0.0/24")
 # The first address of the range belongs to the API server: kubernetes.default.
@@ -46,8 +48,13 @@ def create(folder: Path) -> None:
     Path(f"/proc/sys/net/ipv4/conf/{BRIDGE}/forwarding").write_text("1")
     # The one service that every pod may need. The API server itself listens on loopback alone.
     _iptables(*_redirection("-A", "tcp", (str(SERVICE), 443), ("127.0.0.1", PORT)))
+    write_cni(folder, first=HOST.ip + 1, last=FIRST_FREE - 1)
+
+
+def write_cni(folder: Path, *, first: ipaddress.IPv4Address, last: ipaddress.IPv4Address) -> None:
+    """Create `folder` with the CNI configuration that gives pods an address of this range."""
     folder.mkdir()
-    (folder / "10-bridge.conflist").write_text(json.dumps(_cni(folder)))
+    (folder / "10-bridge.conflist").write_text(json.dumps(_cni(folder, first, last)))
 
 
 @contextmanager
@@ -81,7 +88,7 @@ def remove(folder: Path) -> None:
             note.unlink()
 
 
-def _cni(folder: Path) -> dict[str, object]:
+def _cni(folder: Path, first: ipaddress.IPv4Address, last: ipaddress.IPv4Address) -> dict[str, object]:
     return {
         "cniVersion": "0.4.0",
         "name": BRIDGE,
@@ -96,7 +103,7 @@ def _cni(folder: Path) -> dict[str, object]:
                 "ipam": {
                     "type": "host-local",
                     "dataDir": str(folder / "addresses"),
-                    "ranges": [[{"subnet": str(HOST.network), "gateway": str(HOST.ip), "rangeEnd": str(FIRST_FREE - 1)}]],
+                    "ranges": [[{"subnet": str(HOST.network), "gateway": str(HOST.ip), "rangeStart": str(first), "rangeEnd": str(last)}]],
                     "routes": [{"dst": "0.0.0.0/0"}, {"dst": f"{METADATA}/32", "gw": str(METADATA_GATEWAY)}],
                 },
             }

@@ -1,6 +1,8 @@
 """The machine as a node: containerd runs containers, the kubelet runs pods. Both use the folder of the cluster alone."""
 
 import json
+from collections.abc import Sequence
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import grpc
@@ -46,28 +48,41 @@ def runtime_answers(folder: Path) -> bool:
     return True
 
 
-def daemons(folder: Path, programs: Path, *, name: str, labels: dict[str, str]) -> list[Daemon]:
-    """containerd and the kubelet, with their configuration files."""
+def daemons(
+    folder: Path,
+    programs: Path,
+    *,
+    name: str,
+    labels: dict[str, str],
+    address: IPv4Address = HOST.ip,
+    group: str = cgroups.NAME,
+    inside: Sequence[str] = (),
+    prefix: str = "",
+) -> list[Daemon]:
+    """containerd and the kubelet, with their configuration files.
+
+    inside: the command that runs both in the namespaces of the node. prefix: of the names of the daemons.
+    """
     containerd_config, kubelet_config = folder / "containerd.toml", folder / "kubelet.json"
     containerd_config.write_text(CONTAINERD_CONFIG.format(folder=folder, pause=PAUSE, cni=CNI))
-    kubelet_config.write_text(json.dumps(_kubelet(folder)))
+    kubelet_config.write_text(json.dumps(_kubelet(folder, address, group)))
     kubelet = [
         str(programs / "kubelet"), f"--config={kubelet_config}", f"--kubeconfig={folder}/pki/kubelet.kubeconfig",
-        f"--hostname-override={name}", f"--node-ip={HOST.ip}", f"--root-dir={folder}/kubelet",
+        f"--hostname-override={name}", f"--node-ip={address}", f"--root-dir={folder}/kubelet",
         "--node-labels=" + ",".join(f"{label}={value}" for label, value in labels.items()), "--v=2",
     ]  # fmt: skip
     return [
-        Daemon(name="containerd", argv=[CONTAINERD, "--config", str(containerd_config)], log=folder / "containerd.log"),
-        Daemon(name="kubelet", argv=kubelet, log=folder / "kubelet.log"),
+        Daemon(name=f"{prefix}containerd", argv=[*inside, CONTAINERD, "--config", str(containerd_config)], log=folder / "containerd.log"),
+        Daemon(name=f"{prefix}kubelet", argv=[*inside, *kubelet], log=folder / "kubelet.log"),
     ]
 
 
-def _kubelet(folder: Path) -> dict[str, object]:
+def _kubelet(folder: Path, address: IPv4Address, group: str) -> dict[str, object]:
     keys = folder / "pki"
     return {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
-        "address": str(HOST.ip),
+        "address": str(address),
         "authentication": {
             "anonymous": {"enabled": False},
             "webhook": {"enabled": True},
@@ -78,7 +93,7 @@ def _kubelet(folder: Path) -> dict[str, object]:
         "tlsPrivateKeyFile": f"{keys}/kubelet.key",
         "containerRuntimeEndpoint": f"unix://{folder}/containerd.sock",
         "cgroupDriver": "cgroupfs",
-        "cgroupRoot": f"/{cgroups.NAME}",
+        "cgroupRoot": f"/{group}",
         "failCgroupV1": False,
         "failSwapOn": False,
         "oomScoreAdj": 0,

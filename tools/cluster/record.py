@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from tools.cluster import cgroups, gpu, network, policies
+from tools.cluster import cgroups, gpu, network, policies, second_node
 from tools.docker_engine import CACHE
 
 FILE = CACHE / "cluster.json"
@@ -77,6 +77,7 @@ def give_back(record: Record) -> None:
     cgroups.remove()
     if policies.NAME in record.processes:
         policies.remove()
+    second_node.remove_link()
     network.remove(folder)
     shutil.rmtree(gpu.FOLDER, ignore_errors=True)
     with contextlib.suppress(OSError):
@@ -103,9 +104,16 @@ def mounts(folder: Path) -> list[str]:
     return [place for place in reversed(places) if Path(place).is_relative_to(folder)]
 
 
+def end_pods(folder: Path) -> None:
+    """End the pods of one node, whose daemons have ended. folder: of the node."""
+    cgroups.kill(second_node.GROUP)
+    _end([shim.pid for shim in _shims(folder)])
+
+
 def shim_sockets(folder: Path) -> set[Path]:
     """Sockets of the shims of these pods. The sockets of every containerd, also of a Docker engine, share one folder."""
-    addresses = {address.read_text().removeprefix("unix://") for address in folder.glob("containerd/state/*/*/*/address")}
+    states = [address for node in (folder, second_node.folder_in(folder)) for address in node.glob("containerd/state/*/*/*/address")]
+    addresses = {address.read_text().removeprefix("unix://") for address in states}
     for shim in _shims(folder):
         with contextlib.suppress(psutil.NoSuchProcess):
             addresses.update(connection.laddr for connection in shim.net_connections("unix"))
@@ -114,7 +122,8 @@ def shim_sockets(folder: Path) -> set[Path]:
 
 def _shims(folder: Path) -> list[psutil.Process]:
     """The shim of each pod, which outlives containerd. Its command line names its containerd."""
-    return [process for process in psutil.process_iter(["cmdline"]) if f"{folder}/containerd.sock" in (process.info["cmdline"] or [])]
+    sockets = {f"{node}/containerd.sock" for node in (folder, second_node.folder_in(folder))}
+    return [process for process in psutil.process_iter(["cmdline"]) if sockets & set(process.info["cmdline"] or ())]
 
 
 def _end(pids: list[int]) -> None:
