@@ -1,9 +1,11 @@
 #!/bin/sh
-# install.sh VENV LOCK: make a virtual environment. Two builds from one lock file have the same files.
+# install.sh VENV LOCK [slim]: make a virtual environment, with `slim` without the files that no run reads. Two builds from one lock file
+# have the same files.
 set -eu
 if [ -f /run/secrets/ca ]; then export SSL_CERT_FILE=/run/secrets/ca; fi
 python3 -m venv --without-pip "$1"
 /opt/uv/bin/uv pip install --quiet --python "$1/bin/python" --require-hashes -r "$2"
+if [ "${3:-}" = slim ]; then python3 /usr/local/bin/slim.py "$1"; fi
 # uv leaves this file, which every user may write.
 rm -f "$1/.lock"
 # Linux shows the variables of a process to its user, unless the user cannot read its program. Those of process 1 have the password of the

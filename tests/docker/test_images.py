@@ -1,6 +1,7 @@
 """The three built images: their content, their user, and that one commit always gives the same files."""
 
 import functools
+import itertools
 import json
 import re
 import tarfile
@@ -129,6 +130,25 @@ print([status(path) for path in ("/healthz", "/login/", "/static/admin/css/base.
         )
 
         assert run(docker_engine, cpu_image, "-c", code) == "12.0 CPU\n"
+
+    def test_only_the_driver_of_a_gpu_is_missing_in_the_training_image(self, docker_engine: Engine, cpu_image: str):
+        """The check that the build of `train` makes. This image has no CUDA libraries."""
+        check = (REPOSITORY / "images" / "check.py").read_text(encoding="utf-8")
+
+        done = docker_engine.docker("run", "--rm", "--network=none", "--entrypoint=python", cpu_image, "-c", check, "/opt/venv")
+
+        total, *problems = done.stdout.splitlines()[20:]
+        assert "MB in total, of 4500.0; CTranslate2" in total
+        assert (done.returncode, problems) == (1, ["TensorFlow cannot open its CUDA libraries and would find no GPU"])
+
+    def test_a_commit_costs_less_than_5_megabytes(self, docker_engine: Engine, cpu_image: str, gpu_image: str):
+        """The lists of the software change with a lock file. All above them can change with each commit."""
+        for image in (cpu_image, gpu_image):
+            layers = docker_engine.must("history", "--no-trunc", "--human=false", "--format={{.Size}}|{{.CreatedBy}}", image).splitlines()
+            changed = list(itertools.takewhile(lambda layer: "/opt/sbom" not in layer, layers))
+
+            assert any(f"COPY {PROJECT}/ ./" in layer for layer in changed)
+            assert sum(int(layer.partition("|")[0]) for layer in changed) < 5 * MEGABYTE
 
     def test_bundle_is_a_separate_layer(self, docker_engine: Engine, cpu_image: str, gpu_image: str):
         for image, bundle in ((cpu_image, True), (gpu_image, False)):

@@ -128,6 +128,8 @@ def test_every_flag_in_the_documents_exists(document: str):
     known |= {"--force-conflicts", "--from", "--kustomize", "--logs", "--no-hooks", "--reuse-values", "--server-side", "--values"}
     # Of tools.cluster, tests/live/cuts.py, tests/live/kills.py, tests/web/test_browser.py and tests/kubernetes/test_two_nodes.py.
     known |= {"--policies", "--second-node", "--sample", "--seed", "--pictures", "--two-nodes"}
+    # Of tools.gpu_check.
+    known |= {"--small"}
     # tests/benchmarks compares these with the modules.
     known |= {"--list", "--only"} | {argument for benchmark in BENCHMARKS for argument in (*(benchmark.quick or ()), *benchmark.full)}
     known |= web_parser()._option_string_actions.keys()

@@ -9,6 +9,7 @@ from gregory.ml._keras import keras, training_loop
 from gregory.ml._keras.batching import micro_batches, training_batches
 from gregory.ml.errors import ArtifactError, MemoryExhausted
 from gregory.ml.progress import Progress, silent
+from images import check
 from tools import gpu_check
 
 
@@ -245,12 +246,25 @@ def test_the_check_of_a_gpu_finds_none_here_and_measures_on_any_device(capsys: p
     if tf.config.list_physical_devices("GPU"):
         pytest.skip("this machine has a GPU")
     assert gpu_check.main() == 1
+    assert "NoGpu: this run requires a GPU" in gpu_check.error_without_gpu()
     assert capsys.readouterr().out.startswith("nothing is measured: this run requires a GPU, but TensorFlow, built with")
     measured = gpu_check.measure("CPU", size=64, layers=1)
     assert [(each.computation, each.way) for each in measured] == [
         ("product", "TF32"), ("[CLS] of BERT", "TF32"), ("product", "training"), ("[CLS] of BERT", "training"),
     ]  # fmt: skip
     assert gpu_check.problems(measured) == []
+
+
+def test_the_check_of_a_gpu_works_with_small_models_on_any_device() -> None:
+    works = [gpu_check.summarise(gpu_check.SMALL, new_tokens=8), gpu_check.train(gpu_check.SMALL)]
+
+    assert [each.name for each in works] == ["2 summaries of 8 tokens", "BERT, one step and its validation, 16 x 20"]
+    assert all(each.seconds > 0 and each.host_bytes > 2**20 and each.compute for each in works)
+
+
+def test_tensorflow_would_find_no_gpu_without_its_libraries() -> None:
+    """The environment of the tests has none. The build of the image `train` asks the same loader."""
+    assert not check.tensorflow_opens_its_libraries()
 
 
 def test_a_gpu_that_shortens_the_factors_of_a_training_is_a_problem() -> None:

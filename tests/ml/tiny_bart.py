@@ -6,6 +6,7 @@ embeddings and the projection, `</s>` as first decoder token). So its text has n
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ctranslate2.specs import attention_spec, common_spec, transformer_spec
@@ -44,7 +45,7 @@ def tiny_bart(
 
     vocabulary_size: if larger than that of the tokenizer, tokens that no text contains fill it. generation: replaces settings.
     """
-    settings = {**GENERATION, **generation}
+    settings: dict[str, Any] = {**GENERATION, **generation}
     tokenizer = tiny_tokenizer()
     vocabulary = [token for token, _ in sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])]
     vocabulary += [f"<unused{number}>" for number in range(len(vocabulary), vocabulary_size)]
