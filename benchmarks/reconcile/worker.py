@@ -137,7 +137,8 @@ def passes() -> None:
             wall, processor, found = time.perf_counter(), time.process_time(), {}
             # As reconcile_runs does.
             for change in work(kubernetes):
-                found[change.run.run_id] = change, str(change)
+                is_shown = is_older() or change.is_new or change.is_delayed
+                found[change.run.run_id] = change, str(change) if is_shown else ""
             figures.append(
                 {
                     "wall": time.perf_counter() - wall,

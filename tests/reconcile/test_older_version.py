@@ -13,7 +13,8 @@ import pytest
 from django.core import serializers
 
 from gregory.launch.kubernetes.cluster_config import load_cluster_config
-from gregory.launch.kubernetes.namespace import Keep, Listed
+from gregory.launch.kubernetes.namespace import Listed
+from gregory.launch.kubernetes.pages import ReadPage
 from gregory.launch.kubernetes.runner import KubernetesRunner
 from gregory.launch.local.runner import LocalRunner
 from gregory.launch.runner import Runner
@@ -42,17 +43,18 @@ class RecordedNamespace:
     def __init__(self, job: dict[str, Any], pod: dict[str, Any]) -> None:
         self._job, self._pod = job, pod
 
-    def jobs(self, selector: str, keep: Keep) -> Listed:
-        return _selected(keep(self._job), selector)
+    def jobs(self, selector: str, read: ReadPage) -> Listed:
+        return _selected(self._job, selector, read)
 
-    def pods(self, selector: str, keep: Keep) -> Listed:
-        return _selected(keep(self._pod), selector)
+    def pods(self, selector: str, read: ReadPage) -> Listed:
+        return _selected(self._pod, selector, read)
 
 
-def _selected(found: dict[str, Any], selector: str) -> Listed:
+def _selected(found: dict[str, Any], selector: str, read: ReadPage) -> Listed:
     labels = found["metadata"]["labels"]
     matches = all(labels.get(key) == value for key, _, value in (part.partition("=") for part in selector.split(",")))
-    return Listed(items=[found] if matches else [], time=datetime(2026, 11, 1, 12, 5, tzinfo=UTC), version="1")
+    page = read(json.dumps({"items": [found] if matches else []}).encode())
+    return Listed(items=page["items"], time=datetime(2026, 11, 1, 12, 5, tzinfo=UTC), version="1")
 
 
 @pytest.fixture

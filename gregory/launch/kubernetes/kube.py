@@ -10,6 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -24,6 +25,7 @@ from kubernetes.config import ConfigException, load_kube_config
 from kubernetes.config.incluster_config import SERVICE_CERT_FILENAME, SERVICE_TOKEN_FILENAME, InClusterConfigLoader
 
 from gregory.launch.errors import ClusterError, Refused, Unreachable
+from gregory.launch.kubernetes.pages import ReadPage
 from gregory.launch.log_stream import split
 
 CONNECT_SECONDS, READ_SECONDS = 5.0, 20.0
@@ -67,9 +69,11 @@ class Api:
         body: Any = None,
         headers: Mapping[str, str] | None = None,
         repeatable: bool = True,
+        read: ReadPage | None = None,
     ) -> Answer:
         """Send a request, and repeat it after temporary errors until TOTAL_SECONDS have passed.
 
+        read: reads a part of the answer. An answer that it does not understand is read as a whole.
         repeatable: a second execution by the server does no harm, so the request is repeated even if its effect is unknown.
         Raises Unreachable and Refused.
         """
@@ -78,7 +82,7 @@ class Api:
         while True:
             try:
                 response = self._send(method, path, resource=resource, query=query, body=body, headers=headers)
-                return Answer(body=_parsed(_text(response)), time=_server_time(response))
+                return Answer(body=_body(response, read), time=_server_time(response))
             except ClusterError as error:
                 pause = _pause(error, next(pauses, None), repeatable=repeatable)
                 if pause is None or time.monotonic() - began + pause > TOTAL_SECONDS:
@@ -180,6 +184,13 @@ def _pause(error: ClusterError, planned: float | None, *, repeatable: bool) -> f
 
 def _is_success(response: RESTResponse) -> bool:
     return bool(200 <= response.status < 300)
+
+
+def _body(response: RESTResponse, read: ReadPage | None) -> dict[str, Any]:
+    if read is not None:
+        with suppress(ValueError):
+            return read(response.data or b"")
+    return _parsed(_text(response))
 
 
 def _parsed(text: str) -> dict[str, Any]:

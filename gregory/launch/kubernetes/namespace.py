@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
+from gregory.collector import without_collector
 from gregory.launch.errors import Refused
 from gregory.launch.kubernetes.kube import Api
 from gregory.launch.kubernetes.labels import KUEUE_JOB_UID
+from gregory.launch.kubernetes.pages import ReadPage
 
 PAGE = 500
 FORBIDDEN, NOT_FOUND, CONFLICT, EXPIRED = 403, 404, 409, 410
@@ -42,11 +44,6 @@ WITHOUT_NAMESPACE = ("nodes", "workloadpriorityclasses", "deviceclasses", "resou
 _METADATA_ONLY = {"Accept": "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"}
 _MERGE_PATCH = {"Content-Type": "application/merge-patch+json"}
 _Found = TypeVar("_Found")
-Keep = Callable[[dict[str, Any]], Any]
-
-
-def _whole(item: dict[str, Any]) -> dict[str, Any]:
-    return item
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,13 +86,13 @@ class Namespace:
         """Whether the namespace exists. None: no permission."""
         return self._exists(f"/api/v1/namespaces/{self.name}", "namespaces")
 
-    def jobs(self, selector: str, keep: Keep = _whole) -> Listed:
-        """All Jobs with these labels. keep: the part of each that is kept in memory."""
-        return self._list("jobs", {"labelSelector": selector}, keep)
+    def jobs(self, selector: str, read: ReadPage | None = None) -> Listed:
+        """All Jobs with these labels. read: the part of each that is read. None: all of it."""
+        return self._list("jobs", {"labelSelector": selector}, read)
 
-    def pods(self, selector: str, keep: Keep = _whole) -> Listed:
-        """All pods with these labels. keep: as for Jobs."""
-        return self._list("pods", {"labelSelector": selector}, keep)
+    def pods(self, selector: str, read: ReadPage | None = None) -> Listed:
+        """All pods with these labels. read: as for Jobs."""
+        return self._list("pods", {"labelSelector": selector}, read)
 
     def pod_changes(self, selector: str, *, since: str, seconds: int) -> Iterator[tuple[str, dict[str, Any]]]:
         """All changes of these pods after the resource version `since`, and new changes for `seconds`.
@@ -109,9 +106,9 @@ class Namespace:
                 raise Refused(found.get("message", ""), status=found.get("code", EXPIRED), reason=found.get("reason", ""))
             yield kind, found
 
-    def events(self, keep: Keep = _whole) -> Listed:
-        """The events of the namespace. A cluster keeps them for an hour by default. keep: as for Jobs."""
-        return self._list("events", {}, keep)
+    def events(self, read: ReadPage | None = None) -> Listed:
+        """The events of the namespace. A cluster keeps them for an hour by default. read: as for Jobs."""
+        return self._list("events", {}, read)
 
     def workloads(self) -> list[dict[str, Any]] | None:
         """Kueue's Workloads of Jobs. None: no permission, or no Kueue."""
@@ -151,7 +148,7 @@ class Namespace:
     def nodes(self, labels: Mapping[str, str]) -> list[dict[str, Any]] | None:
         """Nodes of the cluster with these labels. None: no permission."""
         selector = ",".join(f"{key}={value}" for key, value in labels.items())
-        return _if_permitted(lambda: self._list("nodes", {"labelSelector": selector}, _whole).items)
+        return _if_permitted(lambda: self._list("nodes", {"labelSelector": selector}).items)
 
     def device_classes(self) -> list[dict[str, Any]] | None:
         """The DeviceClasses of the cluster. Empty if it has no dynamic allocation. None: no permission."""
@@ -218,11 +215,11 @@ class Namespace:
                 raise
         return None
 
-    def _list(self, resource: str, query: Mapping[str, Any], keep: Keep) -> Listed:
+    def _list(self, resource: str, query: Mapping[str, Any], read: ReadPage | None = None) -> Listed:
         """All pages of a list. The list starts again if its resource version expires."""
         for _ in range(_RESTARTS):
             try:
-                return self._pages(resource, query, keep)
+                return self._pages(resource, query, read)
             except Refused as error:
                 if error.status != EXPIRED:
                     raise
@@ -232,24 +229,26 @@ class Namespace:
     def _list_of_group(self, resource: str, query: Mapping[str, Any]) -> list[dict[str, Any]] | None:
         """The items. None: the cluster does not have this API."""
         try:
-            return self._list(resource, query, _whole).items
+            return self._list(resource, query).items
         except Refused as error:
             if error.status != NOT_FOUND:
                 raise
         return None
 
-    def _pages(self, resource: str, query: Mapping[str, Any], keep: Keep) -> Listed:
+    def _pages(self, resource: str, query: Mapping[str, Any], read: ReadPage | None) -> Listed:
         items: list[Any] = []
         first: datetime | None = None
         following = version = ""
-        while first is None or following:
-            asked = {**query, "limit": PAGE, **({"continue": following} if following else {})}
-            answer = self._api.request("GET", self._path(resource), resource=resource, query=asked)
-            metadata = answer.body.get("metadata", {})
-            if first is None:
-                first, version = answer.time, str(metadata.get("resourceVersion", ""))
-            items += map(keep, answer.body.get("items") or [])
-            following = metadata.get("continue", "")
+        # JSON has no cycles, and the collector would visit all objects again and again.
+        with without_collector():
+            while first is None or following:
+                asked = {**query, "limit": PAGE, **({"continue": following} if following else {})}
+                answer = self._api.request("GET", self._path(resource), resource=resource, query=asked, read=read)
+                metadata = answer.body.get("metadata", {})
+                if first is None:
+                    first, version = answer.time, str(metadata.get("resourceVersion", ""))
+                items += answer.body.get("items") or []
+                following = metadata.get("continue", "")
         return Listed(items=items, time=first, version=version)
 
     def _path(self, resource: str, *rest: str) -> str:

@@ -6,11 +6,16 @@ grace period. An annotation of the Job holds the time of the first observation, 
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
+from typing import Annotated, Any
+
+from pydantic import AfterValidator
+from typing_extensions import TypedDict
 
 from gregory.env import DATABASE_VARIABLES
 from gregory.launch.kubernetes.diagnose.pod_status import Object, is_being_deleted, is_finished, name_of, terminal_condition
 from gregory.launch.kubernetes.labels import ORPHANED, RUN_ID
 from gregory.launch.kubernetes.namespace import Namespace
+from gregory.launch.kubernetes.pages import PageOf, reader
 from gregory.launch.kubernetes.pod_patch import CONTAINER
 
 GRACE = timedelta(seconds=60)
@@ -18,19 +23,62 @@ GRACE = timedelta(seconds=60)
 _DATABASE = {DATABASE_VARIABLES[part] for part in ("name", "host", "port")}
 
 
-def reduced(job: Object) -> Object:
-    """The part of a Job that this module reads: ten thousand whole Jobs take a gigabyte. A Job that is not understood stays whole."""
-    try:
-        pod = job["spec"]["template"]["spec"]
-        containers = [
-            {"name": one["name"], "env": [variable for variable in one.get("env") or () if variable["name"] in _DATABASE]}
-            for one in pod["containers"]
-        ]
-        metadata = {name: value for name, value in job["metadata"].items() if name != "managedFields"}
-        spec = {"suspend": job["spec"].get("suspend"), "template": {"spec": {"containers": containers, "volumes": pod["volumes"]}}}
-    except (LookupError, TypeError):
-        return job
-    return {"metadata": metadata, "spec": spec, "status": job.get("status", {})}
+class _Metadata(TypedDict, total=False):
+    name: Any
+    uid: Any
+    resourceVersion: Any
+    labels: Any
+    annotations: Any
+    deletionTimestamp: Any
+
+
+class _Variable(TypedDict, total=False):
+    name: str
+    value: Any
+    valueFrom: Any
+
+
+def _of_database(variables: list[_Variable]) -> list[_Variable]:
+    return [variable for variable in variables if variable.get("name") in _DATABASE]
+
+
+class _Container(TypedDict, total=False):
+    name: Any
+    env: Annotated[list[_Variable], AfterValidator(_of_database)]
+
+
+class _Volume(TypedDict, total=False):
+    name: Any
+    persistentVolumeClaim: Any
+
+
+class _PodSpec(TypedDict, total=False):
+    containers: list[_Container]
+    volumes: list[_Volume]
+
+
+class _Template(TypedDict, total=False):
+    spec: _PodSpec
+
+
+class _Spec(TypedDict, total=False):
+    suspend: Any
+    template: _Template
+
+
+class _Status(TypedDict, total=False):
+    startTime: Any
+    conditions: Any
+
+
+class _Job(TypedDict, total=False):
+    metadata: _Metadata
+    spec: _Spec
+    status: _Status
+
+
+# The part of a Job that this module reads.
+read_jobs = reader(PageOf[_Job])
 
 
 def is_orphan(job: Object, unfinished: Collection[str], *, ours: Object) -> bool:

@@ -204,7 +204,7 @@ class KubernetesRunner:
         Otherwise the cluster removes finished Jobs after the time in the cluster file.
         """
         try:
-            listed, ours = self._namespace.jobs(RUNS, orphans.reduced), self.render(probe_spec()).request
+            listed, ours = self._namespace.jobs(RUNS, orphans.read_jobs), self.render(probe_spec()).request
             orphaned = [job for job in listed.items if orphans.is_orphan(job, unfinished, ours=ours)]
             removed = [job for job in orphaned if orphans.remove(self._namespace, job, now=listed.time)]
             if keep_seconds == 0:
@@ -251,16 +251,16 @@ class KubernetesRunner:
     def _list(self, selector: str, handles: Sequence[RunHandle]) -> _Seen:
         # Pods come first: if a run ends between the two lists, its pod is in the first.
         pods: dict[str, list[Object]] = defaultdict(list)
-        for pod in self._namespace.pods(selector, reduce.pod).items:
+        for pod in self._namespace.pods(selector, reduce.pods).items:
             pods[pod["metadata"]["labels"].get(CONTROLLER_UID, "")].append(pod)
-        listed = self._namespace.jobs(selector, reduce.job)
+        listed = self._namespace.jobs(selector, reduce.jobs)
         jobs = {job["metadata"]["uid"]: job for job in listed.items}
         claims = unbound_claims(self._namespace, (pod for handle in handles for pod in pods.get(handle.uid, ())))
         asking = {one.name for one in handles if diagnose_job.wants_events(jobs.get(one.uid), pods.get(one.uid, ()))}
         queued = self._config.kueue.read_workloads and any(kueue.is_queued(jobs[one.uid]) for one in handles if one.uid in jobs)
         workloads = self._namespace.workloads() if queued else None
-        found = self._namespace.events(partial(reduce.event, jobs=asking)).items if asking or claims else None
-        events = NO_EVENTS if found is None else indexed([event for event in found if event is not None], workloads, claims)
+        found = self._namespace.events(partial(reduce.events, jobs=asking)).items if asking or claims else None
+        events = NO_EVENTS if found is None else indexed(found, workloads, claims)
         return _Seen(jobs=jobs, pods=pods, now=listed.time, events=events)
 
     def _understood(self, handle: RunHandle, hosts: Collection[str], seen: _Seen) -> Observation:

@@ -146,9 +146,11 @@ class Command(ManagementCommand):
             shutdown.wait(interval)
 
     def _print_if_new(self, change: ReconcileResult, printed: dict[str, str]) -> str:
-        """The line of this run. Print it if the run changed, or if the cause of a delay differs from the last pass."""
+        """The line of this run. Print it if the run changed, or if the cause of a delay differs from the last pass. Else empty."""
+        if not (change.is_new or change.is_delayed):
+            return ""
         line = self._line(change)
-        if change.is_new or (change.is_delayed and printed.get(change.run.run_id) != line):
+        if change.is_new or printed.get(change.run.run_id) != line:
             self.stdout.write(line)
             self._write_traceback(change)
         return line

@@ -22,7 +22,9 @@ def attempt_of(run: TrainingRun) -> Attempt:
 
 def slugs_of(run: TrainingRun) -> tuple[str, str]:
     """The slugs of team and subject."""
-    return _scope(run, "team").slug, _scope(run, "subject").slug
+    # Each use of the attribute parses the specification.
+    spec = run.spec
+    return _slug(_of(spec, "team")), _slug(_of(spec, "subject"))
 
 
 def label_of(run: TrainingRun) -> str:
@@ -72,8 +74,13 @@ def _trainings(run: TrainingRun) -> tuple[Training, ...]:
 
 def _scope(run: TrainingRun, name: str) -> Scope:
     scope = _of(run.spec, name)
-    number, slug = _of(scope, "id"), _of(scope, "slug")
-    return Scope(id=number if isinstance(number, int) else 0, slug=slug if isinstance(slug, str) and slug else UNKNOWN)
+    number = _of(scope, "id")
+    return Scope(id=number if isinstance(number, int) else 0, slug=_slug(scope))
+
+
+def _slug(scope: Any) -> str:
+    slug = _of(scope, "slug")
+    return slug if isinstance(slug, str) and slug else UNKNOWN
 
 
 def _of(value: Any, key: str) -> Any:

@@ -12,6 +12,7 @@ import pytest
 
 from gregory.launch.errors import Refused, Unreachable
 from gregory.launch.kubernetes import kube
+from gregory.launch.kubernetes.diagnose import reduce
 from gregory.launch.kubernetes.kube import Api
 from gregory.launch.kubernetes.namespace import Namespace
 from tools.installation import REPOSITORY
@@ -252,6 +253,13 @@ class TestLists:
 
         with pytest.raises(Refused, match=r"^too old$"):
             namespace.pods("a=b")
+
+    def test_a_page_with_an_unexpected_object_stays_whole(self, server: Server, namespace: Namespace):
+        unexpected = [{"metadata": {"name": "a", "n": 1}}, {"metadata": [], "n": 2}]
+        server.answers(200, {"items": [{"metadata": {"name": "a", "n": 1}, "n": 2}], "metadata": {"continue": "more"}})
+        server.answers(200, {"items": unexpected, "metadata": {}})
+
+        assert namespace.pods("a=b", reduce.pods).items == [{"metadata": {"name": "a"}}, *unexpected]
 
     def test_null_items_are_an_empty_list(self, server: Server, namespace: Namespace):
         server.answers(200, {"items": None, "metadata": {}})

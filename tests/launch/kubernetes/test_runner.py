@@ -1,5 +1,6 @@
 """Observations by one runner over changing objects of a cluster."""
 
+import json
 from copy import deepcopy
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,8 +15,9 @@ from gregory.launch.kubernetes.cluster_config import load_cluster_config
 from gregory.launch.kubernetes.diagnose.pod_status import indexed
 from gregory.launch.kubernetes.labels import CONTROLLER_UID, KUEUE_JOB_UID, KUEUE_QUEUE, ORPHANED
 from gregory.launch.kubernetes.manifest import handle_host
-from gregory.launch.kubernetes.namespace import Keep, Listed, Namespace
-from gregory.launch.kubernetes.orphans import is_orphan, reduced, remove
+from gregory.launch.kubernetes.namespace import Listed, Namespace
+from gregory.launch.kubernetes.orphans import is_orphan, read_jobs, remove
+from gregory.launch.kubernetes.pages import ReadPage
 from gregory.launch.kubernetes.runner import KubernetesRunner
 from gregory.launch.preconditions import probe_spec
 from gregory.launch.runner import Observation, Status
@@ -41,14 +43,14 @@ class Objects:
         self.claims: dict[str, str | None] = {}
         self.claims_asked: list[str] = []
 
-    def jobs(self, selector: str, keep: Keep) -> Listed:
-        return self._listed(self.job, keep)
+    def jobs(self, selector: str, read: ReadPage) -> Listed:
+        return self._listed(self.job, read)
 
-    def pods(self, selector: str, keep: Keep) -> Listed:
-        return self._listed(self.pod_list, keep)
+    def pods(self, selector: str, read: ReadPage) -> Listed:
+        return self._listed(self.pod_list, read)
 
-    def events(self, keep: Keep) -> Listed:
-        return self._listed([], keep)
+    def events(self, read: ReadPage) -> Listed:
+        return self._listed([], read)
 
     def workloads(self) -> list[dict[str, Any]] | None:
         self.asked += 1
@@ -58,8 +60,8 @@ class Objects:
         self.claims_asked.append(name)
         return self.claims.get(name, "")
 
-    def _listed(self, items: list[dict[str, Any]], keep: Keep) -> Listed:
-        return Listed(items=[keep(item) for item in items], time=datetime(2026, 11, 24, 19, tzinfo=UTC), version="1")
+    def _listed(self, items: list[dict[str, Any]], read: ReadPage) -> Listed:
+        return Listed(items=read(json.dumps({"items": items}).encode())["items"], time=datetime(2026, 11, 24, 19, tzinfo=UTC), version="1")
 
 
 @pytest.fixture
@@ -107,7 +109,7 @@ def test_an_end_that_nobody_observed_is_no_deletion(runner, objects, handle):
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_server_that_does_not_know_the_account_leaves_a_run_unknown(runner, objects, handle, status, monkeypatch):
-    def refuse(selector: str, keep: Keep) -> Listed:
+    def refuse(selector: str, read: ReadPage) -> Listed:
         raise Refused("pods is forbidden", status=status)
 
     monkeypatch.setattr(objects, "pods", refuse)
@@ -166,7 +168,9 @@ def test_a_suspended_job_that_cannot_end_is_an_orphan(runner, suspend, kind, sta
     spec = ours["spec"] | {"suspend": suspend}
     job = ours | {"spec": spec, "status": {**status, "conditions": [{"type": kind, "status": "True"}]}}
 
-    assert [is_orphan(one, [], ours=ours) for one in (job, reduced(job))] == [expected, expected]
+    (kept,) = read_jobs(json.dumps({"items": [job]}).encode())["items"]
+
+    assert [is_orphan(one, [], ours=ours) for one in (job, kept)] == [expected, expected]
     run_id = job["metadata"]["labels"]["gregory-train/run-id"]
     assert not is_orphan(job, [run_id], ours=ours)
 

@@ -1,68 +1,120 @@
-"""The part of each object that a diagnosis or a collection of garbage reads. A list of ten thousand whole objects takes a gigabyte. Pure.
+"""The fields of each object that a diagnosis reads, and no others. Pure.
 
-The rest is left out by name, so a field that a later diagnosis reads is there. An object that is not understood stays whole.
+A diagnosis that reads a further field needs it here. The test of this module compares all recorded causes with and without the others.
 """
 
-from collections.abc import Callable, Collection, Mapping
-from typing import Any, TypeVar
+from collections.abc import Collection
+from typing import Any
 
-from gregory.launch.kubernetes.diagnose.pod_status import NOT_UNDERSTOOD
+from typing_extensions import TypedDict
 
-_Thing = dict[str, Any]
-_Kept = TypeVar("_Kept")
-_METADATA = {"managedFields", "ownerReferences", "finalizers", "generateName", "namespace", "resourceVersion"}
-_JOB = {"template", "podFailurePolicy", "selector"}
-_POD = {"affinity", "tolerations", "topologySpreadConstraints", "securityContext", "imagePullSecrets", "nodeSelector", "dnsPolicy"}
-_CONTAINER = {
-    "env", "envFrom", "command", "args", "volumeMounts", "securityContext", "lifecycle", "livenessProbe", "readinessProbe", "startupProbe",
-    "terminationMessagePath", "terminationMessagePolicy", "imagePullPolicy",
-}  # fmt: skip
+from gregory.launch.kubernetes.pages import Page, PageOf, reader
 
 
-def job(whole: _Thing) -> _Thing:
-    """The Job without its pod template."""
-    return _understood(whole, lambda: _object(whole, _without(whole["spec"], _JOB)))
+class _Metadata(TypedDict, total=False):
+    name: Any
+    uid: Any
+    labels: Any
+    creationTimestamp: Any
+    deletionTimestamp: Any
 
 
-def pod(whole: _Thing) -> _Thing:
-    """The pod without the settings of its containers."""
-    return _understood(whole, lambda: _object(whole, _pod_spec(whole["spec"])))
+class _Condition(TypedDict, total=False):
+    type: Any
+    status: Any
+    reason: Any
+    message: Any
+    lastTransitionTime: Any
 
 
-def event(whole: _Thing, jobs: Collection[str]) -> _Thing | None:
-    """The event if it is about one of these Jobs, their pods and Workloads, or about a claim."""
-
-    def reduced() -> _Thing | None:
-        about = whole["involvedObject"]
-        kind, name = about.get("kind", ""), about.get("name", "")
-        of_job = name if kind == "Job" else name.removeprefix("job-").rpartition("-")[0] if kind in ("Pod", "Workload") else ""
-        if of_job not in jobs and kind != "PersistentVolumeClaim":
-            return None
-        return _without(whole, {"metadata", "source", "reportingComponent", "reportingInstance", "type", "action", "related"})
-
-    return _understood(whole, reduced)
+class _JobSpec(TypedDict, total=False):
+    suspend: Any
 
 
-def _object(whole: _Thing, spec: _Thing) -> _Thing:
-    return {"metadata": _without(whole["metadata"], _METADATA), "spec": spec, **({"status": whole["status"]} if "status" in whole else {})}
+class _JobStatus(TypedDict, total=False):
+    startTime: Any
+    conditions: list[_Condition] | None
 
 
-def _pod_spec(spec: _Thing) -> _Thing:
-    kept = _without(spec, _POD)
-    for name in ("containers", "initContainers"):
-        if spec.get(name):
-            kept[name] = [_without(container, _CONTAINER) for container in spec[name]]
-    if spec.get("volumes"):
-        kept["volumes"] = [volume for volume in spec["volumes"] if volume.get("persistentVolumeClaim")]
-    return kept
+class _Job(TypedDict, total=False):
+    metadata: _Metadata
+    spec: _JobSpec
+    status: _JobStatus
 
 
-def _without(whole: Mapping[str, Any], names: Collection[str]) -> _Thing:
-    return {name: value for name, value in whole.items() if name not in names}
+class _Container(TypedDict, total=False):
+    name: Any
+    restartPolicy: Any
+    resources: Any
 
 
-def _understood(whole: _Thing, reduce: Callable[[], _Kept]) -> _Thing | _Kept:
-    try:
-        return reduce()
-    except NOT_UNDERSTOOD:
-        return whole
+class _Volume(TypedDict, total=False):
+    persistentVolumeClaim: Any
+
+
+class _PodSpec(TypedDict, total=False):
+    nodeName: Any
+    activeDeadlineSeconds: Any
+    terminationGracePeriodSeconds: Any
+    containers: list[_Container]
+    initContainers: list[_Container] | None
+    volumes: list[_Volume] | None
+    resourceClaims: Any
+
+
+class _ContainerStatus(TypedDict, total=False):
+    name: Any
+    image: Any
+    containerID: Any
+    started: Any
+    state: Any
+    lastState: Any
+
+
+class _PodStatus(TypedDict, total=False):
+    phase: Any
+    reason: Any
+    message: Any
+    startTime: Any
+    conditions: list[_Condition] | None
+    containerStatuses: list[_ContainerStatus] | None
+    initContainerStatuses: list[_ContainerStatus] | None
+    resourceClaimStatuses: Any
+
+
+class _Pod(TypedDict, total=False):
+    metadata: _Metadata
+    spec: _PodSpec
+    status: _PodStatus
+
+
+class _About(TypedDict, total=False):
+    kind: str
+    name: str
+    fieldPath: Any
+
+
+class _Event(TypedDict, total=False):
+    involvedObject: _About
+    reason: Any
+    message: Any
+    series: Any
+    lastTimestamp: Any
+    eventTime: Any
+
+
+jobs = reader(PageOf[_Job])
+pods = reader(PageOf[_Pod])
+_all_events = reader(PageOf[_Event])
+
+
+def events(content: bytes, jobs: Collection[str]) -> Page:
+    """The page with the events about these Jobs, their pods and Workloads, and those about claims."""
+    page = _all_events(content)
+    return {**page, "items": [event for event in page.get("items") or () if _concerns(event.get("involvedObject", {}), jobs)]}
+
+
+def _concerns(about: _About, jobs: Collection[str]) -> bool:
+    kind, name = about.get("kind", ""), about.get("name", "")
+    of_job = name if kind == "Job" else name.removeprefix("job-").rpartition("-")[0] if kind in ("Pod", "Workload") else ""
+    return of_job in jobs or kind == "PersistentVolumeClaim"
