@@ -61,6 +61,3 @@ require (
 	sigs.k8s.io/structured-merge-diff/v6 v6.3.0 // indirect
 	sigs.k8s.io/yaml v1.6.0 // indirect
 )
-
-// The version of Kubernetes. With it, the two builds share their packages.
-replace github.com/go-openapi/jsonreference => github.com/go-openapi/jsonreference v0.20.2
