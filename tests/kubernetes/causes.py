@@ -77,6 +77,8 @@ TEMPLATES = {
     "of-no-device": (devices.DRIVER, "device.driver == 'another'"),
     "of-no-driver": (devices.NOT_INSTALLED, "true"),
 }
+# Those whose pod has a claim.
+CLAIMED = {"claim_template", "device_class", "no_device", "no_driver"}
 NO_GPU, SUCCESS = a_run(), a_run()
 TOO_LATE = r"; for \d+ s, and deadlines\.{} is \d+; .*"
 CAUSES = {

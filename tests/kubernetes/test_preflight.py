@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
+from gregory.launch.errors import PreconditionFailed
 from gregory.launch.kubernetes.namespace import RIGHTS
 from gregory.preflight.cluster import check_cluster
 from gregory.preflight.finding import CheckResult, Finding
+from tools.cluster import devices
 from tools.cluster.namespace import ClusterNamespace
 
 pytestmark = pytest.mark.slow
@@ -61,6 +63,20 @@ def test_missing_objects_are_named_with_their_keys(job_namespace: ClusterNamespa
         "ERROR   cluster     no node offers 1 nvidia.com/mig-3g.20gb; add one, install the device plugin, "
         "or correct gpu and nodeSelector in the cluster file",
     ]
+
+
+def test_a_claim_needs_its_class_and_the_api_of_devices(job_namespace: ClusterNamespace, check: Callable[..., list[Finding]]):
+    job_namespace.config["gpu"] = {"claim": {"deviceClassName": "none.gregory.test"}}
+    absent = "gpu.claim needs the API resource.k8s.io/v1, which this cluster does not have"
+
+    found = wrong(check())
+
+    if devices.are_allocated():
+        assert "ERROR   cluster     there is no DeviceClass none.gregory.test; create it, or correct gpu.claim.deviceClassName" in found[0]
+    else:
+        assert found == [f"ERROR   cluster     {absent}; use Kubernetes 1.34 or later, or remove gpu.claim from the cluster file"]
+        with pytest.raises(PreconditionFailed, match=f"^{absent}; "):
+            job_namespace.runner().check([])
 
 
 def test_only_nodes_with_the_labels_count(job_namespace: ClusterNamespace, check: Callable[..., list[Finding]]):

@@ -12,13 +12,15 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
 from gregory.launch.kubernetes.diagnose.pod_status import condition, is_finished, terminated
 from gregory.launch.kubernetes.labels import CONTROLLER_UID
+from gregory.launch.kubernetes.pod_patch import merged
+from gregory.preflight.cluster import check_cluster
 from tests.kubernetes import actions, pod_processes
 from tests.kubernetes.production import Production, Row
 from tools.chaos.scripted_work import MARKS
@@ -145,8 +147,40 @@ class Case:
     exit_code: int | None = None
 
 
+# A request of the resource that a DeviceClass serves. Earlier versions of Kubernetes know no such resource.
+EXTENDED: dict[str, Any] = {"gpu": {"resource": devices.EXTENDED, "count": 1, "required": False}}
+OF_EXTENDED_RESOURCE = (
+    Case(changes=EXTENDED, success=True, state="succeeded", error="None")
+    if devices.are_extended_resources()
+    else Case(
+        changes=EXTENDED,
+        reason="unschedulable",
+        error=rf"unschedulable: 0/1 nodes are available: 1 Insufficient {devices.EXTENDED}.*; for \d+ s, .*",
+    )
+)
+OF_CLAIMS: dict[tuple[str, str], Case] = {
+    ("claimed", "device"): Case(changes=CLAIMED, success=True, state="succeeded", error="None"),
+    ("claimed-none", "device"): Case(
+        changes={"gpu": {**CLAIMED["gpu"], "claim": {**CLAIMED["gpu"]["claim"], "selectors": ["device.driver == 'another'"]}}},
+        reason="unschedulable",
+        error=r"unschedulable: 0/1 nodes are available: 1 cannot allocate all claims.*; for \d+ s, .* or correct gpu\.claim in .*",
+    ),
+    ("claimed-class", "none"): Case(
+        changes=actions.claimed_device("of-no-class"),
+        reason="unschedulable",
+        error=r"unschedulable: .*device class none\.gregory\.test does not exist.*; for \d+ s, .* or correct gpu\.claim in .*",
+    ),
+    ("claimed-template", "none"): Case(
+        changes=actions.claimed_device("none"),
+        reason="missing_object",
+        error=r'FailedResourceClaimCreation: .*"none" not found; for \d+ s, .*; create the ResourceClaimTemplate that it names, .*',
+    ),
+}
 RETRIED = {"success": True, "state": "succeeded", "attempt": 2, "error": "None"}
 CASES: dict[tuple[str, str], Case] = {
+    # Without the API of devices, Kubernetes removes the claim from a pod.
+    **(OF_CLAIMS if devices.are_allocated() else {}),
+    ("extended", "resource"): OF_EXTENDED_RESOURCE,
     ("plain", "undisturbed"): Case(success=True, state="succeeded", error="None"),
     ("plain", "killed"): Case(
         act=kill,
@@ -218,22 +252,6 @@ CASES: dict[tuple[str, str], Case] = {
         changes=actions.mounted_claim("none"),
         reason="missing_object",
         error=r'unschedulable: .*persistentvolumeclaim "none" not found.*; for \d+ s, .*',
-    ),
-    ("claimed", "device"): Case(changes=CLAIMED, success=True, state="succeeded", error="None"),
-    ("claimed-none", "device"): Case(
-        changes={"gpu": {**CLAIMED["gpu"], "claim": {**CLAIMED["gpu"]["claim"], "selectors": ["device.driver == 'another'"]}}},
-        reason="unschedulable",
-        error=r"unschedulable: 0/1 nodes are available: 1 cannot allocate all claims.*; for \d+ s, .* or correct gpu\.claim in .*",
-    ),
-    ("claimed-class", "none"): Case(
-        changes=actions.claimed_device("of-no-class"),
-        reason="unschedulable",
-        error=r"unschedulable: .*device class none\.gregory\.test does not exist.*; for \d+ s, .* or correct gpu\.claim in .*",
-    ),
-    ("claimed-template", "none"): Case(
-        changes=actions.claimed_device("none"),
-        reason="missing_object",
-        error=r'FailedResourceClaimCreation: .*"none" not found; for \d+ s, .*; create the ResourceClaimTemplate that it names, .*',
     ),
     ("secret", "key"): Case(
         changes={"env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "database", "key": "NO_KEY"}}}]},
@@ -307,7 +325,7 @@ def all_started(production: Production) -> Iterator[Production]:
             "spec": {"hard": {"pods": "0"}, "scopeSelector": {"matchExpressions": [counted]}},
         },
         {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "unbound", **here}, "spec": unbound},
-        devices.template("of-no-class", "none.gregory.test", "true", **here),
+        *([devices.template("of-no-class", "none.gregory.test", "true", **here)] if devices.are_allocated() else []),
     )
     cluster.add_driver()
     teams: dict[str, dict[str, Any]] = {team: case.changes for (team, _), case in CASES.items()}
@@ -416,13 +434,32 @@ def test_suspended_run_continues_from_its_finished_stage(all_started: Production
     assert len(all_started.jobs_of(row["run_id"])) == 1
 
 
+@pytest.mark.skipif(not devices.are_allocated(), reason="this version of Kubernetes has no API of devices")
 def test_a_claimed_run_got_its_device_from_the_driver(all_started: Production):
     ended(all_started, "claimed", "device")
 
-    driver = all_started.cluster_namespace.cluster.daemons[devices.DRIVER].log.read_text()
-    assert re.findall(r"^prepared (gregory-train-\w{12}-a1)-\w+-gpu-\w+$", driver, re.MULTILINE) == [
-        all_started.row("claimed", "device")["job"]
-    ]
+    assert prepared(all_started, "gpu") == [all_started.row("claimed", "device")["job"]]
+
+
+def test_an_extended_resource_is_a_device_of_the_driver_if_kubernetes_serves_it(all_started: Production):
+    ended(all_started, "extended", "resource")
+    namespace = all_started.cluster_namespace
+    installation = replace(namespace, config=merged(namespace.config, EXTENDED)).installation()
+
+    finding = list(check_cluster(installation.environment, inherited=installation.inherited))[-1]
+
+    if devices.are_extended_resources():
+        assert prepared(all_started, "extended-resources") == [all_started.row("extended", "resource")["job"]]
+        by = f"DeviceClass {devices.DRIVER}, which serves {devices.EXTENDED},"
+        assert str(finding) == f"OK      cluster     the drivers offer 4 devices, and {by} selects 1 of them for a run"
+    else:
+        assert str(finding).startswith(f"ERROR   cluster     no node offers 1 {devices.EXTENDED}; ")
+
+
+def prepared(production: Production, claim: str) -> list[str]:
+    """The Jobs for whose pods the driver has prepared a claim of this name."""
+    driver = production.cluster_namespace.cluster.daemons[devices.DRIVER].log.read_text()
+    return re.findall(rf"^prepared (gregory-train-\w{{12}}-a1)-\w+-{claim}-\w+$", driver, re.MULTILINE)
 
 
 def test_image_that_arrives_after_the_deadline_starts_nothing(all_started: Production):

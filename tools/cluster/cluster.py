@@ -173,7 +173,12 @@ class Cluster:
         archive.unlink()
 
     def add_driver(self) -> None:
-        """Add a driver of imaginary devices for dynamic allocation. The daemon has the name of the driver. See tools/cluster/devices.py."""
+        """Add a driver of imaginary devices for dynamic allocation, if this Kubernetes has it.
+
+        The daemon has the name of the driver. See tools/cluster/devices.py.
+        """
+        if not devices.are_allocated():
+            return
         argv = [sys.executable, "-m", "tools.cluster.devices", devices.DRIVER, str(self.folder / "kubelet")]
         driver = Daemon(name=devices.DRIVER, argv=argv, log=self.folder / f"{devices.DRIVER}.log")
         driver.ready = lambda: devices.REGISTERED in driver.log.read_text().splitlines()
@@ -182,8 +187,9 @@ class Cluster:
         self.start(driver.name)
 
     def remove_driver(self) -> None:
-        self.daemons.pop(devices.DRIVER).kill()
-        self.delete(*devices.objects())
+        if devices.are_allocated():
+            self.daemons.pop(devices.DRIVER).kill()
+            self.delete(*devices.objects())
 
     def allocatable(self, resource: str) -> int:
         node = self.kubectl("get", "node", NODE, "--output=json", timeout=60)

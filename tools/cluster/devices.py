@@ -12,19 +12,32 @@ from typing import Any
 
 import grpc
 
+from tools.cluster import binaries
 from tools.cluster.gpu import fields_of, message_field
 
 DRIVER = "gpu.gregory.test"
 # No kubelet knows this driver: it is not installed on the node.
 NOT_INSTALLED = "absent.gregory.test"
-# From a version on, Kubernetes offers the devices of the class as this resource, too. Earlier versions drop the field.
+# Kubernetes 1.36 and later offer the devices of the class as this resource, too. Earlier versions drop the field.
 EXTENDED = f"{DRIVER}/any"
 REGISTERED = "registered"
 _API, _SERVICE = "resource.k8s.io/v1", "k8s.io.kubelet.pkg.apis.dra.v1.DRAPlugin"
 
 
+def are_allocated() -> bool:
+    """Whether this version of Kubernetes has the API of devices."""
+    return binaries.minor() >= 34
+
+
+def are_extended_resources() -> bool:
+    """Whether a pod gets a device of the class for a request of EXTENDED."""
+    return binaries.minor() >= 36
+
+
 def objects() -> list[dict[str, Any]]:
-    """A DeviceClass for each of the two drivers, and their devices, which every node offers."""
+    """A DeviceClass for each of the two drivers, and their devices, which every node offers. Empty without their API."""
+    if not are_allocated():
+        return []
     return [one for driver in (DRIVER, NOT_INSTALLED) for one in (_device_class(driver), _slice(driver))]
 
 
