@@ -1,9 +1,10 @@
-"""The versions of Kubernetes that the tests can build, and the choice of one."""
+"""The versions of Kubernetes and Helm that the tests can build, and the choice of one."""
 
 import re
 
 import pytest
 
+from tools.chart import helm
 from tools.cluster import binaries
 
 
@@ -30,3 +31,13 @@ def test_a_version_without_modules_is_refused(monkeypatch: pytest.MonkeyPatch):
         RuntimeError, match=r"^KUBERNETES=1\.30\.0 cannot be built; use one of these versions: 1\.34\.4, 1\.37\.2, 1\.31\.0$"
     ):
         binaries.version()
+
+
+def test_a_block_has_its_helm_and_other_code_that_of_the_variable(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("HELM", raising=False)
+    assert (helm.version(), helm.is_3()) == ("v4.3.1", False)
+
+    monkeypatch.setenv("HELM", "3.22.0")
+    assert (helm.version(), helm.is_3()) == ("v3.22.0", True)
+    with helm.using("v4.3.1"):
+        assert helm.program().parent.name == "v4.3.1"

@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from tools.chosen_version import chosen_version
 from tools.cluster import binaries
 from tools.docker_engine import CACHE
 from tools.go_programs import build_once, go
@@ -21,7 +22,9 @@ from tools.installation import REPOSITORY
 
 # Helm 3 reaches its end of life, and many clusters still use it. The first version is the default.
 VERSIONS = ("v4.3.1", "v3.22.0")
-_CHOSEN: ContextVar[str] = ContextVar("version of helm", default=VERSIONS[0])
+# Names another version for the release on the cluster: HELM=3.22.0.
+VARIABLE = "HELM"
+_IN_BLOCK: ContextVar[str] = ContextVar("version of helm")
 CHART = REPOSITORY / "helm" / "gregory-train"
 DEFAULT = REPOSITORY / "tests" / "chart" / "golden" / "default.yaml"
 # The objects of the values in docs/kubernetes.md for predictions.
@@ -37,11 +40,20 @@ RELEASE, NAMESPACE = "gregory-train", "gregory-train"
 @contextmanager
 def using(version: str) -> Iterator[None]:
     """Use this version in the block."""
-    token = _CHOSEN.set(version)
+    token = _IN_BLOCK.set(version)
     try:
         yield
     finally:
-        _CHOSEN.reset(token)
+        _IN_BLOCK.reset(token)
+
+
+def version() -> str:
+    """The version of the block, or else of this process. Raises RuntimeError if HELM names one that cannot be built."""
+    return _IN_BLOCK.get("") or chosen_version(VARIABLE, VERSIONS)
+
+
+def is_3() -> bool:
+    return version().startswith("v3.")
 
 
 def usable() -> bool:
@@ -51,18 +63,17 @@ def usable() -> bool:
 
 def program() -> Path:
     """The path of the program, built or not."""
-    return CACHE / "helm" / _CHOSEN.get() / "helm"
+    return CACHE / "helm" / version() / "helm"
 
 
 def build() -> Path:
     """Build the program if it is not there. Returns its path."""
-    return build_once(program().parent, f"helm {_CHOSEN.get()}", _build) / program().name
+    return build_once(program().parent, f"helm {version()}", _build) / program().name
 
 
 def _build(programs: Path) -> None:
-    version = _CHOSEN.get()
-    major = version.removeprefix("v").partition(".")[0]
-    package = f"helm.sh/helm/v{major}/cmd/helm@{version}"
+    major = version().removeprefix("v").partition(".")[0]
+    package = f"helm.sh/helm/v{major}/cmd/helm@{version()}"
     go("install", "-trimpath", "-ldflags", _linker_flags(major), package, folder=programs, GOBIN=str(programs))
 
 
