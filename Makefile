@@ -10,7 +10,8 @@ PARALLEL = --numprocesses $(WORKERS) --dist loadscope --no-loadscope-reorder
 REST := docker or cluster or torch or packages or root or slow
 # The number of runs of `make chaos`.
 RUNS ?= 100
-# make gives its own variables to the programs: KUBERNETES=1.37.2 is the version of test-rest, test-all, chaos and cluster-up.
+# make gives its own variables to the programs: KUBERNETES=1.37.2 is the version of test-rest, test-all, chaos and cluster-up, and
+# HELM=3.22.0 that of the release in test-rest and test-all. RECORD=1 adds the results to the table of tested versions.
 
 # With bytecode of the checkout, a command of the tests starts a tenth sooner.
 unexport PYTHONDONTWRITEBYTECODE
@@ -58,7 +59,8 @@ test: setup ## the fast tier, in minutes: no engine, no root; on SQLite, the dat
 	$(BIN)/python -m tests.on_postgresql $(PARALLEL)
 
 test-rest: setup ## the tests that test leaves out: Docker, Kubernetes, Helm, torch, packages, long ones; for root
-	$(BIN)/python -m pytest $(PARALLEL) -m "$(REST)"
+	$(BIN)/python -m pytest $(PARALLEL) -m "$(REST)" $(if $(RECORD),--record-versions)
+	$(if $(RECORD),$(BIN)/python -m tools.tested_versions)
 
 test-pythons: setup ## the quick tests with Python 3.12 and 3.13, in environments that are kept outside the checkout
 	$(BIN)/python -m tools.pythons 3.12 3.13

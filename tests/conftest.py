@@ -21,7 +21,7 @@ from xdist.workermanage import WorkerController
 
 from gregory.models import Subject
 from gregory.runs.spec import RunSpec
-from tests import sharing, tiers
+from tests import recorded_versions, sharing, tiers
 from tests.database_rows import make_subject, make_team
 from tests.launch.example_run import example_spec
 from tests.strict import need
@@ -49,10 +49,11 @@ BASE_IMAGE = "gregory.test/base:1"
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--record", action="store_true", help="write tests/launch/kubernetes/recorded anew, from the tests' cluster")
     parser.addoption("--two-nodes", action="store_true", help="run tests/kubernetes/test_two_nodes.py, which needs MooseFS")
+    parser.addoption(recorded_versions.OPTION, action="store_true", help="add the results to docs/tested-versions.json")
     parser.addoption("--pictures", metavar="FOLDER", help="folder for the pictures of the documents, such as docs/images")
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Give the tests the same signals and processors wherever they are started.
 
     A shell ignores SIGINT for background jobs, nohup SIGHUP, and the program keeps both ignored. More threads than processors cost time,
@@ -66,6 +67,7 @@ def pytest_configure() -> None:
         number, workers = int(os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw")), int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
         processors = sorted(PROCESSORS)
         os.sched_setaffinity(0, processors[number::workers] or processors)
+    recorded_versions.start(config)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
@@ -74,6 +76,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadSco
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     tiers.mark(item)
+    if item.config.getoption(recorded_versions.OPTION):
+        recorded_versions.mark(item)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -42,12 +42,12 @@ class ClusterReader(Reader):
 
 
 @pytest.fixture(scope="module")
-def programs(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def helm_3(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Helm 3: the tests of a release have Helm 4."""
     folder = tmp_path_factory.mktemp("programs")
     with helm.using(helm.VERSIONS[1]):
-        helm_3 = helm.build()
-    for name, program in (("helm", helm_3), ("kubectl", cluster.programs / "kubectl")):
+        built = helm.build()
+    for name, program in (("helm", built), ("kubectl", cluster.programs / "kubectl")):
         variables = f"KUBECONFIG={cluster.kubeconfig} KUBECACHEDIR={folder} HELM_CACHE_HOME={folder} HELM_CONFIG_HOME={folder}"
         (folder / name).write_text(f'#!/bin/sh\n{variables} exec {program} "$@"\n')
         (folder / name).chmod(0o755)
@@ -56,7 +56,7 @@ def programs(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 @pytest.fixture
 def reader(
-    cluster: Cluster, cluster_postgresql: postgresql.Server, run_images: None, programs: Path, tmp_path: Path
+    cluster: Cluster, cluster_postgresql: postgresql.Server, run_images: None, helm_3: Path, tmp_path: Path
 ) -> Iterator[ClusterReader]:
     """A reader with a database that has articles and that pods can reach."""
     cluster_namespace = ClusterNamespace(cluster=cluster, namespace=helm.NAMESPACE, folder=tmp_path)
@@ -71,7 +71,7 @@ def reader(
         "hostPath": {"path": str(installation.models)},
     }
     cluster.apply({"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": helm.NAMESPACE}, "spec": volume})
-    reader = ClusterReader(installation, tmp_path / "reader", programs=programs)
+    reader = ClusterReader(installation, tmp_path / "reader", programs=helm_3)
     reader.environment |= {"DB_HOST": cluster.host}
     file = [f"{name}={value}\n" for name, value in reader.environment.items() if name.startswith(("POSTGRES_", "DB_"))]
     (reader.checkout.parent / "gregory.env").write_text("".join(file))
