@@ -7,6 +7,7 @@ pods only.
 import re
 import shutil
 import subprocess
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,8 +61,16 @@ def remove() -> None:
     # One change. All rules of others stay.
     text = "\n".join(["*filter", *lines, "COMMIT", ""])
     subprocess.run([f"{IPTABLES}-restore", "--wait", "--noflush"], input=text, text=True, check=True)
-    for name in _SET.findall(_output(IPSET, "list", "-name")):
-        subprocess.run([IPSET, "destroy", name], check=True)
+    end = time.monotonic() + 30
+    # The kernel releases the sets of removed rules some time later.
+    while any(subprocess.run([IPSET, "destroy", name], capture_output=True).returncode for name in _sets()):
+        if time.monotonic() > end:
+            raise RuntimeError(f"the address sets {_sets()} stay in use")
+        time.sleep(0.1)
+
+
+def _sets() -> list[str]:
+    return _SET.findall(_output(IPSET, "list", "-name"))
 
 
 def _output(*argv: str) -> str:
