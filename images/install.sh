@@ -1,6 +1,6 @@
 #!/bin/sh
-# install.sh VENV LOCK [slim]: make a virtual environment, with `slim` without the files that no run reads. Two builds from one lock file
-# have the same files.
+# install.sh VENV LOCK [slim [PATTERN...]]: make a virtual environment, with `slim` without the files that no run reads, and without the
+# bytecode of packages that match a pattern. Two builds from one lock file have the same files.
 set -eu
 if [ -f /run/secrets/ca ]; then export SSL_CERT_FILE=/run/secrets/ca; fi
 python3 -m venv --without-pip "$1"
@@ -16,5 +16,11 @@ if [ -e "$1/bin/dumb-init" ]; then chmod 0711 "$1/bin/dumb-init"; fi
 # Bytecode depends on the files that the same process compiled before. So each batch has the same files in the same order, and its own
 # process. Without -f and PYTHONDONTWRITEBYTECODE, the modules that Python imports at its start would keep bytecode with a time stamp.
 export PYTHONDONTWRITEBYTECODE=1
-find "$1" -name '*.py' -print0 | LC_ALL=C sort -z \
-    | xargs -0 -n 400 -P "$(nproc)" "$1/bin/python" -m compileall -q -f --invalidation-mode unchecked-hash
+venv=$1
+if [ $# -gt 3 ]; then shift 3; else set --; fi
+for pattern in "$@"; do
+    set -- "$@" ! -path "*/site-packages/$pattern/*"
+    shift
+done
+find "$venv" -name '*.py' "$@" -print0 | LC_ALL=C sort -z \
+    | xargs -0 -n 400 -P "$(nproc)" "$venv/bin/python" -m compileall -q -f --invalidation-mode unchecked-hash

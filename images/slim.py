@@ -17,6 +17,9 @@ UNREAD = (
     "clang/native",
     # Tokenizers inside of TensorFlow's graphs. KerasHub goes on without it, and ours is another library.
     "tensorflow_text",
+    # TensorFlow requires gRPC for Python, for its profiler. HF's Xet downloads models.
+    "grpc",
+    "hf_xet",
 )
 # Of NVIDIA's packages only these files stay. TensorFlow's loader opens cudart, cuBLAS, cuFFT, cuSOLVER, cuSPARSE and cuDNN, or registers
 # no GPU. The others are read by them: cuSOLVER and cuSPARSE link nvJitLink, cuDNN opens its seven parts and NVRTC by name, and
