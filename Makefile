@@ -67,8 +67,8 @@ test-pythons: setup ## the quick tests with Python 3.12 and 3.13, in environment
 
 test-all: test test-pythons test-rest ## every test
 
-chaos: setup ## run RUNS runs on a Kubernetes of one node, with the faults of SEED (needs root)
-	$(BIN)/python -m tools.chaos --runs $(RUNS) $(if $(SEED),--seed $(SEED))
+chaos: setup ## run RUNS runs on a Kubernetes of one node, with the faults of SEED, and with Kueue if KUEUE=1 (needs root)
+	$(BIN)/python -m tools.chaos --runs $(RUNS) $(if $(SEED),--seed $(SEED)) $(if $(KUEUE),--kueue)
 
 lint: setup ## check style, types, import contracts and migrations
 	$(BIN)/ruff format --check .

@@ -1,5 +1,6 @@
 """The judge of a chaos run: each violation alone, and the permitted ends."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from tests.chaos.well import (
     MADE,
     RETRIED,
     ROWS,
+    START,
     WELL,
     again,
     at,
@@ -23,7 +25,7 @@ from tests.chaos.well import (
     strike,
 )  # fmt: skip
 from tools.chaos import check, table
-from tools.chaos.records import Evidence, Folder, Together
+from tools.chaos.records import Evidence, Folder, Suspension, Together
 from tools.chaos.schedule import Target
 from tools.chaos.script import Fault
 
@@ -224,6 +226,36 @@ def test_a_disturbance_delays_a_decision():
 )
 def test_the_end_must_fit_the_faults(evidence: Evidence, allowed: bool):
     assert (check.violations(evidence) == []) is allowed
+
+
+@pytest.mark.parametrize(
+    ("fault", "began", "ended", "hidden"),
+    [
+        (Fault.RUN_KILLED, 10, 20, True),
+        # The pod may live for some seconds after its suspension, and a reconciler sees the fault some seconds later.
+        (Fault.RUN_KILLED, 1, 2, True),
+        (Fault.RUN_KILLED, 30, math.inf, True),
+        (Fault.RUN_KILLED, 1, -4, False),
+        (Fault.EVICTED, 80, 90, False),
+        # These end the Job.
+        (Fault.JOB_DELETED, 10, 20, False),
+        (Fault.CANCELLED, 10, 20, False),
+    ],
+)
+def test_kueue_can_hide_the_end_of_a_pod(fault: Fault, began: float, ended: float, hidden: bool):
+    held = Suspension(run_id="r", attempt=1, began=at(began).timestamp(), ended=START.timestamp() + ended)
+    as_if_nothing = replace(WELL, strikes=(strike(fault),), suspensions=(held,))
+
+    assert (check.violations(as_if_nothing) == []) is hidden
+
+
+def test_a_suspension_is_no_new_attempt_and_no_failure():
+    held = Suspension(run_id="r", attempt=1, began=at(10).timestamp(), ended=at(20).timestamp())
+    twice = replace(WELL, suspensions=(held,), trainings=(replace(DONE[0], begun=2), DONE[1]))
+
+    assert check.violations(twice) == []
+    assert check.violations(replace(twice, suspensions=())) == ["lstm began 2 times in attempt 1"]
+    assert check.violations(again(suspensions=(held,))) != []
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,15 @@
 """The facts that the judge reads: requests for Jobs, processes, answers, and the number of faults in effect."""
 
 import json
+import math
 from collections import Counter
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
 from tests.chaos.well import ALGORITHMS, DONE, SCRIPT, disturbed, strike
-from tools.chaos import audit, evidence, processes, quota
+from tools.chaos import audit, evidence, processes, queues, quota
 from tools.chaos.accounts import adapted
 from tools.chaos.answers import CANCEL, KUBECTL, Answers, Words, merged
 from tools.chaos.processes import Kind, Process
@@ -38,6 +40,49 @@ def test_the_audit_log_has_the_requests_for_jobs():
         ("delete", "0123456789ab", 2, 200, False),
     ]
     assert found[0].at == 1767225601.5
+
+
+def patched(seconds: int, suspend: bool, *, code: int = 200) -> dict[str, object]:
+    time = f"2026-01-01T00:00:{seconds:02}.000000Z"
+    change = {"requestObject": {"spec": {"suspend": suspend}}, "responseStatus": {"code": code}, "requestReceivedTimestamp": time}
+    return EVENT | {"verb": "patch"} | change
+
+
+def test_the_audit_log_has_the_times_for_which_kueue_took_a_job_back():
+    annotated = EVENT | {"verb": "patch", "requestObject": {"metadata": {"annotations": {}}}}
+    others = [patched(4, True, code=409), annotated, EVENT]
+    # Released, taken back twice, and not released again.
+    changes = [patched(1, False), patched(3, True), patched(5, False), patched(9, True)]
+    lines = [*map(json.dumps, (*changes, *others)), json.dumps(changes[0])[:40]]
+
+    found = audit.suspensions(lines, namespace="chaos")
+
+    start = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
+    assert [(one.attempt, one.began - start, one.ended - start) for one in found] == [(2, 3, 5), (2, 9, math.inf)]
+    assert [one.verb for one in audit.requests(lines, namespace="chaos")] == ["create"]
+
+
+def test_the_events_of_kueue_have_the_preemptions():
+    event = {"involvedObject": {"name": "job-gregory-train-0123456789ab-a1-f00d1"}, "lastTimestamp": "2026-01-01T00:00:01Z"}
+
+    assert queues.preemption_of(event) == queues.Preemption(run_id="0123456789ab", at=1767225601.0)
+    assert queues.preemption_of(event | {"involvedObject": {"name": "job-another"}}) is None
+
+
+@pytest.mark.parametrize(
+    ("conditions", "admitted"),
+    [
+        ([("QuotaReserved", "True")], False),
+        ([("Admitted", "True")], True),
+        ([("Admitted", "True"), ("Evicted", "False")], True),
+        ([("Admitted", "True"), ("Evicted", "True")], False),
+        ([("Admitted", "True"), ("Finished", "True")], False),
+    ],
+)
+def test_a_workload_that_is_to_be_deleted_works(conditions: list[tuple[str, str]], admitted: bool):
+    workload = {"metadata": {}, "status": {"conditions": [{"type": kind, "status": status} for kind, status in conditions]}}
+
+    assert queues.is_admitted(workload) is admitted
 
 
 STAGE = ["python3", "-m", "gregory.ml.stages", "train", "--in", "/models/t/s/.runs/r1/stages/train-lstm/in", "--out", "/x", "--lifeline"]
@@ -120,10 +165,11 @@ def test_faults_that_took_effect_too_seldom_are_a_failure():
 
     assert struck == Counter({Fault.EVICTED: 1})
     assert quota.missing_faults(struck, 2).count(Fault.EVICTED) == 1
-    seldom = quota.shortfalls(struck, targets, 1)
+    seldom = quota.shortfalls(struck, targets, 1, wanted=[Target.DATABASE, Target.KUBELET])
     assert f"{Fault.RUN_KILLED}: in effect 0 times, asked for 1" in seldom
-    assert not any(str(kind) in words for kind in (Fault.EVICTED, Target.DATABASE) for words in seldom)
-    assert quota.shortfalls({}, {}, 0) == []
+    assert f"{Target.KUBELET}: in effect 0 times, asked for 1" in seldom
+    assert not any(str(kind) in words for kind in (Fault.EVICTED, Target.DATABASE, Target.PREEMPTED) for words in seldom)
+    assert quota.shortfalls({}, {}, 0, wanted=Target) == []
     assert (quota.default(100), quota.default(20), quota.default(101)) == (5, 1, 6)
 
 

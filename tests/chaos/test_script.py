@@ -5,8 +5,8 @@ from itertools import islice
 
 import pytest
 
-from tools.chaos import quota
-from tools.chaos.schedule import LANES, LONG, Target, disturbances
+from tools.chaos import queues, quota
+from tools.chaos.schedule import LANES, LONG, Target, disturbances, targets
 from tools.chaos.script import PAUSING, SURVIVED, Fault, draw, make_up
 
 
@@ -38,10 +38,11 @@ def test_some_runs_have_two_faults():
 
 
 def test_every_disturbance_is_in_one_lane_and_comes_in_each_deck():
-    assert sorted(target for lane in LANES.values() for target in lane) == sorted(Target)
-    for lane, targets in LANES.items():
-        drawn = [disturbance.target for disturbance in islice(disturbances(18, lane), 2 * len(targets))]
-        assert set(drawn[: len(targets)]) == set(drawn[len(targets) :]) == set(targets)
+    assert sorted(targets(kueue=True)) == sorted(Target)
+    assert set(Target) - set(targets(kueue=False)) == {*LANES["Kueue"], Target.PREEMPTED}
+    for lane, mine in LANES.items():
+        drawn = [disturbance.target for disturbance in islice(disturbances(18, lane), 2 * len(mine))]
+        assert set(drawn[: len(mine)]) == set(drawn[len(mine) :]) == set(mine)
 
 
 @pytest.mark.parametrize("lane", LONG)
@@ -54,6 +55,15 @@ def test_each_lane_has_one_long_absence(lane: str):
 
 def test_the_runs_of_one_command_have_the_same_algorithms():
     assert len({(script.team, script.algorithms) for script in draw(18, 16)}) == 2
+
+
+def test_every_second_batch_is_urgent():
+    scripts = [*draw(18, 17), *make_up(18, 0, [None]), *make_up(18, 1, [None])]
+    priorities = {script.team: queues.priority_of(script.team) for script in scripts}
+
+    assert priorities == {
+        "team-0": "ordinary", "team-1": "urgent", "team-2": "ordinary", "more-0": "ordinary", "more-1": "urgent",
+    }  # fmt: skip
 
 
 def test_missing_faults_get_further_runs():

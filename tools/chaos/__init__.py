@@ -5,6 +5,7 @@
 - `script` draws the faults and disturbances. It is pure.
 - `scripted_work` replaces the stages in the image. `placeholder_bundle` replaces the base models.
 - `chaos_env` is the installation.
+- `queues` are those of Kueue, if Kueue takes part.
 - `faults` and `disturbances` apply the drawn events.
 - `evidence` collects the state at the end from tables, volume and cluster, without code of the product.
 - `check` finds the violations. It is pure.

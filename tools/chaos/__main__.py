@@ -12,7 +12,8 @@ from pathlib import Path
 
 from tools import postgresql
 from tools.chaos import chaos_run, placeholder_bundle, quota, table, volumes
-from tools.cluster import cluster, network, run_image
+from tools.cluster import cluster, kueue, network, run_image
+from tools.go_programs import REMEDY
 
 
 def main() -> int:
@@ -31,9 +32,10 @@ def main() -> int:
         metavar="N",
         help="number of times that each fault and disturbance must take effect (default 5 per 100 runs)",
     )
+    parser.add_argument("--kueue", action="store_true", help="runs wait for Kueue, which preempts them, and which is disturbed too")
     parser.add_argument("--keep", action="store_true", help="keep logs and models")
     options = parser.parse_args()
-    info(f"chaos: make chaos SEED={options.seed} RUNS={options.runs}")
+    info(f"chaos: make chaos SEED={options.seed} RUNS={options.runs}{' KUEUE=1' if options.kueue else ''}")
     programs = postgresql.binaries()
     if programs is None:
         raise SystemExit("chaos needs a PostgreSQL server on this machine; install one, for example: apt-get install postgresql")
@@ -41,18 +43,27 @@ def main() -> int:
         raise SystemExit(f"chaos needs Python 3.11: {run_image.REMEDY}")
     if not volumes.FUSE.exists():
         raise SystemExit(f"chaos needs {volumes.FUSE}; load the kernel module fuse")
+    if options.kueue and not kueue.usable():
+        raise SystemExit(f"chaos with Kueue needs its manager: {REMEDY}")
     folder = Path(tempfile.mkdtemp(prefix="gregory-chaos-"))
     # Pods read the volume as another user.
     folder.chmod(0o755)
     at_least = quota.default(options.runs) if options.at_least is None else options.at_least
     chosen = chaos_run.Options(
-        seed=options.seed, runs=options.runs, concurrent=options.concurrent, limit_seconds=60 * options.limit_minutes, at_least=at_least
+        seed=options.seed,
+        runs=options.runs,
+        concurrent=options.concurrent,
+        limit_seconds=60 * options.limit_minutes,
+        at_least=at_least,
+        kueue=options.kueue,
     )
     with cluster.running(gpus=0) as kubernetes, postgresql.running(programs, pods=network.HOST) as server:
         archive = folder / "image.tar"
         run_image.write(archive, placeholder_bundle.write(folder / "base_models"))
         kubernetes.import_image(archive)
         archive.unlink()
+        if options.kueue:
+            kueue.install(kubernetes)
         outcome = chaos_run.run_chaos(kubernetes, server, folder / "environment", image=run_image.SCRIPTED, options=chosen, info=info)
     return reported(outcome, options.seed, folder, keep=options.keep)
 
@@ -62,7 +73,9 @@ def reported(outcome: chaos_run.Outcome, seed: int, folder: Path, *, keep: bool)
     info(f"{table.of(outcome.found)}\n\n{table.times(outcome.found)}\n")
     struck = quota.faults(strike for one in outcome.found for strike in one.strikes)
     info(f"faults in effect: {table.counted(struck)}")
-    info(f"disturbances in effect: {table.counted(quota.targets(outcome.disturbed))}")
+    info(f"disturbances in effect: {table.counted(outcome.targets)}")
+    if stopped := [evidence for evidence in outcome.found if evidence.suspensions]:
+        info(f"Kueue stopped runs {sum(len(one.suspensions) for one in stopped)} times, {len(stopped)} of {len(outcome.found)} runs")
     wrong = [*(f"{one.script.label}: {words}" for one, all_words in outcome.wrong for words in all_words), *outcome.unknown]
     for words in wrong:
         info(f"VIOLATION {words}")

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tools.chaos import older_release
+from tools.chaos import older_release, queues
 from tools.chaos.chaos_env import ChaosEnv
 from tools.chaos.networks import Network
 from tools.chaos.volumes import View
@@ -74,6 +74,8 @@ class Reconcilers:
     def _start(self, number: int, *, code: Path = REPOSITORY) -> subprocess.Popen[bytes]:
         command = [sys.executable, str(code / "manage.py"), "reconcile_runs", "--interval", str(INTERVALS[number])]
         environment = {**self.chaos_env.inside, "PYTHONPATH": str(code)}
+        if code != REPOSITORY and self.chaos_env.kueue:
+            environment["GREGORY_CLUSTER_CONFIG"] = str(self.chaos_env.older_file)
         if number not in MODELS_NOT_VISIBLE:
             environment["TEST_MODELS_DIR"] = str(self.view(number).folder)
         with (self.chaos_env.folder / f"reconciler-{number}.log").open("ab") as log:
@@ -90,13 +92,15 @@ class Submitter:
     network: Network = SUBMITTER_NETWORK
     _process: subprocess.Popen[bytes] | None = None
 
-    def submit(self, *arguments: str) -> None:
+    def submit(self, team: str, *arguments: str) -> None:
         """Run the command and wait for its end. Its exit code does not matter."""
-        command = [sys.executable, str(REPOSITORY / "manage.py"), "train_models", "--runner", "kubernetes", "--all-articles", *arguments]
+        command = [sys.executable, str(REPOSITORY / "manage.py"), "train_models", "--runner", "kubernetes", "--all-articles"]
+        command += ["--team", team, *arguments]
+        environment = dict(self.chaos_env.inside)
+        if self.chaos_env.kueue and queues.priority_of(team) == queues.URGENT:
+            environment["GREGORY_CLUSTER_CONFIG"] = str(self.chaos_env.urgent_file)
         with (self.chaos_env.folder / "submitter.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                self.network.command(command), cwd=REPOSITORY, env=self.chaos_env.inside, stdout=log, stderr=log
-            )
+            self._process = subprocess.Popen(self.network.command(command), cwd=REPOSITORY, env=environment, stdout=log, stderr=log)
         self._process.wait()
 
     def alive(self) -> bool:

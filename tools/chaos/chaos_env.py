@@ -13,7 +13,7 @@ import psycopg
 from psycopg.rows import class_row
 
 from tools import postgresql
-from tools.chaos import accounts
+from tools.chaos import accounts, queues
 from tools.chaos.records import Event, Row, Run
 from tools.chaos.script import Script
 from tools.chaos.scripted_work import MARKS, PATCH, SECONDS
@@ -60,13 +60,14 @@ WRITES = "-c default_transaction_read_only=off"
 class ChaosEnv:
     """`installation` is the operator's machine, which does not see the models volume. `models` is that volume.
 
-    inside: the environment of a process in the network of the pods.
+    inside: the environment of a process in the network of the pods. kueue: whether Kueue admits the runs.
     """
 
     cluster: Cluster
     server: postgresql.Server
     folder: Path
     scripts: list[Script]
+    kueue: bool = False
     installation: Installation = field(init=False)
     inside: dict[str, str] = field(init=False)
     cluster_namespace: ClusterNamespace = field(init=False)
@@ -106,8 +107,10 @@ class ChaosEnv:
         self.cluster_namespace.config["deadlines"] = {"imagePullSeconds": 300}
         # Chaos tests the defaults of the others.
         del self.cluster_namespace.config["gracePeriodSeconds"], self.cluster_namespace.config["submission"]
-        self.cluster_namespace.installation()
         outside, inside = accounts.create(self.cluster, self.cluster_namespace.namespace, self.folder)
+        if self.kueue:
+            self._create_queue(milli=milli * max(1, concurrent // 2))
+        self.cluster_namespace.installation()
         variables = {
             **self.server.environment(DATABASE),
             "KUBECONFIG": str(outside),
@@ -116,6 +119,25 @@ class ChaosEnv:
         self.installation = Installation(self.folder / "operator", environment=variables)
         self.inside = {**self.installation.environment, "KUBECONFIG": str(inside), "DB_HOST": self.cluster.host}
         self._add(self.scripts)
+
+    def _create_queue(self, *, milli: int) -> None:
+        """Half of the node: with all of it, the pod of Kueue's manager would find no place. The reconcilers retry a run as ordinary."""
+        queues.create(self.cluster, self.cluster_namespace.namespace, milli=milli)
+        config = self.cluster_namespace.config
+        config["kueue"] = queues.section(queues.ORDINARY)
+        self.urgent_file.write_text(json.dumps({**config, "kueue": queues.section(queues.URGENT)}))
+        # The older release does not know the other keys.
+        self.older_file.write_text(json.dumps({**config, "kueue": {"queueName": queues.QUEUE}}))
+
+    @property
+    def urgent_file(self) -> Path:
+        """The cluster file of a submitter of urgent runs."""
+        return self.folder / "urgent.yaml"
+
+    @property
+    def older_file(self) -> Path:
+        """The cluster file of the older release, if there is Kueue."""
+        return self.folder / "older.yaml"
 
     def add(self, scripts: list[Script]) -> None:
         """More runs: their subjects, and the lengths of their trainings."""

@@ -1,7 +1,9 @@
 """One chaos run: submit all runs, apply faults and disturbances, wait for the ends, collect the evidence."""
 
+import math
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -12,13 +14,14 @@ from pathlib import Path
 import psycopg
 
 from tools import postgresql
-from tools.chaos import check, evidence, keep, processes, quota, schedule, script
+from tools.chaos import check, evidence, keep, processes, queues, quota, schedule, script
 from tools.chaos.actors import RECONCILERS, Reconcilers, Submitter
 from tools.chaos.chaos_env import ChaosEnv
 from tools.chaos.disturbances import Disturber
 from tools.chaos.faults import Striker
 from tools.chaos.observer import Observer
 from tools.chaos.records import Disturbed, Evidence, Run, Strike
+from tools.chaos.schedule import Target
 from tools.chaos.script import Script
 from tools.chaos.webhook import Webhook
 from tools.cluster.cluster import Cluster
@@ -26,6 +29,8 @@ from tools.cluster.cluster import Cluster
 POLL_SECONDS = 0.5
 # A Job finishes at most so long after its run: the grace of its pod, or two passes that remove garbage.
 ORPHAN_SECONDS = 150
+# A reconciler removes garbage every ten minutes, and an operator's pass at once.
+PASS_SECONDS = 20
 # Further batches, for faults and disturbances that took effect too seldom. A batch has at least so many runs.
 ROUNDS, SMALLEST_BATCH = 10, 4
 
@@ -34,7 +39,7 @@ ROUNDS, SMALLEST_BATCH = 10, 4
 class Options:
     """at_least: number of times that each fault and each disturbance must take effect.
 
-    limit_seconds: a run that is still open then is a violation.
+    limit_seconds: a run that is still open then is a violation. kueue: the cluster has Kueue, which admits the runs.
     """
 
     seed: int
@@ -42,16 +47,20 @@ class Options:
     concurrent: int
     limit_seconds: float
     at_least: int
+    kueue: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """wrong: the runs with violations. unknown: violations of no run. shortfalls: faults that took effect too seldom."""
+    """wrong: the runs with violations. unknown: violations of no run. targets: disturbances in effect.
+
+    shortfalls: faults and disturbances that took effect too seldom.
+    """
 
     found: list[Evidence]
     wrong: list[tuple[Evidence, list[str]]]
     unknown: list[str]
-    disturbed: list[Disturbed]
+    targets: Counter[Target]
     shortfalls: list[str]
     seconds: float
 
@@ -60,14 +69,16 @@ def run_chaos(
     cluster: Cluster, server: postgresql.Server, folder: Path, *, image: str, options: Options, info: Callable[[str], object]
 ) -> Outcome:
     """One chaos run. The evidence of violations is kept in `folder`/violations."""
-    chaos_env = ChaosEnv(cluster=cluster, server=server, folder=folder, scripts=script.draw(options.seed, options.runs))
+    scripts = script.draw(options.seed, options.runs)
+    chaos_env = ChaosEnv(cluster=cluster, server=server, folder=folder, scripts=scripts, kueue=options.kueue)
     chaos_env.prepare(image, concurrent=options.concurrent)
     began = time.monotonic()
     chaos_run = _ChaosRun(chaos_env, options, deadline=began + options.limit_seconds, info=info)
     try:
         strikes = chaos_run.run()
         found = evidence.collect(chaos_env, strikes, chaos_run.disturbed, chaos_run.observer)
-        unknown = evidence.unknown(found, chaos_env)
+        unknown = [*evidence.unknown(found, chaos_env), *chaos_run.quota_in_use()]
+        shortfalls, targets = chaos_run.shortfalls(strikes), chaos_run.targets()
         wrong = [(one, words) for one in found if (words := check.violations(one))]
         if wrong or unknown:
             keep.keep(folder / "violations", wrong, chaos_env, chaos_run.observer)
@@ -78,8 +89,8 @@ def run_chaos(
         found=found,
         wrong=wrong,
         unknown=unknown,
-        disturbed=chaos_run.disturbed,
-        shortfalls=chaos_run.shortfalls(strikes),
+        targets=targets,
+        shortfalls=shortfalls,
         seconds=time.monotonic() - began,
     )
 
@@ -95,20 +106,39 @@ class _ChaosRun:
         longest = schedule.longest_absence(options.runs)
         self._lanes = [
             Disturber(
-                schedule.disturbances(options.seed, lane, longest=longest), chaos_env, self._reconcilers, self._submitter, self._webhook,
+                schedule.disturbances(options.seed, lane, longest=longest, kueue=options.kueue),
+                chaos_env,
+                self._reconcilers,
+                self._submitter,
+                self._webhook,
                 unfinished=self._unfinished,
             )
-            for lane in schedule.LANES
-        ]  # fmt: skip
+            for lane in schedule.lanes(kueue=options.kueue)
+        ]
         self.observer = Observer(chaos_env.cluster, chaos_env.cluster_namespace.namespace, chaos_env.folder / "pod-logs")
 
     @property
     def disturbed(self) -> list[Disturbed]:
         return [one for lane in self._lanes for one in lane.done]
 
+    def targets(self) -> Counter[Target]:
+        """The number of disturbances of each target in effect."""
+        counted = quota.targets(self.disturbed)
+        if self._options.kueue:
+            found = queues.preemptions(self._env.cluster, self._env.cluster_namespace.namespace)
+            began = {run.run_id: run.started_at.timestamp() for run in self._latest.values() if run.started_at is not None}
+            counted[schedule.BY_PRIORITY] = sum(began.get(one.run_id, math.inf) <= one.at for one in found)
+        return counted
+
+    def quota_in_use(self) -> list[str]:
+        """Quota that Kueue keeps for a run, although each has ended."""
+        number = queues.reserved(self._env.cluster) if self._options.kueue else 0
+        return [f"Kueue keeps quota for {number} runs"] if number else []
+
     def shortfalls(self, strikes: Sequence[tuple[Script, list[Strike]]]) -> list[str]:
         struck = quota.faults(one for _, applied in strikes for one in applied)
-        return quota.shortfalls(struck, quota.targets(self.disturbed), self._options.at_least)
+        wanted = schedule.targets(kueue=self._options.kueue)
+        return quota.shortfalls(struck, self.targets(), self._options.at_least, wanted=wanted)
 
     def run(self) -> list[tuple[Script, list[Strike]]]:
         """The scripts with their strikes. Raises the error of a lane."""
@@ -182,12 +212,12 @@ class _ChaosRun:
             while self._unfinished() >= 2 * self._options.concurrent and time.monotonic() < self._deadline:
                 time.sleep(POLL_SECONDS)
             algorithms = ("--algo", ",".join(members[0].algorithms))
-            self._submitter.submit("--team", team, *algorithms)
+            self._submitter.submit(team, *algorithms)
             while (missing := self._missing(members)) and time.monotonic() < self._deadline:
                 if len(missing) == len(members):
-                    self._submitter.submit("--team", team, *algorithms)
+                    self._submitter.submit(team, *algorithms)
                 else:
-                    self._submitter.submit("--team", team, "--subject", missing[0].subject, *algorithms)
+                    self._submitter.submit(team, "--subject", missing[0].subject, *algorithms)
 
     def _missing(self, members: list[Script]) -> list[Script]:
         """The scripts without a run in the tables."""
@@ -225,10 +255,13 @@ class _ChaosRun:
         return sum(not run.is_final for run in list(self._latest.values()))
 
     def _wait_for_jobs(self) -> None:
-        """Wait until every Job has finished and every process has ended."""
-        deadline = time.monotonic() + ORPHAN_SECONDS
+        """Wait until every Job has finished and every process has ended. Meanwhile an operator makes passes, which remove garbage too."""
+        deadline, next_pass = time.monotonic() + ORPHAN_SECONDS, time.monotonic() + PASS_SECONDS
         while time.monotonic() < deadline:
             jobs = evidence.jobs_of(self._env.cluster, self._env.cluster_namespace.namespace)
-            if all(job.finished for job in jobs) and not processes.alive():
+            if all(job.finished for job in jobs) and not processes.alive() and not self.quota_in_use():
                 return
+            if time.monotonic() > next_pass:
+                self._env.installation.manage("reconcile_runs", "--once")
+                next_pass = time.monotonic() + PASS_SECONDS
             time.sleep(POLL_SECONDS)

@@ -44,7 +44,13 @@ def _ends(evidence: Evidence, run: Run) -> Iterator[str]:
     if not run.is_final:
         yield f"open at the end: {run.state}"
         return
-    allowed = effects.permitted(evidence.strikes, evidence.disturbed, done=_done(evidence), algorithms=len(evidence.script.algorithms))
+    allowed = effects.permitted(
+        evidence.strikes,
+        evidence.disturbed,
+        done=_done(evidence),
+        algorithms=len(evidence.script.algorithms),
+        suspensions=evidence.suspensions,
+    )
     if End(state=run.state, reason=run.reason, attempt=run.attempt) not in allowed:
         faults = "; ".join(map(described, evidence.strikes)) or "none"
         yield f"wrong end: {end_of(evidence)}, faults: {faults}: {run.detail[:400]}"

@@ -21,7 +21,8 @@ def of(evidence: Evidence, run: Run) -> Iterator[str]:
             yield f"{training.algorithm} was trained in attempt {training.attempt} after attempt {finished[training.algorithm]}"
         if training.done:
             finished[training.algorithm] = training.attempt
-        if training.begun > 1 and not _had(evidence, Fault.SUSPENDED):
+        suspended = sum(one.attempt == training.attempt for one in evidence.suspensions)
+        if training.begun > 1 + suspended and not _had(evidence, Fault.SUSPENDED):
             yield f"{training.algorithm} began {training.begun} times in attempt {training.attempt}"
     if evidence.alive_at_end and run.is_final:
         yield f"processes of a run that {run.state} live at the end: {', '.join(evidence.alive_at_end)}"

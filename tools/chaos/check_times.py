@@ -55,7 +55,7 @@ def decisions(evidence: Evidence, run: Run) -> Iterator[Decision]:
         at = _decision(strike, evidence, run)
         if at is not None:
             seconds = max(0.0, at.timestamp() - strike.began)
-            longest = effects.decision_seconds(strike, evidence.disturbed, at.timestamp())
+            longest = effects.decision_seconds(strike, evidence.disturbed, at.timestamp(), evidence.suspensions)
             yield Decision(fault=strike.blow.fault, seconds=seconds, longest=longest)
 
 

@@ -43,14 +43,14 @@ def webhook(env: ChaosEnv, server: Webhook, target: Target, stop: threading.Even
     """The API server asks the webhook before it creates a Job. Yields whether it asked."""
     server.begin(target)
     configuration = json.dumps(server.configuration(target, env.cluster_namespace.namespace))
-    _answered(env.cluster, "apply", "-f", "-", input=configuration)
+    answered(env.cluster, "apply", "-f", "-", input=configuration)
     try:
         deadline = time.monotonic() + FIRST_REQUEST_SECONDS
         while server.requests == 0 and time.monotonic() < deadline and not stop.wait(0.2):
             pass
         yield server.requests > 0
     finally:
-        _answered(env.cluster, "delete", "validatingwebhookconfiguration", NAME, "--ignore-not-found")
+        answered(env.cluster, "delete", "validatingwebhookconfiguration", NAME, "--ignore-not-found")
         server.end()
 
 
@@ -59,7 +59,7 @@ def node_deleted(cluster: Cluster) -> Iterator[None]:
     """The node object is deleted while the containers live. The kubelet makes it again."""
     cluster.kill(KUBELET)
     try:
-        _answered(cluster, "delete", "node", NODE, "--ignore-not-found", "--wait=false")
+        answered(cluster, "delete", "node", NODE, "--ignore-not-found", "--wait=false")
         yield
     finally:
         _start(cluster, KUBELET)
@@ -95,9 +95,10 @@ def _start(cluster: Cluster, name: str) -> None:
     _until(started, what=f"the start of {name}")
 
 
-def _answered(cluster: Cluster, *arguments: str, input: str | None = None) -> None:
-    _until(lambda: cluster.kubectl(*arguments, timeout=20, input=input).returncode == 0, what=f"kubectl {arguments[0]}")
+def answered(cluster: Cluster, *arguments: str, input: str | None = None, seconds: float = ANSWER_SECONDS) -> None:
+    """Repeat a kubectl command until it succeeds."""
+    _until(lambda: cluster.kubectl(*arguments, timeout=20, input=input).returncode == 0, what=f"kubectl {arguments[0]}", seconds=seconds)
 
 
-def _until(done: Callable[[], bool], *, what: str) -> None:
-    Cluster.until(done, what=what, seconds=ANSWER_SECONDS)
+def _until(done: Callable[[], bool], *, what: str, seconds: float = ANSWER_SECONDS) -> None:
+    Cluster.until(done, what=what, seconds=seconds)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
-from tools.chaos import cluster_faults, database_faults, networks, quota
+from tools.chaos import cluster_faults, database_faults, kueue_faults, networks, quota
 from tools.chaos.actors import MODELS_NOT_VISIBLE, RECONCILERS, Reconcilers, Submitter
 from tools.chaos.chaos_env import ChaosEnv
 from tools.chaos.cluster_faults import API_SERVER, CONTAINERD, KUBELET
@@ -131,6 +131,10 @@ class Disturber(threading.Thread):
                 context = cluster_faults.node_without_power(env.cluster)
             case Target.RUNTIME:
                 context = cluster_faults.daemon_killed(env.cluster, CONTAINERD)
+            case target if target in LANES["Kueue"]:
+                with kueue_faults.applied(env, disturbance, self._stop_asked) as found:
+                    yield found
+                return
             case Target.SUBMITTER | Target.SUBMITTER_NO_API:
                 with self._submitter_disturbed(disturbance) as found:
                     yield found

@@ -1,10 +1,11 @@
 """The permitted ends of a run after its faults, and the longest time until each end. Pure."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from tools.chaos.records import Disturbed, Strike
+from tools.chaos.records import Disturbed, Strike, Suspension
 from tools.chaos.schedule import Target
 from tools.chaos.script import Fault
 
@@ -64,6 +65,10 @@ NODE_LOSSES = (Target.NODE_DELETED, Target.NODE_RESTARTED, Target.KUBELET, Targe
 PUBLISHING_ATTEMPTS = 3
 # The older release does not know a node without power: it finalizes the run for these reasons, and does not retry it.
 OLDER_REASONS = ("lost", "refused", "not_started")
+# Kueue cannot hide these: they end the run and not its pod alone.
+OF_THE_JOB = (Fault.JOB_DELETED, Fault.CANCELLED)
+# A pod ends within this time after its suspension.
+STOPPING_SECONDS = 15.0
 # A process of a superseded attempt stops at its next heartbeat, 15 s, and gives the database 20 s to answer.
 SUPERSEDED_SECONDS = 45.0
 
@@ -90,8 +95,19 @@ def is_optional(strike: Strike) -> bool:
     return strike.struck is None or strike.all_done
 
 
-def permitted(strikes: Sequence[Strike], disturbed: Iterable[Disturbed], *, done: Sequence[int] = (), algorithms: int = 2) -> set[End]:
-    """Every permitted end. disturbed: the disturbances during the life of the run. done: for each trained algorithm, the attempt."""
+def permitted(
+    strikes: Sequence[Strike],
+    disturbed: Iterable[Disturbed],
+    *,
+    done: Sequence[int] = (),
+    algorithms: int = 2,
+    suspensions: Sequence[Suspension] = (),
+) -> set[End]:
+    """Every permitted end.
+
+    disturbed: the disturbances during the life of the run. done: for each trained algorithm, the attempt. suspensions: by Kueue. After
+    one, the same attempt goes on.
+    """
     disturbed = list(disturbed)
     alive, ended = {_Alive(1, frozenset())}, set[End]()
     lost = node_losses(disturbed)
@@ -107,7 +123,7 @@ def permitted(strikes: Sequence[Strike], disturbed: Iterable[Disturbed], *, done
                 alive.add(after)
             else:
                 ended |= after
-        if is_optional(strike) or any(_hides(one, strike) for one in lost):
+        if is_optional(strike) or any(_hides(one, strike) for one in lost) or any(holds(one, strike) for one in suspensions):
             alive |= before
     for _ in lost:
         # The cluster may have kept the pod, or the run may have ended before.
@@ -147,13 +163,22 @@ def _hides(lost: Disturbed, strike: Strike) -> bool:
     return lost.began <= strike.ended + _PASSES and lost.ended >= strike.began
 
 
+def holds(suspension: Suspension, strike: Strike) -> bool:
+    """Whether Kueue stopped the pod before a reconciler could see the fault. The attempt goes on then, if its Job still exists."""
+    if strike.blow.fault in OF_THE_JOB:
+        return False
+    return suspension.began <= strike.ended + _PASSES and suspension.ended + STOPPING_SECONDS + strike.blow.pause >= strike.began
+
+
 def expected(strikes: Iterable[Strike]) -> list[Rule]:
     """The rules of the faults that struck, or may have struck."""
     return [RULES[strike.blow.fault] for strike in strikes if strike.struck is not False]
 
 
-def decision_seconds(strike: Strike, disturbed: Iterable[Disturbed], until: float) -> float:
+def decision_seconds(strike: Strike, disturbed: Iterable[Disturbed], until: float, suspensions: Iterable[Suspension] = ()) -> float:
     """The longest time from a fault to its decision. A disturbance meanwhile adds its own time and that of the clients' pauses."""
+    if any(holds(one, strike) for one in suspensions):
+        return math.inf
     meanwhile = [one for one in disturbed if one.ended > strike.began and one.began < until]
     return RULES[strike.blow.fault].seconds + strike.blow.pause + sum(one.ended - one.began + 30 for one in meanwhile)
 

@@ -32,6 +32,7 @@ def collect(
     logs = sorted(chaos_env.cluster.folder.glob(f"{AUDIT_LOG.removesuffix('.log')}*.log"))
     lines = [line for log in logs for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
     requests = _by(audit.requests(lines, namespace=namespace), lambda request: request.run_id)
+    suspensions = _by(audit.suspensions(lines, namespace=namespace), lambda one: one.run_id)
     folders = _by(_folders(chaos_env), lambda folder: folder.path.rsplit("/", 2)[0])
     alive = _by(processes.alive(), lambda process: process.run_id)
     found = []
@@ -55,6 +56,7 @@ def collect(
                 together=tuple(together for run_id in ids for together in observer.together(run_id)),
                 last_alive=max((observer.last_alive[run_id] for run_id in ids if run_id in observer.last_alive), default=None),
                 alive_at_end=tuple(f"{one.kind} {one.stage} {one.pid}" for run_id in ids for one in alive[run_id]),
+                suspensions=tuple(one for run_id in ids for one in suspensions[run_id]),
             )
         )
     return found
@@ -78,7 +80,7 @@ def jobs_of(cluster: Cluster, namespace: str) -> list[Job]:
 
 def as_json(evidence: Evidence) -> str:
     """All evidence as text, for the analysis of a violation."""
-    parts = ("strikes", "disturbed", "runs", "rows", "events", "folders", "trainings", "jobs", "requests", "together")
+    parts = ("strikes", "disturbed", "runs", "rows", "events", "folders", "trainings", "jobs", "requests", "suspensions", "together")
     described: dict[str, Any] = {name: [str(one) for one in getattr(evidence, name)] for name in parts}
     described |= {"script": str(evidence.script), "overlaps": evidence.overlaps, "last_alive": evidence.last_alive}
     return json.dumps({**described, "alive_at_end": evidence.alive_at_end}, indent=2)

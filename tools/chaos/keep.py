@@ -10,6 +10,7 @@ from tools.chaos.chaos_env import ChaosEnv
 from tools.chaos.evidence import as_json
 from tools.chaos.observer import Observer, objects_by_run
 from tools.chaos.records import Evidence
+from tools.cluster import kueue
 
 DAEMONS = ("kubelet", "kube-apiserver", "kube-controller-manager", "containerd", "audit")
 
@@ -38,5 +39,8 @@ def keep(
     for log in (*chaos_env.folder.glob("*.log"), *(chaos_env.cluster.folder / f"{name}.log" for name in DAEMONS)):
         with suppress(OSError):
             shutil.copy(log, folder / log.name)
+    for number, log in enumerate(sorted(chaos_env.cluster.folder.glob(f"pods/{kueue.NAMESPACE}_*/*/*.log"))):
+        with suppress(OSError):
+            shutil.copy(log, folder / f"kueue-{number}.log")
     with suppress(OSError):
         shutil.copy(chaos_env.server.folder / "log", folder / "postgresql.log")

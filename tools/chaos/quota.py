@@ -32,7 +32,9 @@ def missing_faults(counted: Mapping[Fault, int], at_least: int) -> list[Fault]:
     return [fault for fault in Fault for _ in range(at_least - counted.get(fault, 0))]
 
 
-def shortfalls(counted_faults: Mapping[Fault, int], counted_targets: Mapping[Target, int], at_least: int) -> list[str]:
-    """The kinds that took effect too seldom, as text."""
-    counts = [*((fault, counted_faults.get(fault, 0)) for fault in Fault), *((target, counted_targets.get(target, 0)) for target in Target)]
+def shortfalls(
+    counted_faults: Mapping[Fault, int], counted_targets: Mapping[Target, int], at_least: int, *, wanted: Iterable[Target]
+) -> list[str]:
+    """The kinds that took effect too seldom, as text. wanted: the targets of this chaos run."""
+    counts = [*((fault, counted_faults.get(fault, 0)) for fault in Fault), *((target, counted_targets.get(target, 0)) for target in wanted)]
     return [f"{kind}: in effect {count} times, asked for {at_least}" for kind, count in counts if count < at_least]

@@ -107,6 +107,16 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Suspension:
+    """A time for which Kueue took back a Job that it had released. Seconds since 1970. ended: infinite if it was not released again."""
+
+    run_id: str
+    attempt: int
+    began: float
+    ended: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Together:
     """Two processes of one kind that were seen at once in one run. kind: `supervisor` or `stage`. seconds: the time of both."""
 
@@ -163,3 +173,4 @@ class Evidence:
     together: tuple[Together, ...]
     last_alive: float | None
     alive_at_end: tuple[str, ...]
+    suspensions: tuple[Suspension, ...] = ()

@@ -36,6 +36,11 @@ class Target(StrEnum):
     RUNTIME = "containerd killed"
     SUBMITTER = "the submitter killed"
     SUBMITTER_NO_API = "the submitter cut off from the API server"
+    KUEUE_RESTARTED = "Kueue's manager restarted"
+    KUEUE_AWAY = "Kueue's manager and webhooks away"
+    QUEUE_DRAINED = "Kueue's queue held and drained"
+    WORKLOAD_DELETED = "the Workload of a run at work deleted"
+    PREEMPTED = "a run at work preempted by Kueue"
 
 
 LANES: dict[str, tuple[Target, ...]] = {
@@ -59,7 +64,10 @@ LANES: dict[str, tuple[Target, ...]] = {
     ),
     "node": (Target.KUBELET, Target.NODE_DELETED, Target.NODE_RESTARTED, Target.RUNTIME),
     "submitter": (Target.SUBMITTER, Target.SUBMITTER_NO_API),
+    "Kueue": (Target.KUEUE_RESTARTED, Target.KUEUE_AWAY, Target.QUEUE_DRAINED, Target.WORKLOAD_DELETED),
 }
+# The priorities of the runs cause this one, and no lane.
+BY_PRIORITY = Target.PREEMPTED
 # The absence that becomes long, in each lane, and its longest time. Runs give up a database after five minutes, and the cluster removes the
 # pods of a silent node after five minutes.
 LONG: dict[str, tuple[Target, float]] = {
@@ -74,7 +82,16 @@ SHORTEST_LONG = 30.0
 # Pods of a node object that is gone are removed after 40 s.
 NODE_GONE_SECONDS = 50.0
 # Seconds between two disturbances of a lane. A lost node costs every run at work an attempt.
-_AFTER = {"reconcilers": (1.0, 6.0), "database": (4.0, 15.0), "API server": (4.0, 15.0), "node": (15.0, 45.0), "submitter": (5.0, 20.0)}
+_AFTER = {
+    "reconcilers": (1.0, 6.0),
+    "database": (4.0, 15.0),
+    "API server": (4.0, 15.0),
+    "node": (15.0, 45.0),
+    "submitter": (5.0, 20.0),
+    "Kueue": (4.0, 15.0),
+}
+# These take Kueue away too, and no run starts until its webhooks answer again: up to a minute later.
+_WITH_KUEUE, _RARER = ("API server", "node"), 3
 _AWAY = {
     Target.OLDER_RELEASE: (15.0, 30.0),
     Target.RECONCILER_STOPPED: (2.0, 25.0),
@@ -85,6 +102,8 @@ _AWAY = {
     Target.VOLUME_BROKEN: (3.0, 15.0),
     # The command works for two to ten seconds, by the speed of the machine.
     Target.SUBMITTER: (0.5, 4.0),
+    Target.KUEUE_AWAY: (3.0, 25.0),
+    Target.QUEUE_DRAINED: (1.0, 10.0),
 }
 
 
@@ -98,13 +117,24 @@ class Disturbance:
     which: int
 
 
+def lanes(*, kueue: bool) -> list[str]:
+    """The lanes of a chaos run with or without Kueue."""
+    return [lane for lane in LANES if kueue or lane != "Kueue"]
+
+
+def targets(*, kueue: bool) -> list[Target]:
+    """The targets that must be in effect."""
+    return [target for lane in lanes(kueue=kueue) for target in LANES[lane]] + ([BY_PRIORITY] if kueue else [])
+
+
 def longest_absence(runs: int) -> float:
     """Seconds of the longest absence that fits to the number of runs: five minutes for a hundred."""
     return min(300.0, 3.0 * runs)
 
 
-def disturbances(seed: int, lane: str, *, longest: float = 300.0) -> Iterator[Disturbance]:
+def disturbances(seed: int, lane: str, *, longest: float = 300.0, kueue: bool = False) -> Iterator[Disturbance]:
     """An endless sequence for one lane. Each deck has every target of the lane once. longest: limit of an absence, in seconds."""
+    rarer = _RARER if kueue and lane in _WITH_KUEUE else 1
     drawn = random.Random(f"{seed} {lane}")
     long = _long(seed, lane)
     while True:
@@ -116,7 +146,7 @@ def disturbances(seed: int, lane: str, *, longest: float = 300.0) -> Iterator[Di
                 away, long = min(long, longest), None
             if target is Target.NODE_DELETED and drawn.random() < 0.3:
                 away = min(NODE_GONE_SECONDS, longest)
-            yield Disturbance(after=round(drawn.uniform(*_AFTER[lane]), 1), target=target, away=away, which=drawn.randrange(1_000))
+            yield Disturbance(after=round(rarer * drawn.uniform(*_AFTER[lane]), 1), target=target, away=away, which=drawn.randrange(1_000))
 
 
 def _long(seed: int, lane: str) -> float | None:

@@ -11,13 +11,19 @@ STORE = "http://127.0.0.1:2379"
 PEERS = "http://127.0.0.1:2380"
 # Seconds without an answer after which a node counts as lost. With Kubernetes' own 40 s, tests would wait.
 GRACE = 10
-# One line for every request that makes or deletes a Job.
+# One line for every request that makes or deletes a Job, or with which Kueue suspends or releases one.
 AUDIT_POLICY = {
     "apiVersion": "audit.k8s.io/v1",
     "kind": "Policy",
     "omitStages": ["RequestReceived"],
     "rules": [
         {"level": "Metadata", "verbs": ["create", "delete", "deletecollection"], "resources": [{"group": "batch", "resources": ["jobs"]}]},
+        {
+            "level": "Request",
+            "users": ["system:serviceaccount:kueue-system:kueue-controller-manager"],
+            "verbs": ["patch"],
+            "resources": [{"group": "batch", "resources": ["jobs"]}],
+        },
         {"level": "None"},
     ],
 }

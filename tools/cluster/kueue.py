@@ -43,14 +43,7 @@ def build() -> Path:
 @contextmanager
 def installed(cluster: Cluster) -> Iterator[None]:
     """Kueue manages the Jobs of queues in the block. The block ends its own runs."""
-    built = build()
-    archive = cluster.folder / "kueue.tar"
-    images.of_program(archive, name=IMAGE, program=built / "kueue")
-    cluster.import_image(archive)
-    archive.unlink()
-    manifests = json.dumps({"apiVersion": "v1", "kind": "List", "items": _objects(built, cluster.folder / "pki")})
-    # One resource is too large for the annotation of a client-side apply.
-    cluster.must("apply", "--server-side", "--filename", "-", input=manifests)
+    manifests = _apply(cluster)
     try:
         _wait(cluster)
         yield
@@ -60,6 +53,25 @@ def installed(cluster: Cluster) -> Iterator[None]:
         cluster.must("delete", "clusterqueues,resourceflavors,workloadpriorityclasses", "--all", "--timeout=60s")
         cluster.must("delete", _WEBHOOKS, "--selector", "app.kubernetes.io/name=kueue")
         cluster.must("delete", "--wait=false", "--ignore-not-found", "--filename", "-", input=manifests)
+
+
+def install(cluster: Cluster) -> None:
+    """Kueue manages the Jobs of queues until the end of the cluster."""
+    _apply(cluster)
+    _wait(cluster)
+
+
+def _apply(cluster: Cluster) -> str:
+    """Import the image and create the objects. Returns their manifests."""
+    built = build()
+    archive = cluster.folder / "kueue.tar"
+    images.of_program(archive, name=IMAGE, program=built / "kueue")
+    cluster.import_image(archive)
+    archive.unlink()
+    manifests = json.dumps({"apiVersion": "v1", "kind": "List", "items": _objects(built, cluster.folder / "pki")})
+    # One resource is too large for the annotation of a client-side apply.
+    cluster.must("apply", "--server-side", "--filename", "-", input=manifests)
+    return manifests
 
 
 def stop(cluster: Cluster) -> None:
