@@ -4,8 +4,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from tools.installation import REPOSITORY, Installation
 
 HEAVY = (
@@ -41,29 +39,26 @@ def test_the_import_contracts_hold():
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
+def test_the_operators_side_loads_no_training_library(installation: Installation):
+    installation.must("load_demo")
+
+    for command in (
         ["train_models", "--all-teams", "--dry-run"],
         ["reconcile_runs", "--once"],
         ["training_runs", "list"],
         ["verify_models"],
         ["models", "list"],
         ["prepare_base_models", "--demo"],
-    ],
-)
-def test_the_operators_side_loads_no_training_library(installation: Installation, command: list[str]):
-    installation.must("load_demo")
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", WITHOUT_HEAVY, "manage.py", *command],
+            cwd=REPOSITORY,
+            env=installation.environment,
+            capture_output=True,
+            text=True,
+        )
 
-    done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_HEAVY, "manage.py", *command],
-        cwd=REPOSITORY,
-        env=installation.environment,
-        capture_output=True,
-        text=True,
-    )
-
-    assert done.returncode == 0, done.stderr
+        assert done.returncode == 0, (command, done.stderr)
 
 
 def test_the_probe_itself_refuses():

@@ -103,6 +103,7 @@ def test_it_trains_from_every_label_and_writes_nothing_but_a_run_log(living: Liv
     assert (manifest["data"]["labelled"], manifest["data"]["title_only"]) == (LABELLED + 6, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("living", ["newest"], indirect=True)
 def test_a_file_trains_elsewhere_from_the_same_data_set(living: Living, installation: Installation, tmp_path: Path):
     """Export with the role of least privileges, import into SQLite, and train there."""
