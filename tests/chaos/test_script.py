@@ -70,5 +70,8 @@ def test_missing_faults_get_further_runs():
     scripts = make_up(18, 0, [Fault.EVICTED, None])
 
     assert [[blow.fault for blow in script.blows] for script in scripts] == [[Fault.EVICTED], []]
+    assert [script.team for number in range(2) for script in make_up(18, number, [None] * 3, batches=2)] == [
+        "more-0", "more-0", "more-1", "more-2", "more-2", "more-3",
+    ]  # fmt: skip
     labels = [script.label for number in range(3) for script in make_up(18, number, [None, None])]
     assert len({*labels, *(script.label for script in draw(18, 100))}) == 106

@@ -184,7 +184,10 @@ class _ChaosRun:
         struck = quota.faults(one for _, applied in strikes for one in applied)
         missing = quota.missing_faults(struck, self._options.at_least)[: 2 * self._options.concurrent]
         self._info(f"one more batch: {'; '.join(self.shortfalls(strikes))}")
-        scripts = script.make_up(self._options.seed, number, [*missing, *[None] * (SMALLEST_BATCH - len(missing))])
+        # An ordinary batch that fills the quota, and an urgent one.
+        batches, smallest = (2, self._options.concurrent) if self._options.kueue else (1, SMALLEST_BATCH)
+        padded = [*missing, *[None] * (smallest - len(missing))]
+        scripts = script.make_up(self._options.seed, number, padded, batches=batches)
         self._env.add(scripts)
         return self._apply(scripts)
 

@@ -85,13 +85,13 @@ def draw(seed: int, runs: int) -> list[Script]:
     return [_draw(seed, number, f"team-{number // BATCH}", _first(seed, number)) for number in range(runs)]
 
 
-def make_up(seed: int, round_number: int, missing: Sequence[Fault | None]) -> list[Script]:
+def make_up(seed: int, round_number: int, missing: Sequence[Fault | None], *, batches: int = 1) -> list[Script]:
     """One more run for each fault that took effect too seldom. Each strikes early. None: a run without a fault."""
     algorithms = _algorithms(seed, f"more {round_number}")
     return [
         Script(
             number=MORE + MORE * round_number + number,
-            team=f"more-{round_number}",
+            team=f"more-{batches * round_number + batches * number // len(missing)}",
             subject=f"more-{round_number}-{number}",
             seconds=dict.fromkeys(algorithms, _CANCEL_SECONDS),
             blows=() if fault is None else (Blow(fault=fault, at=0, delay=0.2, pause=2.0),),
