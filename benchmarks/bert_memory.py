@@ -62,7 +62,10 @@ def step(size: EncoderSize, *, rows: int, threads: int, weights_to: Path | None)
         )
         for count in (BATCH, 1)
     )
-    _keras.fit(network, train=train, validation=validation, schedule=schedule, seed=69, report=silent)
+    # A training has a checkpoint. Without one, a copy of the best weights is in memory.
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "fit")
+        _keras.fit(network, train=train, validation=validation, schedule=schedule, seed=69, report=silent, checkpoint_file=file)
     if weights_to is not None:
         np.savez(weights_to, *network.get_weights())
     status = Path("/proc/self/status").read_text(encoding="ascii")

@@ -62,6 +62,12 @@ BENCHMARKS = (
         full=("--size", "base", "--rows", "4", "1"),
     ),
     Benchmark(
+        module="bert_phases",
+        title="Peak memory of each phase of a training of BERT-base",
+        baseline=RELEASE,
+        quick=None,
+    ),
+    Benchmark(
         module="bert_backends",
         title="BERT epochs on several backends of Keras",
         baseline="TensorFlow",

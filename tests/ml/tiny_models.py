@@ -1,6 +1,7 @@
 """Models small enough for a test: a BERT of two layers and width eight in the layout of a Hugging Face folder."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,13 @@ NEUTRAL = ("a", "the", "of", "in", "study", "##s", "new", "patient")
 LAYERS, WIDTH, HEADS, INNER, POSITIONS = 2, 8, 2, 16, 512
 
 
-def tiny_encoder(folder: Path, **settings: object) -> Path:
+def tiny_encoder(folder: Path, *, more_words: Sequence[str] = (), **settings: object) -> Path:
     """Write config.json, model.safetensors, tokenizer.json, tokenizer_config.json and vocab.txt into `folder` and return it.
 
-    settings: other values of config.json.
+    settings: other values of config.json. With other sizes the encoder is as large as they are.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    words = (*SPECIAL, *RELEVANT, *IRRELEVANT, *NEUTRAL)
+    words = (*SPECIAL, *RELEVANT, *IRRELEVANT, *NEUTRAL, *more_words)
     _write_tokenizer(folder, words)
     config: dict[str, Any] = {
         "architectures": ["BertModel"],
@@ -45,7 +46,7 @@ def tiny_encoder(folder: Path, **settings: object) -> Path:
         **settings,
     }
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    save_file(_weights(len(words), config["type_vocab_size"]), folder / "model.safetensors", metadata={"format": "np"})
+    save_file(_weights(config), folder / "model.safetensors", metadata={"format": "np"})
     return folder
 
 
@@ -65,8 +66,9 @@ def _write_tokenizer(folder: Path, words: tuple[str, ...]) -> None:
     (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
 
 
-def _weights(vocabulary: int, segments: int) -> dict[str, np.ndarray]:
+def _weights(config: dict[str, Any]) -> dict[str, np.ndarray]:
     generator = np.random.default_rng(7)
+    width, inner = config["hidden_size"], config["intermediate_size"]
 
     def normal(*shape: int) -> np.ndarray:
         return generator.normal(0, 0.5, shape).astype(np.float32)
@@ -75,21 +77,21 @@ def _weights(vocabulary: int, segments: int) -> dict[str, np.ndarray]:
         return {f"{name}.weight": normal(outputs, inputs), f"{name}.bias": normal(outputs)}
 
     def norm(name: str) -> dict[str, np.ndarray]:
-        return {f"{name}.weight": 1 + normal(WIDTH) / 5, f"{name}.bias": normal(WIDTH)}
+        return {f"{name}.weight": 1 + normal(width) / 5, f"{name}.bias": normal(width)}
 
     weights = {
-        "embeddings.word_embeddings.weight": normal(vocabulary, WIDTH),
-        "embeddings.position_embeddings.weight": normal(POSITIONS, WIDTH),
-        "embeddings.token_type_embeddings.weight": normal(segments, WIDTH),
+        "embeddings.word_embeddings.weight": normal(config["vocab_size"], width),
+        "embeddings.position_embeddings.weight": normal(config["max_position_embeddings"], width),
+        "embeddings.token_type_embeddings.weight": normal(config["type_vocab_size"], width),
         **norm("embeddings.LayerNorm"),
-        **dense("pooler.dense", WIDTH, WIDTH),
+        **dense("pooler.dense", width, width),
     }
-    for index in range(LAYERS):
+    for index in range(config["num_hidden_layers"]):
         layer = f"encoder.layer.{index}"
         for part in ("self.query", "self.key", "self.value", "output.dense"):
-            weights |= dense(f"{layer}.attention.{part}", WIDTH, WIDTH)
+            weights |= dense(f"{layer}.attention.{part}", width, width)
         weights |= norm(f"{layer}.attention.output.LayerNorm")
-        weights |= dense(f"{layer}.intermediate.dense", WIDTH, INNER)
-        weights |= dense(f"{layer}.output.dense", INNER, WIDTH)
+        weights |= dense(f"{layer}.intermediate.dense", width, inner)
+        weights |= dense(f"{layer}.output.dense", inner, width)
         weights |= norm(f"{layer}.output.LayerNorm")
     return weights
