@@ -3,6 +3,7 @@
 import errno
 import pickle
 import shutil
+import tracemalloc
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -12,8 +13,10 @@ import pytest
 
 from gregory.ml import _keras
 from gregory.ml._keras import checkpoint, keras
+from gregory.ml._keras.checkpoint import CheckpointState
 from gregory.ml.config import Algorithm, BertConfig, Hyperparameters, LstmConfig
 from gregory.ml.dataset import Example
+from gregory.ml.errors import DamagedFile
 from gregory.ml.progress import Progress, silent
 from gregory.ml.registry import trainer_class
 from gregory.ml.split import Part, Split
@@ -100,10 +103,12 @@ def is_past(model: TrainedModel) -> bool:
     return losses[-1] > min(losses)
 
 
-def test_an_interrupted_fit_of_the_lstm_gives_the_same_result(finished: Finished, tmp_path: Path) -> None:
+def test_an_interrupted_fit_of_the_lstm_gives_the_same_result(finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # The validation part contradicts it, so the fit ends with the weights of an early epoch.
     whole, _ = finished(True)
     assert is_past(whole)
+    # The checkpoint has the weights of that epoch, so no copy is in memory.
+    monkeypatch.setattr(keras.Model, "get_weights", None)
     with pytest.raises(Broken):
         train("lstm", tmp_path, file=tmp_path / "fit", report=break_after(3), contradicting=True)
     said: list[Progress] = []
@@ -165,16 +170,18 @@ def test_a_damaged_checkpoint_is_not_continued(finished: Finished, tmp_path: Pat
     assert epochs_told(said) == list(range(1, EPOCHS + 1))
 
 
-def test_a_full_disk_prevents_the_checkpoint_and_not_the_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_prevents_the_checkpoint_and_not_the_fit(finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, _ = finished(True)
+
     def full(*arguments: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(checkpoint, "_save", full)
     said: list[Progress] = []
-    model = train("lstm", tmp_path, file=tmp_path / "fit", report=said.append)
-    assert len(model.history) == EPOCHS
+    # It ends with the weights of the best epoch too, which no file has.
+    same(train("lstm", tmp_path, file=tmp_path / "fit", report=said.append, contradicting=True), whole)
     assert [progress.message for progress in said if progress.warning] == [
-        f"cannot write the checkpoint after epoch {epoch}: [Errno 28] No space left on device" for epoch in range(1, EPOCHS + 1)
+        f"cannot write the checkpoint after epoch {epoch}: [Errno 28] No space left on device" for epoch in range(1, len(whole.history) + 1)
     ]
     assert not list(tmp_path.glob("fit*"))
 
@@ -201,6 +208,70 @@ def test_the_best_weights_are_written_once(finished: Finished) -> None:
         with np.load(file) as stored:
             counts[name] = sum(key.startswith("best") for key in stored)
     assert counts == {"best is last": 0, "best is past": 6}
+
+
+LAYERS, WIDTH = 20, 256
+
+
+def wide_network() -> keras.Model:
+    """A compiled network of 20 equal arrays, which nothing trains."""
+    hidden = inputs = keras.Input((WIDTH,))
+    for _ in range(LAYERS):
+        hidden = keras.layers.Dense(WIDTH, use_bias=False)(hidden)
+    model = keras.Model(inputs, hidden)
+    model.compile(optimizer=_keras.Adam(), loss="mse")
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def after(epochs: int) -> CheckpointState:
+    """The state after this number of epochs. The first one is the best."""
+    losses = tuple({"val_loss": float(epoch)} for epoch in range(1, epochs + 1))
+    return CheckpointState(fingerprint="", micro_batch=1, epochs=losses, best=1.0, best_epoch=0, wait=epochs - 1, ended=False)
+
+
+def test_a_checkpoint_has_only_a_few_arrays_in_memory(tmp_path: Path) -> None:
+    model, file = wide_network(), tmp_path / "fit"
+    best = model.get_weights()
+
+    def peak(work: Callable[..., None], *arguments: object) -> int:
+        """The most bytes of NumPy during the work."""
+        tracemalloc.start()
+        try:
+            work(*arguments)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    peaks = [peak(checkpoint.write, file, after(1), model)]
+    for epoch in (2, 3):
+        for variable in model.weights:
+            variable.assign(variable + 1)
+        # The best weights come from the previous file: first from those of the model, then from the best ones.
+        peaks.append(peak(checkpoint.write, file, after(epoch), model))
+    last = model.get_weights()
+    other = wide_network()
+    peaks.append(peak(checkpoint.restore, file, other))
+    assert all(map(np.array_equal, other.get_weights(), last))
+    peaks.append(peak(checkpoint.restore_best, file, other))
+    assert all(map(np.array_equal, other.get_weights(), best))
+    assert max(peaks) < 0.4 * sum(weights.nbytes for weights in best)
+
+
+def test_a_damaged_file_with_the_best_weights_is_an_error(tmp_path: Path) -> None:
+    model, file = wide_network(), tmp_path / "fit"
+    checkpoint.write(file, after(1), model)
+    content = bytearray(file.read_bytes())
+    content[5 * WIDTH * WIDTH] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(DamagedFile) as caught:
+        checkpoint.restore_best(file, model)
+    assert str(caught.value).startswith(f"{file} does not hold the weights of the best epoch: Bad CRC-32 for file 'state")
+    assert str(caught.value).endswith("; check the disk, and train again")
+    with pytest.raises(checkpoint.CorruptCheckpoint, match="Bad CRC-32"):
+        checkpoint.write(file, after(2), model)
+    assert file.read_bytes() == content
+    assert list(tmp_path.iterdir()) == [file]
 
 
 @pytest.mark.parametrize(("micro_batch", "used"), [(None, 1), pytest.param(6, 6, marks=pytest.mark.slow)])

@@ -9,7 +9,7 @@ import json
 import os
 import zipfile
 import zlib
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from gregory.ml._keras.batching import Encoded
+from gregory.ml.errors import DamagedFile
 
 _REACHED, _STATE, _BEST = "reached", "state", "best"
 # The errors of NumPy and its zip archives for a missing, cut or damaged file.
@@ -57,9 +58,8 @@ def fingerprint(train: Encoded, validation: Encoded, **settings: object) -> str:
 def read(path: Path) -> CheckpointState | None:
     """The state in the file, or None if the file is missing or damaged."""
     try:
-        # The file is opened here, because NumPy does not close a file that is not an archive.
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
-            content = json.loads(str(stored[_REACHED]))
+        with ExitStack() as files:
+            content = json.loads(str(_opened(path, files)[_REACHED]))
     except _DAMAGE:
         return None
     return CheckpointState(**{**content, "epochs": tuple(content["epochs"])})
@@ -71,39 +71,86 @@ def micro_batch_of(path: Path) -> int | None:
     return state.micro_batch if state else None
 
 
-def write(path: Path, state: CheckpointState, model: Any, best_weights: list[np.ndarray[Any, Any]] | None) -> None:
-    """Write the state of the model after an epoch. Raises OSError, and then the previous file remains unchanged."""
+def write(path: Path, state: CheckpointState, model: Any, held: list[np.ndarray[Any, Any]] | None = None) -> None:
+    """Write the state of the model after an epoch.
+
+    The best weights are those of the model after the best epoch, else `held`, else those of the previous file. Only one array is in memory
+    at a time, because two copies of a BERT would not fit into 4 GB. Raises OSError, or CorruptCheckpoint if the previous file has to be
+    read and is damaged. Then the previous file remains unchanged.
+    """
     arrays: dict[str, Any] = {_REACHED: np.array(json.dumps(asdict(state)))}
-    # NumPy copies the variables one by one while it writes. A copy of all at once would not fit into memory.
     arrays |= {f"{_STATE}{index:05}": variable for index, variable in enumerate(_state(model))}
-    # After the best epoch the weights of the model are the best weights, so they are written once.
-    if best_weights is not None and state.best_epoch + 1 != len(state.epochs):
-        arrays |= {f"{_BEST}{index:05}": weights for index, weights in enumerate(best_weights)}
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".partial")
     try:
-        _save(arrays, unfinished)
+        with ExitStack() as files:
+            # After the best epoch the weights of the model are the best weights, so they are written once.
+            if state.best is not None and state.best_epoch + 1 != len(state.epochs):
+                best = held if held is not None else _best(_opened(path, files), model)
+                arrays |= {f"{_BEST}{index:05}": weights for index, weights in enumerate(best)}
+            _save(arrays, unfinished)
         unfinished.replace(path)
-    except OSError:
+    except _DAMAGE as error:
         with suppress(OSError):
             unfinished.unlink()
-        raise
-
-
-def restore(path: Path, model: Any) -> list[np.ndarray[Any, Any]]:
-    """Set a compiled model to the state of the file. Returns the best weights so far, in the order of its `get_weights`.
-
-    Raises CorruptCheckpoint, and then the model remains unchanged.
-    """
-    try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
-            state, best = ([stored[name] for name in sorted(stored) if name.startswith(kind)] for kind in (_STATE, _BEST))
-    except _DAMAGE as error:
+        if isinstance(error, OSError):
+            raise
         raise CorruptCheckpoint(str(error)) from error
-    model.optimizer.build(model.trainable_variables)
-    for variable, value in zip(_state(model), state, strict=True):
-        variable.assign(value)
-    return best or list(model.get_weights())
+
+
+def restore(path: Path, model: Any) -> None:
+    """Set a compiled model to the state of the file.
+
+    Raises CorruptCheckpoint, and then the model remains unchanged. Raises OSError if the file cannot be read a second time.
+    """
+    with ExitStack() as files:
+        try:
+            stored = _opened(path, files)
+            for name in stored.files:
+                # This compares the checksum. All arrays at once would not fit into memory, so they are read again below.
+                stored[name]
+        except _DAMAGE as error:
+            raise CorruptCheckpoint(str(error)) from error
+        model.optimizer.build(model.trainable_variables)
+        for variable, name in zip(_state(model), _names(stored, _STATE), strict=True):
+            variable.assign(stored[name])
+
+
+def restore_best(path: Path, model: Any) -> None:
+    """Set the weights of a model to the best weights of the file. Raises DamagedFile."""
+    try:
+        with ExitStack() as files:
+            for variable, weights in zip(model.weights, _best(_opened(path, files), model), strict=True):
+                variable.assign(np.asarray(weights))
+    except _DAMAGE as error:
+        raise DamagedFile(f"{path} does not hold the weights of the best epoch: {error}; check the disk, and train again") from error
+
+
+class _Stored:
+    """An array of a file. It is read when NumPy asks for its numbers."""
+
+    def __init__(self, stored: Any, name: str) -> None:
+        self._stored, self._name = stored, name
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        return np.asarray(self._stored[self._name], dtype=dtype)
+
+
+def _opened(path: Path, files: ExitStack) -> Any:
+    """The arrays of the file until `files` are closed. NumPy reads each when it is asked for."""
+    # The file is opened here, because NumPy does not close a file that is not an archive.
+    return files.enter_context(np.load(files.enter_context(path.open("rb")), allow_pickle=False))
+
+
+def _names(stored: Any, kind: str) -> list[str]:
+    return sorted(name for name in stored.files if name.startswith(kind))
+
+
+def _best(stored: Any, model: Any) -> list[_Stored]:
+    """The best weights of a file, in the order of the weights of the model."""
+    positions = {id(variable): index for index, variable in enumerate(_state(model))}
+    names = _names(stored, _BEST) or [f"{_STATE}{positions[id(weight)]:05}" for weight in model.weights]
+    return [_Stored(stored, name) for name in names]
 
 
 def _state(model: Any) -> list[Any]:

@@ -78,18 +78,17 @@ class _Training:
         self._history: list[dict[str, float]] = []
         self._epoch = 0
         self._last_reported = time.monotonic()
-        self._stopping = _EarlyStopping(
-            monitor="val_loss", patience=schedule.patience, start_from_epoch=schedule.start_from_epoch, restore_best_weights=True
-        )
+        # Keras would keep a copy of the best weights in memory.
+        self._stopping = _EarlyStopping(monitor="val_loss", patience=schedule.patience, start_from_epoch=schedule.start_from_epoch)
+        # The best weights, if no file has them.
+        self._held: list[Any] | None = None
 
     def run(self) -> list[dict[str, float]]:
         # TensorFlow traces the training step a second time if the first trace creates variables.
         self._model.optimizer.build(self._model.trainable_variables)
         ended = self._resume()
         schedule = self._schedule
-        if ended:
-            self._stopping.restore_into(self._model)
-        else:
+        if not ended:
             batches = training_batches(
                 self._train,
                 batch_size=schedule.batch_size,
@@ -107,9 +106,18 @@ class _Training:
                 shuffle=False,
                 verbose=0,
             )
-        best = self._stopping.best_epoch + 1 if self._stopping.best_weights is not None else len(self._history)
-        self._report(Progress(message=f"restored the weights of epoch {best} of {len(self._history)}", fraction=1.0))
+        self._report(Progress(message=f"restored the weights of epoch {self._restored()} of {len(self._history)}", fraction=1.0))
         return self._history
+
+    def _restored(self) -> int:
+        """Set the weights of the best epoch, and return its number, counted from 1."""
+        epochs = len(self._history)
+        best = epochs if self._stopping.best is None else self._stopping.best_epoch + 1
+        if best != epochs and self._held is not None:
+            self._model.set_weights(self._held)
+        elif best != epochs and self._file is not None:
+            checkpoint.restore_best(self._file, self._model)
+        return best
 
     def _resume(self) -> bool:
         """Continue from the checkpoint file. Returns True if the fit had ended."""
@@ -120,13 +128,13 @@ class _Training:
             self._report(Progress(message="the checkpoint belongs to another training: starting from the first epoch", warning=True))
             return False
         try:
-            best_weights = checkpoint.restore(self._file, self._model)
+            checkpoint.restore(self._file, self._model)
         except checkpoint.CorruptCheckpoint as damage:
             self._report(Progress(message=f"the checkpoint is damaged ({damage}): starting from the first epoch", warning=True))
             return False
         self._history = list(state.epochs)
         self._epoch = len(self._history)
-        self._stopping.continue_from(state, best_weights)
+        self._stopping.continue_from(state)
         self._report(
             Progress(
                 message=f"continuing after epoch {self._epoch} of {self._schedule.epochs}", fraction=self._epoch / self._schedule.epochs
@@ -161,9 +169,11 @@ class _Training:
         self._report(Progress(message=message, fraction=(index + 1) / self._schedule.epochs, epoch=index + 1, figures=figures))
 
     def _save(self, index: int, logs: object) -> None:
-        if self._file is None:
-            return
         stopping = self._stopping
+        is_best = stopping.best is not None and stopping.best_epoch == index
+        if self._file is None:
+            self._hold(is_best)
+            return
         state = CheckpointState(
             fingerprint=self._fingerprint,
             micro_batch=self._schedule.examples_at_once,
@@ -174,20 +184,28 @@ class _Training:
             ended=self._model.stop_training or index + 1 == self._schedule.epochs,
         )
         try:
-            checkpoint.write(self._file, state, self._model, stopping.best_weights)
-        except OSError as error:
+            checkpoint.write(self._file, state, self._model, self._held)
+            self._held = None
+        except (OSError, checkpoint.CorruptCheckpoint) as error:
             # A checkpoint only saves time. If the disk is full, writing the model fails later.
+            self._hold(is_best)
             self._report(Progress(message=f"cannot write the checkpoint after epoch {index + 1}: {error}", warning=True))
+
+    def _hold(self, is_best: bool) -> None:
+        """Keep the weights in memory if they are the best."""
+        if is_best:
+            self._held = None  # two copies would not fit
+            self._held = self._model.get_weights()
 
 
 class _EarlyStopping(keras.callbacks.EarlyStopping):  # type: ignore[misc]
     """Keras' early stopping, which can continue from the state of a checkpoint."""
 
-    _known: tuple[CheckpointState, list[Any]] | None = None
+    _known: CheckpointState | None = None
 
-    def continue_from(self, state: CheckpointState, best_weights: list[Any]) -> None:
+    def continue_from(self, state: CheckpointState) -> None:
         """Set the state for the beginning of the training."""
-        self._known = (state, best_weights)
+        self._known = state
         self._recall()
 
     def on_train_begin(self, logs: object = None) -> None:
@@ -195,16 +213,10 @@ class _EarlyStopping(keras.callbacks.EarlyStopping):  # type: ignore[misc]
         super().on_train_begin(logs)
         self._recall()
 
-    def restore_into(self, model: Any) -> None:
-        """Restore the best weights, as the end of a training does."""
-        if self.best_weights is not None:
-            model.set_weights(self.best_weights)
-
     def _recall(self) -> None:
-        if self._known is None or self._known[0].best is None:
+        if self._known is None or self._known.best is None:
             return
-        state, best_weights = self._known
-        self.best, self.best_epoch, self.wait, self.best_weights = state.best, state.best_epoch, state.wait, best_weights
+        self.best, self.best_epoch, self.wait = self._known.best, self._known.best_epoch, self._known.wait
 
 
 def _mathematics(schedule: Schedule) -> dict[str, object]:
