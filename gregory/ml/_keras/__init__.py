@@ -11,7 +11,7 @@ from gregory.ml._keras.optimiser import Adam
 from gregory.ml._keras.predict import Predictor
 from gregory.ml._keras.runtime import Device, device, keras, prepare, require_gpu, tf
 from gregory.ml._keras.training_loop import Schedule, fit
-from gregory.ml._keras.weights import load_weights, save_weights
+from gregory.ml._keras.weights import load_weights, save_weights, without_optimiser
 
 __all__ = [
     "PADDING_ID",
@@ -32,4 +32,5 @@ __all__ = [
     "require_gpu",
     "save_weights",
     "tf",
+    "without_optimiser",
 ]

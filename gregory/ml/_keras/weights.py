@@ -11,11 +11,16 @@ from gregory.ml.files import symlink_or_copy
 _SUFFIX = ".weights.h5"  # Keras uses its legacy format for all other names
 
 
+def without_optimiser(model: Any) -> Any:
+    """The same network with the same variables, and without the moments of the optimiser: three times its memory."""
+    return keras.Model(model.input, model.output, name=model.name)
+
+
 def save_weights(model: Any, path: Path) -> None:
     """Write the model's weights to `path` without the moments of the optimiser."""
     temporary = path.with_name(path.stem + _SUFFIX)
     # Keras writes the name into the file. A generated name contains a number that rises with every save.
-    keras.Model(model.input, model.output, name=model.name).save_weights(temporary)
+    without_optimiser(model).save_weights(temporary)
     temporary.replace(path)
 
 

@@ -129,6 +129,7 @@ class BertTrainer:
             report=report,
             checkpoint_file=checkpoint,
         )
+        network = _keras.without_optimiser(network)
         encoder = read_config(encoder_dir)
         shape = _Shape(head=config, activation=encoder.hidden_act, layer_norm_eps=encoder.layer_norm_eps)
         # Keras counts generated names per process. A fixed name makes the files of equal fits equal.
