@@ -88,7 +88,7 @@ _AFTER = {
     "API server": (4.0, 15.0),
     "node": (15.0, 45.0),
     "submitter": (5.0, 20.0),
-    "Kueue": (4.0, 15.0),
+    "Kueue": (15.0, 45.0),
 }
 # These take Kueue away too, and no run starts until its webhooks answer again: up to a minute later.
 _WITH_KUEUE, _RARER = ("API server", "node"), 3
