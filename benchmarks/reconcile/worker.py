@@ -94,7 +94,9 @@ def plant(count: int) -> None:
                 **(begun if names.runs(number) else {"state": "submitted"}),
             )
         )
-    TrainingRun.objects.bulk_create(rows, batch_size=500)
+    # On a busy machine, one transaction with all of them would be idle for too long.
+    for start in range(0, count, 500):
+        TrainingRun.objects.bulk_create(rows[start : start + 500])
 
 
 def changes(kubernetes: Any) -> Iterable[Any]:
