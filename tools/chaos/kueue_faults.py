@@ -74,14 +74,13 @@ def _drained(env: ChaosEnv, stop: threading.Event) -> Iterator[bool]:
 @contextmanager
 def _workload_deleted(env: ChaosEnv, which: int, stop: threading.Event) -> Iterator[bool]:
     """The Workload of a run that works is deleted. Kueue stops the run, and makes another Workload."""
-    admitted = sorted(one["metadata"]["name"] for one in _workloads(env) if queues.is_admitted(one))
+    admitted = sorted((one["metadata"]["name"], one["metadata"]["uid"]) for one in _workloads(env) if queues.is_admitted(one))
     if not admitted:
         yield False
         return
-    name = admitted[which % len(admitted)]
-    uid = next((one["metadata"]["uid"] for one in _workloads(env) if one["metadata"]["name"] == name), "")
+    name, uid = admitted[which % len(admitted)]
     answered(env.cluster, "delete", "workload", name, "--namespace", env.cluster_namespace.namespace, "--wait=false", "--ignore-not-found")
-    yield bool(uid) and _within(lambda: (found := _workloads(env)) and all(one["metadata"]["uid"] != uid for one in found), stop)
+    yield _within(lambda: (found := _workloads(env)) and all(one["metadata"]["uid"] != uid for one in found), stop)
 
 
 def _workloads(env: ChaosEnv) -> list[dict[str, Any]]:

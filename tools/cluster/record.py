@@ -112,7 +112,7 @@ def end_pods(folder: Path) -> None:
 
 def shim_sockets(folder: Path) -> set[Path]:
     """Sockets of the shims of these pods. The sockets of every containerd, also of a Docker engine, share one folder."""
-    states = [address for node in (folder, second_node.folder_in(folder)) for address in node.glob("containerd/state/*/*/*/address")]
+    states = [address for node in _nodes(folder) for address in node.glob("containerd/state/*/*/*/address")]
     addresses = {address.read_text().removeprefix("unix://") for address in states}
     for shim in _shims(folder):
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -120,9 +120,14 @@ def shim_sockets(folder: Path) -> set[Path]:
     return {Path(address) for address in addresses if Path(address).parent == SHIMS}
 
 
+def _nodes(folder: Path) -> tuple[Path, Path]:
+    """The folders of both nodes. That of the first one is the folder of the cluster."""
+    return folder, second_node.folder_in(folder)
+
+
 def _shims(folder: Path) -> list[psutil.Process]:
     """The shim of each pod, which outlives containerd. Its command line names its containerd."""
-    sockets = {f"{node}/containerd.sock" for node in (folder, second_node.folder_in(folder))}
+    sockets = {f"{node}/containerd.sock" for node in _nodes(folder)}
     return [process for process in psutil.process_iter(["cmdline"]) if sockets & set(process.info["cmdline"] or ())]
 
 
