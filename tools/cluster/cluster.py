@@ -90,6 +90,11 @@ class Cluster:
         for daemon in self.daemons.values():
             daemon.kill()
 
+    def add(self, daemon: Daemon) -> None:
+        """Start another daemon and wait until it is ready. It ends with the cluster."""
+        self.daemons[daemon.name] = daemon
+        self.start(daemon.name)
+
     def start(self, name: str) -> None:
         """Start a daemon, also after its end, and wait until it is ready."""
         self._launch(name)
@@ -138,8 +143,7 @@ class Cluster:
     def add_peer(self, name: str = "peer") -> None:
         """Add a second node without a kubelet. See tools/cluster/peer.py."""
         argv = [sys.executable, "-m", "tools.cluster.peer", str(self.kubeconfig), name]
-        self.daemons[name] = Daemon(name=name, argv=argv, log=self.folder / f"{name}.log", ready=lambda: self.is_ready(name))
-        self.start(name)
+        self.add(Daemon(name=name, argv=argv, log=self.folder / f"{name}.log", ready=lambda: self.is_ready(name)))
 
     def remove_peer(self, name: str = "peer") -> None:
         self.daemons.pop(name).kill()
@@ -147,11 +151,9 @@ class Cluster:
 
     def add_node(self) -> None:
         """Add a second node with its own kubelet, which has no image yet. See tools/cluster/second_node.py."""
-        self.daemons[second_node.NAME] = second_node.holder(self.folder)
-        self.start(second_node.NAME)
+        self.add(second_node.holder(self.folder))
         for daemon in second_node.daemons(self.folder, self.programs, self.daemons[second_node.NAME].pid):
-            self.daemons[daemon.name] = daemon
-            self.start(daemon.name)
+            self.add(daemon)
         self.copy_image(node.PAUSE)
         self.until(lambda: self.is_ready(second_node.NAME), what=f"{second_node.NAME} to be Ready")
 
@@ -173,18 +175,14 @@ class Cluster:
         archive.unlink()
 
     def add_driver(self) -> None:
-        """Add a driver of imaginary devices for dynamic allocation, if this Kubernetes has it.
-
-        The daemon has the name of the driver. See tools/cluster/devices.py.
-        """
+        """Add a driver of imaginary devices, if this Kubernetes has dynamic allocation. The daemon has the name of the driver."""
         if not devices.are_allocated():
             return
         argv = [sys.executable, "-m", "tools.cluster.devices", devices.DRIVER, str(self.folder / "kubelet")]
         driver = Daemon(name=devices.DRIVER, argv=argv, log=self.folder / f"{devices.DRIVER}.log")
         driver.ready = lambda: devices.REGISTERED in driver.log.read_text().splitlines()
-        self.daemons[driver.name] = driver
         self.apply(*devices.objects())
-        self.start(driver.name)
+        self.add(driver)
 
     def remove_driver(self) -> None:
         if devices.are_allocated():

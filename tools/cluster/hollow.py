@@ -38,8 +38,7 @@ _SILENCE_SECONDS = 30.0
 def node(cluster: Cluster, name: str = "hollow") -> Iterator[None]:
     """The node for the block."""
     argv = [sys.executable, "-m", "tools.cluster.hollow", str(cluster.kubeconfig), name]
-    cluster.daemons[name] = Daemon(name=name, argv=argv, log=cluster.folder / f"{name}.log", ready=lambda: cluster.is_ready(name))
-    cluster.start(name)
+    cluster.add(Daemon(name=name, argv=argv, log=cluster.folder / f"{name}.log", ready=lambda: cluster.is_ready(name)))
     try:
         yield
     finally:

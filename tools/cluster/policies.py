@@ -43,8 +43,7 @@ def start(cluster: "Cluster") -> None:
     argv = [str(program), "-v=1", str(cluster.kubeconfig), node.NAME, str(SERVICES)]
     daemon = Daemon(name=NAME, argv=argv, log=cluster.folder / f"{NAME}.log")
     daemon.ready = lambda: _SYNCED in daemon.log.read_text()
-    cluster.daemons[NAME] = daemon
-    cluster.start(NAME)
+    cluster.add(daemon)
 
 
 def stop(cluster: "Cluster") -> None:

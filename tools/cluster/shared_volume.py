@@ -51,8 +51,7 @@ def mounted(cluster: Cluster) -> Path:
     ]
     daemons[-1].ready = lambda: _has_space(Path(f"/proc/{daemons[-1].pid}/root") / volume.relative_to("/"))
     for daemon in daemons:
-        cluster.daemons[daemon.name] = daemon
-        cluster.start(daemon.name)
+        cluster.add(daemon)
     return volume
 
 
