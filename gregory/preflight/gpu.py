@@ -8,6 +8,8 @@ from gregory.preflight.finding import Area, Finding
 _CLUSTER = Area("cluster")
 # Kubernetes gives each DeviceClass a resource of this name.
 _OF_CLASS = "deviceclass.resource.kubernetes.io/"
+# From this minor version on, Kubernetes serves resources of DeviceClasses by default.
+_SERVES_RESOURCES = 36
 
 
 def check_gpu(namespace: Namespace, config: ClusterConfig) -> Finding:
@@ -33,6 +35,13 @@ def _resource(namespace: Namespace, config: ClusterConfig) -> Finding:
     classes = namespace.device_classes()
     serving = next((name for one in classes or () if gpu.resource in _resources_of(one) and (name := one["metadata"]["name"])), "")
     if serving:
+        version = namespace.minor_version()
+        if version is not None and version < _SERVES_RESOURCES:
+            return _CLUSTER.warning(
+                f"no node offers {gpu.resource}, and Kubernetes 1.{version} serves it from DeviceClass {serving} only with the "
+                "feature gate DRAExtendedResource, which preflight cannot see",
+                f"set gpu.claim.deviceClassName to {serving} in the cluster file, or ask the operator of the cluster for the feature gate",
+            )
         return _devices(namespace, gpu.count, by=f"DeviceClass {serving}, which serves {gpu.resource},")
     labelled = f" of the {len(nodes)} with the labels of nodeSelector" if config.node_selector else ""
     without = f"no node{labelled} offers {gpu.count} {gpu.resource}"

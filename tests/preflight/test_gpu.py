@@ -20,11 +20,14 @@ def config(**gpu: Any) -> ClusterConfig:
     return load_cluster_config(golden_jobs.HERE / "cluster-minimal.yaml").model_copy(update={"gpu": Gpu.model_validate(gpu)})
 
 
-def cluster(*, nodes: list[int] | None = None, classes: list[Any] | None = None, devices: int | None = None) -> Mock:
+def cluster(
+    *, nodes: list[int] | None = None, classes: list[Any] | None = None, devices: int | None = None, version: int | None = 36
+) -> Mock:
     """A cluster whose nodes offer so many GPUs, and whose drivers offer so many devices. devices: None: no permission."""
     found = Mock(spec=Namespace)
     found.nodes.return_value = None if nodes is None else [{"status": {"allocatable": {"nvidia.com/gpu": str(one)}}} for one in nodes]
     found.device_classes.return_value = classes
+    found.minor_version.return_value = version
     slices = [{"spec": {"devices": [{"name": "first"}]}}, {"spec": {"devices": [{}] * ((devices or 0) - 1)}}] if devices else [{"spec": {}}]
     found.resource_slices.return_value = None if devices is None else slices
     return found
@@ -46,6 +49,19 @@ def cluster(*, nodes: list[int] | None = None, classes: list[Any] | None = None,
             cluster(nodes=[0], classes=[{"metadata": {"name": "big"}, "spec": {}}], devices=2),
             {"resource": "deviceclass.resource.kubernetes.io/big"},
             "OK      cluster     the drivers offer 2 devices, and DeviceClass big, which serves deviceclass.resource.kubernetes.io/big, "
+            "selects 1 of them for a run",
+        ),
+        (
+            cluster(nodes=[0], classes=[{"metadata": {"name": "big"}, "spec": {}}], devices=2, version=35),
+            {"resource": "deviceclass.resource.kubernetes.io/big"},
+            "WARNING cluster     no node offers deviceclass.resource.kubernetes.io/big, and Kubernetes 1.35 serves it from DeviceClass big "
+            "only with the feature gate DRAExtendedResource, which preflight cannot see; set gpu.claim.deviceClassName to big in the "
+            "cluster file, or ask the operator of the cluster for the feature gate",
+        ),
+        (
+            cluster(nodes=[0], classes=[CLASS], devices=2, version=None),
+            {},
+            "OK      cluster     the drivers offer 2 devices, and DeviceClass gpu.example.org, which serves nvidia.com/gpu, "
             "selects 1 of them for a run",
         ),
         (

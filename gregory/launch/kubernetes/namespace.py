@@ -145,6 +145,13 @@ class Namespace:
         """Whether the cluster has the API of DeviceClasses and claims. None: no permission."""
         return _if_permitted(lambda: self._get(f"/apis/{_DRA}", "apis") is not None)
 
+    def minor_version(self) -> int | None:
+        """The minor version of the API server, such as 34. None: no permission, or no number."""
+        version = _if_permitted(lambda: self._get("/version", "version")) or {}
+        # Some vendors add a "+".
+        number = str(version.get("minor", "")).rstrip("+")
+        return int(number) if number.isdecimal() else None
+
     def nodes(self, labels: Mapping[str, str]) -> list[dict[str, Any]] | None:
         """Nodes of the cluster with these labels. None: no permission."""
         selector = ",".join(f"{key}={value}" for key, value in labels.items())
