@@ -145,10 +145,10 @@ def pulling(*, seconds: float) -> dict[str, Any]:
     return {"metadata": metadata, "spec": {"nodeName": "node-1", "containers": []}, "status": status}
 
 
-def earlier(name: str, *, scheduled: float, deleted: float, started: bool = False) -> Sequence[dict[str, Any]]:
+def earlier(name: str, *, scheduled: float, deleted: float, started: bool = False, owner: str = JOB) -> Sequence[dict[str, Any]]:
     return [
         event("Pod", name, "Scheduled", "Successfully assigned", seconds=scheduled),
-        event("Job", JOB, "SuccessfulDelete", f"Deleted pod: {name}", seconds=deleted),
+        event("Job", owner, "SuccessfulDelete", f"Deleted pod: {name}", seconds=deleted),
         *([event("Pod", name, "Started", "Started container run", seconds=scheduled - 1)] if started else []),
     ]
 
@@ -168,7 +168,10 @@ def test_an_image_pull_counts_over_admissions():
 
 def test_an_earlier_pod_that_worked_does_not_count():
     events = indexed(
-        [*earlier(f"{JOB}-first", scheduled=4000, deleted=60, started=True), *earlier("another-a1-x", scheduled=900, deleted=1)]
+        [
+            *earlier(f"{JOB}-first", scheduled=4000, deleted=60, started=True),
+            *earlier("another-a1-x", scheduled=900, deleted=1, owner="another-a1"),
+        ]
     )
 
     assert observed(job(suspend=False, seconds=40), events, pulling(seconds=40), imagePullSeconds=120).reason is None

@@ -65,7 +65,7 @@ def _from_workload(workload: Object) -> Queued:
 
 def _from_events(job: Object, events: Events) -> Queued:
     """The newest event of the Workload. A cluster keeps events for an hour by default."""
-    messages = events.of_prefix("Workload", f"job-{name_of(job)}-")
+    messages = events.of_workloads.get(name_of(job))
     if not messages:
         return Queued()
     newest, message = list(messages.items())[-1]
@@ -97,9 +97,8 @@ def earlier_starts(job: Object, pod: Object, events: Events) -> timedelta:
     With waitForPodsReady, Kueue removes a pod that is not ready in time and admits the Job again. Each pod alone looks young.
     """
     spent = timedelta()
-    for (kind, name), times in events.times.items():
-        is_earlier = kind == "Pod" and name != name_of(pod) and name.startswith(f"{name_of(job)}-")
-        deleted = events.deletions.get(name)
-        if is_earlier and deleted and "Scheduled" in times and "Started" not in times:
+    for name, deleted in events.deletions.get(name_of(job), {}).items():
+        times = events.times.get(("Pod", name), {})
+        if name != name_of(pod) and "Scheduled" in times and "Started" not in times:
             spent += max(deleted - times["Scheduled"], timedelta())
     return spent

@@ -25,13 +25,15 @@ NO_CLAIMS: Mapping[str, str] = {}
 class Events:
     """The newest event of each object and reason, by kind and name of the object. The newest reason comes last.
 
-    times: of these events. deletions: by pod, when its Job deleted it. workloads: Kueue's, by the uid of the Job. None: not readable.
+    times: of these events. deletions: by the name of a Job and of a pod, when the Job deleted the pod.
+    of_workloads: the messages of Kueue's Workloads, by the name of the Job. workloads: by the uid of the Job. None: not readable.
     claims: the phase of each claim that is not bound, by name; empty if there is no such claim.
     """
 
     by_object: Mapping[tuple[str, str], Mapping[str, str]]
     times: Mapping[tuple[str, str], Mapping[str, datetime]] = field(default_factory=dict)
-    deletions: Mapping[str, datetime] = field(default_factory=dict)
+    deletions: Mapping[str, Mapping[str, datetime]] = field(default_factory=dict)
+    of_workloads: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     workloads: Mapping[str, Object] | None = None
     claims: Mapping[str, str] = field(default_factory=dict)
 
@@ -39,16 +41,13 @@ class Events:
         """The messages of the object's events by reason."""
         return self.by_object.get((kind, name), {})
 
-    def of_prefix(self, kind: str, prefix: str) -> Mapping[str, str]:
-        """The messages of the first object with this beginning of its name."""
-        return next((messages for (one, name), messages in self.by_object.items() if one == kind and name.startswith(prefix)), {})
-
 
 def indexed(events: Sequence[Object], workloads: Sequence[Object] | None = None, claims: Mapping[str, str] = NO_CLAIMS) -> Events:
     """Events of a list in any order, indexed by object. workloads: of Kueue, if they can be read. claims: those that are not bound."""
     found: dict[tuple[str, str], dict[str, str]] = {}
     times: dict[tuple[str, str], dict[str, datetime]] = {}
-    deletions: dict[str, datetime] = {}
+    deletions: dict[str, dict[str, datetime]] = {}
+    of_workloads: dict[str, dict[str, str]] = {}
     for event in sorted(events, key=_event_time):
         about, reason, message = event["involvedObject"], event.get("reason", ""), event.get("message", "").strip()
         # A sidecar also starts, and the kubelet ends it after the run.
@@ -61,9 +60,12 @@ def indexed(events: Sequence[Object], workloads: Sequence[Object] | None = None,
         times.setdefault(key, {})[reason] = time
         if key[0] == "Job" and reason == "SuccessfulDelete":
             # The name is in the message alone.
-            deletions[message.rpartition(" ")[2]] = time
+            deletions.setdefault(key[1], {})[message.rpartition(" ")[2]] = time
+        elif key[0] == "Workload":
+            # Kueue names it after its Job: job-NAME-CHECKSUM.
+            of_workloads[key[1].removeprefix("job-").rpartition("-")[0]] = messages
     by_job = None if workloads is None else {one["metadata"].get("labels", {}).get(KUEUE_JOB_UID, ""): one for one in workloads}
-    return Events(by_object=found, times=times, deletions=deletions, workloads=by_job, claims=claims)
+    return Events(by_object=found, times=times, deletions=deletions, of_workloads=of_workloads, workloads=by_job, claims=claims)
 
 
 NO_EVENTS = Events(by_object={})
