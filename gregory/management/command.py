@@ -1,5 +1,6 @@
 """The base class of every command of this project."""
 
+import signal
 import sys
 from typing import IO, Any, TextIO, cast
 
@@ -7,6 +8,8 @@ from django.core.management.base import BaseCommand
 
 from gregory.management.text_stream import TextStream
 from gregory.output import Output
+from gregory.runs.exit_codes import of_signal
+from gregory.shutdown import describe_signal
 
 
 class ManagementCommand(BaseCommand):
@@ -37,6 +40,10 @@ class ManagementCommand(BaseCommand):
         output, errors = self._outputs
         try:
             super().run_from_argv(argv)
+        except KeyboardInterrupt:
+            # A user's Ctrl-C is no error of the program, so there is no traceback.
+            self.stderr.write(describe_signal(signal.SIGINT))
+            sys.exit(of_signal(signal.SIGINT))
         finally:
             output.finish()
             if output.error is not None and not isinstance(output.error, BrokenPipeError):

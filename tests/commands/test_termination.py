@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -11,6 +12,7 @@ from django.db import connection, transaction
 
 from gregory.database import waits
 from gregory.management import sequential
+from gregory.management.command import ManagementCommand
 from gregory.management.termination import Terminated, raise_if_terminated, signal_behind, signals_raise
 from gregory.models import PredictionRunLog
 from gregory.runs.models import TrainingRun
@@ -43,6 +45,19 @@ def in_thread(call: Callable[[], object]) -> BaseException | None:
     thread.start()
     thread.join()
     return caught[0] if caught else None
+
+
+def test_ctrl_c_ends_a_command_with_a_line_and_no_traceback():
+    class Waiting(ManagementCommand):
+        def handle(self, *args: object, **flags: object) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    errors = StringIO()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    with pytest.raises(SystemExit) as ended:
+        Waiting(stdout=StringIO(), stderr=errors).run_from_argv(["manage.py", "waiting"])
+
+    assert (ended.value.code, errors.getvalue()) == (130, "interrupted by signal 2 (SIGINT)\n")
 
 
 @pytest.mark.parametrize("ignored", [signal.SIGHUP, signal.SIGINT])
