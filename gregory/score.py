@@ -8,10 +8,12 @@ summary in place of the abstract, so give the summaries if you have them. Lines 
 
 import argparse
 import csv
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO
+from types import FrameType
+from typing import IO, NoReturn
 
 from gregory.ml.artifacts import not_its_place, read_manifest, stated_place
 from gregory.ml.config import ALGORITHMS
@@ -22,8 +24,9 @@ from gregory.ml.text import abstract, clean, join
 from gregory.ml.thresholds import parse
 from gregory.ml.usable_models import chosen_threshold
 from gregory.output import Output, counted
+from gregory.runs.exit_codes import FAILURE, SUCCESS, of_signal
+from gregory.shutdown import replaceable_handlers
 
-SUCCESS, FAILURE, INTERRUPTED = 0, 1, 130
 # Python's csv stops at 128 KiB per field, and an "abstract" may be a full text.
 FIELD_LIMIT = 64 * 2**20
 _IDS, _TEXT, _TITLE, _SUMMARIES = ("id", "article_id", "pmid"), "text", "title", ("summary", "abstract")
@@ -54,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _score(sys.stdin, output, options.model, choice)
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return of_signal(signal.SIGINT)
     except (TrainingError, _Unusable, UnicodeDecodeError, OSError, ModuleNotFoundError) as error:
         Output(sys.stderr).write(f"{_sentence(error)}\n")
         return FAILURE
@@ -157,5 +160,12 @@ def _quoted(value: str) -> str:
     return '"' + value.replace('"', '""') + '"' if set(value) & set(',"\n\r') else value
 
 
+def _exit(number: int, frame: FrameType | None) -> NoReturn:
+    sys.exit(of_signal(number))
+
+
 if __name__ == "__main__":
+    # The default action of both leaves the copy of the model in the temporary folder.
+    for one in replaceable_handlers((signal.SIGTERM, signal.SIGHUP)):
+        signal.signal(one, _exit)
     sys.exit(main())

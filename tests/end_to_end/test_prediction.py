@@ -530,6 +530,22 @@ def test_a_closed_standard_input_is_a_wrong_use(ready: Installation):
     assert (done.returncode, done.stderr.splitlines()[-1]) == (2, message)
 
 
+def test_an_ended_command_removes_its_copy_of_the_model(ready: Installation, tmp_path: Path):
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    command = [sys.executable, "-m", "gregory.score", str(model(ready))]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, cwd=REPOSITORY, env={**os.environ, "TMPDIR": str(temporary)}) as process:
+        assert process.stdin is not None
+        process.stdin.write(b"text\n")
+        process.stdin.flush()
+        while not any(temporary.iterdir()):
+            assert process.poll() is None
+        process.terminate()
+
+        assert process.wait(timeout=600) == 143
+    assert list(temporary.iterdir()) == []
+
+
 def test_a_missing_library_is_named(ready: Installation):
     program = "import sys; sys.modules['lightgbm'] = None; from gregory.score import main; sys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-c", program, str(model(ready))]
