@@ -79,21 +79,6 @@ def test_a_claim_needs_its_class_and_the_api_of_devices(job_namespace: ClusterNa
             job_namespace.runner().check([])
 
 
-def test_a_resource_of_a_class_needs_a_version_that_serves_it(job_namespace: ClusterNamespace, check: Callable[..., list[Finding]]):
-    resource = f"deviceclass.resource.kubernetes.io/{devices.DRIVER}"
-    job_namespace.config["gpu"] = {"resource": resource}
-
-    found = wrong(check())
-
-    if devices.are_extended_resources():
-        assert found == []
-    elif devices.are_allocated():
-        (line,) = found
-        assert f"serves it from DeviceClass {devices.DRIVER} only with the feature gate DRAExtendedResource" in line
-    else:
-        assert found[0].startswith(f"ERROR   cluster     no node offers 1 {resource}; ")
-
-
 def test_only_nodes_with_the_labels_count(job_namespace: ClusterNamespace, check: Callable[..., list[Finding]]):
     job_namespace.config |= {"gpu": {"count": 1}, "nodeSelector": {"pool": "gpu"}}
 

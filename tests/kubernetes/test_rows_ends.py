@@ -443,17 +443,29 @@ def test_a_claimed_run_got_its_device_from_the_driver(all_started: Production):
 
 def test_an_extended_resource_is_a_device_of_the_driver_if_kubernetes_serves_it(all_started: Production):
     ended(all_started, "extended", "resource")
-    namespace = all_started.cluster_namespace
-    installation = replace(namespace, config=merged(namespace.config, EXTENDED)).installation()
 
-    finding = list(check_cluster(installation.environment, inherited=installation.inherited))[-1]
+    of_the_class = f"deviceclass.resource.kubernetes.io/{devices.DRIVER}"
+    findings = {resource: of_gpu(all_started, resource) for resource in (devices.EXTENDED, of_the_class)}
 
     if devices.are_extended_resources():
         assert prepared(all_started, "extended-resources") == [all_started.row("extended", "resource")["job"]]
-        by = f"DeviceClass {devices.DRIVER}, which serves {devices.EXTENDED},"
-        assert str(finding) == f"OK      cluster     the drivers offer 4 devices, and {by} selects 1 of them for a run"
+        for resource, finding in findings.items():
+            by = f"DeviceClass {devices.DRIVER}, which serves {resource},"
+            assert finding == f"OK      cluster     the drivers offer 4 devices, and {by} selects 1 of them for a run"
+        return
+    assert findings[devices.EXTENDED].startswith(f"ERROR   cluster     no node offers 1 {devices.EXTENDED}; ")
+    if devices.are_allocated():
+        assert findings[of_the_class].startswith(f"WARNING cluster     no node offers {of_the_class}, and Kubernetes 1.")
+        assert "only with the feature gate DRAExtendedResource" in findings[of_the_class]
     else:
-        assert str(finding).startswith(f"ERROR   cluster     no node offers 1 {devices.EXTENDED}; ")
+        assert findings[of_the_class].startswith(f"ERROR   cluster     no node offers 1 {of_the_class}; ")
+
+
+def of_gpu(production: Production, resource: str) -> str:
+    """The line of preflight about this resource of the GPU."""
+    namespace = production.cluster_namespace
+    installation = replace(namespace, config=merged(namespace.config, {"gpu": {"resource": resource}})).installation()
+    return str(list(check_cluster(installation.environment, inherited=installation.inherited))[-1])
 
 
 def prepared(production: Production, claim: str) -> list[str]:
