@@ -102,6 +102,19 @@ def test_a_promoted_version_is_used_until_the_rollback(models: Models, folder: P
     }  # fmt: skip
 
 
+def test_a_promoted_copy_of_another_subject_is_named(models: Models, folder: Path):
+    there = folder.parent.with_name("renamed") / folder.name
+    shutil.copytree(folder, there)
+
+    done = models("promote", "20260101", scope=("--team", "team", "--subject", "renamed"))
+
+    assert done.code == 0
+    assert done.err == (
+        f"warning: {there}/20260101: holds team/subject/lstm/20260101; it was moved or copied here; "
+        "a prediction uses it only if this subject trained it under its earlier name\n"
+    )
+
+
 def test_a_second_promotion_of_a_version_changes_nothing(models: Models, folder: Path):
     models("promote", "20260101")
     before = read_promotion(folder)

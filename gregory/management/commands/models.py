@@ -153,6 +153,9 @@ class Command(ManagementCommand):
             _require_expected(folder, seen, flags["expect"])
             if defects := promoting.defects(folder, version):
                 raise ArtifactError("; ".join(defects))
+            # Whether the subject had another name when the model was trained is in the database only.
+            for sentence in artifacts.misplaced(folder / version):
+                self.stderr.write(f"warning: {sentence}; a prediction uses it only if this subject trained it under its earlier name")
             changes.append((folder, seen, partial(promoting.promote, folder, version, seen=seen)))
         self._change(changes, flags)
 
