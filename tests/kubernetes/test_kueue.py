@@ -53,7 +53,7 @@ STOPPED: dict[str, dict[str, Any]] = {"drained": {"kueue": {"queueName": "draine
 # Their runs are submitted by tests.
 LATER: dict[str, dict[str, Any]] = {
     "outage": {"kueue": {"queueName": "short"}},
-    "unready": {"kueue": {"queueName": "short"}, "image": {"tag": "none"}},
+    "unready": {"kueue": {"queueName": "short"}, "image": {"tag": "absent"}},
 }
 # Settings of a manager that gives up a run with the first deadline for its pods, and takes Jobs without a queue.
 IMPATIENT = """

@@ -464,7 +464,7 @@ def test_an_extended_resource_is_a_device_of_the_driver_if_kubernetes_serves_it(
 def of_gpu(production: Production, resource: str) -> str:
     """The line of preflight about this resource of the GPU."""
     namespace = production.cluster_namespace
-    installation = replace(namespace, config=merged(namespace.config, {"gpu": {"resource": resource}})).installation()
+    installation = replace(namespace, config=merged(namespace.config, {"gpu": {"resource": resource, "count": 1}})).installation()
     return str(list(check_cluster(installation.environment, inherited=installation.inherited))[-1])
 
 
