@@ -129,8 +129,10 @@ def _compare(
         # Of several copies of a model, none is the moved one.
         unique = trained is not None and trained.artifact not in found and not defects
         _compare_place(path, folder, manifest, trained if unique else None, result)
-    elif model is None:
-        result.problems.append(f"{folder}: a model of row {pk}, and the database has no such row")
+    elif model is None or (not model.artifact and model.run_id != manifest.provenance.run_id):
+        # Two databases give the same ids to different rows.
+        named = f"row {pk} of run {manifest.provenance.run_id}"
+        result.problems.append(f"{folder}: a model of {named}, and the database has no such row; another database may have it")
     elif model.success is False:
         result.problems.append(f"{folder}: a complete model, but its row {pk} failed; remove the folder, or keep it and train again")
     elif model.artifact and not trained:

@@ -190,7 +190,25 @@ def test_a_model_without_a_row_is_printed(trained: tuple[RunSpec, Path], capsys:
     spec, folder = trained
     PredictionRunLog.objects.all().delete()
 
-    assert problem(capsys) == f"{folder}: a model of row {spec.algorithms[0].run_log_id}, and the database has no such row"
+    assert problem(capsys) == (
+        f"{folder}: a model of row {spec.algorithms[0].run_log_id} of run {spec.run_id}, and the database has no such row; "
+        "another database may have it"
+    )
+
+
+def test_a_copied_model_is_not_compared_with_a_row_of_another_run(
+    trained: tuple[RunSpec, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """A machine with its own database gives the same ids to its rows."""
+    spec, _ = trained
+    other = spec.model_copy(update={"run_id": "0123456789ab"})
+    copied = publish(tmp_path, other, position=1)
+    store.close_algorithm(spec, outcome(spec, 1, success=False))
+
+    assert problem(capsys) == (
+        f"{copied}: a model of row {spec.algorithms[1].run_log_id} of run 0123456789ab, and the database has no such row; "
+        "another database may have it"
+    )
 
 
 def test_a_model_whose_row_gregoryai_deleted_keeps_its_digest(trained: tuple[RunSpec, Path], capsys: pytest.CaptureFixture[str]):
