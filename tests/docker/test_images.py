@@ -86,7 +86,7 @@ class TestContent:
             done = docker_engine.docker("run", "--rm", "--network=none", "--read-only", "--tmpfs=/tmp", image)
             assert (done.returncode, done.stderr) == (
                 2,
-                "GREGORY_RUN_SPEC is not a run specification: it: Invalid JSON: EOF while parsing a value at line 1 column 0\n",
+                "GREGORY_RUN_SPEC is empty, and a runner sets it: start runs with train_models or predict_articles\n",
             )
 
     def test_submit_image_is_small_and_has_no_tensorflow(self, docker_engine: Engine, submit_image: str):

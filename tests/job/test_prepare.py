@@ -39,4 +39,13 @@ def test_it_needs_a_specification(monkeypatch: pytest.MonkeyPatch, capsys: pytes
 
     assert prepare.main() == 2
 
-    assert capsys.readouterr().err.startswith("GREGORY_RUN_SPEC is not a run specification: it: Invalid JSON")
+    assert capsys.readouterr().err == "GREGORY_RUN_SPEC is empty, and a runner sets it: start runs with train_models or predict_articles\n"
+
+
+@pytest.mark.parametrize(("text", "cause"), [("{", "Invalid JSON: EOF"), ('{"kind": "train"}', "run_id: Field required")])
+def test_it_refuses_another_text(text: str, cause: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setenv("GREGORY_RUN_SPEC", text)
+
+    assert prepare.main() == 2
+
+    assert capsys.readouterr().err.startswith(f"GREGORY_RUN_SPEC is not a run specification: {cause}")
