@@ -54,18 +54,18 @@ $(PREPARE)/.complete: locks/requirements-prepare.lock | setup
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(PREPARE)/bin/python --require-hashes -r $<
 	@touch $@
 
-test: setup ## the fast tier, in minutes: no engine, no root; on SQLite, the database tests again on PostgreSQL
+test: setup ## run the fast tests, in minutes: no container engine, no root; on SQLite, then the database tests on PostgreSQL
 	$(BIN)/python -m pytest $(PARALLEL) -m "not ($(REST))"
 	$(BIN)/python -m tests.on_postgresql $(PARALLEL)
 
-test-rest: setup ## the tests that test leaves out: Docker, Kubernetes, Helm, torch, packages, long ones; for root
+test-rest: setup ## run the tests that make test leaves out: Docker, Kubernetes, Helm, torch, packages, long ones (needs root)
 	$(BIN)/python -m pytest $(PARALLEL) -m "$(REST)" $(if $(RECORD),--record-versions)
 	$(if $(RECORD),$(BIN)/python -m tools.tested_versions)
 
-test-pythons: setup ## the quick tests with Python 3.12 and 3.13, in environments that are kept outside the checkout
+test-pythons: setup ## run the quick tests with Python 3.12 and 3.13, in environments that are kept outside the checkout
 	$(BIN)/python -m tools.pythons 3.12 3.13
 
-test-all: test test-pythons test-rest ## every test
+test-all: test test-pythons test-rest ## run every test (needs root)
 
 chaos: setup ## run RUNS runs on a Kubernetes of one node, with the faults of SEED, and with Kueue if KUEUE=1 (needs root)
 	$(BIN)/python -m tools.chaos --runs $(RUNS) $(if $(SEED),--seed $(SEED)) $(if $(KUEUE),--kueue)
@@ -87,7 +87,7 @@ bench-full: setup ## run all benchmarks, which takes hours, with DATA, and MODEL
 cluster-up: setup ## start the Kubernetes of the tests: one node with simulated GPUs (needs root)
 	$(BIN)/python -m tools.cluster up
 
-cluster-down: setup ## stop it and restore the machine
+cluster-down: setup ## stop the Kubernetes of the tests and restore the machine
 	$(BIN)/python -m tools.cluster down
 
 audit: setup ## compare the locked packages with known vulnerabilities: of OSV's service, or of the folder ADVISORIES
@@ -104,6 +104,6 @@ locks: setup ## resolve the requirements again and write locks/
 	  $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --quiet --constraints locks/requirements-dev.lock $$name.txt --output-file locks/$$name.lock || exit 1; \
 	done
 
-clean: ## remove all that the demo made, including models and base models
+clean: ## remove all models, the base models and the SQLite database; for a demo only
 	rm -rf base_models db.sqlite3 db.sqlite3-shm db.sqlite3-wal
 	find models -mindepth 1 ! -name .gitkeep -delete

@@ -37,7 +37,7 @@ class ScopeFlags:
     all_teams: bool = flag(
         "--all-teams", default=False, action="store_true", help="select the subjects of every team; --team and --subject are ignored"
     )
-    all_articles: bool = flag("--all-articles", default=False, action="store_true", help="use every labelled article, of any age")
+    all_articles: bool = flag("--all-articles", default=False, action="store_true", help="use articles of any age")
     lookback_days: int | None = flag(
         "--lookback-days",
         default=None,
@@ -78,16 +78,16 @@ class RunFlags(ScopeFlags):
         default=False,
         with_resume=True,
         action="store_true",
-        help="return when every run has ended, also if the back end keeps the runs",
+        help="return when every run has ended; only the runner kubernetes needs this flag",
     )
     resume: str | None = flag(
         "--resume",
         default=None,
         with_resume=True,
         metavar="RUN_ID",
-        help="continue this run where it stopped, with its stored specification",
+        help="continue this run where it stopped, with its original settings",
     )
-    dry_run: bool = flag("--dry-run", default=False, action="store_true", help="print the runs that would start; write nothing")
+    dry_run: bool = flag("--dry-run", default=False, action="store_true", help="print the plan; write nothing and start nothing")
     output: str = flag(
         "--output",
         default="table",
@@ -130,6 +130,12 @@ class TrainFlags(RunFlags):
 class PredictFlags(RunFlags):
     """All flags of predict_articles. Those of GregoryAI's command have its names."""
 
+    output: str = flag(
+        "--output",
+        default="table",
+        choices=["table", "json"],
+        help="output format of the result, and of the plan of --dry-run; json of a plan also has the requests to a cluster (default table)",
+    )
     model_version: str | None = flag(
         "--model-version", default=None, metavar="V", help="version of the models (default: the promoted one, else the newest)"
     )

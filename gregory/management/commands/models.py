@@ -55,7 +55,7 @@ class Command(ManagementCommand):
             one.add_argument("--algo", metavar="A,B,C", help="algorithms (default: all)")
             one.add_argument("--output", choices=["table", "json"], default="table", help="output format (default table)")
         for one in (showing, promoting_):
-            one.add_argument("version", metavar="VERSION")
+            one.add_argument("version", metavar="VERSION", help="name of the version, as `models list` prints it")
         for name in ("first", "second"):
             comparing.add_argument(name, metavar=name.upper(), help="VERSION or ALGORITHM/VERSION; the second is compared with the first")
         comparing.add_argument(
@@ -66,7 +66,9 @@ class Command(ManagementCommand):
         comparing.add_argument(
             "--minimum", type=int, default=MINIMUM, metavar="N", help=f"articles of each class that a conclusion needs (default {MINIMUM})"
         )
-        promoting_.add_argument("--expect", metavar="VERSION", help="refuse unless this version is promoted now; `none`: no version")
+        promoting_.add_argument(
+            "--expect", metavar="VERSION", help="refuse unless this version is promoted now; `none`: unless no version is promoted now"
+        )
         for one in (promoting_, back):
             one.add_argument("--reason", default="", metavar="TEXT", help="the reason, which `models show` prints")
         pruning_.add_argument("--keep", type=int, required=True, metavar="N", help="keep the N newest versions of each algorithm")

@@ -47,7 +47,7 @@ class Command(ManagementCommand):
         parser.add_argument(
             "--as-run", action="store_true", help="the database role of this process is that of runs: check only what a run needs"
         )
-        parser.add_argument("--output", choices=["text", "json"], default="text")
+        parser.add_argument("--output", choices=["text", "json"], default="text", help="output format (default text)")
 
     def handle(self, *args: Any, **flags: Any) -> None:
         """Exit code FAILURE if any finding is an error."""

@@ -60,13 +60,15 @@ class Command(ManagementCommand):
         retrying = actions.add_parser("retry", help="the same as: train_models (or predict_articles) --resume RUN_ID")
         retrying.add_argument("--wait", action="store_true", help="return when the run has ended")
         for one in (showing, logs, retrying):
-            one.add_argument("run_id", metavar="RUN_ID")
+            one.add_argument("run_id", metavar="RUN_ID", help="id of the run, as `training_runs list` prints it")
         cancelling = actions.add_parser("cancel", help="cancel a run, or all runs; finished trainings keep their results")
         target = cancelling.add_mutually_exclusive_group(required=True)
-        target.add_argument("run_id", nargs="?", metavar="RUN_ID")
+        target.add_argument("run_id", nargs="?", metavar="RUN_ID", help="id of the run, as `training_runs list` prints it")
         target.add_argument("--all", action="store_true", dest="all_runs", help="cancel every unfinished run of GREGORY_RUNNER")
         cancelling.add_argument(
-            "--purge", action="store_true", help="with --all: also remove all that the back end kept of ended runs; for an uninstallation"
+            "--purge",
+            action="store_true",
+            help="with --all: also remove all that the back end kept of ended runs; use it before you remove an installation",
         )
         # Without a help text, the list of subcommands leaves it out.
         actions.add_parser("clear", description=f"Deprecated: {CLEAR_DEPRECATED}")
