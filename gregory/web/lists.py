@@ -145,7 +145,8 @@ class SubjectList(ReadOnlyList):
     """Subjects with the numbers of their reviews."""
 
     title = "Subjects"
-    list_display = ("subject", "relevant", "not_relevant", "articles")
+    # "articles" would be the relation of the model, and not the count below.
+    list_display = ("subject", "relevant", "not_relevant", "members")
     list_display_links = None
     list_filter = (filters.SubjectTeamFilter,)
     search_fields = ("subject_slug", "subject_name", "team__slug")
@@ -182,7 +183,7 @@ class SubjectList(ReadOnlyList):
         return int(subject.other_count)
 
     @admin.display(description="articles", ordering="article_count")
-    def articles(self, subject: Any) -> int:
+    def members(self, subject: Any) -> int:
         """All articles."""
         return int(subject.article_count)
 

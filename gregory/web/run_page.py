@@ -1,4 +1,4 @@
-"""The page of a run: state, timeline, metrics beside those of the version in use, report, errors, log and commands."""
+"""The page of a run: state, timeline, metrics beside those of the version in use, model card, errors, log and commands."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -133,7 +133,7 @@ def report(request: HttpRequest, run_id: str, algorithm: str) -> HttpResponse:
     named = [one for one in store.trainings([run_id]).get(run_id, []) if one.algorithm == algorithm and one.record.artifact_path]
     card = _card(run, named[-1]) if named else None
     if card is None:
-        raise Http404(f"run {run_id} has no report of {algorithm}")
+        raise Http404(f"run {run_id} has no model card of {algorithm}")
     headers = {"Content-Security-Policy": _REPORT_POLICY, "X-Frame-Options": "SAMEORIGIN"}
     return HttpResponse(card, headers=headers)
 

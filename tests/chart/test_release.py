@@ -119,7 +119,7 @@ def test_a_browser_trains_through_the_service(release: Release, chromium: Browse
         expect(page.locator(".lead .state")).to_contain_text("succeeded")
         assert page.evaluate("window.kept") is True
         assert f"--namespace {release.namespace}" in page.locator("pre").last.inner_text()
-        page.get_by_text("Report: curves").click()
+        page.get_by_text("Model card: curves").click()
         expect(page.frame_locator("iframe").locator("figure svg").first).to_be_visible()
     row = release.production.row("plain", "a")
     assert (row["success"], row["state"]) == (True, "succeeded")

@@ -162,10 +162,10 @@ def test_the_day_of_an_operator(operator: Operator, installation: Installation):
     run = page.url
     operator.waits_for("succeeded")
     assert page.evaluate("window.kept") is True
-    page.get_by_text("Report: curves").wait_for()
+    page.get_by_text("Model card: curves").wait_for()
     page.reload()
     operator.picture("run")
-    page.get_by_text("Report: curves").click()
+    page.get_by_text("Model card: curves").click()
     report = page.frame_locator("iframe")
     expect(report.locator("figure svg").first).to_be_visible()
     assert report.locator("figure svg").count() >= 4

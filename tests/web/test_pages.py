@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,15 @@ def test_the_first_page_leads_to_every_list(ours: Tenant):
     menu = page[page.index('<nav class="lists"') :].partition("</nav>")[0]
 
     assert [reverse(f"admin:{name}") for name in LISTS if f'href="{reverse(f"admin:{name}")}"' not in menu] == []
+
+
+def test_the_list_of_subjects_counts_reviews_and_articles(ours: Tenant):
+    text = ours.client.get(reverse("admin:gregory_subject_changelist")).content.decode()
+    reviews, articles = ours.subject.article_relevances, ours.subject.articles.count()
+    counts = [reviews.filter(is_relevant=True).count(), reviews.filter(is_relevant=False).count(), articles]
+
+    assert [int(count) for count in re.findall(r'<td class="field-[a-z_]+">(\d+)</td>', text)] == counts
+    assert all(counts)
 
 
 def test_the_run_log_finds_the_rows_of_a_run(ours: Tenant):
