@@ -3,13 +3,13 @@
 The variables of the database have the names of GregoryAI, so that its `.env` works here unchanged.
 """
 
+import os
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_core import PydanticCustomError
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
 BASE_DIR = Path(__file__).resolve().parents[1]
 # The specification fixes the models folder, so there is no flag and no variable. The image puts the project at that path.
@@ -77,10 +77,10 @@ WebAddress = Annotated[str, AfterValidator(_web_address)]
 WebhookAddress = Annotated[SecretStr, AfterValidator(_webhook)]
 
 
-class Environment(BaseSettings):
+class Environment(BaseModel):
     """All variables. Each field is one variable with its meaning as description."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", case_sensitive=True)
+    model_config = ConfigDict(frozen=True)
 
     POSTGRES_DB: str = Field("", description="PostgreSQL database; empty: the SQLite file")
     POSTGRES_USER: str = Field("", description="PostgreSQL role")
@@ -230,7 +230,7 @@ class Environment(BaseSettings):
 def read_environment() -> Environment:
     """The checked environment. A bad value ends the process with one line that has its name."""
     try:
-        return Environment()
+        return Environment(**{name: os.environ[name] for name in Environment.model_fields if name in os.environ})
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
