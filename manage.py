@@ -8,8 +8,11 @@ import sys
 
 def main() -> None:
     """Run a management command. The collector is off during its imports."""
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gregory.settings")
     gc.disable()
+    from gregory.launch.local import early
+
+    early.prepare()
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gregory.settings")
     from django.core.management import ManagementUtility
     from django.core.management.base import BaseCommand
 

@@ -8,10 +8,18 @@ from importlib import import_module
 from gregory.collector import without_collector
 
 MODULES = (
-    *("django.contrib.auth.hashers", "django.contrib.auth.validators", "django.core.checks", "django.core.mail", "django.db.migrations"),
-    *("django.db.models", "django.forms", "django.template.defaultfilters", "django.views.debug", "psutil", "psycopg"),
-    *("gregory.database.certificates", "gregory.database.encryption", "gregory.launch.processes", "gregory.launch.runner"),
-    *("gregory.ml.stages.__main__", "gregory.ml.stages.environment", "gregory.training.flags", "job.__main__"),
+    *(
+        "django.contrib.auth.apps",
+        "django.contrib.auth.hashers",
+        "django.contrib.auth.password_validation",
+        "django.contrib.auth.validators",
+    ),
+    *("django.contrib.contenttypes.apps", "django.core.checks", "django.core.mail", "django.db.migrations", "django.db.models"),
+    *("django.forms", "django.template.defaultfilters", "django.views.debug", "psutil"),
+    *("gregory.data.imports.values", "gregory.database.certificates", "gregory.database.encryption", "gregory.launch.processes"),
+    *("gregory.launch.runner", "gregory.ml.stages.__main__", "gregory.ml.summarisers.leading", "gregory.ml.usable_models"),
+    *("gregory.preflight.finding", "gregory.runs.events", "gregory.training.flags", "gregory.training.request"),
+    *("job.__main__", "job.attempt_folder", "job.event_log", "job.fence", "job.supervise"),
 )
 
 with without_collector():

@@ -32,15 +32,20 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 def main() -> NoReturn:
     """Import the modules of the command line, then serve."""
+    control = socket.socket(fileno=os.dup(0))
+    with Path(os.devnull).open("rb") as nothing:
+        os.dup2(nothing.fileno(), 0)
+    run(control, sys.argv[1:])
+
+
+def run(control: socket.socket, modules: Sequence[str]) -> NoReturn:
+    """Import the modules, then serve."""
     # A stage has the same user. It must not reach the processes of later runs by way of this one.
     privacy.hide_memory()
     # With this signal ignored, the kernel tells nobody how a process ended.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    control = socket.socket(fileno=os.dup(0))
-    with Path(os.devnull).open("rb") as nothing:
-        os.dup2(nothing.fileno(), 0)
     with without_collector():
-        for name in filter(None, sys.argv[1:]):
+        for name in filter(None, modules):
             import_module(name)
     serve(control)
 

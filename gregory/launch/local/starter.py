@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 from gregory.forking.client import Forked, Server, start_server
 from gregory.forking.protocol import Kind, is_known
+from gregory.launch.local import early
 from gregory.ml.stages.environment import preloaded, stage_environment
 
 PRELOADED = ("job.preload",)
@@ -30,8 +31,11 @@ class Starter:
     def prepare(self, *, folder: Path, environment: Mapping[str, str]) -> None:
         """Start the fork server. Its imports take time."""
         if self._server is None or self._server.has_ended():
+            self._server, early.server = early.server, None
+        if self._server is None or self._server.has_ended():
             # A stage has all variables of the fork server in its memory.
-            self._server = start_server(PRELOADED, folder=folder, environment=stage_environment(environment))
+            modules = (*PRELOADED, early.backend(environment))
+            self._server = start_server(modules, folder=folder, environment=stage_environment(environment))
 
     def start_run(
         self, command: Sequence[str], *, folder: Path, environment: Mapping[str, str], stdout: BinaryIO, stderr: BinaryIO

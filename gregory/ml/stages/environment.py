@@ -1,41 +1,12 @@
-"""The command line and the environment of a stage: the variables of its libraries and devices, none of a database or a service."""
+"""The command line and the environment of a stage."""
 
-import re
 import sys
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from gregory.ml import resources
+from gregory.ml.stages.variables import is_passed_on
 
-# Programs, files and languages.
-NAMES = frozenset(
-    (
-        "PATH",
-        "HOME",
-        "LANG",
-        "LANGUAGE",
-        "TZ",
-        "TMPDIR",
-        "PYTHONPATH",
-        "PYTHONFAULTHANDLER",
-        "LD_LIBRARY_PATH",
-        "LD_PRELOAD",
-        "MPLCONFIGDIR",
-        "XDG_CACHE_HOME",
-        "TOKENIZERS_PARALLELISM",
-        "RAYON_NUM_THREADS",
-    )
-)
-# Operators select devices, threads, memory and locking with the variables of these libraries.
-PREFIXES = (
-    *("CUDA_", "CUDNN_", "CUBLAS_", "NVIDIA_", "NCCL_"),
-    *("HIP_", "HSA_", "ROCR_", "ROCM_", "ROCBLAS_", "MIOPEN_", "GPU_"),
-    *("TF_", "XLA_", "KERAS_", "CT2_", "ONEDNN_", "DNNL_"),
-    *("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "LOKY_"),
-    *("HDF5_", "MALLOC_", "GLIBC_TUNABLES", "LC_"),
-)
-# Keys of the services of the same makers, and the variables of Terraform, which have a prefix of TensorFlow.
-_CREDENTIAL = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL|^TF_VAR_|^TF_CLI_")
 DEVICES, GPU_DEVICES = Path("/dev"), ("nvidia*", "kfd", "dxg")
 _FIXED = {
     "HF_HUB_OFFLINE": "1",
@@ -74,11 +45,6 @@ def has_gpu() -> bool:
 def stage_threads(most: str) -> int:
     """The threads of a stage. most: OMP_NUM_THREADS, whose first number is the limit of the operator."""
     return min(resources.cpu_count(), int(most.partition(",")[0] or sys.maxsize))
-
-
-def is_passed_on(name: str) -> bool:
-    """Whether a stage gets a variable of the run."""
-    return name in NAMES or (name.startswith(PREFIXES) and not _CREDENTIAL.search(name))
 
 
 def _defaults() -> dict[str, str]:
