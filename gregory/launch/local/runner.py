@@ -33,7 +33,9 @@ from gregory.runs.diagnosis import LOG_TAIL_CHARACTERS, log_tail_of
 from gregory.runs.spec import Attempt, RunHandle, RunSpec
 from gregory.runs.volume import Volume, VolumeUnavailable
 
-POLL_SECONDS = 0.1
+# The pause between two readings of a log. It grows with the time since the last line, so that a line waits for a short part of it.
+SHORTEST_POLL_SECONDS, POLL_SECONDS = 0.005, 0.1
+POLLS_PER_WAIT = 4
 KILL_SECONDS = 10.0
 # An event has at most one traceback. A foreign program may write without an end of line.
 MAXIMUM_LINE_BYTES = 2**20
@@ -148,7 +150,7 @@ class LocalRunner:
 
         A process that cannot be seen from here, for example on another machine, is followed as long as `waiting` returns True.
         """
-        pending, may_work = b"", True
+        pending, may_work, last_line = b"", True, time.monotonic()
         try:
             with open_regular(self._events(spec), maximum=ANY_SIZE) as stream:
                 while True:
@@ -156,6 +158,7 @@ class LocalRunner:
                     unseen = found.status is Status.UNKNOWN and found.diagnosis is None
                     ended = not (found.status is Status.ALIVE or (unseen and may_work))
                     while content := stream.read(MAXIMUM_LINE_BYTES):
+                        last_line = time.monotonic()
                         *lines, pending = (pending + content).split(b"\n")
                         yield from (line.decode("utf-8", "replace") for line in lines)
                         if len(pending) > MAXIMUM_LINE_BYTES:
@@ -165,7 +168,8 @@ class LocalRunner:
                             yield pending.decode("utf-8", "replace")
                         return
                     may_work = waiting()
-                    self._pause(handle)
+                    quiet = time.monotonic() - last_line
+                    self._pause(handle, max(SHORTEST_POLL_SECONDS, min(quiet / POLLS_PER_WAIT, POLL_SECONDS)))
         except (FileNotFoundError, DamagedFile):
             # The run belongs to another machine, its working folder was removed, or another object is in the place of its log.
             return
@@ -234,14 +238,14 @@ class LocalRunner:
         child.release()
         return Observation(status=Status.TERMINATED, diagnosis=diagnose.ended_process(code, child.log_tail()))
 
-    def _pause(self, handle: RunHandle) -> None:
+    def _pause(self, handle: RunHandle, seconds: float) -> None:
         """Wait for new lines. The end of a child is noticed at once."""
         child = self._children.get(handle.name)
         if child is None:
-            time.sleep(POLL_SECONDS)
+            time.sleep(seconds)
             return
         with suppress(subprocess.TimeoutExpired):
-            child.process.wait(POLL_SECONDS)
+            child.process.wait(seconds)
 
     def _wait(self, process: psutil.Process, seconds: float) -> None:
         child = self._children.get(str(process.pid))
