@@ -15,6 +15,7 @@ BARE = {
     "TRANSFORMERS_OFFLINE": "1",
     "PYTHONUNBUFFERED": "1",
     "PYTHONHASHSEED": "0",
+    "PYDANTIC_DISABLE_PLUGINS": "__all__",
 }
 
 

@@ -61,8 +61,8 @@ def _is_of_use() -> bool:
 def _begin_again() -> None:
     """Become the same command without secrets. Returns if that is not possible."""
     variables = {name: value for name, value in os.environ.items() if is_passed_on(name) or name in _OF_INTERPRETER}
-    # As in every stage: a set of texts then has the same order in all of them.
-    variables["PYTHONHASHSEED"] = "0"
+    # As in every stage: a set of texts has the same order in all of them, and pydantic searches no plugins.
+    variables |= {"PYTHONHASHSEED": "0", "PYDANTIC_DISABLE_PLUGINS": "__all__"}
     try:
         descriptor = os.memfd_create("variables", 0)
         os.write(descriptor, _encoded())

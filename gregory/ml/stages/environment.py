@@ -13,6 +13,8 @@ _FIXED = {
     "TRANSFORMERS_OFFLINE": "1",
     "PYTHONUNBUFFERED": "1",
     "PYTHONHASHSEED": "0",
+    # It would search all installed packages for plugins.
+    "PYDANTIC_DISABLE_PLUGINS": "__all__",
 }
 
 
