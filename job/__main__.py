@@ -2,6 +2,7 @@
 
 import os
 import sys
+from importlib import import_module
 
 from gregory import privacy
 from gregory.collector import skip_at_exit, without_collector
@@ -17,15 +18,11 @@ def main() -> int:
     environment, spec = read_environment(), specification()
     if spec is None:
         return exit_codes.USAGE
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gregory.settings")
-    with without_collector():
-        import django
+    set_up()
+    from django.conf import settings
 
-        django.setup()
-        from django.conf import settings
-
-        from gregory.runs.db_retry import close_connection
-        from job.entrypoint import execute
+    from gregory.runs.db_retry import close_connection
+    from job.entrypoint import execute
 
     # Other programs read the published models, and a group that shares the models folder shares the folders in it. The working folder is
     # private as a whole.
@@ -37,6 +34,18 @@ def main() -> int:
     finally:
         # Without the collector, the end of the process does not close it in order.
         close_connection()
+
+
+def set_up() -> None:
+    """Set Django up and import the rest. A run that was forked does it before it has its specification."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "gregory.settings")
+    with without_collector():
+        import django
+        from django.apps import apps
+
+        if not apps.ready:
+            django.setup()
+        import_module("job.entrypoint")
 
 
 if __name__ == "__main__":

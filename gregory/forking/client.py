@@ -14,7 +14,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from gregory.forking.protocol import COMMAND_BYTES, MAXIMUM_BYTES, SERVER, Answer, Kind, Request, is_known
+from gregory.forking.protocol import COMMAND_BYTES, MAXIMUM_BYTES, SERVER, Answer, Beginning, Kind, Request, is_known
 
 POLL_SECONDS = 0.5
 END_SECONDS = 2.0
@@ -29,6 +29,8 @@ class Forked:
         self.stdin = stdin
         self.stdout: BinaryIO | None = None
         self.returncode: int | None = None
+        # What it gets when it begins.
+        self.beginning = Beginning()
         # Whether its end can be seen only in the list of processes.
         self.untold = False
         self._status: int | None = None
@@ -41,8 +43,7 @@ class Forked:
     def begin(self) -> None:
         """Let it work."""
         with suppress(BrokenPipeError):
-            self.stdin.write(b"\n")
-            self.stdin.flush()
+            _write(self.stdin, self.beginning.encode())
 
     def poll(self, seconds: float = 0) -> int | None:
         """The exit code, after a wait of at most these seconds. None while it works, and for an untold end."""
@@ -91,11 +92,13 @@ class Server:
         stdout: int,
         stderr: int,
         load: Sequence[str] = (),
+        ready: str = "",
         needed: Callable[[], bool] = lambda: True,
     ) -> Forked | None:
         """Fork a process that waits for `begin`. None if the server cannot: the caller then starts the command itself.
 
-        needed: called while the server loads libraries. If it returns False, the server is ended.
+        ready: a function, "module:name", that it calls before. needed: called while the server loads libraries. If it returns False, the
+        server is ended.
         """
         reading, writing = os.pipe()
         forked = Forked(os.fdopen(writing, "wb", buffering=0))
@@ -105,7 +108,8 @@ class Server:
             if kind is Kind.RUN:
                 status.append(forked.open_status())
                 stack.callback(os.close, *status)
-            forked.pid = self._ask(command, kind, environment, (reading, stdout, stderr), status, load, needed)
+            request = Request(kind=kind, command=command, umask=_umask(), load=load, ready=ready)
+            forked.pid = self._ask(request, environment, (reading, stdout, stderr), status, needed)
             if not forked.pid:
                 forked.release()
         return forked if forked.pid else None
@@ -115,12 +119,13 @@ class Server:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs, Path(os.devnull).open("wb") as nothing:
             streams = (theirs.fileno(), nothing.fileno(), nothing.fileno())
-            pid = self._ask([sys.executable, "-m", SERVER], Kind.SERVER, environment, streams, [], load, needed)
+            request = Request(kind=Kind.SERVER, command=[sys.executable, "-m", SERVER], umask=_umask(), load=load)
+            pid = self._ask(request, environment, streams, [], needed)
         if not pid:
             ours.close()
             return None
         with suppress(OSError):
-            ours.send(b"\n")
+            ours.send(Beginning().encode())
         return Server(ours, pid)
 
     def has_ended(self) -> bool:
@@ -140,18 +145,15 @@ class Server:
 
     def _ask(
         self,
-        command: Sequence[str],
-        kind: Kind,
+        request: Request,
         environment: Mapping[str, str],
         streams: tuple[int, int, int],
         status: Sequence[int],
-        load: Sequence[str],
         needed: Callable[[], bool],
     ) -> int:
         """The process id, 0 if there is none."""
-        if not is_known(command) or self._pid is None:
+        if not is_known(request.command) or self._pid is None:
             return 0
-        request = Request(kind=kind, command=command, umask=_umask(), load=load)
         try:
             with os.fdopen(os.memfd_create("variables"), "w+b", buffering=0) as variables:
                 variables.write(json.dumps(dict(environment)).encode())
@@ -209,6 +211,12 @@ def _end(control: socket.socket, pid: int, owner: int, patience: float) -> None:
         os.kill(pid, signal.SIGKILL)
     with suppress(ChildProcessError):
         os.waitpid(pid, 0)
+
+
+def _write(pipe: BinaryIO, content: bytes) -> None:
+    """Write all of it. A signal can end one call early."""
+    while content:
+        content = content[pipe.write(content) :]
 
 
 def _can_read(descriptor: int, seconds: float) -> bool:

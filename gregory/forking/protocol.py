@@ -3,9 +3,11 @@
 import json
 import os
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from importlib import import_module
+from typing import cast
 
 MAXIMUM_BYTES = 65_536
 # A server begins with this many bytes after its own arguments. A command line that /proc shows for a forked process must fit.
@@ -30,7 +32,8 @@ class Kind(StrEnum):
 class Request:
     """One process. command: as it would begin alone. load: a function of the server, "module:name", and its argument.
 
-    It is called before the fork of a stage, and after that of a run, for the next run.
+    It is called before the fork of a stage, and after that of a run, for the next run. ready: a function that the process calls before
+    it waits for its beginning.
 
     Its descriptors are standard input, output and error, the variables as JSON, and of a run the pipe for its exit code.
     """
@@ -39,6 +42,7 @@ class Request:
     command: Sequence[str]
     umask: int
     load: Sequence[str] = ()
+    ready: str = ""
 
     @property
     def program(self) -> str:
@@ -56,6 +60,25 @@ class Answer:
 
     pid: int = 0
     refusal: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beginning:
+    """What a process waits for: one line on its standard input. variables, standard_output, standard_error: those not in the request."""
+
+    variables: Mapping[str, str] = field(default_factory=dict)
+    standard_output: str = ""
+    standard_error: str = ""
+
+    def encode(self) -> bytes:
+        """The line."""
+        return json.dumps(asdict(self)).encode() + b"\n"
+
+
+def function(name: str) -> Callable[..., object]:
+    """The function of a name "module:name"."""
+    module, _, name = name.partition(":")
+    return cast(Callable[..., object], getattr(import_module(module), name))
 
 
 def is_known(command: Sequence[str]) -> bool:

@@ -21,7 +21,7 @@ from typing import NoReturn
 from gregory import privacy
 from gregory.collector import without_collector
 from gregory.forking import client
-from gregory.forking.protocol import MAXIMUM_BYTES, Answer, Kind, Request
+from gregory.forking.protocol import MAXIMUM_BYTES, Answer, Beginning, Kind, Request, function
 
 DESCRIPTORS = 5
 # A process that starts as seldom as this gains nothing, and the libraries take memory beside a long training.
@@ -98,8 +98,7 @@ def serve(control: socket.socket) -> NoReturn:
 
 def _load(request: Request) -> None:
     if request.load:
-        module, _, name = request.load[0].partition(":")
-        getattr(import_module(module), name)(*request.load[1:])
+        function(request.load[0])(*request.load[1:])
         gc.freeze()
 
 
@@ -171,12 +170,28 @@ def _become(request: Request, descriptors: Sequence[int]) -> NoReturn:
     os.environ.update(variables)
     os.umask(request.umask)
     show_command(request.command)
-    if not os.read(0, 1):
-        # The client has ended, or knows no such process.
-        os._exit(1)
+    if request.ready:
+        function(request.ready)()
+    _begin()
     gc.enable()
     sys.argv = [request.program, *request.command[3:]]
     _end(_exit_code(import_module(f"{request.program}.__main__").main))
+
+
+def _begin() -> None:
+    """Wait for the client, and take what was not in the request."""
+    line = b""
+    while not line.endswith(b"\n"):
+        if not (part := os.read(0, MAXIMUM_BYTES)):
+            # The client has ended, or knows no such process.
+            os._exit(1)
+        line += part
+    beginning = Beginning(**json.loads(line))
+    os.environ.update(beginning.variables)
+    for number, path in ((1, beginning.standard_output), (2, beginning.standard_error)):
+        if path:
+            with Path(path).open("ab", buffering=0) as stream:
+                os.dup2(stream.fileno(), number)
 
 
 def _exit_code(function: Callable[[], int]) -> int:

@@ -17,7 +17,8 @@ import pytest
 
 from gregory.forking import client
 from gregory.forking.protocol import COMMAND_BYTES, Kind, is_known
-from gregory.launch.local import starter
+from gregory.launch.errors import PreconditionFailed
+from gregory.launch.local import early, starter
 from gregory.launch.local.runner import LocalRunner
 from gregory.launch.runner import Status
 from gregory.ml.progress import Progress
@@ -218,19 +219,37 @@ def test_any_other_program_begins_alone(command: list[str]):
 
 
 class TestRun:
-    """A run of the local runner, forked by its server."""
+    """A run of the local runner, forked by its server. The command may have forked the server, and it was made ready then."""
+
+    @pytest.fixture(params=[False, True], ids=["forked", "made ready"])
+    def is_ready(self, request: pytest.FixtureRequest) -> bool:
+        """Whether the run had its set-up before its specification."""
+        return request.param
 
     @pytest.fixture
     def run(
-        self, spec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+        self, spec, is_ready: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
     ) -> Iterator[tuple[LocalRunner, RunHandle, dict[str, Any]]]:
         """The runner, the handle of the run and what the run has told."""
-        monkeypatch.setattr(starter, "PRELOADED", ("job.preload", PRETENDED, *getattr(request, "param", ())))
+        modules = ("job.preload", PRETENDED, *getattr(request, "param", ()))
+        monkeypatch.setattr(starter, "PRELOADED", modules)
+        monkeypatch.setattr(early, "server", serving(*modules) if is_ready else None)
         runner = LocalRunner(installation(tmp_path, POSTGRES_PASSWORD=SECRET, PYTHONPATH=str(REPOSITORY)))
+        with suppress(PreconditionFailed):
+            # There is no bundle. The server is prepared before.
+            runner.check([spec])
+        ready = runner._starter._ready
         handle = runner.submit(runner.render(spec))
+        assert (ready is not None and ready[0].pid == int(handle.name)) is is_ready
         events = spec.folder(tmp_path).path / "events-1.jsonl"
         yield runner, handle, json.loads(wait_for(lambda: events.read_text().endswith("\n") and events.read_text()))
         runner.cancel(handle, grace_seconds=30)
+
+    def test_it_has_its_specification(self, run, spec, is_ready: bool):
+        _, _, told = run
+
+        assert told["environment"]["GREGORY_RUN_SPEC"] == spec.model_dump_json()
+        assert ("DJANGO_SETTINGS_MODULE" in told["environment"]) is is_ready
 
     def test_it_is_hidden_and_alone_has_its_variables(self, run):
         _, handle, told = run
@@ -285,6 +304,19 @@ class TestRun:
 
         assert (told, alive) == (True, Status.ALIVE)
         assert runner.observe([handle])[0].text.endswith("ended without a report")
+
+
+def test_a_run_with_other_variables_is_not_the_one_that_was_made_ready(spec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(early, "server", serving("job.preload", PRETENDED))
+    runner = LocalRunner(installation(tmp_path, POSTGRES_PASSWORD=SECRET, PYTHONPATH=str(REPOSITORY)))
+    runner._starter.prepare(folder=REPOSITORY, environment={"POSTGRES_PASSWORD": "another"})
+    ready = psutil.Process(runner._starter._ready[0].pid)
+
+    handle = runner.submit(runner.render(spec))
+
+    ready.wait(60)
+    assert int(handle.name) != ready.pid
+    runner.cancel(handle, grace_seconds=30)
 
 
 def memory(pid: int) -> bytes:

@@ -7,7 +7,6 @@ working folder, one file per attempt. So they remain after the end of both proce
 import os
 import shlex
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -22,8 +21,7 @@ import psutil
 from gregory.forking.client import Forked
 from gregory.launch import database, preconditions, processes
 from gregory.launch.errors import SubmitError, TerminationTimeout
-from gregory.launch.local import diagnose
-from gregory.launch.local.starter import Starter
+from gregory.launch.local import diagnose, starter
 from gregory.launch.runner import Installation, Observation, Rendered, Status
 from gregory.ml import run_folder
 from gregory.ml.errors import DamagedFile
@@ -77,17 +75,17 @@ class LocalRunner:
         self._models_dir = installation.models_dir
         self._volume = Volume(installation.models_dir)
         self._children: dict[str, _Child] = {}
-        self._starter = Starter()
+        self._starter = starter.Starter()
         self.stall_seconds = installation.environment.GREGORY_STALL_AFTER
 
     def check(self, specs: Sequence[RunSpec]) -> None:
         """Check that the bundle is intact and that the models can be published. Raises PreconditionFailed."""
+        if len(specs) > 1:
+            self._starter.expect(one.algorithm for spec in specs for one in spec.algorithms)
         self._starter.prepare(folder=self._installation.project_dir, environment=self._installation.inherited)
         preconditions.require_bundle(self._installation.bundle_dir, digest=self._installation.environment.GREGORY_BASE_MODELS_DIGEST)
         preconditions.require_fitting_bundle(self._installation.bundle_dir, specs)
         preconditions.require_models_folder(self._models_dir, specs)
-        if len(specs) > 1:
-            self._starter.expect(one.algorithm for spec in specs for one in spec.algorithms)
 
     def owner_handle(self) -> RunHandle:
         """This process."""
@@ -96,7 +94,7 @@ class LocalRunner:
     def render(self, spec: RunSpec) -> Rendered:
         """The command `python -m job` and its environment with the specification."""
         environment = {"GREGORY_RUN_SPEC": spec.model_dump_json(), "GREGORY_EVENT_FORMAT": "json", "GREGORY_LIFELINE": "1"}
-        return Rendered(spec=spec, request={"command": [sys.executable, "-m", "job"], "environment": environment})
+        return Rendered(spec=spec, request={"command": starter.COMMAND, "environment": environment})
 
     def submit(self, rendered: Rendered) -> RunHandle:
         """Start the process without waiting. Raises SubmitError."""
