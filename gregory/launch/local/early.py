@@ -52,6 +52,10 @@ def _is_of_use() -> bool:
         and _WITHOUT_RUNS.isdisjoint(sys.argv)
         # It may name another runner, whose runs this machine does not fork.
         and "GREGORY_RUNNER" not in os.environ
+        # Some containers have no such files.
+        and os.access("/proc/self/stat", os.R_OK)
+        # Without one of them, another file would get its number.
+        and None not in (sys.stdin, sys.stdout, sys.stderr)
         # Not below a debugger or a profiler, and without options of the interpreter.
         and sys.orig_argv[1:] == sys.argv
         and all(name in _OF_INTERPRETER for name in os.environ if name.startswith("PYTHON"))
@@ -65,13 +69,15 @@ def _begin_again() -> None:
     variables |= {"PYTHONHASHSEED": "0", "PYDANTIC_DISABLE_PLUGINS": "__all__"}
     try:
         descriptor = os.memfd_create("variables", 0)
+    except OSError:
+        return
+    try:
         os.write(descriptor, _encoded())
         os.lseek(descriptor, 0, os.SEEK_SET)
-        os.set_inheritable(descriptor, True)
         mark = f"{_MARK}{descriptor}:{backend(os.environ)}"
         os.execve(sys.executable, [sys.executable, *sys.argv, *[""] * _BLANKS, mark], variables)  # noqa: S606 - the same program
     except OSError:
-        return
+        os.close(descriptor)
 
 
 def _encoded() -> bytes:
@@ -97,28 +103,49 @@ def backend(names: "Container[str]") -> str:
 def _continue(descriptor: str, database: str) -> None:
     """Fork the server, and then become the command with its own variables."""
     global server
-    import socket
+    from contextlib import suppress
     from importlib import import_module
 
     for name in (*_SHARED, database):
         import_module(name)
 
-    from gregory.forking.client import END_SECONDS, Server
     from gregory.forking.server import show_command
-    from gregory.launch.local import starter
 
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    pid = os.fork()
-    if not pid:
-        _serve(theirs, starter.PRELOADED)
-    theirs.close()
-    server = Server(ours, pid, patience=END_SECONDS)
+    # Without it, the runner starts another server.
+    with suppress(OSError):
+        server = _fork_server()
     with os.fdopen(int(descriptor), "rb") as file:
         _restore(file.read())
     show_command([sys.executable, *sys.argv])
 
 
+def _fork_server() -> "Server":
+    import socket
+
+    from gregory.forking.client import END_SECONDS, Server
+    from gregory.launch.local import starter
+
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        pid = os.fork()
+        if not pid:
+            _serve(theirs, starter.PRELOADED)
+    return Server(ours, pid, patience=END_SECONDS)
+
+
 def _serve(control: "socket.socket", modules: tuple[str, ...]) -> "NoReturn":
+    """Become the server. This process never continues as the command, whatever fails."""
+    import traceback
+
+    try:
+        _become_server(control, modules)
+    except BaseException:  # noqa: BLE001 - the process ends with it
+        traceback.print_exc()
+    finally:
+        os._exit(1)
+
+
+def _become_server(control: "socket.socket", modules: tuple[str, ...]) -> "NoReturn":
     from contextlib import suppress
     from pathlib import Path
 

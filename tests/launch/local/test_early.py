@@ -27,9 +27,11 @@ COMMAND = f"""
 import sys
 sys.path.insert(0, {str(REPOSITORY)!r})
 from gregory.launch.local import early
+{{defect}}
 early.prepare()
 import json, os
-print(json.dumps({{"arguments": sys.argv, "variables": dict(os.environ), "server": early.server and early.server._pid}}), flush=True)
+server = early.server and early.server._pid
+print(json.dumps({{{{"arguments": sys.argv, "variables": dict(os.environ), "server": server}}}}), flush=True)
 sys.stdin.read()
 """
 
@@ -42,10 +44,10 @@ def variables() -> dict[str, str]:
 
 
 @pytest.fixture
-def command(tmp_path: Path, variables: dict[str, str]) -> Iterator[tuple[psutil.Process, dict[str, Any]]]:
+def command(tmp_path: Path, variables: dict[str, str], request: pytest.FixtureRequest) -> Iterator[tuple[psutil.Process, dict[str, Any]]]:
     """A command that waits, and what it has told."""
     program = tmp_path / "manage.py"
-    program.write_text(COMMAND)
+    program.write_text(COMMAND.format(defect=getattr(request, "param", "")))
     with (
         Path(os.devnull).open("rb") as inherited,
         subprocess.Popen(
@@ -58,6 +60,8 @@ def command(tmp_path: Path, variables: dict[str, str]) -> Iterator[tuple[psutil.
     ):
         assert process.stdout is not None
         yield psutil.Process(process.pid), json.loads(process.stdout.readline())
+        process.stdin.close()
+        assert process.stdout.read() == b""
 
 
 def test_the_command_has_its_own_arguments_and_variables(command, variables: dict[str, str], tmp_path: Path):
@@ -88,6 +92,19 @@ def test_the_server_has_no_variable_of_the_command_in_its_memory(command):
 
     assert SECRET.encode() in memory(process.pid)
     assert SECRET.encode() not in memory(told["server"])
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["early._become_server = lambda *_: 1 / 0", "import os; early.os.fork = lambda: os.chdir('/no such folder')"],
+    ids=["the server", "the fork"],
+    indirect=True,
+)
+def test_a_command_without_its_server_goes_on_alone(command):
+    process, told = command
+
+    wait_for(lambda: all(child.status() == psutil.STATUS_ZOMBIE for child in process.children()))
+    assert told["arguments"][1:] == ARGUMENTS
 
 
 def test_the_server_ends_with_the_command(command):
