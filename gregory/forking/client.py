@@ -92,14 +92,27 @@ class Server:
         stdout: int,
         stderr: int,
         load: Sequence[str] = (),
-        ready: str = "",
         needed: Callable[[], bool] = lambda: True,
     ) -> Forked | None:
         """Fork a process that waits for `begin`. None if the server cannot: the caller then starts the command itself.
 
-        ready: a function, "module:name", that it calls before. needed: called while the server loads libraries. If it returns False, the
-        server is ended.
+        needed: called while the server loads libraries. If it returns False, the server is ended.
         """
+        forked = self.request(command, kind=kind, environment=environment, stdout=stdout, stderr=stderr, load=load)
+        return self.answer(forked, needed=needed) if forked else None
+
+    def request(
+        self,
+        command: Sequence[str],
+        *,
+        kind: Kind,
+        environment: Mapping[str, str],
+        stdout: int,
+        stderr: int,
+        load: Sequence[str] = (),
+        ready: str = "",
+    ) -> Forked | None:
+        """The first half of `fork`. ready: a function, "module:name", that the process calls before it waits."""
         reading, writing = os.pipe()
         forked = Forked(os.fdopen(writing, "wb", buffering=0))
         with ExitStack() as stack:
@@ -109,18 +122,25 @@ class Server:
                 status.append(forked.open_status())
                 stack.callback(os.close, *status)
             request = Request(kind=kind, command=command, umask=_umask(), load=load, ready=ready)
-            forked.pid = self._ask(request, environment, (reading, stdout, stderr), status, needed)
-            if not forked.pid:
-                forked.release()
+            if self._send(request, environment, [reading, stdout, stderr], status):
+                return forked
+        forked.release()
+        return None
+
+    def answer(self, forked: Forked, *, needed: Callable[[], bool]) -> Forked | None:
+        """The second half of `fork`, before any other request."""
+        forked.pid = self._receive(needed)
+        if not forked.pid:
+            forked.release()
         return forked if forked.pid else None
 
     def fork_server(self, *, environment: Mapping[str, str], load: Sequence[str], needed: Callable[[], bool]) -> "Server | None":
         """A further server that begins with the libraries of this one, for those that the other stages must not have."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs, Path(os.devnull).open("wb") as nothing:
-            streams = (theirs.fileno(), nothing.fileno(), nothing.fileno())
+            streams = [theirs.fileno(), nothing.fileno(), nothing.fileno()]
             request = Request(kind=Kind.SERVER, command=[sys.executable, "-m", SERVER], umask=_umask(), load=load)
-            pid = self._ask(request, environment, streams, [], needed)
+            pid = self._send(request, environment, streams, []) and self._receive(needed)
         if not pid:
             ours.close()
             return None
@@ -143,22 +163,22 @@ class Server:
             self._pid = None
             self._finalizer()
 
-    def _ask(
-        self,
-        request: Request,
-        environment: Mapping[str, str],
-        streams: tuple[int, int, int],
-        status: Sequence[int],
-        needed: Callable[[], bool],
-    ) -> int:
-        """The process id, 0 if there is none."""
+    def _send(self, request: Request, environment: Mapping[str, str], streams: Sequence[int], status: Sequence[int]) -> bool:
         if not is_known(request.command) or self._pid is None:
-            return 0
+            return False
         try:
             with os.fdopen(os.memfd_create("variables"), "w+b", buffering=0) as variables:
                 variables.write(json.dumps(dict(environment)).encode())
                 variables.seek(0)
                 socket.send_fds(self._control, [request.encode()], [*streams, variables.fileno(), *status])
+        except OSError:
+            self.close()
+            return False
+        return True
+
+    def _receive(self, needed: Callable[[], bool]) -> int:
+        """The process id, 0 if there is none."""
+        try:
             while not _can_read(self._control.fileno(), POLL_SECONDS):
                 if not needed():
                     self.close()

@@ -7,7 +7,7 @@ import secrets
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,13 @@ def serving(*modules: str) -> client.Server:
     server = client.start_server(modules, folder=REPOSITORY, environment=stage_environment(os.environ))
     assert server is not None
     return server
+
+
+def make_ready(monkeypatch: pytest.MonkeyPatch, modules: Sequence[str], variables: Mapping[str, str]) -> None:
+    """As a command does that forks its server."""
+    server = serving(*modules)
+    monkeypatch.setattr(early, "server", server)
+    monkeypatch.setattr(early, "run", starter.request_run(server, variables))
 
 
 def children(word: str) -> list[psutil.Process]:
@@ -233,14 +240,16 @@ class TestRun:
         """The runner, the handle of the run and what the run has told."""
         modules = ("job.preload", PRETENDED, *getattr(request, "param", ()))
         monkeypatch.setattr(starter, "PRELOADED", modules)
-        monkeypatch.setattr(early, "server", serving(*modules) if is_ready else None)
-        runner = LocalRunner(installation(tmp_path, POSTGRES_PASSWORD=SECRET, PYTHONPATH=str(REPOSITORY)))
+        here = installation(tmp_path, POSTGRES_PASSWORD=SECRET, PYTHONPATH=str(REPOSITORY))
+        if is_ready:
+            make_ready(monkeypatch, modules, here.inherited)
+        runner = LocalRunner(here)
         with suppress(PreconditionFailed):
             # There is no bundle. The server is prepared before.
             runner.check([spec])
         ready = runner._starter._ready
         handle = runner.submit(runner.render(spec))
-        assert (ready is not None and ready[0].pid == int(handle.name)) is is_ready
+        assert (ready is not None and ready.process.pid == int(handle.name)) is is_ready
         events = spec.folder(tmp_path).path / "events-1.jsonl"
         yield runner, handle, json.loads(wait_for(lambda: events.read_text().endswith("\n") and events.read_text()))
         runner.cancel(handle, grace_seconds=30)
@@ -306,11 +315,14 @@ class TestRun:
         assert runner.observe([handle])[0].text.endswith("ended without a report")
 
 
-def test_a_run_with_other_variables_is_not_the_one_that_was_made_ready(spec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(early, "server", serving("job.preload", PRETENDED))
+@pytest.mark.parametrize(("password", "runs"), [("another", 1), (SECRET, 2)], ids=["other variables", "several runs"])
+def test_a_run_that_was_made_ready_in_vain_ends(spec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, password: str, runs: int):
+    make_ready(monkeypatch, ("job.preload", PRETENDED), {"PATH": os.environ["PATH"], "POSTGRES_PASSWORD": password})
     runner = LocalRunner(installation(tmp_path, POSTGRES_PASSWORD=SECRET, PYTHONPATH=str(REPOSITORY)))
-    runner._starter.prepare(folder=REPOSITORY, environment={"POSTGRES_PASSWORD": "another"})
-    ready = psutil.Process(runner._starter._ready[0].pid)
+    runner._starter.prepare(folder=REPOSITORY, environment={})
+    ready = psutil.Process(runner._starter._ready.process.pid)
+    if runs > 1:
+        runner._starter.expect(["lgbm_tfidf"])
 
     handle = runner.submit(runner.render(spec))
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
     from gregory.forking.client import Server
+    from gregory.launch.local.starter import Ready
 
 COMMANDS = ("train_models", "predict_articles")
 # With these, a command starts no run, or perhaps none on this machine.
@@ -32,8 +33,9 @@ _SHARED = (
     *("django.contrib.auth.hashers", "django.core.management", "django.db.models"),
     *("gregory.launch.local.runner", "gregory.training.flags"),
 )
-# The server of this command, until a runner takes it.
+# The server of this command and the run that it forks first, until a runner takes them.
 server: "Server | None" = None
+run: "Ready | None" = None
 
 
 def prepare() -> None:
@@ -102,7 +104,7 @@ def backend(names: "Container[str]") -> str:
 
 def _continue(descriptor: str, database: str) -> None:
     """Fork the server, and then become the command with its own variables."""
-    global server
+    global server, run
     from contextlib import suppress
     from importlib import import_module
 
@@ -110,6 +112,7 @@ def _continue(descriptor: str, database: str) -> None:
         import_module(name)
 
     from gregory.forking.server import show_command
+    from gregory.launch.local.starter import request_run
 
     # Without it, the runner starts another server.
     with suppress(OSError):
@@ -117,6 +120,14 @@ def _continue(descriptor: str, database: str) -> None:
     with os.fdopen(int(descriptor), "rb") as file:
         _restore(file.read())
     show_command([sys.executable, *sys.argv])
+    run = request_run(server, os.environ) if server else None
+
+
+def take() -> "tuple[Server | None, Ready | None]":
+    """The server and the run, for one runner."""
+    global server, run
+    taken, server, run = (server, run), None, None
+    return taken
 
 
 def _fork_server() -> "Server":
@@ -150,8 +161,8 @@ def _become_server(control: "socket.socket", modules: tuple[str, ...]) -> "NoRet
     from pathlib import Path
 
     from gregory.env import BASE_DIR
+    from gregory.forking import server as program
     from gregory.forking.protocol import SERVER
-    from gregory.forking.server import run, show_command
     from gregory.ml.stages.environment import stage_environment
 
     os.setsid()
@@ -166,5 +177,5 @@ def _become_server(control: "socket.socket", modules: tuple[str, ...]) -> "NoRet
     variables = stage_environment(os.environ)
     os.environ.clear()
     os.environ.update(variables)
-    show_command([sys.executable, "-m", SERVER, *modules])
-    run(control, modules)
+    program.show_command([sys.executable, "-m", SERVER, *modules])
+    program.run(control, modules)

@@ -80,12 +80,12 @@ class LocalRunner:
 
     def check(self, specs: Sequence[RunSpec]) -> None:
         """Check that the bundle is intact and that the models can be published. Raises PreconditionFailed."""
-        if len(specs) > 1:
-            self._starter.expect(one.algorithm for spec in specs for one in spec.algorithms)
         self._starter.prepare(folder=self._installation.project_dir, environment=self._installation.inherited)
         preconditions.require_bundle(self._installation.bundle_dir, digest=self._installation.environment.GREGORY_BASE_MODELS_DIGEST)
         preconditions.require_fitting_bundle(self._installation.bundle_dir, specs)
         preconditions.require_models_folder(self._models_dir, specs)
+        if len(specs) > 1:
+            self._starter.expect(one.algorithm for spec in specs for one in spec.algorithms)
 
     def owner_handle(self) -> RunHandle:
         """This process."""

@@ -4,9 +4,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,14 +21,30 @@ PRELOADED = ("job.preload",)
 FORK_SECONDS = 60.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """A run that has its set-up, its variables, and no specification."""
+
+    process: Forked
+    environment: Mapping[str, str]
+
+
+def request_run(server: Server, inherited: Mapping[str, str]) -> Ready | None:
+    """Request a run before its specification is known. It sets Django up beside the work of the command, which does not wait here."""
+    environment = of_run(inherited)
+    with Path(os.devnull).open("wb") as nothing:
+        null = nothing.fileno()
+        process = server.request(COMMAND, kind=Kind.RUN, environment=environment, stdout=null, stderr=null, ready="job.__main__:set_up")
+    return Ready(process=process, environment=environment) if process else None
+
+
 class Starter:
     """Starts the runs of one runner. Its fork server ends with this object, and the runs continue."""
 
     def __init__(self) -> None:
         self._server: Server | None = None
         self._load: tuple[str, ...] = ()
-        # A run that is set up and has no specification, and its variables.
-        self._ready: tuple[Forked, dict[str, str]] | None = None
+        self._ready: Ready | None = None
 
     def expect(self, algorithms: Iterable[str]) -> None:
         """Several runs will train these algorithms."""
@@ -38,10 +53,13 @@ class Starter:
     def prepare(self, *, folder: Path, environment: Mapping[str, str]) -> None:
         """Start the fork server. Its imports take time."""
         if self._server is None or self._server.has_ended():
-            self._server, early.server = early.server, None
-            # Of several runs, the first lets the server load the libraries of the others.
-            if self._server is not None and not self._load:
-                self._make_ready(of_run(environment))
+            self._server, self._ready = early.take()
+            if (
+                self._server is not None
+                and self._ready is not None
+                and self._server.answer(self._ready.process, needed=_within(FORK_SECONDS)) is None
+            ):
+                self._ready = None
         if self._server is None or self._server.has_ended():
             # A stage has all variables of the fork server in its memory.
             modules = (*PRELOADED, early.backend(environment))
@@ -56,7 +74,16 @@ class Starter:
             return ready
         if is_known(command):
             self.prepare(folder=folder, environment=environment)
-        return self._fork(command, environment, stdout.fileno(), stderr.fileno(), load=self._load) or subprocess.Popen(
+        forked = self._server and self._server.fork(
+            command,
+            kind=Kind.RUN,
+            environment=environment,
+            stdout=stdout.fileno(),
+            stderr=stderr.fileno(),
+            load=self._load,
+            needed=_within(FORK_SECONDS),
+        )
+        return forked or subprocess.Popen(
             command,
             cwd=folder,
             env=environment,
@@ -67,39 +94,20 @@ class Starter:
             start_new_session=True,
         )
 
-    def _fork(
-        self, command: Sequence[str], environment: Mapping[str, str], stdout: int, stderr: int, *, load: Sequence[str] = (), ready: str = ""
-    ) -> Forked | None:
-        if self._server is None:
-            return None
-        return self._server.fork(
-            command,
-            kind=Kind.RUN,
-            environment=environment,
-            stdout=stdout,
-            stderr=stderr,
-            load=load,
-            ready=ready,
-            needed=partial(_before, time.monotonic() + FORK_SECONDS),
-        )
-
-    def _make_ready(self, environment: dict[str, str]) -> None:
-        """Fork the first run before its specification is known. It sets Django up beside the work of the command."""
-        with Path(os.devnull).open("wb") as nothing:
-            forked = self._fork(COMMAND, environment, nothing.fileno(), nothing.fileno(), ready="job.__main__:set_up")
-        self._ready = (forked, environment) if forked else None
-
     def _take_ready(self, command: Sequence[str], environment: Mapping[str, str]) -> Forked | None:
         """The run that was made ready, if it has all but additional variables."""
         if self._ready is None:
             return None
-        (forked, its_own), self._ready = self._ready, None
-        if list(command) != COMMAND or not its_own.items() <= environment.items() or forked.poll() is not None or forked.untold:
-            forked.release()
+        ready, self._ready = self._ready, None
+        fits = list(command) == COMMAND and ready.environment.items() <= environment.items()
+        # Of several runs, the first lets the server load the libraries of the others.
+        if self._load or not fits or ready.process.poll() is not None or ready.process.untold:
+            ready.process.release()
             return None
-        forked.beginning = Beginning(variables=dict(environment.items() - its_own.items()))
-        return forked
+        ready.process.beginning = Beginning(variables=dict(environment.items() - ready.environment.items()))
+        return ready.process
 
 
-def _before(end: float) -> bool:
-    return time.monotonic() < end
+def _within(seconds: float) -> Callable[[], bool]:
+    end = time.monotonic() + seconds
+    return lambda: time.monotonic() < end
