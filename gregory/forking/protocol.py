@@ -56,7 +56,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """pid: of the process, 0 if the server started none. It waits for a byte on its standard input before its work."""
+    """pid: of the process, 0 if the server started none. It waits for its `Beginning` before its work."""
 
     pid: int = 0
     refusal: str = ""
