@@ -172,6 +172,21 @@ def test_a_decision_comes_in_time(fault: Fault, seconds: float, words: str | Non
     assert check.violations(evidence) == ([words] if words else [])
 
 
+def test_a_job_that_kueue_releases_after_the_end_of_its_run_has_one_more_pod():
+    """Its pod finds nothing to do."""
+    evidence = replace(WELL, last_alive=at(140).timestamp())
+    suspended = Suspension(run_id=WELL.runs[0].run_id, attempt=1, began=at(61).timestamp(), ended=at(100).timestamp())
+
+    assert check.violations(replace(evidence, suspensions=(suspended,))) == []
+    never_released, released_before = (
+        replace(suspended, ended=math.inf),
+        replace(suspended, began=at(5).timestamp(), ended=at(9).timestamp()),
+    )
+    for one in (never_released, released_before):
+        late = "a process lived 80 s after the end of its row, permitted: 45 s"
+        assert check.violations(replace(evidence, suspensions=(one,))) == [late]
+
+
 def test_a_disturbance_delays_a_decision():
     evidence = failed(strike(Fault.RUN_KILLED, seconds=10), reason="killed", code=137)
 

@@ -1,5 +1,6 @@
 """Checks the processes of a run: never two at once, no training twice, none after the end. Pure."""
 
+import math
 from collections.abc import Iterator
 
 from tools.chaos import effects
@@ -40,7 +41,10 @@ def orphan_seconds(evidence: Evidence, run: Run) -> float:
 def _orphan_limit(evidence: Evidence, run: Run) -> float:
     after = run.finished_at.timestamp() if run.finished_at else 0.0
     pauses = sum(strike.blow.pause for strike in evidence.strikes)
-    return effects.SUPERSEDED_SECONDS + pauses + sum(one.ended - one.began for one in evidence.disturbed if one.ended > after)
+    # Kueue can suspend a Job in the second in which its run ends. It releases the Job later, and the next pod finds nothing to do.
+    released = max((one.ended - after for one in evidence.suspensions if after < one.ended < math.inf), default=0.0)
+    disturbed = sum(one.ended - one.began for one in evidence.disturbed if one.ended > after)
+    return effects.SUPERSEDED_SECONDS + pauses + released + disturbed
 
 
 def _superseded_seconds(evidence: Evidence) -> float:
