@@ -7,6 +7,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from keras_hub.src.utils import preset_utils, tensor_utils
 from safetensors.numpy import load_file
 
 from gregory.ml import _keras
@@ -415,6 +416,22 @@ def test_long_texts_have_a_smaller_micro_batch_on_a_cpu(tmp_path: Path, is_gpu: 
     config = BertConfig.model_validate({"padding": padding})
     backbone = bert_encoder.load_backbone(tiny_encoder(tmp_path))
     assert bert.schedule_of(config, backbone, device, longest=400).examples_at_once == rows
+
+
+@pytest.mark.parametrize("is_gpu", [False, True])
+def test_a_training_on_a_cpu_keeps_fewer_arrays(
+    built: Callable[[BertConfig], Fit], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, is_gpu: bool
+) -> None:
+    monkeypatch.setattr(_keras, "device", lambda: _keras.Device(name="D", is_gpu=is_gpu, has_bfloat16=False, free_bytes=2**36))
+    less: list[Any] = []
+    monkeypatch.setattr(bert, "keep_less", less.append)
+    encoder = built(BertConfig())["model"].get_layer("encoder")
+    assert [backbone.transformer_layers[0] in encoder.layers for backbone in less] == [True] * (not is_gpu)
+
+
+def test_kerashub_does_not_import_its_tokenizers() -> None:
+    assert tensor_utils.tf_text is None
+    assert preset_utils.kagglehub is None
 
 
 @pytest.mark.slow

@@ -272,6 +272,17 @@ def test_a_checkpoint_has_only_a_few_arrays_in_memory(tmp_path: Path) -> None:
     assert max(peaks) < 0.4 * sum(weights.nbytes for weights in best)
 
 
+def test_a_checkpoint_copies_no_variable() -> None:
+    variable = keras.Variable(np.arange(2**20, dtype=np.float32))
+    tracemalloc.start()
+    try:
+        stored = np.asanyarray(checkpoint._Variable(variable))
+        assert tracemalloc.get_traced_memory()[1] < stored.nbytes / 2
+    finally:
+        tracemalloc.stop()
+    np.testing.assert_array_equal(stored, np.arange(2**20, dtype=np.float32))
+
+
 def test_a_damaged_file_with_the_best_weights_is_an_error(tmp_path: Path) -> None:
     model, file = wide_network(), tmp_path / "fit"
     checkpoint.write(file, after(1), model)

@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 
 from gregory.ml import _keras
-from gregory.ml._keras import keras, training_loop
-from gregory.ml._keras.batching import micro_batches, training_batches
+from gregory.ml._keras import batching, keras, training_loop
+from gregory.ml._keras.batching import micro_batches, training_batches, validation_batches
 from gregory.ml.errors import ArtifactError, MemoryExhausted
 from gregory.ml.progress import Progress, silent
 from images import check
@@ -100,6 +100,20 @@ def test_each_epoch_has_its_own_order() -> None:
     epoch = 1
     assert first == again != [targets.numpy().tolist() for _, targets, _ in feed]
     assert {ids.shape[1] for ids, _, _ in feed} == {16}
+
+
+def test_each_pass_returns_free_memory_when_its_first_batch_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    returned: list[str] = []
+    monkeypatch.setattr(batching, "return_free_memory", lambda: returned.append("now"))
+    feeds = [
+        training_batches(encoded(18), batch_size=4, pieces=2, length=16, seed=5, epoch=lambda: 0),
+        validation_batches(encoded(18), batch_size=4, length=16),
+    ]
+    for passes, feed in enumerate(feeds):
+        iterator = iter(feed)
+        assert len(returned) == passes
+        assert list(iterator)
+    assert len(returned) == len(feeds)
 
 
 def test_fit_learns_and_returns_one_dict_per_epoch() -> None:

@@ -1,5 +1,6 @@
 """Threads and memory from control groups in the layouts of Docker, Kubernetes and systemd."""
 
+import ctypes
 import os
 import platform
 import subprocess
@@ -12,6 +13,8 @@ import pytest
 from gregory.ml import resources
 from gregory.ml.resources import MemoryEvents, available_memory, cpu_count, integer_instructions, memory_events
 from tests.strict import need
+
+C = ctypes.CDLL(None)
 
 
 @pytest.fixture
@@ -269,3 +272,29 @@ from gregory.ml.resources import available_memory, cpu_count, memory_events
 print(memory_events().limit, cpu_count(), available_memory() <= 512 << 20)
 """
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == f"{512 << 20} 1 True\n"
+
+
+@pytest.mark.skipif(not hasattr(C, "malloc_trim"), reason="only glibc keeps freed memory between used blocks and can return it")
+def test_freed_memory_goes_back_to_the_kernel() -> None:
+    def resident() -> int:
+        """Bytes of memory that is no file."""
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("RssAnon:"))
+
+    C.malloc.restype, C.memset.argtypes, C.free.argtypes = (
+        ctypes.c_void_p,
+        (ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t),
+        (ctypes.c_void_p,),
+    )
+    size, count = 2**15, 2**11  # blocks that are too small to have pages of their own
+    blocks = [C.malloc(size) for _ in range(count)]
+    for block in blocks:
+        C.memset(block, 1, size)
+    for number, block in enumerate(blocks):
+        if number % 64:
+            C.free(block)
+    before = resident()
+    resources.return_free_memory()
+    assert before - resident() > size * count // 2
+    for block in blocks[::64]:
+        C.free(block)

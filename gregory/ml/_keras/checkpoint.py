@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from gregory.ml._keras.batching import Encoded
+from gregory.ml._keras.runtime import tf
 from gregory.ml.errors import DamagedFile
 
 _REACHED, _STATE, _BEST = "reached", "state", "best"
@@ -79,7 +80,7 @@ def write(path: Path, state: CheckpointState, model: Any, held: list[np.ndarray[
     read and is damaged. Then the previous file remains unchanged.
     """
     arrays: dict[str, Any] = {_REACHED: np.array(json.dumps(asdict(state)))}
-    arrays |= {f"{_STATE}{index:05}": variable for index, variable in enumerate(_state(model))}
+    arrays |= {f"{_STATE}{index:05}": _Variable(variable) for index, variable in enumerate(_state(model))}
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".partial")
     try:
@@ -134,6 +135,16 @@ class _Stored:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         return np.asarray(self._stored[self._name], dtype=dtype)
+
+
+class _Variable:
+    """A variable whose numbers NumPy reads in place. Keras would copy them, and the word vectors of BERT-base have 90 MiB."""
+
+    def __init__(self, variable: Any) -> None:
+        self._variable = variable
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        return np.asarray(memoryview(tf.convert_to_tensor(self._variable)), dtype=dtype)
 
 
 def _opened(path: Path, files: ExitStack) -> Any:

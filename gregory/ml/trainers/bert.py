@@ -21,6 +21,7 @@ from gregory.ml.trainers.base import Compute, TrainerContext
 from gregory.ml.trainers.bert_config import Activation, read_config
 from gregory.ml.trainers.bert_encoder import (
     build_network,
+    keep_less,
     load_backbone,
     load_tokenizer,
     require_match,
@@ -117,6 +118,8 @@ class BertTrainer:
         require_match(tokenizer, backbone, encoder_dir)
         train, validation = (_encoded(tokenizer, part, config.max_length) for part in (split.train, split.validation))
         schedule = schedule_of(config, backbone, device, longest=_longest(train, validation), checkpoint=checkpoint)
+        if not device.is_gpu:
+            keep_less(backbone)
         network = build_network(backbone, config)
         optimizer = _keras.Adam(config.learning_rate, gradient_accumulation_steps=schedule.accumulation_steps)
         network.compile(optimizer=optimizer, loss="categorical_crossentropy", jit_compile=False)

@@ -89,6 +89,13 @@ def build_network(backbone: Any, head: BertConfig) -> Any:
     return keras.Model(token_ids, probabilities, name="bert_classifier")
 
 
+def keep_less(backbone: Any) -> None:
+    """Keep fewer numbers of each layer for the backward pass, and compute the others again."""
+    for layer in backbone.transformer_layers:
+        _keras.recompute_activation(layer._feedforward_intermediate_dense)
+        _keras.recompute_attention(layer._self_attention_layer)
+
+
 def normalisations(backbone: Any) -> list[Any]:
     """Every layer normalisation of a backbone."""
     in_layers = [(layer._self_attention_layer_norm, layer._feedforward_layer_norm) for layer in backbone.transformer_layers]
