@@ -48,6 +48,7 @@ def step(size: EncoderSize, *, rows: int, threads: int, weights_to: Path | None)
         intermediate_dim=size.inner,
         dropout=0.0 if exact else 0.1,
     )
+    bert_encoder.keep_less(backbone)
     network = bert_encoder.build_network(backbone, BertConfig(dropout=0.0) if exact else BertConfig())
     schedule = _keras.Schedule(epochs=1, batch_size=BATCH, patience=1, micro_batch=rows)
     # Without momentum, and with an epsilon of the size of the rate, the first update of Adam is the gradient.

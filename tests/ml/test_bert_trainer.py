@@ -1,5 +1,7 @@
 import json
 import math
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,7 +9,6 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from keras_hub.src.utils import preset_utils, tensor_utils
 from safetensors.numpy import load_file
 
 from gregory.ml import _keras
@@ -21,6 +22,7 @@ from gregory.ml.split import Part, Split
 from gregory.ml.trainers import bert, bert_encoder
 from gregory.ml.trainers.base import TrainerContext
 from tests.ml.tiny_models import HEADS, IRRELEVANT, LAYERS, NEUTRAL, RELEVANT, WIDTH, tiny_encoder
+from tools.installation import REPOSITORY
 
 Array = np.ndarray
 Fit = dict[str, Any]
@@ -430,8 +432,9 @@ def test_a_training_on_a_cpu_keeps_fewer_arrays(
 
 
 def test_kerashub_does_not_import_its_tokenizers() -> None:
-    assert tensor_utils.tf_text is None
-    assert preset_utils.kagglehub is None
+    program = "import sys; import gregory.ml._keras.hub; print(sorted({'keras_hub', 'kagglehub', 'tensorflow_text'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert done.stdout == "['keras_hub']\n"
 
 
 @pytest.mark.slow

@@ -7,12 +7,13 @@ and the best weights so far. It also holds the state of early stopping and the h
 import hashlib
 import json
 import os
+import shutil
 import zipfile
 import zlib
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from gregory.ml._keras.batching import Encoded
 from gregory.ml._keras.runtime import tf
 from gregory.ml.errors import DamagedFile
 
+_PIECE = 2**20  # bytes
 _REACHED, _STATE, _BEST = "reached", "state", "best"
 # The errors of NumPy and its zip archives for a missing, cut or damaged file.
 _DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
@@ -136,6 +138,11 @@ class _Stored:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         return np.asarray(self._stored[self._name], dtype=dtype)
 
+    def copy_to(self, target: IO[bytes]) -> None:
+        """Copy the array with its header. This compares the checksum."""
+        with self._stored.zip.open(f"{self._name}.npy") as source:
+            shutil.copyfileobj(source, target, _PIECE)
+
 
 class _Variable:
     """A variable whose numbers NumPy reads in place. Keras would copy them, and the word vectors of BERT-base have 90 MiB."""
@@ -172,7 +179,14 @@ def _state(model: Any) -> list[Any]:
 
 
 def _save(arrays: dict[str, Any], path: Path) -> None:
+    """Write a file as NumPy's savez does, and copy the bytes of a stored array without making it."""
     with path.open("wb") as stream:
-        np.savez(stream, **arrays)
+        with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+            for name, array in arrays.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as target:
+                    if isinstance(array, _Stored):
+                        array.copy_to(target)
+                    else:
+                        np.lib.format.write_array(target, np.asanyarray(array), allow_pickle=False)
         stream.flush()
         os.fsync(stream.fileno())

@@ -49,8 +49,8 @@ def prepare(*, threads: int, seed: int | None = None, gpu_required: bool = False
     _let_gpu_memory_grow()
     # By default NVIDIA GPUs since Ampere shorten the factors of a float32 product to ten bits (TF32).
     tf.config.experimental.enable_tensor_float_32_execution(False)
-    # A network is part of reference cycles, and the collector counts objects, not bytes. So the last fit's network is freed here.
-    gc.collect()
+    # The network of the last fit.
+    release_memory()
     if gpu_required:
         require_gpu()
     if seed is not None:
@@ -84,6 +84,13 @@ def require_gpu() -> str:
             "check CUDA_VISIBLE_DEVICES, driver, device plugin and image, or run without GREGORY_REQUIRE_GPU"
         )
     return found.name
+
+
+def release_memory() -> None:
+    """Free unused networks and graphs, and give their memory back to the kernel."""
+    # They are part of reference cycles, and the collector counts objects, not bytes.
+    gc.collect()
+    resources.return_free_memory()
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import Any
 from gregory.ml._keras import checkpoint
 from gregory.ml._keras.batching import Encoded, batches_of, training_batches, validation_batches
 from gregory.ml._keras.checkpoint import CheckpointState
-from gregory.ml._keras.runtime import keras, translated_memory_errors
+from gregory.ml._keras.runtime import keras, release_memory, translated_memory_errors
 from gregory.ml.progress import Progress, Report
 
 _SECONDS_BETWEEN_STEPS = 5.0
@@ -106,8 +106,14 @@ class _Training:
                 shuffle=False,
                 verbose=0,
             )
+            self._release_graphs()
         self._report(Progress(message=f"restored the weights of epoch {self._restored()} of {len(self._history)}", fraction=1.0))
         return self._history
+
+    def _release_graphs(self) -> None:
+        """Free the graphs of the steps. With them, the best weights and the predictions would not fit into the memory of the steps."""
+        self._model.train_function = self._model.test_function = None
+        release_memory()
 
     def _restored(self) -> int:
         """Set the weights of the best epoch, and return its number, counted from 1."""

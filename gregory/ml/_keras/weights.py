@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from gregory.ml._keras.runtime import keras
+from gregory.ml._keras.runtime import keras, release_memory
 from gregory.ml.errors import ArtifactError
 from gregory.ml.files import symlink_or_copy
 
@@ -18,6 +18,7 @@ def without_optimiser(model: Any) -> Any:
 
 def save_weights(model: Any, path: Path) -> None:
     """Write the model's weights to `path` without the moments of the optimiser."""
+    release_memory()
     temporary = path.with_name(path.stem + _SUFFIX)
     # Keras writes the name into the file. A generated name contains a number that rises with every save.
     without_optimiser(model).save_weights(temporary)
@@ -26,6 +27,7 @@ def save_weights(model: Any, path: Path) -> None:
 
 def load_weights(model: Any, path: Path) -> None:
     """Load weights that `save_weights` wrote into a model of the same shape. Raises ArtifactError if they do not fit."""
+    release_memory()
     with tempfile.TemporaryDirectory() as folder:
         link = Path(folder, path.stem + _SUFFIX)
         symlink_or_copy(path, link)
