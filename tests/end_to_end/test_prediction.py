@@ -538,7 +538,7 @@ def test_an_ended_command_removes_its_copy_of_the_model(ready: Installation, tmp
         assert process.stdin is not None
         process.stdin.write(b"text\n")
         process.stdin.flush()
-        while not any(temporary.iterdir()):
+        while not any(temporary.rglob("manifest.json")):
             assert process.poll() is None
         process.terminate()
 
