@@ -108,6 +108,13 @@ class Release:
     def upgrade(self, changes: Mapping[str, Any]) -> None:
         self.must("upgrade", RELEASE, str(CHART), "--wait", "--values", str(self.file(changes)))
 
+    def test(self) -> str:
+        """The output of `helm test`, with the logs of its pod.
+
+        Without --logs, Helm 4 prints the log as one line. With it, Helm 3 requests a log of the ClusterRole of the test and fails.
+        """
+        return self.must("test", RELEASE, *([] if helm.is_3() else ["--logs"]))
+
     def file(self, changes: Mapping[str, Any] | None = None) -> Path:
         file = self.production.cluster_namespace.folder / f"values-{uuid4().hex[:8]}.yaml"
         file.write_text(json.dumps(merged(values(self.namespace, port=self.port), dict(changes or {}))))

@@ -61,9 +61,8 @@ def test_install_prints_the_next_commands(release: Release):
 
 
 def test_helm_test_passes_and_leaves_no_object(release: Release):
-    # Without --logs, Helm 4 prints the log of the pod as one line. With it, Helm 3 requests a log of the ClusterRole of the test and fails.
     with pages_reached(release):
-        said = release.must("test", RELEASE, *([] if helm.is_3() else ["--logs"]))
+        said = release.test()
 
     found = re.findall(r"^(OK|WARNING|ERROR) +(\S+) +(.+)$", said, re.MULTILINE)
     assert {area for _, area, _ in found} >= {"models", "base-models", "cluster"}
@@ -198,7 +197,7 @@ def test_each_pod_reaches_what_the_document_says(release: Release):
             while seen != expected and time.monotonic() < end:
                 seen = measurement.of(list(expected))
             assert seen == expected, name
-        assert "The operator pages answer with status 200" in release.must("test", RELEASE, "--logs")
+        assert "The operator pages answer with status 200" in release.test()
 
     production.held.let_go(row["run_id"])
     ended = production.until("held", "c", lambda row: RunState(row["state"]).is_final)
