@@ -110,7 +110,7 @@ def main() -> None:
             mine = Path(folder, "mine.npz")
             in_a_process(options.size, rows, options.threads, mine)
             peak = in_a_process(options.size, rows, options.threads)
-            estimate = step_bytes(size, examples=rows, length=LENGTH)
+            estimate = step_bytes(size, examples=rows, length=LENGTH, is_gpu=False)
             print(f"| {rows} | {peak / 2**20:.0f} | {estimate / 2**20:.0f} | {largest_difference(mine, whole):.1e} |", flush=True)
             figure = f"peak memory, {options.size}, {rows} x {LENGTH} tokens at once"
             ratios.show(figure, [whole_peak / peak], baseline=f"{BATCH} at once")

@@ -420,6 +420,13 @@ def test_long_texts_have_a_smaller_micro_batch_on_a_cpu(tmp_path: Path, is_gpu: 
     assert bert.schedule_of(config, backbone, device, longest=400).examples_at_once == rows
 
 
+@pytest.mark.parametrize(("is_gpu", "rows"), [(False, 16), (True, 1)])
+def test_the_same_memory_holds_more_texts_on_a_cpu(tmp_path: Path, is_gpu: bool, rows: int) -> None:
+    device = _keras.Device(name="D", is_gpu=is_gpu, has_bfloat16=False, free_bytes=1250 * 2**20)
+    backbone = bert_encoder.load_backbone(tiny_encoder(tmp_path))
+    assert bert.schedule_of(BertConfig(padding="max_length"), backbone, device, longest=400).examples_at_once == rows
+
+
 @pytest.mark.parametrize("is_gpu", [False, True])
 def test_a_training_on_a_cpu_keeps_fewer_arrays(
     built: Callable[[BertConfig], Fit], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, is_gpu: bool

@@ -194,6 +194,7 @@ def _micro_batch(config: BertConfig, backbone: Any, device: _keras.Device, lengt
         batch_size=config.batch_size,
         length=length,
         available=device.free_bytes,
+        is_gpu=device.is_gpu,
         tokens=None if gains_nothing else _TOKENS_ON_CPU,
     )
 
