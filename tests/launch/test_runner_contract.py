@@ -180,7 +180,8 @@ def test_a_runner_has_its_properties(runner: Runner):
 
 
 def test_debug_commands_name_the_run(back_end: BackEnd, runner: Runner, spec: RunSpec):
-    handle = runner.owner_handle()
+    handle = runner.submit(back_end.python(spec, PRINTS_TWO_LINES))
+    list(runner.logs(spec, handle, waiting=at_once))
 
     commands = runner.debug_commands(spec, handle)
 

@@ -180,8 +180,11 @@ class LocalRunner:
             return ""
 
     def debug_commands(self, spec: Attempt, handle: RunHandle) -> list[str]:
-        """Commands for this machine. The process may have ended."""
+        """Commands for this machine. The process may have ended. Empty if its log is gone, as after a success."""
         events = self._folder(spec).path / _events_of(spec)
+        with suppress(VolumeUnavailable):
+            if not self._volume.read(events.exists):
+                return []
         return [f"ps -fp {handle.name}", f"tail -f {shlex.quote(str(events))}"]
 
     def cleanup(self, spec: Attempt) -> None:

@@ -37,9 +37,11 @@ def test_log_files_of_every_attempt_remain_until_cleanup(spec, tmp_path: Path):
         "stderr-2.log": "end of 2\n",
     }
 
+    assert len(runner.debug_commands(again, handle)) == 2
+
     runner.cleanup(spec)
 
-    assert list(folder.parent.iterdir()) == []
+    assert (list(folder.parent.iterdir()), runner.debug_commands(again, handle)) == ([], [])
 
 
 def test_a_clock_that_is_a_year_ahead_removes_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
