@@ -4,6 +4,7 @@ import errno
 import pickle
 import shutil
 import tracemalloc
+import weakref
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -337,3 +338,20 @@ def test_padding_to_the_full_length_gives_the_same_result(tmp_path: Path) -> Non
 
 def epochs_told(said: list[Progress]) -> list[int | None]:
     return [progress.epoch for progress in said if "val_loss" in progress.figures]
+
+
+@pytest.mark.parametrize("algorithm", ["pubmed_bert", "lstm"])
+def test_the_optimiser_is_freed_with_its_model(algorithm: Algorithm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    optimisers: list[weakref.ref[Any]] = []
+    adam = _keras.Adam
+
+    def made(*arguments: Any, **options: Any) -> Any:
+        optimiser = adam(*arguments, **options)
+        optimisers.append(weakref.ref(optimiser))
+        return optimiser
+
+    monkeypatch.setattr(_keras, "Adam", made)
+    model = train(algorithm, tmp_path, file=tmp_path / "fit", epochs=1)
+    del model
+    _keras.prepare(threads=1)
+    assert [optimiser() for optimiser in optimisers] == [None]

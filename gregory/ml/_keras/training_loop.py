@@ -61,6 +61,13 @@ def fit(
         return training.run()
 
 
+@dataclass(slots=True)
+class _Position:
+    """The epoch that a fit has reached."""
+
+    epoch: int = 0
+
+
 class _Training:
     """One fit and the state that its callbacks share."""
 
@@ -76,7 +83,7 @@ class _Training:
         self._file = file
         self._fingerprint = "" if file is None else checkpoint.fingerprint(train, validation, seed=seed, **_mathematics(schedule))
         self._history: list[dict[str, float]] = []
-        self._epoch = 0
+        self._position = _Position()
         self._last_reported = time.monotonic()
         # Keras would keep a copy of the best weights in memory.
         self._stopping = _EarlyStopping(monitor="val_loss", patience=schedule.patience, start_from_epoch=schedule.start_from_epoch)
@@ -89,13 +96,15 @@ class _Training:
         ended = self._resume()
         schedule = self._schedule
         if not ended:
+            # TensorFlow never frees this function. It must not hold the model, because that holds the moments of the optimiser.
+            position = self._position
             batches = training_batches(
                 self._train,
                 batch_size=schedule.batch_size,
                 pieces=schedule.accumulation_steps or 1,
                 length=schedule.length,
                 seed=self._seed,
-                epoch=lambda: self._epoch,
+                epoch=lambda: position.epoch,
             )
             self._model.fit(
                 batches,
@@ -139,11 +148,12 @@ class _Training:
             self._report(Progress(message=f"the checkpoint is damaged ({damage}): starting from the first epoch", warning=True))
             return False
         self._history = list(state.epochs)
-        self._epoch = len(self._history)
+        self._position.epoch = len(self._history)
         self._stopping.continue_from(state)
         self._report(
             Progress(
-                message=f"continuing after epoch {self._epoch} of {self._schedule.epochs}", fraction=self._epoch / self._schedule.epochs
+                message=f"continuing after epoch {self._position.epoch} of {self._schedule.epochs}",
+                fraction=self._position.epoch / self._schedule.epochs,
             )
         )
         return state.ended
@@ -154,7 +164,7 @@ class _Training:
         )
 
     def _begin(self, index: int, logs: object) -> None:
-        self._epoch = index
+        self._position.epoch = index
 
     def _report_step(self, index: int, logs: dict[str, float]) -> None:
         if time.monotonic() - self._last_reported < _SECONDS_BETWEEN_STEPS:
@@ -163,9 +173,9 @@ class _Training:
         pieces = self._schedule.accumulation_steps or 1
         steps, step = batches_of(len(self._train.token_ids), self._schedule.batch_size), index // pieces + 1
         loss = float(logs["loss"])
-        message = f"epoch {self._epoch + 1}/{self._schedule.epochs} step {step}/{steps} loss {loss:.4f}"
-        done = (self._epoch + (index + 1) / (steps * pieces)) / self._schedule.epochs
-        self._report(Progress(message=message, fraction=done, epoch=self._epoch + 1, figures={"loss": loss}))
+        message = f"epoch {self._position.epoch + 1}/{self._schedule.epochs} step {step}/{steps} loss {loss:.4f}"
+        done = (self._position.epoch + (index + 1) / (steps * pieces)) / self._schedule.epochs
+        self._report(Progress(message=message, fraction=done, epoch=self._position.epoch + 1, figures={"loss": loss}))
 
     def _report_epoch(self, index: int, logs: dict[str, float]) -> None:
         figures = {name: float(value) for name, value in logs.items()}
