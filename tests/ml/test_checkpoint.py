@@ -341,7 +341,7 @@ def epochs_told(said: list[Progress]) -> list[int | None]:
 
 
 @pytest.mark.parametrize("algorithm", ["pubmed_bert", "lstm"])
-def test_the_optimiser_is_freed_with_its_model(algorithm: Algorithm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_and_optimiser_are_freed_with_their_model(algorithm: Algorithm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     optimisers: list[weakref.ref[Any]] = []
     adam = _keras.Adam
 
@@ -352,6 +352,8 @@ def test_the_optimiser_is_freed_with_its_model(algorithm: Algorithm, tmp_path: P
 
     monkeypatch.setattr(_keras, "Adam", made)
     model = train(algorithm, tmp_path, file=tmp_path / "fit", epochs=1)
+    weights = [weakref.ref(weight.value) for weight in model._network.weights]  # type: ignore[attr-defined]
     del model
     _keras.prepare(threads=1)
     assert [optimiser() for optimiser in optimisers] == [None]
+    assert [weight() is None for weight in weights] == [True] * len(weights)

@@ -3,8 +3,11 @@
 The values, the gradients and the random numbers are those of Keras.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
+
+from tensorflow.python.framework.ops import gradient_registry
 
 from gregory.ml._keras.runtime import keras, tf
 
@@ -26,6 +29,23 @@ def recomputed(function: Function) -> Function:
 
     wrapped: Function = tf.custom_gradient(call)
     return wrapped
+
+
+@contextmanager
+def forgotten_gradients() -> Iterator[None]:
+    """Forget the gradients of the graphs that this block makes. They must not be used after it.
+
+    TensorFlow keeps the functions of `tf.custom_gradient` until the process ends, and with them graph and weights.
+    """
+    registered = gradient_registry._registry
+    before = set(registered)
+    try:
+        yield
+    finally:
+        for name in set(registered) - before:
+            # A library that is imported meanwhile registers those of its operations.
+            if name.startswith("CustomGradient-"):
+                del registered[name]
 
 
 def recompute_activation(layer: Any) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from gregory.ml._keras import checkpoint
 from gregory.ml._keras.batching import Encoded, batches_of, training_batches, validation_batches
 from gregory.ml._keras.checkpoint import CheckpointState
+from gregory.ml._keras.recompute import forgotten_gradients
 from gregory.ml._keras.runtime import keras, release_memory, translated_memory_errors
 from gregory.ml.progress import Progress, Report
 
@@ -57,7 +58,7 @@ def fit(
     Raises MemoryExhausted if TensorFlow cannot allocate.
     """
     training = _Training(model, train, validation, schedule, seed, report, checkpoint_file)
-    with translated_memory_errors():
+    with translated_memory_errors(), forgotten_gradients():
         return training.run()
 
 
