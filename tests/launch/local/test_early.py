@@ -72,6 +72,8 @@ def test_the_command_has_its_own_arguments_and_variables(command, variables: dic
     assert Path(f"/proc/{process.pid}/cmdline").read_bytes().rstrip(b"\0").decode().split("\0") == [sys.executable, *told["arguments"]]
 
 
+# Only root reads the files of a server in /proc.
+@pytest.mark.root
 def test_the_server_is_as_if_it_had_begun_alone(command, variables: dict[str, str]):
     process, told = command
     server = psutil.Process(told["server"])
