@@ -6,7 +6,6 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -80,15 +79,13 @@ def test_the_server_is_as_if_it_had_begun_alone(command, variables: dict[str, st
 
     wait_for(lambda: "gregory.forking" in server.cmdline())
     assert (server.parent(), os.getsid(server.pid), server.cwd()) == (process, server.pid, str(REPOSITORY))
-    with suppress(PermissionError):
-        # It is hidden: only root can read it.
-        files = Path(f"/proc/{server.pid}/fd")
-        # It has more while it forks the first run.
-        wait_for(lambda: len(list(files.iterdir())) == 4)
-        links = sorted(str(link.readlink()) for link in files.iterdir())
-        assert (links[:3], links[3].partition(":")[0]) == ([os.devnull] * 3, "socket")
-        names = {line.partition("=")[0] for line in Path(f"/proc/{server.pid}/environ").read_text().split("\0")}
-        assert names - stage_environment(variables).keys() - {"PYTHONDONTWRITEBYTECODE"} == {""}
+    files = Path(f"/proc/{server.pid}/fd")
+    # It has more while it forks the first run.
+    wait_for(lambda: len(list(files.iterdir())) == 4)
+    links = sorted(str(link.readlink()) for link in files.iterdir())
+    assert (links[:3], links[3].partition(":")[0]) == ([os.devnull] * 3, "socket")
+    names = {line.partition("=")[0] for line in Path(f"/proc/{server.pid}/environ").read_text().split("\0")}
+    assert names - stage_environment(variables).keys() - {"PYTHONDONTWRITEBYTECODE"} == {""}
 
 
 @pytest.mark.root
