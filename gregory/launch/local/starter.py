@@ -53,13 +53,9 @@ class Starter:
     def prepare(self, *, folder: Path, environment: Mapping[str, str]) -> None:
         """Start the fork server. Its imports take time."""
         if self._server is None or self._server.has_ended():
-            self._server, self._ready = early.take()
-            if (
-                self._server is not None
-                and self._ready is not None
-                and self._server.answer(self._ready.process, needed=_within(FORK_SECONDS)) is None
-            ):
-                self._ready = None
+            self._server, ready = early.take()
+            is_forked = self._server and ready and self._server.answer(ready.process, needed=_within(FORK_SECONDS))
+            self._ready = ready if is_forked else None
         if self._server is None or self._server.has_ended():
             # A stage has all variables of the fork server in its memory.
             modules = (*PRELOADED, early.backend(environment))
