@@ -32,7 +32,7 @@ ORPHAN_SECONDS = 150
 # A reconciler removes garbage every ten minutes, and an operator's pass at once.
 PASS_SECONDS = 20
 # Further batches, for faults and disturbances that took effect too seldom. A batch has at least so many runs.
-ROUNDS, SMALLEST_BATCH = 10, 4
+ROUNDS, SMALLEST_BATCH = 20, 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

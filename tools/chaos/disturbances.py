@@ -11,7 +11,7 @@ from tools.chaos.actors import MODELS_NOT_VISIBLE, RECONCILERS, Reconcilers, Sub
 from tools.chaos.chaos_env import ChaosEnv
 from tools.chaos.cluster_faults import API_SERVER, CONTAINERD, KUBELET
 from tools.chaos.records import Disturbed
-from tools.chaos.schedule import LANES, Disturbance, Target
+from tools.chaos.schedule import LANES, MAKE_UP_SECONDS, Disturbance, Target
 from tools.chaos.webhook import Webhook
 
 # A disturbance of the submitter waits so long for a submitter at work.
@@ -34,7 +34,7 @@ class Disturber(threading.Thread):
     ) -> None:
         super().__init__(name="disturber", daemon=True)
         self.done: list[Disturbed] = []
-        # Once it is set, a target that was in effect so often is disturbed no more.
+        # Once it is set, a target that was in effect so often is disturbed no more. The others follow each other sooner.
         self.enough: int | None = None
         self.error: BaseException | None = None
         self._drawn, self._env, self._reconcilers, self._submitter = drawn, chaos_env, reconcilers, submitter
@@ -48,7 +48,8 @@ class Disturber(threading.Thread):
                     if self._stop_asked.wait(0.1):
                         return
                     continue
-                if self._stop_asked.wait(disturbance.after) or not self._has_a_run(disturbance.target):
+                after = disturbance.after if self.enough is None else min(disturbance.after, MAKE_UP_SECONDS)
+                if self._stop_asked.wait(after) or not self._has_a_run(disturbance.target):
                     return
                 self._disturb(disturbance)
         except BaseException as error:

@@ -90,6 +90,8 @@ _AFTER = {
     "submitter": (5.0, 20.0),
     "Kueue": (15.0, 45.0),
 }
+# Those that took effect too seldom follow each other after at most so many seconds. Their batches are short.
+MAKE_UP_SECONDS = 15.0
 # These take Kueue away too, and no run starts until its webhooks answer again: up to a minute later.
 _WITH_KUEUE, _RARER = ("API server", "node"), 3
 _AWAY = {
