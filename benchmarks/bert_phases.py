@@ -129,7 +129,7 @@ def main() -> None:
         print(json.dumps(train(options.folder, length=options.length, threads=options.threads, stop=options.stop)))
         return
     from benchmarks import ratios
-    from benchmarks.busy_neighbours.__main__ import REPOSITORY, release
+    from benchmarks.releases import REPOSITORY, release
     from tests.ml.tiny_models import tiny_encoder
 
     sizes = {"hidden_size": 768, "num_hidden_layers": options.layers, "num_attention_heads": 12, "intermediate_size": 3072}

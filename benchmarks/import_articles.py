@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from openpyxl import Workbook
 
 from benchmarks import ratios
-from benchmarks.busy_neighbours.__main__ import BEFORE, REPOSITORY, release
+from benchmarks.releases import BEFORE, REPOSITORY, release
 
 HEADER = ("id", "title", "abstract", "label", "discovery_date")
 WORDS = [f"w{number}" for number in range(3000)]

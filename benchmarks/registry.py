@@ -43,8 +43,15 @@ BENCHMARKS = (
         module="starts",
         title="Training overhead and starts of stages",
         baseline=RELEASE,
-        quick=("--subjects", "5", "--pairs", "1"),
-        full=("--subjects", "30", "--pairs", "3"),
+        quick=("--cases", "5:lgbm_tfidf", "1:pubmed_bert,lgbm_tfidf,lstm", "--pairs", "1"),
+        full=("--pairs", "3"),
+    ),
+    Benchmark(
+        module="demo",
+        title="`make demo` after its set-up",
+        baseline=RELEASE,
+        quick=None,
+        full=("--pairs", "3"),
     ),
     Benchmark(
         module="bert_padding",
@@ -167,4 +174,4 @@ BENCHMARKS = (
     ),
 )
 # Modules of this package that measure nothing themselves.
-PARTS = frozenset({"document", "labelled_files", "ratios", "registry"})
+PARTS = frozenset({"document", "labelled_files", "ratios", "registry", "releases"})

@@ -24,10 +24,9 @@ from typing import Any
 from benchmarks import ratios
 from benchmarks.busy_neighbours import workloads
 from benchmarks.labelled_files import read
+from benchmarks.releases import BEFORE, REPOSITORY, release
 from tests.ml.tiny_bart import tiny_bart
 
-REPOSITORY = Path(__file__).parents[2]
-BEFORE = "bbf93e9"
 SUBJECT = "drug_reviews/ADHD"
 # Busy processes for each processor.
 NEIGHBOURS = 2
@@ -109,15 +108,6 @@ def busy_processes(number: int) -> Iterator[None]:
         for process in processes:
             process.kill()
             process.wait()
-
-
-@contextmanager
-def release(commit: str) -> Iterator[Path]:
-    """The files of a commit in a temporary folder."""
-    with tempfile.TemporaryDirectory(prefix="release-") as folder:
-        archive = subprocess.run(["git", "archive", commit], cwd=REPOSITORY, check=True, capture_output=True).stdout
-        subprocess.run(["tar", "-x", "-C", folder], input=archive, check=True)
-        yield Path(folder)
 
 
 def compare(names: list[str], folder: Path, trees: dict[str, Path], *, repeats: int, neighbours: int) -> bool:

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import ratios as shown
-from benchmarks.busy_neighbours.__main__ import BEFORE, REPOSITORY, release
 from benchmarks.reconcile import worker
 from benchmarks.reconcile.api import NAMESPACE, Cluster, serving
+from benchmarks.releases import BEFORE, REPOSITORY, inherited, release
 from tools import postgresql
 
 CLUSTER_FILE = f"""
@@ -50,9 +50,8 @@ def measure(tree: Path, runs: int, server: postgresql.Server, folder: Path, clus
 
 def step(tree: Path, name: str, runs: int, variables: dict[str, str]) -> str:
     """The output of a process of `worker`."""
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith(("GREGORY_", "POSTGRES_", "DB_"))}
     command = [sys.executable, worker.__file__, name, str(runs)]
-    done = subprocess.run(command, cwd=tree, env=inherited | variables, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=tree, env=inherited() | variables, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"{name} with the code of {tree}: {done.stderr}")
     return done.stdout
