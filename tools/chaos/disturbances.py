@@ -11,7 +11,7 @@ from tools.chaos.actors import MODELS_NOT_VISIBLE, RECONCILERS, Reconcilers, Sub
 from tools.chaos.chaos_env import ChaosEnv
 from tools.chaos.cluster_faults import API_SERVER, CONTAINERD, KUBELET
 from tools.chaos.records import Disturbed
-from tools.chaos.schedule import LANES, MAKE_UP_SECONDS, Disturbance, Target
+from tools.chaos.schedule import BEFORE_RUNS, LANES, MAKE_UP_SECONDS, Disturbance, Target
 from tools.chaos.webhook import Webhook
 
 # A disturbance of the submitter waits so long for a submitter at work.
@@ -69,7 +69,7 @@ class Disturber(threading.Thread):
 
     def _has_a_run(self, target: Target) -> bool:
         """Wait until a disturbance can be in effect. False: nothing more is to be disturbed."""
-        while target not in LANES["submitter"] and self._unfinished() == 0:
+        while target not in BEFORE_RUNS and self._unfinished() == 0:
             if self._stop_asked.wait(1.0):
                 return False
         return True

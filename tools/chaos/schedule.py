@@ -66,6 +66,8 @@ LANES: dict[str, tuple[Target, ...]] = {
     "submitter": (Target.SUBMITTER, Target.SUBMITTER_NO_API),
     "Kueue": (Target.KUEUE_RESTARTED, Target.KUEUE_AWAY, Target.QUEUE_DRAINED, Target.WORKLOAD_DELETED),
 }
+# These disturb a submission, so they must be there before its runs.
+BEFORE_RUNS = (*LANES["submitter"], Target.WEBHOOK_LATE, Target.WEBHOOK_FAILS, Target.WEBHOOK_SILENT)
 # The priorities of the runs cause this one, and no lane.
 BY_PRIORITY = Target.PREEMPTED
 # The absence that becomes long, in each lane, and its longest time. Runs give up a database after five minutes, and the cluster removes the
