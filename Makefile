@@ -38,7 +38,7 @@ demo: setup ## train three classifiers for each subject of invented articles
 	$(BIN)/python manage.py migrate --verbosity 0
 	$(BIN)/python manage.py prepare_base_models --demo
 	$(BIN)/python manage.py load_demo
-	GREGORY_HYPERPARAMETERS=gregory/data/demo/hyperparameters.yaml $(BIN)/python manage.py train_models --all-teams --verbose 3
+	GREGORY_LOCAL_RUNS=3 GREGORY_HYPERPARAMETERS=gregory/data/demo/hyperparameters.yaml $(BIN)/python manage.py train_models --all-teams --verbose 3
 	@echo "Next: run make serve and open the address that it prints, or open a report.html in the folder above. Check all folders with $(BIN)/python manage.py verify_models. Read docs/architecture.md."
 
 serve: setup ## serve the operator pages on this machine, and print their address and a new password

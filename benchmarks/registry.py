@@ -51,7 +51,7 @@ BENCHMARKS = (
         title="`make demo` after its set-up",
         baseline=RELEASE,
         quick=None,
-        full=("--pairs", "3"),
+        full=("--pairs", "2"),
     ),
     Benchmark(
         module="bert_padding",

@@ -128,6 +128,9 @@ class Environment(BaseModel):
     )
 
     GREGORY_RUNNER: str = Field("local", description="runner of train_models without --runner")
+    GREGORY_LOCAL_RUNS: int = Field(
+        1, ge=1, le=64, description="runs that the local runner executes at once; each gets its share of the processors, and needs memory"
+    )
     GREGORY_BASE_MODELS: Path = Field(BASE_DIR / "base_models", description="folder of the bundle of base models")
     GREGORY_BASE_MODELS_DIGEST: str = Field(
         "", pattern=SHA256, description="sha256 of their `bundle.json`; commands and runs refuse another bundle; empty: any bundle"

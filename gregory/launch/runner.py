@@ -85,8 +85,8 @@ class Runner(Protocol):
 
     durable: the back end keeps and executes every submitted run. Any process may submit a run again, and missing heartbeats prove
     nothing.
-    max_parallel: the number of runs that the back end executes at once. 1: the caller waits for a run before it submits the next.
-    None: no limit, and the caller submits all runs.
+    max_parallel: the number of runs that the caller submits at once, before it waits for the end of one. None: it submits all runs, which
+    continue without it.
     shares_models_dir: the submitting process reads the models folder that its runs write.
     sees_models: the models folder of this process is certainly that of the runs. A submitter of predictions then chooses their versions.
     gives_gpu: the back end assigns a GPU to its runs, so a run without a GPU fails.

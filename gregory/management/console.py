@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from threading import RLock
 from typing import cast
 
 from django.core.management.color import Style
@@ -28,15 +29,18 @@ class _BarLine:
 
 
 class Console:
-    """Prints the events of the runs of one command."""
+    """Prints the events of the runs of one command, also from several threads. several: runs work at the same time."""
 
-    def __init__(self, stdout: TextStream, style: Style, *, verbosity: int) -> None:
+    def __init__(self, stdout: TextStream, style: Style, *, verbosity: int, several: bool = False) -> None:
         self._stdout = stdout
         self._style = style
         self._verbosity = verbosity
+        # A bar for each of several runs would move the cursor of the others.
+        self._has_bar = stdout.isatty() and not several
         self._bar: tqdm | None = None
         self._bar_stage: tuple[str, str] = ("", "")
         self._last_progress = 0.0
+        self._printing = RLock()
 
     def show_line(self, line: str) -> None:
         """Print one line of the event stream of a run. A line that is no event came from a library and is dropped."""
@@ -50,22 +54,21 @@ class Console:
         """Print one event, if the verbosity includes its level."""
         if event.level > self._verbosity:
             return
-        if event.fraction is not None and self._stdout.isatty():
-            self._advance(event)
-            return
-        if event.fraction is not None:
-            now = time.monotonic()
-            if now - self._last_progress < QUIET_SECONDS:
+        with self._printing:
+            if event.fraction is not None and self._has_bar:
+                self._advance(event)
                 return
-            self._last_progress = now
-        self.close()
-        self._stdout.write(events.to_text(event), self._paint(event))
+            if event.fraction is not None:
+                now = time.monotonic()
+                if now - self._last_progress < QUIET_SECONDS:
+                    return
+                self._last_progress = now
+            self._print(events.to_text(event), self._paint(event))
 
     def info(self, message: str, paint: Paint | None = None) -> None:
         """Print a line of the command itself, from verbosity 1."""
         if self._verbosity >= Level.PROGRESS:
-            self.close()
-            self._stdout.write(one_line(message), paint)
+            self._print(one_line(message), paint)
 
     def error(self, message: str) -> None:
         """Print a failure that the run could not log itself, from verbosity 1."""
@@ -74,14 +77,19 @@ class Console:
     def warn(self, message: str) -> None:
         """Print a warning of the command itself, from verbosity 2."""
         if self._verbosity >= Level.WARNING:
-            self.close()
-            self._stdout.write(one_line(f"WARNING {message}"), self._style.WARNING)
+            self._print(one_line(f"WARNING {message}"), self._style.WARNING)
 
     def close(self) -> None:
         """Remove the bar from the terminal."""
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
+        with self._printing:
+            if self._bar is not None:
+                self._bar.close()
+                self._bar = None
+
+    def _print(self, line: str, paint: Paint | None) -> None:
+        with self._printing:
+            self.close()
+            self._stdout.write(line, paint)
 
     def _advance(self, event: Event) -> None:
         stage = (event.algorithm, event.stage)

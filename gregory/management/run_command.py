@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from gregory.launch.errors import LaunchError, UnknownRunner
 from gregory.launch.runner import Runner
-from gregory.management import closing, concurrent, sequential, unstarted
+from gregory.management import attended, closing, concurrent, unstarted
 from gregory.management.account import operator
 from gregory.management.command import ManagementCommand
 from gregory.management.console import Console
@@ -110,7 +110,7 @@ class RunCommand(ManagementCommand, Generic[Flags]):
             with unstarted.closed_on_error(unstarted.tokens(specs), console) as queued:
                 refusals = self._open(specs, opened, runner, console, open_one)
                 self._follow(given, [spec for spec in opened if spec.subject.id not in ended], queued, runner, console)
-            continues = runner.max_parallel != 1 and not given.wait
+            continues = runner.max_parallel is None and not given.wait
             self._summarise(given, opened, [*refusals, *failures], continues=continues)
 
     def _resume(self, run_id: str, given: Flags) -> None:
@@ -128,7 +128,7 @@ class RunCommand(ManagementCommand, Generic[Flags]):
                 following = partial(resume.next_attempt, run, ours, token=token, now=timezone.now(), verbosity=given.verbose)
                 opened.append(persist(partial(following, triggered_by=self._triggered_by())))
                 self._continue(given, opened[0], queued, runner, console)
-            self._summarise(given, opened, [], continues=runner.max_parallel != 1 and not given.wait)
+            self._summarise(given, opened, [], continues=runner.max_parallel is None and not given.wait)
 
     def _continue(self, given: Flags, spec: RunSpec, queued: dict[str, str], runner: Runner, console: Console) -> None:
         if persist(partial(store.is_unfinished, spec)):
@@ -158,7 +158,8 @@ class RunCommand(ManagementCommand, Generic[Flags]):
     @contextmanager
     def _until_signal(self, given: Flags, opened: list[RunSpec], runner: Runner) -> Iterator[Console]:
         """The console for a block that a signal ends, with the message about its runs and the exit code of the signal."""
-        console = Console(self.stdout, self.style, verbosity=self._verbosity(given))
+        several = runner.max_parallel != 1
+        console = Console(self.stdout, self.style, verbosity=self._verbosity(given), several=several)
         with signals_raise():
             try:
                 yield console
@@ -177,14 +178,14 @@ class RunCommand(ManagementCommand, Generic[Flags]):
         if isinstance(found, Exception):
             return [closing.not_known(opened, found)] if opened else [describe(found)]
         rows, hints = found
-        if runner.max_parallel == 1 or all(row.training.success is not None for row in rows):
+        if runner.max_parallel is not None or all(row.training.success is not None for row in rows):
             return [closing.left_open(rows), *hints]
         return ["the submitted runs continue", concurrent.next_commands(opened), *hints]
 
     def _follow(self, given: Flags, opened: list[RunSpec], queued: dict[str, str], runner: Runner, console: Console) -> None:
         """queued: the token by run id. A run that its back end may have is removed from it."""
-        if runner.max_parallel == 1:
-            sequential.execute(opened, runner, console)
+        if runner.max_parallel is not None:
+            attended.execute(opened, runner, console, at_once=runner.max_parallel)
             return
         concurrent.submit_all(opened, queued, runner, console)
         if given.wait:

@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 
 from gregory.database import waits
-from gregory.management import sequential
+from gregory.management import attended
 from gregory.management.command import ManagementCommand
 from gregory.management.termination import Terminated, raise_if_terminated, signal_behind, signals_raise
 from gregory.models import PredictionRunLog
@@ -135,7 +135,7 @@ class TestCalls:
         def over(*arguments: object, **options: object) -> None:
             raise TimeIsOver("the task took too long")
 
-        monkeypatch.setattr(sequential, "execute", over)
+        monkeypatch.setattr(attended, "execute", over)
 
         error = in_thread(lambda: call_command("train_models", "--all-teams", runner="instant", verbose=0))
 

@@ -1,4 +1,4 @@
-"""Execute runs as processes of this machine: `python -m job`, one at a time, in a session of its own.
+"""Execute runs as processes of this machine: `python -m job`, each in a session of its own, GREGORY_LOCAL_RUNS at once.
 
 The process has a pipe to the process that started it, and ends when that process ends. It writes its event lines to a file in the
 working folder, one file per attempt. So they remain after the end of both processes.
@@ -8,6 +8,7 @@ import os
 import shlex
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
@@ -27,6 +28,7 @@ from gregory.ml import run_folder
 from gregory.ml.errors import DamagedFile
 from gregory.ml.files import ANY_SIZE, open_regular, read_end
 from gregory.ml.run_folder import RunFolder
+from gregory.ml.stages.environment import stage_threads
 from gregory.runs.diagnosis import LOG_TAIL_CHARACTERS, log_tail_of
 from gregory.runs.spec import Attempt, RunHandle, RunSpec
 from gregory.runs.volume import Volume, VolumeUnavailable
@@ -61,7 +63,6 @@ class LocalRunner:
 
     name = "local"
     durable = False
-    max_parallel: int | None = 1
     shares_models_dir = True
     sees_models = True
     # The runner does not know whether this machine has a GPU. An operator sets GREGORY_REQUIRE_GPU.
@@ -74,7 +75,11 @@ class LocalRunner:
         self._installation = installation
         self._models_dir = installation.models_dir
         self._volume = Volume(installation.models_dir)
+        self.max_parallel: int | None = installation.environment.GREGORY_LOCAL_RUNS
         self._children: dict[str, _Child] = {}
+        self._at_once = 1
+        # A fork server answers one request at a time.
+        self._starting = threading.Lock()
         self._starter = starter.Starter()
         self.stall_seconds = installation.environment.GREGORY_STALL_AFTER
 
@@ -84,6 +89,7 @@ class LocalRunner:
         preconditions.require_bundle(self._installation.bundle_dir, digest=self._installation.environment.GREGORY_BASE_MODELS_DIGEST)
         preconditions.require_fitting_bundle(self._installation.bundle_dir, specs)
         preconditions.require_models_folder(self._models_dir, specs)
+        self._at_once = min(self._installation.environment.GREGORY_LOCAL_RUNS, len(specs))
         if len(specs) > 1:
             self._starter.expect(one.algorithm for spec in specs for one in spec.algorithms)
 
@@ -102,11 +108,11 @@ class LocalRunner:
         standard_error = folder / f"stderr-{rendered.spec.attempt}.log"
         try:
             self._folder(rendered.spec).make()
-            with self._events(rendered.spec).open("ab") as events, standard_error.open("ab") as errors:
+            with self._events(rendered.spec).open("ab") as events, standard_error.open("ab") as errors, self._starting:
                 process = self._starter.start_run(
                     rendered.request["command"],
                     folder=self._installation.project_dir,
-                    environment={**database.of_run(self._installation.inherited), **rendered.request["environment"]},
+                    environment={**database.of_run(self._installation.inherited), **self._share(), **rendered.request["environment"]},
                     stdout=events,
                     stderr=errors,
                 )
@@ -258,6 +264,13 @@ class LocalRunner:
         except subprocess.TimeoutExpired as error:
             raise psutil.TimeoutExpired(seconds, process.pid) from error
         child.release()
+
+    def _share(self) -> dict[str, str]:
+        """The limit of threads of one of several runs. One run alone has that of this process."""
+        if self._at_once <= 1:
+            return {}
+        most = stage_threads(self._installation.environment.OMP_NUM_THREADS)
+        return {"OMP_NUM_THREADS": str(max(1, most // self._at_once))}
 
     def _folder(self, spec: Attempt) -> RunFolder:
         return spec.folder(self._models_dir)

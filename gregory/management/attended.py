@@ -1,6 +1,12 @@
-"""Runs of a back end that executes one at a time. Each is submitted after the one before has ended, and followed to its end."""
+"""Runs that end with the command. The command submits a certain number of them, follows each to its end, and then submits the next."""
 
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from contextvars import copy_context
 from functools import partial
+from threading import Thread
 
 from django.conf import settings
 
@@ -9,7 +15,7 @@ from gregory.launch.runner import Runner
 from gregory.management.console import Console
 from gregory.management.database import describe
 from gregory.management.runners import reconciler
-from gregory.management.termination import persist, raise_if_terminated, settle, signal_behind
+from gregory.management.termination import Terminated, persist, raise_if_terminated, settle, signal_behind
 from gregory.reconcile.decide import Action
 from gregory.reconcile.submit import CANCEL_GRACE_SECONDS, record_submission, request
 from gregory.runs import store
@@ -18,15 +24,61 @@ from gregory.runs.heartbeat import HEARTBEAT_SECONDS, every
 from gregory.runs.spec import RunHandle, RunSpec
 from gregory.runs.states import RunState
 
+# After a signal, each run gets its grace period, a kill, and the time for its last rows.
+END_SECONDS = CANCEL_GRACE_SECONDS + 30.0
 
-def execute(opened: list[RunSpec], runner: Runner, console: Console) -> None:
-    """Execute every run. After a signal or an error it ends the current run and raises the exception. The others stay queued."""
-    waiting = list(opened)
+
+def execute(opened: Sequence[RunSpec], runner: Runner, console: Console, *, at_once: int) -> None:
+    """Execute every run, `at_once` of them at a time, and raise the first error. The runs that have not begun stay queued.
+
+    A signal ends the current runs. After an error of one run, the other current ones are followed to their ends.
+    """
+    waiting = deque(opened)
+    number = min(at_once, len(opened))
+    if number > 1:
+        _execute_together(waiting, number, partial(_run_one, queued=waiting, runner=runner, console=console))
     while waiting:
-        _run_one(waiting.pop(0), waiting, runner, console)
+        _run_one(waiting.popleft(), waiting, runner, console)
 
 
-def _run_one(spec: RunSpec, queued: list[RunSpec], runner: Runner, console: Console) -> None:
+def _execute_together(waiting: deque[RunSpec], number: int, run: Callable[[RunSpec], None]) -> None:
+    """Run all in so many threads. Raises the first error of a thread, and Terminated."""
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            while not errors and (spec := _next(waiting)):
+                run(spec)
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread of the command
+            errors.append(error)
+        finally:
+            close_connection()
+
+    close_connection()
+    # A command must end after a signal although a file server hangs, so the interpreter does not wait for these threads.
+    threads = [Thread(target=copy_context().run, args=(work,), daemon=True) for _ in range(number)]
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    except Terminated:
+        until = time.monotonic() + END_SECONDS
+        for thread in threads:
+            if thread.ident is not None:
+                thread.join(max(0.0, until - time.monotonic()))
+        raise
+    if errors:
+        raise errors[0]
+
+
+def _next(waiting: deque[RunSpec]) -> RunSpec | None:
+    with suppress(IndexError):
+        return waiting.popleft()
+    return None
+
+
+def _run_one(spec: RunSpec, queued: Collection[RunSpec], runner: Runner, console: Console) -> None:
     if not persist(partial(store.is_unfinished, spec)):
         console.error(f"{spec.label}: run {spec.run_id} was ended while it was queued")
         return
@@ -39,7 +91,7 @@ def _run_one(spec: RunSpec, queued: list[RunSpec], runner: Runner, console: Cons
         record_submission(spec, runner, handle, retry=persist)
         # The log is followed even if the run has already ended: it has the cause.
         close_connection()
-        for line in runner.logs(spec, handle, waiting=every(HEARTBEAT_SECONDS, partial(_keep_alive, spec, queued))):
+        for line in runner.logs(spec, handle, waiting=_waiting(spec, queued)):
             console.show_line(line)
         persist(close)
     except BaseException as cause:
@@ -74,14 +126,24 @@ def _close(spec: RunSpec, handle: RunHandle, runner: Runner, console: Console) -
         runner.cleanup(spec)
 
 
-def _keep_alive(spec: RunSpec, queued: list[RunSpec]) -> bool:
+def _waiting(spec: RunSpec, queued: Collection[RunSpec]) -> Callable[[], bool]:
+    """Whether the run may still work. Raises Terminated soon after a signal, which only the main thread receives."""
+    keep_alive = every(HEARTBEAT_SECONDS, partial(_keep_alive, spec, queued))
+
+    def may_work() -> bool:
+        raise_if_terminated()
+        return keep_alive()
+
+    return may_work
+
+
+def _keep_alive(spec: RunSpec, queued: Collection[RunSpec]) -> bool:
     """Write heartbeats of the queued runs. False if the current run has ended in the run store, or has no recent heartbeat."""
 
     def write() -> bool:
-        store.heartbeat(queued)
+        store.heartbeat(list(queued))
         return store.is_unfinished(spec) and not store.is_silent(spec.run_id, settings.STALE_AFTER_SECONDS)
 
     alive = best_effort(write, otherwise=True)
     close_connection()
-    raise_if_terminated()
     return alive
