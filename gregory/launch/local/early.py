@@ -52,8 +52,8 @@ def _is_of_use() -> bool:
         and sys.argv[1:2] != []
         and sys.argv[1] in COMMANDS
         and _WITHOUT_RUNS.isdisjoint(sys.argv)
-        # It may name another runner, whose runs this machine does not fork.
-        and "GREGORY_RUNNER" not in os.environ
+        # This machine forks no run of another runner.
+        and os.environ.get("GREGORY_RUNNER", "local") == "local"
         # Some containers have no such files.
         and os.access("/proc/self/stat", os.R_OK)
         # Without one of them, another file would get its number.

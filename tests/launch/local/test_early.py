@@ -121,9 +121,10 @@ def test_the_server_ends_with_the_command(command):
 @pytest.mark.parametrize(
     ("arguments", "variable", "use"),
     [
-        (ARGUMENTS, "PYTHONUNBUFFERED", True),
-        (ARGUMENTS, "PYTHONWARNINGS", False),
-        (ARGUMENTS, "GREGORY_RUNNER", False),
+        (ARGUMENTS, "PYTHONUNBUFFERED=1", True),
+        (ARGUMENTS, "PYTHONWARNINGS=1", False),
+        (ARGUMENTS, "GREGORY_RUNNER=local", True),
+        (ARGUMENTS, "GREGORY_RUNNER=docker", False),
         (["train_models", "--dry-run"], "", False),
         (["train_models", "--runner", "docker"], "", False),
         (["verify_models"], "", False),
@@ -133,7 +134,8 @@ def test_the_server_ends_with_the_command(command):
 def test_when_a_command_forks_a_server(
     monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], arguments: list[str], variable: str, use: bool
 ):
-    monkeypatch.setattr(os, "environ", {**variables, variable: "1"})
+    name, _, value = variable.partition("=")
+    monkeypatch.setattr(os, "environ", {**variables, name: value})
     monkeypatch.setattr(sys, "argv", ["manage.py", *arguments])
     monkeypatch.setattr(sys, "orig_argv", ["python", "manage.py", *arguments])
 
