@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
 
-from benchmarks.document import DOCUMENT, REPOSITORY, Result, keep, load_results, machine, render
+from benchmarks.document import DOCUMENT, REPOSITORY, Result, keep, load, load_results, machine, render
 from benchmarks.ratios import read
 from benchmarks.registry import BENCHMARKS, Benchmark, Need
 from tools import postgresql
@@ -39,7 +39,7 @@ def execute(benchmark: Benchmark, arguments: tuple[str, ...], *, data: Path | No
     # The paths of this machine are in no document.
     places = {"data": str(data), "model": str(model)}
     command = [sys.executable, "-m", f"benchmarks.{benchmark.module}", *(argument.format(**places) for argument in arguments)]
-    load, lines = os.getloadavg()[0], []
+    before, lines = load(), []
     with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
@@ -53,7 +53,7 @@ def execute(benchmark: Benchmark, arguments: tuple[str, ...], *, data: Path | No
         arguments=tuple(argument.format(data="DATA", model="MODEL") for argument in arguments),
         commit=commit.strip(),
         date=f"{datetime.now(UTC):%Y-%m-%d}",
-        load=round(load, 1),
+        load=round(max(before, load()), 1),
         processors=os.cpu_count() or 1,
         machine=machine(),
         ratios=tuple(ratios),

@@ -8,19 +8,25 @@ from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
+import psutil
+
 from benchmarks.ratios import Ratio
 from benchmarks.registry import BENCHMARKS, Benchmark
 
 REPOSITORY = Path(__file__).parents[1]
 RESULTS, DOCUMENT = REPOSITORY / "benchmarks" / "results.json", REPOSITORY / "docs" / "benchmarks.md"
 LIBRARIES = ("tensorflow", "keras", "ctranslate2", "lightgbm", "scikit-learn", "django", "psycopg")
-# A load above this one, for each processor, before a benchmark begins: other programs disturb its wall times.
-_BUSY = 0.5
+# If other programs use more of the processors than this part, they disturb wall times.
+_BUSY = 0.25
+_LOAD_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """One execution of a benchmark. load: of one minute before it began. machine: processors, memory, Python and libraries."""
+    """One execution of a benchmark. machine: processors, memory, Python and libraries.
+
+    load: processors that other programs used just before it or just after it, whichever was more.
+    """
 
     arguments: tuple[str, ...]
     commit: str
@@ -33,8 +39,13 @@ class Result:
 
     @property
     def is_busy(self) -> bool:
-        """Whether other programs used the machine before."""
+        """Whether other programs used the machine."""
         return self.load > _BUSY * self.processors
+
+
+def load() -> float:
+    """The processors in use for some seconds. The load average of the kernel would still count the benchmark before."""
+    return psutil.cpu_percent(_LOAD_SECONDS) / 100 * (os.cpu_count() or 1)
 
 
 def machine() -> str:
@@ -81,7 +92,7 @@ def render(results: Mapping[str, Result], benchmarks: Iterable[Benchmark] = BENC
         "",
         "`make bench` measures in minutes, and `make bench-full` takes hours. Each command replaces its results in this page.",
         "`python -m benchmarks --list` prints all benchmarks with their needs. A ratio above 1 means that this release is better.",
-        '"Busy": other programs used the machine when the benchmark began. Then only ratios of processor time and memory are exact.',
+        '"Busy": other programs used the machine before or after the benchmark. Then only ratios of processor time and memory are exact.',
         "",
         "| benchmark | figure | baseline | ratio | lowest | highest | pairs | machine |",
         "|---|---|---|---|---|---|---|---|",
@@ -108,7 +119,7 @@ def _section(benchmark: Benchmark, result: Result) -> list[str]:
         f"`{command}`",
         "",
         f"- Baseline: {benchmark.baseline}.",
-        f"- Commit `{result.commit}`, {result.date}, load {result.load:.1f} before it began{busy}.",
+        f"- Commit `{result.commit}`, {result.date}, other programs used {result.load:.1f} processors{busy}.",
         f"- {result.machine}.",
         "",
         "```text",
