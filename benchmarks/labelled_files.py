@@ -11,19 +11,20 @@ LABEL_COLUMNS = ("relevant", "label")
 
 
 def is_labelled(path: Path) -> bool:
-    """Whether the file has a column of labels."""
+    """Whether the file has labels. The column of labels may be empty."""
     with path.open(encoding="utf-8", newline="") as stream:
-        return any(column in LABEL_COLUMNS for column in next(csv.reader(stream), ()))
+        return any(row.get(column) for row in csv.DictReader(stream) for column in LABEL_COLUMNS)
 
 
 def read(path: Path, *, words: int | None) -> Dataset:
-    """Title and leading sentences of the abstract, up to `words` words. None: the whole abstract. Ids are line numbers.
+    """Title and leading sentences of the abstract, up to `words` words. None: the whole abstract. Ids are numbers of labelled rows.
 
     A file with the column text_processed has both in one text, which counts as the abstract.
     """
     with path.open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     label = next(column for column in LABEL_COLUMNS if column in rows[0])
+    rows = [row for row in rows if row[label]]
     if "text_processed" in rows[0]:
         rows = [{**row, "title": "", "abstract": row["text_processed"]} for row in rows]
     abstracts = [abstract(row["abstract"]) for row in rows]

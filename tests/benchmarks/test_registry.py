@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import document, quality, ratios
+from benchmarks import document, labelled_files, quality, ratios
 from benchmarks.document import Result, keep, load_results, render
 from benchmarks.quality import Fit
 from benchmarks.registry import BENCHMARKS, PARTS, Benchmark
@@ -97,10 +97,10 @@ def test_an_interrupted_line_of_quality_is_measured_again(tmp_path: Path):
 
 
 def test_the_cheapest_fits_come_first_and_pseudo_labels_need_a_pool(tmp_path: Path):
-    (tmp_path / "ours_raw.csv").write_text("id,title,abstract,label\n")
-    (tmp_path / "ours_pool.csv").write_text("id,title,abstract\n")
+    (tmp_path / "ours_raw.csv").write_text("id,title,abstract,label\n1,A,B,1\n")
+    (tmp_path / "ours_pool.csv").write_text("id,title,abstract,label\n2,C,D,\n")
     (tmp_path / "reviews").mkdir()
-    (tmp_path / "reviews" / "drug.csv").write_text("pmid,title,abstract,relevant\n")
+    (tmp_path / "reviews" / "drug.csv").write_text("pmid,title,abstract,relevant\n3,E,F,0\n")
     files = quality.labelled(tmp_path)
 
     fits = list(quality.planned(files, ["pubmed_bert", "lgbm_tfidf"], 1, [True, False], tmp_path))
@@ -114,3 +114,12 @@ def test_the_cheapest_fits_come_first_and_pseudo_labels_need_a_pool(tmp_path: Pa
         ("ours_raw", "lgbm_tfidf", True),
         ("ours_raw", "pubmed_bert", True),
     ]
+
+
+def test_rows_without_a_label_are_left_out(tmp_path: Path):
+    header = "title,abstract,label\n"
+    (tmp_path / "pool.csv").write_text(header + "A,B,\nC,D,\n")
+    (tmp_path / "some.csv").write_text(header + "A,B,\nC,D,1\nE,F,0\n")
+
+    assert [labelled_files.is_labelled(tmp_path / name) for name in ("pool.csv", "some.csv")] == [False, True]
+    assert [example.label for example in labelled_files.read(tmp_path / "some.csv", words=None).examples] == [1, 0]
