@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from gregory.env import Environment
 from gregory.runs.diagnosis import Diagnosis
@@ -78,6 +78,16 @@ class Installation:
     bundle_dir: Path
     environment: Environment
     inherited: Mapping[str, str]
+
+
+# The pause between two readings of a log. It grows with the time since the last line, so that a line waits for a short part of it.
+SHORTEST_POLL_SECONDS, POLL_SECONDS = 0.005, 0.1
+POLLS_PER_WAIT = 4
+
+
+def poll_seconds(quiet: float) -> float:
+    """The pause before the next reading of a log. quiet: seconds since its last line."""
+    return max(SHORTEST_POLL_SECONDS, min(quiet / POLLS_PER_WAIT, POLL_SECONDS))
 
 
 class Runner(Protocol):
@@ -156,3 +166,11 @@ class Runner(Protocol):
 
         Returns a description of each removed object. Raises OSError for those that cannot be removed, after all others.
         """
+
+
+@runtime_checkable
+class PolledRunner(Protocol):
+    """A runner whose logs can be read without a wait, so that one thread follows several runs."""
+
+    def lines(self, spec: Attempt, handle: RunHandle, *, waiting: Callable[[], bool]) -> Iterator[str | None]:
+        """As `Runner.logs`, but None at each point where that one would wait."""

@@ -1,21 +1,24 @@
-"""Runs that end with the command. The command submits a certain number of them, follows each to its end, and then submits the next."""
+"""Runs that end with the command. The command submits a certain number of them, follows each to its end, and then submits the next.
+
+One thread does all of it, so a signal interrupts it anywhere.
+"""
 
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
-from contextlib import suppress
-from contextvars import copy_context
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
-from threading import Thread
 
 from django.conf import settings
+from django.db import InterfaceError, OperationalError
 
 from gregory.launch.errors import LaunchError
-from gregory.launch.runner import Runner
+from gregory.launch.runner import PolledRunner, Runner, poll_seconds
 from gregory.management.console import Console
 from gregory.management.database import describe
 from gregory.management.runners import reconciler
-from gregory.management.termination import Terminated, persist, raise_if_terminated, settle, signal_behind
+from gregory.management.termination import persist, raise_if_terminated, settle, signal_behind
 from gregory.reconcile.decide import Action
 from gregory.reconcile.submit import CANCEL_GRACE_SECONDS, record_submission, request
 from gregory.runs import store
@@ -24,98 +27,109 @@ from gregory.runs.heartbeat import HEARTBEAT_SECONDS, every
 from gregory.runs.spec import RunHandle, RunSpec
 from gregory.runs.states import RunState
 
-# After a signal, each run gets its grace period, a kill, and the time for its last rows.
-END_SECONDS = CANCEL_GRACE_SECONDS + 30.0
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Submitted:
+    """A run that the back end has. lines: its log. None: no line is there yet."""
+
+    spec: RunSpec
+    handle: RunHandle
+    lines: Iterator[str | None]
 
 
 def execute(opened: Sequence[RunSpec], runner: Runner, console: Console, *, at_once: int) -> None:
-    """Execute every run, `at_once` of them at a time, and raise the first error. The runs that have not begun stay queued.
+    """Execute every run, `at_once` of them at a time. Raises Terminated after a signal, which ends the current runs.
 
-    A signal ends the current runs. After an error of one run, the other current ones are followed to their ends.
+    After an error, the current runs end with the command. The runs that have not begun are left to the caller.
     """
-    waiting = deque(opened)
-    number = min(at_once, len(opened))
-    if number > 1:
-        _execute_together(waiting, number, partial(_run_one, queued=waiting, runner=runner, console=console))
-    while waiting:
-        _run_one(waiting.popleft(), waiting, runner, console)
-
-
-def _execute_together(waiting: deque[RunSpec], number: int, run: Callable[[RunSpec], None]) -> None:
-    """Run all in so many threads. Raises the first error of a thread, and Terminated."""
-    errors: list[BaseException] = []
-
-    def work() -> None:
-        try:
-            while not errors and (spec := _next(waiting)):
-                run(spec)
-        except BaseException as error:  # noqa: BLE001 - raised again in the thread of the command
-            errors.append(error)
-        finally:
-            close_connection()
-
-    close_connection()
-    # A command must end after a signal although a file server hangs, so the interpreter does not wait for these threads.
-    threads = [Thread(target=copy_context().run, args=(work,), daemon=True) for _ in range(number)]
+    waiting, current = deque(opened), list[_Submitted]()
+    # A log that is waited for shows the end of its run at once.
+    log = runner.lines if min(at_once, len(opened)) > 1 and isinstance(runner, PolledRunner) else runner.logs
     try:
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    except Terminated:
-        until = time.monotonic() + END_SECONDS
-        for thread in threads:
-            if thread.ident is not None:
-                thread.join(max(0.0, until - time.monotonic()))
+        while waiting or current:
+            while waiting and len(current) < at_once:
+                spec = waiting.popleft()
+                if handle := _submit(spec, runner, console):
+                    may_work = every(HEARTBEAT_SECONDS, partial(_keep_alive, spec, waiting))
+                    current.append(_Submitted(spec, handle, _lines(partial(log, spec, handle, waiting=may_work))))
+                    record_submission(spec, runner, handle, retry=persist)
+                    # The log is followed even if the run has already ended: it has the cause.
+                    close_connection()
+            for run in _follow(current, console):
+                persist(partial(_close, run, runner, console))
+                current.remove(run)
+    except BaseException as cause:
+        _end(current, runner, console, cause=cause)
         raise
-    if errors:
-        raise errors[0]
 
 
-def _next(waiting: deque[RunSpec]) -> RunSpec | None:
-    with suppress(IndexError):
-        return waiting.popleft()
-    return None
-
-
-def _run_one(spec: RunSpec, queued: Collection[RunSpec], runner: Runner, console: Console) -> None:
+def _submit(spec: RunSpec, runner: Runner, console: Console) -> RunHandle | None:
+    """The handle of a run that the back end has. None: the run has ended."""
     if not persist(partial(store.is_unfinished, spec)):
         console.error(f"{spec.label}: run {spec.run_id} was ended while it was queued")
-        return
+        return None
     handle = request(spec, runner)
     if isinstance(handle, LaunchError):
         console.error(f"{spec.label}: {record_submission(spec, runner, handle).detail}")
-        return
-    close = partial(_close, spec, handle, runner, console)
-    try:
-        record_submission(spec, runner, handle, retry=persist)
-        # The log is followed even if the run has already ended: it has the cause.
-        close_connection()
-        for line in runner.logs(spec, handle, waiting=_waiting(spec, queued)):
-            console.show_line(line)
-        persist(close)
-    except BaseException as cause:
-        if signal_behind(cause):
-            _cancel(spec, handle, runner, console)
-        closed = settle(close, cause=cause)
+        return None
+    return handle
+
+
+def _lines(log: Callable[[], Iterator[str | None]]) -> Iterator[str | None]:
+    """The lines of a log that is opened when the first line is asked for. An error of it then belongs to a submitted run."""
+    yield from log()
+
+
+def _follow(current: Sequence[_Submitted], console: Console) -> list[_Submitted]:
+    """Show the lines of all runs until a log ends. Returns the runs whose log has ended."""
+    ended: list[_Submitted] = []
+    last_line = time.monotonic()
+    while current and not ended:
+        for run in current:
+            for line in run.lines:
+                if line is None:
+                    break
+                console.show_line(line)
+                last_line = time.monotonic()
+            else:
+                ended.append(run)
+        if not ended:
+            time.sleep(poll_seconds(time.monotonic() - last_line))
+    return ended
+
+
+def _end(current: Sequence[_Submitted], runner: Runner, console: Console, *, cause: BaseException) -> None:
+    """Cancel the current runs after a signal, and close their rows."""
+    if current and signal_behind(cause):
+        # Each may need its whole grace period.
+        with ThreadPoolExecutor(len(current)) as pool:
+            for run, error in zip(current, pool.map(partial(_cancel, runner=runner), current), strict=True):
+                if error is not None:
+                    console.error(f"{run.spec.label}: {error}")
+    closed: OperationalError | InterfaceError | None = None
+    for run in current:
+        # A database that does not answer is asked for one run only.
+        if not isinstance(closed, Exception):
+            closed = settle(partial(_close, run, runner, console), cause=cause)
         if isinstance(closed, Exception):
             remedy = "when it answers, run: python manage.py reconcile_runs --once"
-            console.error(f"{spec.label}: {describe(closed)}; run {spec.run_id} may still be open; {remedy}")
-        raise
+            console.error(f"{run.spec.label}: {describe(closed)}; run {run.spec.run_id} may still be open; {remedy}")
 
 
-def _cancel(spec: RunSpec, handle: RunHandle, runner: Runner, console: Console) -> None:
+def _cancel(run: _Submitted, *, runner: Runner) -> LaunchError | None:
     try:
-        runner.cancel(handle, grace_seconds=CANCEL_GRACE_SECONDS)
+        runner.cancel(run.handle, grace_seconds=CANCEL_GRACE_SECONDS)
     except LaunchError as error:
-        console.error(f"{spec.label}: {error}")
+        return error
+    return None
 
 
-def _close(spec: RunSpec, handle: RunHandle, runner: Runner, console: Console) -> None:
+def _close(run: _Submitted, runner: Runner, console: Console) -> None:
     """Finalize a run that its process left unfinished. Remove the working files of a success."""
+    spec = run.spec
     timed, ours = store.run_with_timers(spec.run_id), reconciler(lambda name: runner)
     if timed is not None and store.is_unfinished(spec):
-        (observation,) = runner.observe([handle])
+        (observation,) = runner.observe([run.handle])
         # The run was submitted, even if the database write of that state failed.
         decision = ours.decide(timed, observation, runner, state=RunState.RUNNING)
         detail = decision.diagnosis.headline
@@ -126,19 +140,8 @@ def _close(spec: RunSpec, handle: RunHandle, runner: Runner, console: Console) -
         runner.cleanup(spec)
 
 
-def _waiting(spec: RunSpec, queued: Collection[RunSpec]) -> Callable[[], bool]:
-    """Whether the run may still work. Raises Terminated soon after a signal, which only the main thread receives."""
-    keep_alive = every(HEARTBEAT_SECONDS, partial(_keep_alive, spec, queued))
-
-    def may_work() -> bool:
-        raise_if_terminated()
-        return keep_alive()
-
-    return may_work
-
-
 def _keep_alive(spec: RunSpec, queued: Collection[RunSpec]) -> bool:
-    """Write heartbeats of the queued runs. False if the current run has ended in the run store, or has no recent heartbeat."""
+    """Write heartbeats of the queued runs. False if this run has ended in the run store, or has no recent heartbeat."""
 
     def write() -> bool:
         store.heartbeat(list(queued))
@@ -146,4 +149,5 @@ def _keep_alive(spec: RunSpec, queued: Collection[RunSpec]) -> bool:
 
     alive = best_effort(write, otherwise=True)
     close_connection()
+    raise_if_terminated()
     return alive

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from threading import RLock
 from typing import cast
 
 from django.core.management.color import Style
@@ -29,18 +28,16 @@ class _BarLine:
 
 
 class Console:
-    """Prints the events of the runs of one command, also from several threads. several: runs work at the same time."""
+    """Prints the events of the runs of one command. several: some work at the same time, so a terminal gets lines and no bar."""
 
     def __init__(self, stdout: TextStream, style: Style, *, verbosity: int, several: bool = False) -> None:
         self._stdout = stdout
         self._style = style
         self._verbosity = verbosity
-        # A bar for each of several runs would move the cursor of the others.
         self._has_bar = stdout.isatty() and not several
         self._bar: tqdm | None = None
         self._bar_stage: tuple[str, str] = ("", "")
-        self._last_progress = 0.0
-        self._printing = RLock()
+        self._last_progress: dict[str, float] = {}
 
     def show_line(self, line: str) -> None:
         """Print one line of the event stream of a run. A line that is no event came from a library and is dropped."""
@@ -54,21 +51,22 @@ class Console:
         """Print one event, if the verbosity includes its level."""
         if event.level > self._verbosity:
             return
-        with self._printing:
-            if event.fraction is not None and self._has_bar:
-                self._advance(event)
+        if event.fraction is not None and self._has_bar:
+            self._advance(event)
+            return
+        if event.fraction is not None:
+            now = time.monotonic()
+            if now - self._last_progress.get(event.run_id, -QUIET_SECONDS) < QUIET_SECONDS:
                 return
-            if event.fraction is not None:
-                now = time.monotonic()
-                if now - self._last_progress < QUIET_SECONDS:
-                    return
-                self._last_progress = now
-            self._print(events.to_text(event), self._paint(event))
+            self._last_progress[event.run_id] = now
+        self.close()
+        self._stdout.write(events.to_text(event), self._paint(event))
 
     def info(self, message: str, paint: Paint | None = None) -> None:
         """Print a line of the command itself, from verbosity 1."""
         if self._verbosity >= Level.PROGRESS:
-            self._print(one_line(message), paint)
+            self.close()
+            self._stdout.write(one_line(message), paint)
 
     def error(self, message: str) -> None:
         """Print a failure that the run could not log itself, from verbosity 1."""
@@ -77,19 +75,14 @@ class Console:
     def warn(self, message: str) -> None:
         """Print a warning of the command itself, from verbosity 2."""
         if self._verbosity >= Level.WARNING:
-            self._print(one_line(f"WARNING {message}"), self._style.WARNING)
+            self.close()
+            self._stdout.write(one_line(f"WARNING {message}"), self._style.WARNING)
 
     def close(self) -> None:
         """Remove the bar from the terminal."""
-        with self._printing:
-            if self._bar is not None:
-                self._bar.close()
-                self._bar = None
-
-    def _print(self, line: str, paint: Paint | None) -> None:
-        with self._printing:
-            self.close()
-            self._stdout.write(line, paint)
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
 
     def _advance(self, event: Event) -> None:
         stage = (event.algorithm, event.stage)

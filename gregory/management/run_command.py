@@ -104,7 +104,8 @@ class RunCommand(ManagementCommand, Generic[Flags]):
         """
         runner.check(specs)
         opened: list[RunSpec] = []
-        with self._until_signal(given, opened, runner) as console:
+        several = min(runner.max_parallel or 1, len(specs)) > 1
+        with self._until_signal(given, opened, runner, several=several) as console:
             for line in notes:
                 console.info(line)
             with unstarted.closed_on_error(unstarted.tokens(specs), console) as queued:
@@ -156,9 +157,8 @@ class RunCommand(ManagementCommand, Generic[Flags]):
         return refusals
 
     @contextmanager
-    def _until_signal(self, given: Flags, opened: list[RunSpec], runner: Runner) -> Iterator[Console]:
+    def _until_signal(self, given: Flags, opened: list[RunSpec], runner: Runner, *, several: bool = False) -> Iterator[Console]:
         """The console for a block that a signal ends, with the message about its runs and the exit code of the signal."""
-        several = runner.max_parallel != 1
         console = Console(self.stdout, self.style, verbosity=self._verbosity(given), several=several)
         with signals_raise():
             try:

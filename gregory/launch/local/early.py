@@ -53,7 +53,7 @@ def _is_of_use() -> bool:
         and sys.argv[1] in COMMANDS
         and _WITHOUT_RUNS.isdisjoint(sys.argv)
         # This machine forks no run of another runner.
-        and os.environ.get("GREGORY_RUNNER", "local") == "local"
+        and ("GREGORY_RUNNER" not in os.environ or os.environ["GREGORY_RUNNER"] == "local")
         # Some containers have no such files.
         and os.access("/proc/self/stat", os.R_OK)
         # Without one of them, another file would get its number.

@@ -8,7 +8,6 @@ import os
 import shlex
 import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
@@ -23,7 +22,7 @@ from gregory.forking.client import Forked
 from gregory.launch import database, preconditions, processes
 from gregory.launch.errors import SubmitError, TerminationTimeout
 from gregory.launch.local import diagnose, starter
-from gregory.launch.runner import Installation, Observation, Rendered, Status
+from gregory.launch.runner import Installation, Observation, Rendered, Status, poll_seconds
 from gregory.ml import run_folder
 from gregory.ml.errors import DamagedFile
 from gregory.ml.files import ANY_SIZE, open_regular, read_end
@@ -33,9 +32,6 @@ from gregory.runs.diagnosis import LOG_TAIL_CHARACTERS, log_tail_of
 from gregory.runs.spec import Attempt, RunHandle, RunSpec
 from gregory.runs.volume import Volume, VolumeUnavailable
 
-# The pause between two readings of a log. It grows with the time since the last line, so that a line waits for a short part of it.
-SHORTEST_POLL_SECONDS, POLL_SECONDS = 0.005, 0.1
-POLLS_PER_WAIT = 4
 KILL_SECONDS = 10.0
 # An event has at most one traceback. A foreign program may write without an end of line.
 MAXIMUM_LINE_BYTES = 2**20
@@ -78,8 +74,6 @@ class LocalRunner:
         self.max_parallel: int | None = installation.environment.GREGORY_LOCAL_RUNS
         self._children: dict[str, _Child] = {}
         self._at_once = 1
-        # A fork server answers one request at a time.
-        self._starting = threading.Lock()
         self._starter = starter.Starter()
         self.stall_seconds = installation.environment.GREGORY_STALL_AFTER
 
@@ -108,7 +102,7 @@ class LocalRunner:
         standard_error = folder / f"stderr-{rendered.spec.attempt}.log"
         try:
             self._folder(rendered.spec).make()
-            with self._events(rendered.spec).open("ab") as events, standard_error.open("ab") as errors, self._starting:
+            with self._events(rendered.spec).open("ab") as events, standard_error.open("ab") as errors:
                 process = self._starter.start_run(
                     rendered.request["command"],
                     folder=self._installation.project_dir,
@@ -118,7 +112,10 @@ class LocalRunner:
                 )
         except OSError as error:
             raise SubmitError(f"cannot start {rendered.spec.label} in {folder}: {error.strerror}") from error
-        handle = processes.handle_of(process.pid)
+        try:
+            handle = processes.handle_of(process.pid)
+        except psutil.NoSuchProcess as error:
+            raise SubmitError(f"cannot start {rendered.spec.label}: process {process.pid} ended at once") from error
         if isinstance(process, Forked):
             process.begin()
         self._children[handle.name] = _Child(process=process, standard_error=standard_error)
@@ -150,11 +147,22 @@ class LocalRunner:
                     raise TerminationTimeout(f"process {handle.name} was killed, and the kernel does not end it") from error
 
     def logs(self, spec: Attempt, handle: RunHandle, *, waiting: Callable[[], bool]) -> Iterator[str]:
-        """Lines of this attempt. An unfinished last line comes after the end of the run. A line above MAXIMUM_LINE_BYTES is dropped.
+        """The lines of this attempt, with waits between them."""
+        last_line = time.monotonic()
+        for line in self.lines(spec, handle, waiting=waiting):
+            if line is None:
+                self._pause(handle, poll_seconds(time.monotonic() - last_line))
+            else:
+                last_line = time.monotonic()
+                yield line
 
-        A process that cannot be seen from here, for example on another machine, is followed as long as `waiting` returns True.
+    def lines(self, spec: Attempt, handle: RunHandle, *, waiting: Callable[[], bool]) -> Iterator[str | None]:
+        """The lines of this attempt. None: no line is there yet. A line above MAXIMUM_LINE_BYTES is dropped.
+
+        An unfinished last line comes after the end of the run. A process that cannot be seen from here, for example on another machine,
+        is followed as long as `waiting` returns True.
         """
-        pending, may_work, last_line = b"", True, time.monotonic()
+        pending, may_work = b"", True
         try:
             with open_regular(self._events(spec), maximum=ANY_SIZE) as stream:
                 while True:
@@ -162,7 +170,6 @@ class LocalRunner:
                     unseen = found.status is Status.UNKNOWN and found.diagnosis is None
                     ended = not (found.status is Status.ALIVE or (unseen and may_work))
                     while content := stream.read(MAXIMUM_LINE_BYTES):
-                        last_line = time.monotonic()
                         *lines, pending = (pending + content).split(b"\n")
                         yield from (line.decode("utf-8", "replace") for line in lines)
                         if len(pending) > MAXIMUM_LINE_BYTES:
@@ -172,8 +179,7 @@ class LocalRunner:
                             yield pending.decode("utf-8", "replace")
                         return
                     may_work = waiting()
-                    quiet = time.monotonic() - last_line
-                    self._pause(handle, max(SHORTEST_POLL_SECONDS, min(quiet / POLLS_PER_WAIT, POLL_SECONDS)))
+                    yield None
         except (FileNotFoundError, DamagedFile):
             # The run belongs to another machine, its working folder was removed, or another object is in the place of its log.
             return
