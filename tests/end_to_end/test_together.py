@@ -62,6 +62,7 @@ def test_a_signal_ends_all_runs(long_lgbm: Installation, moment: str):
     assert all(row["error"].startswith("interrupted by signal 15 (SIGTERM)") for row in interrupted)
 
 
+@pytest.mark.slow
 def test_a_stopped_run_gets_its_grace_period_while_the_others_end(long_lgbm: Installation):
     with long_lgbm.start(*NEUROLOGY, **TOGETHER) as command:
         stopped, other = both_jobs(command)
