@@ -5,16 +5,19 @@ from dataclasses import replace
 from pathlib import Path
 
 from gregory.launch.local.runner import LocalRunner
-from gregory.launch.runner import Observation, Rendered, Status
+from gregory.launch.runner import Installation, Observation, Rendered, Status
 from gregory.runs.spec import RunHandle, RunSpec
 
 
 class ProcessCluster(LocalRunner):
     name = "processes"
     durable = True
-    max_parallel: int | None = None
     shares_models_dir = False
     max_attempts = 3
+
+    def __init__(self, installation: Installation) -> None:
+        super().__init__(installation)
+        self.max_parallel = None
 
     def render(self, spec: RunSpec) -> Rendered:
         rendered = super().render(spec)
