@@ -15,9 +15,10 @@ from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
 
-from benchmarks.document import DOCUMENT, REPOSITORY, Result, keep, load, load_results, machine, render
+from benchmarks.document import DOCUMENT, Result, keep, load, load_results, machine, render
 from benchmarks.ratios import read
 from benchmarks.registry import BENCHMARKS, Benchmark, Need
+from benchmarks.releases import REPOSITORY
 from tools import postgresql
 
 

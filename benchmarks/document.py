@@ -12,8 +12,8 @@ import psutil
 
 from benchmarks.ratios import Ratio
 from benchmarks.registry import BENCHMARKS, Benchmark
+from benchmarks.releases import REPOSITORY
 
-REPOSITORY = Path(__file__).parents[1]
 RESULTS, DOCUMENT = REPOSITORY / "benchmarks" / "results.json", REPOSITORY / "docs" / "benchmarks.md"
 LIBRARIES = ("tensorflow", "keras", "ctranslate2", "lightgbm", "scikit-learn", "django", "psycopg")
 # If other programs use more of the processors than this part, they disturb wall times.

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from benchmarks.releases import BEFORE
+
 
 class Need(StrEnum):
     """A condition of a benchmark. The value is for people."""
@@ -37,7 +39,7 @@ class Benchmark:
 
 
 DATA = ("--data", "{data}")
-RELEASE = "release bbf93e9"
+RELEASE = f"release {BEFORE}"
 BENCHMARKS = (
     Benchmark(
         module="starts",
