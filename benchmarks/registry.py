@@ -97,6 +97,7 @@ BENCHMARKS = (
         title="Summaries, several batches at once",
         baseline="one batch at once with all threads",
         quick=("--width", "256", "--layers", "3", "--texts", "8", "--rounds", "1"),
+        full=("--rounds", "5"),
     ),
     Benchmark(
         module="kubernetes_submission",
