@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
 
+from benchmarks import children
 from benchmarks.document import DOCUMENT, Result, keep, load, load_results, machine, render
 from benchmarks.ratios import read
 from benchmarks.registry import BENCHMARKS, Benchmark, Need
@@ -41,11 +42,12 @@ def execute(benchmark: Benchmark, arguments: tuple[str, ...], *, data: Path | No
     places = {"data": str(data), "model": str(model)}
     command = [sys.executable, "-m", f"benchmarks.{benchmark.module}", *(argument.format(**places) for argument in arguments)]
     before, lines = load(), []
-    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as process:
+    with children.started(command, cwd=REPOSITORY, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         for line in process.stdout:
             print(line, end="", flush=True)
             lines.append(line.rstrip("\n"))
+        process.wait()
     if process.returncode:
         return None
     ratios, output = read(lines)
@@ -103,4 +105,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    children.execute(main)

@@ -9,12 +9,11 @@ compilers like JAX's build a program for every shape. The time is that of the se
 
 import argparse
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
 
-from benchmarks import ratios
+from benchmarks import children, ratios
 from benchmarks.labelled_files import read
 from gregory.ml.config import BertConfig, Hyperparameters, SplitConfig
 from gregory.ml.progress import Progress
@@ -63,7 +62,7 @@ def main() -> None:
         argv = [sys.executable, "-m", "benchmarks.bert_backends", "--worker", "--data", options.data, "--encoder", options.encoder]
         environment = {**os.environ, "KERAS_BACKEND": backend}
         argv += ["--threads", str(options.threads)]
-        done = subprocess.run(argv, capture_output=True, text=True, check=True, env=environment)
+        done = children.run(argv, capture_output=True, check=True, env=environment)
         seconds, loss = map(float, done.stdout.split())
         baseline = baseline or seconds
         print(f"| {backend} | {seconds:.1f} | {baseline / seconds:.2f} | {loss:.5f} |", flush=True)
@@ -71,4 +70,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    children.execute(main)

@@ -9,7 +9,6 @@ gradient of the whole batch is the error of micro-batches.
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import ratios
+from benchmarks import children, ratios
 from gregory.ml.trainers.bert_memory import EncoderSize, step_bytes
 
 BATCH, LENGTH, VOCABULARY = 16, 400, 30_522
@@ -77,7 +76,7 @@ def in_a_process(size: str, rows: int, threads: int, weights_to: Path | None = N
     """Run `step` in a process of its own."""
     argv = [sys.executable, "-m", "benchmarks.bert_memory", "--size", size, "--threads", str(threads), "--worker", str(rows)]
     argv += ["--weights-to", str(weights_to)] if weights_to else []
-    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    done = children.run(argv, capture_output=True, check=True)
     return int(json.loads(done.stdout.splitlines()[-1]))
 
 
@@ -117,4 +116,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    children.execute(main)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import ratios
+from benchmarks import children, ratios
 from benchmarks.labelled_files import read
 from gregory.ml import _keras
 from gregory.ml._keras.batching import batch_plan, micro_batches, pad
@@ -131,4 +131,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    children.execute(main)

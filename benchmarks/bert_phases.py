@@ -110,15 +110,17 @@ def train(folder: Path, *, length: int, threads: int, stop: bool) -> list[tuple[
 
 def in_a_process(tree: Path, folder: Path, *arguments: str) -> list[tuple[str, int]]:
     """Train with the release in `tree`, in a process of its own."""
+    from benchmarks import children
+
     environment = {**os.environ, "PYTHONPATH": str(tree)}
     # This module, with the packages of the other release.
     argv = [sys.executable, "-P", __file__, "--folder", str(folder), *arguments]
-    done = subprocess.run(argv, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    done = children.run(argv, env=environment, stdout=subprocess.PIPE, check=True)
     return [(name, peak) for name, peak in json.loads(done.stdout.splitlines()[-1])]
 
 
 def main() -> None:
-    """Print the peaks of both releases and their ratio."""
+    """Train in this process, or compare both releases."""
     parser = argparse.ArgumentParser(description="memory of a whole training of BERT")
     parser.add_argument("--before", default=BEFORE, help="the older release, a commit with these modules")
     parser.add_argument("--layers", type=int, default=12)
@@ -130,25 +132,33 @@ def main() -> None:
     if options.folder:
         print(json.dumps(train(options.folder, length=options.length, threads=options.threads, stop=options.stop)))
         return
+    # The older release has no such module.
+    from benchmarks import children
+
+    children.execute(lambda: compare(options.before, layers=options.layers, length=options.length, threads=options.threads))
+
+
+def compare(before: str, *, layers: int, length: int, threads: int) -> None:
+    """Print the peaks of both releases and their ratio."""
     from benchmarks import ratios
     from benchmarks.releases import REPOSITORY, release
     from tests.ml.tiny_models import tiny_encoder
 
-    sizes = {"hidden_size": 768, "num_hidden_layers": options.layers, "num_attention_heads": 12, "intermediate_size": 3072}
+    sizes = {"hidden_size": 768, "num_hidden_layers": layers, "num_attention_heads": 12, "intermediate_size": 3072}
     highest = {}
     print("| release | attempt | phase | peak, MiB |\n|---|---|---|---|")
-    with release(options.before) as before:
-        for name, tree in ((options.before, before), ("this release", REPOSITORY)):
+    with release(before) as older:
+        for name, tree in ((before, older), ("this release", REPOSITORY)):
             with tempfile.TemporaryDirectory() as folder:
                 tiny_encoder(Path(folder, "encoder"), more_words=WORDS, **sizes)
-                settings = ("--length", str(options.length), "--threads", str(options.threads))
+                settings = ("--length", str(length), "--threads", str(threads))
                 peaks = {attempt: in_a_process(tree, Path(folder), *settings, *more) for attempt, more in ATTEMPTS.items()}
             highest[name] = max(peak for phases in peaks.values() for _, peak in phases)
             for attempt, phases in peaks.items():
                 for phase, peak in phases:
                     print(f"| {name} | {attempt} | {phase} | {peak / 2**20:.0f} |", flush=True)
-    ratio = highest[options.before] / highest["this release"]
-    ratios.show(f"peak memory of a training, {options.layers} layers", [ratio], baseline=f"release {options.before}")
+    ratio = highest[before] / highest["this release"]
+    ratios.show(f"peak memory of a training, {layers} layers", [ratio], baseline=f"release {before}")
 
 
 if __name__ == "__main__":

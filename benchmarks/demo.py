@@ -15,7 +15,7 @@ from collections import defaultdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import ratios
+from benchmarks import children, ratios
 from benchmarks.releases import BEFORE, REPOSITORY, Installation, release
 from gregory.data.demo import generate
 
@@ -73,4 +73,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    children.execute(main)

@@ -9,21 +9,21 @@ empty SQLite database. The releases alternate, and the smallest figures of each 
 import argparse
 import csv
 import random
-import subprocess
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from openpyxl import Workbook
 
-from benchmarks import ratios
+from benchmarks import children, ratios
 from benchmarks.releases import BEFORE, REPOSITORY, release
 
 HEADER = ("id", "title", "abstract", "label", "discovery_date")
 WORDS = [f"w{number}" for number in range(3000)]
-# Runs one command and prints its processor time in seconds and its peak memory in KiB.
+# Runs one command and prints its processor time in seconds and its peak memory in KiB. SIGTERM ends the command too.
 MEASURED = """
-import resource, subprocess, sys
+import resource, signal, subprocess, sys
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
 subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
 used = resource.getrusage(resource.RUSAGE_CHILDREN)
 print(used.ru_utime + used.ru_stime, used.ru_maxrss)
@@ -63,10 +63,10 @@ def measure(tree: Path, file: Path, database: Path) -> tuple[float, float]:
     database.unlink(missing_ok=True)
     command = [sys.executable, "manage.py"]
     environment = {"PATH": "", "SQLITE_FILE": str(database)}
-    subprocess.run([*command, "migrate", "-v0"], cwd=tree, env=environment, check=True)
+    children.run([*command, "migrate", "-v0"], cwd=tree, env=environment, check=True)
     imported = [*command, "import_articles", str(file), "--team", "a", "--subject", "b"]
     argv = [sys.executable, "-c", MEASURED, *imported]
-    done = subprocess.run(argv, cwd=tree, env=environment, check=True, capture_output=True, text=True)
+    done = children.run(argv, cwd=tree, env=environment, check=True, capture_output=True)
     seconds, peak = map(float, done.stdout.split())
     return seconds, peak / 1024
 
@@ -98,4 +98,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    children.execute(main)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
-from benchmarks import ratios
+from benchmarks import children, ratios
 from tools import postgresql
 from tools.cluster import cluster, hollow, network
 from tools.cluster.namespace import ClusterNamespace, prepared_namespace
@@ -207,4 +207,4 @@ def _counts(calls: Counter[str]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    children.execute(main)

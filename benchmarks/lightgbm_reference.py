@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks import ratios
+from benchmarks import children, ratios
 from benchmarks.labelled_files import read
 from gregory.ml.config import Hyperparameters, SplitConfig
 from gregory.ml.dataset import Dataset
@@ -66,4 +66,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    children.execute(main)

@@ -8,7 +8,6 @@ Both alternate and have a warm cache.
 import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -20,7 +19,7 @@ from typing import Any
 
 import psycopg
 
-from benchmarks import ratios
+from benchmarks import children, ratios
 from gregory.ml.config import ALGORITHMS
 from tests.live.database import SCHEMA_FOLDER
 from tools import postgresql
@@ -153,12 +152,12 @@ def main() -> None:
             (size,) = connection.execute("SELECT pg_size_pretty(pg_database_size('live'))").fetchone() or ("",)
             print(f"the database has {size}")
         environment = {**os.environ, **server.environment("live"), "DJANGO_SETTINGS_MODULE": "tests.settings", "TEST_MODELS_DIR": models}
-        subprocess.run([sys.executable, "manage.py", "migrate", "-v0"], cwd=REPOSITORY, env=environment, check=True)
+        children.run([sys.executable, "manage.py", "migrate", "-v0"], cwd=REPOSITORY, env=environment, check=True)
         folders = version_folders(Path(models), subjects=chosen.subjects)
         print(f"{folders} version folders")
         for name in MEASUREMENTS:
             argv = [sys.executable, "-m", "benchmarks.live_database", "--measure", name]
-            done = subprocess.run(argv, cwd=REPOSITORY, env=environment, check=True, capture_output=True, text=True)
+            done = children.run(argv, cwd=REPOSITORY, env=environment, check=True, capture_output=True)
             figures = json.loads(done.stdout)
             print(f"{name}: {', '.join(f'{key} {value}' for key, value in figures.items())}")
             if "seconds of COPY" in figures:
@@ -286,4 +285,4 @@ MEASUREMENTS: dict[str, Callable[[], dict[str, Any]]] = {
 
 
 if __name__ == "__main__":
-    main()
+    children.execute(main)

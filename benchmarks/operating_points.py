@@ -9,7 +9,7 @@ DIR contains CSV files with title, abstract and a label column. Texts are the ti
 import argparse
 from pathlib import Path
 
-from benchmarks import ratios
+from benchmarks import children, ratios
 from benchmarks.labelled_files import read
 from gregory.ml.baseline import NAME, baseline
 from gregory.ml.config import Hyperparameters, SplitConfig
@@ -83,4 +83,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    children.execute(main)

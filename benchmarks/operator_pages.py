@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from benchmarks import ratios
+from benchmarks import children, ratios
 
 RUNS, ROWS_OF_A_RUN, REPEATS = 1_000, 10, 9
 BROWSERS, PAUSE = 50, 5.0
@@ -139,4 +139,4 @@ def fill(first: int, end: int) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    children.execute(main)

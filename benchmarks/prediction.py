@@ -28,6 +28,7 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
+from benchmarks import children
 from benchmarks import ratios as shown
 from benchmarks.labelled_files import read
 from gregory.ml import artifacts
@@ -127,7 +128,7 @@ def peak(folder: Path, texts: list[UnlabelledText]) -> int:
         (source / contract.REQUEST).write_text(request.model_dump_json())
         command = [sys.executable, "-m", "gregory.ml.stages", "predict", "--in", str(source), "--out", str(source.parent / "out")]
         highest = 0
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        with children.started(command, stdout=subprocess.DEVNULL) as process:
             watched = psutil.Process(process.pid)
             while process.poll() is None:
                 highest = max(highest, watched.memory_info().rss)
@@ -169,4 +170,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    children.execute(main)

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
 
-from benchmarks import ratios
+from benchmarks import children, ratios
 from benchmarks.labelled_files import is_labelled, read
 from gregory.ml.config import ALGORITHMS, Hyperparameters, SplitConfig
 from gregory.ml.dataset import Example, UnlabelledText
@@ -187,4 +187,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    children.execute(main)

@@ -177,4 +177,4 @@ BENCHMARKS = (
     ),
 )
 # Modules of this package that measure nothing themselves.
-PARTS = frozenset({"document", "labelled_files", "ratios", "registry", "releases"})
+PARTS = frozenset({"children", "document", "labelled_files", "ratios", "registry", "releases"})

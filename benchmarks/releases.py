@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from benchmarks import children
+
 REPOSITORY = Path(__file__).parents[1]
 BEFORE = "bbf93e9"
 # What changes the work of a command. A checkout compiles its modules once, so a measurement must not compile them again.
@@ -52,4 +54,4 @@ class Installation:
 
     def manage(self, *arguments: str) -> None:
         """Execute a management command without its output. Raises CalledProcessError if it fails."""
-        subprocess.run(self.argv(*arguments), cwd=self.tree, env=self.variables, check=True, stdout=subprocess.DEVNULL)
+        children.run(self.argv(*arguments), cwd=self.tree, env=self.variables, check=True, stdout=subprocess.DEVNULL)

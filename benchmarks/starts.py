@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import ratios
+from benchmarks import children, ratios
 from benchmarks.releases import BEFORE, REPOSITORY, Installation, release
 from tests.tiny_bundle import tiny_bundle
 
@@ -54,7 +54,7 @@ def train(installation: Installation, algorithms: str) -> Times:
     """Train every subject once."""
     started, first_line = time.monotonic(), 0.0
     command = installation.argv("train_models", "--all-teams", "--all-articles", "--algo", algorithms, "--verbose", "2")
-    with subprocess.Popen(command, cwd=installation.tree, env=installation.variables, stdout=subprocess.PIPE, text=True) as process:
+    with children.started(command, cwd=installation.tree, env=installation.variables, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         for line in process.stdout:
             if FIRST_LINE in line and not first_line:
@@ -127,4 +127,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    children.execute(main)

@@ -9,9 +9,10 @@ with.
 """
 
 import argparse
-import multiprocessing
+import json
 import os
 import statistics
+import sys
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,16 +21,24 @@ import ctranslate2
 import numpy as np
 import psutil
 
+from benchmarks import children
 from benchmarks import ratios as shown
+from benchmarks.releases import REPOSITORY
 from gregory.ml.config import SummariserConfig
 from gregory.ml.progress import silent
 from gregory.ml.resources import cpu_count, integer_instructions
 from gregory.ml.summarise import summarise_all
 from gregory.ml.summarisers.bart import BartOnCTranslate2
 from gregory.ml.summarisers.workers import batch_bytes
-from tests.ml.tiny_bart import WORDS, tiny_bart
+from tests.ml.tiny_bart import WORDS
 
 VOCABULARY, POSITIONS, BEAMS = 50_265, 1_024, 4
+MAKE = """
+import json, sys
+from pathlib import Path
+from tests.ml.tiny_bart import tiny_bart
+tiny_bart(Path(sys.argv[1]), **json.loads(sys.argv[2]))
+"""
 
 
 def texts_of(tokens: list[int]) -> list[str]:
@@ -102,11 +111,7 @@ def main() -> None:
         shape = {"width": options.width, "layers": options.layers, "heads": options.width // 64, "vocabulary_size": VOCABULARY}
         settings = {"precision": "int8", "min_length": limit, "positions": POSITIONS, "forced_eos_token": None}
         # Otherwise the arrays of the new model would count as memory of this process.
-        maker = multiprocessing.get_context("spawn").Process(target=tiny_bart, args=(folder,), kwargs={**shape, **settings})
-        maker.start()
-        maker.join()
-        if maker.exitcode:
-            raise SystemExit("the model could not be made")
+        children.run([sys.executable, "-c", MAKE, str(folder), json.dumps(shape | settings)], cwd=REPOSITORY, check=True)
         print(f"width {options.width}, {options.layers} layers, {cpu_count()} processors with {integer_instructions()}", flush=True)
         if options.memory:
             memory(folder)
@@ -115,4 +120,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    children.execute(main)

@@ -12,16 +12,15 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks import ratios
+from benchmarks import children, ratios
 from benchmarks.busy_neighbours import workloads
 from benchmarks.labelled_files import read
 from benchmarks.releases import BEFORE, REPOSITORY, release
@@ -90,7 +89,7 @@ def measure(name: str, folder: Path, tree: Path, *, repeats: int) -> Times:
 def run(name: str, folder: Path, tree: Path, environment: dict[str, str]) -> dict[str, Any]:
     """The output of a process of `workloads`."""
     command = [sys.executable, str(Path(workloads.__file__)), name, str(folder)]
-    done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True)
+    done = children.run(command, cwd=tree, env=environment, capture_output=True)
     if done.returncode:
         raise SystemExit(f"{name} with the code of {tree}: {done.stderr}")
     # Libraries may print before.
@@ -101,13 +100,10 @@ def run(name: str, folder: Path, tree: Path, environment: dict[str, str]) -> dic
 @contextmanager
 def busy_processes(number: int) -> Iterator[None]:
     """Processes that need a whole processor each."""
-    processes = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(number)]
-    try:
+    with ExitStack() as stack:
+        for _ in range(number):
+            stack.enter_context(children.started([sys.executable, "-c", "while True: pass"]))
         yield
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
 
 
 def compare(names: list[str], folder: Path, trees: dict[str, Path], *, repeats: int, neighbours: int) -> bool:
@@ -168,4 +164,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    children.execute(main)

@@ -11,13 +11,13 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks import children
 from benchmarks import ratios as shown
 from benchmarks.reconcile import worker
 from benchmarks.reconcile.api import NAMESPACE, Cluster, serving
@@ -51,7 +51,7 @@ def measure(tree: Path, runs: int, server: postgresql.Server, folder: Path, clus
 def step(tree: Path, name: str, runs: int, variables: dict[str, str]) -> str:
     """The output of a process of `worker`."""
     command = [sys.executable, worker.__file__, name, str(runs)]
-    done = subprocess.run(command, cwd=tree, env=inherited() | variables, capture_output=True, text=True)
+    done = children.run(command, cwd=tree, env=inherited() | variables, capture_output=True)
     if done.returncode:
         raise SystemExit(f"{name} with the code of {tree}: {done.stderr}")
     return done.stdout
@@ -112,4 +112,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    children.execute(main)

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,7 +41,7 @@ def test_every_module_is_a_benchmark_or_a_part():
 
 
 @pytest.mark.parametrize("benchmark", BENCHMARKS, ids=lambda benchmark: benchmark.module)
-def test_a_benchmark_has_its_arguments_and_shows_ratios(benchmark: Benchmark):
+def test_a_benchmark_has_its_arguments_shows_ratios_and_obeys_signals(benchmark: Benchmark):
     text = source(benchmark.module).read_text(encoding="utf-8")
     declared = {
         call.args[0].value
@@ -52,7 +53,8 @@ def test_a_benchmark_has_its_arguments_and_shows_ratios(benchmark: Benchmark):
 
     assert flags <= declared
     assert ".show(" in text
-    assert "from benchmarks import ratios" in text
+    assert re.search(r"import .*\bratios\b", text)
+    assert "children.execute(" in text
 
 
 def test_the_document_is_the_output_of_the_command():
