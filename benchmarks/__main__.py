@@ -4,6 +4,7 @@
 
 Without --full, only those of minutes are executed. --only names modules of this package. A benchmark whose needs are missing is left out
 and named. A benchmark that fails keeps its earlier result, and the exit code is then 1. --document only writes the document.
+Exit code 2: nothing was executed, because a folder is missing or the kept results are damaged.
 """
 
 import argparse
@@ -16,10 +17,10 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks import children
-from benchmarks.document import DOCUMENT, Result, keep, load, load_results, machine, render
+from benchmarks.document import DOCUMENT, REMEDY, RESULTS, DamagedResults, Result, keep, load, load_results, machine, render
 from benchmarks.ratios import read
 from benchmarks.registry import BENCHMARKS, Benchmark, Need
-from benchmarks.releases import REPOSITORY
+from benchmarks.releases import REPOSITORY, commit
 from tools import postgresql
 
 
@@ -41,7 +42,7 @@ def execute(benchmark: Benchmark, arguments: tuple[str, ...], *, data: Path | No
     # The paths of this machine are in no document.
     places = {"data": str(data), "model": str(model)}
     command = [sys.executable, "-m", f"benchmarks.{benchmark.module}", *(argument.format(**places) for argument in arguments)]
-    before, lines = load(), []
+    code, before, lines = commit(), load(), []
     with children.started(command, cwd=REPOSITORY, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         for line in process.stdout:
@@ -51,10 +52,9 @@ def execute(benchmark: Benchmark, arguments: tuple[str, ...], *, data: Path | No
     if process.returncode:
         return None
     ratios, output = read(lines)
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
     return Result(
         arguments=tuple(argument.format(data="DATA", model="MODEL") for argument in arguments),
-        commit=commit.strip(),
+        commit=code,
         date=f"{datetime.now(UTC):%Y-%m-%d}",
         load=round(max(before, load()), 1),
         processors=os.cpu_count() or 1,
@@ -62,6 +62,25 @@ def execute(benchmark: Benchmark, arguments: tuple[str, ...], *, data: Path | No
         ratios=tuple(ratios),
         output=tuple(output),
     )
+
+
+def refusal(*, data: Path | None, model: Path | None, results: Path, only_document: bool) -> str | None:
+    """The reason why nothing can be executed, with the remedy. None: there is none."""
+    for option, folder in {"--data": data, "--model": model}.items():
+        if folder and not folder.is_dir():
+            return f"{option} {folder}: there is no such folder. Name an existing one."
+    if only_document and not results.exists():
+        return f"{results} is missing. {REMEDY}"
+    try:
+        load_results(results)
+    except DamagedResults as error:
+        return str(error)
+    return None
+
+
+def write_document() -> None:
+    """Write docs/benchmarks.md from the kept results."""
+    DOCUMENT.write_text(render(load_results(RESULTS)), encoding="utf-8")
 
 
 def main() -> int:
@@ -80,6 +99,9 @@ def main() -> int:
             print(f"{benchmark.module}: {benchmark.title}, beside {benchmark.baseline}{needs}")
         return 0
     data, model = (path.resolve() if path else None for path in (options.data, options.model))
+    if problem := refusal(data=data, model=model, results=RESULTS, only_document=options.document):
+        print(problem, file=sys.stderr)
+        return 2
     failed = []
     for benchmark in () if options.document else BENCHMARKS:
         arguments = benchmark.full if options.full or benchmark.quick is None else benchmark.quick
@@ -96,9 +118,11 @@ def main() -> int:
         if result is None:
             failed.append(benchmark.module)
         else:
-            keep(benchmark.module, result)
+            keep(benchmark.module, result, RESULTS)
+            write_document()
         print(f"== {time.monotonic() - began:.0f} s\n", flush=True)
-    DOCUMENT.write_text(render(load_results()), encoding="utf-8")
+    if options.document:
+        write_document()
     if failed:
         print(f"without a new result: {', '.join(failed)}", file=sys.stderr)
     return bool(failed)

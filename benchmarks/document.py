@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import psutil
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from benchmarks.ratios import Ratio
 from benchmarks.registry import BENCHMARKS, Benchmark
@@ -43,6 +44,14 @@ class Result:
         return self.load > _BUSY * self.processors
 
 
+_STORED = TypeAdapter(dict[str, Result], config=ConfigDict(extra="forbid"))
+REMEDY = "Restore the file: git checkout benchmarks/results.json"
+
+
+class DamagedResults(ValueError):
+    """The file of the results is no JSON, or has not the fields of results."""
+
+
 def load() -> float:
     """The processors in use for some seconds. The load average of the kernel would still count the benchmark before."""
     return psutil.cpu_percent(_LOAD_SECONDS) / 100 * (os.cpu_count() or 1)
@@ -56,21 +65,15 @@ def machine() -> str:
 
 
 def load_results(path: Path = RESULTS) -> dict[str, Result]:
-    """The kept results by module."""
+    """The kept results by module. Raises DamagedResults."""
     if not path.exists():
         return {}
-    stored = json.loads(path.read_text(encoding="utf-8"))
-    return {
-        module: Result(
-            **{
-                **one,
-                "arguments": tuple(one["arguments"]),
-                "ratios": tuple(Ratio(**ratio) for ratio in one["ratios"]),
-                "output": tuple(one["output"]),
-            }
-        )
-        for module, one in stored.items()
-    }
+    try:
+        return _STORED.validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise DamagedResults(f"{path}: {place}{': ' if place else ''}{first['msg']}. {REMEDY}, or remove it") from error
 
 
 def keep(module: str, result: Result, path: Path = RESULTS) -> None:
@@ -91,8 +94,12 @@ def render(results: Mapping[str, Result], benchmarks: Iterable[Benchmark] = BENC
         "# Benchmarks",
         "",
         "`make bench` measures in minutes, and `make bench-full` takes hours. Each command replaces its results in this page.",
-        "`python -m benchmarks --list` prints all benchmarks with their needs. A ratio above 1 means that this release is better.",
-        '"Busy": other programs used the machine before or after the benchmark. Then only ratios of processor time and memory are exact.',
+        "`python -m benchmarks --list` prints all benchmarks with their needs.",
+        "",
+        "A ratio above 1 means that the figure is better than that of the baseline. The baseline of the operator pages is this release",
+        "with one run. Their ratios are below 1, because more runs make a page slower.",
+        "",
+        '"Busy": other programs used the machine before or after the benchmark. Then ratios of wall time are not exact.',
         "",
         "| benchmark | figure | baseline | ratio | lowest | highest | pairs | machine |",
         "|---|---|---|---|---|---|---|---|",

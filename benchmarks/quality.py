@@ -1,18 +1,21 @@
 """Quality of each algorithm on every labelled file, over split seeds, beside published figures, with and without pseudo-labels.
 
     python -m benchmarks.quality --data DIR [--files NAME ...] [--algorithms NAME ...] [--seeds 5] [--pseudo-labels off on]
-        [--encoder base_models/encoder] [--minutes N] [--results benchmarks/quality.jsonl]
+        [--encoder base_models/encoder] [--minutes N] [--again] [--results benchmarks/quality.jsonl]
 
 DIR contains labelled CSV files, also in its folders. Texts are title and abstract, as those of the published figures of LightGBM. Each
-fit adds one line to the results, which have no text. A fit with a line is not repeated, so a later command continues. With --minutes,
-no fit begins after this time. Pseudo-labels need the unlabelled texts of a file, which NAME_pool.csv has. BERT predicts them once for
-each split, and that takes most of the time.
+fit adds one line to the results, which have no text. A fit with a line is not repeated, so a later command continues. A line counts if
+the content of its file is still the same. --again repeats all fits, and the last line of a fit counts. With --minutes, no fit begins
+after this time. Pseudo-labels need the unlabelled texts of a file, which NAME_pool.csv has. BERT predicts them once for each split, and
+that takes most of the time.
 """
 
 import argparse
 import csv
+import hashlib
 import json
 import statistics
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -22,6 +25,7 @@ from pathlib import Path
 
 from benchmarks import children, ratios
 from benchmarks.labelled_files import is_labelled, read
+from benchmarks.releases import commit
 from gregory.ml.config import ALGORITHMS, Hyperparameters, SplitConfig
 from gregory.ml.dataset import Example, UnlabelledText
 from gregory.ml.metrics import measure
@@ -61,24 +65,45 @@ class Fit:
     pseudo_labels: bool
 
 
-def known(results: Path) -> dict[Fit, dict[str, float]]:
-    """The figures of the fits that have a line. An unfinished last line counts as none."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """The line of a fit. content: as of `content_of`. commit: of the code that made the fit."""
+
+    figures: dict[str, float]
+    content: str | None
+    commit: str | None
+
+
+def known(results: Path) -> dict[Fit, Measured]:
+    """The last line of each fit. An unfinished last line counts as none."""
     found = {}
     for line in results.read_text(encoding="utf-8").splitlines() if results.exists() else ():
         try:
             content = json.loads(line)
         except ValueError:
             continue
-        found[Fit(**content["fit"])] = content["figures"]
+        fit = Fit(**content["fit"])
+        found[fit] = Measured(figures=content["figures"], content=content.get("content"), commit=content.get("commit"))
     return found
 
 
-def add(results: Path, fit: Fit, figures: dict[str, float]) -> None:
+def content_of(fit: Fit, data: Path) -> str:
+    """The first digits of the SHA-256 of the files that a fit reads."""
+    paths = [data / f"{fit.file}.csv", *([pool_of(data, fit.file)] if fit.pseudo_labels else [])]
+    return "-".join(hashlib.sha256(path.read_bytes()).hexdigest()[:12] for path in paths if path.exists())
+
+
+def valid(found: dict[Fit, Measured], files: Sequence[str], data: Path) -> dict[Fit, Measured]:
+    """The fits of these files that have read their present content."""
+    return {fit: one for fit, one in found.items() if fit.file in files and one.content == content_of(fit, data)}
+
+
+def add(results: Path, fit: Fit, measured: Measured) -> None:
     """Add the line of a fit, on a line of its own also after an interrupted write."""
     before = results.read_bytes() if results.exists() else b""
     start = "" if not before or before.endswith(b"\n") else "\n"
     with results.open("a", encoding="utf-8") as stream:
-        stream.write(f"{start}{json.dumps({'fit': asdict(fit), 'figures': figures})}\n")
+        stream.write(f"{start}{json.dumps({'fit': asdict(fit), **asdict(measured)})}\n")
 
 
 def planned(files: Sequence[str], algorithms: Sequence[str], seeds: int, pseudo_labels: Sequence[bool], data: Path) -> Iterator[Fit]:
@@ -136,18 +161,17 @@ class Accepted:
         return [UnlabelledText(article_id=-number, text=text) for number, text in enumerate(texts, 1)]
 
 
-def table(found: dict[Fit, dict[str, float]], files: Sequence[str]) -> list[str]:
+def table(found: dict[Fit, Measured]) -> list[str]:
     """The lines of the table: mean and deviation over the seeds."""
-    groups: dict[tuple[str, str, bool], list[dict[str, float]]] = defaultdict(list)
-    for fit, figures in found.items():
-        groups[fit.file, fit.algorithm, fit.pseudo_labels].append(figures)
-    lines = [f"| data | algorithm | pseudo-labels | seeds | {' | '.join(FIGURES)} | published ROC AUC |", "|---" * 9 + "|"]
+    groups: dict[tuple[str, str, bool], list[Measured]] = defaultdict(list)
+    for fit, measured in found.items():
+        groups[fit.file, fit.algorithm, fit.pseudo_labels].append(measured)
+    lines = [f"| data | algorithm | pseudo-labels | seeds | {' | '.join(FIGURES)} | published ROC AUC | commit |", "|---" * 10 + "|"]
     for (file, algorithm, with_labels), values in sorted(groups.items(), key=lambda one: (one[0][0], ORDER.index(one[0][1]), one[0][2])):
-        if file in files:
-            cells = [_mean_and_deviation([one[name] for one in values]) for name in FIGURES]
-            published = PUBLISHED.get((file, algorithm, with_labels))
-            last = "" if published is None else f"{published:.3f}"
-            lines.append(f"| {file} | {algorithm} | {'on' if with_labels else 'off'} | {len(values)} | {' | '.join(cells)} | {last} |")
+        cells = [_mean_and_deviation([one.figures[name] for one in values]) for name in FIGURES]
+        published = PUBLISHED.get((file, algorithm, with_labels))
+        cells += ["" if published is None else f"{published:.3f}", ", ".join(sorted({str(one.commit) for one in values}))]
+        lines.append(f"| {file} | {algorithm} | {'on' if with_labels else 'off'} | {len(values)} | {' | '.join(cells)} |")
     return lines
 
 
@@ -156,7 +180,7 @@ def _mean_and_deviation(values: Sequence[float]) -> str:
     return f"{statistics.fmean(values):.3f} ± {deviation:.3f}"
 
 
-def main() -> None:
+def main() -> int:
     """Make the fits that have no line, then print the table of all."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
@@ -167,23 +191,30 @@ def main() -> None:
     parser.add_argument("--encoder", type=Path, default=Path("base_models/encoder"))
     parser.add_argument("--threads", type=int, default=cpu_count())
     parser.add_argument("--minutes", type=float, default=float("inf"))
+    parser.add_argument("--again", action="store_true", help="repeat the fits that have a line")
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args()
-    files = options.files or labelled(options.data)
+    present = labelled(options.data)
+    files = options.files or present
+    if missing := sorted(set(files or ["*"]) - set(present)):
+        print(f"--data {options.data}: there is no labelled file {', '.join(missing)} (.csv). Name a folder that has it.", file=sys.stderr)
+        return 2
     context = TrainerContext(encoder_dir=options.encoder, threads=options.threads, seed=SplitConfig().seed)
-    accepted, done = Accepted(options.data, context), known(options.results)
+    accepted, done, code = Accepted(options.data, context), valid(known(options.results), files, options.data), commit()
     until = time.monotonic() + 60 * options.minutes
     for fit in planned(files, options.algorithms, options.seeds, [choice == "on" for choice in options.pseudo_labels], options.data):
-        if fit not in done and time.monotonic() < until:
-            done[fit] = evaluated(fit, options.data, context, accepted)
+        if (options.again or fit not in done) and time.monotonic() < until:
+            content = content_of(fit, options.data)
+            done[fit] = Measured(figures=evaluated(fit, options.data, context, accepted), content=content, commit=code)
             add(options.results, fit, done[fit])
-    print("\n".join(table(done, files)), flush=True)
+    print("\n".join(table(done)), flush=True)
     for (file, algorithm, with_labels), published in SAME_FILE.items():
         wanted = (file, algorithm, with_labels)
-        mine = [one["roc_auc"] / published for fit, one in done.items() if (fit.file, fit.algorithm, fit.pseudo_labels) == wanted]
+        mine = [one.figures["roc_auc"] / published for fit, one in done.items() if (fit.file, fit.algorithm, fit.pseudo_labels) == wanted]
         if mine:
             labels = "with" if with_labels else "without"
             ratios.show(f"test ROC AUC, {file}, {algorithm} {labels} pseudo-labels", mine, baseline="published figure")
+    return 0
 
 
 if __name__ == "__main__":

@@ -27,6 +27,12 @@ def release(commit: str) -> Iterator[Path]:
         yield Path(folder)
 
 
+def commit() -> str:
+    """The short commit of this release."""
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout.strip()
+
+
 def inherited() -> dict[str, str]:
     """The variables of this process without those of an installation."""
     return {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}

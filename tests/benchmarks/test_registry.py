@@ -1,16 +1,14 @@
 """Every benchmark is registered, and docs/benchmarks.md is the output of the command."""
 
 import ast
-import json
 import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from benchmarks import document, labelled_files, quality, ratios
+from benchmarks import document, labelled_files, ratios
 from benchmarks.document import Result, keep, load_results, render
-from benchmarks.quality import Fit
 from benchmarks.registry import BENCHMARKS, PARTS, Benchmark
 from tools.installation import REPOSITORY
 
@@ -83,39 +81,6 @@ def test_the_lines_of_ratios_are_not_in_the_output(capsys: pytest.CaptureFixture
 
     assert found == [ratios.Ratio(figure="peak", baseline="before", median=1.5, lowest=1.5, highest=1.5, pairs=1)]
     assert rest == ["| a table |"]
-
-
-def test_an_interrupted_line_of_quality_is_measured_again(tmp_path: Path):
-    file = tmp_path / "quality.jsonl"
-    done = Fit(file="a", algorithm="lgbm_tfidf", seed=0, pseudo_labels=False)
-    quality.add(file, done, {"roc_auc": 0.9})
-    with file.open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps({"fit": {}, "figures": {}})[:9])
-
-    assert quality.known(file) == {done: {"roc_auc": 0.9}}
-    other = replace(done, seed=1)
-    quality.add(file, other, {"roc_auc": 0.8})
-    assert quality.known(file) == {done: {"roc_auc": 0.9}, other: {"roc_auc": 0.8}}
-
-
-def test_the_cheapest_fits_come_first_and_pseudo_labels_need_a_pool(tmp_path: Path):
-    (tmp_path / "ours_raw.csv").write_text("id,title,abstract,label\n1,A,B,1\n")
-    (tmp_path / "ours_pool.csv").write_text("id,title,abstract,label\n2,C,D,\n")
-    (tmp_path / "reviews").mkdir()
-    (tmp_path / "reviews" / "drug.csv").write_text("pmid,title,abstract,relevant\n3,E,F,0\n")
-    files = quality.labelled(tmp_path)
-
-    fits = list(quality.planned(files, ["pubmed_bert", "lgbm_tfidf"], 1, [True, False], tmp_path))
-
-    assert files == ["ours_raw", "reviews/drug"]
-    assert [(fit.file, fit.algorithm, fit.pseudo_labels) for fit in fits] == [
-        ("ours_raw", "lgbm_tfidf", False),
-        ("reviews/drug", "lgbm_tfidf", False),
-        ("ours_raw", "pubmed_bert", False),
-        ("reviews/drug", "pubmed_bert", False),
-        ("ours_raw", "lgbm_tfidf", True),
-        ("ours_raw", "pubmed_bert", True),
-    ]
 
 
 def test_rows_without_a_label_are_left_out(tmp_path: Path):
