@@ -1,6 +1,6 @@
 """Peak memory of one training step of an encoder with the size of BERT-base: 16 texts of 400 tokens, by examples in memory at once.
 
-    python -m benchmarks.bert_memory [--size base] [--rows 16 4] [--threads 2]
+    python -m benchmarks.bert_memory [--size base] [--rows 4] [--threads 2]
 
 The weights of the encoder are random, so no download is needed. Each step runs twice, in processes of their own. The first run uses
 Adam, for the peak (VmHWM). The second has no dropout and settings of Adam with which the step is the gradient. Its difference from the
@@ -86,11 +86,17 @@ def largest_difference(one: Path, other: Path) -> float:
         return max(float(np.abs(mine[name] - theirs[name]).max()) for name in mine)
 
 
+def line(size: EncoderSize, rows: int, peak: int, difference: str) -> str:
+    """A line of the table, with the estimate."""
+    estimate = step_bytes(size, examples=rows, length=LENGTH, is_gpu=False)
+    return f"| {rows} | {peak / 2**20:.0f} | {estimate / 2**20:.0f} | {difference} |"
+
+
 def main() -> None:
     """Print one line per number of examples."""
     parser = argparse.ArgumentParser(description="memory of BERT's training step")
     parser.add_argument("--size", choices=SIZES, default="base")
-    parser.add_argument("--rows", nargs="+", type=int, default=[BATCH, 4])
+    parser.add_argument("--rows", nargs="+", type=int, default=[4], help="examples at once, beside the whole batch")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--worker", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--weights-to", type=Path, help=argparse.SUPPRESS)
@@ -102,15 +108,14 @@ def main() -> None:
     print("| examples at once | peak, MiB | estimated, MiB | largest difference of a gradient to the whole batch's |")
     print("|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
-        whole = Path(folder, "whole.npz")
+        whole, mine = Path(folder, "whole.npz"), Path(folder, "mine.npz")
         in_a_process(options.size, BATCH, options.threads, whole)
         whole_peak = in_a_process(options.size, BATCH, options.threads)
+        print(line(size, BATCH, whole_peak, "-"), flush=True)
         for rows in options.rows:
-            mine = Path(folder, "mine.npz")
             in_a_process(options.size, rows, options.threads, mine)
             peak = in_a_process(options.size, rows, options.threads)
-            estimate = step_bytes(size, examples=rows, length=LENGTH, is_gpu=False)
-            print(f"| {rows} | {peak / 2**20:.0f} | {estimate / 2**20:.0f} | {largest_difference(mine, whole):.1e} |", flush=True)
+            print(line(size, rows, peak, f"{largest_difference(mine, whole):.1e}"), flush=True)
             figure = f"peak memory, {options.size}, {rows} x {LENGTH} tokens at once"
             ratios.show(figure, [whole_peak / peak], baseline=f"{BATCH} at once")
 

@@ -1,9 +1,10 @@
 """Wall time of `make demo` after its set-up, of an older release and of this one, in alternating pairs.
 
-    python -m benchmarks.demo [--before bbf93e9] [--pairs 1]
+    python -m benchmarks.demo [--before bbf93e9] [--pairs 1] [--at-once 3]
 
 Both releases import the demo articles of this one, and train with its hyper-parameters for the demo. So rows and epochs are the same.
-Each demo has a new database and makes its own bundle. This release trains the three subjects at the same time, as `make demo` does.
+Each demo has a new database and makes its own bundle. This release trains all three subjects at the same time, as `make demo` does, or
+--at-once of them. The older release trains one after the other.
 """
 
 import argparse
@@ -20,6 +21,8 @@ from benchmarks.releases import BEFORE, REPOSITORY, Installation, release
 from gregory.data.demo import generate
 
 HYPERPARAMETERS = REPOSITORY / "gregory/data/demo/hyperparameters.yaml"
+# As in the Makefile.
+AT_ONCE = 3
 HEADER = ("article_id", "title", "abstract", "relevant", "discovery_date")
 
 
@@ -39,11 +42,11 @@ def write_articles(folder: Path) -> dict[tuple[str, str], Path]:
     return files
 
 
-def seconds(tree: Path, folder: Path, articles: dict[tuple[str, str], Path]) -> float:
+def seconds(tree: Path, folder: Path, articles: dict[tuple[str, str], Path], *, at_once: int) -> float:
     """Seconds of the commands of `make demo`."""
     installation = Installation(tree, folder, bundle=folder / "base_models", hyperparameters=HYPERPARAMETERS)
     # The older release does not know it.
-    installation.variables["GREGORY_LOCAL_RUNS"] = "3"
+    installation.variables["GREGORY_LOCAL_RUNS"] = str(at_once)
     started = time.monotonic()
     installation.manage("migrate", "--verbosity", "0")
     installation.manage("prepare_base_models", "--demo")
@@ -58,6 +61,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--before", default=BEFORE, help="commit of the older release")
     parser.add_argument("--pairs", type=int, default=1)
+    parser.add_argument("--at-once", type=int, default=AT_ONCE, metavar="N", help=f"local runs at once (default {AT_ONCE})")
     options = parser.parse_args()
     found = []
     with release(options.before) as older, tempfile.TemporaryDirectory(prefix="demo-") as temporary:
@@ -65,11 +69,12 @@ def main() -> None:
         print(f"processors: {os.cpu_count()}\n\n| pair | {options.before}, s | this release, s |\n|---|---|---|")
         for number in range(options.pairs):
             before, now = (
-                seconds(tree, Path(temporary, f"{name}-{number}"), articles) for name, tree in (("before", older), ("now", REPOSITORY))
+                seconds(tree, Path(temporary, f"{name}-{number}"), articles, at_once=options.at_once)
+                for name, tree in (("before", older), ("now", REPOSITORY))
             )
             found.append(before / now)
             print(f"| {number + 1} | {before:.1f} | {now:.1f} |", flush=True)
-    ratios.show("wall time of the demo", found, baseline=options.before)
+    ratios.show(f"wall time of the demo, runs at once: {options.at_once}", found, baseline=options.before)
 
 
 if __name__ == "__main__":
