@@ -7,23 +7,24 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError
 
 from gregory.launch.errors import LaunchError
-from gregory.launch.runner import PolledRunner, Runner, poll_seconds
+from gregory.launch.runner import PolledRunner, Runner, Status, poll_seconds
 from gregory.management.console import Console
 from gregory.management.database import describe
 from gregory.management.runners import reconciler
-from gregory.management.termination import persist, raise_if_terminated, settle, signal_behind
+from gregory.management.termination import Terminated, persist, raise_if_terminated, settle, signal_behind
 from gregory.reconcile.decide import Action
 from gregory.reconcile.submit import CANCEL_GRACE_SECONDS, record_submission, request
 from gregory.runs import store
 from gregory.runs.db_retry import best_effort, close_connection
 from gregory.runs.heartbeat import HEARTBEAT_SECONDS, every
+from gregory.runs.reasons import Reason
 from gregory.runs.spec import RunHandle, RunSpec
 from gregory.runs.states import RunState
 
@@ -100,41 +101,52 @@ def _follow(current: Sequence[_Submitted], console: Console) -> list[_Submitted]
 
 def _end(current: Sequence[_Submitted], runner: Runner, console: Console, *, cause: BaseException) -> None:
     """Cancel the current runs after a signal, and close their rows."""
-    if current and signal_behind(cause):
+    terminated, cancelled = signal_behind(cause), set[_Submitted]()
+    if current and terminated:
         # Each may need its whole grace period.
         with ThreadPoolExecutor(len(current)) as pool:
-            for run, error in zip(current, pool.map(partial(_cancel, runner=runner), current), strict=True):
-                if error is not None:
-                    console.error(f"{run.spec.label}: {error}")
+            for run, found in zip(current, pool.map(partial(_cancel, runner=runner), current), strict=True):
+                if isinstance(found, LaunchError):
+                    console.error(f"{run.spec.label}: {found}")
+                elif found:
+                    cancelled.add(run)
     closed: OperationalError | InterfaceError | None = None
     for run in current:
         # A database that does not answer is asked for one run only.
         if not isinstance(closed, Exception):
-            closed = settle(partial(_close, run, runner, console), cause=cause)
+            closed = settle(partial(_close, run, runner, console, signal=terminated if run in cancelled else None), cause=cause)
         if isinstance(closed, Exception):
             remedy = "when it answers, run: python manage.py reconcile_runs --once"
             console.error(f"{run.spec.label}: {describe(closed)}; run {run.spec.run_id} may still be open; {remedy}")
 
 
-def _cancel(run: _Submitted, *, runner: Runner) -> LaunchError | None:
+def _cancel(run: _Submitted, *, runner: Runner) -> LaunchError | bool:
+    """Whether the run was alive before, so that its end is that of this call. Its error if the end was not observed."""
     try:
+        (before,) = runner.observe([run.handle])
         runner.cancel(run.handle, grace_seconds=CANCEL_GRACE_SECONDS)
     except LaunchError as error:
         return error
-    return None
+    return before.status is Status.ALIVE
 
 
-def _close(run: _Submitted, runner: Runner, console: Console) -> None:
-    """Finalize a run that its process left unfinished. Remove the working files of a success."""
+def _close(run: _Submitted, runner: Runner, console: Console, *, signal: Terminated | None = None) -> None:
+    """Finalize a run that its process left unfinished. Remove the working files of a success.
+
+    signal: the signal for which this command ended the run. The run writes that itself, except before it handles signals.
+    """
     spec = run.spec
     timed, ours = store.run_with_timers(spec.run_id), reconciler(lambda name: runner)
     if timed is not None and store.is_unfinished(spec):
         (observation,) = runner.observe([run.handle])
         # The run was submitted, even if the database write of that state failed.
         decision = ours.decide(timed, observation, runner, state=RunState.RUNNING)
-        detail = decision.diagnosis.headline
+        end = decision.diagnosis
+        if signal and end.reason is Reason.KILLED:
+            end = replace(end, summary=f"{signal}, with its command", reason=Reason.INTERRUPTED)
+        detail = end.headline
         if decision.action is Action.FINALIZE:
-            detail = ours.finalize(timed.run, spec, decision.diagnosis, runner, report=observation.report).detail
+            detail = ours.finalize(timed.run, spec, end, runner, report=observation.report).detail
         console.error(f"{spec.label}: {detail.splitlines()[0]}")
     elif not store.unsuccessful(spec):
         runner.cleanup(spec)

@@ -1,12 +1,17 @@
 """A command whose runner executes several runs at once."""
 
-from collections.abc import Callable, Iterator
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
+from gregory.launch.local.diagnose import ended_process
+from gregory.launch.runner import Observation, Status
+from gregory.models import PredictionRunLog
 from gregory.runs.models import TrainingRun
 from gregory.runs.spec import RunHandle, RunSpec
-from tests.commands.command_line import InstantRunner, Shell, rows
+from tests.commands.command_line import MS, InstantRunner, Shell, rows
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
 # In the order of their submission.
@@ -53,3 +58,34 @@ def test_an_error_of_one_run_ends_the_command(run: Shell, feed: None, followed: 
     assert "the log is on a broken disk" in done.err
     states = dict(TrainingRun.objects.values_list("subject__subject_slug", "state"))
     assert states == {"als": "succeeded", "ms": "failed", "lung": "failed"}
+
+
+@pytest.mark.parametrize(
+    ("alive", "state", "end"),
+    [
+        (True, "cancelled", ("interrupted", "interrupted by signal 15 (SIGTERM), with its command")),
+        (False, "failed", ("killed", "the run's process was killed by signal 15 (SIGTERM)")),
+    ],
+)
+def test_a_run_that_the_command_ended_before_it_handles_signals_was_interrupted(
+    run: Shell, feed: None, monkeypatch: pytest.MonkeyPatch, alive: bool, state: str, end: tuple[str, str]
+):
+    """The same end of a run that was already dead has an unknown sender."""
+    living = [alive]
+
+    def signalled(runner: InstantRunner, spec: RunSpec, handle: RunHandle, *, waiting: Callable[[], bool]) -> Iterator[str]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        yield from ()
+
+    def observe(runner: InstantRunner, handles: Sequence[RunHandle]) -> list[Observation]:
+        found = Observation(status=Status.ALIVE) if living[0] else Observation(status=Status.TERMINATED, diagnosis=ended_process(-15, ""))
+        return [found for _ in handles]
+
+    monkeypatch.setattr(InstantRunner, "logs", signalled)
+    monkeypatch.setattr(InstantRunner, "observe", observe)
+    monkeypatch.setattr(InstantRunner, "cancel", lambda runner, handle, *, grace_seconds: living.__setitem__(0, False), raising=False)
+    done = run(*MS, "--algo", "lgbm_tfidf", "--runner", "instant")
+
+    assert done.code == 143
+    assert TrainingRun.objects.values_list("state", "reason", "detail", "exit_code").get() == (state, *end, -15)
+    assert PredictionRunLog.objects.get().error_message == end[1]
