@@ -21,7 +21,9 @@ WORK = {RunKind.TRAIN: "training", RunKind.PREDICT: "prediction"}
 def hints(specs: Sequence[RunSpec]) -> list[str]:
     """The resume commands of runs that can be resumed."""
     runs, ours = store.find_runs([spec.run_id for spec in specs]), reconciler()
-    found = [hint for spec in specs if spec.run_id in runs and (hint := resume.hint(runs[spec.run_id], ours))]
+    several = len(specs) > 1
+    offered = [resume.hint(runs.get(spec.run_id), ours, name=spec.label if several else "it") for spec in specs]
+    found = [hint for hint in offered if hint]
     more = [f"{len(found) - HINTS} more in: python manage.py training_runs list"] if len(found) > HINTS else []
     return [*found[:HINTS], *more]
 

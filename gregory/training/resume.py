@@ -116,8 +116,8 @@ def next_attempt(run: TrainingRun, reconciler: Reconciler, *, token: str, now: d
     )
 
 
-def hint(run: TrainingRun | None, reconciler: Reconciler) -> str:
-    """The command that resumes the run. Empty if the run cannot be resumed."""
+def hint(run: TrainingRun | None, reconciler: Reconciler, *, name: str = "it") -> str:
+    """The command that resumes the run. Empty if the run cannot be resumed. name: of the run, if the message has other runs too."""
     if run is None or run.state == RunState.SUCCEEDED or run.reason not in RESUMABLE or run.runner not in RUNNERS:
         return ""
     try:
@@ -125,7 +125,7 @@ def hint(run: TrainingRun | None, reconciler: Reconciler) -> str:
             return ""
     except RunRefused:
         return ""
-    return f"resume it with: {_command(run)}"
+    return f"resume {name} with: {_command(run)}"
 
 
 def _command(run: TrainingRun) -> str:

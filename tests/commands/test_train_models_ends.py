@@ -87,7 +87,7 @@ class TestWhileRowsAreOpened:
         done = shell("train_models", "--all-teams", *ON_CLUSTER)
 
         assert (done.code, done.out, cluster.submitted) == (143, "", [])
-        assert done.err.startswith("CommandError: interrupted by signal 15 (SIGTERM); every open row was closed; resume it with: ")
+        assert done.err.startswith("CommandError: interrupted by signal 15 (SIGTERM); every open row was closed; resume neurology/als with: ")
         assert runs() == {("cancelled", "interrupted")}
 
     def test_a_second_signal_does_not_stop_the_closing(self, run, feed, monkeypatch):
@@ -248,7 +248,7 @@ class TestTheClosingReport:
 
         done = shell("train_models", "--all-teams", *ON_CLUSTER)
 
-        assert done.err.count("resume it with: ") == 1
+        assert done.err.count("; resume neurology/als with: python manage.py train_models --resume ") == done.err.count("--resume") == 1
         assert done.err.endswith("; 1 more in: python manage.py training_runs list\n")
 
 
