@@ -87,7 +87,7 @@ class TestWhileRowsAreOpened:
         done = shell("train_models", "--all-teams", *ON_CLUSTER)
 
         assert (done.code, done.out, cluster.submitted) == (143, "", [])
-        assert done.err.startswith("CommandError: interrupted by signal 15 (SIGTERM); every open row was closed; resume neurology/als with: ")
+        assert done.err.startswith("CommandError: interrupted by signal 15 (SIGTERM); every open row was closed; resume neurology/als")
         assert runs() == {("cancelled", "interrupted")}
 
     def test_a_second_signal_does_not_stop_the_closing(self, run, feed, monkeypatch):
