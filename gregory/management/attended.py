@@ -143,7 +143,7 @@ def _close(run: _Submitted, runner: Runner, console: Console, *, signal: Termina
         decision = ours.decide(timed, observation, runner, state=RunState.RUNNING)
         end = decision.diagnosis
         if signal and end.reason is Reason.KILLED:
-            end = replace(end, summary=f"{signal}, with its command", reason=Reason.INTERRUPTED)
+            end = replace(end.after(f"{signal}, with its command"), reason=Reason.INTERRUPTED)
         detail = end.headline
         if decision.action is Action.FINALIZE:
             detail = ours.finalize(timed.run, spec, end, runner, report=observation.report).detail

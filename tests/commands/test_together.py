@@ -14,6 +14,7 @@ from gregory.runs.spec import RunHandle, RunSpec
 from tests.commands.command_line import MS, InstantRunner, Shell, rows
 
 pytestmark = [pytest.mark.django_db, pytest.mark.database]
+KILLED = "the run's process was killed by signal 15 (SIGTERM)"
 # In the order of their submission.
 SUBJECTS = ("als", "ms", "lung")
 
@@ -63,14 +64,14 @@ def test_an_error_of_one_run_ends_the_command(run: Shell, feed: None, followed: 
 @pytest.mark.parametrize(
     ("alive", "state", "end"),
     [
-        (True, "cancelled", ("interrupted", "interrupted by signal 15 (SIGTERM), with its command")),
-        (False, "failed", ("killed", "the run's process was killed by signal 15 (SIGTERM)")),
+        (True, "cancelled", ("interrupted", f"interrupted by signal 15 (SIGTERM), with its command; {KILLED}")),
+        (False, "failed", ("killed", KILLED)),
     ],
 )
 def test_a_run_that_the_command_ended_before_it_handles_signals_was_interrupted(
     run: Shell, feed: None, monkeypatch: pytest.MonkeyPatch, alive: bool, state: str, end: tuple[str, str]
 ):
-    """The same end of a run that was already dead has an unknown sender."""
+    """The same end of a run that had ended before has an unknown sender."""
     living = [alive]
 
     def signalled(runner: InstantRunner, spec: RunSpec, handle: RunHandle, *, waiting: Callable[[], bool]) -> Iterator[str]:

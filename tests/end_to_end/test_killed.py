@@ -101,7 +101,7 @@ def test_a_signal_to_the_command_ends_everything_and_closes_every_row(long_lgbm:
     assert not worker.is_running()
     running, waiting = long_lgbm.rows()
     # The run that had not started cannot be resumed.
-    hint = f"resume it with: python manage.py train_models --resume {running['run_id']}"
+    hint = f"resume {running['team']}/{running['subject']} with: python manage.py train_models --resume {running['run_id']}"
     assert (
         output.splitlines()[-1] == f"CommandError: interrupted by signal {number.value} ({number.name}); every open row was closed; {hint}"
     )
