@@ -233,9 +233,15 @@ class Environment(BaseModel):
 def read_environment() -> Environment:
     """The checked environment. A bad value ends the process with one line that has its name."""
     try:
-        return Environment(**{name: os.environ[name] for name in Environment.model_fields if name in os.environ})
+        return Environment(**_given())
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
         value = "" if Environment.model_fields[name].annotation is SecretStr else f" (got {first['input']!r})"
         raise SystemExit(f"environment variable {name}: {first['msg']}{value}") from None
+
+
+def _given() -> dict[str, str]:
+    """The variables that are set. If the default is None, an empty variable is the same as none."""
+    fields = Environment.model_fields.items()
+    return {name: os.environ[name] for name, field in fields if name in os.environ and (os.environ[name] or field.default is not None)}

@@ -2,7 +2,16 @@
 
 import pytest
 
-from gregory.env import read_environment
+from gregory.env import Environment, read_environment
+
+OPTIONAL = [name for name, field in Environment.model_fields.items() if field.default is None or "empty:" in (field.description or "")]
+
+
+@pytest.mark.parametrize("name", OPTIONAL)
+def test_an_empty_variable_has_its_default(monkeypatch: pytest.MonkeyPatch, name: str):
+    monkeypatch.setenv(name, "")
+
+    assert getattr(read_environment(), name) == Environment.model_fields[name].default
 
 
 @pytest.mark.parametrize("address", ["hooks.example.org/secret", "https:///secret", "ftp://hooks.example.org/secret"])
