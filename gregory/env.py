@@ -4,11 +4,14 @@ The variables of the database have the names of GregoryAI, so that its `.env` wo
 """
 
 import os
+import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 BASE_DIR = Path(__file__).resolve().parents[1]
@@ -39,7 +42,17 @@ AUTH_METHODS = f"^({_METHOD}(,{_METHOD})*)?$"
 BASE_MODELS_DIGEST = "GREGORY_BASE_MODELS_DIGEST"
 # The sha256 of a file in hexadecimal, or nothing.
 SHA256 = r"^([0-9a-f]{64})?$"
-_BYTES = r"^([1-9][0-9]*[kmg])?$"
+
+
+def _form(pattern: str, remedy: str) -> AfterValidator:
+    """The check of a text. remedy: what to give instead of another text."""
+
+    def check(value: str) -> str:
+        if re.fullmatch(pattern, value):
+            return value
+        raise PydanticCustomError("form", remedy)
+
+    return AfterValidator(check)
 
 
 def _absolute(value: str) -> str:
@@ -75,6 +88,13 @@ RootCertificate = Annotated[str, AfterValidator(_absolute)]
 SslFile = Annotated[str, AfterValidator(_absolute_file)]
 WebAddress = Annotated[str, AfterValidator(_web_address)]
 WebhookAddress = Annotated[SecretStr, AfterValidator(_webhook)]
+SslMode = Annotated[str, _form(SSL_MODES, "give disable, allow, prefer, require, verify-ca or verify-full")]
+AuthMethods = Annotated[str, _form(AUTH_METHODS, "give methods of libpq's require_auth, separated by commas, such as scram-sha-256")]
+Threads = Annotated[str, _form(r"([1-9][0-9]*(,[1-9][0-9]*)*)?", "give a number of threads, 1 or more")]
+Sha256 = Annotated[str, _form(SHA256, "give 64 digits, 0-9 and a-f, as `sha256sum bundle.json` prints them")]
+Gpus = Annotated[str, _form(r"(all|[1-9][0-9]*)?", "give a number of GPUs, 1 or more, or all")]
+Size = Annotated[str, _form(r"([1-9][0-9]*[kmg])?", "give a whole number and a unit, k, m or g, such as 8g")]
+EventFormat = Annotated[str, _form("text|json", "give text or json")]
 
 
 class Environment(BaseModel):
@@ -89,9 +109,8 @@ class Environment(BaseModel):
     POSTGRES_RUN_PASSWORD: SecretStr = Field(SecretStr(""), description="its password")
     DB_HOST: str = Field("localhost", description="PostgreSQL host; of several, separated by commas, the one that accepts writes")
     DB_PORT: int = Field(DEFAULT_PORT, description="PostgreSQL port")
-    DB_SSLMODE: str = Field(
+    DB_SSLMODE: SslMode = Field(
         "",
-        pattern=SSL_MODES,
         description="encryption of the connection; `verify-full` also checks the server; empty: libpq's default, `prefer`",
     )
     DB_SSLROOTCERT: RootCertificate = Field(
@@ -101,9 +120,8 @@ class Environment(BaseModel):
     )
     DB_SSLCERT: SslFile = Field("", description="file, by its absolute path, with the certificate of this client, in PEM")
     DB_SSLKEY: SslFile = Field("", description="file, by its absolute path, with the key of DB_SSLCERT; only its user may read it")
-    DB_REQUIRE_AUTH: str = Field(
+    DB_REQUIRE_AUTH: AuthMethods = Field(
         "",
-        pattern=AUTH_METHODS,
         description="proofs that the server may ask for, as libpq's require_auth, such as `scram-sha-256`; "
         "empty: all, but a password in clear text only to a checked server or through a local socket",
     )
@@ -121,19 +139,21 @@ class Environment(BaseModel):
         "", description="address of the operator pages in browsers, such as `https://models.example.org`; http only for this machine"
     )
 
-    OMP_NUM_THREADS: str = Field(
+    OMP_NUM_THREADS: Threads = Field(
         "",
-        pattern=r"^([1-9][0-9]*(,[1-9][0-9]*)*)?$",
         description="most threads of a stage; of several numbers, the first; empty: the processors that the run may use",
     )
 
     GREGORY_RUNNER: str = Field("local", description="runner of train_models without --runner")
     GREGORY_LOCAL_RUNS: int = Field(
-        1, ge=1, le=64, description="runs that the local runner executes at once; each gets its share of the processors, and needs memory"
+        1,
+        ge=1,
+        le=64,
+        description="runs that the local runner executes at once, at most 64; each gets its share of the processors, and needs memory",
     )
     GREGORY_BASE_MODELS: Path = Field(BASE_DIR / "base_models", description="folder of the bundle of base models")
-    GREGORY_BASE_MODELS_DIGEST: str = Field(
-        "", pattern=SHA256, description="sha256 of their `bundle.json`; commands and runs refuse another bundle; empty: any bundle"
+    GREGORY_BASE_MODELS_DIGEST: Sha256 = Field(
+        "", description="sha256 of their `bundle.json`; commands and runs refuse another bundle; empty: any bundle"
     )
     GREGORY_HYPERPARAMETERS: Path | None = Field(None, description="YAML file that overrides single hyper-parameters")
     GREGORY_STALE_AFTER: int = Field(900, ge=60, description="seconds without a heartbeat until a run on another host counts as terminated")
@@ -190,11 +210,9 @@ class Environment(BaseModel):
     )
     GREGORY_DOCKER_NETWORK: str = Field("bridge", description="network of the containers: bridge, host or the name of a network")
     GREGORY_DOCKER_DB_HOST: str = Field("", description="host of the database as containers reach it; empty: DB_HOST")
-    GREGORY_DOCKER_GPUS: str = Field(
-        "", pattern=r"^(all|[1-9][0-9]*)?$", description="GPUs of a container, a number or `all`; the run must then find one"
-    )
-    GREGORY_DOCKER_MEMORY: str = Field("", pattern=_BYTES, description="memory limit of a container, such as 8g; empty: none")
-    GREGORY_DOCKER_SHM: str = Field("1g", pattern=_BYTES, description="size of a container's /dev/shm")
+    GREGORY_DOCKER_GPUS: Gpus = Field("", description="GPUs of a container, a number or `all`; the run must then find one")
+    GREGORY_DOCKER_MEMORY: Size = Field("", description="memory limit of a container, such as 8g; empty: none")
+    GREGORY_DOCKER_SHM: Size = Field("1g", description="size of a container's /dev/shm")
 
     GREGORY_MODELS_MOUNTED: bool = Field(
         False,
@@ -214,8 +232,8 @@ class Environment(BaseModel):
 
     GREGORY_RUN_SPEC: str = Field("", description="the RunSpec, as JSON, that `python -m job` executes")
     GREGORY_RUN_HANDLE: str = Field("", description="the RunHandle, as JSON, of a run that is a container or a Job")
-    GREGORY_EVENT_FORMAT: str = Field(
-        "text", pattern="^(text|json)$", description="format of the log of a run: text for people, json for the command that follows it"
+    GREGORY_EVENT_FORMAT: EventFormat = Field(
+        "text", description="format of the log of a run: text for people, json for the command that follows it"
     )
     GREGORY_TERMINATION_LOG: Path | None = Field(
         None, description="file that the back end keeps after the run; the run writes its outcome report there, in at most 4,096 bytes"
@@ -237,11 +255,31 @@ def read_environment() -> Environment:
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
-        value = "" if Environment.model_fields[name].annotation is SecretStr else f" (got {first['input']!r})"
-        raise SystemExit(f"environment variable {name}: {first['msg']}{value}") from None
+        field = Environment.model_fields[name]
+        value = "" if field.annotation is SecretStr else f" is {first['input']!r}"
+        raise SystemExit(f"environment variable {name}{value}: {_number_or_switch(field) or first['msg']}") from None
 
 
 def _given() -> dict[str, str]:
     """The variables that are set. If the default is None, an empty variable is the same as none."""
     fields = Environment.model_fields.items()
     return {name: os.environ[name] for name, field in fields if name in os.environ and (os.environ[name] or field.default is not None)}
+
+
+def _number_or_switch(field: FieldInfo) -> str:
+    """What to give for this field. Empty for a text, whose own check tells it."""
+    if field.annotation is bool:
+        return "give true or false"
+    kinds: dict[object, str] = {int: "a whole number", int | None: "a whole number", float | None: "a number"}
+    return f"give {kinds[field.annotation]}{_limits(field)}" if field.annotation in kinds else ""
+
+
+def _limits(field: FieldInfo) -> str:
+    match {key: value for limit in field.metadata for key, value in asdict(limit).items()}:
+        case {"ge": least, "le": most}:
+            return f" from {least} to {most}"
+        case {"ge": least, "lt": above}:
+            return f" from {least} to less than {above}"
+        case {"ge": least}:
+            return f", {least} or more"
+    return ""
