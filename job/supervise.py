@@ -24,7 +24,7 @@ USAGE_FILE = "usage.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """The resources of a stage: wall time in seconds, and the peak resident memory of its process in bytes."""
+    """The resources of a stage: wall time in seconds, and the peak resident memory of its process in bytes, 0 if not measured."""
 
     seconds: float
     peak_bytes: int
@@ -59,6 +59,10 @@ def run_stage(
     report: called with each progress message of the worker. It must not wait for anything, because a request of the end is obeyed between
     two calls. algorithm: of a training.
     """
+
+    def needed() -> bool:
+        return not (shutdown.requested or overridden.requested)
+
     started = time.monotonic()
     memory_before = resources.memory_events()
     last = Progress(message="starting")
@@ -69,15 +73,18 @@ def run_stage(
             environment=stage_environment(os.environ),
             errors=errors,
             algorithm=algorithm,
-            needed=lambda: not (shutdown.requested or overridden.requested),
+            needed=needed,
         ) as worker,
     ):
 
         def watch() -> None:
-            if shutdown.requested or overridden.requested:
-                worker.kill()
             worker.sample()
+            if not needed():
+                worker.kill()
 
+        # Before a sample, because a process that has just begun has not the memory of its stage.
+        if not needed():
+            worker.kill()
         watch()
         for line in worker.lines(watch):
             last = _pass_on(line.decode("utf-8", "replace"), report) or last
@@ -116,8 +123,8 @@ def _failure(
     memory_before: resources.MemoryEvents,
     last: Progress,
 ) -> StageFailed:
-    peak = f"peak memory {usage.peak_bytes / 2**20:.0f} MiB"
-    where = f"in stage {folder.name} after {usage.seconds:.0f} s, at: {last.message}; {peak}"
+    peak = f"; peak memory {usage.peak_bytes / 2**20:.0f} MiB" if usage.peak_bytes else ""
+    where = f"in stage {folder.name} after {usage.seconds:.0f} s, at: {last.message}{peak}"
     for request, reason in zip(requests, (Reason.INTERRUPTED, Reason.OVERRIDDEN), strict=True):
         if request.requested:
             message = f"{request.reason} {where}"

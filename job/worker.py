@@ -80,7 +80,7 @@ class Worker:
 
     def sample(self) -> None:
         """Measure its memory. The result at its end is sometimes that of its parent."""
-        if self._end is not None:
+        if self._end is not None or self._killed_at is not None:
             return
         with suppress(OSError):
             status = Path(f"/proc/{self._pid}/status").read_text(encoding="ascii", errors="replace")
@@ -94,14 +94,14 @@ class Worker:
 
     @property
     def peak_bytes(self) -> int:
-        """Its peak resident memory.
+        """Its peak resident memory, 0 if not measured.
 
         Linux starts the ru_maxrss of a child with the value of its parent. If the worker stayed below that, only the sample is usable.
         """
-        unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes
-        inherited = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         at_end = self._end[1] if self._end else 0
-        return at_end * unit if at_end > inherited or not self._peak else self._peak
+        if sys.platform == "darwin":  # it counts bytes
+            return at_end
+        return at_end * 1024 if at_end > resource.getrusage(resource.RUSAGE_SELF).ru_maxrss else self._peak
 
     def _wait(self, act: Callable[[], object]) -> None:
         pause = 0.01

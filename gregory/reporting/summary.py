@@ -113,7 +113,8 @@ def summary_table(outcomes: Sequence[Outcome]) -> str:
     for outcome in outcomes:
         training, record = outcome.training, outcome.training.record
         head = [one_line(outcome.team), one_line(outcome.subject), training.algorithm, training.version, result(training)]
-        tail = [f"{record.resources.get('seconds', 0):.0f}", f"{record.resources.get('peak_bytes', 0) / 2**20:.0f}"]
+        peak = record.resources.get("peak_bytes")
+        tail = [f"{record.resources.get('seconds', 0):.0f}", f"{peak / 2**20:.0f}" if peak else "-"]
         if not training.success:
             table.append([*head, "", *[""] * len(NAMES), "", *tail])
             continue

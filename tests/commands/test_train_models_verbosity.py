@@ -39,6 +39,6 @@ def test_level_3_prints_every_metric_at_the_end(run, feed, models):
     reports, header, _, validation, test = done.out.removeprefix(output(warning=True)).splitlines()
     columns = ["team", "subject", "algorithm", "version", "result", "part", *NAMES, "read for 95 %", "seconds", "peak MiB"]
     assert header.split() == " ".join(columns).split()
-    assert validation.split() == ["neurology", "ms", "lstm", DAY, "success", "validation", *["0.500"] * 6, "0", "0"]
+    assert validation.split() == ["neurology", "ms", "lstm", DAY, "success", "validation", *["0.500"] * 6, "0", "-"]
     assert test.split() == ["test", *["0.500"] * 6, "-"]
     assert reports == f"Model cards: {models}/<team>/<subject>/<algorithm>/<version>/report.html"

@@ -205,7 +205,8 @@ def test_a_shutdown_request_before_the_start_ends_the_worker(stage):
     shutdown = ShutdownRequest()
     shutdown.request("interrupted by signal 15 (SIGTERM)")
 
-    with pytest.raises(StageFailed, match=r"^interrupted by signal 15 \(SIGTERM\) in stage train-lstm after "):
+    # A peak of memory was not measured.
+    with pytest.raises(StageFailed, match=r"^interrupted by signal 15 \(SIGTERM\) in stage train-lstm after \d+ s, at: starting$"):
         stage("slow", shutdown=shutdown)
 
 
