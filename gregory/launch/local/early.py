@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from gregory.launch.local.starter import Ready
 
 COMMANDS = ("train_models", "predict_articles")
-# With these, a command starts no run, or perhaps none on this machine.
-_WITHOUT_RUNS = frozenset(("--dry-run", "--help", "-h", "--runner"))
+# With --dry-run, --help and --runner, a command starts no run, or perhaps none on this machine. argparse takes their beginnings too.
+_WITHOUT_RUNS = ("--d", "--h", "-h", "--ru")
 # Variables of the interpreter that mean nothing to a process that it forks. With any other, the server begins alone.
 _OF_INTERPRETER = frozenset(("PYTHONPATH", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "PYTHONFAULTHANDLER", "PYTHONHASHSEED"))
 # The last argument of a command that has begun a second time, with the descriptor of its memory file. The blanks before it are memory for
@@ -51,7 +51,7 @@ def _is_of_use() -> bool:
         sys.platform == "linux"
         and sys.argv[1:2] != []
         and sys.argv[1] in COMMANDS
-        and _WITHOUT_RUNS.isdisjoint(sys.argv)
+        and not any(word.startswith(_WITHOUT_RUNS) for word in sys.argv)
         # This machine forks no run of another runner.
         and ("GREGORY_RUNNER" not in os.environ or os.environ["GREGORY_RUNNER"] == "local")
         # Some containers have no such files.
