@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from io import StringIO
@@ -17,6 +19,7 @@ from gregory.management.termination import Terminated, raise_if_terminated, sign
 from gregory.models import PredictionRunLog
 from gregory.runs.models import TrainingRun
 from tests.commands.command_line import MS, rows
+from tools.installation import REPOSITORY
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -58,6 +61,23 @@ def test_ctrl_c_ends_a_command_with_a_line_and_no_traceback():
         Waiting(stdout=StringIO(), stderr=errors).run_from_argv(["manage.py", "waiting"])
 
     assert (ended.value.code, errors.getvalue()) == (130, "interrupted by signal 2 (SIGINT)\n")
+
+
+def test_ctrl_c_during_the_imports_of_a_command_has_no_traceback():
+    code = """
+import runpy, sys
+class Interrupted:
+    def find_spec(name, *others):
+        if name == "django":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupted)
+sys.argv = ["manage.py", "train_models"]
+runpy.run_path("manage.py", run_name="__main__")
+"""
+
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True)
+
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
 @pytest.mark.parametrize("ignored", [signal.SIGHUP, signal.SIGINT])
