@@ -54,7 +54,7 @@ class DamagedResults(ValueError):
 
 def load() -> float:
     """The processors in use for some seconds. The load average of the kernel would still count the benchmark before."""
-    return psutil.cpu_percent(_LOAD_SECONDS) / 100 * (os.cpu_count() or 1)
+    return float(psutil.cpu_percent(_LOAD_SECONDS)) / 100 * (os.cpu_count() or 1)
 
 
 def machine() -> str:

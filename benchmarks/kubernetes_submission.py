@@ -13,7 +13,7 @@ import os
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import mean
@@ -124,7 +124,7 @@ class _Steps:
         self.add(name, time.monotonic() - began, Counter(self._runner.api.calls))
 
 
-def _planned(runs: int) -> "list[RunSpec]":
+def _planned(runs: int) -> "Sequence[RunSpec]":
     """Plan `runs` runs, one per subject. Missing subjects are created."""
     from django.utils import timezone
     from organizations.models import Organization
@@ -142,7 +142,7 @@ def _planned(runs: int) -> "list[RunSpec]":
     return planning.plan(wanted, models_dir=Path("/nonexistent"), now=timezone.now(), require_gpu=False)
 
 
-def _plain_loop(runner: "KubernetesRunner", specs: "list[RunSpec]", cluster_namespace: ClusterNamespace) -> float:
+def _plain_loop(runner: "KubernetesRunner", specs: "Sequence[RunSpec]", cluster_namespace: ClusterNamespace) -> float:
     """Seconds of the create calls."""
     from gregory.launch.kubernetes.namespace import Namespace
 
@@ -155,24 +155,25 @@ def _plain_loop(runner: "KubernetesRunner", specs: "list[RunSpec]", cluster_name
     return time.monotonic() - began
 
 
-def _submit(specs: "list[RunSpec]", runner: "KubernetesRunner", steps: _Steps) -> None:
+def _submit(specs: "Sequence[RunSpec]", runner: "KubernetesRunner", steps: _Steps) -> None:
     """Submit the runs as train_models does."""
     from io import StringIO
 
-    from django.core.management.base import OutputWrapper
     from django.core.management.color import no_style
 
-    from gregory.management import concurrent
+    from gregory.management import concurrent, unstarted
     from gregory.management.console import Console
+    from gregory.management.text_stream import TextStream
+    from gregory.output import Output
     from gregory.runs import store
 
     with steps.timed("check"):
         runner.check(specs)
     with steps.timed(ROWS):
         opened = [store.open_run(spec, runner=runner.name, handle=runner.owner_handle(), triggered_by="a benchmark") for spec in specs]
-    console = Console(OutputWrapper(StringIO()), no_style(), verbosity=1)
+    console = Console(TextStream(Output(StringIO())), no_style(), verbosity=1)
     with steps.timed(SUBMISSION):
-        concurrent.submit_all(opened, runner, console)
+        concurrent.submit_all(opened, unstarted.tokens(opened), runner, console)
 
 
 def _reconcile(runner: "KubernetesRunner", steps: _Steps, name: str) -> None:

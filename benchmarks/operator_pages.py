@@ -51,14 +51,14 @@ def measure() -> None:
     client = Client()
     client.force_login(User.objects.create_superuser("operator"))
     fill(0, 1)
-    alone = {page: median(lambda page=page: client.get(page)) for page in PAGES}
+    alone = {page: median(partial(client.get, page)) for page in PAGES}
     fill(1, RUNS)
     rows = []
     for page in PAGES:
         statements: list[str] = []
         with connection.execute_wrapper(partial(note, statements)):
             assert client.get(page).status_code == 200
-        full = median(lambda page=page: client.get(page))
+        full = median(partial(client.get, page))
         ratios.show(f"wall time of {page} with {RUNS} runs", [alone[page] / full], baseline="the page with one run")
         rows.append([page, f"{1000 * full:.0f}", len(statements), f"{full / alone[page]:.1f}"])
     print(tabulate(rows, headers=["page", "ms", "queries", "times as long"], disable_numparse=True))

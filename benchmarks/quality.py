@@ -26,7 +26,7 @@ from pathlib import Path
 from benchmarks import children, ratios
 from benchmarks.labelled_files import is_labelled, read
 from benchmarks.releases import commit
-from gregory.ml.config import ALGORITHMS, Hyperparameters, SplitConfig
+from gregory.ml.config import ALGORITHMS, Algorithm, Hyperparameters, SplitConfig
 from gregory.ml.dataset import Example, UnlabelledText
 from gregory.ml.metrics import measure
 from gregory.ml.progress import silent
@@ -60,7 +60,7 @@ class Fit:
     """One fit. file: name below DIR without .csv. pseudo_labels: whether its training part has them."""
 
     file: str
-    algorithm: str
+    algorithm: Algorithm
     seed: int
     pseudo_labels: bool
 
@@ -106,7 +106,7 @@ def add(results: Path, fit: Fit, measured: Measured) -> None:
         stream.write(f"{start}{json.dumps({'fit': asdict(fit), **asdict(measured)})}\n")
 
 
-def planned(files: Sequence[str], algorithms: Sequence[str], seeds: int, pseudo_labels: Sequence[bool], data: Path) -> Iterator[Fit]:
+def planned(files: Sequence[str], algorithms: Sequence[Algorithm], seeds: int, pseudo_labels: Sequence[bool], data: Path) -> Iterator[Fit]:
     """All fits, the cheapest first. A file without a pool has no fit with pseudo-labels."""
     for with_labels, algorithm, file, seed in product(sorted(pseudo_labels), sorted(algorithms, key=ORDER.index), files, range(seeds)):
         if not with_labels or pool_of(data, file).exists():

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 # The script is in another folder than the code that it measures.
 sys.path[0] = str(Path.cwd())
@@ -39,14 +39,14 @@ def environment() -> dict[str, str]:
 
 def train(name: str, folder: Path) -> Callable[[], object]:
     """Fit the trainer of an algorithm on the examples of the folder."""
-    from gregory.ml.config import Hyperparameters
+    from gregory.ml.config import Algorithm, Hyperparameters
     from gregory.ml.progress import silent
     from gregory.ml.registry import trainer_class
     from gregory.ml.trainers.base import TrainerContext
 
     work = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
     context = TrainerContext(encoder_dir=folder / "encoder", threads=threads(), seed=69)
-    trainer = trainer_class(name)(Hyperparameters.model_validate(work["hyperparameters"]), context)
+    trainer = trainer_class(cast(Algorithm, name))(Hyperparameters.model_validate(work["hyperparameters"]), context)
     split = split_of(work["train"], work["validation"])
     return lambda: trainer.fit(split, report=silent)
 

@@ -122,7 +122,7 @@ def _fields(thing: Any) -> Any:
 
 
 def _pod_status(spec: dict[str, Any], state: str) -> dict[str, Any]:
-    scheduled = {"type": "PodScheduled", "status": "True", "lastProbeTime": None, "lastTransitionTime": _ago(_AGE)}
+    scheduled: dict[str, str | None] = {"type": "PodScheduled", "status": "True", "lastProbeTime": None, "lastTransitionTime": _ago(_AGE)}
     if state == "waiting":
         message = (
             "0/40 nodes are available: 40 Insufficient nvidia.com/gpu. preemption: 0/40 nodes are available: 40 No preemption victims."
@@ -131,7 +131,7 @@ def _pod_status(spec: dict[str, Any], state: str) -> dict[str, Any]:
         return {"phase": "Pending", "conditions": [refused], "qosClass": "Burstable"}
     is_running, began = state == "running", {"startedAt": _ago(_AGE / 2)}
     others = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady")
-    status = {"status": "True" if is_running else "False"}
+    status: dict[str, str | None] = {"status": "True" if is_running else "False"}
     conditions = [scheduled, *({**scheduled, "type": kind} | status for kind in others)]
     if not is_running:
         conditions[3:] = [one | {"reason": "ContainersNotReady"} for one in conditions[3:]]

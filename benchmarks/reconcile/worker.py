@@ -73,7 +73,7 @@ def plant(count: int) -> None:
     first = specification(0, len(ALGORITHMS)).model_copy(update={"run_id": names.RUN_ID, "attempt_token": names.TOKEN})
     job = kubernetes.render(first).request
     sys.stdout.write(json.dumps(job))
-    begun = {"state": "running", "node": "gpu-node-7.example.org"}
+    begun: dict[str, Any] = {"state": "running", "node": "gpu-node-7.example.org"}
     begun |= {name: now - timedelta(seconds=30) for name in ("started_at", "progress_at")}
     rows = []
     for number in range(count):

@@ -108,13 +108,18 @@ class Runner(Protocol):
     durable: bool
     max_parallel: int | None
     shares_models_dir: bool
-    gives_gpu: bool
+
+    @property
+    def gives_gpu(self) -> bool: ...
 
     @property
     def sees_models(self) -> bool: ...
 
-    max_attempts: int
-    stall_seconds: int
+    @property
+    def max_attempts(self) -> int: ...
+
+    @property
+    def stall_seconds(self) -> int: ...
 
     def check(self, specs: Sequence[RunSpec]) -> None:
         """Raise PreconditionFailed for the first cause that would make a run fail. Called before any row of `specs` is written."""
