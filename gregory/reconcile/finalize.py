@@ -62,10 +62,10 @@ def finalize_run(
     if following is RetryPolicy.CLOSE:
         if runner.max_attempts > 1 and reason in RETRYABLE and not decided:
             end = end.noting(f"the run had {run.retries + 1} attempts, which is the limit")
-        return _close(run, spec, replace(end, reason=reason), log_tail, durable=runner.durable)
+        return _close(run, spec, replace(end, reason=reason), log_tail)
     if not isinstance(spec, RunSpec):
         end = end.noting(f"{FOREIGN} and can resume it; this version cannot, so train again")
-        return _close(run, spec, replace(end, reason=reason), log_tail, durable=runner.durable)
+        return _close(run, spec, replace(end, reason=reason), log_tail)
     without = training if following is RetryPolicy.WITHOUT else []
     if following is RetryPolicy.PUBLISH:
         # This process cannot prove that the model is not in its folder. An attempt reads the folder, and it finishes a finished training.
@@ -113,10 +113,8 @@ def _finish(run: TrainingRun, spec: Attempt, end: Diagnosis, log_tail: str) -> R
     return ReconcileResult(run=run, action=ResultKind.CLOSED, reason=end.reason, detail=end.headline)
 
 
-def _close(run: TrainingRun, spec: Attempt, end: Diagnosis, log_tail: str, *, durable: bool) -> ReconcileResult:
-    # A durable back end retries an interrupted run. With another one, the user who ended the command ended the run.
-    requested = end.reason is Reason.CANCELLED or (end.reason is Reason.INTERRUPTED and not durable)
-    state = RunState.CANCELLED if requested else RunState.FAILED
+def _close(run: TrainingRun, spec: Attempt, end: Diagnosis, log_tail: str) -> ReconcileResult:
+    state = RunState.CANCELLED if end.reason is Reason.CANCELLED else RunState.FAILED
     if not store.end_run(spec, state, end, log_tail=log_tail):
         return _too_late(run)
     return ReconcileResult(run=run, action=ResultKind.CLOSED, reason=end.reason, detail=end.headline)

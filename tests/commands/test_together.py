@@ -62,14 +62,14 @@ def test_an_error_of_one_run_ends_the_command(run: Shell, feed: None, followed: 
 
 
 @pytest.mark.parametrize(
-    ("alive", "state", "end"),
+    ("alive", "end"),
     [
-        (True, "cancelled", ("interrupted", f"interrupted by signal 15 (SIGTERM), with its command; {KILLED}")),
-        (False, "failed", ("killed", KILLED)),
+        (True, ("interrupted", f"interrupted by signal 15 (SIGTERM), with its command; {KILLED}")),
+        (False, ("killed", KILLED)),
     ],
 )
 def test_a_run_that_the_command_ended_before_it_handles_signals_was_interrupted(
-    run: Shell, feed: None, monkeypatch: pytest.MonkeyPatch, alive: bool, state: str, end: tuple[str, str]
+    run: Shell, feed: None, monkeypatch: pytest.MonkeyPatch, alive: bool, end: tuple[str, str]
 ):
     """The same end of a run that had ended before has an unknown sender."""
     living = [alive]
@@ -88,5 +88,5 @@ def test_a_run_that_the_command_ended_before_it_handles_signals_was_interrupted(
     done = run(*MS, "--algo", "lgbm_tfidf", "--runner", "instant")
 
     assert done.code == 143
-    assert TrainingRun.objects.values_list("state", "reason", "detail", "exit_code").get() == (state, *end, -15)
+    assert TrainingRun.objects.values_list("state", "reason", "detail", "exit_code").get() == ("failed", *end, -15)
     assert PredictionRunLog.objects.get().error_message == end[1]

@@ -72,7 +72,7 @@ def test_a_stopped_run_gets_its_grace_period_while_the_others_end(long_lgbm: Ins
         command.communicate(timeout=600)
 
     assert (command.returncode, stopped.is_running()) == (143, False)
-    assert {(row["reason"], row["success"], row["state"]) for row in long_lgbm.rows()} == {("interrupted", False, "cancelled")}
+    assert {(row["reason"], row["success"]) for row in long_lgbm.rows()} == {("interrupted", False)}
     killed = "interrupted by signal 15 (SIGTERM), with its command; the run's process was killed by signal 9 (SIGKILL)"
     assert [row["error"].startswith(killed) for row in long_lgbm.rows()].count(True) == 1
 
